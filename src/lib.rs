@@ -1,1 +1,15 @@
+//! narthex: a Kubernetes ingress controller and L7 reverse proxy.
+//!
+//! Two roads meet in one place. The road of a change (`source` → `compile` → `table`) turns Kubernetes objects
+//! into an immutable routing table; the road of a request (`serve` → `proxy` → `upstream`) reads it.
+//! `docs/architecture.md` draws both.
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
+
+pub mod compile;
+pub mod model;
+pub mod table;
+pub mod source;
