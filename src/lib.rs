@@ -12,4 +12,5 @@
 pub mod compile;
 pub mod model;
 pub mod table;
+
 pub mod source;

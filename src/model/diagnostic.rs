@@ -178,12 +178,14 @@ impl fmt::Display for Diagnostic {
 pub struct Report {
     /// Each object's problems, worst first.
     pub objects: BTreeMap<ObjectRef, Vec<Diagnostic>>,
+    /// What the directory source says of its files.
+    pub files: Vec<Diagnostic>,
 }
 
 impl Report {
-    /// Every problem, by object.
+    /// Every problem: of files first, then by object.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.objects.values().flatten()
+        self.files.iter().chain(self.objects.values().flatten())
     }
 
     /// Replaces what is said of one object.
