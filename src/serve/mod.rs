@@ -1,0 +1,3 @@
+//! The client side: what sits between the listening sockets and hyper.
+
+pub mod strict;
