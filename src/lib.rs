@@ -4,6 +4,7 @@
 //! into an immutable routing table; the road of a request (`serve` → `proxy` → `upstream`) reads it.
 //! `docs/architecture.md` draws both.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
@@ -11,6 +12,8 @@
 
 pub mod compile;
 pub mod model;
-pub mod table;
-
+pub mod proxy;
+pub mod serve;
 pub mod source;
+pub mod table;
+pub mod upstream;

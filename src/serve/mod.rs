@@ -1,0 +1,3 @@
+//! Listeners, shards and client connections: everything around a request.
+
+pub mod strict;
