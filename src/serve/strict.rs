@@ -12,7 +12,7 @@
 //!
 //! The framer is one state machine over bytes, with runs of equal state
 //! skipped at once, so its verdict does not depend on how reads split the
-//! input. Nothing is buffered but a field name that straddles two reads.
+//! input. Nothing is buffered but the short word that straddles two reads.
 //!
 //! Whatever hyper or `http::Uri` would refuse is refused here first, so that
 //! all error replies are the proxy's own. For that, hyper's own limits have to
@@ -22,6 +22,7 @@ mod chunk;
 mod class;
 mod fault;
 mod head;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -140,6 +141,10 @@ enum State {
 }
 
 impl State {
+    fn is_request_line(self) -> bool {
+        (State::Method as u8..=State::Version as u8).contains(&(self as u8))
+    }
+
     fn is_section(self) -> bool {
         (State::Method as u8..=State::SectionLf as u8).contains(&(self as u8))
     }
@@ -171,7 +176,7 @@ pub struct Framer {
     field: Field,
     /// How far into a version, a number or the word `chunked` we are.
     digits: u8,
-    /// The version as two decimal digits.
+    /// 10 or 11.
     version: u8,
     empty_lines: u8,
     /// Whether the section is a trailer section.
@@ -226,9 +231,13 @@ impl Framer {
     pub fn scan(&mut self, input: &[u8]) -> Scan {
         let mut at = 0;
         let mut heads = 0;
-        while at < input.len() {
+        while let Some((&b, _)) = input[at..].split_first() {
             let rest = &input[at..];
             at += match self.state {
+                State::Start if b != b'\r' => {
+                    self.begin_head();
+                    self.section(rest, &mut heads)
+                }
                 State::Start | State::StartLf => self.between(rest),
                 State::Data => self.data(rest),
                 State::Tunnel => rest.len(),
@@ -258,13 +267,16 @@ impl Framer {
 
     /// Stops looking: everything from here on passes. This is for after an
     /// accepted upgrade (RFC 9110 7.8), and does not undo a fault.
+    ///
+    /// What was scanned before this call was held to be messages. A client that
+    /// does not wait for the 101 before it uses the new protocol is refused.
     pub fn tunnel(&mut self) {
         if self.state != State::Dead {
             self.state = State::Tunnel;
         }
     }
 
-    /// Skips empty lines, and begins a head at the first other byte.
+    /// Skips empty lines up to the first byte that is no part of one.
     fn between(&mut self, w: &[u8]) -> usize {
         let mut i = 0;
         while let Some(&b) = w.get(i) {
@@ -278,10 +290,7 @@ impl Framer {
                     return self.stop(i, Fault::EmptyLines);
                 }
                 (_, b'\r') => self.state = State::StartLf,
-                _ => {
-                    self.begin_head();
-                    break;
-                }
+                _ => break,
             }
             i += 1;
         }

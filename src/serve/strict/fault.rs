@@ -9,7 +9,7 @@ pub enum FaultKind {
     UriTooLong,
     /// A head or a trailer section is larger than allowed: 431 (RFC 6585 5).
     HeadTooLarge,
-    /// A well-formed version that is neither 1.0 nor 1.1: 505 (RFC 9110 15.6.6).
+    /// A version that is neither 1.0 nor 1.1: 505 (RFC 9110 15.6.6).
     UnsupportedVersion,
 }
 
@@ -45,7 +45,7 @@ pub enum Fault {
     /// The version is missing or malformed (RFC 9112 2.3).
     #[error("malformed http version")]
     Version,
-    /// The version is well-formed but neither 1.0 nor 1.1 (RFC 9112 2.3).
+    /// The version is neither 1.0 nor 1.1 (RFC 9112 2.3).
     #[error("unsupported http version")]
     UnsupportedVersion,
     /// A field line that begins with whitespace (RFC 9112 2.2, 5.2).

@@ -1,16 +1,15 @@
 //! Request lines and field lines (RFC 9112 3 and 5), the latter also those of
 //! trailer sections.
 
-use super::class::{IPV6, NAME, PATH, QUERY, TOKEN, is, run, run_text};
+use super::class::{TOKEN, is, run, run_name, run_text};
 use super::{Fault, Framer, State};
 
 /// The longest method that is let through. Registered ones end at 17 bytes.
 const METHOD_BYTES: usize = 32;
-/// What `http::Uri` allows in an IPv6 address.
-const IPV6_COLONS: u8 = 8;
-const PORT_DIGITS: u8 = 5;
 /// What fits 64 bits without a check (RFC 9112 6.3 leaves the bound to us).
 const LENGTH_DIGITS: u8 = 19;
+/// The only transfer coding.
+const CODING: &[u8] = b"chunked";
 
 /// Fields that are refused as trailers (RFC 9110 6.5.1). A recipient may merge
 /// trailers into the head after everything was decided by the head alone, so
@@ -77,12 +76,23 @@ pub(super) enum Field {
 }
 
 impl Field {
-    #[inline]
+    #[inline(always)]
     fn named(name: &[u8]) -> Self {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => Self::Host,
-            14 if name.eq_ignore_ascii_case(b"content-length") => Self::Length,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::Coding,
+        const HOST: u32 = u32::from_le_bytes(*b"host");
+        match (name.len(), name) {
+            // A token has no other bytes that become letters by that bit.
+            (4, &[a, b, c, d]) if u32::from_le_bytes([a, b, c, d]) | 0x2020_2020 == HOST => {
+                Self::Host
+            }
+            (14 | 17, _) => Self::framing(name),
+            _ => Self::Other,
+        }
+    }
+
+    fn framing(name: &[u8]) -> Self {
+        match name {
+            [b'c' | b'C', ..] if name.eq_ignore_ascii_case(b"content-length") => Self::Length,
+            [b't' | b'T', ..] if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::Coding,
             _ => Self::Other,
         }
     }
@@ -96,7 +106,7 @@ pub(super) struct Word {
 }
 
 impl Word {
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.len = 0;
     }
 
@@ -106,7 +116,7 @@ impl Word {
 
     /// Keeps another part. A word that does not fit is none we look for, so it
     /// may lose its end as long as it is seen not to fit.
-    fn push(&mut self, part: &[u8]) {
+    pub(super) fn push(&mut self, part: &[u8]) {
         for &b in part {
             match self.bytes.get_mut(usize::from(self.len)) {
                 Some(place) => *place = b,
@@ -119,7 +129,7 @@ impl Word {
         }
     }
 
-    fn get(&self) -> &[u8] {
+    pub(super) fn get(&self) -> &[u8] {
         self.bytes.get(..self.len()).unwrap_or_default()
     }
 
@@ -137,7 +147,7 @@ impl Word {
 /// The fault of a byte that may not be in a head: a line feed has one of its
 /// own wherever it is.
 #[cold]
-fn odd(b: u8, fault: Fault) -> Fault {
+pub(super) fn odd(b: u8, fault: Fault) -> Fault {
     if b == b'\n' { Fault::BareLf } else { fault }
 }
 
@@ -184,330 +194,283 @@ impl Framer {
 
     fn lines(&mut self, w: &[u8], heads: &mut u32) -> usize {
         let mut i = 0;
-        while let Some(&b) = w.get(i) {
+        if self.state.is_request_line() {
+            i = self.request_line(w);
+        }
+        while self.state != State::Dead && i < w.len() {
             match self.state {
-                State::Method => {
-                    let start = i;
-                    i += run(&w[i..], TOKEN);
-                    let room = METHOD_BYTES - self.word.len();
-                    if i - start > room {
-                        return self.stop(start + room, Fault::MethodTooLong);
-                    }
-                    let Some(&end) = w.get(i) else {
-                        self.word.push(&w[start..i]);
-                        return i;
-                    };
-                    let method = self.word.with(&w[start..i]);
-                    if end != b' ' || method.is_empty() {
-                        return self.stop(i, odd(end, Fault::Method));
-                    }
-                    self.method = match method {
-                        b"CONNECT" => Method::Connect,
-                        b"OPTIONS" => Method::Options,
-                        b"PRI" => Method::Pri,
-                        _ => Method::Other,
-                    };
-                    self.state = State::TargetStart;
-                    i += 1;
-                }
-                State::Version => i += self.version(&w[i..]),
-                State::LineLf => {
-                    if b != b'\n' {
-                        return self.stop(i, Fault::BareCr);
-                    }
-                    self.state = State::LineStart;
-                    i += 1;
-                }
-                State::LineStart => match b {
-                    b'\r' => {
-                        self.state = State::SectionLf;
-                        i += 1;
-                    }
-                    b' ' | b'\t' => return self.stop(i, Fault::Fold),
-                    _ if !is(b, TOKEN) => return self.stop(i, odd(b, Fault::FieldName)),
-                    _ if self.fields == self.limits.header_count => {
-                        return self.stop(i, Fault::TooManyFields);
-                    }
-                    _ => {
-                        self.fields += 1;
-                        self.word.clear();
-                        self.state = State::Name;
-                    }
-                },
-                State::Name => {
-                    let start = i;
-                    i += run(&w[i..], TOKEN);
-                    let Some(&end) = w.get(i) else {
-                        self.word.push(&w[start..i]);
-                        return i;
-                    };
-                    if end != b':' {
-                        return self.stop(i, odd(end, Fault::FieldName));
-                    }
-                    if let Err(fault) = self.named(&w[start..i]) {
-                        return self.stop(i, fault);
-                    }
-                    self.state = State::ValueStart;
-                    i += 1;
-                }
-                State::ValueStart => {
-                    if matches!(b, b' ' | b'\t') {
-                        i += 1;
-                        continue;
-                    }
-                    self.state = match self.field {
-                        Field::Other => State::Value,
-                        Field::Host if b == b'\r' => return self.stop(i, Fault::HostEmpty),
-                        Field::Host => State::Value,
-                        Field::Length if b == b'\r' => return self.stop(i, Fault::Length),
-                        Field::Length => State::Length,
-                        Field::Coding if b == b'\r' => return self.stop(i, Fault::Coding),
-                        Field::Coding => State::Coding,
-                    };
-                    self.digits = 0;
-                }
-                State::Value => {
-                    i += run_text(&w[i..]);
-                    match w.get(i) {
-                        None => return i,
-                        Some(b'\r') => self.state = State::LineLf,
-                        Some(b'\t') => {}
-                        Some(&b) => return self.stop(i, odd(b, Fault::FieldValue)),
-                    }
-                    i += 1;
-                }
-                State::Length => {
-                    if b.is_ascii_digit() {
-                        if self.digits == LENGTH_DIGITS {
-                            return self.stop(i, Fault::Length);
-                        }
-                        self.digits += 1;
-                        self.remaining = self.remaining * 10 + u64::from(b - b'0');
-                        i += 1;
-                    } else if self.digits == 0 {
-                        return self.stop(i, odd(b, Fault::Length));
-                    } else {
-                        self.state = State::ValueEnd;
-                    }
-                }
-                State::Coding => {
-                    let rest = b"chunked".get(usize::from(self.digits)..);
-                    match rest.and_then(<[u8]>::first) {
-                        Some(&want) if b.eq_ignore_ascii_case(&want) => {
-                            self.digits += 1;
-                            i += 1;
-                        }
-                        Some(_) => return self.stop(i, odd(b, Fault::Coding)),
-                        None => self.state = State::ValueEnd,
-                    }
-                }
-                State::ValueEnd => {
-                    match b {
-                        b' ' | b'\t' => {}
-                        b'\r' => self.state = State::LineLf,
-                        _ if self.field == Field::Length => {
-                            return self.stop(i, odd(b, Fault::Length));
-                        }
-                        _ => return self.stop(i, odd(b, Fault::Coding)),
-                    }
-                    i += 1;
-                }
-                State::SectionLf => {
-                    if b != b'\n' {
-                        return self.stop(i, Fault::BareCr);
-                    }
-                    if self.trailers {
-                        self.state = State::Start;
-                        return i + 1;
-                    }
-                    if !self.host && self.version != 10 {
-                        return self.stop(i, Fault::HostMissing);
-                    }
-                    *heads += 1;
-                    if self.chunked {
-                        self.begin_chunks();
-                    } else if self.remaining > 0 {
-                        self.state = State::Data;
-                    } else {
-                        self.state = State::Start;
-                    }
-                    return i + 1;
-                }
-                State::Dead => return i,
-                _ => i += self.target(&w[i..]),
+                State::Length | State::Coding | State::ValueEnd => i = self.framing_value(w, i),
+                State::SectionLf => return self.end_section(w, i, heads),
+                _ => i = self.field_lines(w, i),
             }
         }
         i
     }
 
+    /// Follows a request line up to and with its CR at least (RFC 9112 3).
+    fn request_line(&mut self, w: &[u8]) -> usize {
+        let mut i = 0;
+        if self.state == State::Method && self.word.len() == 0 && w.starts_with(b"GET ") {
+            self.method = Method::Other;
+            self.state = State::TargetStart;
+            i = b"GET ".len();
+        } else if self.state == State::Method {
+            i = run(w, TOKEN);
+            let room = METHOD_BYTES - self.word.len();
+            if i > room {
+                return self.stop(room, Fault::MethodTooLong);
+            }
+            let Some(&end) = w.get(i) else {
+                self.word.push(w);
+                return i;
+            };
+            let method = self.word.with(&w[..i]);
+            if end != b' ' || method.is_empty() {
+                return self.stop(i, odd(end, Fault::Method));
+            }
+            self.method = match method {
+                b"CONNECT" => Method::Connect,
+                b"OPTIONS" => Method::Options,
+                b"PRI" => Method::Pri,
+                _ => Method::Other,
+            };
+            self.state = State::TargetStart;
+            i += 1;
+        }
+        if self.state != State::Version {
+            i += self.target(&w[i..]);
+        }
+        if self.state == State::Version {
+            i += self.version(&w[i..]);
+        }
+        i
+    }
+
+    /// Follows the value of a field that frames the body, up to and with the
+    /// CR after it.
+    fn framing_value(&mut self, w: &[u8], start: usize) -> usize {
+        let fault = match self.field {
+            Field::Length => Fault::Length,
+            _ => Fault::Coding,
+        };
+        for (i, &b) in w.iter().enumerate().skip(start) {
+            let blank = matches!(b, b' ' | b'\t');
+            let complete = match self.state {
+                State::Length => self.digits > 0,
+                State::Coding => usize::from(self.digits) == CODING.len(),
+                _ => true,
+            };
+            match (self.state, b) {
+                (State::Length, b'0'..=b'9') if self.digits < LENGTH_DIGITS => {
+                    self.digits += 1;
+                    self.remaining = self.remaining * 10 + u64::from(b - b'0');
+                }
+                (State::Coding, _)
+                    if CODING.get(usize::from(self.digits)) == Some(&b.to_ascii_lowercase()) =>
+                {
+                    self.digits += 1;
+                }
+                (_, b'\r') if complete => {
+                    self.state = State::LineLf;
+                    return i + 1;
+                }
+                _ if complete && blank => self.state = State::ValueEnd,
+                _ => return self.stop(i, odd(b, fault)),
+            }
+        }
+        w.len()
+    }
+
+    /// Takes the last LF of a head or trailer section, unless something that
+    /// has to be there is missing.
+    fn end_section(&mut self, w: &[u8], i: usize, heads: &mut u32) -> usize {
+        if w.get(i) != Some(&b'\n') {
+            return self.stop(i, Fault::BareCr);
+        }
+        if self.trailers {
+            self.state = State::Start;
+            return i + 1;
+        }
+        if !self.host && self.version != 10 {
+            return self.stop(i, Fault::HostMissing);
+        }
+        *heads += 1;
+        if self.chunked {
+            self.begin_chunks();
+        } else if self.remaining > 0 {
+            self.state = State::Data;
+        } else {
+            self.state = State::Start;
+        }
+        i + 1
+    }
+
+    /// Follows field lines from offset `i` of `w` on, up to the last line or the
+    /// value of a field that frames the body.
+    ///
+    /// These are most of a head. So every step calls the next one itself and
+    /// the state is only set where the input ends: `Err` is where that was, and
+    /// `Ok` where the next line begins.
+    fn field_lines(&mut self, w: &[u8], mut i: usize) -> usize {
+        if self.state != State::LineStart {
+            match self.resume_line(w, i) {
+                Ok(next) => i = next,
+                Err(end) => return end,
+            }
+        }
+        loop {
+            match self.line(w, i) {
+                Ok(next) => i = next,
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Follows the rest of a line that an earlier call left unfinished.
+    #[inline(never)]
+    fn resume_line(&mut self, w: &[u8], i: usize) -> Result<usize, usize> {
+        match self.state {
+            State::Name => self.name(w, i),
+            State::ValueStart => self.value_start(w, i),
+            State::Value => self.value(w, i),
+            _ => self.line_lf(w, i),
+        }
+    }
+
+    /// Sets the state that the end of the input leaves us in.
+    fn pause(&mut self, at: usize, state: State) -> Result<usize, usize> {
+        self.state = state;
+        Err(at)
+    }
+
+    #[inline(always)]
+    fn line(&mut self, w: &[u8], i: usize) -> Result<usize, usize> {
+        let Some(&b) = w.get(i) else {
+            return self.pause(i, State::LineStart);
+        };
+        if b == b'\r' {
+            return self.pause(i + 1, State::SectionLf);
+        }
+        if !is(b, TOKEN) {
+            let fault = match b {
+                b' ' | b'\t' => Fault::Fold,
+                _ => odd(b, Fault::FieldName),
+            };
+            return Err(self.stop(i, fault));
+        }
+        if self.fields == self.limits.header_count {
+            return Err(self.stop(i, Fault::TooManyFields));
+        }
+        self.fields += 1;
+        self.word.clear();
+        self.name(w, i)
+    }
+
+    #[inline(always)]
+    fn name(&mut self, w: &[u8], start: usize) -> Result<usize, usize> {
+        let rest = &w[start..];
+        let n = run_name(rest);
+        let i = start + n;
+        let Some(&end) = rest.get(n) else {
+            self.word.push(rest);
+            return self.pause(i, State::Name);
+        };
+        if end != b':' {
+            return Err(self.stop(i, odd(end, Fault::FieldName)));
+        }
+        if let Err(fault) = self.named(&rest[..n]) {
+            return Err(self.stop(i, fault));
+        }
+        match self.field {
+            // Leading whitespace is skipped with the rest of the value.
+            Field::Other => self.value(w, i + 1),
+            // The usual way to write a value that is not empty.
+            Field::Host if matches!(rest.get(n + 1..n + 3), Some([b' ', b'!'..=b'~'])) => {
+                self.value(w, i + 2)
+            }
+            _ => self.value_start(w, i + 1),
+        }
+    }
+
+    #[inline(never)]
+    fn value_start(&mut self, w: &[u8], mut i: usize) -> Result<usize, usize> {
+        while let Some(b' ' | b'\t') = w.get(i) {
+            i += 1;
+        }
+        let Some(&b) = w.get(i) else {
+            return self.pause(i, State::ValueStart);
+        };
+        self.digits = 0;
+        match self.field {
+            Field::Length => self.pause(i, State::Length),
+            Field::Coding => self.pause(i, State::Coding),
+            _ if b == b'\r' => Err(self.stop(i, Fault::HostEmpty)),
+            _ => self.value(w, i),
+        }
+    }
+
+    #[inline(always)]
+    fn value(&mut self, w: &[u8], mut i: usize) -> Result<usize, usize> {
+        loop {
+            let rest = &w[i..];
+            let n = run_text(rest);
+            i += n;
+            match rest.get(n) {
+                None => return self.pause(i, State::Value),
+                Some(b'\r') => return self.line_lf(w, i + 1),
+                Some(b'\t') => i += 1,
+                Some(&b) => return Err(self.stop(i, odd(b, Fault::FieldValue))),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn line_lf(&mut self, w: &[u8], i: usize) -> Result<usize, usize> {
+        match w.get(i) {
+            None => self.pause(i, State::LineLf),
+            Some(b'\n') => Ok(i + 1),
+            Some(_) => Err(self.stop(i, Fault::BareCr)),
+        }
+    }
+
     /// Takes note of a field name that ends with `part`.
-    #[inline]
+    #[inline(always)]
     fn named(&mut self, part: &[u8]) -> Result<(), Fault> {
         let name = self.word.with(part);
         if self.trailers {
             self.field = Field::Other;
-            let is_name = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
-            return match NOT_TRAILERS.iter().any(|other| is_name(&other)) {
-                true => Err(Fault::TrailerForbidden),
-                false => Ok(()),
-            };
+            return trailer_named(name);
         }
         self.field = Field::named(name);
+        if self.field == Field::Other {
+            return Ok(());
+        }
+        self.known_field()
+    }
+
+    /// Checks a field that may be there once against those before it.
+    fn known_field(&mut self) -> Result<(), Fault> {
         match self.field {
-            Field::Other => Ok(()),
-            Field::Host if self.host => Err(Fault::HostRepeated),
-            Field::Host => {
-                self.host = true;
-                Ok(())
-            }
-            Field::Length if self.length => Err(Fault::LengthRepeated),
-            Field::Length if self.chunked => Err(Fault::LengthAndCoding),
-            Field::Length => {
-                self.length = true;
-                Ok(())
-            }
-            Field::Coding if self.version == 10 => Err(Fault::CodingInOldVersion),
-            Field::Coding if self.chunked => Err(Fault::CodingRepeated),
-            Field::Coding if self.length => Err(Fault::LengthAndCoding),
-            Field::Coding => {
-                self.chunked = true;
-                Ok(())
-            }
+            Field::Other => return Ok(()),
+            Field::Host if self.host => return Err(Fault::HostRepeated),
+            Field::Host => self.host = true,
+            Field::Length if self.length => return Err(Fault::LengthRepeated),
+            Field::Length if self.chunked => return Err(Fault::LengthAndCoding),
+            Field::Length => self.length = true,
+            Field::Coding if self.version == 10 => return Err(Fault::CodingInOldVersion),
+            Field::Coding if self.chunked => return Err(Fault::CodingRepeated),
+            Field::Coding if self.length => return Err(Fault::LengthAndCoding),
+            Field::Coding => self.chunked = true,
         }
+        Ok(())
     }
+}
 
-    /// Follows a request target and the space after it (RFC 9112 3.2).
-    fn target(&mut self, w: &[u8]) -> usize {
-        let room = self.limits.uri_bytes - self.uri_bytes;
-        let t = &w[..w.len().min(room)];
-        let mut i = 0;
-        while let Some(&b) = t.get(i) {
-            if b == b' ' {
-                break;
-            }
-            match (self.state, b) {
-                (State::Path, b'?') => self.state = State::Query,
-                (State::Path, _) if is(b, PATH) => {
-                    i += run(&t[i..], PATH);
-                    continue;
-                }
-                (State::Query, _) if is(b, QUERY) => {
-                    i += run(&t[i..], QUERY);
-                    continue;
-                }
-                (State::TargetStart, _) => {
-                    self.word.clear();
-                    self.digits = 0;
-                    self.state = match (self.method, b) {
-                        (Method::Connect, b'/' | b'*') => {
-                            return self.stop(i, Fault::TargetForm);
-                        }
-                        (Method::Connect, _) => State::HostStart,
-                        (_, b'/') => State::Path,
-                        (Method::Options | Method::Pri, b'*') => State::TargetStar,
-                        (_, b'*') => return self.stop(i, Fault::TargetForm),
-                        _ => State::TargetScheme,
-                    };
-                    if matches!(self.state, State::HostStart | State::TargetScheme) {
-                        continue;
-                    }
-                }
-                (State::TargetScheme, _) => {
-                    self.word.push(&[b.to_ascii_lowercase()]);
-                    let word = self.word.get();
-                    if word == b"http://" || word == b"https://" {
-                        self.state = State::HostStart;
-                    } else if !b"http://".starts_with(word) && !b"https://".starts_with(word) {
-                        let fault = if is(b, PATH) {
-                            Fault::TargetForm
-                        } else {
-                            odd(b, Fault::Target)
-                        };
-                        return self.stop(i, fault);
-                    }
-                }
-                // User information is refused: RFC 9110 4.2.4.
-                (State::HostStart, b'[') => self.state = State::HostIpv6,
-                (State::HostStart | State::HostName, _) if is(b, NAME) => {
-                    self.state = State::HostName;
-                    i += run(&t[i..], NAME);
-                    continue;
-                }
-                (State::HostIpv6, b']') => self.state = State::HostEnd,
-                (State::HostIpv6, _) if is(b, IPV6) => {
-                    self.digits += u8::from(b == b':');
-                    if self.digits > IPV6_COLONS {
-                        return self.stop(i, Fault::Target);
-                    }
-                }
-                (State::HostName | State::HostEnd, b':') => {
-                    self.digits = 0;
-                    self.state = State::Port;
-                }
-                (State::Port, b'0'..=b'9') if self.digits < PORT_DIGITS => self.digits += 1,
-                (State::HostName | State::HostEnd | State::Port, b'/' | b'?')
-                    if self.method != Method::Connect =>
-                {
-                    self.state = if b == b'/' { State::Path } else { State::Query };
-                }
-                _ => return self.stop(i, odd(b, Fault::Target)),
-            }
-            i += 1;
-        }
-        self.uri_bytes += i;
-        match w.get(i) {
-            None => i,
-            Some(b' ') => {
-                let complete = match self.state {
-                    State::Path | State::Query | State::TargetStar => true,
-                    // A port may be empty but in CONNECT (RFC 9110 4.2.1, 9.3.6).
-                    State::HostName | State::HostEnd => self.method != Method::Connect,
-                    State::Port => self.method != Method::Connect || self.digits > 0,
-                    _ => false,
-                };
-                if !complete {
-                    return self.stop(i, Fault::Target);
-                }
-                // No version but 2.0 goes with the HTTP/2 preface's target.
-                if self.state != State::TargetStar {
-                    self.method = Method::Other;
-                }
-                self.digits = 0;
-                self.version = 0;
-                self.state = State::Version;
-                i + 1
-            }
-            Some(_) => self.stop(i, Fault::TargetTooLong),
-        }
-    }
-
-    /// Follows a version and the CR after it (RFC 9112 2.3).
-    fn version(&mut self, w: &[u8]) -> usize {
-        if self.digits == 0 && self.method != Method::Pri && w.starts_with(b"HTTP/1.1\r") {
-            self.version = 11;
-            self.state = State::LineLf;
-            return b"HTTP/1.1\r".len();
-        }
-        for (i, &b) in w.iter().enumerate() {
-            match (self.digits, b) {
-                (0..5, _) if b == b"HTTP/"[usize::from(self.digits)] => {}
-                (6, b'.') => {}
-                (5 | 7, b'0'..=b'9') => self.version = self.version * 10 + (b - b'0'),
-                (8, b'\r') => {
-                    let known = matches!(self.version, 10 | 11);
-                    if known && self.method == Method::Pri {
-                        return self.stop(i, Fault::TargetForm);
-                    }
-                    if !known {
-                        return self.stop(i, Fault::UnsupportedVersion);
-                    }
-                    self.state = State::LineLf;
-                    return i + 1;
-                }
-                _ => return self.stop(i, odd(b, Fault::Version)),
-            }
-            self.digits += 1;
-        }
-        w.len()
+#[cold]
+fn trailer_named(name: &[u8]) -> Result<(), Fault> {
+    let same = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
+    match NOT_TRAILERS.iter().any(same) {
+        true => Err(Fault::TrailerForbidden),
+        false => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use proptest::sample::{Index, select};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Seen, feed, follow};
-use crate::serve::strict::{Framer, Limits, Position};
+use crate::serve::strict::{Fault, Framer, Limits, Position};
 
 fn target() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -300,10 +300,14 @@ fn count(haystack: &[u8], needle: &[u8]) -> usize {
 }
 
 /// Holds what hyper makes of the accepted bytes against what we did.
-fn agree(input: &[u8], cuts: &[Index]) -> Result<(), TestCaseError> {
-    let accepted = feed(Limits::default(), [input]).accepted;
+pub(super) fn agree(input: &[u8], cuts: &[Index]) -> Result<(), TestCaseError> {
+    agree_with(Limits::default(), input, cuts)
+}
+
+fn agree_with(limits: Limits, input: &[u8], cuts: &[Index]) -> Result<(), TestCaseError> {
+    let accepted = feed(limits, [input]).accepted;
     let accepted = &input[..accepted];
-    let seen = follow(Limits::default(), accepted);
+    let seen = follow(limits, accepted);
     let heard = hyper_hears(&pieces(accepted, cuts));
     let shown = accepted.escape_ascii().to_string();
     let ours: Vec<_> = seen
@@ -323,8 +327,71 @@ fn agree(input: &[u8], cuts: &[Index]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// hyper takes all that the loosest limits let through, and a byte more is a
+/// fault of ours.
+#[test]
+fn limits_are_within_those_of_hyper() {
+    let limits = Limits {
+        head_bytes: usize::MAX,
+        uri_bytes: usize::MAX,
+        header_count: 100,
+        chunk_ext_bytes: usize::MAX,
+        trailer_bytes: usize::MAX,
+    };
+    let get = |path: usize, name: usize, fields: usize| {
+        let path = "p".repeat(path);
+        let fields = "f:\r\n".repeat(fields);
+        let name = "n".repeat(name);
+        format!("\r\n\r\nGET /{path} HTTP/1.1\r\nHost: a\r\n{fields}{name}:\r\n\r\n")
+    };
+    let chunked = |extension: usize, trailer: usize, trailers: usize| {
+        let extension = "e".repeat(extension);
+        let trailers = "t:\r\n".repeat(trailers);
+        let trailer = "T".repeat(trailer);
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+             0;{extension}\r\n{trailers}{trailer}:\r\n\r\n"
+        )
+    };
+    let head = 65535 - (get(0, 0, 0).len() - 4);
+    let cases = [
+        (get(0, head, 0), get(0, head + 1, 0), Fault::HeadTooLong),
+        (get(0, 1, 98), get(0, 1, 99), Fault::TooManyFields),
+        (
+            chunked(16382, 1, 0),
+            chunked(16383, 1, 0),
+            Fault::ChunkExtensionsTooLong,
+        ),
+        (
+            chunked(1, 16378, 0),
+            chunked(1, 16379, 0),
+            Fault::TrailersTooLong,
+        ),
+        (chunked(1, 1, 99), chunked(1, 1, 100), Fault::TooManyFields),
+    ];
+    for (within, beyond, fault) in cases {
+        for input in [&within, &beyond] {
+            agree_with(limits, input.as_bytes(), &[]).unwrap();
+        }
+        let good = feed(limits, [within.repeat(2).as_bytes()]);
+        assert_eq!((good.fault, good.heads), (None, 2), "{fault}");
+        assert_eq!(feed(limits, [beyond.as_bytes()]).fault, Some(fault));
+    }
+    let limits = Limits {
+        uri_bytes: 5000,
+        ..limits
+    };
+    agree_with(limits, get(4999, 1, 0).as_bytes(), &[]).unwrap();
+    agree_with(limits, get(5000, 1, 0).as_bytes(), &[]).unwrap();
+}
+
+/// Few enough to be quick, unless the environment asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(96, |n| n.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
     fn valid_pipelines_pass(messages in pipeline(), cuts in vec(any::<Index>(), 0..12)) {
