@@ -1,5 +1,7 @@
 //! Where objects come from: a cluster's API server, or a folder of manifests. Both yield the same [`Change`]s.
 
+pub mod decode;
+
 use crate::model::Change;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
