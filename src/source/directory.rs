@@ -5,11 +5,15 @@
 pub mod node;
 pub mod parse;
 mod scan;
+mod state;
+mod watch;
 pub mod yaml;
 
+use super::{Sender, Watches};
 use crate::model::{Diagnostic, Location, Object};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
 
 /// What a set of files holds.
 #[derive(Debug, Default)]
@@ -35,7 +39,7 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
         let parsed = match parse::read(&key.path) {
             Ok(text) => parse::parse(&key.path, &text),
             Err(diagnostic) => {
-                loaded.diagnostics.push(diagnostic);
+                loaded.diagnostics.push(*diagnostic);
                 continue;
             }
         };
@@ -53,4 +57,57 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
         }
     }
     loaded
+}
+
+/// What the watch of these paths is called: `manifests /etc/narthex, extra.yaml`.
+pub fn watch_name(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    format!("manifests {}", paths.join(", "))
+}
+
+/// Reads files and folders, and goes on sending what changes, until the receiver is gone or this future is dropped.
+///
+/// First one [`Change::Replace`](crate::model::Change::Replace) for every kind, what is wrong with the files, and
+/// [`Event::Synced`](super::Event::Synced); then single changes. Reading and parsing happen on a thread of their own.
+pub async fn run(paths: Vec<PathBuf>, sender: Sender, watches: Arc<Watches>) {
+    let name = watch_name(&paths);
+    watches.register(&name, true);
+    let (signals, heard) = mpsc::channel();
+    // Dropped with this future, it tells the thread to stop.
+    let stop = Stop(signals.clone());
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    let watching = watch::Watching::new(
+        paths,
+        name.clone(),
+        sender.clone(),
+        watches.clone(),
+        signals,
+    );
+    let thread = std::thread::Builder::new()
+        .name("manifests".to_owned())
+        .spawn(move || {
+            watching.follow(&heard);
+            drop(ended);
+        });
+    if let Err(error) = thread {
+        tracing::error!(%error, "cannot start the thread that reads manifests");
+        return watches.failing(&name, format!("cannot start a thread: {error}"));
+    }
+    tokio::select! {
+        _ = end => {}
+        () = sender.closed() => {}
+    }
+    drop(stop);
+}
+
+struct Stop(mpsc::Sender<watch::Signal>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        // A thread that has ended needs no telling.
+        let _ = self.0.send(watch::Signal::Stop);
+    }
 }

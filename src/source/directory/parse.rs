@@ -30,13 +30,15 @@ pub struct Parsed {
 ///
 /// # Errors
 /// A diagnostic that says why it cannot be used at all: unreadable, too long, not UTF-8.
-pub fn read(path: &Path) -> Result<String, Diagnostic> {
-    let fault = |mark, message: String| Diagnostic {
-        object: None,
-        field: String::new(),
-        code: Code::InvalidManifest,
-        message,
-        location: Some(location(path, mark)),
+pub fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
+    let fault = |mark, message: String| {
+        Box::new(Diagnostic {
+            object: None,
+            field: String::new(),
+            code: Code::InvalidManifest,
+            message,
+            location: Some(location(path, mark)),
+        })
     };
     let nowhere = Mark::default();
     let mut bytes = Vec::new();
