@@ -10,6 +10,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+pub mod cli;
 pub mod compile;
 pub mod model;
 pub mod proxy;
