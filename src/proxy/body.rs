@@ -157,6 +157,9 @@ impl Drop for ReplyBody {
         }
         self.client.waited();
         self.client.replies.set(self.client.replies.get().wrapping_add(1));
+        if self.client.wake_on_reply.get() {
+            self.client.wake();
+        }
     }
 }
 

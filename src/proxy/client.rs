@@ -34,6 +34,8 @@ pub struct Client {
     pub body_error: Cell<Option<ProxyError>>,
     /// Replies given so far, complete to their last byte.
     pub replies: Cell<u32>,
+    /// Whether the connection's task must look again when a reply is complete.
+    pub wake_on_reply: Cell<bool>,
     /// Set before the connection breaks off a stalled request body.
     pub body_late: Cell<bool>,
     waiting: Cell<Option<(Waiting, Tick)>>,
@@ -54,6 +56,7 @@ impl Client {
             body_done: Cell::new(false),
             body_error: Cell::new(None),
             replies: Cell::new(0),
+            wake_on_reply: Cell::new(false),
             body_late: Cell::new(false),
             waiting: Cell::new(None),
             late: Cell::new(false),
