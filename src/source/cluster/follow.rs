@@ -452,3 +452,6 @@ pub fn pause(shortest: Duration, longest: Duration, attempts: u32) -> Duration {
 fn jitter(most: Duration) -> Duration {
     most.mul_f64(fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests;
