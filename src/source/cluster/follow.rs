@@ -94,6 +94,8 @@ pub struct Follower {
     pub synced: bool,
     /// The failure that was said and is not over, and since when.
     trouble: Option<(Failure, Instant)>,
+    /// Whether it was said that this watch is live.
+    announced: bool,
     /// Attempts since it last went well.
     attempts: u32,
 }
@@ -117,6 +119,7 @@ impl Follower {
             clears: None,
             synced: false,
             trouble: None,
+            announced: false,
             attempts: 0,
         }
     }
@@ -345,8 +348,10 @@ impl Follower {
                 "live again after {} s",
                 since.elapsed().as_secs()
             ),
-            None => debug!(watch = name, version = at.version, "watching"),
+            None if !self.announced => info!(watch = name, api = at.target.api_version, "live"),
+            None => debug!(watch = name, version = at.version, "watching on"),
         }
+        self.announced = true;
         loop {
             let said = tokio::select! {
                 said = stream.next() => said?,
