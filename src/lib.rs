@@ -11,10 +11,14 @@
 )]
 
 pub mod cli;
+pub mod admin;
 pub mod compile;
+pub mod config;
+pub mod control;
 pub mod model;
 pub mod proxy;
 pub mod serve;
 pub mod source;
 pub mod table;
+pub mod telemetry;
 pub mod upstream;

@@ -123,26 +123,29 @@ enum Source {
     Pod(Exchange),
 }
 
-/// What the client gets.
+/// What the client gets. The request is under way until this is dropped.
 pub struct ReplyBody {
     source: Source,
     client: Rc<Client>,
+    worker: Rc<Worker>,
 }
 
 impl ReplyBody {
     /// A reply of our own.
-    pub fn ours(text: Bytes, client: &Rc<Client>) -> Self {
+    pub fn ours(text: Bytes, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         Self {
             source: Source::Ours(Some(text).filter(|text| !text.is_empty())),
             client: client.clone(),
+            worker: worker.clone(),
         }
     }
 
     /// A pod's reply.
     pub fn pod(exchange: Exchange, client: &Rc<Client>) -> Self {
         Self {
-            source: Source::Pod(exchange),
             client: client.clone(),
+            worker: exchange.worker.clone(),
+            source: Source::Pod(exchange),
         }
     }
 }
@@ -156,6 +159,8 @@ impl Drop for ReplyBody {
             exchange.connection = None;
         }
         self.client.waited();
+        let in_flight = &self.worker.in_flight;
+        in_flight.set(in_flight.get().saturating_sub(1));
         self.client.replies.set(self.client.replies.get().wrapping_add(1));
         if self.client.wake_on_reply.get() {
             self.client.wake();

@@ -34,6 +34,7 @@ pub async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     worker.counters.requests.add();
+    worker.in_flight.set(worker.in_flight.get() + 1);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
     let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
@@ -41,10 +42,10 @@ pub async fn respond(
         .await;
     let reply = match answered {
         Ok(Ok(reply)) => reply,
-        Ok(Err(failure)) => error_reply(&client, &request_id, &failure, &seen),
+        Ok(Err(failure)) => error_reply(&worker, &client, &request_id, &failure, &seen),
         Err(_) => {
             worker.counters.panics.add();
-            error_reply(&client, &request_id, &ProxyError::Panic.into(), &seen)
+            error_reply(&worker, &client, &request_id, &ProxyError::Panic.into(), &seen)
         }
     };
     worker.counters.response(reply.status());
@@ -66,10 +67,13 @@ async fn answer(
     request_id: &HeaderValue,
     seen: &mut Seen,
 ) -> Result<Response<ReplyBody>, Failure> {
+    if worker.in_flight.get() > worker.settings.max_in_flight {
+        return Err(ProxyError::Overloaded.into());
+    }
     let (parts, body) = request.into_parts();
     let body = ClientBody::new(body, client, worker);
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
-        return Ok(server_options(client));
+        return Ok(server_options(worker, client));
     }
     let canonical = canonical::canonical(&parts, &worker.settings)?;
     let table = worker.table();
@@ -105,8 +109,8 @@ impl Seen {
 }
 
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
-fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
-    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client));
+fn server_options(worker: &Rc<Worker>, client: &Rc<Client>) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client, worker));
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     reply.headers_mut().insert(header::ALLOW, methods);
@@ -137,10 +141,17 @@ pub fn new_request_id() -> HeaderValue {
 }
 
 /// Turns an error into the reply and the one log line.
-fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure, seen: &Seen) -> Response<ReplyBody> {
+fn error_reply(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    request_id: &HeaderValue,
+    failure: &Failure,
+    seen: &Seen,
+) -> Response<ReplyBody> {
     let verdict = failure.error.verdict();
     log_failure(client, request_id, failure, seen);
-    let mut reply = Response::new(ReplyBody::ours(Bytes::from(format!("{}\n", verdict.body)), client));
+    let text = Bytes::from(format!("{}\n", verdict.body));
+    let mut reply = Response::new(ReplyBody::ours(text, client, worker));
     *reply.status_mut() = verdict.status;
     let fields = reply.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
