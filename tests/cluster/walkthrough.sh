@@ -38,13 +38,15 @@ step() {
   set -e
   steps=$((steps + 1))
   if [ $code -eq 0 ]; then
-    echo "ok   $what$(sed 's/^/: /' "$work/note" | tr '\n' ' ')($((SECONDS - start)) s)"
+    echo "ok   $what$(note) ($((SECONDS - start)) s)"
   else
-    echo "FAIL $what$(sed 's/^/: /' "$work/note" | tr '\n' ' ')($((SECONDS - start)) s)"
+    echo "FAIL $what$(note) ($((SECONDS - start)) s)"
     sed 's/^/     | /' "$work/out" | tail -n 40
     exit 1
   fi
 }
+
+note() { sed 's/^/: /' "$work/note" | tail -n 1; }
 
 # within SECONDS CMD...: until it succeeds; shows what the last try said.
 within() {
@@ -200,7 +202,8 @@ build_narthex() {
 
 make_image() {
   mkdir -p "$work/images"
-  "$here/image.py" "$work/images/narthex.tar" narthex:dev --entrypoint '["/narthex"]' "$narthex=/narthex" | tee /dev/fd/3
+  "$here/image.py" "$work/images/narthex.tar" narthex:dev --entrypoint '["/narthex"]' "$narthex=/narthex"
+  du -h "$work/images/narthex.tar" | cut -f1 >&3
 }
 
 start_cluster() {
