@@ -14,7 +14,11 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 PATH=$PATH:/usr/sbin:/sbin
-work=$(mktemp -d /tmp/narthex-e2e.XXXXXX)
+for stale in /tmp/narthex-e2e.*; do # of runs that were killed
+  pid=${stale#/tmp/narthex-e2e.}
+  [ ! -O "$stale" ] || [ -e "/proc/${pid%%.*}" ] || rm -rf "$stale"
+done
+work=$(mktemp -d "/tmp/narthex-e2e.$$.XXXXXX")
 story=$here/walkthrough
 began=$SECONDS
 client_pid=
