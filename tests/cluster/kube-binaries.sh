@@ -29,7 +29,7 @@ missing=()
 for name in "${wanted[@]}"; do [ -x "$bin/$name" ] || missing+=("$name"); done
 if [ ${#missing[@]} -gt 0 ]; then
   command -v go >/dev/null || { say "Go is needed to build ${missing[*]}; see https://go.dev/dl (1.26 or newer)"; exit 1; }
-  grep -q "k8s.io/kubernetes $KUBE_VERSION\$" "$here/kube/go.mod" ||
+  grep -qE "k8s\.io/kubernetes ${KUBE_VERSION//./\\.}( |\$)" "$here/kube/go.mod" ||
     { say "kube/go.mod is not for $KUBE_VERSION; run kube/regenerate.sh $KUBE_VERSION"; exit 1; }
   mkdir -p "$bin"
   # One builder at a time: a second caller waits here, and then finds everything done. The lock goes with the process.
