@@ -1,0 +1,382 @@
+//! Backends: a Service port as rules name it, and the endpoints behind it.
+
+use super::{Key, State};
+use crate::model::object::{EndpointAddress, EndpointSubset, Endpoints, PortRef, Service, ServicePort};
+use crate::model::{Kind, ObjectRef};
+use crate::table::{Backend, BackendId, BackendState, Endpoint};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// A Service port as a rule names it. Empty where the rule names none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct BackendKey {
+    pub namespace: Arc<str>,
+    pub service: Arc<str>,
+    pub port: PortRef,
+}
+
+#[derive(Debug)]
+pub(super) struct BackendEntry {
+    pub backend: Arc<Backend>,
+    /// Ingresses that lead here, with how often.
+    users: HashMap<Key, u32>,
+}
+
+/// What is known of one address of a Service, over all slices.
+#[derive(Default)]
+struct Merged<'a> {
+    ready: bool,
+    serving: bool,
+    terminating: bool,
+    pod: Option<&'a EndpointAddress>,
+}
+
+impl State {
+    pub(super) fn hold_backend(&mut self, key: &BackendKey, user: &Key) {
+        if let Some(entry) = self.backends.get_mut(key) {
+            *entry.users.entry(user.clone()).or_default() += 1;
+            return;
+        }
+        let id = self.free_slots.pop().unwrap_or_else(|| {
+            let slot = self.next_slot;
+            self.next_slot += 1;
+            BackendId { slot, generation: 0 }
+        });
+        let backend = Arc::new(self.resolve(key, id));
+        self.table.set_backend(id.slot, Some(backend.clone()));
+        self.changed = true;
+        self.backends_of
+            .entry((key.namespace.clone(), key.service.clone()))
+            .or_default()
+            .push(key.clone());
+        self.backends.insert(
+            key.clone(),
+            BackendEntry {
+                backend,
+                users: HashMap::from([(user.clone(), 1)]),
+            },
+        );
+    }
+
+    pub(super) fn drop_backend(&mut self, key: &BackendKey, user: &Key) {
+        let Some(entry) = self.backends.get_mut(key) else { return };
+        if let Some(count) = entry.users.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                entry.users.remove(user);
+            }
+        }
+        if !entry.users.is_empty() {
+            return;
+        }
+        let id = entry.backend.id;
+        self.backends.remove(key);
+        let service = (key.namespace.clone(), key.service.clone());
+        if let Some(keys) = self.backends_of.get_mut(&service) {
+            keys.retain(|other| other != key);
+            if keys.is_empty() {
+                self.backends_of.remove(&service);
+            }
+        }
+        self.table.set_backend(id.slot, None);
+        self.changed = true;
+        self.free_slots.push(BackendId {
+            slot: id.slot,
+            generation: id.generation.wrapping_add(1),
+        });
+    }
+
+    /// The id of a backend that is held.
+    pub(super) fn backend_id(&self, key: &BackendKey) -> BackendId {
+        self.backends.get(key).map_or(
+            BackendId {
+                slot: u32::MAX,
+                generation: 0,
+            },
+            |entry| entry.backend.id,
+        )
+    }
+
+    /// The backend as last resolved.
+    pub(super) fn backend(&self, key: &BackendKey) -> Option<&Arc<Backend>> {
+        self.backends.get(key).map(|entry| &entry.backend)
+    }
+
+    /// A Service, or where its pods are, changed: its backends are resolved again.
+    pub(super) fn service_changed(&mut self, service: &Key) {
+        for key in self.backends_of.get(service).cloned().unwrap_or_default() {
+            let Some(entry) = self.backends.get(&key) else { continue };
+            let backend = self.resolve(&key, entry.backend.id);
+            let users: Vec<ObjectRef> = entry
+                .users
+                .keys()
+                .map(|(namespace, name)| ObjectRef::new(Kind::Ingress, namespace.clone(), name.clone()))
+                .collect();
+            if *entry.backend == backend {
+                // The words may differ all the same: "ports: 80/http" says what the Service has.
+                if backend.state != BackendState::Ready {
+                    self.stale.extend(users);
+                }
+                continue;
+            }
+            self.stale.extend(users);
+            let backend = Arc::new(backend);
+            self.table.set_backend(backend.id.slot, Some(backend.clone()));
+            self.changed = true;
+            if let Some(entry) = self.backends.get_mut(&key) {
+                entry.backend = backend;
+            }
+        }
+    }
+
+    pub(super) fn put_endpoints(&mut self, object: ObjectRef, endpoints: Arc<Endpoints>) {
+        let owner = endpoints
+            .service
+            .as_ref()
+            .map(|service| (endpoints.meta.namespace.clone(), service.clone()));
+        let name = (object.kind, object.name.clone());
+        let old = self.slices.insert(object.clone(), (owner.clone(), endpoints.clone()));
+        if old.as_ref().is_some_and(|(_, old)| *old == endpoints) {
+            return;
+        }
+        self.stale.insert(object);
+        // The new Service gets it before the old one loses it.
+        if let Some(owner) = &owner {
+            self.endpoints.entry(owner.clone()).or_default().insert(name.clone(), endpoints);
+            self.service_changed(owner);
+        }
+        if let Some((Some(old), _)) = old
+            && Some(&old) != owner.as_ref()
+        {
+            self.forget_endpoints(&old, &name);
+        }
+    }
+
+    pub(super) fn delete_endpoints(&mut self, object: &ObjectRef) {
+        if let Some((Some(owner), _)) = self.slices.remove(object) {
+            self.forget_endpoints(&owner, &(object.kind, object.name.clone()));
+        }
+    }
+
+    fn forget_endpoints(&mut self, owner: &Key, name: &(Kind, Arc<str>)) {
+        if let Some(of_service) = self.endpoints.get_mut(owner) {
+            of_service.remove(name);
+            if of_service.is_empty() {
+                self.endpoints.remove(owner);
+            }
+        }
+        self.service_changed(owner);
+    }
+
+    pub(super) fn set_resolved(&mut self, name: Arc<str>, addresses: Vec<IpAddr>) {
+        self.resolved.insert(name.clone(), addresses);
+        let concerned: Vec<Key> = self
+            .services
+            .iter()
+            .filter(|(_, service)| service.external_name.as_deref() == Some(&*name))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for service in concerned {
+            self.service_changed(&service);
+        }
+    }
+
+    fn resolve(&self, key: &BackendKey, id: BackendId) -> Backend {
+        let (state, app_protocol, endpoints) = self.find_endpoints(key);
+        Backend {
+            id,
+            namespace: key.namespace.clone(),
+            service: key.service.clone(),
+            port: key.port.to_string().into(),
+            state,
+            app_protocol,
+            endpoints: endpoints.into(),
+        }
+    }
+
+    fn find_endpoints(&self, key: &BackendKey) -> (BackendState, Option<Arc<str>>, Vec<Endpoint>) {
+        let nothing = |state| (state, None, Vec::new());
+        if key.service.is_empty() {
+            return nothing(BackendState::Invalid);
+        }
+        let name = (key.namespace.clone(), key.service.clone());
+        let Some(service) = self.services.get(&name) else {
+            return nothing(BackendState::ServiceNotFound);
+        };
+        if let Some(external) = &service.external_name {
+            let (state, endpoints) = self.external(service, external, &key.port);
+            return (state, None, endpoints);
+        }
+        let Some(port) = find_port(service, &key.port) else {
+            return nothing(BackendState::PortNotFound);
+        };
+        let endpoints = self.endpoints.get(&name);
+        let (any_ready, endpoints) = endpoints.map_or((false, Vec::new()), |of_service| {
+            merge(service, port, of_service)
+        });
+        let state = match (any_ready, endpoints.is_empty()) {
+            (true, _) => BackendState::Ready,
+            (false, false) => BackendState::OnlyTerminating,
+            (false, true) => BackendState::NoEndpoints,
+        };
+        (state, port.app_protocol.as_deref().map(Arc::from), endpoints)
+    }
+
+    fn external(&self, service: &Service, name: &str, port: &PortRef) -> (BackendState, Vec<Endpoint>) {
+        if !self.options.allow_external_names {
+            return (BackendState::ExternalNameRefused, Vec::new());
+        }
+        // An ExternalName Service often lists no ports: then the rule's number is the target's.
+        let number = find_port(service, port).map(|port| port.port).or(match port {
+            PortRef::Number(number) => Some(*number),
+            _ => None,
+        });
+        let Some(number) = number.and_then(|number| u16::try_from(number).ok()) else {
+            return (BackendState::PortNotFound, Vec::new());
+        };
+        let mut addresses: Vec<Endpoint> = self
+            .resolved
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|address| !is_local(**address))
+            .map(|address| Endpoint {
+                address: SocketAddr::new(*address, number),
+                alternate: None,
+                uid: None,
+                pod: None,
+                zone: None,
+            })
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        if addresses.is_empty() {
+            return (BackendState::ExternalNameUnresolved, addresses);
+        }
+        (BackendState::Ready, addresses)
+    }
+}
+
+/// Addresses no name from outside may lead to: on hostNetwork they are the node's own (kubelet, etcd, our admin port).
+fn is_local(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.is_multicast()
+        || match address {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        }
+}
+
+fn is_tcp(protocol: Option<&str>) -> bool {
+    protocol.is_none_or(|protocol| protocol.is_empty() || protocol == "TCP")
+}
+
+/// The TCP port of a Service that a rule names.
+pub(super) fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'s ServicePort> {
+    service.ports.iter().filter(|port| is_tcp(port.protocol.as_deref())).find(|port| match wanted {
+        PortRef::Number(number) => port.port == *number,
+        PortRef::Name(name) => port.name == *name,
+        PortRef::Missing => false,
+    })
+}
+
+/// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
+/// The flag says whether they are ready ones.
+fn merge(
+    service: &Service,
+    port: &ServicePort,
+    of_service: &BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>,
+) -> (bool, Vec<Endpoint>) {
+    let has_slices = of_service.keys().any(|(kind, _)| *kind == Kind::EndpointSlice);
+    let wanted = if has_slices { Kind::EndpointSlice } else { Kind::Endpoints };
+    let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
+    let subsets = of_service
+        .iter()
+        .filter(|((kind, _), _)| *kind == wanted)
+        .flat_map(|(_, endpoints)| &endpoints.subsets);
+    for subset in subsets {
+        for number in ports_of(subset, port) {
+            for endpoint in &subset.endpoints {
+                let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
+                    continue;
+                };
+                let ready = endpoint.ready.unwrap_or(true);
+                let one = merged.entry(SocketAddr::new(address, number)).or_default();
+                one.ready |= ready;
+                one.serving |= endpoint.serving.unwrap_or(ready);
+                one.terminating |= endpoint.terminating.unwrap_or(false);
+                // A slice that calls it ready knows more of it than one that does not.
+                if one.pod.is_none() || ready {
+                    one.pod = Some(endpoint);
+                }
+            }
+        }
+    }
+    let any_ready = merged.values().any(|one| one.ready);
+    let usable = merged.iter().filter(|(_, one)| {
+        if any_ready {
+            one.ready
+        } else {
+            one.serving && one.terminating
+        }
+    });
+    (any_ready, join_families(usable, service.ipv6_first))
+}
+
+/// The numbers a slice's port of the Service port's name has.
+fn ports_of(subset: &EndpointSubset, port: &ServicePort) -> BTreeSet<u16> {
+    subset
+        .ports
+        .iter()
+        .filter(|other| is_tcp(other.protocol.as_deref()) && other.name == port.name)
+        .filter_map(|other| match other.port {
+            Some(number) => u16::try_from(number).ok(),
+            // Not restricted: the Service's own target then says which.
+            None => port.target.or_else(|| u16::try_from(port.port).ok()),
+        })
+        .filter(|number| *number != 0)
+        .collect()
+}
+
+/// One endpoint per pod: its two families' addresses together, the Service's first family first.
+fn join_families<'a>(
+    usable: impl Iterator<Item = (&'a SocketAddr, &'a Merged<'a>)>,
+    ipv6_first: bool,
+) -> Vec<Endpoint> {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut by_pod: HashMap<(Arc<str>, u16), usize> = HashMap::new();
+    for (address, one) in usable {
+        let Some(known) = one.pod else { continue };
+        let identity = known.uid.as_ref().map(|uid| (uid.clone(), address.port()));
+        let other = identity.as_ref().and_then(|identity| by_pod.get(identity)).copied();
+        if let Some(endpoint) = other.and_then(|index| endpoints.get_mut(index))
+            && endpoint.alternate.is_none()
+            && endpoint.address.is_ipv6() != address.is_ipv6()
+        {
+            endpoint.alternate = Some(*address);
+            continue;
+        }
+        if let Some(identity) = identity {
+            by_pod.insert(identity, endpoints.len());
+        }
+        endpoints.push(Endpoint {
+            address: *address,
+            alternate: None,
+            uid: known.uid.clone(),
+            pod: known.pod.clone(),
+            zone: known.zone.clone(),
+        });
+    }
+    for endpoint in &mut endpoints {
+        if let Some(alternate) = endpoint.alternate
+            && alternate.is_ipv6() == ipv6_first
+        {
+            endpoint.alternate = Some(std::mem::replace(&mut endpoint.address, alternate));
+        }
+    }
+    endpoints.sort();
+    endpoints
+}

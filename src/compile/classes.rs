@@ -1,0 +1,57 @@
+//! Which Ingresses are ours.
+
+use super::{CONTROLLER, State};
+use crate::model::object::Ingress;
+use std::sync::Arc;
+
+/// The annotation that named the class before `spec.ingressClassName`.
+const OLD_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+/// The class an Ingress asks for: the field before the annotation; an empty annotation is none.
+pub(super) fn class_of(ingress: &Ingress) -> Option<&str> {
+    ingress
+        .class
+        .as_deref()
+        .or_else(|| ingress.meta.annotations.get(OLD_ANNOTATION).map(String::as_str))
+        .filter(|class| !class.is_empty())
+}
+
+impl State {
+    /// Whether an Ingress is served here; the error says why not.
+    ///
+    /// A class another controller owns is never touched, even one named like `--ingress-class`.
+    pub(super) fn serves(&self, ingress: &Ingress) -> Result<(), String> {
+        let Some(class) = class_of(ingress) else {
+            return if self.options.class_less {
+                Ok(())
+            } else {
+                Err("it has no class, and --class-less=false leaves those alone".to_owned())
+            };
+        };
+        match self.classes.get(class) {
+            Some(known) if known.controller == CONTROLLER => Ok(()),
+            Some(known) => Err(format!(
+                "its class \"{class}\" belongs to the controller \"{}\"",
+                known.controller
+            )),
+            None if class == self.options.ingress_class => Ok(()),
+            None => Err(format!(
+                "its class \"{class}\" is neither an IngressClass of {CONTROLLER} nor --ingress-class ({})",
+                self.options.ingress_class
+            )),
+        }
+    }
+
+    /// Looks again at every Ingress of a class that came, went or changed.
+    pub(super) fn reclassify(&mut self, class: &Arc<str>) {
+        let concerned: Vec<_> = self
+            .ingresses
+            .iter()
+            .filter(|(_, compiled)| class_of(&compiled.ingress) == Some(class))
+            .map(|(key, compiled)| (key.clone(), compiled.ingress.clone()))
+            .collect();
+        for (key, ingress) in concerned {
+            self.recompile_ingress(key, ingress);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What is to be said of one object, given all others.
+
+use super::backends::BackendKey;
+use super::{State, key};
+use crate::model::object::PortRef;
+use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::table::BackendState;
+use crate::table::route::Age;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+impl State {
+    pub(super) fn diagnose(&self, object: &ObjectRef) -> Vec<Diagnostic> {
+        let mut said: Vec<Diagnostic> = self.broken.get(object).into_iter().cloned().collect();
+        match object.kind {
+            Kind::Ingress => self.diagnose_ingress(object, &mut said),
+            Kind::EndpointSlice | Kind::Endpoints => self.diagnose_endpoints(object, &mut said),
+            Kind::IngressClass | Kind::Service | Kind::Secret => {}
+        }
+        said
+    }
+
+    fn diagnose_ingress(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
+        let Some(compiled) = self.ingresses.get(&key(object)) else { return };
+        if let Err(why) = &compiled.served {
+            said.push(Diagnostic::new(
+                Code::OtherClass,
+                object,
+                "spec.ingressClassName",
+                format!("not served here: {why}"),
+            ));
+            return;
+        }
+        said.extend(compiled.findings.iter().cloned());
+        let mut backends: BTreeSet<(&BackendKey, String)> = BTreeSet::new();
+        for claim in &compiled.claims {
+            let (rule, path) = claim.place;
+            let field = format!("spec.rules[{rule}].http.paths[{path}]");
+            if let Some(holder) = self.holder(&claim.host, &claim.path)
+                && !is(holder, object)
+            {
+                said.push(Diagnostic::new(
+                    Code::PathConflict,
+                    object,
+                    &field,
+                    format!(
+                        "{} {} belongs to Ingress {}/{} already, which {}; this path is not used",
+                        claim.host,
+                        claim.path,
+                        holder.namespace,
+                        holder.name,
+                        if holder.created < compiled.ingress.meta.created {
+                            "is older"
+                        } else {
+                            "comes first by name"
+                        },
+                    ),
+                ));
+            }
+            backends.insert((&claim.backend, format!("{field}.backend")));
+        }
+        if let Some((backend, hosts)) = &compiled.default {
+            let field = "spec.defaultBackend";
+            backends.insert((backend, field.to_owned()));
+            for host in hosts {
+                if let Some(holder) = self.default_holder(host)
+                    && !is(holder, object)
+                {
+                    said.push(Diagnostic::new(
+                        Code::DefaultBackendConflict,
+                        object,
+                        field,
+                        format!(
+                            "for host {host} the default backend of the older Ingress {}/{} is used",
+                            holder.namespace, holder.name
+                        ),
+                    ));
+                }
+            }
+            if let Some((namespace, name)) = self.fallback_holder()
+                && hosts.is_empty()
+                && (namespace, name) != (&object.namespace, &object.name)
+            {
+                said.push(Diagnostic::new(
+                    Code::DefaultBackendConflict,
+                    object,
+                    field,
+                    format!("the default backend of the older Ingress {namespace}/{name} is used"),
+                ));
+            }
+        }
+        for (backend, field) in backends {
+            said.extend(self.diagnose_backend(object, backend, &field));
+        }
+    }
+
+    fn diagnose_backend(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
+        let backend = self.backend(key)?;
+        let name = &key.service;
+        let service = self.services.get(&(key.namespace.clone(), name.clone()));
+        let (code, message) = match backend.state {
+            BackendState::Ready => {
+                let own = backend
+                    .endpoints
+                    .iter()
+                    .find(|endpoint| self.options.own_addresses.contains(&endpoint.address))?;
+                (
+                    Code::EndpointIsSelf,
+                    format!("Service \"{name}\" has {own} as an endpoint, which is narthex itself"),
+                )
+            }
+            // What is wrong with it was said when it was read.
+            BackendState::Invalid => return None,
+            BackendState::ServiceNotFound => (
+                Code::ServiceNotFound,
+                format!(
+                    "there is no Service \"{name}\" in namespace \"{}\"; requests get 503",
+                    key.namespace
+                ),
+            ),
+            BackendState::PortNotFound => {
+                let ports = service.map(|service| port_list(service)).unwrap_or_default();
+                (
+                    Code::PortNotFound,
+                    format!(
+                        "Service \"{name}\" has no {} (ports: {ports}); requests get 503",
+                        match &key.port {
+                            PortRef::Name(port) => format!("port named \"{port}\""),
+                            other => format!("port {other}"),
+                        }
+                    ),
+                )
+            }
+            BackendState::NoEndpoints => (
+                Code::NoEndpoints,
+                format!(
+                    "Service \"{name}\" has no ready endpoint for port {}{}; requests get 503",
+                    key.port,
+                    self.why_no_endpoints(key)
+                ),
+            ),
+            BackendState::OnlyTerminating => (
+                Code::OnlyTerminating,
+                format!("all endpoints of Service \"{name}\" are terminating; they are used until they are gone"),
+            ),
+            BackendState::ExternalNameRefused => (
+                Code::ExternalNameRefused,
+                format!(
+                    "Service \"{name}\" is of type ExternalName, which can lead anywhere: \
+                     start narthex with --allow-external-names to allow that; requests get 503"
+                ),
+            ),
+            BackendState::ExternalNameUnresolved => (
+                Code::ExternalNameUnresolved,
+                format!("the externalName of Service \"{name}\" has no usable address; requests get 503"),
+            ),
+        };
+        Some(Diagnostic::new(code, object, field, message))
+    }
+
+    /// A few words on what there is instead of endpoints.
+    fn why_no_endpoints(&self, key: &BackendKey) -> String {
+        let Some(of_service) = self.endpoints.get(&(key.namespace.clone(), key.service.clone())) else {
+            return " (no EndpointSlice or Endpoints describes it)".to_owned();
+        };
+        let mut total = 0;
+        let mut names = BTreeSet::new();
+        for subset in of_service.values().flat_map(|endpoints| &endpoints.subsets) {
+            total += subset.endpoints.len();
+            names.extend(subset.ports.iter().map(|port| port.name.clone()));
+        }
+        let service = self.services.get(&(key.namespace.clone(), key.service.clone()));
+        let wanted = service
+            .and_then(|service| super::backends::find_port(service, &key.port))
+            .map(|port| port.name.clone());
+        match wanted {
+            Some(wanted) if total > 0 && !names.contains(&wanted) => format!(
+                " (its endpoints have ports named {names:?}, but the Service's port is named {wanted:?})"
+            ),
+            _ if total > 0 => format!(" (of {total}, none is ready)"),
+            _ => String::new(),
+        }
+    }
+
+    fn diagnose_endpoints(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
+        let Some((owner, endpoints)) = self.slices.get(object) else { return };
+        if owner.is_none() {
+            said.push(Diagnostic::new(
+                Code::OrphanSlice,
+                object,
+                "metadata.labels",
+                "it lacks the label kubernetes.io/service-name, so it belongs to no Service",
+            ));
+        }
+        if let Some(kind) = &endpoints.unsupported_type {
+            said.push(Diagnostic::new(
+                Code::UnsupportedAddressType,
+                object,
+                "addressType",
+                format!("{kind} is neither IPv4 nor IPv6, so its endpoints are left out"),
+            ));
+            return;
+        }
+        for (set, subset) in endpoints.subsets.iter().enumerate() {
+            for (index, endpoint) in subset.endpoints.iter().enumerate() {
+                let field = match object.kind {
+                    Kind::Endpoints => format!("subsets[{set}].addresses[{index}]"),
+                    _ => format!("endpoints[{index}].addresses[0]"),
+                };
+                match endpoint.addresses.first() {
+                    Some(text) if text.parse::<IpAddr>().is_ok() => {}
+                    Some(text) => said.push(Diagnostic::new(
+                        Code::InvalidAddress,
+                        object,
+                        field,
+                        format!("\"{text}\" is no IP address, so the endpoint is left out"),
+                    )),
+                    None => said.push(Diagnostic::new(
+                        Code::InvalidAddress,
+                        object,
+                        field,
+                        "there is no address, so the endpoint is left out",
+                    )),
+                }
+            }
+        }
+    }
+}
+
+fn is(age: &Age, object: &ObjectRef) -> bool {
+    age.namespace == object.namespace && age.name == object.name
+}
+
+fn port_list(service: &crate::model::object::Service) -> String {
+    let ports: Vec<String> = service
+        .ports
+        .iter()
+        .map(|port| {
+            let protocol = port.protocol.as_deref().filter(|protocol| *protocol != "TCP");
+            match (port.name.is_empty(), protocol) {
+                (true, None) => port.port.to_string(),
+                (false, None) => format!("{}/{}", port.port, port.name),
+                (true, Some(protocol)) => format!("{} {protocol}", port.port),
+                (false, Some(protocol)) => format!("{}/{} {protocol}", port.port, port.name),
+            }
+        })
+        .collect();
+    if ports.is_empty() {
+        "none".to_owned()
+    } else {
+        ports.join(", ")
+    }
+}

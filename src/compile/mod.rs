@@ -1,0 +1,271 @@
+//! From objects to the table: pure, step by step, without clock, I/O or Kubernetes client.
+//!
+//! [`State::apply`] takes one [`Change`] and touches what it touches; [`State::table`] is the next table,
+//! [`State::refresh`] what is to be said of the objects. A full compile is the fold of `apply` over all objects, and
+//! a simulation in `tests/` shows that both give the same.
+
+mod backends;
+mod claims;
+mod classes;
+mod diagnose;
+mod ingress;
+pub mod lint;
+
+use crate::model::object::{Endpoints, IngressClass, Service};
+use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report};
+use crate::table::{BackendId, HostPattern, Table};
+use backends::{BackendEntry, BackendKey};
+use claims::HostClaims;
+use ingress::Compiled;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The controller name IngressClasses of ours carry.
+pub const CONTROLLER: &str = "narthex.io/ingress-controller";
+
+/// What the operator decided; does not change while the process runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--ingress-class`: Ingresses of this class are ours even where no IngressClass object says so.
+    pub ingress_class: String,
+    /// `--class-less`: Ingresses without a class are ours.
+    pub class_less: bool,
+    /// `--allow-external-names`.
+    pub allow_external_names: bool,
+    /// Addresses narthex itself listens on: an endpoint there would go round in circles.
+    pub own_addresses: Vec<SocketAddr>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ingress_class: "narthex".to_owned(),
+            class_less: true,
+            allow_external_names: false,
+            own_addresses: Vec::new(),
+        }
+    }
+}
+
+/// Namespace and name.
+type Key = (Arc<str>, Arc<str>);
+
+fn key(object: &ObjectRef) -> Key {
+    (object.namespace.clone(), object.name.clone())
+}
+
+/// Everything known, and the table made of it.
+#[derive(Debug, Default)]
+pub struct State {
+    options: Options,
+    ingresses: HashMap<Key, Compiled>,
+    classes: HashMap<Arc<str>, Arc<IngressClass>>,
+    services: HashMap<Key, Arc<Service>>,
+    /// By Service, then by the slice's (or Endpoints') own name.
+    endpoints: HashMap<Key, BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>>,
+    /// Which Service an EndpointSlice was last filed under, for labels do change.
+    slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
+    secrets: HashSet<Key>,
+    hosts: HashMap<HostPattern, HostClaims>,
+    /// Default backends of Ingresses without rules, the oldest first.
+    fallbacks: BTreeMap<crate::table::route::Age, (Key, BackendId)>,
+    backends: HashMap<BackendKey, BackendEntry>,
+    backends_of: HashMap<Key, Vec<BackendKey>>,
+    free_slots: Vec<BackendId>,
+    next_slot: u32,
+    resolved: HashMap<Arc<str>, Vec<IpAddr>>,
+    broken: HashMap<ObjectRef, Diagnostic>,
+    table: Table,
+    changed: bool,
+    stale: BTreeSet<ObjectRef>,
+    report: Report,
+}
+
+impl State {
+    /// An empty world.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            ..Self::default()
+        }
+    }
+
+    /// A full compile.
+    pub fn compile(options: Options, objects: impl IntoIterator<Item = Object>) -> Self {
+        let mut state = Self::new(options);
+        for object in objects {
+            state.apply(Change::Apply(object));
+        }
+        state
+    }
+
+    /// Takes one step. Costs what the change touches.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Apply(object) => self.put(object),
+            Change::Delete(object) => self.delete(&object),
+            Change::Replace {
+                kind,
+                namespace,
+                objects,
+                broken,
+            } => self.replace(kind, namespace, objects, broken),
+            Change::Broken(diagnostic) => self.mark_broken(diagnostic),
+            Change::Files(diagnostics) => self.report.files = diagnostics,
+            Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
+        }
+    }
+
+    /// The table as of now; cheap, for it shares all it can. Its generation rises whenever it differs from the last.
+    pub fn table(&mut self) -> Table {
+        if std::mem::take(&mut self.changed) {
+            self.table.generation += 1;
+        }
+        self.table.clone()
+    }
+
+    /// Whether the table differs from the one [`State::table`] gave last.
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Brings the report up to date; apart from the table, since requests do not wait for it.
+    pub fn refresh(&mut self) -> &Report {
+        for object in std::mem::take(&mut self.stale) {
+            let diagnostics = self.diagnose(&object);
+            self.report.set(&object, diagnostics);
+        }
+        &self.report
+    }
+
+    /// ExternalNames that routes need resolved.
+    pub fn external_names(&self) -> BTreeSet<Arc<str>> {
+        if !self.options.allow_external_names {
+            return BTreeSet::new();
+        }
+        self.backends_of
+            .keys()
+            .filter_map(|service| self.services.get(service)?.external_name.as_deref())
+            .map(Arc::from)
+            .collect()
+    }
+
+    /// How many objects of each kind there are.
+    pub fn counts(&self) -> BTreeMap<Kind, usize> {
+        let slices = self.slices.keys().filter(|object| object.kind == Kind::EndpointSlice).count();
+        BTreeMap::from([
+            (Kind::Ingress, self.ingresses.len()),
+            (Kind::IngressClass, self.classes.len()),
+            (Kind::Service, self.services.len()),
+            (Kind::EndpointSlice, slices),
+            (Kind::Endpoints, self.slices.len() - slices),
+            (Kind::Secret, self.secrets.len()),
+        ])
+    }
+
+    fn put(&mut self, object: Object) {
+        let reference = object.reference();
+        if self.broken.remove(&reference).is_some() {
+            self.stale.insert(reference.clone());
+        }
+        let key = key(&reference);
+        match object {
+            Object::Ingress(ingress) => self.put_ingress(key, ingress),
+            Object::IngressClass(class) => {
+                let name = class.meta.name.clone();
+                if self.classes.get(&name) != Some(&class) {
+                    self.classes.insert(name.clone(), class);
+                    self.reclassify(&name);
+                }
+            }
+            Object::Service(service) => {
+                if self.services.get(&key) != Some(&service) {
+                    self.services.insert(key.clone(), service);
+                    self.service_changed(&key);
+                }
+            }
+            Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
+            Object::Secret(_) => {
+                self.secrets.insert(key);
+            }
+        }
+    }
+
+    fn delete(&mut self, object: &ObjectRef) {
+        self.broken.remove(object);
+        self.stale.insert(object.clone());
+        let key = key(object);
+        match object.kind {
+            Kind::Ingress => self.delete_ingress(&key),
+            Kind::IngressClass => {
+                if self.classes.remove(&object.name).is_some() {
+                    self.reclassify(&object.name);
+                }
+            }
+            Kind::Service => {
+                if self.services.remove(&key).is_some() {
+                    self.service_changed(&key);
+                }
+            }
+            Kind::EndpointSlice | Kind::Endpoints => self.delete_endpoints(object),
+            Kind::Secret => {
+                self.secrets.remove(&key);
+            }
+        }
+    }
+
+    fn replace(&mut self, kind: Kind, namespace: Option<Arc<str>>, objects: Vec<Object>, broken: Vec<Diagnostic>) {
+        let mut gone: BTreeSet<ObjectRef> = self
+            .names(kind)
+            .into_iter()
+            .filter(|object| namespace.as_ref().is_none_or(|namespace| object.namespace == *namespace))
+            .collect();
+        for object in &objects {
+            gone.remove(&object.reference());
+        }
+        for object in broken.iter().filter_map(|diagnostic| diagnostic.object.as_ref()) {
+            gone.remove(object);
+        }
+        // New ones first: what moves from one object to another must never be missing in between.
+        for object in objects {
+            self.put(object);
+        }
+        for diagnostic in broken {
+            self.mark_broken(diagnostic);
+        }
+        for object in gone {
+            self.delete(&object);
+        }
+    }
+
+    fn names(&self, kind: Kind) -> Vec<ObjectRef> {
+        let broken = self.broken.keys().filter(|object| object.kind == kind).cloned();
+        let of = |keys: &mut dyn Iterator<Item = &Key>| -> Vec<ObjectRef> {
+            keys.map(|(namespace, name)| ObjectRef::new(kind, namespace.clone(), name.clone()))
+                .collect()
+        };
+        let mut names = match kind {
+            Kind::Ingress => of(&mut self.ingresses.keys()),
+            Kind::Service => of(&mut self.services.keys()),
+            Kind::Secret => of(&mut self.secrets.iter()),
+            Kind::IngressClass => self
+                .classes
+                .keys()
+                .map(|name| ObjectRef::new(kind, "", name.clone()))
+                .collect(),
+            Kind::EndpointSlice | Kind::Endpoints => {
+                self.slices.keys().filter(|object| object.kind == kind).cloned().collect()
+            }
+        };
+        names.extend(broken);
+        names
+    }
+
+    fn mark_broken(&mut self, diagnostic: Diagnostic) {
+        if let Some(object) = diagnostic.object.clone() {
+            self.stale.insert(object.clone());
+            self.broken.insert(object, diagnostic);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What is wrong with an object, in words that say what would be right.
+
+use super::reference::ObjectRef;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something the author asked for does not happen. `check` exits 1.
+    Error,
+    /// It works, but probably not as meant.
+    Warning,
+    /// Worth knowing; nothing to do.
+    Info,
+}
+
+impl Severity {
+    /// The lower-case word: `error`, `warning`, `info`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident => $severity:ident,)*) => {
+        /// What kind of problem: stable names, for Events, filters and tests.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// Every code, for the documentation.
+            pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
+
+            /// The name, as in an Event's reason: `BackendNotFound`.
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$variant => stringify!($variant),)* }
+            }
+
+            /// How bad this kind of problem is.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$variant => Severity::$severity,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A file or document that does not parse.
+    InvalidManifest => Error,
+    /// An object whose fields do not fit its kind.
+    InvalidObject => Error,
+    /// A host that is not a DNS name, wildcard or IP literal.
+    InvalidHost => Error,
+    /// A path that is not absolute or cannot be put in canonical form.
+    InvalidPath => Error,
+    /// A pathType that is none of the three.
+    InvalidPathType => Error,
+    /// networking.k8s.io/v1 wants a pathType.
+    MissingPathType => Warning,
+    /// An ImplementationSpecific path that looks like a regular expression: taken literally.
+    PathTakenLiterally => Warning,
+    /// Another Ingress, older or earlier by name, has the same host and path.
+    PathConflict => Error,
+    /// The same host and path twice in one Ingress.
+    DuplicatePath => Warning,
+    /// A default backend another Ingress, older or earlier by name, already gives.
+    DefaultBackendConflict => Warning,
+    /// An exact host that lacks a path a wildcard or any-host rule answers: nginx would answer 404.
+    FallsThrough => Warning,
+    /// A backend that is neither a Service nor anything narthex knows.
+    ResourceBackend => Error,
+    /// A path or default backend that names no Service or no port.
+    InvalidBackend => Error,
+    /// The Service does not exist: 503.
+    ServiceNotFound => Error,
+    /// The Service has no such port: 503.
+    PortNotFound => Error,
+    /// The Service has no usable endpoint: 503.
+    NoEndpoints => Warning,
+    /// Only terminating endpoints are left, and they are used (KEP-1669).
+    OnlyTerminating => Warning,
+    /// An ExternalName Service while `--allow-external-names` is off: 503.
+    ExternalNameRefused => Error,
+    /// An ExternalName that does not resolve yet: 503.
+    ExternalNameUnresolved => Error,
+    /// An Ingress of another controller's class, or of none narthex serves.
+    OtherClass => Info,
+    /// Rules that name no path, and no default backend either.
+    NothingToServe => Warning,
+    /// An address type narthex does not read (FQDN).
+    UnsupportedAddressType => Warning,
+    /// An endpoint address that is not an IP address.
+    InvalidAddress => Error,
+    /// An EndpointSlice without `kubernetes.io/service-name`.
+    OrphanSlice => Warning,
+    /// An endpoint that is one of narthex's own listeners: requests would go round in circles.
+    EndpointIsSelf => Error,
+    /// An annotation narthex knows with a value it does not.
+    InvalidAnnotation => Error,
+    /// Something an annotation or field asks for that narthex cannot do yet.
+    NotYet => Warning,
+}
+
+/// Where in a file an object or a mistake stands; lines and columns count from 1.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Location {
+    /// The file, as given.
+    pub file: PathBuf,
+    /// The line, or 0 where unknown.
+    pub line: usize,
+    /// The column, or 0 where unknown.
+    pub column: usize,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}", self.file.display()),
+            line => write!(f, "{}:{line}:{}", self.file.display(), self.column),
+        }
+    }
+}
+
+/// One problem of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Diagnostic {
+    /// The object it is about; none for a file that holds no object.
+    pub object: Option<ObjectRef>,
+    /// The field, as `spec.rules[0].http.paths[1].backend`; empty for the whole object.
+    pub field: String,
+    /// What kind of problem.
+    pub code: Code,
+    /// One sentence that says what is wrong and what would be right.
+    pub message: String,
+    /// The file and line, where the object came from a file.
+    pub location: Option<Location>,
+}
+
+impl Diagnostic {
+    /// A problem of a field of an object.
+    pub fn new(code: Code, object: &ObjectRef, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            object: Some(object.clone()),
+            field: field.into(),
+            code,
+            message: message.into(),
+            location: None,
+        }
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.code.severity()
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    /// `default/web: spec.rules[0].http.paths[1].backend: Service "api" has no port 8443 (ports: 80/http)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(location) = &self.location {
+            write!(f, "{location}: ")?;
+        }
+        if let Some(object) = &self.object {
+            write!(f, "{object}: ")?;
+        }
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// All that is known to be wrong, by object. Objects without a problem are not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Each object's problems, worst first.
+    pub objects: BTreeMap<ObjectRef, Vec<Diagnostic>>,
+    /// What the directory source says of its files.
+    pub files: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Every problem: of files first, then by object.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.files.iter().chain(self.objects.values().flatten())
+    }
+
+    /// Replaces what is said of one object.
+    pub fn set(&mut self, object: &ObjectRef, mut diagnostics: Vec<Diagnostic>) {
+        if diagnostics.is_empty() {
+            self.objects.remove(object);
+        } else {
+            diagnostics.sort_by(|a, b| (a.severity(), a).cmp(&(b.severity(), b)));
+            diagnostics.dedup();
+            self.objects.insert(object.clone(), diagnostics);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The words both roads use. This room imports nothing of ours.
+
+pub mod diagnostic;
+pub mod object;
+pub mod reference;
+
+pub use diagnostic::{Code, Diagnostic, Location, Report, Severity};
+pub use object::{Change, Object};
+pub use reference::{Kind, ObjectRef, Origin, Timestamp};

@@ -1,0 +1,300 @@
+//! Kubernetes objects as narthex keeps them: the fields that route, and nothing else.
+//!
+//! Sources decode the API's types into these on arrival, so managedFields, last-applied annotations and the rest
+//! never stay in memory, and the compiler needs no Kubernetes crate. Field names and meaning follow the API
+//! reference (networking.k8s.io/v1, core/v1, discovery.k8s.io/v1); nothing is validated here.
+
+use super::reference::{Kind, ObjectRef, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What every object has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The namespace; empty for a cluster-scoped object.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Annotations that narthex or one of its peers reads: see [`keep_annotation`].
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Whether an annotation is kept: ours, the old ingress class, and those of ingress-nginx and Traefik (`check` says
+/// which of them do nothing here yet).
+pub fn keep_annotation(key: &str) -> bool {
+    key == "kubernetes.io/ingress.class"
+        || key.starts_with("narthex.io/")
+        || key.starts_with("nginx.ingress.kubernetes.io/")
+        || key.starts_with("traefik.ingress.kubernetes.io/")
+        || key.starts_with("ingress.kubernetes.io/")
+}
+
+/// networking.k8s.io/v1 Ingress.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ingress {
+    /// Name, age, annotations.
+    pub meta: Meta,
+    /// `spec.ingressClassName`.
+    pub class: Option<String>,
+    /// `spec.defaultBackend`.
+    pub default_backend: Option<IngressBackend>,
+    /// `spec.rules`.
+    pub rules: Vec<IngressRule>,
+    /// `spec.tls`.
+    pub tls: Vec<IngressTls>,
+    /// Whether the object came as v1 (which demands a pathType) or as an older version (which had none).
+    pub legacy: bool,
+}
+
+/// One of `spec.rules`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngressRule {
+    /// `host`; none or empty is any.
+    pub host: Option<String>,
+    /// `http.paths`; none where the rule has no `http`: all of the host goes to the default backend.
+    pub paths: Option<Vec<IngressPath>>,
+}
+
+/// One of `http.paths`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngressPath {
+    /// `path`.
+    pub path: Option<String>,
+    /// `pathType`, as written.
+    pub path_type: Option<String>,
+    /// `backend`.
+    pub backend: IngressBackend,
+}
+
+/// `backend` of a path, or `spec.defaultBackend`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IngressBackend {
+    /// `service`.
+    Service {
+        /// `service.name`.
+        name: Arc<str>,
+        /// `service.port`.
+        port: PortRef,
+    },
+    /// `resource`, which narthex does not follow.
+    Resource {
+        /// `apiGroup/kind`.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// Neither.
+    #[default]
+    Missing,
+}
+
+/// `service.port` of a backend: a number or a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PortRef {
+    /// `number`, as written (may be out of range).
+    Number(i32),
+    /// `name`.
+    Name(Arc<str>),
+    /// Neither.
+    #[default]
+    Missing,
+}
+
+impl std::fmt::Display for PortRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PortRef::Number(number) => write!(f, "{number}"),
+            PortRef::Name(name) => f.write_str(name),
+            PortRef::Missing => f.write_str("(none)"),
+        }
+    }
+}
+
+/// One of `spec.tls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngressTls {
+    /// `hosts`.
+    pub hosts: Vec<String>,
+    /// `secretName`.
+    pub secret: Option<String>,
+}
+
+/// networking.k8s.io/v1 IngressClass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngressClass {
+    /// Name, age, annotations.
+    pub meta: Meta,
+    /// `spec.controller`.
+    pub controller: String,
+}
+
+/// core/v1 Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Name, age, annotations.
+    pub meta: Meta,
+    /// `spec.externalName`, for `type: ExternalName` only.
+    pub external_name: Option<String>,
+    /// `spec.ports`.
+    pub ports: Vec<ServicePort>,
+    /// Whether `spec.ipFamilies[0]` is IPv6.
+    pub ipv6_first: bool,
+}
+
+/// One of a Service's `spec.ports`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServicePort {
+    /// `name`; empty where there is none.
+    pub name: Arc<str>,
+    /// `port`.
+    pub port: i32,
+    /// `targetPort`, where it is a number.
+    pub target: Option<u16>,
+    /// `protocol`; TCP where not given.
+    pub protocol: Option<String>,
+    /// `appProtocol` (KEP-1422), kept for the protocol work to come.
+    pub app_protocol: Option<String>,
+}
+
+/// Where a Service's pods are: an EndpointSlice, or an Endpoints object taken apart the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Name, age.
+    pub meta: Meta,
+    /// [`Kind::EndpointSlice`] or [`Kind::Endpoints`].
+    pub kind: Kind,
+    /// The Service's name: the label `kubernetes.io/service-name`, or an Endpoints' own name.
+    pub service: Option<Arc<str>>,
+    /// Sets of addresses with the ports they share: one for a slice, one a subset for Endpoints.
+    pub subsets: Vec<EndpointSubset>,
+    /// `addressType` where it is neither IPv4 nor IPv6.
+    pub unsupported_type: Option<String>,
+}
+
+/// Addresses that share ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointSubset {
+    /// The ports.
+    pub ports: Vec<EndpointPort>,
+    /// The endpoints.
+    pub endpoints: Vec<EndpointAddress>,
+}
+
+/// A port that endpoints listen on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// The Service port's name this belongs to; empty where there is none.
+    pub name: Arc<str>,
+    /// The number; none means "as the Service says".
+    pub port: Option<i32>,
+    /// `protocol`; TCP where not given.
+    pub protocol: Option<String>,
+}
+
+/// One endpoint of a subset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointAddress {
+    /// `addresses`, as written: the API promises they are fungible, so the first is used.
+    pub addresses: Vec<String>,
+    /// `conditions.ready`.
+    pub ready: Option<bool>,
+    /// `conditions.serving`.
+    pub serving: Option<bool>,
+    /// `conditions.terminating`.
+    pub terminating: Option<bool>,
+    /// `targetRef.name`: the pod.
+    pub pod: Option<Arc<str>>,
+    /// `targetRef.uid`.
+    pub uid: Option<Arc<str>>,
+    /// `zone`.
+    pub zone: Option<Arc<str>>,
+}
+
+/// core/v1 Secret. Its data comes with the TLS work; today only its name is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secret {
+    /// Name, age.
+    pub meta: Meta,
+    /// `type`.
+    pub kind: Option<String>,
+}
+
+/// Any object narthex reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// An Ingress, of any version.
+    Ingress(Arc<Ingress>),
+    /// An IngressClass.
+    IngressClass(Arc<IngressClass>),
+    /// A Service.
+    Service(Arc<Service>),
+    /// An EndpointSlice or Endpoints.
+    Endpoints(Arc<Endpoints>),
+    /// A Secret.
+    Secret(Arc<Secret>),
+}
+
+impl Object {
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Object::Ingress(_) => Kind::Ingress,
+            Object::IngressClass(_) => Kind::IngressClass,
+            Object::Service(_) => Kind::Service,
+            Object::Endpoints(endpoints) => endpoints.kind,
+            Object::Secret(_) => Kind::Secret,
+        }
+    }
+
+    /// Name, age, annotations.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Object::Ingress(object) => &object.meta,
+            Object::IngressClass(object) => &object.meta,
+            Object::Service(object) => &object.meta,
+            Object::Endpoints(object) => &object.meta,
+            Object::Secret(object) => &object.meta,
+        }
+    }
+
+    /// Which object it is.
+    pub fn reference(&self) -> ObjectRef {
+        let meta = self.meta();
+        ObjectRef::new(self.kind(), meta.namespace.clone(), meta.name.clone())
+    }
+}
+
+/// One step of the world: what a source saw.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An object is new or different.
+    Apply(Object),
+    /// An object is gone.
+    Delete(ObjectRef),
+    /// All objects of a kind, from a full list: those not in it are gone.
+    Replace {
+        /// The kind listed.
+        kind: Kind,
+        /// The namespace listed; none for all.
+        namespace: Option<Arc<str>>,
+        /// What the list held.
+        objects: Vec<Object>,
+        /// Objects that the list held but that could not be decoded: their last good state stays.
+        broken: Vec<Diagnostic>,
+    },
+    /// An object could not be decoded: its last good state stays, and this is said of it.
+    Broken(Diagnostic),
+    /// What a source says of its files: replaces all it said before.
+    Files(Vec<Diagnostic>),
+    /// An ExternalName's addresses, as last resolved; empty where it does not resolve.
+    Resolved {
+        /// The name.
+        name: Arc<str>,
+        /// Its addresses, both families.
+        addresses: Vec<std::net::IpAddr>,
+    },
+}
+
+use super::diagnostic::Diagnostic;

@@ -1,0 +1,154 @@
+//! Names of Kubernetes objects: which one, how old, and which rule of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The kinds of objects narthex reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// networking.k8s.io/v1 (and the two older groups' v1beta1)
+    Ingress,
+    /// networking.k8s.io/v1
+    IngressClass,
+    /// core/v1
+    Service,
+    /// discovery.k8s.io/v1
+    EndpointSlice,
+    /// core/v1, for clusters (or RBAC) without EndpointSlices
+    Endpoints,
+    /// core/v1
+    Secret,
+}
+
+impl Kind {
+    /// Every kind, in the order reports list them.
+    pub const ALL: [Kind; 6] = [
+        Kind::Ingress,
+        Kind::IngressClass,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Endpoints,
+        Kind::Secret,
+    ];
+
+    /// The `kind:` of a manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Ingress => "Ingress",
+            Kind::IngressClass => "IngressClass",
+            Kind::Service => "Service",
+            Kind::EndpointSlice => "EndpointSlice",
+            Kind::Endpoints => "Endpoints",
+            Kind::Secret => "Secret",
+        }
+    }
+
+    /// The plural resource name RBAC rules use.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::Ingress => "ingresses",
+            Kind::IngressClass => "ingressclasses",
+            Kind::Service => "services",
+            Kind::EndpointSlice => "endpointslices",
+            Kind::Endpoints => "endpoints",
+            Kind::Secret => "secrets",
+        }
+    }
+
+    /// Whether objects of this kind live in a namespace.
+    pub fn namespaced(self) -> bool {
+        self != Kind::IngressClass
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One object's kind, namespace (empty where it has none) and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectRef {
+    /// What it is.
+    pub kind: Kind,
+    /// Its namespace; empty for a cluster-scoped kind.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl ObjectRef {
+    /// Names an object.
+    pub fn new(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// `namespace/name`, or just the name of a cluster-scoped object.
+    pub fn path(&self) -> String {
+        if self.namespace.is_empty() {
+            self.name.to_string()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// When the API server made an object, in seconds since 1970; [`Timestamp::UNKNOWN`] where a manifest does not say.
+///
+/// Only ever compared with other objects' stamps, so no clock of ours matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// No `creationTimestamp`: counts as younger than any object that has one.
+    pub const UNKNOWN: Timestamp = Timestamp(i64::MAX);
+}
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::UNKNOWN
+    }
+}
+
+/// Whose rule a route is: what a log line, an error and `explain` name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The object that says so.
+    pub object: ObjectRef,
+    /// The index in `spec.rules`; none for `spec.defaultBackend`.
+    pub rule: Option<u32>,
+    /// The index in that rule's `http.paths`; none for a rule without paths.
+    pub path: Option<u32>,
+}
+
+impl Origin {
+    /// The field of the object, as `kubectl explain` writes it: `spec.rules[0].http.paths[1]`.
+    pub fn field(&self) -> String {
+        match (self.rule, self.path) {
+            (Some(rule), Some(path)) => format!("spec.rules[{rule}].http.paths[{path}]"),
+            (Some(rule), None) => format!("spec.rules[{rule}]"),
+            _ => "spec.defaultBackend".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.object, self.field())
+    }
+}

@@ -1,0 +1,141 @@
+//! Backends: one Service port each, with the endpoints behind it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Which backend. Slots are used again, with another generation, so that a request that still holds a route of an
+/// older table never reaches a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendId {
+    /// The place in the table.
+    pub slot: u32,
+    /// Which of the backends that had this place.
+    pub generation: u32,
+}
+
+/// What a backend's name resolves to right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BackendState {
+    /// There are ready endpoints.
+    Ready,
+    /// None is ready, but some still serve while they terminate (KEP-1669), and those are used.
+    OnlyTerminating,
+    /// The Service has no endpoint that may be used.
+    NoEndpoints,
+    /// There is no such Service.
+    ServiceNotFound,
+    /// The Service has no such port.
+    PortNotFound,
+    /// The rule names no Service and port.
+    Invalid,
+    /// An ExternalName Service while those are not allowed.
+    ExternalNameRefused,
+    /// An ExternalName that does not resolve.
+    ExternalNameUnresolved,
+}
+
+impl BackendState {
+    /// A few words for logs and pages.
+    pub fn reason(self) -> &'static str {
+        match self {
+            BackendState::Ready => "ready",
+            BackendState::OnlyTerminating => "only terminating endpoints",
+            BackendState::NoEndpoints => "no endpoints",
+            BackendState::ServiceNotFound => "no such Service",
+            BackendState::PortNotFound => "no such port",
+            BackendState::Invalid => "the rule names no Service and port",
+            BackendState::ExternalNameRefused => "ExternalName Services are not allowed",
+            BackendState::ExternalNameUnresolved => "the ExternalName does not resolve",
+        }
+    }
+}
+
+/// One Service port, as rules name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Which one.
+    pub id: BackendId,
+    /// The Service's namespace.
+    pub namespace: Arc<str>,
+    /// The Service's name; empty where the rule names none.
+    pub service: Arc<str>,
+    /// The port as the rule names it: a number or a name.
+    pub port: Arc<str>,
+    /// What it resolves to.
+    pub state: BackendState,
+    /// `appProtocol` of the Service port, for the protocol work to come.
+    pub app_protocol: Option<Arc<str>>,
+    /// The endpoints in use, sorted by address; empty unless the state is Ready or OnlyTerminating.
+    pub endpoints: Arc<[Endpoint]>,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}:{}", self.namespace, self.service, self.port)
+    }
+}
+
+/// One pod address; identity for health and pools is `(uid, address)`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// The same pod in the other address family, tried when the first cannot be reached.
+    pub alternate: Option<SocketAddr>,
+    /// `targetRef.uid`.
+    pub uid: Option<Arc<str>>,
+    /// `targetRef.name`: the pod.
+    pub pod: Option<Arc<str>>,
+    /// `zone`.
+    pub zone: Option<Arc<str>>,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.pod {
+            Some(pod) => write!(f, "{} ({pod})", self.address),
+            None => write!(f, "{}", self.address),
+        }
+    }
+}
+
+/// How many backends a shared chunk holds.
+const CHUNK: usize = 128;
+
+/// Backends by slot, in shared chunks: the next table copies one chunk.
+#[derive(Clone, Debug, Default)]
+pub struct Backends {
+    chunks: Arc<Vec<Arc<Vec<Option<Arc<Backend>>>>>>,
+}
+
+impl Backends {
+    /// The backend as this table knows it; none if it is gone.
+    pub fn get(&self, id: BackendId) -> Option<&Arc<Backend>> {
+        let slot = id.slot as usize;
+        self.chunks
+            .get(slot / CHUNK)?
+            .get(slot % CHUNK)?
+            .as_ref()
+            .filter(|backend| backend.id == id)
+    }
+
+    /// Puts a backend in its slot, or empties the slot.
+    pub fn set(&mut self, slot: u32, backend: Option<Arc<Backend>>) {
+        let slot = slot as usize;
+        let chunks = Arc::make_mut(&mut self.chunks);
+        while chunks.len() <= slot / CHUNK {
+            chunks.push(Arc::new(vec![None; CHUNK]));
+        }
+        if let Some(chunk) = chunks.get_mut(slot / CHUNK)
+            && let Some(place) = Arc::make_mut(chunk).get_mut(slot % CHUNK)
+        {
+            *place = backend;
+        }
+    }
+
+    /// Every backend, by slot.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter().flatten())
+    }
+}

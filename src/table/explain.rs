@@ -1,0 +1,102 @@
+//! Which rule answers, which came close, and why not.
+
+use super::route::{HostPattern, PathKind, Route};
+use super::{CanonicalPath, Table};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// How many rules that lost are named.
+const NEAR_MISSES: usize = 12;
+
+/// The decision for one host and path.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The route that answers; none is 404.
+    pub route: Option<Arc<Route>>,
+    /// The hosts asked, best first, and how many rules each has.
+    pub hosts: Vec<(HostPattern, usize)>,
+    /// Rules that came close, best first, each with the reason it lost.
+    pub lost: Vec<(Arc<Route>, String)>,
+}
+
+/// Decides as a request is decided ([`Table::lookup`]), and says why the others lost.
+pub fn explain(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>) -> Explanation {
+    let route = table.lookup(host, path).cloned();
+    let mut patterns = Vec::new();
+    if let Some(host) = host {
+        patterns.push(HostPattern::Exact(host.into()));
+        if let Some(suffix) = super::route::wildcard_suffix(host) {
+            patterns.push(HostPattern::Wildcard(suffix.into()));
+        }
+    }
+    patterns.push(HostPattern::Any);
+
+    let mut hosts = Vec::new();
+    let mut candidates: Vec<Arc<Route>> = Vec::new();
+    for pattern in patterns {
+        let Some(host) = table.host(&pattern) else { continue };
+        let routes: Vec<_> = host.paths.routes().chain(host.default.iter()).cloned().collect();
+        hosts.push((pattern, routes.len()));
+        candidates.extend(routes);
+    }
+    candidates.extend(table.fallback.iter().cloned());
+    if let Some(winner) = &route {
+        candidates.retain(|candidate| !Arc::ptr_eq(candidate, winner));
+    }
+    // Those that match come first, in order of precedence; then those whose path is most alike.
+    candidates.sort_by_cached_key(|candidate| {
+        let text = path.form(candidate.policies.keep_slashes);
+        let fits = candidate.path.as_ref().is_none_or(|pattern| pattern.matches(text));
+        let alike = candidate.path.as_ref().map_or(0, |pattern| common(&pattern.path, text));
+        Reverse((fits, candidate.path.is_some(), alike, candidate.precedence()))
+    });
+    candidates.truncate(NEAR_MISSES);
+    let lost = candidates
+        .into_iter()
+        .map(|candidate| {
+            let reason = why_lost(&candidate, route.as_deref(), path);
+            (candidate, reason)
+        })
+        .collect();
+    Explanation { route, hosts, lost }
+}
+
+fn common(a: &str, b: &str) -> usize {
+    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
+}
+
+fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>) -> String {
+    let text = path.form(candidate.policies.keep_slashes);
+    let Some(pattern) = &candidate.path else {
+        return match winner {
+            Some(winner) if winner.path.is_some() => "a default backend answers only when no rule matches".to_owned(),
+            _ => "an earlier default backend answers: exact host, then wildcard, then any".to_owned(),
+        };
+    };
+    if !pattern.matches(text) {
+        return match pattern.kind {
+            PathKind::Exact if text == format!("{}/", pattern.path) || pattern.path.as_ref() == format!("{text}/") => {
+                format!("Exact {} matches that path only: a trailing slash counts", pattern.path)
+            }
+            PathKind::Exact => format!("Exact {} is not {text}", pattern.path),
+            PathKind::Prefix if text.starts_with(&*pattern.path) => format!(
+                "Prefix {} goes by path element, so it does not match {text}",
+                pattern.path
+            ),
+            PathKind::Prefix => format!("Prefix {} is no prefix of {text}", pattern.path),
+        };
+    }
+    let Some(winner) = winner else {
+        return "it matches".to_owned();
+    };
+    let (mine, best) = (candidate.precedence(), winner.precedence());
+    if mine.host < best.host {
+        format!("it matches, but host {} comes before {}", winner.host, candidate.host)
+    } else if mine.path_length < best.path_length {
+        format!("it matches, but {} is longer", winner.path.as_ref().map_or("", |pattern| &pattern.path))
+    } else if mine.kind < best.kind {
+        "it matches, but Exact comes before Prefix".to_owned()
+    } else {
+        format!("it matches, but {} is older or comes first by name", winner.origin.object)
+    }
+}

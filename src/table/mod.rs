@@ -1,0 +1,164 @@
+//! The routing table: immutable plain data, shared by all shards, swapped as a whole.
+//!
+//! It knows nothing of Kubernetes but the [`Origin`](crate::model::Origin) on every route.
+
+pub mod backend;
+pub mod canonical;
+pub mod explain;
+mod parts;
+pub mod paths;
+pub mod route;
+
+pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint};
+pub use canonical::{CanonicalPath, canonical_host, canonical_path};
+pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route};
+
+use foldhash::fast::FixedState;
+use parts::Parts;
+use paths::Paths;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+/// One host (or wildcard, or "any"): its paths, and what answers when none fits.
+#[derive(Clone, Debug, Default)]
+pub struct HostTable {
+    /// The paths.
+    pub paths: Paths,
+    /// The default backend of the oldest Ingress that names this host and has one.
+    pub default: Option<Arc<Route>>,
+}
+
+impl HostTable {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.default.is_none()
+    }
+}
+
+type Hosts = Parts<(Arc<str>, Arc<HostTable>)>;
+
+/// Everything a request needs to be routed.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Counts the tables of this process.
+    pub generation: u64,
+    exact: Hosts,
+    wildcard: Hosts,
+    any: Arc<HostTable>,
+    fallback: Option<Arc<Route>>,
+    backends: Backends,
+}
+
+fn hash(name: &str) -> u64 {
+    const HASHER: FixedState = FixedState::with_seed(0x6e74_7874_626c);
+    let mut hasher = HASHER.build_hasher();
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
+fn find<'t>(hosts: &'t Hosts, name: &str) -> Option<&'t Arc<HostTable>> {
+    if hosts.is_empty() {
+        return None;
+    }
+    hosts.find(hash(name), |(other, _)| &**other == name).map(|(_, host)| host)
+}
+
+impl Table {
+    /// The route that answers a canonical host and path.
+    ///
+    /// Each level is asked in turn (exact host, wildcard, any); a host that lists no fitting path falls through.
+    /// Default backends are asked only when no rule matches, in the same order, and last that of the oldest Ingress
+    /// without rules.
+    pub fn lookup(&self, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<&Arc<Route>> {
+        let exact = host.and_then(|host| find(&self.exact, host));
+        if let Some(route) = exact.and_then(|host| longest(&host.paths, path)) {
+            return Some(route);
+        }
+        let wildcard = host
+            .and_then(route::wildcard_suffix)
+            .and_then(|suffix| find(&self.wildcard, suffix));
+        wildcard
+            .and_then(|host| longest(&host.paths, path))
+            .or_else(|| longest(&self.any.paths, path))
+            .or_else(|| exact.and_then(|host| host.default.as_ref()))
+            .or_else(|| wildcard.and_then(|host| host.default.as_ref()))
+            .or(self.any.default.as_ref())
+            .or(self.fallback.as_ref())
+    }
+
+    /// The backend a route leads to, as this table knows it.
+    pub fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {
+        self.backends.get(id)
+    }
+
+    /// Every backend.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.backends.iter()
+    }
+
+    /// Every route, default backends too, in no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.exact
+            .iter()
+            .chain(self.wildcard.iter())
+            .map(|(_, host)| host)
+            .chain(std::iter::once(&self.any))
+            .flat_map(|host| host.paths.routes().chain(host.default.iter()))
+            .chain(self.fallback.iter())
+    }
+
+    /// The table of one host pattern.
+    pub fn host(&self, pattern: &HostPattern) -> Option<&Arc<HostTable>> {
+        match pattern {
+            HostPattern::Exact(name) => find(&self.exact, name),
+            HostPattern::Wildcard(suffix) => find(&self.wildcard, suffix),
+            HostPattern::Any => Some(&self.any),
+        }
+    }
+
+    /// Changes one host's table; one left empty takes the host away. For the compiler.
+    pub fn update_host(&mut self, pattern: &HostPattern, change: impl FnOnce(&mut HostTable)) {
+        let (hosts, name) = match pattern {
+            HostPattern::Exact(name) => (&mut self.exact, name),
+            HostPattern::Wildcard(suffix) => (&mut self.wildcard, suffix),
+            HostPattern::Any => {
+                change(Arc::make_mut(&mut self.any));
+                return;
+            }
+        };
+        hosts.update(
+            hash(name),
+            |(other, _)| other == name,
+            || (name.clone(), Arc::default()),
+            |(_, host)| {
+                let host = Arc::make_mut(host);
+                change(host);
+                !host.is_empty()
+            },
+        );
+    }
+
+    /// Replaces the default backend of Ingresses without rules. For the compiler.
+    pub fn set_fallback(&mut self, route: Option<Arc<Route>>) {
+        self.fallback = route;
+    }
+
+    /// Replaces or removes a backend. For the compiler.
+    pub fn set_backend(&mut self, slot: u32, backend: Option<Arc<Backend>>) {
+        self.backends.set(slot, backend);
+    }
+}
+
+/// The longest path that fits, where a route may see empty segments and another not.
+fn longest<'t>(paths: &'t Paths, path: &CanonicalPath<'_>) -> Option<&'t Arc<Route>> {
+    let Some(kept) = &path.kept else {
+        return paths.find(&path.merged, |_| true);
+    };
+    let merged = paths.find(&path.merged, |route| !route.policies.keep_slashes);
+    let kept = paths.find(kept, |route| route.policies.keep_slashes);
+    match (merged, kept) {
+        (Some(merged), Some(kept)) if merged.precedence() >= kept.precedence() => Some(merged),
+        (merged, None) => merged,
+        (_, kept) => kept,
+    }
+}

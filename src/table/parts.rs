@@ -1,0 +1,132 @@
+//! A hash map split into shared parts, so that the next table copies one part and not a hundred thousand entries.
+
+use hashbrown::HashTable;
+use std::sync::Arc;
+
+/// Entries a part holds on average before the number of parts doubles. One change copies about this many.
+const PER_PART: usize = 64;
+/// Parts at most: cloning the spine costs one reference count each.
+const MAX_PARTS: usize = 4096;
+
+/// A persistent map from hash to `T`; the caller hashes and compares. Cloning is cheap; a changed clone shares all
+/// parts but the one that changed.
+#[derive(Clone, Debug)]
+pub struct Parts<T> {
+    parts: Arc<Vec<Arc<HashTable<(u64, T)>>>>,
+    len: usize,
+}
+
+impl<T> Default for Parts<T> {
+    fn default() -> Self {
+        Self {
+            parts: Arc::new(Vec::new()),
+            len: 0,
+        }
+    }
+}
+
+impl<T: Clone> Parts<T> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn index(&self, hash: u64) -> usize {
+        // The inner table uses the low bits and the top seven; the part comes from between.
+        (hash >> 32) as usize & (self.parts.len().wrapping_sub(1))
+    }
+
+    /// The entry with this hash that `same` accepts.
+    pub fn find(&self, hash: u64, mut same: impl FnMut(&T) -> bool) -> Option<&T> {
+        let part = self.parts.get(self.index(hash))?;
+        part.find(hash, |(other, entry)| *other == hash && same(entry))
+            .map(|(_, entry)| entry)
+    }
+
+    /// Changes the entry that `same` accepts, or a new one from `fresh`; the entry goes if `change` answers false.
+    pub fn update(
+        &mut self,
+        hash: u64,
+        same: impl Fn(&T) -> bool,
+        fresh: impl FnOnce() -> T,
+        change: impl FnOnce(&mut T) -> bool,
+    ) {
+        if self.len >= self.parts.len() * PER_PART {
+            self.grow();
+        }
+        let index = self.index(hash);
+        let Some(part) = Arc::make_mut(&mut self.parts).get_mut(index) else {
+            return;
+        };
+        let part = Arc::make_mut(part);
+        if let Ok(mut found) = part.find_entry(hash, |(other, entry)| *other == hash && same(entry)) {
+            if !change(&mut found.get_mut().1) {
+                found.remove();
+                self.len -= 1;
+            }
+        } else {
+            let mut entry = fresh();
+            if change(&mut entry) {
+                part.insert_unique(hash, (hash, entry), |(hash, _)| *hash);
+                self.len += 1;
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let wanted = (self.parts.len() * 2).clamp(1, MAX_PARTS);
+        if wanted == self.parts.len() {
+            return;
+        }
+        let mut parts = vec![HashTable::new(); wanted];
+        for part in self.parts.iter() {
+            for (hash, entry) in part.iter() {
+                let index = (*hash >> 32) as usize & (wanted - 1);
+                if let Some(part) = parts.get_mut(index) {
+                    part.insert_unique(*hash, (*hash, entry.clone()), |(hash, _)| *hash);
+                }
+            }
+        }
+        self.parts = Arc::new(parts.into_iter().map(Arc::new).collect());
+    }
+
+    /// Every entry, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.parts.iter().flat_map(|part| part.iter().map(|(_, entry)| entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(value: u64) -> u64 {
+        value.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn put(parts: &mut Parts<u64>, value: u64, keep: bool) {
+        parts.update(hash(value), |other| *other == value, || value, |_| keep);
+    }
+
+    #[test]
+    fn a_changed_clone_leaves_the_first_alone() {
+        let mut first = Parts::default();
+        for value in 0..1000 {
+            put(&mut first, value, true);
+        }
+        let mut second = first.clone();
+        put(&mut second, 7, false);
+        put(&mut second, 5000, true);
+        let has = |parts: &Parts<u64>, value: u64| parts.find(hash(value), |other| *other == value).is_some();
+        assert!(has(&first, 7) && !has(&second, 7));
+        assert!(!has(&first, 5000) && has(&second, 5000));
+        assert_eq!((first.iter().count(), second.iter().count()), (1000, 1000));
+        let shared = first
+            .parts
+            .iter()
+            .zip(second.parts.iter())
+            .filter(|(a, b)| Arc::ptr_eq(a, b))
+            .count();
+        assert!(shared >= first.parts.len() - 2);
+    }
+}

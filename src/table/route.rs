@@ -1,0 +1,194 @@
+//! What a table holds: routes with their place in the order of precedence.
+
+use super::backend::BackendId;
+use crate::model::{Origin, Timestamp};
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::Arc;
+
+/// The hosts a route is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// Any host, also none.
+    Any,
+    /// `*.suffix`: exactly one label before the suffix. Holds the suffix.
+    Wildcard(Arc<str>),
+    /// One name, in canonical form.
+    Exact(Arc<str>),
+}
+
+impl HostPattern {
+    /// Whether a canonical host fits, by definition and without any index.
+    pub fn matches(&self, host: Option<&str>) -> bool {
+        match self {
+            HostPattern::Any => true,
+            HostPattern::Exact(name) => host == Some(name),
+            HostPattern::Wildcard(suffix) => host.and_then(wildcard_suffix) == Some(suffix),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostPattern::Any => f.write_str("*"),
+            HostPattern::Wildcard(suffix) => write!(f, "*.{suffix}"),
+            HostPattern::Exact(name) => f.write_str(name),
+        }
+    }
+}
+
+/// What is left of a host when its first label goes: the key of the one wildcard that can match it.
+pub fn wildcard_suffix(host: &str) -> Option<&str> {
+    if host.starts_with('[') {
+        return None;
+    }
+    host.split_once('.').map(|(_, suffix)| suffix)
+}
+
+/// How a path is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PathKind {
+    /// By path element; a trailing slash does not matter.
+    Prefix,
+    /// As a whole.
+    Exact,
+}
+
+/// The paths a route is for, in canonical form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PathPattern {
+    /// How it is compared.
+    pub kind: PathKind,
+    /// The path; a prefix without its closing slash, except for `/` itself.
+    pub path: Arc<str>,
+}
+
+impl PathPattern {
+    /// Whether a canonical path fits, by definition and without any index.
+    pub fn matches(&self, path: &str) -> bool {
+        match self.kind {
+            PathKind::Exact => path == &*self.path,
+            PathKind::Prefix => path
+                .strip_prefix(super::paths::prefix_key(&self.path))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            PathKind::Prefix => "Prefix",
+            PathKind::Exact => "Exact",
+        };
+        write!(f, "{kind} {}", self.path)
+    }
+}
+
+/// How well a host fits; the greater wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostRank {
+    /// Any host.
+    Any,
+    /// A wildcard; the longer the suffix the better.
+    Wildcard(usize),
+    /// The very name.
+    Exact,
+}
+
+/// A route's place in the order of precedence, as data: of all routes that match a request, the greatest answers.
+///
+/// Ingress specification: exact host before wildcard before any; then the longest path; then Exact before Prefix;
+/// then the oldest Ingress, then namespace and name. Gateway API counts headers and query parameters after the path;
+/// they will come between.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Precedence {
+    /// How well the host fits.
+    pub host: HostRank,
+    /// The length of the path; a prefix without its closing slash.
+    pub path_length: usize,
+    /// Exact before Prefix.
+    pub kind: PathKind,
+    /// The claim's age and name.
+    pub age: Reverse<Age>,
+}
+
+/// The order among equal matches: the oldest object, then namespace/name, then the place in the object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age {
+    /// When the object was made.
+    pub created: Timestamp,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Rule and path index in it.
+    pub place: (u32, u32),
+}
+
+/// What a route does besides forwarding, as settings: the behaviour is in `policy` and `proxy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Policies {
+    /// `narthex.io/merge-slashes: "false"`: empty path segments are matched and forwarded as they came.
+    pub keep_slashes: bool,
+}
+
+/// A match and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Whose rule it is.
+    pub origin: Origin,
+    /// When that object was made.
+    pub created: Timestamp,
+    /// The hosts.
+    pub host: HostPattern,
+    /// The paths; none for a default backend.
+    pub path: Option<PathPattern>,
+    /// Where requests go.
+    pub backend: BackendId,
+    /// What else is done to them.
+    pub policies: Arc<Policies>,
+    /// Claims to the same host and path that lost to this one.
+    pub shadows: Vec<Origin>,
+}
+
+impl Route {
+    /// The order of precedence, for sorting what matches.
+    pub fn precedence(&self) -> Precedence {
+        Precedence {
+            host: match &self.host {
+                HostPattern::Any => HostRank::Any,
+                HostPattern::Wildcard(suffix) => HostRank::Wildcard(suffix.len()),
+                HostPattern::Exact(_) => HostRank::Exact,
+            },
+            path_length: self.path.as_ref().map_or(0, |pattern| match pattern.kind {
+                PathKind::Exact => pattern.path.len(),
+                PathKind::Prefix => super::paths::prefix_key(&pattern.path).len(),
+            }),
+            kind: self.path.as_ref().map_or(PathKind::Prefix, |pattern| pattern.kind),
+            age: Reverse(self.age()),
+        }
+    }
+
+    /// The order among equal claims.
+    pub fn age(&self) -> Age {
+        Age {
+            created: self.created,
+            namespace: self.origin.object.namespace.clone(),
+            name: self.origin.object.name.clone(),
+            place: (
+                self.origin.rule.unwrap_or(u32::MAX),
+                self.origin.path.unwrap_or(u32::MAX),
+            ),
+        }
+    }
+
+    /// `www.example.com/api`, for logs.
+    pub fn describe(&self) -> String {
+        match &self.path {
+            Some(pattern) => format!("{}{}", self.host, pattern.path),
+            None => format!("{} (default backend)", self.host),
+        }
+    }
+}
