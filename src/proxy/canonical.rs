@@ -1,12 +1,13 @@
 //! The request in canonical form: one host, one path, computed once, for matching and forwarding.
 
 use super::error::ProxyError;
+use super::headers::Fields;
 use super::worker::Settings;
 use crate::table::canonical::{HostError, canonical_host, canonical_path};
 use crate::table::{CanonicalPath, Route};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Uri, Version, header};
+use http::{HeaderValue, Method, Uri, Version};
 use std::borrow::Cow;
 
 /// A request as it is matched and forwarded.
@@ -25,25 +26,23 @@ pub struct Canonical<'r> {
 ///
 /// # Errors
 /// What is wrong with them; nothing of such a request reaches a pod.
-pub fn canonical<'r>(parts: &'r Parts, settings: &Settings) -> Result<Canonical<'r>, ProxyError> {
+pub fn canonical<'r>(parts: &'r Parts, fields: &Fields<'r>, settings: &Settings) -> Result<Canonical<'r>, ProxyError> {
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(ProxyError::MethodNotAllowed);
     }
-    if let Some(expect) = parts.headers.get(header::EXPECT)
+    if let Some(expect) = fields.expect
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
         return Err(ProxyError::BadExpectation);
     }
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let (first, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
+    if fields.second_host {
         return Err(ProxyError::DuplicateHost);
     }
-    if first.is_none() && parts.version >= Version::HTTP_11 {
+    if fields.host.is_none() && parts.version >= Version::HTTP_11 {
         return Err(ProxyError::MissingHost);
     }
     // Even where an absolute target overrules it, a malformed Host is refused (RFC 9112 §3.2).
-    let named = match first {
+    let named = match fields.host {
         None => None,
         Some(value) => {
             let text = value.to_str().map_err(|_| ProxyError::BadHost(HostError::Invalid))?;

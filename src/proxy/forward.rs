@@ -4,7 +4,7 @@ use super::body::{ClientBody, Exchange};
 use super::canonical::Canonical;
 use super::client::{Client, Waiting};
 use super::error::{ProxyError, Retry, idempotent};
-use super::headers::{self, Forwarded};
+use super::headers::{self, Fields, Forwarded};
 use super::worker::Worker;
 use crate::table::{BackendId, Route};
 use crate::upstream::pool::connect;
@@ -31,6 +31,8 @@ pub struct Outgoing<'r> {
     pub request_id: &'r HeaderValue,
     /// How often it has passed through narthex.
     pub hops: u8,
+    /// What its fields say.
+    pub fields: &'r Fields<'r>,
 }
 
 /// Endpoints that could not be reached in this request.
@@ -204,10 +206,8 @@ fn accept(
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnaskedUpgrade);
     }
-    let both = parts.headers.contains_key(http::header::TRANSFER_ENCODING)
-        && parts.headers.contains_key(http::header::CONTENT_LENGTH);
-    let keep = !both && !headers::binds_identity(parts.status, &parts.headers);
-    headers::clean_response(&mut parts.headers)?;
+    let personal = headers::binds_identity(parts.status, &parts.headers);
+    let keep = headers::clean_response(&mut parts.headers)? && !personal;
     let exchange = Exchange {
         incoming,
         connection: keep.then_some(connection),
@@ -224,7 +224,8 @@ impl Outgoing<'_> {
             port: self.canonical.port,
             request_id: self.request_id,
             hops: self.hops,
-            chunked: !body.is_empty() && self.parts.headers.contains_key(http::header::TRANSFER_ENCODING),
+            chunked: !body.is_empty() && self.fields.chunked,
+            fields: self.fields,
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();

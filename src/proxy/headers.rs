@@ -67,7 +67,61 @@ fn is_managed(name: &str) -> bool {
 
 /// `x_forwarded_for` and the like: servers behind CGI or WSGI cannot tell them from the real ones.
 fn is_alias(name: &str) -> bool {
-    name.as_bytes().contains(&b'_') && is_managed(&name.replace('_', "-"))
+    memchr::memchr(b'_', name.as_bytes()).is_some() && is_managed(&name.replace('_', "-"))
+}
+
+/// What the road needs to know of a request's fields, gathered in one pass: each look-up by name would cost a hash.
+#[derive(Default)]
+pub struct Fields<'r> {
+    /// The first `Host`.
+    pub host: Option<&'r HeaderValue>,
+    /// Whether there is another.
+    pub second_host: bool,
+    /// `Expect`.
+    pub expect: Option<&'r HeaderValue>,
+    /// `X-Request-Id`.
+    pub request_id: Option<&'r HeaderValue>,
+    /// [`HOPS`].
+    hops: Option<&'r HeaderValue>,
+    /// Whether `Transfer-Encoding` is there; the filter has checked that it says `chunked` and no more.
+    pub chunked: bool,
+    connection: bool,
+    te: bool,
+}
+
+impl<'r> Fields<'r> {
+    /// Reads them.
+    pub fn of(headers: &'r HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            match name.as_str().len() {
+                2 => fields.te |= *name == header::TE,
+                4 if *name == header::HOST => {
+                    fields.second_host = fields.host.is_some();
+                    fields.host = fields.host.or(Some(value));
+                }
+                6 if *name == header::EXPECT => fields.expect = Some(value),
+                10 => fields.connection |= *name == header::CONNECTION,
+                12 if *name == X_REQUEST_ID => fields.request_id = Some(value),
+                14 if *name == HOPS => fields.hops = Some(value),
+                17 => fields.chunked |= *name == header::TRANSFER_ENCODING,
+                _ => {}
+            }
+        }
+        fields
+    }
+
+    /// How often the request has been through narthex, this time included.
+    ///
+    /// # Errors
+    /// [`ProxyError::Loop`] after [`MAX_HOPS`] rounds.
+    pub fn count_hops(&self) -> Result<u8, ProxyError> {
+        let before = self.hops.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()).unwrap_or(0);
+        if before >= MAX_HOPS {
+            return Err(ProxyError::Loop);
+        }
+        Ok(before + 1)
+    }
 }
 
 /// The fields that `Connection` names, over all its lines.
@@ -101,13 +155,15 @@ pub struct Forwarded<'a> {
     pub request_id: &'a HeaderValue,
     /// How often it has passed through narthex, this time included.
     pub hops: u8,
-    /// Whether it came with `Transfer-Encoding: chunked`, which the filter has checked is all it says.
+    /// Whether it has a body whose length is not known.
     pub chunked: bool,
+    /// The fields it came with.
+    pub fields: &'a Fields<'a>,
 }
 
 /// The fields a pod gets. The originals stay as they are, for another attempt.
 pub fn upstream_headers(original: &HeaderMap, client: &Client, forwarded: &Forwarded<'_>) -> HeaderMap {
-    let options = connection_options(original);
+    let options = if forwarded.fields.connection { connection_options(original) } else { Options::new() };
     let mut headers = HeaderMap::with_capacity(original.len() + 9);
     if let Some(host) = forwarded.host {
         headers.append(header::HOST, host.clone());
@@ -117,7 +173,7 @@ pub fn upstream_headers(original: &HeaderMap, client: &Client, forwarded: &Forwa
         let dropped = *name == header::HOST
             || *name == header::EXPECT
             || is_hop_by_hop(name)
-            || options.contains(name)
+            || (!options.is_empty() && options.contains(name))
             || (is_managed(text) && (!client.trusted || *name == HOPS || *name == X_REQUEST_ID))
             || is_alias(text);
         if !dropped {
@@ -128,7 +184,7 @@ pub fn upstream_headers(original: &HeaderMap, client: &Client, forwarded: &Forwa
         // hyper's client would send a GET without its body otherwise.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if wants_trailers(original) {
+    if forwarded.fields.te && wants_trailers(original) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
@@ -200,21 +256,6 @@ fn hops_value(hops: u8) -> HeaderValue {
     })
 }
 
-/// How often a request has been through narthex, this time included.
-///
-/// # Errors
-/// [`ProxyError::Loop`] after [`MAX_HOPS`] rounds.
-pub fn count_hops(headers: &HeaderMap) -> Result<u8, ProxyError> {
-    let before = match headers.get(HOPS) {
-        None => 0,
-        Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0),
-    };
-    if before >= MAX_HOPS {
-        return Err(ProxyError::Loop);
-    }
-    Ok(before + 1)
-}
-
 fn wants_trailers(headers: &HeaderMap) -> bool {
     headers.get_all(header::TE).iter().any(|line| {
         line.as_bytes()
@@ -223,33 +264,41 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Takes what was for our hop out of a response, and what would confuse its framing.
+/// Takes what was for our hop out of a response, and what would confuse its framing. Says whether the connection it
+/// came on may be used again as far as framing goes.
 ///
 /// # Errors
 /// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`: its name would be lost with the field.
-pub fn clean_response(headers: &mut HeaderMap) -> Result<(), ProxyError> {
-    let mut found: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    if found.is_empty() {
-        return Ok(());
+pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
+    let mut found: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    let (mut chunked, mut length) = (false, false);
+    for name in headers.keys() {
+        if is_hop_by_hop(name) {
+            chunked |= *name == header::TRANSFER_ENCODING;
+            found.push(name.clone());
+        } else {
+            length |= *name == header::CONTENT_LENGTH;
+        }
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+    if chunked {
         let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
         let (first, second) = (codings.next(), codings.next());
         if second.is_some() || !first.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
             return Err(ProxyError::BadResponse);
         }
-        // Both framings at once: chunked is what hyper read (RFC 9112 §6.3).
-        headers.remove(header::CONTENT_LENGTH);
+        if length {
+            // Chunked is what hyper read (RFC 9112 §6.3).
+            headers.remove(header::CONTENT_LENGTH);
+        }
     }
-    found.extend(
-        connection_options(headers)
-            .into_iter()
-            .filter(|name| *name != header::SET_COOKIE && *name != header::DATE),
-    );
+    if found.contains(&header::CONNECTION) {
+        let named = connection_options(headers);
+        found.extend(named.into_iter().filter(|name| *name != header::SET_COOKIE && *name != header::DATE));
+    }
     for name in found {
         headers.remove(name);
     }
-    Ok(())
+    Ok(!(chunked && length))
 }
 
 /// Whether a connection that got this response belongs to one user from now on (reliability row 24).

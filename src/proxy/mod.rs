@@ -16,6 +16,7 @@ pub use worker::{Counters, Settings, Worker};
 use body::ClientBody;
 use bytes::Bytes;
 use forward::{Failure, Outgoing};
+use headers::Fields;
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -75,7 +76,8 @@ async fn answer(
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
         return Ok(server_options(worker, client));
     }
-    let canonical = canonical::canonical(&parts, &worker.settings)?;
+    let fields = Fields::of(&parts.headers);
+    let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
     let table = worker.table();
     let route = table
         .lookup(canonical.host.as_deref(), &canonical.path)
@@ -85,10 +87,11 @@ async fn answer(
         canonical: &canonical,
         route,
         request_id,
-        hops: headers::count_hops(&parts.headers).inspect_err(|_| {
+        hops: fields.count_hops().inspect_err(|_| {
             worker.counters.loops.add();
             seen.name(route);
         })?,
+        fields: &fields,
     };
     let (response, exchange) = forward::forward(worker, client, &outgoing, body)
         .await
