@@ -1,5 +1,8 @@
 //! Where objects come from: a cluster's API server, or a folder of manifests. Both yield the same [`Change`]s.
 
+pub mod decode;
+pub mod directory;
+
 use crate::model::Change;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,0 +1,138 @@
+//! The versions Kubernetes no longer serves: Ingress of extensions/v1beta1 and networking.k8s.io/v1beta1 (until
+//! 1.22), EndpointSlice of discovery.k8s.io/v1beta1 (until 1.25). k8s-openapi has dropped them; manifests and old
+//! clusters have not.
+
+use super::{ingress_tls, meta, networking, resource_backend, set};
+use crate::model::object::{self, IngressBackend, IngressPath, IngressRule, PortRef};
+use k8s_openapi::api::core::v1::TypedLocalObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// v1beta1 Ingress, the same in both groups.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Ingress {
+    metadata: ObjectMeta,
+    spec: Option<Spec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    ingress_class_name: Option<String>,
+    backend: Option<Backend>,
+    rules: Option<Vec<Rule>>,
+    tls: Option<Vec<networking::IngressTLS>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rule {
+    host: Option<String>,
+    http: Option<Http>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Http {
+    paths: Option<Vec<Path>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Path {
+    path: Option<String>,
+    path_type: Option<String>,
+    backend: Option<Backend>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Backend {
+    service_name: Option<String>,
+    service_port: Option<IntOrString>,
+    resource: Option<TypedLocalObjectReference>,
+}
+
+impl From<Ingress> for object::Ingress {
+    fn from(ingress: Ingress) -> Self {
+        let spec = ingress.spec.unwrap_or_default();
+        object::Ingress {
+            meta: meta(ingress.metadata),
+            class: spec.ingress_class_name,
+            default_backend: spec.backend.map(backend),
+            rules: spec
+                .rules
+                .unwrap_or_default()
+                .into_iter()
+                .map(rule)
+                .collect(),
+            tls: spec
+                .tls
+                .unwrap_or_default()
+                .into_iter()
+                .map(ingress_tls)
+                .collect(),
+            legacy: true,
+        }
+    }
+}
+
+fn rule(rule: Rule) -> IngressRule {
+    let path = |path: Path| IngressPath {
+        path: path.path,
+        path_type: path.path_type,
+        backend: path.backend.map_or(IngressBackend::Missing, backend),
+    };
+    IngressRule {
+        host: rule.host,
+        paths: rule.http.map(|http| {
+            http.paths
+                .unwrap_or_default()
+                .into_iter()
+                .map(path)
+                .collect()
+        }),
+    }
+}
+
+fn backend(backend: Backend) -> IngressBackend {
+    match (
+        backend.service_name.filter(|name| !name.is_empty()),
+        backend.resource,
+    ) {
+        (Some(name), _) => IngressBackend::Service {
+            name: name.into(),
+            port: backend.service_port.map_or(PortRef::Missing, port),
+        },
+        (None, Some(resource)) => resource_backend(resource),
+        (None, None) => IngressBackend::Missing,
+    }
+}
+
+/// A quoted number is a number: no port name is without a letter (RFC 6335 §5.1), and charts quoted them.
+fn port(port: IntOrString) -> PortRef {
+    match port {
+        IntOrString::Int(number) => PortRef::Number(number),
+        IntOrString::String(name) if name.is_empty() => PortRef::Missing,
+        IntOrString::String(name) => match name.parse() {
+            Ok(number) => PortRef::Number(number),
+            Err(_) => PortRef::Name(name.into()),
+        },
+    }
+}
+
+/// discovery.k8s.io/v1beta1 kept an endpoint's zone among its `topology` labels; the rest reads as v1.
+pub fn modernise_slice(slice: &mut Value) {
+    let endpoints = slice.get_mut("endpoints").and_then(Value::as_array_mut);
+    for endpoint in endpoints.into_iter().flatten() {
+        let zone = endpoint
+            .get("topology")
+            .and_then(|topology| topology.get("topology.kubernetes.io/zone"));
+        if let Some(zone) = zone.and_then(Value::as_str).map(str::to_owned) {
+            set(endpoint, "zone", &zone);
+        }
+    }
+}

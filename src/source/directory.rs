@@ -1,0 +1,113 @@
+//! Objects from files: a folder of manifests instead of a cluster.
+//!
+//! [`load`] reads them once, for `check` and `explain`; [`run`] goes on watching.
+
+pub mod node;
+pub mod parse;
+mod scan;
+mod state;
+mod watch;
+pub mod yaml;
+
+use super::{Sender, Watches};
+use crate::model::{Diagnostic, Location, Object};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+
+/// What a set of files holds.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The objects, in the order of the files and in each file's order, with the place of each.
+    pub objects: Vec<(Object, Location)>,
+    /// What is wrong with the files.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads files and folders once.
+///
+/// A folder is read with all folders in it: `.yaml`, `.yml` and `.json`, hidden names left out. A file that is named
+/// is read whatever its name. An object that two files give is taken from the first.
+pub fn load(paths: &[PathBuf]) -> Loaded {
+    let found = scan::scan(paths, true);
+    let mut loaded = Loaded {
+        objects: Vec::new(),
+        diagnostics: found.problems,
+    };
+    let mut seen = HashMap::new();
+    for (key, _) in &found.files {
+        let parsed = match parse::read(&key.path) {
+            Ok(text) => parse::parse(&key.path, &text),
+            Err(diagnostic) => {
+                loaded.diagnostics.push(*diagnostic);
+                continue;
+            }
+        };
+        loaded.diagnostics.extend(parsed.diagnostics);
+        for (object, location) in parsed.objects {
+            let reference = object.reference();
+            if let Some(first) = seen.get(&reference) {
+                loaded
+                    .diagnostics
+                    .push(parse::given_twice(&reference, first, &location));
+                continue;
+            }
+            seen.insert(reference, location.clone());
+            loaded.objects.push((object, location));
+        }
+    }
+    loaded
+}
+
+/// What the watch of these paths is called: `manifests /etc/narthex, extra.yaml`.
+pub fn watch_name(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    format!("manifests {}", paths.join(", "))
+}
+
+/// Reads files and folders, and goes on sending what changes, until the receiver is gone or this future is dropped.
+///
+/// First one [`Change::Replace`](crate::model::Change::Replace) for every kind, what is wrong with the files, and
+/// [`Event::Synced`](super::Event::Synced); then single changes. Reading and parsing happen on a thread of their own.
+pub async fn run(paths: Vec<PathBuf>, sender: Sender, watches: Arc<Watches>) {
+    let name = watch_name(&paths);
+    watches.register(&name, true);
+    let (signals, heard) = mpsc::channel();
+    // Dropped with this future, it tells the thread to stop.
+    let stop = Stop(signals.clone());
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    let watching = watch::Watching::new(
+        paths,
+        name.clone(),
+        sender.clone(),
+        watches.clone(),
+        signals,
+    );
+    let thread = std::thread::Builder::new()
+        .name("manifests".to_owned())
+        .spawn(move || {
+            watching.follow(&heard);
+            drop(ended);
+        });
+    if let Err(error) = thread {
+        tracing::error!(%error, "cannot start the thread that reads manifests");
+        return watches.failing(&name, format!("cannot start a thread: {error}"));
+    }
+    tokio::select! {
+        _ = end => {}
+        () = sender.closed() => {}
+    }
+    drop(stop);
+}
+
+struct Stop(mpsc::Sender<watch::Signal>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        // A thread that has ended needs no telling.
+        let _ = self.0.send(watch::Signal::Stop);
+    }
+}

@@ -1,0 +1,185 @@
+//! Manifests from files: what one reading finds and says.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use narthex::source::directory::{Loaded, load};
+use std::fs;
+use std::path::Path;
+
+fn service(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  ports: [{{port: 80}}]\n"
+    )
+}
+
+fn names(loaded: &Loaded) -> Vec<String> {
+    loaded
+        .objects
+        .iter()
+        .map(|(object, _)| object.reference().to_string())
+        .collect()
+}
+
+fn said(loaded: &Loaded, folder: &Path) -> Vec<String> {
+    let prefix = format!("{}/", folder.display());
+    loaded
+        .diagnostics
+        .iter()
+        .map(|diagnostic| diagnostic.to_string().replace(&prefix, ""))
+        .collect()
+}
+
+fn read(files: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let loaded = load(&[folder.path().to_owned()]);
+    (names(&loaded), said(&loaded, folder.path()))
+}
+
+#[test]
+fn folders_are_read_in_order_without_hidden_files() {
+    let (names, said) = read(&[
+        ("b.yml", &service("b")),
+        ("a.yaml", &service("a")),
+        ("a/z.YAML", &service("az")),
+        (".hidden.yaml", &service("hidden")),
+        (".git/x.yaml", &service("git")),
+        ("notes.txt", "not: [yaml"),
+        (
+            "c.json",
+            r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"c"}}"#,
+        ),
+        ("c.yaml~", &service("backup")),
+    ]);
+    let expected = ["az", "a", "b", "c"].map(|name| format!("Service default/{name}"));
+    assert_eq!(names, expected);
+    assert_eq!(said, [""; 0]);
+}
+
+#[test]
+fn lists_and_many_documents_and_json() {
+    let (names, said) = read(&[
+        (
+            "1.yaml",
+            &format!(
+                "---\n{}---\n---\n# none\n---\n{}...\n",
+                service("a"),
+                service("b")
+            ),
+        ),
+        (
+            "2.yaml",
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: c}\n- \
+             {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}\n",
+        ),
+        (
+            "3.json",
+            r#"{"apiVersion":"networking.k8s.io/v1","kind":"IngressList","items":[{"metadata":{"name":"e"},"spec":{}}]}
+               {"apiVersion":"v1","kind":"Service","metadata":{"name":"f","namespace":"n"}}"#,
+        ),
+        ("4.yaml", "replicaCount: 2\nimage: {tag: x}\n"),
+        ("5.yaml", "apiVersion: v1\nkind: List\nitems:\n"),
+    ]);
+    assert_eq!(said, [""; 0]);
+    assert_eq!(
+        names,
+        [
+            "Service default/a",
+            "Service default/b",
+            "Service default/c",
+            "Ingress default/e",
+            "Service n/f"
+        ]
+    );
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    let (names, said) = read(&[
+        (
+            "1.yaml",
+            &format!(
+                "{}---\nspec:\n  rules:\n  - host: *.example.com\n",
+                service("a")
+            ),
+        ),
+        (
+            "2.yaml",
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\nspec:\n  rules:\n  - host: x\n    \
+             http:\n      paths:\n      - path: /\n        backend:\n          service:\n            name: b\n            \
+             port:\n              number: eighty\n",
+        ),
+        ("3.yaml", "kind: Service\nmetadata: {name: c}\n"),
+        ("4.yaml", "just words\n"),
+        ("5.yaml", &service("a")),
+        ("6.yaml", &format!("{}---\n{}", service("d"), service("d"))),
+        ("7.json", "{\"apiVersion\": \"v1\",\n \"kind\": }\n"),
+        ("8.yaml", "- apiVersion: v1\n  kind: Service\n"),
+    ]);
+    assert_eq!(names, ["Service default/a", "Service default/d"]);
+    let expected = [
+        "1.yaml:9:11: `*.example.com` is a YAML alias, and there is no anchor `&.example.com`; if it is meant as text, \
+         put it in quotes: \"*.example.com\"",
+        "2.yaml:14:23: Ingress default/web: spec.rules[0].http.paths[0].backend.service.port.number: ",
+        "3.yaml:1:1: `apiVersion` is missing: which kind of object is this?",
+        "4.yaml:1:1: text, no Kubernetes object: that is a mapping with `apiVersion` and `kind`",
+        "5.yaml:1:1: Service default/a: given twice: 1.yaml:1:1 has it too, and that one is used",
+        "6.yaml:7:1: Service default/d: given twice: 6.yaml:1:1 has it too, and that one is used",
+        "7.json:2:10: expected value",
+        "8.yaml:1:1: a bare list: several objects need `---` between them, or `kind: List` with `items`",
+    ];
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said}");
+    }
+    assert_eq!(said.len(), expected.len());
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("latin1.yaml"), b"a: b\nc: caf\xe9\n").unwrap();
+    fs::File::create(at("long.yaml"))
+        .unwrap()
+        .set_len((64 << 20) + 1)
+        .unwrap();
+    fs::write(at("other.txt"), service("named")).unwrap();
+    let loaded = load(&[
+        folder.path().to_owned(),
+        at("missing.yaml"),
+        at("other.txt"),
+    ]);
+    assert_eq!(names(&loaded), ["Service default/named"]);
+    assert_eq!(
+        said(&loaded, folder.path()),
+        [
+            "missing.yaml: cannot be read: no such file or directory",
+            "latin1.yaml:2:7: not UTF-8 text",
+            "long.yaml: longer than 64 MiB: split it into several files",
+        ]
+    );
+}
+
+#[test]
+fn a_config_map_mount_and_loops_of_links_are_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).unwrap();
+    fs::create_dir_all(at("..2024_01_01")).unwrap();
+    fs::write(at("..2024_01_01/a.yaml"), service("a")).unwrap();
+    link("..2024_01_01", "..data");
+    link("..data/a.yaml", "a.yaml");
+    link(".", "loop");
+    link("nowhere", "dangling.yaml");
+    let loaded = load(&[folder.path().to_owned(), at("a.yaml")]);
+    assert_eq!(names(&loaded), ["Service default/a"]);
+    assert_eq!(loaded.diagnostics, []);
+    assert_eq!(
+        loaded.objects[0].1.to_string(),
+        format!("{}/a.yaml:1:1", folder.path().display())
+    );
+}
