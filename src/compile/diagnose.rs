@@ -1,6 +1,9 @@
 //! What is to be said of one object, given all others.
 
-use super::backends::BackendKey;
+use super::backends::{BackendKey, find_port, kind_in_use};
+use super::claims::origin;
+use super::ingress::Compiled;
+use super::read::place_field;
 use super::{State, key};
 use crate::model::object::PortRef;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
@@ -26,16 +29,16 @@ impl State {
             said.push(Diagnostic::new(
                 Code::OtherClass,
                 object,
-                "spec.ingressClassName",
+                super::classes::class_field(&compiled.ingress),
                 format!("not served here: {why}"),
             ));
             return;
         }
         said.extend(compiled.findings.iter().cloned());
-        let mut backends: BTreeSet<(&BackendKey, String)> = BTreeSet::new();
+        // One backend at one place once: a rule without paths has its default backend's.
+        let mut backends: BTreeSet<(String, &BackendKey)> = BTreeSet::new();
         for claim in &compiled.claims {
-            let (rule, path) = claim.place;
-            let field = format!("spec.rules[{rule}].http.paths[{path}]");
+            let field = place_field(claim.place);
             if let Some(holder) = self.holder(&claim.host, &claim.path)
                 && !is(holder, object)
             {
@@ -44,52 +47,43 @@ impl State {
                     object,
                     &field,
                     format!(
-                        "{} {} belongs to Ingress {}/{} already, which {}; this path is not used",
+                        "{} {} is taken by Ingress {}/{} ({}), which {}; this path is not used: change or remove one \
+                         of the two",
                         claim.host,
                         claim.path,
                         holder.namespace,
                         holder.name,
-                        if holder.created < compiled.ingress.meta.created {
-                            "is older"
-                        } else {
-                            "comes first by name"
-                        },
+                        origin(holder).field(),
+                        first_because(holder, compiled),
                     ),
                 ));
             }
-            backends.insert((&claim.backend, format!("{field}.backend")));
+            if claim.place.1 != u32::MAX {
+                backends.insert((format!("{field}.backend"), &claim.backend));
+            }
         }
         if let Some((backend, hosts)) = &compiled.default {
             let field = "spec.defaultBackend";
-            backends.insert((backend, field.to_owned()));
-            for host in hosts {
-                if let Some(holder) = self.default_holder(host)
-                    && !is(holder, object)
-                {
-                    said.push(Diagnostic::new(
-                        Code::DefaultBackendConflict,
-                        object,
-                        field,
-                        format!(
-                            "for host {host} the default backend of the older Ingress {}/{} is used",
-                            holder.namespace, holder.name
-                        ),
-                    ));
+            backends.insert((field.to_owned(), backend));
+            let mut lost = |holder: Option<&Age>, what: String| {
+                if let Some(holder) = holder.filter(|holder| !is(holder, object)) {
+                    let message = format!(
+                        "{what} is that of Ingress {}/{}, which {}; this one is not used",
+                        holder.namespace,
+                        holder.name,
+                        first_because(holder, compiled)
+                    );
+                    said.push(Diagnostic::new(Code::DefaultBackendConflict, object, field, message));
                 }
+            };
+            for host in hosts {
+                lost(self.default_holder(host), format!("the default backend of host {host}"));
             }
-            if let Some((namespace, name)) = self.fallback_holder()
-                && hosts.is_empty()
-                && (namespace, name) != (&object.namespace, &object.name)
-            {
-                said.push(Diagnostic::new(
-                    Code::DefaultBackendConflict,
-                    object,
-                    field,
-                    format!("the default backend of the older Ingress {namespace}/{name} is used"),
-                ));
+            if hosts.is_empty() {
+                lost(self.fallback_holder(), "the default backend of all hosts".to_owned());
             }
         }
-        for (backend, field) in backends {
+        for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
         }
     }
@@ -100,10 +94,7 @@ impl State {
         let service = self.services.get(&(key.namespace.clone(), name.clone()));
         let (code, message) = match backend.state {
             BackendState::Ready => {
-                let own = backend
-                    .endpoints
-                    .iter()
-                    .find(|endpoint| self.options.own_addresses.contains(&endpoint.address))?;
+                let own = self.own_endpoint(backend)?;
                 (
                     Code::EndpointIsSelf,
                     format!("Service \"{name}\" has {own} as an endpoint, which is narthex itself"),
@@ -165,13 +156,18 @@ impl State {
         };
         let mut total = 0;
         let mut names = BTreeSet::new();
-        for subset in of_service.values().flat_map(|endpoints| &endpoints.subsets) {
+        let wanted = kind_in_use(of_service);
+        let subsets = of_service
+            .iter()
+            .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
+            .flat_map(|(_, endpoints)| &endpoints.subsets);
+        for subset in subsets {
             total += subset.endpoints.len();
             names.extend(subset.ports.iter().map(|port| port.name.clone()));
         }
         let service = self.services.get(&(key.namespace.clone(), key.service.clone()));
         let wanted = service
-            .and_then(|service| super::backends::find_port(service, &key.port))
+            .and_then(|service| find_port(service, &key.port))
             .map(|port| port.name.clone());
         match wanted {
             Some(wanted) if total > 0 && !names.contains(&wanted) => format!(
@@ -224,6 +220,15 @@ impl State {
                 }
             }
         }
+    }
+}
+
+/// Why another Ingress comes before this one.
+fn first_because(holder: &Age, compiled: &Compiled) -> &'static str {
+    if holder.created < compiled.ingress.meta.created {
+        "is older"
+    } else {
+        "is as old and comes first by namespace and name"
     }
 }
 

@@ -103,10 +103,13 @@ impl fmt::Display for Endpoint {
 /// How many backends a shared chunk holds.
 const CHUNK: usize = 128;
 
+/// Backends of neighbouring slots.
+type Chunk = Vec<Option<Arc<Backend>>>;
+
 /// Backends by slot, in shared chunks: the next table copies one chunk.
 #[derive(Clone, Debug, Default)]
 pub struct Backends {
-    chunks: Arc<Vec<Arc<Vec<Option<Arc<Backend>>>>>>,
+    chunks: Arc<Vec<Arc<Chunk>>>,
 }
 
 impl Backends {
