@@ -97,7 +97,7 @@ impl State {
                 let own = self.own_endpoint(backend)?;
                 (
                     Code::EndpointIsSelf,
-                    format!("Service \"{name}\" has {own} as an endpoint, which is narthex itself"),
+                    format!("Service \"{name}\" has {own} as an endpoint, which is narthex itself: requests would go in circles"),
                 )
             }
             // What is wrong with it was said when it was read.
@@ -105,7 +105,7 @@ impl State {
             BackendState::ServiceNotFound => (
                 Code::ServiceNotFound,
                 format!(
-                    "there is no Service \"{name}\" in namespace \"{}\"; requests get 503",
+                    "there is no Service \"{name}\" in namespace \"{}\", where the Ingress is; requests get 503",
                     key.namespace
                 ),
             ),
@@ -116,6 +116,9 @@ impl State {
                     format!(
                         "Service \"{name}\" has no {} (ports: {ports}); requests get 503",
                         match &key.port {
+                            PortRef::Name(port) if port.parse::<u16>().is_ok() => {
+                                format!("port named \"{port}\": a number goes into service.port.number")
+                            }
                             PortRef::Name(port) => format!("port named \"{port}\""),
                             other => format!("port {other}"),
                         }
@@ -143,7 +146,11 @@ impl State {
             ),
             BackendState::ExternalNameUnresolved => (
                 Code::ExternalNameUnresolved,
-                format!("the externalName of Service \"{name}\" has no usable address; requests get 503"),
+                format!(
+                    "Service \"{name}\" has the externalName \"{}\", which does not resolve to any address that may \
+                     be used; requests get 503",
+                    service.and_then(|service| service.external_name.as_deref()).unwrap_or_default()
+                ),
             ),
         };
         Some(Diagnostic::new(code, object, field, message))
@@ -154,27 +161,35 @@ impl State {
         let Some(of_service) = self.endpoints.get(&(key.namespace.clone(), key.service.clone())) else {
             return " (no EndpointSlice or Endpoints describes it)".to_owned();
         };
+        let kind = kind_in_use(of_service);
         let mut total = 0;
         let mut names = BTreeSet::new();
-        let wanted = kind_in_use(of_service);
-        let subsets = of_service
-            .iter()
-            .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
-            .flat_map(|(_, endpoints)| &endpoints.subsets);
-        for subset in subsets {
-            total += subset.endpoints.len();
-            names.extend(subset.ports.iter().map(|port| port.name.clone()));
+        for ((other, _), endpoints) in of_service {
+            if *other == kind && endpoints.unsupported_type.is_none() {
+                for subset in &endpoints.subsets {
+                    total += subset.endpoints.len();
+                    names.extend(subset.ports.iter().map(|port| port_name(&port.name)));
+                }
+            }
         }
-        let service = self.services.get(&(key.namespace.clone(), key.service.clone()));
-        let wanted = service
+        if total == 0 {
+            return match of_service.values().find_map(|endpoints| endpoints.unsupported_type.as_ref()) {
+                Some(kind) => format!(" (it has EndpointSlices of type {kind} only, and narthex reads IPv4 and IPv6)"),
+                None => format!(" (its {} empty)", if kind == Kind::Endpoints { "Endpoints are" } else { "EndpointSlices are" }),
+            };
+        }
+        let wanted = self
+            .services
+            .get(&(key.namespace.clone(), key.service.clone()))
             .and_then(|service| find_port(service, &key.port))
-            .map(|port| port.name.clone());
+            .map(|port| port_name(&port.name));
         match wanted {
-            Some(wanted) if total > 0 && !names.contains(&wanted) => format!(
-                " (its endpoints have ports named {names:?}, but the Service's port is named {wanted:?})"
-            ),
-            _ if total > 0 => format!(" (of {total}, none is ready)"),
-            _ => String::new(),
+            Some(wanted) if !names.contains(&wanted) => {
+                let names: Vec<String> = names.into_iter().collect();
+                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                format!(" (the port is {wanted} in the Service, but the ports of its endpoints are: {names})")
+            }
+            _ => format!(" (of {total}, none is ready)"),
         }
     }
 
@@ -234,6 +249,14 @@ fn first_because(holder: &Age, compiled: &Compiled) -> &'static str {
 
 fn is(age: &Age, object: &ObjectRef) -> bool {
     age.namespace == object.namespace && age.name == object.name
+}
+
+fn port_name(name: &str) -> String {
+    if name.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        format!("named \"{name}\"")
+    }
 }
 
 fn port_list(service: &crate::model::object::Service) -> String {

@@ -200,27 +200,25 @@ impl<'i> Reader<'i> {
         let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
         let specific = !matches!(path.path_type.as_deref(), Some("Exact" | "Prefix"));
         let signs = REGEX_SIGNS.iter().any(|sign| text.contains(sign));
-        if signs || (specific && text.contains(REGEX_CHARACTERS)) {
-            let how = match kind {
-                PathKind::Exact => "as it stands",
-                PathKind::Prefix => "as a prefix of plain path elements",
-            };
-            self.say(
-                Code::PathTakenLiterally,
-                &format!("{field}.path"),
-                format!(
-                    "\"{text}\" looks like a regular expression, which narthex has not; it is taken literally, {how}"
-                ),
-            );
-        } else if text.contains('?') {
-            self.say(
-                Code::PathTakenLiterally,
-                &format!("{field}.path"),
-                format!("\"{text}\" has a \"?\", but a path is compared without the query: leave out what follows it"),
-            );
-        }
+        let literally = if let Some(whole) = text.strip_suffix("/*").filter(|_| specific) {
+            Some(format!("is taken literally: pathType Prefix with \"{whole}/\" fits all paths below it"))
+        } else if signs || (specific && text.contains(REGEX_CHARACTERS)) {
+            Some(match kind {
+                PathKind::Exact => "looks like a regular expression, but is taken literally".to_owned(),
+                PathKind::Prefix => {
+                    "looks like a regular expression, but is taken literally, as a prefix by path element".to_owned()
+                }
+            })
+        } else {
+            text.contains('?')
+                .then(|| "has a \"?\", but a path is compared without the query: leave it and the rest out".to_owned())
+        };
         match canonical_rule_path(text, self.policies.keep_slashes) {
             Ok(canonical) => {
+                if let Some(literally) = literally {
+                    let message = format!("\"{text}\" {literally}");
+                    self.say(Code::PathTakenLiterally, &format!("{field}.path"), message);
+                }
                 let path = match kind {
                     PathKind::Prefix => match prefix_key(&canonical) {
                         "" => "/",
