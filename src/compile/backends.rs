@@ -1,6 +1,6 @@
 //! Backends: a Service port as rules name it, and the endpoints behind it.
 
-use super::{Key, State};
+use super::{Key, OfService, State};
 use crate::model::object::{EndpointAddress, EndpointSubset, Endpoints, PortRef, Service, ServicePort};
 use crate::model::{Kind, ObjectRef};
 use crate::table::{Backend, BackendId, BackendState, Endpoint};
@@ -108,25 +108,43 @@ impl State {
         for key in self.backends_of.get(service).cloned().unwrap_or_default() {
             let Some(entry) = self.backends.get(&key) else { continue };
             let backend = self.resolve(&key, entry.backend.id);
-            let users: Vec<ObjectRef> = entry
-                .users
-                .keys()
-                .map(|(namespace, name)| ObjectRef::new(Kind::Ingress, namespace.clone(), name.clone()))
-                .collect();
-            if *entry.backend == backend {
-                // The words may differ all the same: "ports: 80/http" says what the Service has.
-                if backend.state != BackendState::Ready {
-                    self.stale.extend(users);
-                }
+            // Of one that has trouble the words may differ even where the backend does not: "ports: 80/http".
+            let quiet = self.is_quiet(&entry.backend) && self.is_quiet(&backend);
+            let same = *entry.backend == backend;
+            if !quiet {
+                self.stale_backends.insert(key.clone());
+            }
+            if same {
                 continue;
             }
-            self.stale.extend(users);
             let backend = Arc::new(backend);
             self.table.set_backend(backend.id.slot, Some(backend.clone()));
             self.changed = true;
             if let Some(entry) = self.backends.get_mut(&key) {
                 entry.backend = backend;
             }
+        }
+    }
+
+    /// Whether nothing is said of a backend, whatever its endpoints are.
+    fn is_quiet(&self, backend: &Backend) -> bool {
+        backend.state == BackendState::Ready && self.own_endpoint(backend).is_none()
+    }
+
+    /// An endpoint that is narthex itself.
+    pub(super) fn own_endpoint<'b>(&self, backend: &'b Backend) -> Option<&'b Endpoint> {
+        let own = &self.options.own_addresses;
+        backend.endpoints.iter().find(|endpoint| {
+            own.contains(&endpoint.address) || endpoint.alternate.is_some_and(|address| own.contains(&address))
+        })
+    }
+
+    /// Names the Ingresses that lead to a backend of which other words are to be said.
+    pub(super) fn name_stale_users(&mut self) {
+        for key in std::mem::take(&mut self.stale_backends) {
+            let users = self.backends.get(&key).into_iter().flat_map(|entry| entry.users.keys());
+            self.stale
+                .extend(users.map(|(namespace, name)| ObjectRef::new(Kind::Ingress, namespace.clone(), name.clone())));
         }
     }
 
@@ -283,19 +301,27 @@ pub(super) fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'
     })
 }
 
+/// Whether slices or Endpoints say where a Service's pods are: slices, as soon as there is one.
+pub(super) fn kind_in_use(of_service: &OfService) -> Kind {
+    if of_service.keys().any(|(kind, _)| *kind == Kind::EndpointSlice) {
+        Kind::EndpointSlice
+    } else {
+        Kind::Endpoints
+    }
+}
+
 /// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
 /// The flag says whether they are ready ones.
 fn merge(
     service: &Service,
     port: &ServicePort,
-    of_service: &BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>,
+    of_service: &OfService,
 ) -> (bool, Vec<Endpoint>) {
-    let has_slices = of_service.keys().any(|(kind, _)| *kind == Kind::EndpointSlice);
-    let wanted = if has_slices { Kind::EndpointSlice } else { Kind::Endpoints };
+    let wanted = kind_in_use(of_service);
     let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
     let subsets = of_service
         .iter()
-        .filter(|((kind, _), _)| *kind == wanted)
+        .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
         .flat_map(|(_, endpoints)| &endpoints.subsets);
     for subset in subsets {
         for number in ports_of(subset, port) {

@@ -1,11 +1,12 @@
 //! Who claims which host and path, and who gets it: the oldest.
 
+use super::State;
 use super::backends::BackendKey;
-use super::{Key, State};
 use crate::model::{Kind, ObjectRef, Origin};
-use crate::table::route::Age;
+use crate::table::route::{Age, MAX_SHADOWS};
 use crate::table::{BackendId, HostPattern, PathPattern, Policies, Route};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// One claim to a host and path, in one Ingress.
@@ -14,11 +15,11 @@ pub(super) struct Claim {
     pub host: HostPattern,
     pub path: PathPattern,
     pub backend: BackendKey,
-    /// Rule and path index.
+    /// Rule and path index; `u32::MAX` for the path of a rule without paths.
     pub place: (u32, u32),
 }
 
-/// A claim as its host knows it, in order of age.
+/// A claim as its host knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claimed {
     pub age: Age,
@@ -26,40 +27,46 @@ pub(super) struct Claimed {
     pub policies: Arc<Policies>,
 }
 
-/// All claims to one host; each list is sorted, and its first is the one that counts.
+/// Claims to the same thing in order of age; the first is the one that counts. Mostly there is one.
+pub(super) type Claims = SmallVec<[Claimed; 1]>;
+
+/// All claims to one host.
 #[derive(Debug, Default)]
 pub(super) struct HostClaims {
-    pub paths: HashMap<PathPattern, Vec<Claimed>>,
-    pub defaults: Vec<Claimed>,
+    pub paths: HashMap<PathPattern, Claims>,
+    pub defaults: Claims,
 }
 
-/// What must be looked at again after claims changed.
+/// What must be looked at again after claims changed, with who had it before.
 #[derive(Default)]
 pub(super) struct Touched {
-    hosts: BTreeMap<HostPattern, (BTreeSet<(Arc<str>, crate::table::PathKind)>, bool)>,
+    hosts: BTreeMap<HostPattern, TouchedHost>,
+    /// Whether the default backends of Ingresses without rules changed.
+    fallback: Option<Option<Age>>,
 }
 
-impl Touched {
-    pub fn path(&mut self, host: &HostPattern, path: &PathPattern) {
-        let entry = self.hosts.entry(host.clone()).or_default();
-        entry.0.insert((path.path.clone(), path.kind));
-    }
-
-    pub fn default_backend(&mut self, host: &HostPattern) {
-        self.hosts.entry(host.clone()).or_default().1 = true;
-    }
+#[derive(Default)]
+struct TouchedHost {
+    paths: HashMap<PathPattern, Option<Age>>,
+    default: Option<Option<Age>>,
 }
 
-fn insert(list: &mut Vec<Claimed>, claimed: Claimed) {
+fn insert(list: &mut Claims, claimed: Claimed) {
     let at = list.partition_point(|other| other.age < claimed.age);
     list.insert(at, claimed);
+}
+
+fn remove(list: &mut Claims, age: &Age) {
+    if let Ok(at) = list.binary_search_by(|other| other.age.cmp(age)) {
+        list.remove(at);
+    }
 }
 
 fn owner(age: &Age) -> ObjectRef {
     ObjectRef::new(Kind::Ingress, age.namespace.clone(), age.name.clone())
 }
 
-fn origin(age: &Age) -> Origin {
+pub(super) fn origin(age: &Age) -> Origin {
     let (rule, path) = age.place;
     Origin {
         object: owner(age),
@@ -68,7 +75,33 @@ fn origin(age: &Age) -> Origin {
     }
 }
 
+fn first(list: Option<&Claims>) -> Option<Age> {
+    Some(list?.first()?.age.clone())
+}
+
 impl State {
+    /// Notes that claims to a path change; call before they do.
+    pub(super) fn touch_path(&self, touched: &mut Touched, host: &HostPattern, path: &PathPattern) {
+        let of_host = touched.hosts.entry(host.clone()).or_default();
+        of_host
+            .paths
+            .entry(path.clone())
+            .or_insert_with(|| first(self.hosts.get(host).and_then(|claims| claims.paths.get(path))));
+    }
+
+    /// Notes that claims to be a host's default backend change; call before they do.
+    pub(super) fn touch_default(&self, touched: &mut Touched, host: &HostPattern) {
+        let of_host = touched.hosts.entry(host.clone()).or_default();
+        of_host
+            .default
+            .get_or_insert_with(|| first(self.hosts.get(host).map(|claims| &claims.defaults)));
+    }
+
+    /// Notes that the default backends of Ingresses without rules change; call before they do.
+    pub(super) fn touch_fallback(&self, touched: &mut Touched) {
+        touched.fallback.get_or_insert_with(|| first(Some(&self.fallbacks)));
+    }
+
     pub(super) fn claim_path(&mut self, host: &HostPattern, path: &PathPattern, claimed: Claimed) {
         let claims = self.hosts.entry(host.clone()).or_default();
         insert(claims.paths.entry(path.clone()).or_default(), claimed);
@@ -77,9 +110,7 @@ impl State {
     pub(super) fn release_path(&mut self, host: &HostPattern, path: &PathPattern, age: &Age) {
         let Some(claims) = self.hosts.get_mut(host) else { return };
         if let Some(list) = claims.paths.get_mut(path) {
-            list.retain(|claimed| claimed.age != *age);
-            // Those behind it may move up, which changes what is said of them.
-            self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
+            remove(list, age);
             if list.is_empty() {
                 claims.paths.remove(path);
             }
@@ -93,9 +124,16 @@ impl State {
 
     pub(super) fn release_default(&mut self, host: &HostPattern, age: &Age) {
         let Some(claims) = self.hosts.get_mut(host) else { return };
-        claims.defaults.retain(|claimed| claimed.age != *age);
-        self.stale.extend(claims.defaults.iter().map(|claimed| owner(&claimed.age)));
+        remove(&mut claims.defaults, age);
         self.drop_empty_host(host);
+    }
+
+    pub(super) fn claim_fallback(&mut self, claimed: Claimed) {
+        insert(&mut self.fallbacks, claimed);
+    }
+
+    pub(super) fn release_fallback(&mut self, age: &Age) {
+        remove(&mut self.fallbacks, age);
     }
 
     fn drop_empty_host(&mut self, host: &HostPattern) {
@@ -110,26 +148,19 @@ impl State {
 
     /// Brings the table up to date with the claims to what was touched.
     pub(super) fn settle(&mut self, touched: Touched) {
-        for (host, (paths, default)) in touched.hosts {
+        for (host, of_host) in touched.hosts {
             let claims = self.hosts.get(&host);
-            let mut routes = Vec::with_capacity(paths.len());
-            for (path, kind) in paths {
-                let pattern = PathPattern { kind, path };
+            let mut routes = Vec::with_capacity(of_host.paths.len());
+            for (pattern, before) in of_host.paths {
                 let list = claims.and_then(|claims| claims.paths.get(&pattern));
-                if let Some(list) = list
-                    && list.len() > 1
-                {
-                    self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
-                }
+                mark_losers(&mut self.stale, before.as_ref(), list);
                 let route = list.and_then(|list| make_route(&host, Some(&pattern), list));
                 routes.push((pattern, route));
             }
-            let default = default.then(|| {
-                let list = claims.map(|claims| claims.defaults.as_slice()).unwrap_or_default();
-                if list.len() > 1 {
-                    self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
-                }
-                make_route(&host, None, list)
+            let default = of_host.default.map(|before| {
+                let list = claims.map(|claims| &claims.defaults);
+                mark_losers(&mut self.stale, before.as_ref(), list);
+                list.and_then(|list| make_route(&host, None, list))
             });
             self.changed = true;
             self.table.update_host(&host, |table| {
@@ -141,28 +172,15 @@ impl State {
                 }
             });
         }
+        if let Some(before) = touched.fallback {
+            mark_losers(&mut self.stale, before.as_ref(), Some(&self.fallbacks));
+            self.table
+                .set_fallback(make_route(&HostPattern::Any, None, &self.fallbacks));
+            self.changed = true;
+        }
     }
 
-    /// Brings the table's last resort up to date: the default backend of the oldest Ingress without rules.
-    pub(super) fn settle_fallback(&mut self) {
-        let route = self.fallbacks.iter().next().map(|(age, (_, backend))| {
-            Arc::new(Route {
-                origin: origin(age),
-                created: age.created,
-                host: HostPattern::Any,
-                path: None,
-                backend: *backend,
-                policies: Arc::default(),
-                shadows: self.fallbacks.keys().skip(1).map(origin).collect(),
-            })
-        });
-        let owners: Vec<ObjectRef> = self.fallbacks.keys().map(owner).collect();
-        self.stale.extend(owners);
-        self.table.set_fallback(route);
-        self.changed = true;
-    }
-
-    /// Who holds a path, and whether that is `age`.
+    /// Who holds a path.
     pub(super) fn holder(&self, host: &HostPattern, path: &PathPattern) -> Option<&Age> {
         Some(&self.hosts.get(host)?.paths.get(path)?.first()?.age)
     }
@@ -173,8 +191,16 @@ impl State {
     }
 
     /// Who holds the last resort.
-    pub(super) fn fallback_holder(&self) -> Option<&Key> {
-        self.fallbacks.values().next().map(|(key, _)| key)
+    pub(super) fn fallback_holder(&self) -> Option<&Age> {
+        Some(&self.fallbacks.first()?.age)
+    }
+}
+
+/// What is said of those that lost names the one that won: it is to be said anew when another does.
+fn mark_losers(stale: &mut std::collections::BTreeSet<ObjectRef>, before: Option<&Age>, list: Option<&Claims>) {
+    let Some(list) = list else { return };
+    if before != list.first().map(|claimed| &claimed.age) {
+        stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
     }
 }
 
@@ -187,6 +213,6 @@ fn make_route(host: &HostPattern, path: Option<&PathPattern>, list: &[Claimed]) 
         path: path.cloned(),
         backend: first.backend,
         policies: first.policies.clone(),
-        shadows: rest.iter().map(|claimed| origin(&claimed.age)).collect(),
+        shadows: rest.iter().take(MAX_SHADOWS).map(|claimed| origin(&claimed.age)).collect(),
     }))
 }

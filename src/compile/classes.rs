@@ -16,6 +16,15 @@ pub(super) fn class_of(ingress: &Ingress) -> Option<&str> {
         .filter(|class| !class.is_empty())
 }
 
+/// The field [`class_of`] reads, for diagnostics.
+pub(super) fn class_field(ingress: &Ingress) -> String {
+    if ingress.class.is_none() && ingress.meta.annotations.contains_key(OLD_ANNOTATION) {
+        format!("metadata.annotations[{OLD_ANNOTATION}]")
+    } else {
+        "spec.ingressClassName".to_owned()
+    }
+}
+
 impl State {
     /// Whether an Ingress is served here; the error says why not.
     ///

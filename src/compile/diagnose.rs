@@ -1,6 +1,9 @@
 //! What is to be said of one object, given all others.
 
-use super::backends::BackendKey;
+use super::backends::{BackendKey, find_port, kind_in_use};
+use super::claims::origin;
+use super::ingress::Compiled;
+use super::read::place_field;
 use super::{State, key};
 use crate::model::object::PortRef;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
@@ -26,16 +29,16 @@ impl State {
             said.push(Diagnostic::new(
                 Code::OtherClass,
                 object,
-                "spec.ingressClassName",
+                super::classes::class_field(&compiled.ingress),
                 format!("not served here: {why}"),
             ));
             return;
         }
         said.extend(compiled.findings.iter().cloned());
-        let mut backends: BTreeSet<(&BackendKey, String)> = BTreeSet::new();
+        // One backend at one place once: a rule without paths has its default backend's.
+        let mut backends: BTreeSet<(String, &BackendKey)> = BTreeSet::new();
         for claim in &compiled.claims {
-            let (rule, path) = claim.place;
-            let field = format!("spec.rules[{rule}].http.paths[{path}]");
+            let field = place_field(claim.place);
             if let Some(holder) = self.holder(&claim.host, &claim.path)
                 && !is(holder, object)
             {
@@ -44,52 +47,43 @@ impl State {
                     object,
                     &field,
                     format!(
-                        "{} {} belongs to Ingress {}/{} already, which {}; this path is not used",
+                        "{} {} is taken by Ingress {}/{} ({}), which {}; this path is not used: change or remove one \
+                         of the two",
                         claim.host,
                         claim.path,
                         holder.namespace,
                         holder.name,
-                        if holder.created < compiled.ingress.meta.created {
-                            "is older"
-                        } else {
-                            "comes first by name"
-                        },
+                        origin(holder).field(),
+                        first_because(holder, compiled),
                     ),
                 ));
             }
-            backends.insert((&claim.backend, format!("{field}.backend")));
+            if claim.place.1 != u32::MAX {
+                backends.insert((format!("{field}.backend"), &claim.backend));
+            }
         }
         if let Some((backend, hosts)) = &compiled.default {
             let field = "spec.defaultBackend";
-            backends.insert((backend, field.to_owned()));
-            for host in hosts {
-                if let Some(holder) = self.default_holder(host)
-                    && !is(holder, object)
-                {
-                    said.push(Diagnostic::new(
-                        Code::DefaultBackendConflict,
-                        object,
-                        field,
-                        format!(
-                            "for host {host} the default backend of the older Ingress {}/{} is used",
-                            holder.namespace, holder.name
-                        ),
-                    ));
+            backends.insert((field.to_owned(), backend));
+            let mut lost = |holder: Option<&Age>, what: String| {
+                if let Some(holder) = holder.filter(|holder| !is(holder, object)) {
+                    let message = format!(
+                        "{what} is that of Ingress {}/{}, which {}; this one is not used",
+                        holder.namespace,
+                        holder.name,
+                        first_because(holder, compiled)
+                    );
+                    said.push(Diagnostic::new(Code::DefaultBackendConflict, object, field, message));
                 }
+            };
+            for host in hosts {
+                lost(self.default_holder(host), format!("the default backend of host {host}"));
             }
-            if let Some((namespace, name)) = self.fallback_holder()
-                && hosts.is_empty()
-                && (namespace, name) != (&object.namespace, &object.name)
-            {
-                said.push(Diagnostic::new(
-                    Code::DefaultBackendConflict,
-                    object,
-                    field,
-                    format!("the default backend of the older Ingress {namespace}/{name} is used"),
-                ));
+            if hosts.is_empty() {
+                lost(self.fallback_holder(), "the default backend of all hosts".to_owned());
             }
         }
-        for (backend, field) in backends {
+        for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
         }
     }
@@ -100,13 +94,10 @@ impl State {
         let service = self.services.get(&(key.namespace.clone(), name.clone()));
         let (code, message) = match backend.state {
             BackendState::Ready => {
-                let own = backend
-                    .endpoints
-                    .iter()
-                    .find(|endpoint| self.options.own_addresses.contains(&endpoint.address))?;
+                let own = self.own_endpoint(backend)?;
                 (
                     Code::EndpointIsSelf,
-                    format!("Service \"{name}\" has {own} as an endpoint, which is narthex itself"),
+                    format!("Service \"{name}\" has {own} as an endpoint, which is narthex itself: requests would go in circles"),
                 )
             }
             // What is wrong with it was said when it was read.
@@ -114,7 +105,7 @@ impl State {
             BackendState::ServiceNotFound => (
                 Code::ServiceNotFound,
                 format!(
-                    "there is no Service \"{name}\" in namespace \"{}\"; requests get 503",
+                    "there is no Service \"{name}\" in namespace \"{}\", where the Ingress is; requests get 503",
                     key.namespace
                 ),
             ),
@@ -125,6 +116,9 @@ impl State {
                     format!(
                         "Service \"{name}\" has no {} (ports: {ports}); requests get 503",
                         match &key.port {
+                            PortRef::Name(port) if port.parse::<u16>().is_ok() => {
+                                format!("port named \"{port}\": a number goes into service.port.number")
+                            }
                             PortRef::Name(port) => format!("port named \"{port}\""),
                             other => format!("port {other}"),
                         }
@@ -152,7 +146,11 @@ impl State {
             ),
             BackendState::ExternalNameUnresolved => (
                 Code::ExternalNameUnresolved,
-                format!("the externalName of Service \"{name}\" has no usable address; requests get 503"),
+                format!(
+                    "Service \"{name}\" has the externalName \"{}\", which does not resolve to any address that may \
+                     be used; requests get 503",
+                    service.and_then(|service| service.external_name.as_deref()).unwrap_or_default()
+                ),
             ),
         };
         Some(Diagnostic::new(code, object, field, message))
@@ -163,22 +161,35 @@ impl State {
         let Some(of_service) = self.endpoints.get(&(key.namespace.clone(), key.service.clone())) else {
             return " (no EndpointSlice or Endpoints describes it)".to_owned();
         };
+        let kind = kind_in_use(of_service);
         let mut total = 0;
         let mut names = BTreeSet::new();
-        for subset in of_service.values().flat_map(|endpoints| &endpoints.subsets) {
-            total += subset.endpoints.len();
-            names.extend(subset.ports.iter().map(|port| port.name.clone()));
+        for ((other, _), endpoints) in of_service {
+            if *other == kind && endpoints.unsupported_type.is_none() {
+                for subset in &endpoints.subsets {
+                    total += subset.endpoints.len();
+                    names.extend(subset.ports.iter().map(|port| port_name(&port.name)));
+                }
+            }
         }
-        let service = self.services.get(&(key.namespace.clone(), key.service.clone()));
-        let wanted = service
-            .and_then(|service| super::backends::find_port(service, &key.port))
-            .map(|port| port.name.clone());
+        if total == 0 {
+            return match of_service.values().find_map(|endpoints| endpoints.unsupported_type.as_ref()) {
+                Some(kind) => format!(" (it has EndpointSlices of type {kind} only, and narthex reads IPv4 and IPv6)"),
+                None => format!(" (its {} empty)", if kind == Kind::Endpoints { "Endpoints are" } else { "EndpointSlices are" }),
+            };
+        }
+        let wanted = self
+            .services
+            .get(&(key.namespace.clone(), key.service.clone()))
+            .and_then(|service| find_port(service, &key.port))
+            .map(|port| port_name(&port.name));
         match wanted {
-            Some(wanted) if total > 0 && !names.contains(&wanted) => format!(
-                " (its endpoints have ports named {names:?}, but the Service's port is named {wanted:?})"
-            ),
-            _ if total > 0 => format!(" (of {total}, none is ready)"),
-            _ => String::new(),
+            Some(wanted) if !names.contains(&wanted) => {
+                let names: Vec<String> = names.into_iter().collect();
+                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                format!(" (the port is {wanted} in the Service, but the ports of its endpoints are: {names})")
+            }
+            _ => format!(" (of {total}, none is ready)"),
         }
     }
 
@@ -227,8 +238,25 @@ impl State {
     }
 }
 
+/// Why another Ingress comes before this one.
+fn first_because(holder: &Age, compiled: &Compiled) -> &'static str {
+    if holder.created < compiled.ingress.meta.created {
+        "is older"
+    } else {
+        "is as old and comes first by namespace and name"
+    }
+}
+
 fn is(age: &Age, object: &ObjectRef) -> bool {
     age.namespace == object.namespace && age.name == object.name
+}
+
+fn port_name(name: &str) -> String {
+    if name.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        format!("named \"{name}\"")
+    }
 }
 
 fn port_list(service: &crate::model::object::Service) -> String {

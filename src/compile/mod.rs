@@ -10,12 +10,13 @@ mod classes;
 mod diagnose;
 mod ingress;
 pub mod lint;
+mod read;
 
 use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report};
-use crate::table::{BackendId, HostPattern, Table};
+use crate::table::{BackendId, HostPattern, Policies, Table};
 use backends::{BackendEntry, BackendKey};
-use claims::HostClaims;
+use claims::{Claims, HostClaims};
 use ingress::Compiled;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -55,6 +56,9 @@ fn key(object: &ObjectRef) -> Key {
     (object.namespace.clone(), object.name.clone())
 }
 
+/// The slices and Endpoints of one Service, by kind and their own name.
+type OfService = BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>;
+
 /// Everything known, and the table made of it.
 #[derive(Debug, Default)]
 pub struct State {
@@ -63,22 +67,27 @@ pub struct State {
     classes: HashMap<Arc<str>, Arc<IngressClass>>,
     services: HashMap<Key, Arc<Service>>,
     /// By Service, then by the slice's (or Endpoints') own name.
-    endpoints: HashMap<Key, BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>>,
+    endpoints: HashMap<Key, OfService>,
     /// Which Service an EndpointSlice was last filed under, for labels do change.
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
     secrets: HashSet<Key>,
     hosts: HashMap<HostPattern, HostClaims>,
     /// Default backends of Ingresses without rules, the oldest first.
-    fallbacks: BTreeMap<crate::table::route::Age, (Key, BackendId)>,
+    fallbacks: Claims,
     backends: HashMap<BackendKey, BackendEntry>,
     backends_of: HashMap<Key, Vec<BackendKey>>,
     free_slots: Vec<BackendId>,
     next_slot: u32,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
+    /// What most routes have.
+    no_policies: Arc<Policies>,
     broken: HashMap<ObjectRef, Diagnostic>,
     table: Table,
     changed: bool,
+    /// What must be diagnosed again.
     stale: BTreeSet<ObjectRef>,
+    /// Backends whose users must be: as many as a Service has Ingresses, so they are named only when the report is.
+    stale_backends: BTreeSet<BackendKey>,
     report: Report,
 }
 
@@ -132,6 +141,7 @@ impl State {
 
     /// Brings the report up to date; apart from the table, since requests do not wait for it.
     pub fn refresh(&mut self) -> &Report {
+        self.name_stale_users();
         for object in std::mem::take(&mut self.stale) {
             let diagnostics = self.diagnose(&object);
             self.report.set(&object, diagnostics);

@@ -124,12 +124,16 @@ impl<'r> Fields<'r> {
     }
 }
 
+/// Whether a `Connection` is one of the two everyday ones.
+fn names_no_field(line: &HeaderValue) -> bool {
+    line.as_bytes() == b"keep-alive" || line.as_bytes() == b"close"
+}
+
 /// The fields that `Connection` names, over all its lines.
 fn connection_options(headers: &HeaderMap) -> Options {
     let mut options = Options::new();
     for line in headers.get_all(header::CONNECTION) {
-        // The two everyday values name no field.
-        if line.as_bytes() == b"keep-alive" || line.as_bytes() == b"close" {
+        if names_no_field(line) {
             continue;
         }
         for option in line.as_bytes().split(|byte| *byte == b',').take(MAX_OPTIONS) {
@@ -271,10 +275,11 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 /// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`: its name would be lost with the field.
 pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
     let mut found: SmallVec<[HeaderName; 4]> = SmallVec::new();
-    let (mut chunked, mut length) = (false, false);
-    for name in headers.keys() {
+    let (mut chunked, mut length, mut names_fields) = (false, false, false);
+    for (name, value) in headers.iter() {
         if is_hop_by_hop(name) {
             chunked |= *name == header::TRANSFER_ENCODING;
+            names_fields |= *name == header::CONNECTION && !names_no_field(value);
             found.push(name.clone());
         } else {
             length |= *name == header::CONTENT_LENGTH;
@@ -291,7 +296,7 @@ pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
             headers.remove(header::CONTENT_LENGTH);
         }
     }
-    if found.contains(&header::CONNECTION) {
+    if names_fields {
         let named = connection_options(headers);
         found.extend(named.into_iter().filter(|name| *name != header::SET_COOKIE && *name != header::DATE));
     }

@@ -60,7 +60,7 @@ pub struct Backend {
     pub namespace: Arc<str>,
     /// The Service's name; empty where the rule names none.
     pub service: Arc<str>,
-    /// The port as the rule names it: a number or a name.
+    /// The port as the rule names it: a number or a name; `(none)` where the rule names none.
     pub port: Arc<str>,
     /// What it resolves to.
     pub state: BackendState,
@@ -72,6 +72,9 @@ pub struct Backend {
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.service.is_empty() {
+            return write!(f, "{}/(no Service)", self.namespace);
+        }
         write!(f, "{}/{}:{}", self.namespace, self.service, self.port)
     }
 }
@@ -103,10 +106,13 @@ impl fmt::Display for Endpoint {
 /// How many backends a shared chunk holds.
 const CHUNK: usize = 128;
 
+/// Backends of neighbouring slots.
+type Chunk = Vec<Option<Arc<Backend>>>;
+
 /// Backends by slot, in shared chunks: the next table copies one chunk.
 #[derive(Clone, Debug, Default)]
 pub struct Backends {
-    chunks: Arc<Vec<Arc<Vec<Option<Arc<Backend>>>>>>,
+    chunks: Arc<Vec<Arc<Chunk>>>,
 }
 
 impl Backends {

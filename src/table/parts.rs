@@ -8,11 +8,14 @@ const PER_PART: usize = 64;
 /// Parts at most: cloning the spine costs one reference count each.
 const MAX_PARTS: usize = 4096;
 
+/// Entries with their hashes.
+type Part<T> = HashTable<(u64, T)>;
+
 /// A persistent map from hash to `T`; the caller hashes and compares. Cloning is cheap; a changed clone shares all
 /// parts but the one that changed.
 #[derive(Clone, Debug)]
 pub struct Parts<T> {
-    parts: Arc<Vec<Arc<HashTable<(u64, T)>>>>,
+    parts: Arc<Vec<Arc<Part<T>>>>,
     len: usize,
 }
 

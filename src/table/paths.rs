@@ -36,7 +36,7 @@ struct Walk<'p> {
 
 // Table lookups are not a place for per-process seeds: tenants write paths, but a part is found by content hash and
 // compared by text, and a tenant who makes collisions slows only the hosts he owns.
-const HASHER: FixedState = FixedState::with_seed(0x6e61_7274_6865_78);
+const HASHER: FixedState = FixedState::with_seed(0x006e_6172_7468_6578);
 
 impl<'p> Walk<'p> {
     fn new(path: &'p str) -> Self {
@@ -67,7 +67,7 @@ impl<'p> Walk<'p> {
         self.depth += 1;
     }
 
-    fn to_end(mut self) -> (u64, u32) {
+    fn into_end(mut self) -> (u64, u32) {
         while !self.at_end() {
             self.step();
         }
@@ -79,9 +79,10 @@ fn depth_bit(depth: u32) -> u64 {
     1 << depth.min(63)
 }
 
-/// How a prefix is stored: `/foo/` and `/foo` are the same, `/` is empty.
+/// How a prefix is stored: `/foo/` and `/foo` are the same, `/` is empty. All closing slashes go, for a rule that
+/// keeps empty segments may end in several; so the key of a key is the key.
 pub fn prefix_key(path: &str) -> &str {
-    path.strip_suffix('/').unwrap_or(path)
+    path.trim_end_matches('/')
 }
 
 impl Paths {
@@ -91,7 +92,7 @@ impl Paths {
             PathKind::Exact => path,
             PathKind::Prefix => prefix_key(path),
         };
-        let (hash, depth) = Walk::new(key).to_end();
+        let (hash, depth) = Walk::new(key).into_end();
         match kind {
             PathKind::Exact => self.exacts |= depth_bit(depth),
             PathKind::Prefix => self.prefixes |= depth_bit(depth),

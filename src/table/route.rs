@@ -134,6 +134,10 @@ pub struct Policies {
     pub keep_slashes: bool,
 }
 
+/// How many claims that lost a route names: a default page that thousands of Ingresses give must not make each of
+/// them cost thousands.
+pub const MAX_SHADOWS: usize = 16;
+
 /// A match and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -149,7 +153,8 @@ pub struct Route {
     pub backend: BackendId,
     /// What else is done to them.
     pub policies: Arc<Policies>,
-    /// Claims to the same host and path that lost to this one.
+    /// Claims to the same host and path that lost to this one, the oldest first; at most [`MAX_SHADOWS`], for the
+    /// report names every one of them anyhow.
     pub shadows: Vec<Origin>,
 }
 

@@ -1,0 +1,391 @@
+//! One Ingress by itself: what it claims, and what is wrong with it whatever the others say.
+
+use super::backends::BackendKey;
+use super::claims::Claim;
+use super::ingress::Compiled;
+use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
+use crate::table::paths::prefix_key;
+use crate::table::{HostPattern, PathKind, PathPattern, Policies};
+use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+/// Characters that make an ImplementationSpecific path look like a regular expression.
+const REGEX_CHARACTERS: &[char] = &['(', ')', '[', ']', '{', '}', '*', '+', '?', '|', '^', '$', '\\'];
+
+/// What makes even an Exact or Prefix path look like one: ingress-nginx reads those too, once an annotation says so.
+const REGEX_SIGNS: &[&str] = &[".*", ".+", "(/", "(?", "[^", "\\d", "\\w"];
+
+/// Reads one Ingress, apart from all others.
+pub(super) fn read(ingress: Arc<Ingress>) -> Compiled {
+    let mut reader = Reader::new(&ingress);
+    reader.unsupported();
+    for (index, rule) in (0_u32..).zip(&ingress.rules) {
+        reader.rule(index, rule);
+    }
+    let default = reader.default_backend();
+    Compiled {
+        served: Ok(()),
+        claims: reader.claims,
+        default,
+        policies: reader.policies,
+        findings: reader.findings,
+        ingress,
+    }
+}
+
+struct Reader<'i> {
+    object: ObjectRef,
+    ingress: &'i Ingress,
+    policies: Policies,
+    claims: Vec<Claim>,
+    /// Where each host and path stands first.
+    seen: HashMap<(HostPattern, PathPattern), (u32, u32)>,
+    /// The hosts, each once, and in order.
+    hosts: Vec<HostPattern>,
+    known_hosts: HashSet<HostPattern>,
+    findings: Vec<Diagnostic>,
+}
+
+impl<'i> Reader<'i> {
+    fn new(ingress: &'i Ingress) -> Self {
+        let object = ObjectRef::new(
+            Kind::Ingress,
+            ingress.meta.namespace.clone(),
+            ingress.meta.name.clone(),
+        );
+        let mut findings = Vec::new();
+        Self {
+            policies: policies(ingress, &object, &mut findings),
+            object,
+            ingress,
+            claims: Vec::new(),
+            seen: HashMap::new(),
+            hosts: Vec::new(),
+            known_hosts: HashSet::new(),
+            findings,
+        }
+    }
+
+    fn say(&mut self, code: Code, field: &str, message: String) {
+        self.findings.push(Diagnostic::new(code, &self.object, field, message));
+    }
+
+    fn rule(&mut self, index: u32, rule: &IngressRule) {
+        let field = format!("spec.rules[{index}]");
+        let Some(host) = self.host(rule.host.as_deref(), &field) else {
+            return;
+        };
+        if self.known_hosts.insert(host.clone()) {
+            self.hosts.push(host.clone());
+        }
+        let paths = rule.paths.as_deref().unwrap_or_default();
+        if paths.is_empty() {
+            self.catch_all(index, &host, &field);
+        }
+        for (path_index, path) in (0_u32..).zip(paths) {
+            let place = (index, path_index);
+            let field = place_field(place);
+            let Some(pattern) = self.path(path, &field) else {
+                continue;
+            };
+            let backend = self.backend(&path.backend, &format!("{field}.backend"));
+            self.claim(host.clone(), pattern, backend, place);
+        }
+    }
+
+    /// A rule without paths: "if unspecified, the rule defaults to a http catch-all" (API reference,
+    /// IngressRule), which goes to the default backend.
+    fn catch_all(&mut self, index: u32, host: &HostPattern, field: &str) {
+        let ingress = self.ingress;
+        let Some(backend) = &ingress.default_backend else {
+            self.say(
+                Code::NothingToServe,
+                field,
+                format!(
+                    "the rule for host {host} has neither http.paths nor a spec.defaultBackend to send everything \
+                     to, so it does nothing: give it paths"
+                ),
+            );
+            return;
+        };
+        let backend = backend_key(backend, ingress).unwrap_or_else(|_| no_backend(ingress));
+        let all = PathPattern {
+            kind: PathKind::Prefix,
+            path: "/".into(),
+        };
+        self.claim(host.clone(), all, backend, (index, u32::MAX));
+    }
+
+    fn claim(&mut self, host: HostPattern, path: PathPattern, backend: BackendKey, place: (u32, u32)) {
+        match self.seen.entry((host.clone(), path.clone())) {
+            Entry::Occupied(first) => {
+                let first = place_field(*first.get());
+                let message = format!("{host} {path} stands at {first} already, which is the one that counts");
+                self.say(Code::DuplicatePath, &place_field(place), message);
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(place);
+            }
+        }
+        self.claims.push(Claim {
+            host,
+            path,
+            backend,
+            place,
+        });
+    }
+
+    /// The default backend, and the hosts it is for.
+    fn default_backend(&mut self) -> Option<(BackendKey, Vec<HostPattern>)> {
+        let ingress = self.ingress;
+        let Some(backend) = &ingress.default_backend else {
+            if ingress.rules.is_empty() {
+                self.say(
+                    Code::NothingToServe,
+                    "spec",
+                    "it has neither rules nor a defaultBackend, so it does nothing".to_owned(),
+                );
+            }
+            return None;
+        };
+        let backend = self.backend(backend, "spec.defaultBackend");
+        let hosts = std::mem::take(&mut self.hosts);
+        // An Ingress all of whose hosts are broken must not become the default of the whole cluster.
+        (ingress.rules.is_empty() || !hosts.is_empty()).then_some((backend, hosts))
+    }
+
+    /// Names what the object asks for and narthex does not do yet.
+    fn unsupported(&mut self) {
+        let ingress = self.ingress;
+        if !ingress.tls.is_empty() {
+            self.say(
+                Code::NotYet,
+                "spec.tls",
+                "narthex does not serve HTTPS yet: the hosts answer over HTTP only".to_owned(),
+            );
+        }
+        for name in ingress.meta.annotations.keys() {
+            if !name.starts_with("narthex.io/") && name != "kubernetes.io/ingress.class" {
+                self.say(
+                    Code::NotYet,
+                    &format!("metadata.annotations[{name}]"),
+                    "narthex does not act on this annotation yet".to_owned(),
+                );
+            }
+        }
+    }
+
+    fn host(&mut self, host: Option<&str>, field: &str) -> Option<HostPattern> {
+        let Some(host) = host.filter(|host| !host.is_empty()) else {
+            return Some(HostPattern::Any);
+        };
+        match read_host(host) {
+            Ok(pattern) => Some(pattern),
+            Err(why) => {
+                self.say(
+                    Code::InvalidHost,
+                    &format!("{field}.host"),
+                    format!("\"{host}\" is no host for a rule, so the rule is left out: {why}"),
+                );
+                None
+            }
+        }
+    }
+
+    fn path(&mut self, path: &IngressPath, field: &str) -> Option<PathPattern> {
+        let kind = self.path_kind(path, field)?;
+        let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+        let specific = !matches!(path.path_type.as_deref(), Some("Exact" | "Prefix"));
+        let signs = REGEX_SIGNS.iter().any(|sign| text.contains(sign));
+        let literally = if let Some(whole) = text.strip_suffix("/*").filter(|_| specific) {
+            Some(format!("is taken literally: pathType Prefix with \"{whole}/\" fits all paths below it"))
+        } else if signs || (specific && text.contains(REGEX_CHARACTERS)) {
+            Some(match kind {
+                PathKind::Exact => "looks like a regular expression, but is taken literally".to_owned(),
+                PathKind::Prefix => {
+                    "looks like a regular expression, but is taken literally, as a prefix by path element".to_owned()
+                }
+            })
+        } else {
+            text.contains('?')
+                .then(|| "has a \"?\", but a path is compared without the query: leave it and the rest out".to_owned())
+        };
+        match canonical_rule_path(text, self.policies.keep_slashes) {
+            Ok(canonical) => {
+                if let Some(literally) = literally {
+                    let message = format!("\"{text}\" {literally}");
+                    self.say(Code::PathTakenLiterally, &format!("{field}.path"), message);
+                }
+                let path = match kind {
+                    PathKind::Prefix => match prefix_key(&canonical) {
+                        "" => "/",
+                        prefix => prefix,
+                    },
+                    PathKind::Exact => &canonical,
+                };
+                Some(PathPattern {
+                    kind,
+                    path: path.into(),
+                })
+            }
+            Err(error) => {
+                let hint = match error {
+                    PathError::NotAbsolute => format!(": write /{text}"),
+                    PathError::BadEscape => ": a percent sign itself is written %25".to_owned(),
+                    _ => String::new(),
+                };
+                self.say(
+                    Code::InvalidPath,
+                    &format!("{field}.path"),
+                    format!("\"{text}\" is left out, for {error}{hint}"),
+                );
+                None
+            }
+        }
+    }
+
+    fn path_kind(&mut self, path: &IngressPath, field: &str) -> Option<PathKind> {
+        let field = format!("{field}.pathType");
+        match path.path_type.as_deref() {
+            Some("Exact") => Some(PathKind::Exact),
+            Some("Prefix" | "ImplementationSpecific") => Some(PathKind::Prefix),
+            None | Some("") => {
+                if !self.ingress.legacy {
+                    self.say(
+                        Code::MissingPathType,
+                        &field,
+                        "it is missing, and Prefix is used; a cluster demands one of Exact, Prefix, \
+                         ImplementationSpecific"
+                            .to_owned(),
+                    );
+                }
+                Some(PathKind::Prefix)
+            }
+            Some(other) => {
+                self.say(
+                    Code::InvalidPathType,
+                    &field,
+                    format!("\"{other}\" is none of Exact, Prefix, ImplementationSpecific, so the path is left out"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The backend a path names. One that names nothing keeps its path, which answers 503: a shorter prefix must not
+    /// answer in its place.
+    fn backend(&mut self, backend: &IngressBackend, field: &str) -> BackendKey {
+        backend_key(backend, self.ingress).unwrap_or_else(|(code, wrong)| {
+            self.say(code, field, format!("{wrong}; requests get 503"));
+            no_backend(self.ingress)
+        })
+    }
+}
+
+/// `spec.rules[0].http.paths[1]`, or `spec.rules[0]` for a rule without paths.
+pub(super) fn place_field((rule, path): (u32, u32)) -> String {
+    if path == u32::MAX {
+        format!("spec.rules[{rule}]")
+    } else {
+        format!("spec.rules[{rule}].http.paths[{path}]")
+    }
+}
+
+/// A rule's host in the form requests have; the error says what would be right.
+fn read_host(host: &str) -> Result<HostPattern, String> {
+    // An IPv6 address is written bare in manifests and in brackets in requests.
+    let bracketed;
+    let address = match host.parse::<std::net::Ipv6Addr>() {
+        Ok(_) => {
+            bracketed = format!("[{host}]");
+            &bracketed
+        }
+        Err(_) => host,
+    };
+    let (wildcard, name) = match address.strip_prefix("*.") {
+        Some(name) => (true, name),
+        None => (false, address),
+    };
+    if wildcard && (name.starts_with('[') || name.parse::<std::net::Ipv6Addr>().is_ok()) {
+        return Err("a wildcard stands before a DNS name, as in *.example.com".to_owned());
+    }
+    let has_port = match name.rsplit_once(']') {
+        Some((_, after)) => !after.is_empty(),
+        None => name.contains(':'),
+    };
+    match canonical_host(name) {
+        _ if host == "*" => Err("leave host out to mean any host".to_owned()),
+        _ if !host.is_ascii() => Err("write it as an A-label (xn--...), as requests do".to_owned()),
+        _ if name.contains('*') => Err("a wildcard is the whole first label, as in *.example.com".to_owned()),
+        _ if name.contains('/') => Err("give the name alone, without scheme or path".to_owned()),
+        _ if has_port => Err("leave the port out; a rule fits every port".to_owned()),
+        Ok(canonical) if wildcard => Ok(HostPattern::Wildcard(canonical.name.into())),
+        Ok(canonical) => Ok(HostPattern::Exact(canonical.name.into())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn no_backend(ingress: &Ingress) -> BackendKey {
+    BackendKey {
+        namespace: ingress.meta.namespace.clone(),
+        service: "".into(),
+        port: PortRef::Missing,
+    }
+}
+
+/// The Service port a backend names, or what is wrong with it.
+fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey, (Code, String)> {
+    let invalid = |wrong| Err((Code::InvalidBackend, wrong));
+    match backend {
+        IngressBackend::Service { name, .. } if name.is_empty() => {
+            invalid("service.name is empty, and should name a Service".to_owned())
+        }
+        IngressBackend::Service { name, port } => match port {
+            PortRef::Missing => invalid(format!(
+                "service.port of \"{name}\" has neither number nor name, and needs one of them"
+            )),
+            PortRef::Number(number) if u16::try_from(*number).map_or(true, |port| port == 0) => {
+                invalid(format!("service.port.number of \"{name}\" is {number}, but ports go from 1 to 65535"))
+            }
+            _ => Ok(BackendKey {
+                namespace: ingress.meta.namespace.clone(),
+                service: name.clone(),
+                port: port.clone(),
+            }),
+        },
+        IngressBackend::Resource { kind, name } => Err((
+            Code::ResourceBackend,
+            format!("it names the resource {kind} \"{name}\", but narthex sends to Services only: name a service"),
+        )),
+        IngressBackend::Missing => invalid("it names no Service: give service.name and service.port".to_owned()),
+    }
+}
+
+/// Reads the annotations of ours.
+fn policies(ingress: &Ingress, object: &ObjectRef, findings: &mut Vec<Diagnostic>) -> Policies {
+    let mut policies = Policies::default();
+    for (name, value) in &ingress.meta.annotations {
+        let Some(ours) = name.strip_prefix("narthex.io/") else { continue };
+        let field = format!("metadata.annotations[{name}]");
+        match (ours, value.as_str()) {
+            ("merge-slashes", "true") => policies.keep_slashes = false,
+            ("merge-slashes", "false") => policies.keep_slashes = true,
+            ("merge-slashes", other) => findings.push(Diagnostic::new(
+                Code::InvalidAnnotation,
+                object,
+                field,
+                format!("\"{other}\" is neither \"true\" nor \"false\"; \"true\" is used"),
+            )),
+            _ => findings.push(Diagnostic::new(
+                Code::InvalidAnnotation,
+                object,
+                field,
+                "narthex knows no such annotation, so it does nothing; known: narthex.io/merge-slashes",
+            )),
+        }
+    }
+    policies
+}

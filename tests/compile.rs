@@ -1,0 +1,153 @@
+//! Golden tests of the compiler: one folder of `tests/compile/cases` per case, manifests in, table and report out.
+//!
+//! A file named `options` in a case says what the case shows (`#` lines) and what narthex is started with.
+//! `cargo insta review`, or `INSTA_UPDATE=always cargo test --test compile`, after a change that is meant.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use narthex::compile::{Options, State, lint};
+use narthex::model::{Change, Report};
+use narthex::source::directory::load;
+use narthex::table::{HostPattern, Route, Table};
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn cases() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile/cases");
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(&cases)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    assert!(folders.len() > 40, "the cases are in {}", cases.display());
+    let failed: Vec<&PathBuf> = folders
+        .iter()
+        .filter(|folder| std::panic::catch_unwind(|| case(folder)).is_err())
+        .collect();
+    assert!(failed.is_empty(), "these cases differ: {failed:#?}");
+}
+
+fn case(folder: &Path) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(folder);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("expected", render(folder)));
+}
+
+fn render(folder: &Path) -> String {
+    let text = std::fs::read_to_string(folder.join("options")).unwrap_or_default();
+    let (options, resolved, about) = options(&text);
+    let loaded = load(&[folder.to_owned()]);
+    let mut state = State::new(options);
+    for change in resolved {
+        state.apply(change);
+    }
+    let mut backwards = State::new(options_of(&text));
+    for (object, _) in loaded.objects.iter().rev() {
+        backwards.apply(Change::Apply(object.clone()));
+    }
+    for (object, _) in loaded.objects {
+        state.apply(Change::Apply(object));
+    }
+    state.apply(Change::Files(loaded.diagnostics));
+    let mut out = about;
+    let table = state.table();
+    render_table(&table, &mut out);
+    render_report(state.refresh(), &mut out);
+    for advice in lint::lint(&state) {
+        writeln!(out, "{} {}: {advice}", advice.severity().name(), advice.code.name()).unwrap();
+    }
+    // The order of the objects does not matter.
+    if !text.contains("resolve") {
+        let (mut one, mut other) = (String::new(), String::new());
+        render_table(&table, &mut one);
+        render_table(&backwards.table(), &mut other);
+        render_report(&Report { files: Vec::new(), ..state.refresh().clone() }, &mut one);
+        render_report(backwards.refresh(), &mut other);
+        assert_eq!(one, other, "{}", folder.display());
+    }
+    out.replace(&format!("{}/", folder.display()), "")
+}
+
+fn options_of(text: &str) -> Options {
+    options(text).0
+}
+
+/// Reads the file `options`: the settings, the addresses names resolve to, and what the case shows.
+fn options(text: &str) -> (Options, Vec<Change>, String) {
+    let mut options = Options::default();
+    let mut resolved = Vec::new();
+    let mut about = String::new();
+    for line in text.lines() {
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        match name {
+            "class-less" => options.class_less = value.parse().unwrap(),
+            "ingress-class" => options.ingress_class = value.to_owned(),
+            "allow-external-names" => options.allow_external_names = value.parse().unwrap(),
+            "own" => options.own_addresses.push(value.parse().unwrap()),
+            "resolve" => {
+                let (name, addresses) = value.split_once(' ').unwrap();
+                resolved.push(Change::Resolved {
+                    name: name.into(),
+                    addresses: addresses.split(' ').map(|address| address.parse().unwrap()).collect(),
+                });
+            }
+            _ => {
+                assert!(line.starts_with('#'), "options: {line}");
+                continue;
+            }
+        }
+        writeln!(about, "with {line}").unwrap();
+    }
+    (options, resolved, about)
+}
+
+fn render_table(table: &Table, out: &mut String) {
+    let mut routes: Vec<&Route> = table.routes().map(|route| &**route).collect();
+    routes.sort_by_cached_key(|route| {
+        let name = match &route.host {
+            HostPattern::Any => String::new(),
+            HostPattern::Wildcard(name) | HostPattern::Exact(name) => name.to_string(),
+        };
+        let fallback = route.path.is_none() && route.host == HostPattern::Any && route.origin.rule.is_none();
+        let host = route.precedence().host;
+        // Any host's defaults come last, as they are asked last.
+        (Reverse(host), name, route.path.is_none(), fallback, Reverse(route.precedence()))
+    });
+    let mut host = None;
+    for route in routes {
+        if host != Some(&route.host) {
+            writeln!(out, "host {}", route.host).unwrap();
+            host = Some(&route.host);
+        }
+        let path = route.path.as_ref().map_or("(default)".to_owned(), ToString::to_string);
+        let backend = table.backend(route.backend).unwrap();
+        let app = backend.app_protocol.as_ref().map(|app| format!(" {app}")).unwrap_or_default();
+        let keep = if route.policies.keep_slashes { " keep-slashes" } else { "" };
+        writeln!(out, "  {path:<24} -> {backend}{app} {:?}{keep}", backend.state).unwrap();
+        for endpoint in backend.endpoints.iter() {
+            let alternate = endpoint.alternate.map(|address| format!(" or {address}")).unwrap_or_default();
+            let zone = endpoint.zone.as_ref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+            writeln!(out, "  {:<24}      {endpoint}{alternate}{zone}", "").unwrap();
+        }
+        writeln!(out, "  {:<24}    by {}", "", route.origin).unwrap();
+        for shadow in &route.shadows {
+            writeln!(out, "  {:<24}    not {shadow}", "").unwrap();
+        }
+    }
+    if table.routes().next().is_none() {
+        writeln!(out, "no routes").unwrap();
+    }
+}
+
+fn render_report(report: &Report, out: &mut String) {
+    writeln!(out, "---").unwrap();
+    for diagnostic in report.iter() {
+        let (severity, code) = (diagnostic.severity().name(), diagnostic.code.name());
+        writeln!(out, "{severity} {code}: {diagnostic}").unwrap();
+    }
+}

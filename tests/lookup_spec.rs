@@ -1,0 +1,265 @@
+//! Requests of the specification's tables, and the rule that answers each.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use narthex::compile::{Options, State};
+use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
+use narthex::model::{Change, Object, Timestamp};
+use narthex::table::{Table, canonical_host, canonical_path};
+
+fn backend(name: &str) -> IngressBackend {
+    IngressBackend::Service {
+        name: name.into(),
+        port: PortRef::Number(80),
+    }
+}
+
+/// A rule `host path -> service`; a path is `=/exact`, `~/implementation-specific` or `/prefix`; none is no http.
+type Rule<'r> = (&'r str, &'r str, &'r str);
+
+fn ingress(name: &str, rules: &[Rule<'_>], default: Option<&str>) -> Object {
+    let rules = rules.iter().map(|(host, path, service)| IngressRule {
+        host: Some((*host).to_owned()),
+        paths: (!path.is_empty()).then(|| {
+            let (kind, path) = match path.split_at(1) {
+                ("=", path) => ("Exact", path),
+                ("~", path) => ("ImplementationSpecific", path),
+                _ => ("Prefix", *path),
+            };
+            vec![IngressPath {
+                path: Some(path.to_owned()),
+                path_type: Some(kind.to_owned()),
+                backend: backend(service),
+            }]
+        }),
+    });
+    Object::Ingress(
+        Ingress {
+            meta: Meta {
+                namespace: "default".into(),
+                name: name.into(),
+                created: Timestamp(1),
+                ..Meta::default()
+            },
+            rules: rules.collect(),
+            default_backend: default.map(backend),
+            ..Ingress::default()
+        }
+        .into(),
+    )
+}
+
+fn table(objects: Vec<Object>) -> Table {
+    let mut state = State::new(Options::default());
+    for object in objects {
+        state.apply(Change::Apply(object));
+    }
+    state.table()
+}
+
+/// The Service that answers, as a request comes: raw Host and path.
+fn ask(table: &Table, host: &str, path: &str) -> String {
+    let host = (!host.is_empty()).then(|| canonical_host(host).unwrap());
+    let path = canonical_path(path, false).unwrap();
+    table
+        .lookup(host.as_ref().map(|host| &*host.name), &path)
+        .map_or("404".to_owned(), |route| table.backend(route.backend).unwrap().service.to_string())
+}
+
+fn check(rules: &[Rule<'_>], default: Option<&str>, requests: &[(&str, &str, &str)]) {
+    let table = table(vec![ingress("web", rules, default)]);
+    for (host, path, wanted) in requests {
+        assert_eq!(ask(&table, host, path), *wanted, "{host}{path} under {rules:?}");
+    }
+}
+
+/// The documentation's table of examples: kind, paths of the rules, request path, which answers.
+#[test]
+fn the_documentations_path_table() {
+    for (rules, path, wanted) in [
+        (&["/"][..], "/anything/at/all", "0"),
+        (&["=/foo"], "/foo", "0"),
+        (&["=/foo"], "/bar", "404"),
+        (&["=/foo"], "/foo/", "404"),
+        (&["=/foo/"], "/foo", "404"),
+        (&["/foo"], "/foo", "0"),
+        (&["/foo"], "/foo/", "0"),
+        (&["/foo/"], "/foo", "0"),
+        (&["/foo/"], "/foo/", "0"),
+        (&["/aaa/bb"], "/aaa/bbb", "404"),
+        (&["/aaa/bbb"], "/aaa/bbb", "0"),
+        (&["/aaa/bbb/"], "/aaa/bbb", "0"),
+        (&["/aaa/bbb"], "/aaa/bbb/", "0"),
+        (&["/aaa/bbb"], "/aaa/bbb/ccc", "0"),
+        (&["/aaa/bbb"], "/aaa/bbbxyz", "404"),
+        (&["/", "/aaa"], "/aaa/ccc", "1"),
+        (&["/", "/aaa", "/aaa/bbb"], "/aaa/bbb", "2"),
+        (&["/", "/aaa", "/aaa/bbb"], "/ccc", "0"),
+        (&["/aaa"], "/ccc", "404"),
+        (&["/foo", "=/foo"], "/foo", "1"),
+    ] {
+        let numbers: Vec<String> = (0..rules.len()).map(|index| index.to_string()).collect();
+        let forth: Vec<Rule<'_>> = rules.iter().zip(&numbers).map(|(path, number)| ("h.example", *path, &**number)).collect();
+        let back: Vec<Rule<'_>> = forth.iter().rev().copied().collect();
+        check(&forth, None, &[("h.example", path, wanted)]);
+        check(&back, None, &[("h.example", path, wanted)]);
+    }
+}
+
+#[test]
+fn the_documentations_wildcard_table() {
+    check(
+        &[("*.foo.com", "/", "wild")],
+        None,
+        &[
+            ("bar.foo.com", "/", "wild"),
+            ("baz.bar.foo.com", "/", "404"),
+            ("foo.com", "/", "404"),
+            ("barfoo.com", "/", "404"),
+            ("bar.foo.com.example", "/", "404"),
+        ],
+    );
+}
+
+#[test]
+fn name_based_virtual_hosting() {
+    let rules = [("foo.bar.com", "/", "one"), ("bar.foo.com", "/", "two"), ("", "/", "rest")];
+    check(
+        &rules,
+        None,
+        &[
+            ("foo.bar.com", "/x", "one"),
+            ("bar.foo.com", "/", "two"),
+            ("other.com", "/", "rest"),
+            ("10.0.0.1", "/", "rest"),
+            ("", "/", "rest"),
+        ],
+    );
+    check(&rules[..2], None, &[("other.com", "/", "404"), ("", "/", "404")]);
+}
+
+#[test]
+fn hosts_match_whatever_their_spelling() {
+    check(
+        &[
+            ("www.example.com", "/", "www"),
+            ("*.Example.com", "/", "wild"),
+            ("xn--bcher-kva.example", "/", "books"),
+            ("2001:db8::1", "/", "six"),
+            ("192.0.2.1", "/", "four"),
+        ],
+        None,
+        &[
+            ("WWW.Example.Com", "/", "www"),
+            ("www.example.com.", "/", "www"),
+            ("www.example.com:8443", "/", "www"),
+            ("www.example.com.:80", "/", "www"),
+            ("other.EXAMPLE.com:80", "/", "wild"),
+            ("a.b.example.com", "/", "404"),
+            ("example.com", "/", "404"),
+            ("XN--Bcher-KVA.example", "/", "books"),
+            ("[2001:DB8:0:0::1]", "/", "six"),
+            ("[2001:db8::1]:80", "/", "six"),
+            ("192.0.2.1:80", "/", "four"),
+            ("[2001:db8::2]", "/", "404"),
+        ],
+    );
+}
+
+#[test]
+fn what_a_host_does_not_list_falls_through() {
+    let rules = [
+        ("www.example.com", "/app", "exact"),
+        ("*.example.com", "/app", "wild-app"),
+        ("*.example.com", "/wild", "wild"),
+        ("", "/", "any"),
+        ("", "/app/deeper/still", "any-deep"),
+    ];
+    check(
+        &rules,
+        None,
+        &[
+            ("www.example.com", "/app/x", "exact"),
+            // Host before path: the longer path of a lesser host does not win.
+            ("www.example.com", "/app/deeper/still", "exact"),
+            ("www.example.com", "/wild/x", "wild"),
+            ("www.example.com", "/none", "any"),
+            ("other.example.com", "/app", "wild-app"),
+            ("example.com", "/app", "any"),
+        ],
+    );
+}
+
+#[test]
+fn paths_are_compared_in_canonical_form() {
+    check(
+        &[("", "/a/b", "ab"), ("", "=/x/%7Ey", "tilde"), ("", "~/i", "specific"), ("", "/g%2Fh", "slash")],
+        None,
+        &[
+            ("h", "//a///b", "ab"),
+            ("h", "/a/./b", "ab"),
+            ("h", "/z/../a/%62", "ab"),
+            ("h", "/a%2Fb", "404"),
+            ("h", "/x/~y", "tilde"),
+            ("h", "/x/%7ey", "tilde"),
+            ("h", "/i", "specific"),
+            ("h", "/i/j", "specific"),
+            ("h", "/ij", "404"),
+            ("h", "/g%2fh", "slash"),
+            ("h", "/g/h", "404"),
+            ("h", "/A/b", "404"),
+        ],
+    );
+}
+
+#[test]
+fn default_backends_answer_last() {
+    let table = table(vec![
+        ingress("a", &[("www.example.com", "/x", "x")], Some("exact-default")),
+        ingress("b", &[("*.example.com", "/y", "y")], Some("wild-default")),
+        ingress("c", &[("", "/z", "z")], None),
+        ingress("d", &[], Some("last")),
+    ]);
+    for (host, path, wanted) in [
+        ("www.example.com", "/x", "x"),
+        ("www.example.com", "/y", "y"),
+        ("www.example.com", "/z", "z"),
+        ("www.example.com", "/none", "exact-default"),
+        ("other.example.com", "/x", "wild-default"),
+        ("other.example.com", "/z", "z"),
+        ("example.com", "/x", "last"),
+        ("", "/x", "last"),
+        ("", "/z", "z"),
+    ] {
+        assert_eq!(ask(&table, host, path), wanted, "{host}{path}");
+    }
+}
+
+#[test]
+fn a_rule_without_paths_takes_its_host() {
+    let table = table(vec![
+        ingress("a", &[("www.example.com", "", "")], Some("mine")),
+        ingress("b", &[("*.example.com", "/", "wild"), ("www.example.com", "/deeper", "deeper")], None),
+    ]);
+    assert_eq!(ask(&table, "www.example.com", "/x"), "mine");
+    assert_eq!(ask(&table, "www.example.com", "/deeper/x"), "deeper");
+    assert_eq!(ask(&table, "other.example.com", "/x"), "wild");
+}
+
+#[test]
+fn the_deepest_paths_match_too() {
+    let deep: String = "/d".repeat(80);
+    let longer = format!("{deep}/e");
+    let exact = format!("={longer}");
+    let rules = [("", &*deep, "deep"), ("", &exact, "longer"), ("", "/d", "top")];
+    check(
+        &rules,
+        None,
+        &[
+            ("h", &longer, "longer"),
+            ("h", &format!("{longer}/"), "deep"),
+            ("h", &deep, "deep"),
+            ("h", &"/d".repeat(79), "top"),
+        ],
+    );
+}

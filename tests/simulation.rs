@@ -1,0 +1,304 @@
+//! Thousands of random histories: after every few steps the compiler's state must equal a fresh compile of the
+//! objects that are left, in whatever order they come.
+//!
+//! `NARTHEX_SIM_SEEDS=20000 cargo test --test simulation` goes on for longer; a failure names its seed, and
+//! `NARTHEX_SIM_SEED=…` runs that one alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "simulation/world.rs"]
+mod world;
+
+use narthex::compile::{Options, State};
+use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report};
+use narthex::table::{Backend, Table, canonical_path, explain};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use world::Rng;
+
+/// What a table says, without what may differ: slots, generations, order.
+#[derive(Debug, PartialEq)]
+struct Contents {
+    routes: BTreeSet<String>,
+    backends: BTreeSet<String>,
+    report: Vec<String>,
+}
+
+fn backend_text(backend: &Backend) -> String {
+    format!(
+        "{backend} {:?} {:?} {:?}",
+        backend.state, backend.app_protocol, backend.endpoints
+    )
+}
+
+fn contents(state: &mut State) -> Contents {
+    let table = state.table();
+    let routes = table
+        .routes()
+        .map(|route| {
+            let backend = table.backend(route.backend).map_or("GONE".to_owned(), |backend| backend_text(backend));
+            let path = route.path.as_ref().map(ToString::to_string);
+            format!(
+                "{} {path:?} {} {:?} -> {backend} {:?} over {:?}",
+                route.host, route.origin, route.created, route.policies, route.shadows
+            )
+        })
+        .collect();
+    Contents {
+        routes,
+        backends: table.backends().map(|backend| backend_text(backend)).collect(),
+        report: report_text(state.refresh()),
+    }
+}
+
+fn report_text(report: &Report) -> Vec<String> {
+    report.iter().map(|diagnostic| format!("{:?} {diagnostic}", diagnostic.code)).collect()
+}
+
+/// The objects that are left, as a plain map: what the incremental state is to be equal to.
+#[derive(Default)]
+struct Mirror {
+    objects: BTreeMap<ObjectRef, Object>,
+    broken: BTreeMap<ObjectRef, Diagnostic>,
+    resolved: BTreeMap<Arc<str>, Vec<std::net::IpAddr>>,
+}
+
+impl Mirror {
+    fn put(&mut self, object: Object) {
+        self.broken.remove(&object.reference());
+        self.objects.insert(object.reference(), object);
+    }
+
+    fn mark(&mut self, diagnostic: Diagnostic) {
+        self.broken.insert(diagnostic.object.clone().unwrap(), diagnostic);
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Apply(object) => self.put(object),
+            Change::Delete(object) => {
+                self.objects.remove(&object);
+                self.broken.remove(&object);
+            }
+            Change::Replace { kind, namespace, objects, broken } => {
+                let named: BTreeSet<ObjectRef> = broken.iter().filter_map(|diagnostic| diagnostic.object.clone()).collect();
+                let gone = |object: &ObjectRef| {
+                    object.kind == kind
+                        && namespace.as_ref().is_none_or(|namespace| object.namespace == *namespace)
+                        && !named.contains(object)
+                };
+                self.objects.retain(|object, _| !gone(object));
+                self.broken.retain(|object, _| !gone(object));
+                objects.into_iter().for_each(|object| self.put(object));
+                broken.into_iter().for_each(|diagnostic| self.mark(diagnostic));
+            }
+            Change::Broken(diagnostic) => self.mark(diagnostic),
+            Change::Files(_) => {}
+            Change::Resolved { name, addresses } => {
+                self.resolved.insert(name, addresses);
+            }
+        }
+    }
+
+    /// A fresh compile, in an order of its own.
+    fn compile(&self, options: Options, rng: &mut Rng) -> State {
+        let mut objects: Vec<Object> = self.objects.values().cloned().collect();
+        rng.shuffle(&mut objects);
+        let mut state = State::compile(options, objects);
+        for (name, addresses) in &self.resolved {
+            state.apply(Change::Resolved {
+                name: name.clone(),
+                addresses: addresses.clone(),
+            });
+        }
+        for diagnostic in self.broken.values() {
+            state.apply(Change::Broken(diagnostic.clone()));
+        }
+        state
+    }
+}
+
+fn options(rng: &mut Rng) -> Options {
+    Options {
+        class_less: rng.chance(4, 5),
+        allow_external_names: rng.chance(1, 2),
+        own_addresses: if rng.chance(1, 3) { vec!["10.0.0.1:8080".parse().unwrap()] } else { Vec::new() },
+        ..Options::default()
+    }
+}
+
+fn broken(object: ObjectRef, rng: &mut Rng) -> Diagnostic {
+    Diagnostic::new(Code::InvalidObject, &object, "spec", format!("does not fit ({})", rng.below(3)))
+}
+
+fn change(rng: &mut Rng, mirror: &Mirror) -> Change {
+    match rng.below(20) {
+        0..11 => Change::Apply(world::object(rng)),
+        11..15 => {
+            let there: Vec<_> = mirror.objects.keys().chain(mirror.broken.keys()).collect();
+            match rng.pick(&there) {
+                Some(object) => Change::Delete((*object).clone()),
+                None => Change::Delete(world::object(rng).reference()),
+            }
+        }
+        15..17 => relist(rng, mirror),
+        17 => Change::Broken(broken(world::object(rng).reference(), rng)),
+        18 => Change::Resolved {
+            name: "out.example.org".into(),
+            addresses: rng.addresses(),
+        },
+        // The same again changes nothing.
+        _ => mirror
+            .objects
+            .values()
+            .next()
+            .map_or_else(|| Change::Apply(world::object(rng)), |object| Change::Apply(object.clone())),
+    }
+}
+
+/// A full list of a kind: most objects as they are, some gone, some new or different, some broken.
+fn relist(rng: &mut Rng, mirror: &Mirror) -> Change {
+    let kind = *rng.pick(&Kind::ALL).unwrap();
+    let namespace: Option<Arc<str>> = (kind.namespaced() && rng.chance(1, 3)).then(|| world::namespace(rng).into());
+    let belongs = |object: &ObjectRef| object.kind == kind && namespace.as_ref().is_none_or(|name| object.namespace == *name);
+    let mut objects: BTreeMap<ObjectRef, Object> = mirror
+        .objects
+        .iter()
+        .filter(|(object, _)| belongs(object) && rng.chance(3, 4))
+        .map(|(reference, object)| (reference.clone(), object.clone()))
+        .collect();
+    for _ in 0..rng.below(8) {
+        let object = world::object(rng);
+        if belongs(&object.reference()) {
+            objects.insert(object.reference(), object);
+        }
+    }
+    let mut spoiled = Vec::new();
+    objects.retain(|reference, _| {
+        let spoil = rng.chance(1, 10);
+        if spoil {
+            spoiled.push(broken(reference.clone(), rng));
+        }
+        !spoil
+    });
+    let mut objects: Vec<Object> = objects.into_values().collect();
+    rng.shuffle(&mut objects);
+    Change::Replace {
+        kind,
+        namespace,
+        objects,
+        broken: spoiled,
+    }
+}
+
+fn history(seed: u64) {
+    let mut rng = Rng::new(seed);
+    let options = options(&mut rng);
+    let mut state = State::new(options.clone());
+    let mut mirror = Mirror::default();
+    // Tables that are still in use must not change under those who hold them.
+    let mut held: Vec<(Table, BTreeSet<String>)> = Vec::new();
+    for step in 0..60 {
+        let change = change(&mut rng, &mirror);
+        let what = format!("{change:?}");
+        mirror.apply(change.clone());
+        let single = !matches!(change, Change::Replace { .. });
+        let before = state.table();
+        state.apply(change);
+        compare(&before, &state.table(), single, seed, step);
+        if rng.chance(1, 2) {
+            continue;
+        }
+        let wanted = contents(&mut mirror.compile(options.clone(), &mut rng));
+        let found = contents(&mut state);
+        if found != wanted {
+            let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+            panic!(
+                "NARTHEX_SIM_SEED={seed} step {step} after {what}\nroutes too many: {:#?}\nroutes missing: {:#?}\n\
+                 backends too many: {:#?}\nbackends missing: {:#?}\nreport: {:#?}\nshould be: {:#?}",
+                only(&found.routes, &wanted.routes),
+                only(&wanted.routes, &found.routes),
+                only(&found.backends, &wanted.backends),
+                only(&wanted.backends, &found.backends),
+                found.report.iter().filter(|line| !wanted.report.contains(line)).collect::<Vec<_>>(),
+                wanted.report.iter().filter(|line| !found.report.contains(line)).collect::<Vec<_>>(),
+            );
+        }
+        let table = state.table();
+        for (old, routes) in &held {
+            assert_eq!(&keys(old), routes, "seed {seed} step {step}: a published table changed");
+        }
+        let routes = keys(&table);
+        held.push((table.clone(), routes));
+        if held.len() > 3 {
+            held.remove(0);
+        }
+        walk(&table, &mut rng);
+    }
+}
+
+/// What holds between a table and the next: another generation where anything differs, and the same identity for a
+/// backend that stays, for health, pools and balancing hang on it.
+fn compare(before: &Table, after: &Table, single: bool, seed: u64, step: usize) {
+    if keys(before) != keys(after) {
+        assert!(before.generation < after.generation, "seed {seed} step {step}: same generation");
+    }
+    // A full list may take a backend from one Ingress before it gives it to another.
+    let stays = |one: &Backend, other: &Backend| one.to_string() == other.to_string();
+    for backend in before.backends().filter(|_| single) {
+        if let Some(same) = after.backends().find(|other| stays(backend, other)) {
+            assert_eq!(backend.id, same.id, "seed {seed} step {step}: {backend} is another");
+        }
+    }
+}
+
+fn keys(table: &Table) -> BTreeSet<String> {
+    table
+        .routes()
+        .map(|route| format!("{route:?} {:?}", table.backend(route.backend)))
+        .collect()
+}
+
+/// Asks the table a few things, so that no odd state makes it panic or answer with a backend it has not.
+fn walk(table: &Table, rng: &mut Rng) {
+    for _ in 0..4 {
+        let host = world::request_host(rng);
+        let path = world::request_path(rng);
+        let path = canonical_path(&path, false).unwrap();
+        if let Some(route) = table.lookup(host.as_deref(), &path) {
+            assert!(table.backend(route.backend).is_some(), "{route:?}");
+        }
+        explain::explain(table, host.as_deref(), &path);
+    }
+}
+
+#[test]
+fn any_history_equals_a_fresh_compile() {
+    if let Some(seed) = std::env::var("NARTHEX_SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return history(seed);
+    }
+    let seeds = std::env::var("NARTHEX_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(2000);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || (thread..seeds).step_by(threads as usize).for_each(history));
+        }
+    });
+}
+
+#[test]
+fn the_order_of_arrival_does_not_matter() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(0x0a11 + seed);
+        let options = options(&mut rng);
+        let mut mirror = Mirror::default();
+        for _ in 0..40 {
+            mirror.put(world::object(&mut rng));
+        }
+        let first = contents(&mut mirror.compile(options.clone(), &mut rng));
+        for _ in 0..5 {
+            let other = contents(&mut mirror.compile(options.clone(), &mut rng));
+            assert_eq!(first, other, "seed {seed}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A small universe of objects, small enough that everything collides with everything.
+
+use narthex::model::object::{
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Ingress, IngressBackend, IngressClass, IngressPath,
+    IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort,
+};
+use narthex::model::{Kind, Object, Timestamp};
+use std::sync::Arc;
+
+/// A seeded generator (SplitMix64), so that a seed means the same for ever.
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    pub fn chance(&mut self, in_favour: usize, of: usize) -> bool {
+        self.below(of) < in_favour
+    }
+
+    pub fn pick<'t, T>(&mut self, from: &'t [T]) -> Option<&'t T> {
+        if from.is_empty() { None } else { from.get(self.below(from.len())) }
+    }
+
+    fn one<T: Clone>(&mut self, from: &[T]) -> T {
+        self.pick(from).unwrap().clone()
+    }
+
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
+        for end in (1..list.len()).rev() {
+            list.swap(end, self.below(end + 1));
+        }
+    }
+
+    pub fn addresses(&mut self) -> Vec<std::net::IpAddr> {
+        let all = ["203.0.113.7", "2001:db8::7", "127.0.0.1"];
+        (0..self.below(3)).map(|_| self.one(&all).parse().unwrap()).collect()
+    }
+}
+
+const HOSTS: &[&str] = &["a.example.com", "A.example.com.", "b.example.com", "*.example.com", "", "example.com", "bad..host"];
+const PATHS: &[&str] = &["/", "/x", "/x/", "/x//", "/x/y", "/x//y", "/z/*", "relative", ""];
+const KINDS: &[&str] = &["Exact", "Prefix", "ImplementationSpecific", "Odd"];
+const SERVICES: &[&str] = &["one", "two", "three", ""];
+
+pub fn namespace(rng: &mut Rng) -> &'static str {
+    rng.one(&["n", "m"])
+}
+
+fn meta(rng: &mut Rng, names: &[&str]) -> Meta {
+    Meta {
+        namespace: namespace(rng).into(),
+        name: rng.one(names).into(),
+        created: rng.one(&[Timestamp(1), Timestamp(2), Timestamp::UNKNOWN]),
+        ..Meta::default()
+    }
+}
+
+fn backend(rng: &mut Rng) -> IngressBackend {
+    match rng.below(20) {
+        0 => IngressBackend::Missing,
+        1 => IngressBackend::Resource {
+            kind: "k8s.example.com/Bucket".to_owned(),
+            name: "b".to_owned(),
+        },
+        _ => IngressBackend::Service {
+            name: rng.one(SERVICES).into(),
+            port: match rng.below(8) {
+                0 => PortRef::Missing,
+                1 => PortRef::Number(0),
+                2 => PortRef::Number(81),
+                3 | 4 => PortRef::Name("http".into()),
+                _ => PortRef::Number(80),
+            },
+        },
+    }
+}
+
+fn ingress(rng: &mut Rng) -> Object {
+    let mut meta = meta(rng, &["i1", "i2", "i3", "i4"]);
+    for (key, values) in [
+        ("narthex.io/merge-slashes", &["false", "true", "odd"][..]),
+        ("kubernetes.io/ingress.class", &["ours", "theirs"]),
+        ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
+    ] {
+        if rng.chance(1, 8) {
+            meta.annotations.insert(key.to_owned(), rng.one(values).to_owned());
+        }
+    }
+    let rules = (0..rng.below(4)).map(|_| IngressRule {
+        host: Some(rng.one(HOSTS).to_owned()),
+        paths: rng.chance(5, 6).then(|| {
+            (0..rng.below(4))
+                .map(|_| IngressPath {
+                    path: Some(rng.one(PATHS).to_owned()),
+                    path_type: rng.chance(7, 8).then(|| rng.one(KINDS).to_owned()),
+                    backend: backend(rng),
+                })
+                .collect()
+        }),
+    });
+    let rules = rules.collect();
+    Object::Ingress(
+        Ingress {
+            meta,
+            class: rng.chance(1, 3).then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).to_owned()),
+            default_backend: rng.chance(1, 2).then(|| backend(rng)),
+            rules,
+            tls: if rng.chance(1, 8) { vec![IngressTls::default()] } else { Vec::new() },
+            legacy: rng.chance(1, 4),
+        }
+        .into(),
+    )
+}
+
+fn service(rng: &mut Rng) -> Object {
+    let port = |name: &str, number, protocol: Option<&str>| ServicePort {
+        name: name.into(),
+        port: number,
+        target: Some(8080),
+        protocol: protocol.map(str::to_owned),
+        app_protocol: None,
+    };
+    let mut ports = match rng.below(5) {
+        0 => Vec::new(),
+        1 => vec![port("", 80, None)],
+        2 => vec![port("dns", 81, Some("UDP")), port("http", 80, None)],
+        _ => vec![port("http", 80, Some("TCP")), port("more", 81, None)],
+    };
+    if rng.chance(1, 8)
+        && let Some(first) = ports.first_mut()
+    {
+        first.app_protocol = Some("kubernetes.io/h2c".to_owned());
+    }
+    Object::Service(
+        Service {
+            meta: meta(rng, &["one", "two", "three"]),
+            external_name: rng.chance(1, 8).then(|| rng.one(&["out.example.org", "other.example.org"]).to_owned()),
+            ports,
+            ipv6_first: rng.chance(1, 3),
+        }
+        .into(),
+    )
+}
+
+fn endpoints(rng: &mut Rng) -> Object {
+    let slice = rng.chance(3, 4);
+    let meta = meta(rng, if slice { &["s1", "s2", "s3"] } else { &["one", "two", "three"] });
+    let service: Option<Arc<str>> = if slice {
+        rng.chance(7, 8).then(|| rng.one(&["one", "two", "three"]).into())
+    } else {
+        Some(meta.name.clone())
+    };
+    let condition = |rng: &mut Rng| rng.one(&[None, Some(true), Some(false)]);
+    let subsets = (0..1 + rng.below(2)).map(|_| EndpointSubset {
+        ports: (0..rng.below(3))
+            .map(|_| EndpointPort {
+                name: rng.one(&["", "http", "more"]).into(),
+                port: rng.one(&[Some(8080), Some(9090), None, Some(0)]),
+                protocol: rng.one(&[None, Some("TCP".to_owned()), Some("UDP".to_owned())]),
+            })
+            .collect(),
+        endpoints: (0..rng.below(4))
+            .map(|_| {
+                let uid = rng.one(&[None, Some("u1"), Some("u2")]);
+                EndpointAddress {
+                    addresses: vec![rng.one(&["10.0.0.1", "10.0.0.2", "2001:db8::1", "odd"]).to_owned()],
+                    ready: condition(rng),
+                    serving: condition(rng),
+                    terminating: condition(rng),
+                    pod: uid.map(Arc::from),
+                    uid: uid.map(Arc::from),
+                    zone: None,
+                }
+            })
+            .collect(),
+    });
+    let subsets = subsets.collect();
+    Object::Endpoints(
+        Endpoints {
+            meta,
+            kind: if slice { Kind::EndpointSlice } else { Kind::Endpoints },
+            service,
+            subsets,
+            unsupported_type: (slice && rng.chance(1, 10)).then(|| "FQDN".to_owned()),
+        }
+        .into(),
+    )
+}
+
+/// Any object of the universe.
+pub fn object(rng: &mut Rng) -> Object {
+    match rng.below(16) {
+        0..7 => ingress(rng),
+        7..10 => service(rng),
+        10..14 => endpoints(rng),
+        14 => {
+            let mut meta = meta(rng, &["ours", "theirs", "narthex"]);
+            meta.namespace = "".into();
+            let controller = rng.one(&[narthex::compile::CONTROLLER, "k8s.io/other"]).to_owned();
+            Object::IngressClass(IngressClass { meta, controller }.into())
+        }
+        _ => Object::Secret(
+            Secret {
+                meta: meta(rng, &["secret"]),
+                kind: None,
+            }
+            .into(),
+        ),
+    }
+}
+
+pub fn request_host(rng: &mut Rng) -> Option<String> {
+    rng.one(&[None, Some("a.example.com"), Some("b.example.com"), Some("c.example.com"), Some("example.com")])
+        .map(str::to_owned)
+}
+
+pub fn request_path(rng: &mut Rng) -> String {
+    rng.one(&["/", "/x", "/x/", "/x/y", "/x//y", "/z/*", "/none"]).to_owned()
+}
