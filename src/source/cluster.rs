@@ -78,7 +78,7 @@ impl Default for Timing {
             well_after: Duration::from_secs(5),
             shortest_wait: Duration::from_millis(400),
             longest_wait: Duration::from_secs(30),
-            denied_wait: Duration::from_secs(300),
+            denied_wait: Duration::from_secs(60),
         }
     }
 }

@@ -1,0 +1,77 @@
+//! What clients see when narthex ends: nobody who has just connected is sent away without an answer.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use clap::Parser;
+use narthex::cli::Cli;
+use narthex::serve::{Server, bind};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn started() -> (Server, SocketAddr) {
+    let args = Cli::parse_from(["narthex"]).serve;
+    let settings = Arc::new(args.proxy_settings());
+    let mut server = Server::start(Arc::default(), settings, args.shard_settings(), 2, 100).unwrap();
+    let bound = bind("HTTP", "127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let address = bound.address();
+    server.listen(vec![bound]).unwrap();
+    (server, address)
+}
+
+fn connected(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
+}
+
+/// Everything until the end of the connection.
+fn rest(stream: &mut TcpStream) -> String {
+    let mut all = String::new();
+    stream.read_to_string(&mut all).unwrap();
+    all
+}
+
+#[test]
+fn a_fresh_connection_is_answered_and_an_idle_one_is_closed() {
+    let (server, address) = started();
+    let mut used = connected(address);
+    ask(&mut used);
+    let mut answer = [0; 4096];
+    let length = used.read(&mut answer).unwrap();
+    assert!(answer.get(..length).unwrap().starts_with(b"HTTP/1.1 404 "));
+    let (mut fresh, mut silent) = (connected(address), connected(address));
+    std::thread::sleep(Duration::from_millis(100));
+
+    server.drain();
+    let began = Instant::now();
+    assert_eq!(rest(&mut used), "");
+    assert!(
+        began.elapsed() < Duration::from_millis(500),
+        "an idle connection is closed at once"
+    );
+
+    std::thread::sleep(Duration::from_millis(300));
+    ask(&mut fresh);
+    let answer = rest(&mut fresh);
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(1), "and closed then");
+
+    assert_eq!(rest(&mut silent), "");
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "but nobody is waited for long"
+    );
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let until = Instant::now() + Duration::from_secs(5);
+    while !server.is_drained() {
+        assert!(Instant::now() < until, "the server is never done");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    server.stop();
+}
