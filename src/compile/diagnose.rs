@@ -1,14 +1,13 @@
 //! What is to be said of one object, given all others.
 
 use super::backends::{BackendKey, find_port, kind_in_use};
-use super::claims::origin;
-use super::ingress::Compiled;
-use super::read::place_field;
+use super::claims::Spot;
+use super::ingress::default_spots;
+use super::read::{place_field, read};
 use super::{State, key};
-use crate::model::object::PortRef;
+use crate::model::object::{Ingress, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::BackendState;
-use crate::table::route::Age;
+use crate::table::{BackendState, Route};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -24,68 +23,69 @@ impl State {
     }
 
     fn diagnose_ingress(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
-        let Some(compiled) = self.ingresses.get(&key(object)) else { return };
-        if let Err(why) = &compiled.served {
+        let Some(known) = self.ingresses.get(&key(object)) else { return };
+        let ingress = &*known.ingress;
+        if !known.served {
+            let why = self.serves(ingress).err().unwrap_or_default();
             said.push(Diagnostic::new(
                 Code::OtherClass,
                 object,
-                super::classes::class_field(&compiled.ingress),
+                super::classes::class_field(ingress),
                 format!("not served here: {why}"),
             ));
             return;
         }
-        said.extend(compiled.findings.iter().cloned());
-        // One backend at one place once: a rule without paths has its default backend's.
-        let mut backends: BTreeSet<(String, &BackendKey)> = BTreeSet::new();
-        for claim in &compiled.claims {
+        let reading = read(ingress);
+        let mut backends: Vec<(String, &BackendKey)> = Vec::new();
+        for claim in &reading.claims {
             let field = place_field(claim.place);
-            if let Some(holder) = self.holder(&claim.host, &claim.path)
-                && !is(holder, object)
-            {
+            if let Some(holder) = self.other_holder(&Spot::Path(claim.host.clone(), claim.path.clone()), object) {
                 said.push(Diagnostic::new(
                     Code::PathConflict,
                     object,
                     &field,
                     format!(
-                        "{} {} is taken by Ingress {}/{} ({}), which {}; this path is not used: change or remove one \
-                         of the two",
+                        "{} {} is taken by {} ({}), which {}; this path is not used: change or remove one of the two",
                         claim.host,
                         claim.path,
-                        holder.namespace,
-                        holder.name,
-                        origin(holder).field(),
-                        first_because(holder, compiled),
+                        holder.origin.object,
+                        holder.origin.field(),
+                        first_because(holder, ingress),
                     ),
                 ));
             }
+            // A rule without paths has the default backend, of which is spoken below.
             if claim.place.1 != u32::MAX {
-                backends.insert((format!("{field}.backend"), &claim.backend));
+                backends.push((format!("{field}.backend"), &claim.backend));
             }
         }
-        if let Some((backend, hosts)) = &compiled.default {
-            let field = "spec.defaultBackend";
-            backends.insert((field.to_owned(), backend));
-            let mut lost = |holder: Option<&Age>, what: String| {
-                if let Some(holder) = holder.filter(|holder| !is(holder, object)) {
-                    let message = format!(
-                        "{what} is that of Ingress {}/{}, which {}; this one is not used",
-                        holder.namespace,
-                        holder.name,
-                        first_because(holder, compiled)
-                    );
-                    said.push(Diagnostic::new(Code::DefaultBackendConflict, object, field, message));
-                }
-            };
-            for host in hosts {
-                lost(self.default_holder(host), format!("the default backend of host {host}"));
-            }
-            if hosts.is_empty() {
-                lost(self.fallback_holder(), "the default backend of all hosts".to_owned());
+        let field = "spec.defaultBackend";
+        for spot in default_spots(&reading) {
+            if let Some(holder) = self.other_holder(&spot, object) {
+                let hosts = match &spot {
+                    Spot::Default(host) => format!("host {host}"),
+                    _ => "all hosts".to_owned(),
+                };
+                let message = format!(
+                    "the default backend of {hosts} is that of {}, which {}; this one is not used",
+                    holder.origin.object,
+                    first_because(holder, ingress)
+                );
+                said.push(Diagnostic::new(Code::DefaultBackendConflict, object, field, message));
             }
         }
+        backends.extend(reading.default.iter().map(|(backend, _)| (field.to_owned(), backend)));
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
         }
+        said.extend(reading.findings);
+    }
+
+    /// The route that has what an Ingress claims, where it is another's.
+    fn other_holder(&self, spot: &Spot, object: &ObjectRef) -> Option<&Route> {
+        self.holder(spot)
+            .map(|route| &**route)
+            .filter(|route| route.origin.object != *object)
     }
 
     fn diagnose_backend(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
@@ -238,17 +238,13 @@ impl State {
     }
 }
 
-/// Why another Ingress comes before this one.
-fn first_because(holder: &Age, compiled: &Compiled) -> &'static str {
-    if holder.created < compiled.ingress.meta.created {
+/// Why another Ingress's route comes before this one's.
+fn first_because(holder: &Route, ingress: &Ingress) -> &'static str {
+    if holder.created < ingress.meta.created {
         "is older"
     } else {
         "is as old and comes first by namespace and name"
     }
-}
-
-fn is(age: &Age, object: &ObjectRef) -> bool {
-    age.namespace == object.namespace && age.name == object.name
 }
 
 fn port_name(name: &str) -> String {

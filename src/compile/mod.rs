@@ -14,10 +14,11 @@ mod read;
 
 use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report};
-use crate::table::{BackendId, HostPattern, Policies, Table};
+use crate::table::{BackendId, Policies, Table};
 use backends::{BackendEntry, BackendKey};
-use claims::{Claims, HostClaims};
-use ingress::Compiled;
+use claims::{Claimed, Spot};
+use ingress::Known;
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ type OfService = BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>;
 #[derive(Debug, Default)]
 pub struct State {
     options: Options,
-    ingresses: HashMap<Key, Compiled>,
+    ingresses: HashMap<Key, Known>,
     classes: HashMap<Arc<str>, Arc<IngressClass>>,
     services: HashMap<Key, Arc<Service>>,
     /// By Service, then by the slice's (or Endpoints') own name.
@@ -71,11 +72,10 @@ pub struct State {
     /// Which Service an EndpointSlice was last filed under, for labels do change.
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
     secrets: HashSet<Key>,
-    hosts: HashMap<HostPattern, HostClaims>,
-    /// Default backends of Ingresses without rules, the oldest first.
-    fallbacks: Claims,
+    /// Claims that lost to the route the table has, the oldest first.
+    losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
-    backends_of: HashMap<Key, Vec<BackendKey>>,
+    backends_of: HashMap<Key, SmallVec<[BackendKey; 1]>>,
     free_slots: Vec<BackendId>,
     next_slot: u32,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,

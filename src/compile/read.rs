@@ -2,7 +2,6 @@
 
 use super::backends::BackendKey;
 use super::claims::Claim;
-use super::ingress::Compiled;
 use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
@@ -10,7 +9,7 @@ use crate::table::paths::prefix_key;
 use crate::table::{HostPattern, PathKind, PathPattern, Policies};
 use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Characters that make an ImplementationSpecific path look like a regular expression.
 const REGEX_CHARACTERS: &[char] = &['(', ')', '[', ']', '{', '}', '*', '+', '?', '|', '^', '$', '\\'];
@@ -18,21 +17,33 @@ const REGEX_CHARACTERS: &[char] = &['(', ')', '[', ']', '{', '}', '*', '+', '?',
 /// What makes even an Exact or Prefix path look like one: ingress-nginx reads those too, once an annotation says so.
 const REGEX_SIGNS: &[&str] = &[".*", ".+", "(/", "(?", "[^", "\\d", "\\w"];
 
+/// The path all prefixes begin with; most rules have it, and share this one.
+static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| "/".into());
+
+/// What an Ingress says.
+pub(super) struct Reading {
+    pub claims: Vec<Claim>,
+    /// The default backend and the hosts it is for; no hosts for an Ingress without rules.
+    pub default: Option<(BackendKey, Vec<HostPattern>)>,
+    /// What its routes do besides forwarding.
+    pub policies: Policies,
+    /// What is wrong with it by itself.
+    pub findings: Vec<Diagnostic>,
+}
+
 /// Reads one Ingress, apart from all others.
-pub(super) fn read(ingress: Arc<Ingress>) -> Compiled {
-    let mut reader = Reader::new(&ingress);
+pub(super) fn read(ingress: &Ingress) -> Reading {
+    let mut reader = Reader::new(ingress);
     reader.unsupported();
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
     }
     let default = reader.default_backend();
-    Compiled {
-        served: Ok(()),
+    Reading {
         claims: reader.claims,
         default,
         policies: reader.policies,
         findings: reader.findings,
-        ingress,
     }
 }
 
@@ -114,7 +125,7 @@ impl<'i> Reader<'i> {
         let backend = backend_key(backend, ingress).unwrap_or_else(|_| no_backend(ingress));
         let all = PathPattern {
             kind: PathKind::Prefix,
-            path: "/".into(),
+            path: ROOT.clone(),
         };
         self.claim(host.clone(), all, backend, (index, u32::MAX));
     }
@@ -220,16 +231,11 @@ impl<'i> Reader<'i> {
                     self.say(Code::PathTakenLiterally, &format!("{field}.path"), message);
                 }
                 let path = match kind {
-                    PathKind::Prefix => match prefix_key(&canonical) {
-                        "" => "/",
-                        prefix => prefix,
-                    },
+                    PathKind::Prefix => prefix_key(&canonical),
                     PathKind::Exact => &canonical,
                 };
-                Some(PathPattern {
-                    kind,
-                    path: path.into(),
-                })
+                let path = if matches!(path, "" | "/") { ROOT.clone() } else { path.into() };
+                Some(PathPattern { kind, path })
             }
             Err(error) => {
                 let hint = match error {
