@@ -8,7 +8,9 @@ use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef};
 use crate::table::Policies;
 use crate::table::route::Age;
+use hashbrown::HashTable;
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// An Ingress that is known. What it claims is not kept: reading it again, when it goes or is spoken of, costs less
@@ -18,6 +20,55 @@ pub(super) struct Known {
     pub ingress: Arc<Ingress>,
     /// Whether it is ours.
     pub served: bool,
+}
+
+/// The known Ingresses by namespace and name. Their names are their own: a map would keep each a second time.
+#[derive(Debug, Default)]
+pub(super) struct Ingresses {
+    table: HashTable<Known>,
+    hasher: RandomState,
+}
+
+impl Ingresses {
+    fn hash(&self, namespace: &str, name: &str) -> u64 {
+        self.hasher.hash_one((namespace, name))
+    }
+
+    pub fn get(&self, (namespace, name): &Key) -> Option<&Known> {
+        self.table
+            .find(self.hash(namespace, name), |known| known.is(namespace, name))
+    }
+
+    /// Puts an Ingress that is not in it.
+    pub fn insert(&mut self, known: Known) {
+        let hasher = &self.hasher;
+        let hash = |known: &Known| {
+            let meta = &known.ingress.meta;
+            hasher.hash_one((&*meta.namespace, &*meta.name))
+        };
+        self.table.insert_unique(hash(&known), known, hash);
+    }
+
+    pub fn remove(&mut self, (namespace, name): &Key) -> Option<Known> {
+        let hash = self.hash(namespace, name);
+        let found = self.table.find_entry(hash, |known| known.is(namespace, name)).ok()?;
+        Some(found.remove().0)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.table.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+impl Known {
+    fn is(&self, namespace: &str, name: &str) -> bool {
+        let meta = &self.ingress.meta;
+        &*meta.name == name && &*meta.namespace == namespace
+    }
 }
 
 impl State {
@@ -58,7 +109,7 @@ impl State {
         }
         self.settle(&key, edits);
         if let Some(new) = new {
-            self.ingresses.insert(key, new);
+            self.ingresses.insert(new);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report};
 use crate::table::{BackendId, Policies, Table};
 use backends::{BackendEntry, BackendKey};
 use claims::{Claimed, Spot};
-use ingress::Known;
+use ingress::Ingresses;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -64,7 +64,7 @@ type OfService = BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>;
 #[derive(Debug, Default)]
 pub struct State {
     options: Options,
-    ingresses: HashMap<Key, Known>,
+    ingresses: Ingresses,
     classes: HashMap<Arc<str>, Arc<IngressClass>>,
     services: HashMap<Key, Arc<Service>>,
     /// By Service, then by the slice's (or Endpoints') own name.
@@ -256,7 +256,11 @@ impl State {
                 .collect()
         };
         let mut names = match kind {
-            Kind::Ingress => of(&mut self.ingresses.keys()),
+            Kind::Ingress => self
+                .ingresses
+                .iter()
+                .map(|known| ObjectRef::new(kind, known.ingress.meta.namespace.clone(), known.ingress.meta.name.clone()))
+                .collect(),
             Kind::Service => of(&mut self.services.keys()),
             Kind::Secret => of(&mut self.secrets.iter()),
             Kind::IngressClass => self
