@@ -4,13 +4,21 @@
 //! into an immutable routing table; the road of a request (`serve` → `proxy` → `upstream`) reads it.
 //! `docs/architecture.md` draws both.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+pub mod cli;
+pub mod admin;
 pub mod compile;
+pub mod config;
+pub mod control;
 pub mod model;
-pub mod table;
-
+pub mod proxy;
+pub mod serve;
 pub mod source;
+pub mod table;
+pub mod telemetry;
+pub mod upstream;

@@ -59,6 +59,13 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
     loaded
 }
 
+/// The files that these paths lead to, in the order they are read, and what is wrong with the paths.
+pub fn files(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Diagnostic>) {
+    let found = scan::scan(paths, true);
+    let files = found.files.into_iter().map(|(key, _)| key.path).collect();
+    (files, found.problems)
+}
+
 /// What the watch of these paths is called: `manifests /etc/narthex, extra.yaml`.
 pub fn watch_name(paths: &[PathBuf]) -> String {
     let paths: Vec<_> = paths

@@ -1,5 +1,6 @@
 //! Where objects come from: a cluster's API server, or a folder of manifests. Both yield the same [`Change`]s.
 
+pub mod cluster;
 pub mod decode;
 pub mod directory;
 
@@ -48,6 +49,17 @@ pub struct Watch {
     pub last_event: Option<Instant>,
 }
 
+impl Watch {
+    fn new() -> Self {
+        Self {
+            required: false,
+            phase: Phase::Listing,
+            synced: false,
+            last_event: None,
+        }
+    }
+}
+
 /// All watches of all sources, by name (`ingresses`, `services in team-a`, `manifests /etc/narthex`).
 #[derive(Debug, Default)]
 pub struct Watches {
@@ -64,12 +76,7 @@ impl Watches {
         self.with(|watches| {
             watches
                 .entry(name.to_owned())
-                .or_insert(Watch {
-                    required,
-                    phase: Phase::Listing,
-                    synced: false,
-                    last_event: None,
-                })
+                .or_insert_with(Watch::new)
                 .required = required;
         });
     }
@@ -77,6 +84,19 @@ impl Watches {
     /// Forgets a watch that another one replaces (EndpointSlices by Endpoints).
     pub fn forget(&self, name: &str) {
         self.with(|watches| watches.remove(name));
+    }
+
+    /// One watch stands in for another: readiness waits for it if it still waits for the other, which from now on it
+    /// no longer does. So a change of watch in a running narthex does not make it unready.
+    pub fn hand_over(&self, old: &str, new: &str) {
+        self.with(|watches| {
+            let waiting = watches.get_mut(old).is_some_and(|old| {
+                let waiting = old.required && !old.synced;
+                old.required = false;
+                waiting
+            });
+            watches.entry(new.to_owned()).or_insert_with(Watch::new).required = waiting;
+        });
     }
 
     /// Notes that the API server said something (an event or a bookmark), which also ends a failure.

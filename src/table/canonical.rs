@@ -229,8 +229,8 @@ pub fn canonical_host(text: &str) -> Result<CanonicalHost<'_>, HostError> {
             port,
         });
     }
-    let (name, port) = match text.split_once(':') {
-        Some((name, port)) => (name, parse_port(port)?),
+    let (name, port) = match memchr::memchr(b':', text.as_bytes()) {
+        Some(at) => (text.get(..at).unwrap_or_default(), parse_port(text.get(at + 1..).unwrap_or_default())?),
         None => (text, None),
     };
     let name = name.strip_suffix('.').unwrap_or(name);

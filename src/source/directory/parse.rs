@@ -243,7 +243,8 @@ impl Reader<'_> {
     }
 }
 
-fn is_list(node: &Node) -> bool {
+/// Whether a document is `kind: List`, or a typed list, with objects in `items`.
+pub fn is_list(node: &Node) -> bool {
     node.str_at("kind")
         .is_some_and(|kind| kind.ends_with("List"))
         && node

@@ -507,3 +507,6 @@ fn opened_to_write(path: &Path) -> bool {
     std::fs::symlink_metadata(path)
         .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
+
+#[cfg(test)]
+mod tests;

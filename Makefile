@@ -1,0 +1,65 @@
+# narthex's front door: `make help` says what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# Slow things are kept outside the tree: Kubernetes binaries, tools.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/narthex
+TARGET := x86_64-unknown-linux-gnu
+STATIC := target/$(TARGET)/release/narthex
+export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
+
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference
+
+help: ## what there is
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+demo: build ## the walkthrough with no cluster: narthex on :8000, its admin side on :8080
+	@target/release/narthex demo $(ARGS)
+
+build: ## target/release/narthex
+	cargo build --release --locked
+
+static: ## the static binary that images hold
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(TARGET)
+
+image: static ## target/narthex.tar, a container image made without Docker
+	tests/cluster/image.py target/narthex.tar narthex:dev --entrypoint '["/narthex"]' $(STATIC)=/narthex
+
+test: kube-binaries ## unit, property, wire and real API server tests
+	tests/cluster/deps.sh apiserver
+	cargo test --locked
+
+e2e: deps ## the walkthrough on a real two-node cluster (root)
+	tests/cluster/kube-binaries.sh
+	tests/cluster/walkthrough.sh
+
+lint: ## formatting, clippy, dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	$(MAKE) deny
+
+deny: ## licences, banned and duplicate crates
+	@command -v cargo-deny >/dev/null || [ -x $(CACHE)/tools/bin/cargo-deny ] || \
+		cargo install --locked --quiet --root $(CACHE)/tools cargo-deny
+	PATH="$(CACHE)/tools/bin:$$PATH" cargo deny --offline --locked check bans licenses sources
+
+deps: ## Debian packages the tests need
+	tests/cluster/deps.sh
+
+kube-binaries: ## kube-apiserver and kubectl, built from their Go modules once
+	tests/cluster/kube-binaries.sh kube-apiserver kubectl
+
+bench: ## lookup and compile
+	cargo bench --locked
+
+bench-compare: build ## beside nginx, HAProxy (and Envoy, Caddy with PEERS=all): CPU a request
+	benches/compare/run.sh
+
+bench-instructions: build ## user-space instructions a request, beside nginx
+	benches/compare/instructions.sh
+
+propagation: deps static ## how soon a change in a real API server is served
+	tests/cluster/kube-binaries.sh kube-apiserver kubectl
+	tests/cluster/propagation.py $(STATIC)
+
+reference: ## docs/reference.md, from the code
+	cargo run --quiet --locked -- reference > docs/reference.md

@@ -1,0 +1,306 @@
+//! What the admin API and the commands show, as JSON and as text: one set of types for both.
+
+use crate::model::{Diagnostic, Origin, Report};
+use crate::table::canonical::{canonical_host, canonical_path};
+use crate::table::explain::{Explanation, explain};
+use crate::table::{Backend, Route, Table};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// One problem.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// `error`, `warning` or `info`.
+    pub severity: String,
+    /// The stable name of the kind of problem.
+    pub code: String,
+    /// `Ingress default/web`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub object: Option<String>,
+    /// The field.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub field: String,
+    /// One sentence.
+    pub message: String,
+    /// `file:line:column`, for objects from files.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub location: Option<String>,
+}
+
+impl From<&Diagnostic> for Problem {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        Self {
+            severity: diagnostic.severity().name().to_owned(),
+            code: diagnostic.code.name().to_owned(),
+            object: diagnostic.object.as_ref().map(ToString::to_string),
+            field: diagnostic.field.clone(),
+            message: diagnostic.message.clone(),
+            location: diagnostic.location.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// A rule.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    /// The host pattern; `*` is any.
+    pub host: String,
+    /// `Prefix /api`, `Exact /`, or `default backend`.
+    pub path: String,
+    /// The object: `Ingress default/web`.
+    pub object: String,
+    /// The field of the object.
+    pub field: String,
+    /// `namespace/service:port`.
+    pub backend: String,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Address {
+    /// `ip:port`.
+    pub address: String,
+    /// The pod's name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pod: Option<String>,
+}
+
+/// The decision for one URL.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Decision {
+    /// The method asked about.
+    pub method: String,
+    /// The host in canonical form; none for a request without one.
+    pub host: Option<String>,
+    /// The path in canonical form, as it is matched and forwarded.
+    pub path: String,
+    /// What the client gets if narthex answers itself; none if a pod does.
+    pub status: Option<u16>,
+    /// Why, in one sentence.
+    pub summary: String,
+    /// The rule that answers.
+    pub rule: Option<Rule>,
+    /// Claims to the very same host and path that lost to it.
+    pub shadows: Vec<String>,
+    /// The endpoints behind it.
+    pub endpoints: Vec<Address>,
+    /// The hosts asked, best first, with the number of rules of each.
+    pub hosts: Vec<(String, usize)>,
+    /// Rules that came close, with why they lost.
+    pub lost: Vec<(Rule, String)>,
+    /// What is wrong with the Ingress that answers, or with any that nearly did.
+    pub problems: Vec<Problem>,
+}
+
+fn rule(route: &Route, table: &Table) -> Rule {
+    Rule {
+        host: route.host.to_string(),
+        path: route.path.as_ref().map_or("default backend".to_owned(), ToString::to_string),
+        object: route.origin.object.to_string(),
+        field: route.origin.field(),
+        backend: table.backend(route.backend).map_or("(none)".to_owned(), |backend| backend_name(backend)),
+    }
+}
+
+fn backend_name(backend: &Backend) -> String {
+    if backend.service.is_empty() {
+        "(no Service)".to_owned()
+    } else {
+        backend.to_string()
+    }
+}
+
+/// A question: which rule answers this?
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// `http://host:port/path?query`, or just a path.
+    pub url: String,
+    /// The method.
+    pub method: String,
+    /// Header fields; `Host` counts instead of the URL's.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Decides as a request would be, and says why.
+///
+/// # Errors
+/// When the URL is none. A URL that a request could carry but that narthex refuses is a decision, not an error.
+pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Decision, String> {
+    let (host, path) = split(&question.url)?;
+    let host = question
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("host"))
+        .map(|(_, value)| value.clone())
+        .or(host);
+    let mut decision = Decision {
+        method: if question.method.is_empty() {
+            "GET".to_owned()
+        } else {
+            question.method.clone()
+        },
+        host: None,
+        path: path.clone(),
+        status: None,
+        summary: String::new(),
+        rule: None,
+        shadows: Vec::new(),
+        endpoints: Vec::new(),
+        hosts: Vec::new(),
+        lost: Vec::new(),
+        problems: Vec::new(),
+    };
+    if matches!(decision.method.as_str(), "CONNECT" | "TRACE") {
+        decision.refuse(405, format!("{} is not forwarded", decision.method));
+        return Ok(decision);
+    }
+    let canonical = match host.as_deref().map(canonical_host).transpose() {
+        Ok(canonical) => canonical,
+        Err(error) => {
+            decision.refuse(400, error.to_string());
+            return Ok(decision);
+        }
+    };
+    decision.host = canonical.map(|host| host.name.into_owned());
+    let canonical = match canonical_path(&path, false) {
+        Ok(canonical) => canonical,
+        Err(error) => {
+            decision.refuse(400, error.to_string());
+            return Ok(decision);
+        }
+    };
+    let explanation = explain(table, decision.host.as_deref(), &canonical);
+    decision.fill(table, report, &canonical, &explanation);
+    Ok(decision)
+}
+
+/// Host and path of a URL; a bare path or host is fine.
+fn split(url: &str) -> Result<(Option<String>, String), String> {
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => rest,
+        Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is neither http nor https")),
+        None if url.starts_with('/') => return Ok((None, cut(url))),
+        None => url,
+    };
+    let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(at);
+    if host.is_empty() {
+        return Err(format!("\"{url}\" names no host: write http://HOST/PATH"));
+    }
+    Ok((Some(host.to_owned()), cut(path)))
+}
+
+fn cut(path: &str) -> String {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    if path.is_empty() { "/".to_owned() } else { path.to_owned() }
+}
+
+impl Decision {
+    fn refuse(&mut self, status: u16, why: String) {
+        self.status = Some(status);
+        self.summary = format!("narthex answers {status} itself: {why}");
+    }
+
+    fn fill(
+        &mut self,
+        table: &Table,
+        report: &Report,
+        path: &crate::table::CanonicalPath<'_>,
+        explanation: &Explanation,
+    ) {
+        self.hosts = explanation.hosts.iter().map(|(host, rules)| (host.to_string(), *rules)).collect();
+        self.lost = explanation.lost.iter().map(|(route, why)| (rule(route, table), why.clone())).collect();
+        self.path = path.form(false).to_owned();
+        if let Some(route) = &explanation.route {
+            self.path = path.form(route.policies.keep_slashes).to_owned();
+            self.answered_by(table, route);
+        } else {
+            self.refuse(404, "no rule matches, and there is no default backend".to_owned());
+        }
+        let concerned = explanation
+            .route
+            .iter()
+            .chain(explanation.lost.iter().map(|(route, _)| route))
+            .map(|route| &route.origin.object);
+        let concerned: std::collections::BTreeSet<_> = concerned.collect();
+        self.problems = concerned
+            .into_iter()
+            .filter_map(|object| report.objects.get(object))
+            .flatten()
+            .take(50)
+            .map(Problem::from)
+            .collect();
+    }
+
+    fn answered_by(&mut self, table: &Table, route: &Arc<Route>) {
+        self.rule = Some(rule(route, table));
+        self.shadows = route.shadows.iter().map(Origin::to_string).collect();
+        let Some(backend) = table.backend(route.backend) else { return };
+        self.endpoints = backend
+            .endpoints
+            .iter()
+            .map(|endpoint| Address {
+                address: endpoint.address.to_string(),
+                pod: endpoint.pod.as_deref().map(str::to_owned),
+            })
+            .collect();
+        if backend.endpoints.is_empty() {
+            self.refuse(
+                503,
+                format!("{} answers, but {}: {}", route.describe(), backend_name(backend), backend.state.reason()),
+            );
+        } else {
+            self.summary = format!(
+                "{} of {} answers: {} with {} endpoint{}",
+                route.describe(),
+                route.origin.object,
+                backend_name(backend),
+                backend.endpoints.len(),
+                if backend.endpoints.len() == 1 { "" } else { "s" }
+            );
+        }
+    }
+
+    /// The decision for people.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let host = self.host.as_deref().unwrap_or("(no host)");
+        writeln!(out, "{} {host} {}", self.method, self.path)?;
+        writeln!(out, "  {}", self.summary)?;
+        if let Some(rule) = &self.rule {
+            writeln!(out, "  rule      {} {}", rule.host, rule.path)?;
+            writeln!(out, "  from      {} {}", rule.object, rule.field)?;
+            writeln!(out, "  backend   {}", rule.backend)?;
+            for endpoint in &self.endpoints {
+                let pod = endpoint.pod.as_deref().map(|pod| format!("  {pod}")).unwrap_or_default();
+                writeln!(out, "  endpoint  {}{pod}", endpoint.address)?;
+            }
+            for shadow in &self.shadows {
+                writeln!(out, "  beats     {shadow}: the same host and path, but younger or later by name")?;
+            }
+        }
+        let hosts: Vec<String> =
+            self.hosts.iter().map(|(host, rules)| format!("{host} ({rules} rules)")).collect();
+        if !hosts.is_empty() {
+            writeln!(out, "  hosts asked, in order: {}", hosts.join(", "))?;
+        }
+        if !self.lost.is_empty() {
+            writeln!(out, "  came close:")?;
+        }
+        for (rule, why) in &self.lost {
+            writeln!(out, "    {} {} → {} ({}): {why}", rule.host, rule.path, rule.backend, rule.object)?;
+        }
+        for problem in &self.problems {
+            let object = problem.object.as_deref().unwrap_or_default();
+            writeln!(out, "  {}: {object}: {}: {}", problem.severity, problem.field, problem.message)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! `narthex convert`: manifests of old API versions to today's, ready for `kubectl apply -f -`.
+//!
+//! What is not old passes through: the same fields in the same order, though without comments, and with `kind: List`
+//! taken apart. Nothing is written unless everything could be read, so that a pipe to kubectl never applies a half.
+
+mod rbac;
+mod rewrite;
+
+use crate::source::directory::node::{Entry, Node, Value};
+use crate::source::directory::{files, parse, yaml};
+use anyhow::Context;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Converts files to standard output, and says on standard error what was done.
+///
+/// # Errors
+/// When a file cannot be read or parsed, or the output cannot be written.
+pub fn run(paths: &[PathBuf]) -> anyhow::Result<()> {
+    let notes = convert(paths, &mut io::stdout().lock())?;
+    let mut stderr = io::stderr().lock();
+    for note in notes {
+        writeln!(stderr, "{note}")?;
+    }
+    Ok(())
+}
+
+/// Converts files (`-` is standard input, a folder all manifests in it), and returns a note for everything done.
+///
+/// # Errors
+/// When a file cannot be read or parsed, or `out` cannot be written; then nothing has been written.
+pub fn convert(paths: &[PathBuf], out: &mut impl Write) -> anyhow::Result<Vec<String>> {
+    let mut converted = Converted::default();
+    for path in paths {
+        if path == Path::new("-") {
+            let mut text = String::new();
+            io::stdin()
+                .take(parse::MAX_FILE)
+                .read_to_string(&mut text)
+                .context("cannot read standard input")?;
+            converted.text(Path::new("<stdin>"), &text)?;
+            continue;
+        }
+        let (files, problems) = files(std::slice::from_ref(path));
+        if let Some(problem) = problems.first() {
+            anyhow::bail!("{problem}");
+        }
+        for file in files {
+            let text = parse::read(&file).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+            converted.text(&file, &text)?;
+        }
+    }
+    out.write_all(converted.output.as_bytes())
+        .and_then(|()| out.flush())
+        .context("cannot write the result")?;
+    Ok(converted.notes)
+}
+
+#[derive(Default)]
+struct Converted {
+    output: String,
+    notes: Vec<String>,
+}
+
+impl Converted {
+    fn text(&mut self, file: &Path, text: &str) -> anyhow::Result<()> {
+        let json = file
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        let mut documents = Vec::new();
+        yaml::documents(text, json, &mut |document| documents.push(document))
+            .map_err(|error| anyhow::anyhow!("{}:{error}", file.display()))?;
+        documents
+            .into_iter()
+            .try_for_each(|document| self.document(file, document))
+    }
+
+    fn document(&mut self, file: &Path, mut document: Node) -> anyhow::Result<()> {
+        if parse::is_list(&document) {
+            let of = ["kind", "apiVersion"]
+                .map(|field| document.str_at(field).unwrap_or_default().to_owned());
+            let items = document
+                .get_mut("items")
+                .and_then(Node::items_mut)
+                .map(std::mem::take);
+            for mut item in items.unwrap_or_default() {
+                name_item(&mut item, &of);
+                self.document(file, item)?;
+            }
+            return Ok(());
+        }
+        let place = format!(
+            "{}:{}:{}",
+            file.display(),
+            document.at.line,
+            document.at.column
+        );
+        let whose = describe(&document);
+        let notes = rewrite::rewrite(&mut document);
+        self.notes.extend(
+            notes
+                .into_iter()
+                .map(|note| format!("{place}: {whose}: {note}")),
+        );
+        if !self.output.is_empty() {
+            self.output.push_str("---\n");
+        }
+        let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+        serde_saphyr::to_fmt_writer_with_options(&mut self.output, &document, options)
+            .with_context(|| format!("{place}: {whose} cannot be written as YAML"))?;
+        if !self.output.ends_with('\n') {
+            self.output.push('\n');
+        }
+        Ok(())
+    }
+}
+
+/// Gives an item of a typed list (an IngressList, as the API sends it) what only the list says.
+fn name_item(item: &mut Node, [kind, api_version]: &[String; 2]) {
+    let Some(kind) = kind.strip_suffix("List").filter(|kind| !kind.is_empty()) else {
+        return;
+    };
+    if item.get("kind").is_some() || item.get("apiVersion").is_some() {
+        return;
+    }
+    let at = item.at;
+    if let Some(entries) = item.entries_mut() {
+        let named = [("apiVersion", api_version.as_str()), ("kind", kind)];
+        let named = named.map(|(key, text)| Entry {
+            key: key.to_owned(),
+            at,
+            value: Node::text(text),
+        });
+        entries.splice(0..0, named);
+    }
+}
+
+/// `Ingress default/web`, as far as the document says.
+fn describe(document: &Node) -> String {
+    let kind = document.str_at("kind").unwrap_or("document");
+    let metadata = document.get("metadata");
+    let field = |name| metadata.and_then(|metadata| metadata.str_at(name));
+    match (
+        field("namespace"),
+        field("name").or_else(|| field("generateName")),
+    ) {
+        (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
+        (None, Some(name)) => format!("{kind} {name}"),
+        _ => kind.to_owned(),
+    }
+}
+
+/// Sets a key of a mapping, in its old place if it has one.
+fn set(node: &mut Node, key: &str, value: Value) {
+    match node.get_mut(key) {
+        Some(old) => old.value = value,
+        None => {
+            if let Some(entries) = node.entries_mut() {
+                entries.push(Entry {
+                    key: key.to_owned(),
+                    at: Default::default(),
+                    value: Node::new(value),
+                });
+            }
+        }
+    }
+}
+
+/// Takes a key out of a mapping.
+fn remove(node: &mut Node, key: &str) -> Option<Node> {
+    let entries = node.entries_mut()?;
+    let index = entries.iter().position(|entry| entry.key == key)?;
+    Some(entries.remove(index).value)
+}
+
+/// Gives a key another name, in its place.
+fn rename(node: &mut Node, from: &str, to: &str) {
+    let entries = node.entries_mut().into_iter().flatten();
+    for entry in entries.filter(|entry| entry.key == from) {
+        to.clone_into(&mut entry.key);
+    }
+}

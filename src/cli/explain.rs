@@ -1,0 +1,124 @@
+//! `narthex explain`: which rule answers a URL, which came close and why not.
+
+use super::{Output, check, print};
+use crate::admin::view::{Decision, Question, decide};
+use crate::config::RuleArgs;
+use anyhow::{Context, bail};
+use clap::Args;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a running narthex may take to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// Flags of `explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The URL, as a client would ask for it: http://HOST/PATH
+    pub url: String,
+    /// Decide from these manifests; may be given again
+    #[arg(long, value_name = "PATH", conflicts_with = "admin")]
+    pub manifests: Vec<PathBuf>,
+    /// Ask the narthex whose admin side this is
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub admin: String,
+    /// The method
+    #[arg(short = 'X', long, default_value = "GET")]
+    pub method: String,
+    /// A header field, as `Name: value`; Host counts instead of the URL's
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub headers: Vec<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+    /// What the running narthex would be told.
+    #[command(flatten)]
+    pub rules: RuleArgs,
+}
+
+/// Decides and prints. Exits with 0 whatever the decision: 404 is an answer.
+///
+/// # Errors
+/// When the question makes no sense, or nobody answers at `--admin`.
+pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let mut headers = Vec::new();
+    for field in &args.headers {
+        let Some((name, value)) = field.split_once(':') else {
+            bail!("-H \"{field}\": write Name: value");
+        };
+        headers.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    let question = Question {
+        url: args.url.clone(),
+        method: args.method.to_uppercase(),
+        headers,
+    };
+    let decision = if args.manifests.is_empty() {
+        ask(&args.admin, &question)?
+    } else {
+        let (mut state, _) = check::compile(&args.manifests, &args.rules);
+        let table = state.table();
+        decide(&table, state.refresh(), &question).map_err(anyhow::Error::msg)?
+    };
+    match args.output {
+        Output::Text => print(&decision.text()),
+        Output::Json => print(&(serde_json::to_string_pretty(&decision)? + "\n")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(admin: &str, question: &Question) -> anyhow::Result<Decision> {
+    let mut target = format!("/api/v1/explain?url={}&method={}", escape(&question.url), escape(&question.method));
+    for (name, value) in &question.headers {
+        target += &format!("&header={}", escape(&format!("{name}:{value}")));
+    }
+    let (status, body) = get(admin, &target)
+        .with_context(|| format!("nobody answers at --admin {admin} (give --manifests PATH to decide from files)"))?;
+    if status != 200 {
+        bail!("{admin} answered {status}: {}", body.trim());
+    }
+    serde_json::from_str(&body).with_context(|| format!("{admin} answered something else than a decision"))
+}
+
+fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Asks the admin side one question. It closes after the answer, so reading to the end is reading the answer.
+///
+/// # Errors
+/// When it cannot be reached or does not speak HTTP.
+pub fn get(admin: &str, target: &str) -> anyhow::Result<(u16, String)> {
+    let address = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
+    let address = match address.strip_prefix(':') {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => address.replace("[::]:", "127.0.0.1:").replace("0.0.0.0:", "127.0.0.1:"),
+    };
+    let mut last = None;
+    for address in std::net::ToSocketAddrs::to_socket_addrs(&address).with_context(|| format!("{address}: write HOST:PORT"))? {
+        match TcpStream::connect_timeout(&address, ANSWER_TIME) {
+            Ok(stream) => return exchange(stream, &address.to_string(), target),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| anyhow::anyhow!("{address} has no address"), anyhow::Error::from))
+}
+
+fn exchange(mut stream: TcpStream, host: &str, target: &str) -> anyhow::Result<(u16, String)> {
+    stream.set_read_timeout(Some(ANSWER_TIME))?;
+    stream.set_write_timeout(Some(ANSWER_TIME))?;
+    write!(stream, "GET {target} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(16 << 20).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.context("the answer is not HTTP")?, body.to_owned()))
+}

@@ -1,0 +1,122 @@
+//! The commands, one file each.
+
+pub mod check;
+pub mod convert;
+pub mod demo;
+pub mod explain;
+pub mod healthcheck;
+pub mod paint;
+pub mod reference;
+pub mod serve;
+
+use crate::config::ServeArgs;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit status when arguments or surroundings make the command impossible.
+pub const UNUSABLE: u8 = 2;
+
+/// A Kubernetes ingress controller and L7 reverse proxy.
+///
+/// Without a command, it serves: from the cluster it runs in, or from files with --manifests.
+#[derive(Parser, Debug)]
+#[command(name = "narthex", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of `serve`, which is what happens without a command.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Serve requests (also without a command)
+    Serve(Box<ServeArgs>),
+    /// Compile manifests and say what is wrong with them
+    ///
+    /// Exits with 1 if there are errors, with 0 if there are only warnings.
+    Check(check::CheckArgs),
+    /// Say which rule answers a URL, and why
+    Explain(explain::ExplainArgs),
+    /// Rewrite manifests of old API versions to today's, on standard output
+    Convert {
+        /// Files of Kubernetes manifests; `-` is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Show what narthex does with no cluster: two Services, six little pods, traffic on demand
+    Demo(demo::DemoArgs),
+    /// Ask a running narthex whether it is ready: exits with 0 or 1
+    Healthcheck {
+        /// Where its admin side is
+        #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR or URL", default_value = "127.0.0.1:8080")]
+        admin: String,
+    },
+    /// Print the version
+    Version,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print docs/reference.md
+    #[command(hide = true)]
+    Reference,
+}
+
+/// Runs the command of the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Check(args)) => Ok(check::run(&args)),
+        Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Convert { files }) => convert::run(&files).map(|()| ExitCode::SUCCESS),
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Healthcheck { admin }) => Ok(healthcheck::run(&admin)),
+        Some(Command::Version) => {
+            print(&format!("narthex {}\n", env!("CARGO_PKG_VERSION")));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "narthex", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Reference) => {
+            print(&reference::markdown());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("narthex: {error:#}\n"));
+        ExitCode::from(UNUSABLE)
+    })
+}
+
+/// Prints to standard output; a reader that went away is no reason to panic, as `println!` would.
+pub fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints to standard error, likewise.
+pub fn complain(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

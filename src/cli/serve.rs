@@ -1,0 +1,189 @@
+//! `narthex serve`: puts the two roads together and sees them end well.
+
+use crate::admin::{self, Admin};
+use crate::compile::State;
+use crate::config::ServeArgs;
+use crate::control::{Control, Shared, lock};
+use crate::serve::{Server, bind};
+use crate::source::cluster::{self, ClusterOptions};
+use crate::source::{EVENT_QUEUE, Watches, directory};
+use crate::telemetry;
+use anyhow::{Context, anyhow};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// How often the end of the last connection is looked for.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// One line on what makes it impossible, with what to do.
+pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    args.check().map_err(anyhow::Error::msg)?;
+    let log = telemetry::init(&args.log).map_err(anyhow::Error::msg)?;
+    for (given, flag) in [(args.traefik.api, "--api"), (args.traefik.kubernetes, "--kubernetes")] {
+        if given {
+            tracing::info!("{flag} is a flag of Traefik 1.7: accepted, but narthex needs no telling");
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control runtime")?;
+    let result = runtime.block_on(serve(args));
+    // Watches and admin connections end with the process; nobody waits for them.
+    runtime.shutdown_background();
+    drop(log);
+    result
+}
+
+async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let descriptors = raise_descriptor_limit();
+    let share = args.listen.share_ports;
+    let http = bind("HTTP", args.listen.listen_http.0, share)?;
+    let admin_socket = bind("admin", args.listen.admin.0, share)?;
+    let own = own_addresses(&[http.address(), admin_socket.address()]);
+    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let watches = Arc::new(Watches::default());
+    if args.source.manifests.is_empty() {
+        let options = ClusterOptions {
+            kubeconfig: args.source.kubeconfig.clone(),
+            namespaces: args.source.watch_namespace.clone(),
+            ..ClusterOptions::default()
+        };
+        let client = cluster::connect(&options).await?;
+        let (sender, watches) = (sender.clone(), watches.clone());
+        tokio::spawn(async move { cluster::run(client, options, sender, watches).await });
+    } else {
+        let paths = args.source.manifests.clone();
+        tokio::spawn(directory::run(paths, sender.clone(), watches.clone()));
+    }
+    let shared = Arc::new(Shared::new(watches));
+    let server = Server::start(
+        shared.tables.clone(),
+        Arc::new(args.proxy_settings()),
+        args.shard_settings(),
+        args.shards(),
+        args.max_connections(descriptors),
+    )
+    .context("cannot start the shards")?;
+    let server = Arc::new(Mutex::new(server));
+    let admin_address = admin_socket.address();
+    let admin = Arc::new(Admin {
+        shared: shared.clone(),
+        server: server.clone(),
+    });
+    tokio::spawn(admin::run(admin_socket.listen()?, admin));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), shards = args.shards(), http = %http.address(), admin = %admin_address,
+        "narthex starts"
+    );
+    let control = Control {
+        state: State::new(args.compile_options(own)),
+        events,
+        sender,
+        shared: shared.clone(),
+        server: server.clone(),
+        bound: vec![http],
+    };
+    let control = tokio::spawn(control.run());
+    tokio::select! {
+        end = control => match end {
+            Ok(Ok(())) => Err(anyhow!("the sources have ended")),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(anyhow!("the control task is gone: {error}")),
+        },
+        () = broken(&server) => Err(anyhow!("a shard or acceptor thread is gone; see the log")),
+        quick = told_to_stop() => Ok(end(args, &shared, &server, quick?).await),
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; true for SIGINT, after which nobody waits for load balancers.
+async fn told_to_stop() -> anyhow::Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(false),
+        _ = interrupt.recv() => Ok(true),
+    }
+}
+
+/// Ends when a thread of the data plane has ended on its own.
+async fn broken(server: &Mutex<Server>) {
+    let mut looks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        looks.tick().await;
+        if !lock(server).is_whole() {
+            return;
+        }
+    }
+}
+
+/// Readiness goes first; then connections are still accepted for a while; then what is under way finishes.
+async fn end(args: &ServeArgs, shared: &Shared, server: &Mutex<Server>, quick: bool) -> ExitCode {
+    shared.ending.store(true, Ordering::Release);
+    let grace = if quick { Duration::ZERO } else { args.end.drain_grace };
+    tracing::info!(?grace, deadline = ?args.end.drain_deadline, "shutting down: not ready any more");
+    tokio::select! {
+        () = drain(grace, args.end.drain_deadline, server) => {}
+        again = interrupted_again() => if again.is_ok() {
+            tracing::warn!("interrupted again: ending at once");
+        },
+    }
+    tracing::info!("narthex ends");
+    ExitCode::SUCCESS
+}
+
+async fn drain(grace: Duration, deadline: Duration, server: &Mutex<Server>) {
+    tokio::time::sleep(grace).await;
+    lock(server).drain();
+    let until = Instant::now() + deadline;
+    while lock(server).open_connections() > 0 {
+        if Instant::now() >= until {
+            let open = lock(server).open_connections();
+            tracing::warn!(open, "the deadline has passed: connections that are left are cut");
+            return;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn interrupted_again() -> anyhow::Result<()> {
+    signal(SignalKind::interrupt())?.recv().await;
+    Ok(())
+}
+
+/// Raises the soft limit of file descriptors to the hard one, and says what it is.
+fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let now = if setrlimit(Resource::Nofile, wanted).is_ok() { limit.maximum } else { limit.current };
+    // No limit at all would be a table of connections without end.
+    usize::try_from(now.unwrap_or(1 << 20)).unwrap_or(1 << 20).min(1 << 20)
+}
+
+/// Every address narthex can be reached at, so that an endpoint there can be told.
+fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut own = Vec::new();
+    for address in listening {
+        if address.ip().is_unspecified() {
+            let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+            own.extend(interfaces.iter().map(|interface| SocketAddr::new(interface.ip(), address.port())));
+        } else {
+            own.push(*address);
+        }
+    }
+    own
+}

@@ -1,0 +1,382 @@
+//! Flags and environment, read once into one typed [`Config`]. Unknown or contradictory settings are errors here.
+//! Every default and bound of the program stands here, with its reason.
+
+use crate::compile;
+use crate::proxy;
+use crate::serve::strict::Limits;
+use crate::serve::{ShardSettings, Timeouts};
+use crate::upstream::PoolSettings;
+use clap::{Args, ValueEnum};
+use http::HeaderValue;
+use ipnet::IpNet;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What becomes of `%2F` and `%5C` in a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EncodedSlash {
+    /// They stay as they are and separate nothing (GitLab, npm, RabbitMQ need them).
+    Keep,
+    /// Such a request is answered 400.
+    Reject,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// An address to listen on: `:8080` is every address of both families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl std::str::FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("localhost:")) {
+            let port = port.parse().map_err(|_| format!("\"{port}\" is no port"))?;
+            let ip = if text.starts_with(':') {
+                Ipv6Addr::UNSPECIFIED.into()
+            } else {
+                Ipv4Addr::LOCALHOST.into()
+            };
+            return Ok(Self(SocketAddr::new(ip, port)));
+        }
+        text.parse()
+            .map(Self)
+            .map_err(|_| "write IP:PORT, [IPv6]:PORT or :PORT".to_owned())
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write 500ms, 10s or 1m"))?;
+    if duration.is_zero() {
+        return Err("it must be more than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+fn grace(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write 0s, 500ms or 10s"))
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let (number, unit) = match text.find(|character: char| !character.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let unit = match unit {
+        "" | "B" => 1,
+        "k" | "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        _ => return Err("write a number of bytes, or of KiB or MiB".to_owned()),
+    };
+    let number: usize = number.parse().map_err(|_| format!("\"{number}\" is no number"))?;
+    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+}
+
+fn net(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "write an address or a network such as 10.0.0.0/8".to_owned())
+}
+
+fn header(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text).map_err(|_| "it cannot stand in a header".to_owned())
+}
+
+/// Where objects come from.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Sources")]
+pub struct SourceArgs {
+    /// File or folder of Kubernetes manifests to serve, watched; may be given again. No cluster is asked then.
+    #[arg(long, env = "NARTHEX_MANIFESTS", value_name = "PATH", value_delimiter = ',')]
+    pub manifests: Vec<PathBuf>,
+    /// How to reach the cluster; without it the pod's own account, $KUBECONFIG or ~/.kube/config.
+    #[arg(long, env = "NARTHEX_KUBECONFIG", value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Watch only this namespace; may be given again.
+    #[arg(long, env = "NARTHEX_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+}
+
+/// Which objects are served.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Rules")]
+pub struct RuleArgs {
+    /// Ingresses of this class are ours, also where there is no IngressClass object of that name.
+    #[arg(long, env = "NARTHEX_INGRESS_CLASS", value_name = "NAME", default_value = "narthex")]
+    pub ingress_class: String,
+    /// Whether Ingresses without a class are served.
+    #[arg(long, env = "NARTHEX_CLASS_LESS", value_name = "BOOL", default_value_t = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub class_less: bool,
+    /// Whether ExternalName Services may be backends: they can lead anywhere.
+    #[arg(long, env = "NARTHEX_ALLOW_EXTERNAL_NAMES")]
+    pub allow_external_names: bool,
+}
+
+/// All flags of `serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Where objects come from.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Which are served.
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    /// Where requests and questions come in.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Bounds on what clients do.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// Time-outs.
+    #[command(flatten)]
+    pub timeouts: TimeoutArgs,
+    /// Headers and paths.
+    #[command(flatten)]
+    pub http: HttpArgs,
+    /// The end.
+    #[command(flatten)]
+    pub end: EndArgs,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Flags of Traefik 1.7.
+    #[command(flatten)]
+    pub traefik: TraefikArgs,
+}
+
+/// Addresses and shards.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Listening")]
+pub struct ListenArgs {
+    /// Where HTTP requests come in.
+    #[arg(long, env = "NARTHEX_LISTEN_HTTP", value_name = "ADDR", default_value = "[::]:80")]
+    pub listen_http: ListenAddress,
+    /// Where probes, metrics and questions come in.
+    #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR", default_value = ":8080")]
+    pub admin: ListenAddress,
+    /// Let another process of the same user listen on the same addresses (SO_REUSEPORT), for upgrades.
+    #[arg(long, env = "NARTHEX_SHARE_PORTS")]
+    pub share_ports: bool,
+    /// Threads that serve requests; 0 is one per processor.
+    #[arg(long, env = "NARTHEX_SHARDS", value_name = "N", default_value_t = 0)]
+    pub shards: usize,
+}
+
+/// Bounds on what clients do.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Client connections at once; 0 is half the file descriptors the process may have, less a reserve.
+    #[arg(long, env = "NARTHEX_MAX_CONNECTIONS", value_name = "N", default_value_t = 0)]
+    pub max_connections: usize,
+    /// Requests under way at once in the whole process; more get 503.
+    #[arg(long, env = "NARTHEX_MAX_IN_FLIGHT", value_name = "N", default_value_t = 100_000)]
+    pub max_in_flight: u32,
+    /// Size of a request head; a larger one gets 431.
+    #[arg(long, env = "NARTHEX_MAX_HEAD", value_name = "BYTES", default_value = "32KiB", value_parser = bytes)]
+    pub max_head: usize,
+    /// Size of a request target; a larger one gets 414.
+    #[arg(long, env = "NARTHEX_MAX_URI", value_name = "BYTES", default_value = "16KiB", value_parser = bytes)]
+    pub max_uri: usize,
+    /// Fields of a request head; more get 431.
+    #[arg(long, env = "NARTHEX_MAX_HEADERS", value_name = "N", default_value_t = 100)]
+    pub max_headers: usize,
+    /// Size of a response head; a larger one gets 502.
+    #[arg(long, env = "NARTHEX_MAX_RESPONSE_HEAD", value_name = "BYTES", default_value = "64KiB", value_parser = bytes)]
+    pub max_response_head: usize,
+    /// Idle connections kept per endpoint and shard.
+    #[arg(long, env = "NARTHEX_UPSTREAM_MAX_IDLE", value_name = "N", default_value_t = 128)]
+    pub upstream_max_idle: usize,
+    /// Endpoints tried for one request.
+    #[arg(long, env = "NARTHEX_ATTEMPTS", value_name = "N", default_value_t = 3)]
+    pub attempts: usize,
+}
+
+/// Time-outs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Time-outs")]
+pub struct TimeoutArgs {
+    /// For a whole request head; then 408.
+    #[arg(long, env = "NARTHEX_HEAD_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub head_timeout: Duration,
+    /// Between two requests of a connection. Above the 60 s that load balancers keep theirs.
+    #[arg(long, env = "NARTHEX_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s", value_parser = duration)]
+    pub idle_timeout: Duration,
+    /// Without a byte of a request body; then 408.
+    #[arg(long, env = "NARTHEX_BODY_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub body_timeout: Duration,
+    /// Without a byte of a reply being taken by the client.
+    #[arg(long, env = "NARTHEX_SEND_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub send_timeout: Duration,
+    /// For one connect to a pod.
+    #[arg(long, env = "NARTHEX_CONNECT_TIMEOUT", value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub connect_timeout: Duration,
+    /// For the head of a response, from the last byte of the request; then 504.
+    #[arg(long, env = "NARTHEX_RESPONSE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub response_timeout: Duration,
+    /// Without a byte of a response body from the pod.
+    #[arg(long, env = "NARTHEX_STREAM_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub stream_timeout: Duration,
+    /// For an idle connection to a pod. Below the 5 s that Node.js keeps its own.
+    #[arg(long, env = "NARTHEX_UPSTREAM_IDLE_TIMEOUT", value_name = "TIME", default_value = "4s", value_parser = duration)]
+    pub upstream_idle_timeout: Duration,
+}
+
+/// Headers and paths.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// Peers whose X-Forwarded-* fields are believed: addresses or networks.
+    #[arg(long, env = "NARTHEX_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// What becomes of %2F and %5C in a path.
+    #[arg(long, env = "NARTHEX_ENCODED_SLASH", value_name = "WHAT", value_enum, default_value = "keep")]
+    pub encoded_slash: EncodedSlash,
+    /// `Server` for responses whose pod sent none.
+    #[arg(long, env = "NARTHEX_SERVER_HEADER", value_name = "NAME", value_parser = header)]
+    pub server_header: Option<HeaderValue>,
+}
+
+/// The end.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Shutdown")]
+pub struct EndArgs {
+    /// How long connections are still accepted after SIGTERM, so that load balancers notice.
+    #[arg(long, env = "NARTHEX_DRAIN_GRACE", value_name = "TIME", default_value = "3s", value_parser = grace)]
+    pub drain_grace: Duration,
+    /// How long requests may then take to finish.
+    #[arg(long, env = "NARTHEX_DRAIN_DEADLINE", value_name = "TIME", default_value = "25s", value_parser = grace)]
+    pub drain_deadline: Duration,
+}
+
+/// The log.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+pub struct LogArgs {
+    /// error, warn, info, debug or trace; or a filter such as `info,narthex::proxy=debug`.
+    #[arg(long, env = "NARTHEX_LOG_LEVEL", value_name = "LEVEL", default_value = "info", alias = "logLevel")]
+    pub log_level: String,
+    /// How lines look.
+    #[arg(long, env = "NARTHEX_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "auto")]
+    pub log_format: LogFormat,
+}
+
+/// Flags of Traefik 1.7 that its DaemonSets carry: accepted, with a note, and without effect.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TraefikArgs {
+    /// Traefik 1.7: the admin API is always there.
+    #[arg(long, hide = true)]
+    pub api: bool,
+    /// Traefik 1.7: the cluster is the source unless --manifests is given.
+    #[arg(long, hide = true)]
+    pub kubernetes: bool,
+}
+
+/// File descriptors kept for watches, logs and the admin side.
+const RESERVED_FDS: usize = 256;
+
+impl ServeArgs {
+    /// What the compiler needs to know. `own` are the addresses narthex listens on.
+    pub fn compile_options(&self, own: Vec<SocketAddr>) -> compile::Options {
+        self.rules.compile_options(own)
+    }
+
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// One line that names the flags.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.source.manifests.is_empty() && self.source.kubeconfig.is_some() {
+            return Err("--manifests and --kubeconfig contradict each other: objects come from one place".to_owned());
+        }
+        if self.listen.listen_http.0.port() != 0 && self.listen.listen_http == self.listen.admin {
+            return Err(format!(
+                "--listen-http and --admin are both {}: give one of them another port",
+                self.listen.admin.0
+            ));
+        }
+        if self.limits.attempts == 0 {
+            return Err("--attempts 0 would try no endpoint: give 1 or more".to_owned());
+        }
+        Ok(())
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        match self.listen.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        }
+    }
+
+    /// How many client connections there may be, given the file descriptors the process may have.
+    pub fn max_connections(&self, descriptors: usize) -> usize {
+        match self.limits.max_connections {
+            0 => (descriptors.saturating_sub(RESERVED_FDS) / 2).max(16),
+            connections => connections,
+        }
+    }
+
+    /// Settings of the request's road.
+    pub fn proxy_settings(&self) -> proxy::Settings {
+        let shards = u32::try_from(self.shards()).unwrap_or(u32::MAX);
+        proxy::Settings {
+            pool: PoolSettings {
+                connect_timeout: self.timeouts.connect_timeout,
+                idle_timeout: self.timeouts.upstream_idle_timeout,
+                max_idle: self.limits.upstream_max_idle,
+                max_response_head: self.limits.max_response_head,
+            },
+            response_timeout: self.timeouts.response_timeout,
+            stream_timeout: self.timeouts.stream_timeout,
+            attempts: self.limits.attempts,
+            reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
+            server_header: self.http.server_header.clone(),
+            max_in_flight: self.limits.max_in_flight.div_ceil(shards),
+        }
+    }
+
+    /// Settings of client connections.
+    pub fn shard_settings(&self) -> ShardSettings {
+        ShardSettings {
+            timeouts: Timeouts {
+                head: self.timeouts.head_timeout,
+                idle: self.timeouts.idle_timeout,
+                body: self.timeouts.body_timeout,
+                send: self.timeouts.send_timeout,
+            },
+            limits: Limits {
+                head_bytes: self.limits.max_head,
+                uri_bytes: self.limits.max_uri,
+                header_count: self.limits.max_headers,
+                ..Limits::default()
+            },
+            trusted: Arc::from(self.http.trusted_proxies.clone()),
+        }
+    }
+}
+
+impl RuleArgs {
+    /// What the compiler needs to know.
+    pub fn compile_options(&self, own_addresses: Vec<SocketAddr>) -> compile::Options {
+        compile::Options {
+            ingress_class: self.ingress_class.clone(),
+            class_less: self.class_less,
+            allow_external_names: self.allow_external_names,
+            own_addresses,
+        }
+    }
+}

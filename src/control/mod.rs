@@ -1,0 +1,208 @@
+//! Owns the objects and the compile state: applies changes, swaps tables, says when narthex is ready.
+
+mod external;
+
+use crate::compile::State;
+use crate::model::{Kind, Report, Severity};
+use crate::serve::{BindError, Bound, Server};
+use crate::source::{Event, Watches};
+use crate::table::Table;
+use arc_swap::ArcSwap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// Changes taken in before the table is swapped: what came together is swapped together, but nothing is waited for.
+const BATCH: usize = 2048;
+/// How often the report is published at most: requests do not wait for it.
+const REPORT_PAUSE: Duration = Duration::from_millis(200);
+/// How often the control task shows that it makes progress.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Old tables kept for requests that still read them; freed here, never on a shard.
+const OLD_TABLES: usize = 64;
+
+/// What the admin side sees of the control task.
+pub struct Shared {
+    /// The live table.
+    pub tables: Arc<ArcSwap<Table>>,
+    /// What is wrong with objects.
+    pub report: ArcSwap<Report>,
+    /// Where the sources stand.
+    pub watches: Arc<Watches>,
+    /// Whether the table is live and narthex listens.
+    pub ready: AtomicBool,
+    /// Set at SIGTERM: not ready any more.
+    pub ending: AtomicBool,
+    /// How many objects there are.
+    pub counts: Mutex<BTreeMap<Kind, usize>>,
+    /// Table swaps.
+    pub swaps: AtomicU64,
+    /// When the process began.
+    pub started: Instant,
+    heartbeat: AtomicU64,
+}
+
+impl Shared {
+    /// A process that has just begun.
+    pub fn new(watches: Arc<Watches>) -> Self {
+        Self {
+            tables: Arc::default(),
+            report: ArcSwap::default(),
+            watches,
+            ready: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            counts: Mutex::default(),
+            swaps: AtomicU64::new(0),
+            started: Instant::now(),
+            heartbeat: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether requests are answered from a complete table, and the process is not ending.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.ending.load(Ordering::Acquire)
+    }
+
+    /// How long the control task has not been heard of.
+    pub fn silence(&self) -> Duration {
+        let last = Duration::from_millis(self.heartbeat.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(last)
+    }
+
+    fn beat(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heartbeat.store(now, Ordering::Relaxed);
+    }
+}
+
+/// The control task's own things.
+pub struct Control {
+    /// The compile state.
+    pub state: State,
+    /// What sources send.
+    pub events: mpsc::Receiver<Event>,
+    /// For the resolver of ExternalNames, which is a source too.
+    pub sender: mpsc::Sender<Event>,
+    /// What the admin side sees.
+    pub shared: Arc<Shared>,
+    /// The shards.
+    pub server: Arc<Mutex<Server>>,
+    /// Sockets that will listen once the table is live.
+    pub bound: Vec<Bound>,
+}
+
+impl Control {
+    /// Runs until the sources end.
+    ///
+    /// # Errors
+    /// When a bound address cannot be listened on after all.
+    pub async fn run(mut self) -> Result<(), BindError> {
+        let (names, wanted) = watch::channel(BTreeSet::new());
+        tokio::spawn(external::run(wanted, self.sender.clone()));
+        let mut beats = tokio::time::interval(HEARTBEAT);
+        let mut report_due: Option<Instant> = None;
+        let mut old: Vec<Arc<Table>> = Vec::new();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let due = report_due.unwrap_or_else(|| Instant::now() + HEARTBEAT);
+            tokio::select! {
+                count = self.events.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                }
+                () = tokio::time::sleep_until(due.into()), if report_due.is_some() => {
+                    self.publish_report();
+                    report_due = None;
+                }
+                _ = beats.tick() => {}
+            }
+            self.shared.beat();
+            if batch.is_empty() {
+                old.retain(|table| Arc::strong_count(table) > 1);
+                continue;
+            }
+            let synced = self.take(&mut batch);
+            old.extend(self.swap());
+            if old.len() > OLD_TABLES {
+                old.retain(|table| Arc::strong_count(table) > 1);
+            }
+            for watch in synced {
+                self.shared.watches.synced(&watch);
+            }
+            let wanted = self.state.external_names();
+            names.send_if_modified(|names| {
+                let changed = *names != wanted;
+                *names = wanted;
+                changed
+            });
+            report_due.get_or_insert_with(|| Instant::now() + REPORT_PAUSE);
+            if !self.bound.is_empty() && self.shared.watches.all_synced() {
+                self.publish_report();
+                self.go_live()?;
+            }
+        }
+    }
+
+    fn take(&mut self, batch: &mut Vec<Event>) -> Vec<String> {
+        let mut synced = Vec::new();
+        for event in batch.drain(..) {
+            match event {
+                Event::Change(change) => self.state.apply(change),
+                Event::Synced(watch) => synced.push(watch),
+            }
+        }
+        synced
+    }
+
+    /// Makes the new table live and gives back the old one.
+    fn swap(&mut self) -> Option<Arc<Table>> {
+        if !self.state.changed() {
+            return None;
+        }
+        let table = Arc::new(self.state.table());
+        let old = self.shared.tables.swap(table.clone());
+        self.shared.swaps.fetch_add(1, Ordering::Relaxed);
+        lock(&self.server).table_changed(&table);
+        tracing::debug!(generation = table.generation, "table swapped");
+        Some(old)
+    }
+
+    fn go_live(&mut self) -> Result<(), BindError> {
+        let bound = std::mem::take(&mut self.bound);
+        let addresses: Vec<String> = bound.iter().map(|bound| bound.address().to_string()).collect();
+        lock(&self.server).listen(bound)?;
+        self.shared.ready.store(true, Ordering::Release);
+        let routes = self.shared.tables.load().routes().count();
+        tracing::info!(routes, http = addresses.join(", "), "ready: the table is live and requests are served");
+        Ok(())
+    }
+
+    fn publish_report(&mut self) {
+        let report = self.state.refresh().clone();
+        let before = self.shared.report.load();
+        for diagnostic in report.iter() {
+            let known = match &diagnostic.object {
+                Some(object) => before.objects.get(object).is_some_and(|known| known.contains(diagnostic)),
+                None => false,
+            };
+            if known || before.files.contains(diagnostic) {
+                continue;
+            }
+            match diagnostic.severity() {
+                Severity::Error | Severity::Warning => tracing::warn!(code = diagnostic.code.name(), "{diagnostic}"),
+                Severity::Info => tracing::info!(code = diagnostic.code.name(), "{diagnostic}"),
+            }
+        }
+        drop(before);
+        self.shared.report.store(Arc::new(report));
+        *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner) = self.state.counts();
+    }
+}
+
+/// Locks the server; a panic of another holder does not end the control task.
+pub fn lock(server: &Mutex<Server>) -> std::sync::MutexGuard<'_, Server> {
+    server.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,270 @@
+//! The one error exit: every way a request can fail, whose fault it is, and what the client gets.
+
+use crate::table::BackendState;
+use crate::table::canonical::{HostError, PathError};
+use http::StatusCode;
+use std::fmt;
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// What the client sent, or its silence.
+    Client,
+    /// The pod, or the way to it.
+    Upstream,
+    /// Ours, or our limits.
+    Us,
+}
+
+impl Side {
+    /// The word for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Upstream => "upstream",
+            Side::Us => "us",
+        }
+    }
+}
+
+/// When the same request may be sent again, to another endpoint or on another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Retry {
+    /// Never.
+    Never,
+    /// If nothing of the request is lost by it: an idempotent method without a body that is gone (RFC 9110 §9.2.2).
+    IfIdempotent,
+    /// Always: no byte of it was sent.
+    Always,
+}
+
+/// Why a request was not answered by a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// The bytes are not HTTP/1.1 as RFC 9112 has it; the strict filter says in the log which rule they break.
+    #[error("the request breaks the rules of HTTP/1.1")]
+    Malformed,
+    /// The request target is longer than `--max-uri`.
+    #[error("the request target is too long")]
+    UriTooLong,
+    /// The head is larger than `--max-head` or has more fields than `--max-headers`.
+    #[error("the request head is too large")]
+    HeadTooLarge,
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    #[error("the HTTP version is not supported")]
+    UnsupportedVersion,
+    /// HTTP/1.1 without Host.
+    #[error("an HTTP/1.1 request needs a Host")]
+    MissingHost,
+    /// More than one Host.
+    #[error("a request has one Host")]
+    DuplicateHost,
+    /// Host is no host.
+    #[error("{0}")]
+    BadHost(HostError),
+    /// The path has no canonical form.
+    #[error("{0}")]
+    BadPath(PathError),
+    /// A request target that names no resource of a server (`OPTIONS *` goes to none either).
+    #[error("the request target is not a path")]
+    BadTarget,
+    /// hyper refused what the strict filter let pass: a bug of ours, but the client's bytes.
+    #[error("malformed request")]
+    Refused,
+    /// The body broke off or broke its framing.
+    #[error("the request body is broken")]
+    BadBody,
+    /// CONNECT and TRACE.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// The head took too long.
+    #[error("the request head took too long")]
+    HeadTimeout,
+    /// The body stood still for too long.
+    #[error("the request body took too long")]
+    BodyTimeout,
+    /// `Expect` asks for something else than 100-continue.
+    #[error("only 100-continue can be expected")]
+    BadExpectation,
+    /// No rule matches.
+    #[error("no rule matches")]
+    NoRoute,
+    /// The rule's backend has nobody to answer.
+    #[error("{}", .0.reason())]
+    NoBackend(BackendState),
+    /// The backend is in no table any more.
+    #[error("the backend is gone")]
+    BackendGone,
+    /// No endpoint takes a connection.
+    #[error("no endpoint accepts a connection")]
+    Connect,
+    /// No endpoint takes a connection in time.
+    #[error("connecting took too long")]
+    ConnectTimeout,
+    /// The connection ended before the response head.
+    #[error("the pod closed the connection before it answered")]
+    Closed,
+    /// The response is not HTTP.
+    #[error("the pod's answer is not valid HTTP")]
+    BadResponse,
+    /// 101 without being asked.
+    #[error("the pod switched protocols unasked")]
+    UnaskedUpgrade,
+    /// The response head took too long.
+    #[error("the pod took too long to answer")]
+    ResponseTimeout,
+    /// The request has come round to narthex too often.
+    #[error("the request goes round in circles")]
+    Loop,
+    /// More in flight than allowed.
+    #[error("too many requests in flight")]
+    Overloaded,
+    /// A panic.
+    #[error("internal error")]
+    Panic,
+}
+
+/// What an error means for everybody concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The status the client gets.
+    pub status: StatusCode,
+    /// The body, without the closing newline.
+    pub body: &'static str,
+    /// The status a gRPC client gets (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
+    pub grpc: u8,
+    /// Whose fault.
+    pub side: Side,
+    /// When to try again.
+    pub retry: Retry,
+    /// Whether the client's connection ends with it.
+    pub close: bool,
+    /// The label in metrics and logs.
+    pub label: &'static str,
+}
+
+impl ProxyError {
+    /// The table that maps errors to answers. No status is chosen anywhere else.
+    pub fn verdict(&self) -> Verdict {
+        use Retry::{Always, IfIdempotent, Never};
+        use Side::{Client, Upstream, Us};
+        let (status, body, grpc, side, retry, close, label) = match self {
+            Self::Malformed => (400, "bad request", 13, Client, Never, true, "malformed"),
+            Self::UriTooLong => (414, "uri too long", 13, Client, Never, true, "uri_too_long"),
+            Self::HeadTooLarge => (431, "request header fields too large", 13, Client, Never, true, "head_too_large"),
+            Self::UnsupportedVersion => (505, "http version not supported", 13, Client, Never, true, "http_version"),
+            Self::MissingHost => (400, "bad request", 13, Client, Never, true, "missing_host"),
+            Self::DuplicateHost => (400, "bad request", 13, Client, Never, true, "duplicate_host"),
+            Self::BadHost(_) => (400, "bad request", 13, Client, Never, true, "bad_host"),
+            Self::BadPath(_) => (400, "bad request", 13, Client, Never, true, "bad_path"),
+            Self::BadTarget => (400, "bad request", 13, Client, Never, true, "bad_target"),
+            Self::Refused => (400, "bad request", 13, Client, Never, true, "refused"),
+            Self::BadBody => (400, "bad request", 13, Client, Never, true, "bad_body"),
+            Self::MethodNotAllowed => (405, "method not allowed", 12, Client, Never, true, "method_not_allowed"),
+            Self::HeadTimeout => (408, "request timeout", 4, Client, Never, true, "head_timeout"),
+            Self::BodyTimeout => (408, "request timeout", 4, Client, Never, true, "body_timeout"),
+            Self::BadExpectation => (417, "expectation failed", 13, Client, Never, true, "bad_expectation"),
+            Self::NoRoute => (404, "404 page not found", 12, Client, Never, false, "no_route"),
+            Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
+            Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
+            Self::Connect => (502, "bad gateway", 14, Upstream, Always, false, "connect"),
+            Self::ConnectTimeout => (504, "gateway timeout", 14, Upstream, Always, false, "connect_timeout"),
+            Self::Closed => (502, "bad gateway", 14, Upstream, IfIdempotent, false, "closed"),
+            Self::BadResponse => (502, "bad gateway", 13, Upstream, Never, false, "bad_response"),
+            Self::UnaskedUpgrade => (502, "bad gateway", 13, Upstream, Never, true, "unasked_upgrade"),
+            Self::ResponseTimeout => (504, "gateway timeout", 4, Upstream, Never, false, "response_timeout"),
+            Self::Loop => (508, "loop detected", 13, Us, Never, false, "loop"),
+            Self::Overloaded => (503, "service unavailable", 14, Us, Never, true, "overloaded"),
+            Self::Panic => (500, "internal server error", 13, Us, Never, true, "panic"),
+        };
+        Verdict {
+            // All numbers above are valid; the fallback only satisfies the type.
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            body,
+            grpc,
+            side,
+            retry,
+            close,
+            label,
+        }
+    }
+}
+
+/// `GET`, `HEAD`, `OPTIONS`, `PUT`, `DELETE`: may be sent twice (RFC 9110 §9.2.2). TRACE is never forwarded.
+pub fn idempotent(method: &http::Method) -> bool {
+    use http::Method;
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
+}
+
+/// An error reply as raw bytes, for when hyper cannot write it any more.
+pub struct RawReply<'a> {
+    /// What went wrong.
+    pub error: ProxyError,
+    /// The request's id.
+    pub request_id: &'a str,
+}
+
+impl fmt::Display for RawReply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = self.error.verdict();
+        let reason = verdict.status.canonical_reason().unwrap_or("Error");
+        write!(
+            f,
+            "HTTP/1.1 {} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nx-request-id: {}\r\n\
+             connection: close\r\ndate: {}\r\n\r\n{}\n",
+            verdict.status.as_u16(),
+            verdict.body.len() + 1,
+            self.request_id,
+            httpdate::HttpDate::from(std::time::SystemTime::now()),
+            verdict.body,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_of_the_client_that_breaks_framing_closes() {
+        for error in [
+            ProxyError::Malformed,
+            ProxyError::UnsupportedVersion,
+            ProxyError::DuplicateHost,
+            ProxyError::BadBody,
+            ProxyError::BadPath(PathError::Nul),
+        ] {
+            let verdict = error.verdict();
+            assert!(verdict.close, "{error}");
+            assert_eq!((verdict.side, verdict.retry), (Side::Client, Retry::Never), "{error}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_those_people_know() {
+        for (error, status, body) in [
+            (ProxyError::NoRoute, 404, "404 page not found"),
+            (ProxyError::NoBackend(BackendState::NoEndpoints), 503, "no available server"),
+            (ProxyError::Connect, 502, "bad gateway"),
+            (ProxyError::ResponseTimeout, 504, "gateway timeout"),
+            (ProxyError::Loop, 508, "loop detected"),
+            (ProxyError::UriTooLong, 414, "uri too long"),
+            (ProxyError::UnsupportedVersion, 505, "http version not supported"),
+        ] {
+            let verdict = error.verdict();
+            assert_eq!((verdict.status.as_u16(), verdict.body), (status, body), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_raw_reply_counts_its_body() {
+        let reply = RawReply {
+            error: ProxyError::HeadTimeout,
+            request_id: "x",
+        }
+        .to_string();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+    }
+}

@@ -1,0 +1,237 @@
+//! From a route to a pod's response: pick an endpoint, find a connection, send, and try again where nothing is lost.
+
+use super::body::{ClientBody, Exchange};
+use super::canonical::Canonical;
+use super::client::{Client, Waiting};
+use super::error::{ProxyError, Retry, idempotent};
+use super::headers::{self, Fields, Forwarded};
+use super::worker::Worker;
+use crate::table::{BackendId, Route};
+use crate::upstream::pool::connect;
+use crate::upstream::{Connection, Lease, LiveEndpoint};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// A request with all that a pod is to get, for as many attempts as it takes.
+pub struct Outgoing<'r> {
+    /// The client's request line and fields, untouched.
+    pub parts: &'r Parts,
+    /// Its canonical form.
+    pub canonical: &'r Canonical<'r>,
+    /// Where it goes.
+    pub route: &'r Route,
+    /// Its id.
+    pub request_id: &'r HeaderValue,
+    /// How often it has passed through narthex.
+    pub hops: u8,
+    /// What its fields say.
+    pub fields: &'r Fields<'r>,
+}
+
+/// Endpoints that could not be reached in this request.
+type Tried = SmallVec<[Rc<LiveEndpoint<ClientBody>>; 3]>;
+
+/// Why forwarding failed, and at which endpoint.
+pub struct Failure {
+    /// Why.
+    pub error: ProxyError,
+    /// Where, if it got that far.
+    pub endpoint: Option<String>,
+}
+
+impl Failure {
+    fn at(error: ProxyError, endpoint: &LiveEndpoint<ClientBody>) -> Self {
+        Self {
+            error,
+            endpoint: Some(endpoint.endpoint.to_string()),
+        }
+    }
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        Self { error, endpoint: None }
+    }
+}
+
+/// Sends a request and waits for the response head. Each attempt picks from the backend's endpoints as they are then.
+///
+/// # Errors
+/// The last attempt's failure.
+pub async fn forward(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    outgoing: &Outgoing<'_>,
+    body: ClientBody,
+) -> Result<(Response<()>, Exchange), Failure> {
+    let replayable = body.is_empty();
+    let mut body = Some(body);
+    let mut tried = Tried::new();
+    let mut fresh = false;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let lease = pick(worker, outgoing.route.backend, &mut tried)?;
+        let endpoint = lease.endpoint.clone();
+        let connection = match checkout(worker, &endpoint, fresh).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let error = match error.kind() {
+                    io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
+                    _ => ProxyError::Connect,
+                };
+                endpoint.failed(&worker.clock);
+                worker.counters.upstream_connect_failures.add();
+                if attempt >= worker.settings.attempts {
+                    return Err(Failure::at(error, &endpoint));
+                }
+                worker.counters.retries.add();
+                tried.push(endpoint);
+                continue;
+            }
+        };
+        let reused = connection.reused;
+        let request = outgoing
+            .request(client, body.take().unwrap_or_else(|| ClientBody::empty(client, worker)))
+            .map_err(|error| Failure::at(error, &endpoint))?;
+        match send(worker, client, connection, request).await {
+            Ok((response, connection)) => {
+                endpoint.reached();
+                return accept(worker, response, connection, lease).map_err(|error| Failure::at(error, &endpoint));
+            }
+            Err((error, unsent)) => {
+                // A connection that had served before may have been closed just now; one that was opened for this
+                // request tells of the pod.
+                if !reused && error == ProxyError::Closed {
+                    endpoint.failed(&worker.clock);
+                }
+                let again = match error.verdict().retry {
+                    Retry::Never => false,
+                    Retry::Always => true,
+                    Retry::IfIdempotent => {
+                        unsent.is_some() || (replayable && idempotent(&outgoing.parts.method))
+                    }
+                };
+                if !again || attempt > worker.settings.attempts {
+                    return Err(Failure::at(error, &endpoint));
+                }
+                worker.counters.retries.add();
+                body = unsent;
+                fresh = true;
+                if !reused {
+                    tried.push(endpoint);
+                }
+            }
+        }
+    }
+}
+
+/// An endpoint from the live table. When all have been tried, another round begins.
+fn pick(worker: &Worker, backend: BackendId, tried: &mut Tried) -> Result<Lease<ClientBody>, ProxyError> {
+    let table = worker.table();
+    let known = table.backend(backend).ok_or(ProxyError::BackendGone)?;
+    let upstream = worker.upstreams.get(&table, backend).ok_or(ProxyError::BackendGone)?;
+    upstream
+        .pick(tried, &worker.clock)
+        .or_else(|| {
+            tried.clear();
+            upstream.pick(tried, &worker.clock)
+        })
+        .ok_or(ProxyError::NoBackend(known.state))
+}
+
+async fn checkout(
+    worker: &Worker,
+    endpoint: &LiveEndpoint<ClientBody>,
+    fresh: bool,
+) -> io::Result<Connection<ClientBody>> {
+    let settings = &worker.settings.pool;
+    if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, settings).await {
+        return Ok(connection);
+    }
+    worker.counters.upstream_connects.add();
+    match (connect(endpoint.endpoint.address, settings).await, endpoint.endpoint.alternate) {
+        (Err(_), Some(alternate)) => connect(alternate, settings).await,
+        (result, _) => result,
+    }
+}
+
+/// One attempt on one connection. Gives the body back if nothing of the request was sent.
+async fn send(
+    worker: &Worker,
+    client: &Client,
+    mut connection: Connection<ClientBody>,
+    request: Request<ClientBody>,
+) -> Result<(Response<Incoming>, Connection<ClientBody>), (ProxyError, Option<ClientBody>)> {
+    client.wait_for(Waiting::Head, &worker.clock);
+    let mut response = pin!(connection.sender.try_send_request(request));
+    let outcome = poll_fn(|cx| {
+        if client.take_late() {
+            return Poll::Ready(None);
+        }
+        response.as_mut().poll(cx).map(Some)
+    })
+    .await;
+    client.waited();
+    match outcome {
+        None => Err((ProxyError::ResponseTimeout, None)),
+        Some(Ok(response)) => Ok((response, connection)),
+        Some(Err(mut failed)) => {
+            let unsent = failed.take_message().map(Request::into_body);
+            let error = match client.body_error.take() {
+                Some(error) => error,
+                None if failed.error().is_parse() => ProxyError::BadResponse,
+                None => ProxyError::Closed,
+            };
+            Err((error, unsent))
+        }
+    }
+}
+
+/// Takes a response in, with what it says about its connection.
+fn accept(
+    worker: &Rc<Worker>,
+    response: Response<Incoming>,
+    connection: Connection<ClientBody>,
+    lease: Lease<ClientBody>,
+) -> Result<(Response<()>, Exchange), ProxyError> {
+    let (mut parts, incoming) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ProxyError::UnaskedUpgrade);
+    }
+    let personal = headers::binds_identity(parts.status, &parts.headers);
+    let keep = headers::clean_response(&mut parts.headers)? && !personal;
+    let exchange = Exchange {
+        incoming,
+        connection: keep.then_some(connection),
+        lease,
+        worker: worker.clone(),
+    };
+    Ok((Response::from_parts(parts, ()), exchange))
+}
+
+impl Outgoing<'_> {
+    fn request(&self, client: &Client, body: ClientBody) -> Result<Request<ClientBody>, ProxyError> {
+        let forwarded = Forwarded {
+            host: self.canonical.host_header.as_deref(),
+            port: self.canonical.port,
+            request_id: self.request_id,
+            hops: self.hops,
+            chunked: !body.is_empty() && self.fields.chunked,
+            fields: self.fields,
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded);
+        Ok(request)
+    }
+}

@@ -1,0 +1,316 @@
+//! Which header fields pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239; reliability rows 20-22).
+
+use super::client::Client;
+use super::error::ProxyError;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+use std::net::IpAddr;
+
+/// Counts how often a request has passed through narthex.
+pub const HOPS: HeaderName = HeaderName::from_static("x-narthex-hops");
+/// How often it may.
+pub const MAX_HOPS: u8 = 5;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Names one request through all logs.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Fields a client's `Connection` may not take away (Traefik CVE-2024-45410).
+const PROTECTED: [HeaderName; 7] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::CACHE_CONTROL,
+    HOPS,
+];
+
+/// How many options `Connection` may list; those after are not obeyed, for hostile lists only are that long.
+const MAX_OPTIONS: usize = 16;
+
+type Options = SmallVec<[HeaderName; 4]>;
+
+/// Fields of one hop only. `Trailer` passes: without it hyper drops all trailers.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    match name.as_str().len() {
+        2 => *name == header::TE,
+        7 => *name == header::UPGRADE,
+        10 => *name == header::CONNECTION || name.as_str() == "keep-alive",
+        14 => name.as_str() == "http2-settings",
+        16 => name.as_str() == "proxy-connection",
+        17 => *name == header::TRANSFER_ENCODING,
+        18 => *name == header::PROXY_AUTHENTICATE,
+        19 => *name == header::PROXY_AUTHORIZATION,
+        _ => false,
+    }
+}
+
+/// Fields by which proxies tell what the client did: from a stranger they are lies.
+fn is_managed(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'x') => {
+            name.starts_with("x-forwarded-")
+                || matches!(
+                    name,
+                    "x-real-ip" | "x-request-id" | "x-original-url" | "x-rewrite-url" | "x-narthex-hops"
+                )
+        }
+        Some(b'f') => name == "forwarded",
+        _ => false,
+    }
+}
+
+/// `x_forwarded_for` and the like: servers behind CGI or WSGI cannot tell them from the real ones.
+fn is_alias(name: &str) -> bool {
+    memchr::memchr(b'_', name.as_bytes()).is_some() && is_managed(&name.replace('_', "-"))
+}
+
+/// What the road needs to know of a request's fields, gathered in one pass: each look-up by name would cost a hash.
+#[derive(Default)]
+pub struct Fields<'r> {
+    /// The first `Host`.
+    pub host: Option<&'r HeaderValue>,
+    /// Whether there is another.
+    pub second_host: bool,
+    /// `Expect`.
+    pub expect: Option<&'r HeaderValue>,
+    /// `X-Request-Id`.
+    pub request_id: Option<&'r HeaderValue>,
+    /// [`HOPS`].
+    hops: Option<&'r HeaderValue>,
+    /// Whether `Transfer-Encoding` is there; the filter has checked that it says `chunked` and no more.
+    pub chunked: bool,
+    connection: bool,
+    te: bool,
+}
+
+impl<'r> Fields<'r> {
+    /// Reads them.
+    pub fn of(headers: &'r HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            match name.as_str().len() {
+                2 => fields.te |= *name == header::TE,
+                4 if *name == header::HOST => {
+                    fields.second_host = fields.host.is_some();
+                    fields.host = fields.host.or(Some(value));
+                }
+                6 if *name == header::EXPECT => fields.expect = Some(value),
+                10 => fields.connection |= *name == header::CONNECTION,
+                12 if *name == X_REQUEST_ID => fields.request_id = Some(value),
+                14 if *name == HOPS => fields.hops = Some(value),
+                17 => fields.chunked |= *name == header::TRANSFER_ENCODING,
+                _ => {}
+            }
+        }
+        fields
+    }
+
+    /// How often the request has been through narthex, this time included.
+    ///
+    /// # Errors
+    /// [`ProxyError::Loop`] after [`MAX_HOPS`] rounds.
+    pub fn count_hops(&self) -> Result<u8, ProxyError> {
+        let before = self.hops.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()).unwrap_or(0);
+        if before >= MAX_HOPS {
+            return Err(ProxyError::Loop);
+        }
+        Ok(before + 1)
+    }
+}
+
+/// Whether a `Connection` is one of the two everyday ones.
+fn names_no_field(line: &HeaderValue) -> bool {
+    line.as_bytes() == b"keep-alive" || line.as_bytes() == b"close"
+}
+
+/// The fields that `Connection` names, over all its lines.
+fn connection_options(headers: &HeaderMap) -> Options {
+    let mut options = Options::new();
+    for line in headers.get_all(header::CONNECTION) {
+        if names_no_field(line) {
+            continue;
+        }
+        for option in line.as_bytes().split(|byte| *byte == b',').take(MAX_OPTIONS) {
+            if let Ok(name) = HeaderName::from_bytes(option.trim_ascii())
+                && options.len() < MAX_OPTIONS
+                && !PROTECTED.contains(&name)
+                && !is_managed(name.as_str())
+            {
+                options.push(name);
+            }
+        }
+    }
+    options
+}
+
+/// What a request says of itself that forwarding needs.
+pub struct Forwarded<'a> {
+    /// `Host` as the pod gets it.
+    pub host: Option<&'a HeaderValue>,
+    /// The port in it.
+    pub port: Option<u16>,
+    /// The id the request came with or got.
+    pub request_id: &'a HeaderValue,
+    /// How often it has passed through narthex, this time included.
+    pub hops: u8,
+    /// Whether it has a body whose length is not known.
+    pub chunked: bool,
+    /// The fields it came with.
+    pub fields: &'a Fields<'a>,
+}
+
+/// The fields a pod gets. The originals stay as they are, for another attempt.
+pub fn upstream_headers(original: &HeaderMap, client: &Client, forwarded: &Forwarded<'_>) -> HeaderMap {
+    let options = if forwarded.fields.connection { connection_options(original) } else { Options::new() };
+    let mut headers = HeaderMap::with_capacity(original.len() + 9);
+    if let Some(host) = forwarded.host {
+        headers.append(header::HOST, host.clone());
+    }
+    for (name, value) in original {
+        let text = name.as_str();
+        let dropped = *name == header::HOST
+            || *name == header::EXPECT
+            || is_hop_by_hop(name)
+            || (!options.is_empty() && options.contains(name))
+            || (is_managed(text) && (!client.trusted || *name == HOPS || *name == X_REQUEST_ID))
+            || is_alias(text);
+        if !dropped {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if forwarded.chunked {
+        // hyper's client would send a GET without its body otherwise.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if forwarded.fields.te && wants_trailers(original) {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    if client.trusted {
+        append_to_trusted(&mut headers, client, forwarded);
+    } else {
+        headers.append(X_FORWARDED_FOR, client.address.clone());
+        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
+        if let Some(host) = forwarded.host {
+            headers.append(X_FORWARDED_HOST, host.clone());
+        }
+        headers.append(X_FORWARDED_PORT, port_value(client, forwarded));
+        headers.append(X_REAL_IP, client.address.clone());
+    }
+    headers.append(X_REQUEST_ID, forwarded.request_id.clone());
+    headers.append(HOPS, hops_value(forwarded.hops));
+    headers
+}
+
+/// A trusted proxy's words stay; our part is added.
+fn append_to_trusted(headers: &mut HeaderMap, client: &Client, forwarded: &Forwarded<'_>) {
+    let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    if lines.is_empty() {
+        headers.insert(X_FORWARDED_FOR, client.address.clone());
+    } else {
+        let mut all = lines.join(&b", "[..]);
+        all.extend_from_slice(b", ");
+        all.extend_from_slice(client.address.as_bytes());
+        if let Ok(value) = HeaderValue::from_bytes(&all) {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
+    }
+    if headers.contains_key(header::FORWARDED) {
+        let node = match client.peer.ip().to_canonical() {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("\"[{v6}]\""),
+        };
+        if let Ok(value) = HeaderValue::from_str(&format!("for={node};proto={}", client.scheme)) {
+            headers.append(header::FORWARDED, value);
+        }
+    }
+    headers
+        .entry(X_FORWARDED_PROTO)
+        .or_insert_with(|| HeaderValue::from_static(client.scheme));
+    if let Some(host) = forwarded.host {
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    }
+    headers
+        .entry(X_FORWARDED_PORT)
+        .or_insert_with(|| port_value(client, forwarded));
+    headers.entry(X_REAL_IP).or_insert_with(|| client.address.clone());
+}
+
+fn port_value(client: &Client, forwarded: &Forwarded<'_>) -> HeaderValue {
+    match (forwarded.port, client.scheme) {
+        (Some(port), _) => HeaderValue::from(port),
+        (None, "https") => HeaderValue::from_static("443"),
+        (None, _) => HeaderValue::from_static("80"),
+    }
+}
+
+fn hops_value(hops: u8) -> HeaderValue {
+    HeaderValue::from_static(match hops {
+        0 | 1 => "1",
+        2 => "2",
+        3 => "3",
+        4 => "4",
+        _ => "5",
+    })
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|line| {
+        line.as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Takes what was for our hop out of a response, and what would confuse its framing. Says whether the connection it
+/// came on may be used again as far as framing goes.
+///
+/// # Errors
+/// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`: its name would be lost with the field.
+pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
+    let mut found: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    let (mut chunked, mut length, mut names_fields) = (false, false, false);
+    for (name, value) in headers.iter() {
+        if is_hop_by_hop(name) {
+            chunked |= *name == header::TRANSFER_ENCODING;
+            names_fields |= *name == header::CONNECTION && !names_no_field(value);
+            found.push(name.clone());
+        } else {
+            length |= *name == header::CONTENT_LENGTH;
+        }
+    }
+    if chunked {
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let (first, second) = (codings.next(), codings.next());
+        if second.is_some() || !first.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            return Err(ProxyError::BadResponse);
+        }
+        if length {
+            // Chunked is what hyper read (RFC 9112 §6.3).
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
+    if names_fields {
+        let named = connection_options(headers);
+        found.extend(named.into_iter().filter(|name| *name != header::SET_COOKIE && *name != header::DATE));
+    }
+    for name in found {
+        headers.remove(name);
+    }
+    Ok(!(chunked && length))
+}
+
+/// Whether a connection that got this response belongs to one user from now on (reliability row 24).
+pub fn binds_identity(status: http::StatusCode, headers: &HeaderMap) -> bool {
+    status == http::StatusCode::UNAUTHORIZED
+        && headers.get_all(header::WWW_AUTHENTICATE).iter().any(|line| {
+            let scheme = line.as_bytes().split(|byte| *byte == b' ' || *byte == b',').next().unwrap_or_default();
+            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+        })
+}

@@ -1,0 +1,185 @@
+//! One request, from its head to the reply.
+
+pub mod body;
+mod canonical;
+pub mod client;
+pub mod error;
+mod forward;
+pub mod headers;
+pub mod worker;
+
+pub use body::ReplyBody;
+pub use client::Client;
+pub use error::{ProxyError, RawReply, Side};
+pub use worker::{Counters, Settings, Worker};
+
+use body::ClientBody;
+use bytes::Bytes;
+use forward::{Failure, Outgoing};
+use headers::Fields;
+use futures_util::FutureExt;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+/// Answers a request, whatever happens: errors and panics become replies here and nowhere else.
+///
+/// # Errors
+/// None.
+pub async fn respond(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Infallible> {
+    worker.counters.requests.add();
+    worker.in_flight.set(worker.in_flight.get() + 1);
+    let request_id = request_id(&request, &client);
+    let mut seen = Seen::default();
+    let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
+        .catch_unwind()
+        .await;
+    let reply = match answered {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(failure)) => error_reply(&worker, &client, &request_id, &failure, &seen),
+        Err(_) => {
+            worker.counters.panics.add();
+            error_reply(&worker, &client, &request_id, &ProxyError::Panic.into(), &seen)
+        }
+    };
+    worker.counters.response(reply.status());
+    Ok(reply)
+}
+
+/// What a log line names of a request that failed; filled in as far as it got.
+#[derive(Default)]
+struct Seen {
+    route: Option<String>,
+    origin: Option<String>,
+}
+
+/// The road of a request.
+async fn answer(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    request: Request<Incoming>,
+    request_id: &HeaderValue,
+    seen: &mut Seen,
+) -> Result<Response<ReplyBody>, Failure> {
+    if worker.in_flight.get() > worker.settings.max_in_flight {
+        return Err(ProxyError::Overloaded.into());
+    }
+    let (parts, body) = request.into_parts();
+    let body = ClientBody::new(body, client, worker);
+    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+        return Ok(server_options(worker, client));
+    }
+    let fields = Fields::of(&parts.headers);
+    let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
+    let table = worker.table();
+    let route = table
+        .lookup(canonical.host.as_deref(), &canonical.path)
+        .ok_or(ProxyError::NoRoute)?;
+    let outgoing = Outgoing {
+        parts: &parts,
+        canonical: &canonical,
+        route,
+        request_id,
+        hops: fields.count_hops().inspect_err(|_| {
+            worker.counters.loops.add();
+            seen.name(route);
+        })?,
+        fields: &fields,
+    };
+    let (response, exchange) = forward::forward(worker, client, &outgoing, body)
+        .await
+        .inspect_err(|_| seen.name(route))?;
+    let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    if let Some(server) = &worker.settings.server_header {
+        let entry = reply.headers_mut().entry(header::SERVER);
+        entry.or_insert_with(|| server.clone());
+    }
+    Ok(reply)
+}
+
+impl Seen {
+    fn name(&mut self, route: &crate::table::Route) {
+        self.route = Some(route.describe());
+        self.origin = Some(route.origin.to_string());
+    }
+}
+
+/// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
+fn server_options(worker: &Rc<Worker>, client: &Rc<Client>) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client, worker));
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    reply.headers_mut().insert(header::ALLOW, methods);
+    reply
+}
+
+/// A trusted proxy's id, or a new one.
+fn request_id(request: &Request<Incoming>, client: &Client) -> HeaderValue {
+    if client.trusted
+        && let Some(id) = request.headers().get(headers::X_REQUEST_ID)
+    {
+        return id.clone();
+    }
+    new_request_id()
+}
+
+/// 128 random bits in hexadecimal.
+pub fn new_request_id() -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut bits = fastrand::u128(..);
+    let mut text = [0; 32];
+    for place in &mut text {
+        *place = DIGITS[(bits & 15) as usize];
+        bits >>= 4;
+    }
+    // Hexadecimal digits are header text.
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// Turns an error into the reply and the one log line.
+fn error_reply(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    request_id: &HeaderValue,
+    failure: &Failure,
+    seen: &Seen,
+) -> Response<ReplyBody> {
+    let verdict = failure.error.verdict();
+    log_failure(client, request_id, failure, seen);
+    let text = Bytes::from(format!("{}\n", verdict.body));
+    let mut reply = Response::new(ReplyBody::ours(text, client, worker));
+    *reply.status_mut() = verdict.status;
+    let fields = reply.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert(headers::X_REQUEST_ID, request_id.clone());
+    if verdict.close {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
+        let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        fields.insert(header::ALLOW, methods);
+    }
+    reply
+}
+
+fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, seen: &Seen) {
+    let verdict = failure.error.verdict();
+    let request_id = request_id.to_str().unwrap_or_default();
+    let (route, origin, endpoint) = (&seen.route, &seen.origin, &failure.endpoint);
+    let (status, side, label, error) = (verdict.status.as_u16(), verdict.side.name(), verdict.label, failure.error);
+    let peer = client.peer;
+    // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
+    if verdict.side == Side::Client {
+        tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");
+    } else {
+        tracing::warn!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");
+    }
+}

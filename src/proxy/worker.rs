@@ -1,0 +1,156 @@
+//! What all requests of one shard share.
+
+use super::body::ClientBody;
+use crate::table::Table;
+use crate::upstream::{Clock, PoolSettings, Rotations, Upstreams};
+use arc_swap::{ArcSwap, Cache};
+use http::HeaderValue;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Limits and choices of the request's road. Every default is in `config.rs`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Connections to pods.
+    pub pool: PoolSettings,
+    /// How long a pod may take to begin its answer, counted from the last byte of the request.
+    pub response_timeout: Duration,
+    /// How long a response may stand still.
+    pub stream_timeout: Duration,
+    /// How many endpoints are tried.
+    pub attempts: usize,
+    /// `--encoded-slash=reject`.
+    pub reject_encoded_slash: bool,
+    /// `--server-header`.
+    pub server_header: Option<HeaderValue>,
+    /// Requests under way on one shard.
+    pub max_in_flight: u32,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What happened on one shard. Only that shard writes; the admin side reads and adds up.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
+
+        impl Counters {
+            /// Every counter with its name.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name.get()),)*].into_iter()
+            }
+        }
+    };
+}
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more. Not atomic as a whole, for there is one writer, and so costs no lock.
+    pub fn add(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// As of now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+counters! {
+    /// Client connections accepted.
+    connections,
+    /// Requests with a complete head.
+    requests,
+    /// Responses 2xx.
+    responses_2xx,
+    /// Responses 3xx.
+    responses_3xx,
+    /// Responses 4xx.
+    responses_4xx,
+    /// Responses 5xx.
+    responses_5xx,
+    /// Connections to pods opened.
+    upstream_connects,
+    /// Connects to pods that failed.
+    upstream_connect_failures,
+    /// Requests sent again.
+    retries,
+    /// Requests that went round in circles.
+    loops,
+    /// Requests the strict filter refused.
+    refused_by_filter,
+    /// Requests hyper refused though the filter let them pass: should stay 0.
+    refused_by_hyper,
+    /// Requests that ended in a panic.
+    panics,
+    /// Connections closed because a head, a body or the reading of a reply took too long.
+    timeouts,
+}
+
+impl Counters {
+    /// Counts a response by its class.
+    pub fn response(&self, status: http::StatusCode) {
+        match status.as_u16() / 100 {
+            2 => self.responses_2xx.add(),
+            3 => self.responses_3xx.add(),
+            4 => self.responses_4xx.add(),
+            5 => self.responses_5xx.add(),
+            _ => {}
+        }
+    }
+}
+
+/// One shard's road.
+pub struct Worker {
+    /// The shard's clock.
+    pub clock: Clock,
+    /// The live side of backends.
+    pub upstreams: Upstreams<ClientBody>,
+    /// Limits and choices.
+    pub settings: Arc<Settings>,
+    /// What happened.
+    pub counters: Arc<Counters>,
+    /// Requests under way.
+    pub in_flight: Cell<u32>,
+    tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    current: RefCell<Rc<Arc<Table>>>,
+}
+
+impl Worker {
+    /// A shard's road over the tables in `tables`.
+    pub fn new(
+        tables: Arc<ArcSwap<Table>>,
+        settings: Arc<Settings>,
+        counters: Arc<Counters>,
+        rotations: Arc<Rotations>,
+    ) -> Self {
+        let mut cache = Cache::new(tables);
+        let current = Rc::new(cache.load().clone());
+        Self {
+            clock: Clock::default(),
+            upstreams: Upstreams::new(rotations),
+            settings,
+            counters,
+            in_flight: Cell::new(0),
+            tables: RefCell::new(cache),
+            current: RefCell::new(current),
+        }
+    }
+
+    /// The live table. Cloning the `Rc` touches no memory of another shard.
+    pub fn table(&self) -> Rc<Arc<Table>> {
+        let mut tables = self.tables.borrow_mut();
+        let live = tables.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(live, &current) {
+            *current = Rc::new(live.clone());
+        }
+        current.clone()
+    }
+}

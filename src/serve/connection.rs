@@ -1,0 +1,348 @@
+//! One client connection: the strict filter under hyper, time-outs above it, and a clean end.
+
+use super::shard::Shard;
+use super::strict::{Fault, FaultKind, Framer, Position};
+use crate::proxy::{self, Client, ProxyError, RawReply};
+use crate::upstream::{Clock, Tick};
+use bytes::Buf;
+use hyper::rt::ReadBufCursor;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How long a connection may take. Defaults are in `config.rs`.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the first byte of a head (or from accept) to its last.
+    pub head: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// Without a byte of a request body that is waited for.
+    pub body: Duration,
+    /// Without a byte of a reply being taken.
+    pub send: Duration,
+}
+
+/// How long a closed connection's unread bytes are read and thrown away, lest a reset takes the reply from the
+/// client (nginx: `lingering_time`, `lingering_timeout`).
+const LINGER: Duration = Duration::from_secs(10);
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+
+/// What the sweeper found a connection guilty of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expired {
+    /// Idle too long: closed when hyper has nothing left to do.
+    Idle,
+    /// A head that does not end.
+    Head,
+    /// A reader that does not read.
+    Send,
+}
+
+/// The state that hyper's reader, the sweeper and the connection's task share.
+pub struct Conn {
+    client: Rc<Client>,
+    shard: Rc<Shard>,
+    stream: RefCell<TcpStream>,
+    framer: RefCell<Framer>,
+    heads: Cell<u32>,
+    fault: Cell<Option<Fault>>,
+    ended: Cell<bool>,
+    /// When the present silence or head began.
+    since: Cell<Tick>,
+    reading: Cell<bool>,
+    write_since: Cell<Option<Tick>>,
+    expired: Cell<Option<Expired>>,
+    draining: Cell<bool>,
+}
+
+impl Conn {
+    fn clock(&self) -> &Clock {
+        &self.shard.worker.clock
+    }
+
+    fn is_idle(&self) -> bool {
+        self.heads.get() == self.client.replies.get()
+    }
+
+    /// Looks for what takes too long; the sweeper calls this every tick.
+    pub fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
+        let (clock, since) = (self.clock(), self.since.get());
+        self.client.check(clock, response, stream);
+        let passed = |limit| clock.passed(since, limit);
+        if self.write_since.get().is_some_and(|since| clock.passed(since, timeouts.send)) {
+            return self.expire(Expired::Send);
+        }
+        match self.framer.borrow().position() {
+            _ if self.fault.get().is_some() => {}
+            Position::Head if self.is_idle() && passed(timeouts.head) => self.expire(Expired::Head),
+            Position::Between if self.is_idle() => {
+                let limit = if self.heads.get() == 0 { timeouts.head } else { timeouts.idle };
+                if passed(limit) {
+                    self.expire(Expired::Idle);
+                }
+            }
+            Position::Body if self.reading.get() && passed(timeouts.body) => {
+                self.shard.worker.counters.timeouts.add();
+                self.client.body_late.set(true);
+                self.client.wake();
+            }
+            _ => {}
+        }
+    }
+
+    fn expire(&self, what: Expired) {
+        self.expired.set(Some(what));
+        self.client.wake();
+    }
+
+    /// Finishes what is under way and then closes.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.client.wake();
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.client.body_late.get() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if self.fault.get().is_some() {
+            return self.read_after_fault();
+        }
+        let mut scratch = self.shard.scratch.borrow_mut();
+        let room = scratch.len().min(buffer.remaining());
+        let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
+        let poll = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read);
+        if poll.is_pending() && !self.reading.replace(true) {
+            // A head keeps the time it began; silence begins here.
+            if self.framer.borrow().position() != Position::Head {
+                self.since.set(self.clock().now());
+            }
+        }
+        ready!(poll)?;
+        self.reading.set(false);
+        let bytes = read.filled();
+        if bytes.is_empty() {
+            self.ended.set(true);
+            return Poll::Ready(Ok(()));
+        }
+        let mut framer = self.framer.borrow_mut();
+        let before = framer.position();
+        let scan = framer.scan(bytes);
+        if scan.heads > 0 {
+            self.heads.set(self.heads.get().wrapping_add(scan.heads));
+        }
+        if framer.position() == Position::Head && (before != Position::Head || scan.heads > 0) {
+            self.since.set(self.clock().now());
+        }
+        buffer.put_slice(bytes.get(..scan.accepted).unwrap_or_default());
+        if let Some(fault) = scan.fault {
+            self.fault.set(Some(fault));
+            self.client.wake_on_reply.set(true);
+            self.shard.worker.counters.refused_by_filter.add();
+            drop(framer);
+            if scan.accepted == 0 {
+                return self.read_after_fault();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// A broken body fails its request at once; a broken head waits until earlier replies are out, and then hyper
+    /// sees the end of the connection.
+    fn read_after_fault(&self) -> Poll<io::Result<()>> {
+        if self.framer.borrow().position() == Position::Body {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        if self.is_idle() && self.write_since.get().is_none() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn note_write<T>(&self, poll: &Poll<T>) {
+        match poll {
+            Poll::Ready(_) => self.write_since.set(None),
+            Poll::Pending if self.write_since.get().is_none() => self.write_since.set(Some(self.clock().now())),
+            Poll::Pending => {}
+        }
+    }
+}
+
+/// What hyper reads from and writes to.
+struct Io(Rc<Conn>);
+
+impl hyper::rt::Read for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read(cx, buffer)
+    }
+}
+
+impl hyper::rt::Write for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes);
+        self.0.note_write(&poll);
+        poll
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx)
+    }
+
+    /// Left to the connection's task, which may have an error reply to write first.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, slices);
+        self.0.note_write(&poll);
+        poll
+    }
+}
+
+/// Serves one client connection from accept to close.
+pub async fn run(shard: Rc<Shard>, stream: TcpStream, client: Rc<Client>, permit: OwnedSemaphorePermit) {
+    shard.worker.counters.connections.add();
+    let conn = Rc::new(Conn {
+        client: client.clone(),
+        stream: RefCell::new(stream),
+        framer: RefCell::new(Framer::new(shard.limits)),
+        heads: Cell::new(0),
+        fault: Cell::new(None),
+        ended: Cell::new(false),
+        since: Cell::new(shard.worker.clock.now()),
+        reading: Cell::new(true),
+        write_since: Cell::new(None),
+        expired: Cell::new(None),
+        draining: Cell::new(shard.draining.get()),
+        shard: shard.clone(),
+    });
+    let key = shard.connections.borrow_mut().insert(conn.clone());
+    let end = converse(&conn).await;
+    finish(&conn, end).await;
+    shard.connections.borrow_mut().remove(key);
+    drop(permit);
+}
+
+/// How hyper's part ended.
+enum End {
+    /// hyper is done; the filter's reply may be due.
+    Done,
+    /// Given up: nothing more is written but this.
+    GivenUp(Option<ProxyError>),
+}
+
+async fn converse(conn: &Rc<Conn>) -> End {
+    let (worker, client) = (conn.shard.worker.clone(), conn.client.clone());
+    let service = service_fn(move |request| proxy::respond(worker.clone(), client.clone(), request));
+    let limits = &conn.shard.limits;
+    let hyper = http1::Builder::new()
+        .half_close(true)
+        .max_headers(limits.header_count + 28)
+        .max_buf_size((limits.head_bytes + (8 << 10)).max(64 << 10))
+        .serve_connection(Io(conn.clone()), service);
+    let mut hyper = pin!(hyper);
+    let mut told_to_end = false;
+    let result = poll_fn(|cx| {
+        conn.client.register(cx.waker());
+        match conn.expired.get() {
+            Some(Expired::Send) => return Poll::Ready(Err(End::GivenUp(None))),
+            Some(Expired::Head) => return Poll::Ready(Err(End::GivenUp(Some(ProxyError::HeadTimeout)))),
+            Some(Expired::Idle) if conn.heads.get() == 0 => return Poll::Ready(Err(End::GivenUp(None))),
+            Some(Expired::Idle) | None => {}
+        }
+        if (conn.draining.get() || conn.expired.get().is_some()) && !told_to_end {
+            told_to_end = true;
+            hyper.as_mut().graceful_shutdown();
+        }
+        hyper.as_mut().poll(cx).map(Ok)
+    })
+    .await;
+    match result {
+        Err(end) => {
+            conn.shard.worker.counters.timeouts.add();
+            end
+        }
+        Ok(Ok(())) => End::Done,
+        Ok(Err(error)) => {
+            if error.is_parse() && conn.fault.get().is_none() {
+                conn.shard.worker.counters.refused_by_hyper.add();
+                tracing::warn!(peer = %conn.client.peer, %error, "hyper refused what the filter let pass");
+            }
+            End::Done
+        }
+    }
+}
+
+/// Writes the one error reply that hyper could not write, and closes so that the client can read it.
+async fn finish(conn: &Conn, end: End) {
+    let error = match end {
+        End::GivenUp(error) => error,
+        // A fault in a body was answered by the request it belongs to.
+        End::Done if conn.framer.borrow().position() == Position::Body => None,
+        End::Done => conn.fault.get().filter(|_| conn.is_idle()).map(|fault| match fault.kind() {
+            FaultKind::BadRequest => ProxyError::Malformed,
+            FaultKind::UriTooLong => ProxyError::UriTooLong,
+            FaultKind::HeadTooLarge => ProxyError::HeadTooLarge,
+            FaultKind::UnsupportedVersion => ProxyError::UnsupportedVersion,
+        }),
+    };
+    let mut stream = conn.stream.borrow_mut();
+    if let Some(error) = error {
+        let request_id = proxy::new_request_id();
+        let request_id = request_id.to_str().unwrap_or_default();
+        let fault = conn.fault.get().map(|fault| fault.to_string());
+        let verdict = error.verdict();
+        conn.shard.worker.counters.requests.add();
+        conn.shard.worker.counters.response(verdict.status);
+        tracing::debug!(
+            status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault,
+            peer = %conn.client.peer, request_id, "request refused"
+        );
+        let mut reply = io::Cursor::new(RawReply { error, request_id }.to_string());
+        while reply.has_remaining() {
+            match tokio::time::timeout(LINGER_IDLE, stream.write_buf(&mut reply)).await {
+                Ok(Ok(_)) => {}
+                _ => return,
+            }
+        }
+    }
+    if stream.shutdown().await.is_err() || conn.ended.get() {
+        return;
+    }
+    // Bytes that are still under way must be read, or the kernel answers them with a reset that overtakes the reply.
+    let busy = conn.fault.get().is_some() || conn.framer.borrow().position() != Position::Between;
+    if !busy && !conn.client.wake_on_reply.get() && conn.expired.get().is_some() {
+        return;
+    }
+    let _ = tokio::time::timeout(LINGER, async {
+        let mut sink = [0; 4096];
+        loop {
+            let read = tokio::io::AsyncReadExt::read(&mut *stream, &mut sink);
+            match tokio::time::timeout(LINGER_IDLE, read).await {
+                Ok(Ok(count)) if count > 0 => {}
+                _ => return,
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,168 @@
+//! Listening sockets: bound at start, listening only when the table is live, accepted in one place.
+
+use super::shard::Accepted;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Connections the kernel may hold for us; it caps this at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Why a socket cannot be had, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody has the port.
+    #[error("{what} address {address} is in use: stop the other process, choose another address, or let both have it with --share-ports")]
+    InUse {
+        /// Which listener.
+        what: &'static str,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// Ports below 1024.
+    #[error("no permission to listen on {what} address {address}: run as root or with CAP_NET_BIND_SERVICE, or choose a port above 1023")]
+    Denied {
+        /// Which listener.
+        what: &'static str,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {what} address {address}: {source}")]
+    Other {
+        /// Which listener.
+        what: &'static str,
+        /// Its address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+/// A socket that is bound but does not listen: clients are refused, not left waiting.
+#[derive(Debug)]
+pub struct Bound {
+    what: &'static str,
+    socket: Socket,
+    address: SocketAddr,
+}
+
+fn explain(what: &'static str, address: SocketAddr, source: io::Error) -> BindError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { what, address },
+        io::ErrorKind::PermissionDenied => BindError::Denied { what, address },
+        _ => BindError::Other { what, address, source },
+    }
+}
+
+/// Binds an address. `[::]` takes both families, and falls back to `0.0.0.0` where there is no IPv6.
+///
+/// # Errors
+/// Says which listener, which address, and what to do.
+pub fn bind(what: &'static str, address: SocketAddr, share: bool) -> Result<Bound, BindError> {
+    match try_bind(address, share) {
+        Ok(socket) => {
+            let address = socket.local_addr().ok().and_then(|local| local.as_socket()).unwrap_or(address);
+            Ok(Bound { what, socket, address })
+        }
+        Err(error)
+            if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+                && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
+        {
+            bind(what, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), share)
+        }
+        Err(error) => Err(explain(what, address, error)),
+    }
+}
+
+fn try_bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+impl Bound {
+    /// The address, with the port the kernel chose where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// As [`bind`]: another process that had bound the same address may have begun first.
+    pub fn listen(self) -> Result<std::net::TcpListener, BindError> {
+        self.socket
+            .listen(BACKLOG)
+            .map_err(|error| explain(self.what, self.address, error))?;
+        Ok(self.socket.into())
+    }
+}
+
+/// The way to one shard.
+#[derive(Clone)]
+pub struct ShardDoor {
+    /// Its queue; bounded by `--max-connections`.
+    pub accepted: mpsc::UnboundedSender<Accepted>,
+    /// How many connections it has.
+    pub open: Arc<AtomicUsize>,
+}
+
+/// Accepts connections and gives each to the shard that has fewest. Ends when it is dropped.
+///
+/// One acceptor instead of a socket per shard: `SO_REUSEPORT` spreads by hash, which leaves shards idle when
+/// connections are few and long (figures in docs/performance.md), and one socket is one thing to hand over.
+pub async fn accept(listener: std::net::TcpListener, doors: Vec<ShardDoor>, permits: Arc<Semaphore>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot take a listening socket");
+            return;
+        }
+    };
+    loop {
+        // At the limit no more are accepted: the kernel's queue is the waiting room.
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let Ok(stream) = stream.into_std() else { continue };
+        let door = doors.iter().min_by_key(|door| door.open.load(Ordering::Relaxed));
+        if let Some(door) = door {
+            door.open.fetch_add(1, Ordering::Relaxed);
+            if door.accepted.send(Accepted { stream, peer, permit }).is_err() {
+                door.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Out of file descriptors or memory, accepting again at once would spin; a client's hasty departure is nothing.
+async fn pause_after(error: &io::Error) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    ) {
+        return;
+    }
+    tracing::warn!(%error, "cannot accept connections for a moment");
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(20..100))).await;
+}

@@ -1,0 +1,156 @@
+//! Listeners, shards and client connections: everything around a request.
+
+pub mod connection;
+pub mod listener;
+pub mod shard;
+pub mod strict;
+
+pub use connection::Timeouts;
+pub use listener::{BindError, Bound, bind};
+pub use shard::{ShardSettings, Stage};
+
+use crate::proxy::{Counters, Settings, Worker};
+use crate::table::Table;
+use crate::upstream::Rotations;
+use arc_swap::ArcSwap;
+use listener::ShardDoor;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+/// All shards and the acceptor.
+pub struct Server {
+    stage: watch::Sender<Stage>,
+    doors: Vec<ShardDoor>,
+    counters: Vec<Arc<Counters>>,
+    rotations: Arc<Rotations>,
+    permits: Arc<Semaphore>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+fn thread<F>(name: String, run: impl FnOnce() -> F + Send + 'static) -> io::Result<JoinHandle<()>>
+where
+    F: Future<Output = ()> + 'static,
+{
+    std::thread::Builder::new().name(name).spawn(move || {
+        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime.block_on(run()),
+            Err(error) => tracing::error!(%error, "a thread has no runtime"),
+        }
+    })
+}
+
+impl Server {
+    /// Starts the shards; nothing listens yet.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        tables: Arc<ArcSwap<Table>>,
+        settings: Arc<Settings>,
+        shard_settings: ShardSettings,
+        shards: usize,
+        max_connections: usize,
+    ) -> io::Result<Self> {
+        let (stage, _) = watch::channel(Stage::Serving(0));
+        let mut server = Self {
+            stage,
+            doors: Vec::new(),
+            counters: Vec::new(),
+            rotations: Arc::default(),
+            permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            threads: Vec::new(),
+        };
+        for index in 0..shards.max(1) {
+            let (accepted, queue) = mpsc::unbounded_channel();
+            let (counters, open) = (Arc::new(Counters::default()), Arc::new(AtomicUsize::new(0)));
+            let door = ShardDoor {
+                accepted,
+                open: open.clone(),
+            };
+            server.doors.push(door);
+            server.counters.push(counters.clone());
+            let (tables, settings, rotations) = (tables.clone(), settings.clone(), server.rotations.clone());
+            let (shard_settings, stage) = (shard_settings.clone(), server.stage.subscribe());
+            let run = move || {
+                let worker = Worker::new(tables, settings, counters, rotations);
+                shard::run(worker, shard_settings, queue, stage, open)
+            };
+            server.threads.push(thread(format!("shard-{index}"), run)?);
+        }
+        Ok(server)
+    }
+
+    /// Begins to listen and accept.
+    ///
+    /// # Errors
+    /// When another process took the address in the meantime.
+    pub fn listen(&mut self, bound: Vec<Bound>) -> Result<(), BindError> {
+        for bound in bound {
+            let address = bound.address();
+            let listener = bound.listen()?;
+            let (doors, permits, mut stage) = (self.doors.clone(), self.permits.clone(), self.stage.subscribe());
+            let run = move || async move {
+                tokio::select! {
+                    () = listener::accept(listener, doors, permits) => {}
+                    _ = stage.wait_for(|stage| !matches!(stage, Stage::Serving(_))) => {}
+                }
+            };
+            let started = thread(format!("accept-{}", address.port()), run);
+            self.threads.push(started.map_err(|source| BindError::Other {
+                what: "listener",
+                address,
+                source,
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Tells the shards of a new table, so that connections to endpoints that are gone are closed.
+    pub fn table_changed(&self, table: &Table) {
+        self.rotations.retain(table);
+        self.stage.send_if_modified(|stage| {
+            let serving = matches!(stage, Stage::Serving(_));
+            if serving {
+                *stage = Stage::Serving(table.generation);
+            }
+            serving
+        });
+    }
+
+    /// Accepts no more; connections close as soon as they can.
+    pub fn drain(&self) {
+        self.stage.send_replace(Stage::Draining);
+    }
+
+    /// Client connections open now.
+    pub fn open_connections(&self) -> usize {
+        self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Client connections by shard.
+    pub fn connections_by_shard(&self) -> Vec<usize> {
+        self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).collect()
+    }
+
+    /// What happened, by shard.
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// Whether every thread still runs: one that ended while serving is a bug the process should not survive.
+    pub fn is_whole(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Ends the shards, whatever they are doing.
+    pub fn stop(self) {
+        self.stage.send_replace(Stage::Stopped);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One shard: a thread with its own runtime, connections, pools and counters.
+
+use super::connection::{self, Conn, Timeouts};
+use super::strict::Limits;
+use crate::proxy::{Client, Worker};
+use crate::upstream::TICK;
+use ipnet::IpNet;
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+/// Bytes read from a client at once. One such buffer serves all connections of a shard.
+const SCRATCH: usize = 64 << 10;
+
+/// Where the process stands, as shards see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Serving; counts the tables, so that shards see that there is a new one.
+    Serving(u64),
+    /// Finishing: connections close as soon as they can.
+    Draining,
+    /// Over.
+    Stopped,
+}
+
+/// A connection on its way to its shard.
+pub struct Accepted {
+    /// The socket, not yet known to any runtime.
+    pub stream: StdStream,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Its part of `--max-connections`.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// What a shard needs to know of the process.
+#[derive(Clone)]
+pub struct ShardSettings {
+    /// Time-outs of client connections.
+    pub timeouts: Timeouts,
+    /// Limits of what clients may send.
+    pub limits: Limits,
+    /// `--trusted-proxies`.
+    pub trusted: Arc<[IpNet]>,
+}
+
+/// A shard's state, shared by its tasks.
+pub struct Shard {
+    /// The road of requests.
+    pub worker: Rc<Worker>,
+    /// Limits of the strict filter.
+    pub limits: Limits,
+    /// Where clients' bytes are read before they are looked at.
+    pub scratch: RefCell<Vec<u8>>,
+    /// All client connections.
+    pub connections: RefCell<Slab<Rc<Conn>>>,
+    /// Whether new connections are to close after what they sent already.
+    pub draining: Cell<bool>,
+    settings: ShardSettings,
+}
+
+/// Runs a shard until it is told to stop. `open` counts its connections, for the acceptor's choice.
+pub async fn run(
+    worker: Worker,
+    settings: ShardSettings,
+    mut accepted: mpsc::UnboundedReceiver<Accepted>,
+    mut stage: watch::Receiver<Stage>,
+    open: Arc<AtomicUsize>,
+) {
+    let shard = Rc::new(Shard {
+        worker: Rc::new(worker),
+        limits: settings.limits,
+        scratch: RefCell::new(vec![0; SCRATCH]),
+        connections: RefCell::default(),
+        draining: Cell::new(false),
+        settings,
+    });
+    let sweeper = tokio::task::spawn_local(sweep(shard.clone()));
+    loop {
+        tokio::select! {
+            Some(accepted) = accepted.recv() => shard.clone().take(accepted, open.clone()),
+            changed = stage.changed() => {
+                let now = *stage.borrow_and_update();
+                match now {
+                    Stage::Serving(_) => shard.worker.upstreams.follow(&shard.worker.table()),
+                    Stage::Draining => shard.drain(),
+                    Stage::Stopped => break,
+                }
+                if changed.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    sweeper.abort();
+}
+
+impl Shard {
+    fn take(self: Rc<Self>, accepted: Accepted, open: Arc<AtomicUsize>) {
+        let trusted = self.trusts(accepted.peer.ip());
+        // The acceptor has set it non-blocking; what can still fail here is the runtime being out of memory.
+        let Ok(stream) = TcpStream::from_std(accepted.stream) else {
+            open.fetch_sub(1, Ordering::Relaxed);
+            return;
+        };
+        let client = Rc::new(Client::new(accepted.peer, trusted));
+        tokio::task::spawn_local(async move {
+            connection::run(self, stream, client, accepted.permit).await;
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.settings.trusted.iter().any(|net| net.contains(&peer))
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for (_, conn) in self.connections.borrow().iter() {
+            conn.drain();
+        }
+    }
+}
+
+/// Advances the clock and looks for what is late.
+async fn sweep(shard: Rc<Shard>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let worker = &shard.worker;
+        worker.clock.advance();
+        for (_, conn) in shard.connections.borrow().iter() {
+            conn.check(
+                &shard.settings.timeouts,
+                worker.settings.stream_timeout,
+                worker.settings.response_timeout,
+            );
+        }
+        worker.upstreams.sweep(&worker.clock, &worker.settings.pool);
+    }
+}

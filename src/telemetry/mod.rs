@@ -1,0 +1,40 @@
+//! The log: never in the way of a shard.
+
+use crate::config::{LogArgs, LogFormat};
+use std::io::IsTerminal;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
+/// Lines that may wait to be written; those beyond are lost rather than waited for.
+const WAITING_LINES: usize = 16_384;
+
+/// Sets up the log on standard error. Keep the guard until the end: it writes what still waits.
+///
+/// # Errors
+/// When the level or filter cannot be read.
+pub fn init(args: &LogArgs) -> Result<WorkerGuard, String> {
+    let filter = format!("{},{}", args.log_level.to_lowercase(), crate::source::cluster::QUIET);
+    let filter = EnvFilter::try_new(&filter)
+        .map_err(|_| format!("--log-level {}: write error, warn, info, debug, trace or a filter", args.log_level))?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .finish(std::io::stderr());
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+    let text = match args.log_format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let set = if text {
+        builder.with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    };
+    set.map_err(|error| format!("cannot set up the log: {error}"))?;
+    Ok(guard)
+}

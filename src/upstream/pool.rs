@@ -1,0 +1,121 @@
+//! Connections to one endpoint: kept, found again, thrown away.
+
+use super::clock::{Clock, Tick};
+use bytes::Bytes;
+use http_body::Body;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// How to connect and how long to keep.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// How long a connect may take.
+    pub connect_timeout: Duration,
+    /// How long an idle connection is kept: below what common servers keep (Node.js: 5 s).
+    pub idle_timeout: Duration,
+    /// How many idle connections are kept per endpoint and shard.
+    pub max_idle: usize,
+    /// The largest response head, in bytes.
+    pub max_response_head: usize,
+}
+
+/// One HTTP/1.1 connection to an endpoint, free for one request.
+pub struct Connection<B> {
+    /// Where requests go in.
+    pub sender: http1::SendRequest<B>,
+    /// Whether it has served a request before: then its end may be a keep-alive race.
+    pub reused: bool,
+}
+
+struct Idle<B> {
+    connection: Connection<B>,
+    since: Tick,
+}
+
+/// The idle connections of one endpoint, the last used first.
+pub struct Pool<B> {
+    idle: RefCell<Vec<Idle<B>>>,
+}
+
+impl<B> Default for Pool<B> {
+    fn default() -> Self {
+        Self {
+            idle: RefCell::default(),
+        }
+    }
+}
+
+impl<B> Pool<B>
+where
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// The idle connection that was used last and still lives.
+    pub async fn take(&self, clock: &Clock, settings: &PoolSettings) -> Option<Connection<B>> {
+        loop {
+            let idle = self.idle.borrow_mut().pop()?;
+            let mut connection = idle.connection;
+            if connection.sender.is_closed() || clock.passed(idle.since, settings.idle_timeout) {
+                continue;
+            }
+            // Its task may not have come round yet since the last response ended.
+            if connection.sender.is_ready() || connection.sender.ready().await.is_ok() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection whose response has been read to its end.
+    pub fn put(&self, mut connection: Connection<B>, clock: &Clock, settings: &PoolSettings) {
+        let mut idle = self.idle.borrow_mut();
+        if !connection.sender.is_closed() && idle.len() < settings.max_idle {
+            connection.reused = true;
+            let since = clock.now();
+            idle.push(Idle { connection, since });
+        }
+    }
+
+    /// Closes what has been idle too long.
+    pub fn sweep(&self, clock: &Clock, settings: &PoolSettings) {
+        self.idle
+            .borrow_mut()
+            .retain(|idle| !idle.connection.sender.is_closed() && !clock.passed(idle.since, settings.idle_timeout));
+    }
+
+    /// Closes all.
+    pub fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+}
+
+/// Opens a connection. Its task runs on the present shard until either side closes it.
+///
+/// # Errors
+/// What the kernel says, or `TimedOut`.
+pub async fn connect<B>(address: SocketAddr, settings: &PoolSettings) -> io::Result<Connection<B>>
+where
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = tokio::time::timeout(settings.connect_timeout, TcpStream::connect(address))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(settings.max_response_head.max(64 << 10))
+        .max_header_size(settings.max_response_head)
+        .max_headers(256)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    // Its errors reach the request that was under way; an idle one has nobody to tell.
+    tokio::task::spawn_local(async move {
+        let _ = connection.await;
+    });
+    Ok(Connection { sender, reused: false })
+}

@@ -1,0 +1,12 @@
+//! The cluster source against a real API server: etcd and kube-apiserver, started by the tests.
+//!
+//! Needs `etcd`, `curl`, `openssl` and `setpriv` (Debian: etcd-server, curl, openssl, util-linux) and
+//! kube-apiserver (`make kube-binaries`); no root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod fixture;
+mod outage;
+mod rights;
+mod watching;
+mod world;

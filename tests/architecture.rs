@@ -1,0 +1,74 @@
+//! The house rules that `use` lines can break: who may import whom (docs/architecture.md).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(room: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a room is a folder") {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "src/{room} has no files");
+    found
+}
+
+/// Lines of a room that name one of these crates or rooms, in `use` or by path. Comments and tests do not count.
+fn offences(room: &str, forbidden: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in sources(room) {
+        let name = path.display().to_string();
+        if name.ends_with("tests.rs") || name.contains("/tests/") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a readable file");
+        for (number, line) in text.lines().enumerate() {
+            if line.starts_with("#[cfg(test)]") {
+                break;
+            }
+            let code = line.split("//").next().unwrap_or_default();
+            if forbidden.iter().any(|word| code.contains(&format!("{word}::"))) {
+                found.push(format!("{name}:{}: {line}", number + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn rooms_import_only_what_they_may() {
+    let kube: &[&str] = &["kube", "k8s_openapi"];
+    let rules: &[(&str, &[&str])] = &[
+        ("model", &["crate::table", "crate::compile", "crate::source", "tokio", "hyper", "kube", "k8s_openapi"]),
+        ("table", &["crate::compile", "crate::source", "crate::control", "crate::proxy", "tokio", "hyper", "kube", "k8s_openapi"]),
+        ("compile", &["crate::source", "crate::control", "crate::proxy", "tokio", "hyper", "kube", "k8s_openapi"]),
+        ("upstream", &["crate::proxy", "crate::serve", "crate::compile", "crate::control"]),
+        ("proxy", &["crate::serve", "crate::compile", "crate::control", "crate::admin"]),
+        ("serve", &["crate::compile", "crate::control", "crate::admin", "crate::source"]),
+        ("source", &["crate::compile", "crate::control", "crate::proxy", "crate::table"]),
+        ("control", &["crate::admin", "crate::cli"]),
+    ];
+    let mut found = Vec::new();
+    for (room, forbidden) in rules {
+        found.extend(offences(room, forbidden));
+    }
+    for room in ["table", "proxy", "upstream", "serve"] {
+        found.extend(offences(room, kube));
+    }
+    assert!(found.is_empty(), "imports against docs/architecture.md:\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_reference_says_what_the_code_says() {
+    let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md"));
+    let written = written.expect("docs/reference.md is there");
+    let made = narthex::cli::reference::markdown();
+    assert!(written == made, "docs/reference.md is not what the code says: run `make reference`");
+}

@@ -1,0 +1,49 @@
+#!/bin/bash
+# deps.sh [apiserver]: the Debian packages our test clusters need. Quick and silent when they are all there.
+# With `apiserver`, only those of `lab.sh apiserver-up`. Needs root only if something has to be installed.
+set -euo pipefail
+
+# program:package; a program is looked for in PATH and in the sbin folders, which a user's PATH may lack.
+needs=(curl:curl jq:jq openssl:openssl python3:python3 etcd:etcd-server flock:util-linux setsid:util-linux)
+if [ "${1:-}" != apiserver ]; then
+  needs+=(containerd:containerd runc:runc ctr:containerd conntrack:conntrack iptables:iptables ip:iproute2 nsenter:util-linux
+    gcc:gcc sysctl:procps /usr/lib/cni/bridge:containernetworking-plugins
+    /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev)
+fi
+
+missing=()
+for need in "${needs[@]}"; do
+  what=${need%%:*} package=${need##*:}
+  case $what in
+    /usr/lib/x86_64-linux-gnu/*) compgen -G "/usr/lib/*/${what##*/}" >/dev/null && continue ;;
+    /*) [ -e "$what" ] && continue ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$what" >/dev/null && continue ;;
+  esac
+  case " ${missing[*]-} " in *" $package "*) ;; *) missing+=("$package") ;; esac
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+cannot() {
+  echo "deps.sh: $1" >&2
+  echo "deps.sh: please install these Debian packages yourself: ${missing[*]}" >&2
+  exit 1
+}
+command -v apt-get >/dev/null || cannot "there is no apt-get here."
+[ "$(id -u)" = 0 ] || cannot "installing packages takes root."
+echo "deps.sh: installing ${missing[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# Packages that bring a daemon (etcd, containerd) must not start it: we run our own, in namespaces of our own.
+policy=/usr/sbin/policy-rc.d
+made_policy=
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+  made_policy=1
+fi
+trap 'rm -f "$log"; [ -z "$made_policy" ] || rm -f "$policy"' EXIT
+if ! apt-get install -y -q --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
+  { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 ||
+    { tail -n 15 "$log" >&2; cannot "apt-get could not install them (its last words are above)."; }
+fi
