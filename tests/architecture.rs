@@ -1,5 +1,7 @@
 //! The house rules that `use` lines can break: who may import whom (docs/architecture.md).
 
+#![allow(clippy::expect_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -294,6 +294,7 @@ async fn converse(conn: &Rc<Conn>) -> End {
 }
 
 /// Writes the one error reply that hyper could not write, and closes so that the client can read it.
+#[expect(clippy::await_holding_refcell_ref, reason = "hyper, the only other borrower, is gone by now")]
 async fn finish(conn: &Conn, end: End) {
     let error = match end {
         End::GivenUp(error) => error,

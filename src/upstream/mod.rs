@@ -155,9 +155,12 @@ where
     }
 }
 
+/// A slot of the table, with the backend that has it.
+type Slot<B> = Option<(BackendId, Rc<Upstream<B>>)>;
+
 /// All backends' live state on one shard, by slot.
 pub struct Upstreams<B> {
-    by_slot: RefCell<Vec<Option<(BackendId, Rc<Upstream<B>>)>>>,
+    by_slot: RefCell<Vec<Slot<B>>>,
     rotations: Arc<Rotations>,
 }
 
