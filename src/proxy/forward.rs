@@ -119,7 +119,9 @@ pub async fn forward(
                         unsent.is_some() || (replayable && idempotent(&outgoing.parts.method))
                     }
                 };
-                if !again || attempt > worker.settings.attempts {
+                // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
+                attempt -= usize::from(reused);
+                if !again || attempt >= worker.settings.attempts {
                     return Err(Failure::at(error, &endpoint));
                 }
                 worker.counters.retries.add();

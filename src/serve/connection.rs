@@ -37,6 +37,9 @@ pub struct Timeouts {
 const LINGER: Duration = Duration::from_secs(10);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 
+/// How long a connection that has asked nothing yet may still do so while narthex drains.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What the sweeper found a connection guilty of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expired {
@@ -77,7 +80,7 @@ impl Conn {
     /// Looks for what takes too long; the sweeper calls this every tick.
     pub fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
         let (clock, since) = (self.clock(), self.since.get());
-        self.client.check(clock, response, stream);
+        self.client.check(clock, response, stream, timeouts.body);
         let passed = |limit| clock.passed(since, limit);
         if self.write_since.get().is_some_and(|since| clock.passed(since, timeouts.send)) {
             return self.expire(Expired::Send);
@@ -86,7 +89,11 @@ impl Conn {
             _ if self.fault.get().is_some() => {}
             Position::Head if self.is_idle() && passed(timeouts.head) => self.expire(Expired::Head),
             Position::Between if self.is_idle() => {
-                let limit = if self.heads.get() == 0 { timeouts.head } else { timeouts.idle };
+                let limit = match (self.heads.get(), self.draining.get()) {
+                    (0, true) => DRAIN_PATIENCE,
+                    (0, false) => timeouts.head,
+                    _ => timeouts.idle,
+                };
                 if passed(limit) {
                     self.expire(Expired::Idle);
                 }
@@ -270,7 +277,9 @@ async fn converse(conn: &Rc<Conn>) -> End {
             Some(Expired::Idle) if conn.heads.get() == 0 => return Poll::Ready(Err(End::GivenUp(None))),
             Some(Expired::Idle) | None => {}
         }
-        if (conn.draining.get() || conn.expired.get().is_some()) && !told_to_end {
+        // A connection that has asked nothing yet may have a request under way: it is given until its head is late.
+        let asked = conn.heads.get() > 0;
+        if ((conn.draining.get() && asked) || conn.expired.get().is_some()) && !told_to_end {
             told_to_end = true;
             hyper.as_mut().graceful_shutdown();
         }
