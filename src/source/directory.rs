@@ -2,6 +2,7 @@
 //!
 //! [`load`] reads them once, for `check` and `explain`; [`run`] goes on watching.
 
+pub mod locate;
 pub mod node;
 pub mod parse;
 mod scan;
