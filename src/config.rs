@@ -167,6 +167,9 @@ pub struct ListenArgs {
     /// Where probes, metrics and questions come in.
     #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR", default_value = ":8080")]
     pub admin: ListenAddress,
+    /// A Unix socket to make, for probes of this process alone: answers /healthz and /readyz.
+    #[arg(long, env = "NARTHEX_PROBE_SOCKET", value_name = "PATH")]
+    pub probe_socket: Option<PathBuf>,
     /// Let another process of the same user listen on the same addresses (SO_REUSEPORT), for upgrades.
     #[arg(long, env = "NARTHEX_SHARE_PORTS")]
     pub share_ports: bool,

@@ -1,6 +1,7 @@
 //! Probes, metrics and questions on the admin address. Read-only; a runtime of its own keeps it answering while the
 //! data plane is busy.
 
+pub mod probe;
 pub mod view;
 
 use crate::control::{Shared, lock};
@@ -20,8 +21,9 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections to the admin address at once.
 const MAX_CONNECTIONS: usize = 256;
@@ -61,23 +63,26 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>) {
             }
         };
         let admin = admin.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let admin = admin.clone();
-                async move { Ok::<_, Infallible>(admin.answer(&request)) }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(64 << 10)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "an admin connection broke off");
-            }
-            drop(permit);
-        });
+        tokio::spawn(converse(stream, permit, move |request| admin.answer(request)));
     }
+}
+
+/// One connection, to its end.
+async fn converse<S>(stream: S, permit: OwnedSemaphorePermit, answer: impl Fn(&Request<Incoming>) -> Reply)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request))));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an admin connection broke off");
+    }
+    drop(permit);
 }
 
 fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {

@@ -92,6 +92,7 @@ fn serve_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
     serve.source.kubeconfig = None;
     serve.listen.listen_http = args.listen_http;
     serve.listen.admin = args.admin;
+    serve.listen.probe_socket = None;
     serve.listen.shards = args.shards;
     serve
 }

@@ -7,7 +7,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ fn ask(admin: &str, question: &Question) -> anyhow::Result<Decision> {
     for (name, value) in &question.headers {
         target += &format!("&header={}", escape(&format!("{name}:{value}")));
     }
-    let (status, body) = get(admin, &target)
+    let (status, body) = get(admin, &target, ANSWER_TIME)
         .with_context(|| format!("nobody answers at --admin {admin} (give --manifests PATH to decide from files)"))?;
     if status != 200 {
         bail!("{admin} answered {status}: {}", body.trim());
@@ -96,7 +97,7 @@ fn escape(text: &str) -> String {
 ///
 /// # Errors
 /// When it cannot be reached or does not speak HTTP.
-pub fn get(admin: &str, target: &str) -> anyhow::Result<(u16, String)> {
+pub fn get(admin: &str, target: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
     let address = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
     let address = match address.strip_prefix(':') {
         Some(port) => format!("127.0.0.1:{port}"),
@@ -104,17 +105,30 @@ pub fn get(admin: &str, target: &str) -> anyhow::Result<(u16, String)> {
     };
     let mut last = None;
     for address in std::net::ToSocketAddrs::to_socket_addrs(&address).with_context(|| format!("{address}: write HOST:PORT"))? {
-        match TcpStream::connect_timeout(&address, ANSWER_TIME) {
-            Ok(stream) => return exchange(stream, &address.to_string(), target),
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(patience))?;
+                return exchange(stream, &address.to_string(), target);
+            }
             Err(error) => last = Some(error),
         }
     }
     Err(last.map_or_else(|| anyhow::anyhow!("{address} has no address"), anyhow::Error::from))
 }
 
-fn exchange(mut stream: TcpStream, host: &str, target: &str) -> anyhow::Result<(u16, String)> {
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
-    stream.set_write_timeout(Some(ANSWER_TIME))?;
+/// As [`get`], from a Unix socket.
+///
+/// # Errors
+/// Likewise.
+pub fn get_unix(path: &Path, target: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    exchange(stream, "localhost", target)
+}
+
+fn exchange(mut stream: impl Read + Write, host: &str, target: &str) -> anyhow::Result<(u16, String)> {
     write!(stream, "GET {target} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(16 << 20).read_to_string(&mut answer)?;

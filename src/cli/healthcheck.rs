@@ -1,11 +1,36 @@
 //! `narthex healthcheck`: for probes.
 
 use super::{complain, explain, print};
+use clap::Args;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// Asks `/readyz`: 0 if it is ready, 1 if not or if nobody answers.
-pub fn run(admin: &str) -> ExitCode {
-    match explain::get(admin, "/readyz") {
+/// How long the answer may take; below the time-out of the manifests' probes, so that the reason is ours.
+const ANSWER_TIME: Duration = Duration::from_secs(4);
+
+/// Flags of `healthcheck`.
+#[derive(Args, Debug)]
+pub struct HealthcheckArgs {
+    /// Where its admin side is
+    #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR or URL", default_value = "127.0.0.1:8080")]
+    pub admin: String,
+    /// Its probe socket, to ask there instead: no other process can answer
+    #[arg(long, env = "NARTHEX_PROBE_SOCKET", value_name = "PATH")]
+    pub probe_socket: Option<PathBuf>,
+    /// Ask only whether it makes progress (/healthz), ready or not
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// Asks `/readyz` or `/healthz`: 0 if all is well, 1 if not or if nobody answers.
+pub fn run(args: &HealthcheckArgs) -> ExitCode {
+    let (question, not) = if args.live { ("/healthz", "not live") } else { ("/readyz", "not ready") };
+    let (place, answer) = match &args.probe_socket {
+        Some(path) => (path.display().to_string(), explain::get_unix(path, question, ANSWER_TIME)),
+        None => (args.admin.clone(), explain::get(&args.admin, question, ANSWER_TIME)),
+    };
+    match answer {
         Ok((200, _)) => {
             print("ok\n");
             ExitCode::SUCCESS
@@ -15,7 +40,7 @@ pub fn run(admin: &str) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            complain(&format!("not ready: {admin}: {error:#}\n"));
+            complain(&format!("{not}: {place}: {error:#}\n"));
             ExitCode::FAILURE
         }
     }

@@ -60,11 +60,7 @@ pub enum Command {
     /// Show what narthex does with no cluster: two Services, six little pods, traffic on demand
     Demo(demo::DemoArgs),
     /// Ask a running narthex whether it is ready: exits with 0 or 1
-    Healthcheck {
-        /// Where its admin side is
-        #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR or URL", default_value = "127.0.0.1:8080")]
-        admin: String,
-    },
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -87,7 +83,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Convert { files }) => convert::run(&files).map(|()| ExitCode::SUCCESS),
         Some(Command::Demo(args)) => demo::run(&args),
-        Some(Command::Healthcheck { admin }) => Ok(healthcheck::run(&admin)),
+        Some(Command::Healthcheck(args)) => Ok(healthcheck::run(&args)),
         Some(Command::Version) => {
             print(&format!("narthex {}\n", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::SUCCESS)

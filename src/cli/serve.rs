@@ -1,6 +1,6 @@
 //! `narthex serve`: puts the two roads together and sees them end well.
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, probe};
 use crate::compile::State;
 use crate::config::ServeArgs;
 use crate::control::{Control, Shared, lock};
@@ -50,6 +50,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let share = args.listen.share_ports;
     let http = bind("HTTP", args.listen.listen_http.0, share)?;
     let admin_socket = bind("admin", args.listen.admin.0, share)?;
+    let probe_socket = args.listen.probe_socket.as_deref().map(probe::bind).transpose()?;
     let own = own_addresses(&[http.address(), admin_socket.address()]);
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let watches = Arc::new(Watches::default());
@@ -81,6 +82,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         shared: shared.clone(),
         server: server.clone(),
     });
+    if let Some(socket) = probe_socket {
+        tokio::spawn(probe::run(socket, admin.clone()));
+    }
     tokio::spawn(admin::run(admin_socket.listen()?, admin));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), shards = args.shards(), http = %http.address(), admin = %admin_address,

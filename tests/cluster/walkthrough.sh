@@ -371,6 +371,58 @@ narthex_removed() {
 }
 nothing_listens() { ! on cp curl -sS --max-time 2 -o /dev/null "http://$1/"; }
 
+# Log lines are JSON; a watch says each trouble once, and no other warning comes over and over (one of an Ingress comes
+# again when its Service is in trouble again); nothing panicked or restarted.
+logs_are_calm() { # NAMESPACE LABEL
+  local pod lines=0 warnings=0
+  for pod in $(k -n "$1" get pods -l "$2" -o name); do
+    k -n "$1" logs "$pod" >"$work/log"
+    jq -c . "$work/log" >/dev/null || { cat "$work/log"; return 1; }
+    jq -r 'select(.level == "WARN" or .level == "ERROR") | del(.timestamp) | tojson' "$work/log" >"$work/warnings"
+    if [ -n "$(grep '"watch":' "$work/warnings" | sort | uniq -d)" ] || grep -i panic "$work/log" ||
+      sort "$work/warnings" | uniq -c | awk '$1 > 3 { bad = 1 } END { exit !bad }'; then
+      echo "$pod says the same over and over, or panicked:"
+      cat "$work/log"
+      return 1
+    fi
+    lines=$((lines + $(wc -l <"$work/log"))) warnings=$((warnings + $(wc -l <"$work/warnings")))
+  done
+  [ "$lines" -gt 0 ] || { echo "no log at all"; return 1; }
+  [ "$(k -n "$1" get pods -l "$2" -o json | jq '[.items[].status.containerStatuses[].restartCount] | add')" = 0 ] ||
+    { k -n "$1" get pods -l "$2"; return 1; }
+  echo "$lines lines, $warnings warnings" >&3
+}
+
+# As someone has it who wrote today's API groups into the old RBAC, and no more.
+rights_of_2020() {
+  k get clusterrole traefik-ingress-controller -o json | jq 'del(.metadata.resourceVersion, .metadata.uid)
+    | .rules |= map(select(.apiGroups != ["discovery.k8s.io"]) | .resources -= ["ingressclasses"])' | k replace -f -
+  k -n kube-system rollout restart daemonset/traefik-ingress-controller
+  rolled_out -n kube-system daemonset/traefik-ingress-controller
+  both_hosts_answer
+  k scale --replicas=4 deployment/deploy1
+  rolled_out deployment/deploy1
+  within 60 pods_are deploy1 4
+  local ip
+  for ip in "${node_ips[@]}"; do within 20 rotates www.example.com deploy1 "$ip"; done
+}
+
+denied_is_said() {
+  local pod ip rule
+  for rule in '"discovery.k8s.io"\], resources: \["endpointslices"' '"networking.k8s.io"\], resources: \["ingressclasses"'; do
+    for pod in $(k -n kube-system get pods -l name=traefik-ingress-lb -o name); do
+      k -n kube-system logs "$pod" >"$work/log"
+      [ "$(jq -r .message "$work/log" | grep -c "forbidden: add to the ClusterRole: {apiGroups: \[$rule")" = 1 ] ||
+        { echo "$pod does not say once: $rule"; cat "$work/log"; return 1; }
+    done
+    for ip in "${node_ips[@]}"; do
+      on cp curl -sSf --max-time 5 "http://$ip:8080/readyz" | grep "forbidden: add to the ClusterRole: {apiGroups: \[$rule" ||
+        { on cp curl -sS --max-time 5 "http://$ip:8080/readyz"; return 1; }
+    done
+  done
+  on cp curl -sSf --max-time 5 "http://$ip:8080/readyz" | grep '^endpoints (required): synced, live'
+}
+
 old_daemonset() {
   k apply -f "$story/traefik-ds.yaml"
   rolled_out -n kube-system daemonset/traefik-ingress-controller
@@ -379,11 +431,11 @@ old_daemonset() {
 # --------------------------------------------------------------------------------------------------------------------
 
 title "Preparing"
+step "packages" "$here/deps.sh"
+step "Kubernetes binaries" "$here/kube-binaries.sh"
 step "build narthex" build_narthex
 narthex=${NARTHEX_BIN:-$root/target/x86_64-unknown-linux-gnu/release/narthex}
 step "make its image without Docker" make_image
-step "packages" "$here/deps.sh"
-step "Kubernetes binaries" "$here/kube-binaries.sh"
 cluster_up=1
 step "start two nodes" start_cluster
 LAB=''; CP_NETNS=''; NODE_IPS=''; KUBECONFIG=''
@@ -426,6 +478,8 @@ step "a Service that is gone: 503, and the path is kept" no_service
 step "an Ingress of another class is not touched" class_of_another
 step "an Ingress that is gone: 404" ingress_deleted
 
+step "what the pods of narthex log" logs_are_calm narthex-system app.kubernetes.io/name=narthex
+
 title "narthex itself is replaced"
 client_start www.example.com
 step "a client asks both nodes" within 15 client_saw '.requests > 50'
@@ -443,3 +497,6 @@ step "www.example.com and www.yolo.org answer at each node's address" both_hosts
 step "www.example.com rotates over deploy1's pods" rotation www.example.com deploy1
 step "www.yolo.org rotates over deploy2's pods" rotation www.yolo.org deploy2
 step "an unknown host: 404 page not found" unknown_host
+step "without the rights that are new since 2020: Endpoints are read" rights_of_2020
+step "log and /readyz say what to add to the ClusterRole" denied_is_said
+step "what its pods log" logs_are_calm kube-system name=traefik-ingress-lb
