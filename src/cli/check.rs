@@ -80,7 +80,11 @@ fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
 pub fn run(args: &CheckArgs) -> ExitCode {
     let (mut state, places) = compile(&args.paths, &args.rules);
     let said = diagnostics(&mut state, &places);
-    let count = |severity| said.iter().filter(|diagnostic| diagnostic.severity() == severity).count();
+    let count = |severity| {
+        said.iter()
+            .filter(|diagnostic| diagnostic.severity() == severity)
+            .count()
+    };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let table = state.table();
     let (routes, backends) = (table.routes().count(), table.backends().count());
@@ -95,17 +99,14 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         }
         Output::Text => print(&text(&said, places.len(), routes, backends, errors, warnings)),
     }
-    if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if errors > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
-fn text(
-    said: &[Diagnostic],
-    objects: usize,
-    routes: usize,
-    backends: usize,
-    errors: usize,
-    warnings: usize,
-) -> String {
+fn text(said: &[Diagnostic], objects: usize, routes: usize, backends: usize, errors: usize, warnings: usize) -> String {
     let paint = Paint::stdout();
     let mut out = String::new();
     for diagnostic in said {

@@ -121,7 +121,11 @@ impl State {
             path,
             backend: first.backend,
             policies: first.policies.clone(),
-            shadows: rest.iter().take(MAX_SHADOWS).map(|claimed| origin(&claimed.age)).collect(),
+            shadows: rest
+                .iter()
+                .take(MAX_SHADOWS)
+                .map(|claimed| origin(&claimed.age))
+                .collect(),
         })
     }
 }

@@ -88,9 +88,17 @@ impl State {
     }
 
     fn swap_ingress(&mut self, key: Key, new: Option<Known>) {
-        self.stale.insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
-        let old_reading = self.ingresses.remove(&key).filter(|old| old.served).map(|old| read(&old.ingress));
-        let new_reading = new.as_ref().filter(|new| new.served).map(|new| (read(&new.ingress), &new.ingress.meta));
+        self.stale
+            .insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
+        let old_reading = self
+            .ingresses
+            .remove(&key)
+            .filter(|old| old.served)
+            .map(|old| read(&old.ingress));
+        let new_reading = new
+            .as_ref()
+            .filter(|new| new.served)
+            .map(|new| (read(&new.ingress), &new.ingress.meta));
         let old_backends = backends(old_reading.as_ref());
         let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
         // The new backends are held before the old are let go, so that one that stays keeps its identity.
@@ -127,11 +135,17 @@ impl State {
         };
         for claim in &reading.claims {
             let spot = Spot::Path(claim.host.clone(), claim.path.clone());
-            edits.entry(spot).or_default().push(claimed(&claim.backend, claim.place));
+            edits
+                .entry(spot)
+                .or_default()
+                .push(claimed(&claim.backend, claim.place));
         }
         if let Some((backend, _)) = &reading.default {
             for spot in default_spots(reading) {
-                edits.entry(spot).or_default().push(claimed(backend, (u32::MAX, u32::MAX)));
+                edits
+                    .entry(spot)
+                    .or_default()
+                    .push(claimed(backend, (u32::MAX, u32::MAX)));
             }
         }
     }

@@ -24,9 +24,13 @@ pub fn lint(state: &State) -> Vec<Diagnostic> {
         if table.paths.get(&all).is_some() {
             continue;
         }
-        let Some(owner) = table.paths.routes().map(|route| route.age()).min() else { continue };
+        let Some(owner) = table.paths.routes().map(|route| route.age()).min() else {
+            continue;
+        };
         let wildcard = wildcard_suffix(host).map(|suffix| HostPattern::Wildcard(suffix.into()));
-        let wildcard = wildcard.map(|wildcard| shortest_first(state, &wildcard)).unwrap_or_default();
+        let wildcard = wildcard
+            .map(|wildcard| shortest_first(state, &wildcard))
+            .unwrap_or_default();
         let Some(other) = wildcard.iter().chain(&any).find(|route| answers(state, host, route)) else {
             continue;
         };
@@ -48,9 +52,16 @@ pub fn lint(state: &State) -> Vec<Diagnostic> {
 
 /// The routes of a host that have a path, those that fit most first.
 fn shortest_first(state: &State, pattern: &HostPattern) -> Vec<Arc<Route>> {
-    let Some(host) = state.table.host(pattern) else { return Vec::new() };
+    let Some(host) = state.table.host(pattern) else {
+        return Vec::new();
+    };
     let mut routes: Vec<_> = host.paths.routes().cloned().collect();
-    routes.sort_by_cached_key(|route| (route.precedence().path_length, route.path.as_ref().map(ToString::to_string)));
+    routes.sort_by_cached_key(|route| {
+        (
+            route.precedence().path_length,
+            route.path.as_ref().map(ToString::to_string),
+        )
+    });
     routes.truncate(TRIED);
     routes
 }
@@ -62,5 +73,8 @@ fn answers(state: &State, host: &str, route: &Arc<Route>) -> bool {
         merged: Cow::Borrowed(&pattern.path),
         kept: None,
     };
-    state.table.lookup(Some(host), &path).is_some_and(|found| Arc::ptr_eq(found, route))
+    state
+        .table
+        .lookup(Some(host), &path)
+        .is_some_and(|found| Arc::ptr_eq(found, route))
 }

@@ -176,7 +176,11 @@ impl Control {
         lock(&self.server).listen(bound)?;
         self.shared.ready.store(true, Ordering::Release);
         let routes = self.shared.tables.load().routes().count();
-        tracing::info!(routes, http = addresses.join(", "), "ready: the table is live and requests are served");
+        tracing::info!(
+            routes,
+            http = addresses.join(", "),
+            "ready: the table is live and requests are served"
+        );
         Ok(())
     }
 
@@ -185,7 +189,10 @@ impl Control {
         let before = self.shared.report.load();
         for diagnostic in report.iter() {
             let known = match &diagnostic.object {
-                Some(object) => before.objects.get(object).is_some_and(|known| known.contains(diagnostic)),
+                Some(object) => before
+                    .objects
+                    .get(object)
+                    .is_some_and(|known| known.contains(diagnostic)),
                 None => false,
             };
             if known || before.files.contains(diagnostic) {

@@ -36,7 +36,10 @@ where
     F: Future<Output = ()> + 'static,
 {
     std::thread::Builder::new().name(name).spawn(move || {
-        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        match Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+        {
             Ok(runtime) => runtime.block_on(run()),
             Err(error) => tracing::error!(%error, "a thread has no runtime"),
         }
@@ -133,7 +136,10 @@ impl Server {
 
     /// Client connections by shard.
     pub fn connections_by_shard(&self) -> Vec<usize> {
-        self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).collect()
+        self.doors
+            .iter()
+            .map(|door| door.open.load(Ordering::Relaxed))
+            .collect()
     }
 
     /// What happened, by shard.

@@ -60,7 +60,9 @@ fn find<'t>(hosts: &'t Hosts, name: &str) -> Option<&'t Arc<HostTable>> {
     if hosts.is_empty() {
         return None;
     }
-    hosts.find(hash(name), |(other, _)| &**other == name).map(|(_, host)| host)
+    hosts
+        .find(hash(name), |(other, _)| &**other == name)
+        .map(|(_, host)| host)
 }
 
 impl Table {
@@ -118,9 +120,17 @@ impl Table {
 
     /// Every host pattern with its table, in no order; any host's may be empty.
     pub fn hosts(&self) -> impl Iterator<Item = (HostPattern, &Arc<HostTable>)> {
-        let exact = self.exact.iter().map(|(name, host)| (HostPattern::Exact(name.clone()), host));
-        let wildcard = self.wildcard.iter().map(|(name, host)| (HostPattern::Wildcard(name.clone()), host));
-        exact.chain(wildcard).chain(std::iter::once((HostPattern::Any, &self.any)))
+        let exact = self
+            .exact
+            .iter()
+            .map(|(name, host)| (HostPattern::Exact(name.clone()), host));
+        let wildcard = self
+            .wildcard
+            .iter()
+            .map(|(name, host)| (HostPattern::Wildcard(name.clone()), host));
+        exact
+            .chain(wildcard)
+            .chain(std::iter::once((HostPattern::Any, &self.any)))
     }
 
     /// What answers when nothing else does: the default backend of the oldest Ingress without rules.

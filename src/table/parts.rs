@@ -103,7 +103,10 @@ impl<T: Clone> Parts<T> {
             Parts::Many(many) => (None, Some(many)),
         };
         let few = few.into_iter().flat_map(|few| few.iter());
-        let many = many.into_iter().flat_map(|many| many.parts.iter()).flat_map(|part| part.iter());
+        let many = many
+            .into_iter()
+            .flat_map(|many| many.parts.iter())
+            .flat_map(|part| part.iter());
         few.chain(many).map(|(_, entry)| entry)
     }
 }

@@ -24,7 +24,15 @@ fn a_stranger_cannot_say_where_it_comes_from() {
         assert_eq!(got.field(name), [wanted], "{name}");
     }
     assert_eq!(got.field("x-request-id").len(), 1);
-    for gone in ["6.6.6.6", "evil", "/admin", "https", "theirs", "Tls-Client", "tls-client"] {
+    for gone in [
+        "6.6.6.6",
+        "evil",
+        "/admin",
+        "https",
+        "theirs",
+        "Tls-Client",
+        "tls-client",
+    ] {
         assert!(!got.text().contains(gone), "{gone} passed:\n{}", got.text());
     }
 }
@@ -46,7 +54,10 @@ fn a_trusted_proxy_is_believed_and_appended_to() {
         assert_eq!(got.field(name), [wanted], "{name}");
     }
     assert_eq!(got.field("forwarded"), ["for=6.6.6.6", "for=127.0.0.1;proto=http"]);
-    assert!(!got.text().contains("X_") && !got.text().contains("x_"), "an alias passed");
+    assert!(
+        !got.text().contains("X_") && !got.text().contains("x_"),
+        "an alias passed"
+    );
 }
 
 #[test]
@@ -60,7 +71,15 @@ fn row_21_connection_takes_away_what_it_names_and_no_more() {
     );
     assert_eq!(client.answer().status, 200);
     let got = rig.pod().last();
-    for name in ["x-drop", "connection", "te", "keep-alive", "proxy-connection", "upgrade", "http2-settings"] {
+    for name in [
+        "x-drop",
+        "connection",
+        "te",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+        "http2-settings",
+    ] {
         assert!(got.field(name).is_empty(), "{name} passed");
     }
     assert_eq!(got.field("x-keep"), ["a", "b"]);
@@ -77,12 +96,22 @@ fn a_response_keeps_what_is_the_pods() {
          Connection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\nhi",
     ));
     let answer = rig.client().send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").answer();
-    assert!(answer.head.starts_with("HTTP/1.1 299 Quite Fine\r\n"), "{}", answer.head);
+    assert!(
+        answer.head.starts_with("HTTP/1.1 299 Quite Fine\r\n"),
+        "{}",
+        answer.head
+    );
     assert_eq!(answer.head.matches("set-cookie: ").count(), 2);
     assert_eq!(answer.field("date"), Some("Mon, 01 Jan 2024 00:00:00 GMT"));
     assert_eq!(answer.field("server"), Some("narthex"));
-    assert!(answer.field("x-hop").is_none() && answer.field("keep-alive").is_none(), "{}", answer.head);
-    rig.pod().answers(Reply::text("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: mine\r\n\r\n"));
+    assert!(
+        answer.field("x-hop").is_none() && answer.field("keep-alive").is_none(),
+        "{}",
+        answer.head
+    );
+    rig.pod().answers(Reply::text(
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: mine\r\n\r\n",
+    ));
     let answer = rig.client().send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").answer();
     assert_eq!(answer.field("server"), Some("mine"));
     assert!(answer.field("date").is_some());
@@ -93,7 +122,10 @@ fn our_own_errors_are_short_and_say_their_id() {
     let rig = Rig::new(1, &[]);
     let mut client = rig.client();
     let answer = client.send("GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n").answer();
-    assert_eq!((answer.status, answer.body.as_slice()), (404, b"404 page not found\n".as_slice()));
+    assert_eq!(
+        (answer.status, answer.body.as_slice()),
+        (404, b"404 page not found\n".as_slice())
+    );
     assert_eq!(answer.field("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(answer.field("x-request-id").map(str::len), Some(32));
     assert!(client.goes_on(), "a 404 is no reason to close");

@@ -9,7 +9,17 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
 #[test]
 fn slow_clients_are_told_and_let_go() {
-    let rig = Rig::new(1, &["--head-timeout", "500ms", "--body-timeout", "500ms", "--idle-timeout", "500ms"]);
+    let rig = Rig::new(
+        1,
+        &[
+            "--head-timeout",
+            "500ms",
+            "--body-timeout",
+            "500ms",
+            "--idle-timeout",
+            "500ms",
+        ],
+    );
     let mut head = rig.client();
     head.send("GET / HTTP/1.1\r\nHo");
     let mut body = rig.client();
@@ -47,8 +57,12 @@ fn pods_that_do_not_answer_are_504() {
     rig.pod().answers(Reply::Silence);
     let mut client = rig.client();
     assert_eq!(client.send(GET).answer().status, 504);
-    rig.pod().answers(Reply::text("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"));
-    assert!(client.send(GET).answer_to("GET").is_none(), "a stalled body ended as if it were whole");
+    rig.pod()
+        .answers(Reply::text("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"));
+    assert!(
+        client.send(GET).answer_to("GET").is_none(),
+        "a stalled body ended as if it were whole"
+    );
 }
 
 #[test]
@@ -84,11 +98,18 @@ fn sigterm_finishes_what_is_under_way() {
     assert!(idle.goes_on());
     let mut upload = rig.client();
     upload.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nx");
-    eventually("the upload is under way", || (rig.counter("requests_total") >= 2).then_some(()));
+    eventually("the upload is under way", || {
+        (rig.counter("requests_total") >= 2).then_some(())
+    });
     signal(rig.child.id(), "TERM");
-    eventually("readiness is off", || (get(rig.admin, "/readyz").0 == 503).then_some(()));
+    eventually("readiness is off", || {
+        (get(rig.admin, "/readyz").0 == 503).then_some(())
+    });
     assert_eq!(get(rig.admin, "/healthz").0, 200);
-    assert!(Client::connect(rig.http).goes_on(), "it does not accept during the grace");
+    assert!(
+        Client::connect(rig.http).goes_on(),
+        "it does not accept during the grace"
+    );
     assert!(idle.ends(), "an idle connection stays open");
     let answer = upload.send("y").answer();
     assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
@@ -101,7 +122,9 @@ fn a_second_interrupt_ends_it_at_once() {
     rig.pod().answers(Reply::Silence);
     let mut client = rig.client();
     client.send(GET);
-    eventually("the request is under way", || (!rig.pod().requests().is_empty()).then_some(()));
+    eventually("the request is under way", || {
+        (!rig.pod().requests().is_empty()).then_some(())
+    });
     signal(rig.child.id(), "INT");
     eventually("it is ending", || (get(rig.admin, "/readyz").0 == 503).then_some(()));
     assert!(rig.child.try_wait().unwrap().is_none(), "one interrupt cut a request");
@@ -110,7 +133,13 @@ fn a_second_interrupt_ends_it_at_once() {
 }
 
 fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([&format!("-{name}"), &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -118,10 +147,36 @@ fn what_makes_serving_impossible_is_one_line_and_exit_2() {
     let rig = Rig::new(1, &[]);
     let (taken, folder) = (rig.http.to_string(), rig.folder.path().to_str().unwrap());
     for (flags, said) in [
-        (vec!["--manifests", folder, "--listen-http", &taken, "--admin", "127.0.0.1:0"], "is in use"),
-        (vec!["--manifests", folder, "--listen-http", "127.0.0.1:0", "--admin", &taken], "is in use"),
-        (vec!["--manifests", folder, "--listen-http", "192.0.2.1:80", "--admin", "127.0.0.1:0"], "192.0.2.1:80"),
-        (vec!["--kubeconfig", "/nowhere", "--listen-http", "127.0.0.1:0", "--admin", "127.0.0.1:0"], "/nowhere"),
+        (
+            vec!["--manifests", folder, "--listen-http", &taken, "--admin", "127.0.0.1:0"],
+            "is in use",
+        ),
+        (
+            vec!["--manifests", folder, "--listen-http", "127.0.0.1:0", "--admin", &taken],
+            "is in use",
+        ),
+        (
+            vec![
+                "--manifests",
+                folder,
+                "--listen-http",
+                "192.0.2.1:80",
+                "--admin",
+                "127.0.0.1:0",
+            ],
+            "192.0.2.1:80",
+        ),
+        (
+            vec![
+                "--kubeconfig",
+                "/nowhere",
+                "--listen-http",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+            ],
+            "/nowhere",
+        ),
         (vec!["--listen-http", "nonsense"], "IP:PORT"),
     ] {
         let out = Command::new(env!("CARGO_BIN_EXE_narthex"))
@@ -149,15 +204,29 @@ fn nobody_listens_before_the_first_table() {
         dead.local_addr().unwrap()
     );
     std::fs::write(&config, text).unwrap();
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = || {
+        std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    };
     let (http, admin) = (free(), free());
     let mut child = Command::new(env!("CARGO_BIN_EXE_narthex"))
-        .args(["serve", "--listen-http", &http.to_string(), "--admin", &admin.to_string(), "--kubeconfig"])
+        .args([
+            "serve",
+            "--listen-http",
+            &http.to_string(),
+            "--admin",
+            &admin.to_string(),
+            "--kubeconfig",
+        ])
         .arg(&config)
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    eventually("the admin side answers", || (get(admin, "/readyz").0 == 503).then_some(()));
+    eventually("the admin side answers", || {
+        (get(admin, "/readyz").0 == 503).then_some(())
+    });
     assert_eq!(get(admin, "/healthz").0, 200);
     let refused = std::net::TcpStream::connect(http);
     let _ = child.kill();
@@ -169,11 +238,23 @@ fn nobody_listens_before_the_first_table() {
 fn too_few_descriptors_neither_spin_nor_kill() {
     let rig = Rig::new(1, &["--max-connections", "1000"]);
     let pid = rig.child.id().to_string();
-    assert!(Command::new("prlimit").args(["--pid", &pid, "--nofile=64:64"]).status().unwrap().success());
+    assert!(
+        Command::new("prlimit")
+            .args(["--pid", &pid, "--nofile=64:64"])
+            .status()
+            .unwrap()
+            .success()
+    );
     let crowd: Vec<Client> = (0..200).map(|_| rig.client()).collect();
     let used = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<u64> = stat.rsplit(") ").next().unwrap().split(' ').filter_map(|field| field.parse().ok()).collect();
+        let fields: Vec<u64> = stat
+            .rsplit(") ")
+            .next()
+            .unwrap()
+            .split(' ')
+            .filter_map(|field| field.parse().ok())
+            .collect();
         // utime and stime, in ticks of 10 ms; the state letter before them did not parse.
         fields[10] + fields[11]
     };

@@ -89,7 +89,9 @@ impl Pod {
             address: listener.local_addr().unwrap(),
             got: Arc::default(),
             connections: Arc::default(),
-            reply: Arc::new(Mutex::new(Reply::text("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n"))),
+            reply: Arc::new(Mutex::new(Reply::text(
+                "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n",
+            ))),
         };
         let (got, connections, reply) = (pod.got.clone(), pod.connections.clone(), pod.reply.clone());
         std::thread::spawn(move || {
@@ -125,7 +127,10 @@ fn serve(mut stream: TcpStream, connection: usize, got: &Mutex<Vec<Got>>, reply:
                 // What broke off is recorded as it is.
                 _ => {
                     if !buffer.is_empty() {
-                        got.lock().unwrap().push(Got { connection, bytes: buffer });
+                        got.lock().unwrap().push(Got {
+                            connection,
+                            bytes: buffer,
+                        });
                     }
                     return;
                 }
@@ -179,7 +184,10 @@ pub fn message_length(buffer: &[u8]) -> Option<usize> {
             }
         }
     }
-    let length = text.split("\r\ncontent-length: ").nth(1).and_then(|rest| rest.lines().next());
+    let length = text
+        .split("\r\ncontent-length: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
     let length: usize = length.map_or(0, |length| length.trim().parse().unwrap_or(0));
     (buffer.len() >= head + length).then_some(head + length)
 }
@@ -199,7 +207,8 @@ fn free_address() -> SocketAddr {
 
 /// A Service of the given endpoints, with one slice each, so that one can go without the others.
 pub fn service(name: &str, endpoints: &[(SocketAddr, &str)]) -> String {
-    let mut out = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n---\n");
+    let mut out =
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n---\n");
     for (address, pod) in endpoints {
         out += &slice(name, *address, pod);
     }
@@ -228,7 +237,11 @@ impl Rig {
     pub fn new(pods: usize, flags: &[&str]) -> Self {
         Self::with(pods, flags, |pods| {
             let names: Vec<String> = (0..pods.len()).map(|index| format!("p{index}")).collect();
-            let endpoints: Vec<_> = pods.iter().zip(&names).map(|(pod, name)| (pod.address, name.as_str())).collect();
+            let endpoints: Vec<_> = pods
+                .iter()
+                .zip(&names)
+                .map(|(pod, name)| (pod.address, name.as_str()))
+                .collect();
             service("web", &endpoints) + &ingress("web", "a.test", "/", "web", "")
         })
     }
@@ -241,7 +254,13 @@ impl Rig {
         for _ in 0..5 {
             let (http, admin) = (free_address(), free_address());
             let mut child = Command::new(env!("CARGO_BIN_EXE_narthex"))
-                .args(["serve", "--listen-http", &http.to_string(), "--admin", &admin.to_string()])
+                .args([
+                    "serve",
+                    "--listen-http",
+                    &http.to_string(),
+                    "--admin",
+                    &admin.to_string(),
+                ])
                 .args(["--log-level", "debug", "--manifests"])
                 .arg(folder.path())
                 .env("NARTHEX_DRAIN_GRACE", "0s")
@@ -257,10 +276,19 @@ impl Rig {
                 (get(admin, "/readyz").0 == 200).then_some(true)
             });
             if up {
-                return Self { http, admin, pods, folder, child };
+                return Self {
+                    http,
+                    admin,
+                    pods,
+                    folder,
+                    child,
+                };
             }
         }
-        panic!("narthex does not start: {}", std::fs::read_to_string(folder.path().join(".log")).unwrap());
+        panic!(
+            "narthex does not start: {}",
+            std::fs::read_to_string(folder.path().join(".log")).unwrap()
+        );
     }
 
     pub fn pod(&self) -> &Pod {
@@ -284,7 +312,9 @@ impl Rig {
         let metrics = get(self.admin, "/metrics").1;
         let prefix = format!("narthex_{name}{{");
         let values = metrics.lines().filter(|line| line.starts_with(&prefix));
-        values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        values
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
     }
 }
 
@@ -297,7 +327,9 @@ impl Drop for Rig {
 
 /// One GET on a connection of its own; status 0 where nobody answers.
 pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let Ok(mut stream) = TcpStream::connect(address) else { return (0, String::new()) };
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return (0, String::new());
+    };
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut request = String::new();
     write!(request, "GET {path} HTTP/1.0\r\nHost: a.test\r\n\r\n").unwrap();
@@ -305,7 +337,11 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
     if stream.write_all(request.as_bytes()).is_err() || stream.read_to_string(&mut answer).is_err() {
         return (0, answer);
     }
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
     (status, answer)
 }
 
@@ -326,7 +362,9 @@ pub struct Answer {
 impl Answer {
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }
 
@@ -335,7 +373,10 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new() }
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
@@ -364,10 +405,18 @@ impl Client {
                 let text = String::from_utf8_lossy(&self.buffer[..head + 4]).into_owned();
                 let status: u16 = text.split(' ').nth(1).unwrap().parse().unwrap();
                 let bodiless = method == "HEAD" || status < 200 || status == 204 || status == 304;
-                let length = if bodiless { Some(head + 4) } else { message_length(&self.buffer) };
+                let length = if bodiless {
+                    Some(head + 4)
+                } else {
+                    message_length(&self.buffer)
+                };
                 if let Some(length) = length {
                     let message: Vec<u8> = self.buffer.drain(..length).collect();
-                    return Some(Answer { status, head: text, body: message[head + 4..].to_vec() });
+                    return Some(Answer {
+                        status,
+                        head: text,
+                        body: message[head + 4..].to_vec(),
+                    });
                 }
             }
             if !self.fill() {

@@ -8,7 +8,9 @@ use std::path::Path;
 /// For objects at these places of one file, the places of these fields. What cannot be found keeps its object's place.
 pub fn fields(file: &Path, wanted: &[(Location, String)]) -> Vec<Location> {
     let mut places: Vec<Location> = wanted.iter().map(|(object, _)| object.clone()).collect();
-    let json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let json = file
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     if let Ok(text) = parse::read(file) {
         // A file that has become unreadable since keeps what is known.
         let _ = yaml::documents(&text, json, &mut |document| search(&document, wanted, &mut places));
