@@ -44,8 +44,6 @@ impl Reply {
 /// A request as a pod got it.
 #[derive(Clone, Debug)]
 pub struct Got {
-    /// Which connection it came on.
-    pub connection: usize,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
@@ -96,9 +94,9 @@ impl Pod {
         let (got, connections, reply) = (pod.got.clone(), pod.connections.clone(), pod.reply.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let number = connections.fetch_add(1, Ordering::SeqCst);
+                connections.fetch_add(1, Ordering::SeqCst);
                 let (got, reply) = (got.clone(), reply.clone());
-                std::thread::spawn(move || serve(stream, number, &got, &reply));
+                std::thread::spawn(move || serve(stream, &got, &reply));
             }
         });
         pod
@@ -117,7 +115,7 @@ impl Pod {
     }
 }
 
-fn serve(mut stream: TcpStream, connection: usize, got: &Mutex<Vec<Got>>, reply: &Mutex<Reply>) {
+fn serve(mut stream: TcpStream, got: &Mutex<Vec<Got>>, reply: &Mutex<Reply>) {
     let mut buffer = Vec::new();
     loop {
         let Some(length) = message_length(&buffer) else {
@@ -127,10 +125,7 @@ fn serve(mut stream: TcpStream, connection: usize, got: &Mutex<Vec<Got>>, reply:
                 // What broke off is recorded as it is.
                 _ => {
                     if !buffer.is_empty() {
-                        got.lock().unwrap().push(Got {
-                            connection,
-                            bytes: buffer,
-                        });
+                        got.lock().unwrap().push(Got { bytes: buffer });
                     }
                     return;
                 }
@@ -138,7 +133,7 @@ fn serve(mut stream: TcpStream, connection: usize, got: &Mutex<Vec<Got>>, reply:
             continue;
         };
         let bytes: Vec<u8> = buffer.drain(..length).collect();
-        got.lock().unwrap().push(Got { connection, bytes });
+        got.lock().unwrap().push(Got { bytes });
         let reply = reply.lock().unwrap().clone();
         match reply {
             Reply::Bytes(bytes) => {
