@@ -42,9 +42,12 @@ pub fn bind(path: &Path) -> anyhow::Result<ProbeSocket> {
             bail!("--probe-socket {shown}: there is a file that is no socket; choose another path")
         }
         Ok(_) => match UnixStream::connect(path) {
-            Ok(_) => bail!("--probe-socket {shown}: another process answers there; give each narthex a path of its own"),
+            Ok(_) => {
+                bail!("--probe-socket {shown}: another process answers there; give each narthex a path of its own")
+            }
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path).with_context(|| format!("--probe-socket {shown}: cannot replace an old socket"))?;
+                std::fs::remove_file(path)
+                    .with_context(|| format!("--probe-socket {shown}: cannot replace an old socket"))?;
             }
             Err(error) => return Err(error).with_context(|| format!("--probe-socket {shown}")),
         },
@@ -52,7 +55,9 @@ pub fn bind(path: &Path) -> anyhow::Result<ProbeSocket> {
     }
     let listener = StdListener::bind(path)
         .with_context(|| format!("--probe-socket {shown}: cannot make it; its folder must be there and writable"))?;
-    listener.set_nonblocking(true).with_context(|| format!("--probe-socket {shown}"))?;
+    listener
+        .set_nonblocking(true)
+        .with_context(|| format!("--probe-socket {shown}"))?;
     Ok(ProbeSocket {
         listener,
         path: path.to_owned(),
@@ -71,7 +76,9 @@ pub async fn run(socket: ProbeSocket, admin: Arc<Admin>) {
     };
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let admin = admin.clone();

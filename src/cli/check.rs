@@ -46,7 +46,11 @@ fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<
     said.extend(lint::lint(state));
     for diagnostic in &mut said {
         if diagnostic.location.is_none() {
-            diagnostic.location = diagnostic.object.as_ref().and_then(|object| places.get(object)).cloned();
+            diagnostic.location = diagnostic
+                .object
+                .as_ref()
+                .and_then(|object| places.get(object))
+                .cloned();
         }
     }
     said.sort_by(|a, b| {
@@ -65,7 +69,11 @@ fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<
 pub fn run(args: &CheckArgs) -> ExitCode {
     let (mut state, places) = compile(&args.paths, &args.rules);
     let said = diagnostics(&mut state, &places);
-    let count = |severity| said.iter().filter(|diagnostic| diagnostic.severity() == severity).count();
+    let count = |severity| {
+        said.iter()
+            .filter(|diagnostic| diagnostic.severity() == severity)
+            .count()
+    };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let table = state.table();
     let (routes, backends) = (table.routes().count(), table.backends().count());
@@ -80,17 +88,14 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         }
         Output::Text => print(&text(&said, places.len(), routes, backends, errors, warnings)),
     }
-    if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if errors > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
-fn text(
-    said: &[Diagnostic],
-    objects: usize,
-    routes: usize,
-    backends: usize,
-    errors: usize,
-    warnings: usize,
-) -> String {
+fn text(said: &[Diagnostic], objects: usize, routes: usize, backends: usize, errors: usize, warnings: usize) -> String {
     let paint = Paint::stdout();
     let mut out = String::new();
     for diagnostic in said {

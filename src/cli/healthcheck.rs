@@ -13,7 +13,12 @@ const ANSWER_TIME: Duration = Duration::from_secs(4);
 #[derive(Args, Debug)]
 pub struct HealthcheckArgs {
     /// Where its admin side is
-    #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR or URL", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "NARTHEX_ADMIN",
+        value_name = "ADDR or URL",
+        default_value = "127.0.0.1:8080"
+    )]
     pub admin: String,
     /// Its probe socket, to ask there instead: no other process can answer
     #[arg(long, env = "NARTHEX_PROBE_SOCKET", value_name = "PATH")]
@@ -25,9 +30,16 @@ pub struct HealthcheckArgs {
 
 /// Asks `/readyz` or `/healthz`: 0 if all is well, 1 if not or if nobody answers.
 pub fn run(args: &HealthcheckArgs) -> ExitCode {
-    let (question, not) = if args.live { ("/healthz", "not live") } else { ("/readyz", "not ready") };
+    let (question, not) = if args.live {
+        ("/healthz", "not live")
+    } else {
+        ("/readyz", "not ready")
+    };
     let (place, answer) = match &args.probe_socket {
-        Some(path) => (path.display().to_string(), explain::get_unix(path, question, ANSWER_TIME)),
+        Some(path) => (
+            path.display().to_string(),
+            explain::get_unix(path, question, ANSWER_TIME),
+        ),
         None => (args.admin.clone(), explain::get(&args.admin, question, ANSWER_TIME)),
     };
     match answer {

@@ -60,7 +60,9 @@ impl State {
     }
 
     pub(super) fn drop_backend(&mut self, key: &BackendKey, user: &Key) {
-        let Some(entry) = self.backends.get_mut(key) else { return };
+        let Some(entry) = self.backends.get_mut(key) else {
+            return;
+        };
         if let Some(count) = entry.users.get_mut(user) {
             *count -= 1;
             if *count == 0 {
@@ -161,7 +163,10 @@ impl State {
         self.stale.insert(object);
         // The new Service gets it before the old one loses it.
         if let Some(owner) = &owner {
-            self.endpoints.entry(owner.clone()).or_default().insert(name.clone(), endpoints);
+            self.endpoints
+                .entry(owner.clone())
+                .or_default()
+                .insert(name.clone(), endpoints);
             self.service_changed(owner);
         }
         if let Some((Some(old), _)) = old
@@ -230,9 +235,8 @@ impl State {
             return nothing(BackendState::PortNotFound);
         };
         let endpoints = self.endpoints.get(&name);
-        let (any_ready, endpoints) = endpoints.map_or((false, Vec::new()), |of_service| {
-            merge(service, port, of_service)
-        });
+        let (any_ready, endpoints) =
+            endpoints.map_or((false, Vec::new()), |of_service| merge(service, port, of_service));
         let state = match (any_ready, endpoints.is_empty()) {
             (true, _) => BackendState::Ready,
             (false, false) => BackendState::OnlyTerminating,
@@ -294,11 +298,15 @@ fn is_tcp(protocol: Option<&str>) -> bool {
 
 /// The TCP port of a Service that a rule names.
 pub(super) fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'s ServicePort> {
-    service.ports.iter().filter(|port| is_tcp(port.protocol.as_deref())).find(|port| match wanted {
-        PortRef::Number(number) => port.port == *number,
-        PortRef::Name(name) => port.name == *name,
-        PortRef::Missing => false,
-    })
+    service
+        .ports
+        .iter()
+        .filter(|port| is_tcp(port.protocol.as_deref()))
+        .find(|port| match wanted {
+            PortRef::Number(number) => port.port == *number,
+            PortRef::Name(name) => port.name == *name,
+            PortRef::Missing => false,
+        })
 }
 
 /// Whether slices or Endpoints say where a Service's pods are: slices, as soon as there is one.
@@ -312,11 +320,7 @@ pub(super) fn kind_in_use(of_service: &OfService) -> Kind {
 
 /// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
 /// The flag says whether they are ready ones.
-fn merge(
-    service: &Service,
-    port: &ServicePort,
-    of_service: &OfService,
-) -> (bool, Vec<Endpoint>) {
+fn merge(service: &Service, port: &ServicePort, of_service: &OfService) -> (bool, Vec<Endpoint>) {
     let wanted = kind_in_use(of_service);
     let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
     let subsets = of_service

@@ -213,6 +213,10 @@ fn make_route(host: &HostPattern, path: Option<&PathPattern>, list: &[Claimed]) 
         path: path.cloned(),
         backend: first.backend,
         policies: first.policies.clone(),
-        shadows: rest.iter().take(MAX_SHADOWS).map(|claimed| origin(&claimed.age)).collect(),
+        shadows: rest
+            .iter()
+            .take(MAX_SHADOWS)
+            .map(|claimed| origin(&claimed.age))
+            .collect(),
     }))
 }

@@ -24,7 +24,9 @@ impl State {
     }
 
     fn diagnose_ingress(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
-        let Some(compiled) = self.ingresses.get(&key(object)) else { return };
+        let Some(compiled) = self.ingresses.get(&key(object)) else {
+            return;
+        };
         if let Err(why) = &compiled.served {
             said.push(Diagnostic::new(
                 Code::OtherClass,
@@ -97,7 +99,9 @@ impl State {
                 let own = self.own_endpoint(backend)?;
                 (
                     Code::EndpointIsSelf,
-                    format!("Service \"{name}\" has {own} as an endpoint, which is narthex itself: requests would go in circles"),
+                    format!(
+                        "Service \"{name}\" has {own} as an endpoint, which is narthex itself: requests would go in circles"
+                    ),
                 )
             }
             // What is wrong with it was said when it was read.
@@ -149,7 +153,9 @@ impl State {
                 format!(
                     "Service \"{name}\" has the externalName \"{}\", which does not resolve to any address that may \
                      be used; requests get 503",
-                    service.and_then(|service| service.external_name.as_deref()).unwrap_or_default()
+                    service
+                        .and_then(|service| service.external_name.as_deref())
+                        .unwrap_or_default()
                 ),
             ),
         };
@@ -173,9 +179,19 @@ impl State {
             }
         }
         if total == 0 {
-            return match of_service.values().find_map(|endpoints| endpoints.unsupported_type.as_ref()) {
+            return match of_service
+                .values()
+                .find_map(|endpoints| endpoints.unsupported_type.as_ref())
+            {
                 Some(kind) => format!(" (it has EndpointSlices of type {kind} only, and narthex reads IPv4 and IPv6)"),
-                None => format!(" (its {} empty)", if kind == Kind::Endpoints { "Endpoints are" } else { "EndpointSlices are" }),
+                None => format!(
+                    " (its {} empty)",
+                    if kind == Kind::Endpoints {
+                        "Endpoints are"
+                    } else {
+                        "EndpointSlices are"
+                    }
+                ),
             };
         }
         let wanted = self
@@ -186,7 +202,11 @@ impl State {
         match wanted {
             Some(wanted) if !names.contains(&wanted) => {
                 let names: Vec<String> = names.into_iter().collect();
-                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                let names = if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                };
                 format!(" (the port is {wanted} in the Service, but the ports of its endpoints are: {names})")
             }
             _ => format!(" (of {total}, none is ready)"),
@@ -194,7 +214,9 @@ impl State {
     }
 
     fn diagnose_endpoints(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
-        let Some((owner, endpoints)) = self.slices.get(object) else { return };
+        let Some((owner, endpoints)) = self.slices.get(object) else {
+            return;
+        };
         if owner.is_none() {
             said.push(Diagnostic::new(
                 Code::OrphanSlice,

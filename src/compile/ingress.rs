@@ -78,7 +78,8 @@ impl State {
     /// Puts the claims of one Ingress in the place of those it had.
     fn swap_ingress(&mut self, key: Key, new: Option<Compiled>) {
         let old = self.ingresses.remove(&key);
-        self.stale.insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
+        self.stale
+            .insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
         let mut touched = Touched::default();
         // The new backends are held before the old are let go, so that one that stays keeps its identity.
         if let Some(new) = &new {

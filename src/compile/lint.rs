@@ -21,10 +21,16 @@ pub fn lint(state: &State) -> Vec<Diagnostic> {
         if catches_all(claims) {
             continue;
         }
-        let owner = claims.paths.values().filter_map(|list| list.first()).min_by_key(|claimed| &claimed.age);
+        let owner = claims
+            .paths
+            .values()
+            .filter_map(|list| list.first())
+            .min_by_key(|claimed| &claimed.age);
         let Some(owner) = owner else { continue };
         let wildcard = wildcard_suffix(host).map(|suffix| HostPattern::Wildcard(suffix.into()));
-        let wildcard = wildcard.map(|wildcard| shortest_first(state, &wildcard)).unwrap_or_default();
+        let wildcard = wildcard
+            .map(|wildcard| shortest_first(state, &wildcard))
+            .unwrap_or_default();
         let Some(other) = wildcard.iter().chain(&any).find(|route| answers(state, host, route)) else {
             continue;
         };
@@ -53,9 +59,16 @@ fn catches_all(claims: &HostClaims) -> bool {
 
 /// The routes of a host that have a path, those that fit most first.
 fn shortest_first(state: &State, pattern: &HostPattern) -> Vec<Arc<Route>> {
-    let Some(host) = state.table.host(pattern) else { return Vec::new() };
+    let Some(host) = state.table.host(pattern) else {
+        return Vec::new();
+    };
     let mut routes: Vec<_> = host.paths.routes().cloned().collect();
-    routes.sort_by_cached_key(|route| (route.precedence().path_length, route.path.as_ref().map(ToString::to_string)));
+    routes.sort_by_cached_key(|route| {
+        (
+            route.precedence().path_length,
+            route.path.as_ref().map(ToString::to_string),
+        )
+    });
     routes.truncate(TRIED);
     routes
 }
@@ -67,5 +80,8 @@ fn answers(state: &State, host: &str, route: &Arc<Route>) -> bool {
         merged: Cow::Borrowed(&pattern.path),
         kept: None,
     };
-    state.table.lookup(Some(host), &path).is_some_and(|found| Arc::ptr_eq(found, route))
+    state
+        .table
+        .lookup(Some(host), &path)
+        .is_some_and(|found| Arc::ptr_eq(found, route))
 }

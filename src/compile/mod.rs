@@ -163,7 +163,11 @@ impl State {
 
     /// How many objects of each kind there are.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
-        let slices = self.slices.keys().filter(|object| object.kind == Kind::EndpointSlice).count();
+        let slices = self
+            .slices
+            .keys()
+            .filter(|object| object.kind == Kind::EndpointSlice)
+            .count();
         BTreeMap::from([
             (Kind::Ingress, self.ingresses.len()),
             (Kind::IngressClass, self.classes.len()),
@@ -229,7 +233,11 @@ impl State {
         let mut gone: BTreeSet<ObjectRef> = self
             .names(kind)
             .into_iter()
-            .filter(|object| namespace.as_ref().is_none_or(|namespace| object.namespace == *namespace))
+            .filter(|object| {
+                namespace
+                    .as_ref()
+                    .is_none_or(|namespace| object.namespace == *namespace)
+            })
             .collect();
         for object in &objects {
             gone.remove(&object.reference());
@@ -264,9 +272,12 @@ impl State {
                 .keys()
                 .map(|name| ObjectRef::new(kind, "", name.clone()))
                 .collect(),
-            Kind::EndpointSlice | Kind::Endpoints => {
-                self.slices.keys().filter(|object| object.kind == kind).cloned().collect()
-            }
+            Kind::EndpointSlice | Kind::Endpoints => self
+                .slices
+                .keys()
+                .filter(|object| object.kind == kind)
+                .cloned()
+                .collect(),
         };
         names.extend(broken);
         names

@@ -8,8 +8,8 @@ use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
 use crate::table::{HostPattern, PathKind, PathPattern, Policies};
-use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Characters that make an ImplementationSpecific path look like a regular expression.
@@ -51,11 +51,7 @@ struct Reader<'i> {
 
 impl<'i> Reader<'i> {
     fn new(ingress: &'i Ingress) -> Self {
-        let object = ObjectRef::new(
-            Kind::Ingress,
-            ingress.meta.namespace.clone(),
-            ingress.meta.name.clone(),
-        );
+        let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
         Self {
             policies: policies(ingress, &object, &mut findings),
@@ -201,7 +197,9 @@ impl<'i> Reader<'i> {
         let specific = !matches!(path.path_type.as_deref(), Some("Exact" | "Prefix"));
         let signs = REGEX_SIGNS.iter().any(|sign| text.contains(sign));
         let literally = if let Some(whole) = text.strip_suffix("/*").filter(|_| specific) {
-            Some(format!("is taken literally: pathType Prefix with \"{whole}/\" fits all paths below it"))
+            Some(format!(
+                "is taken literally: pathType Prefix with \"{whole}/\" fits all paths below it"
+            ))
         } else if signs || (specific && text.contains(REGEX_CHARACTERS)) {
             Some(match kind {
                 PathKind::Exact => "looks like a regular expression, but is taken literally".to_owned(),
@@ -347,9 +345,9 @@ fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey
             PortRef::Missing => invalid(format!(
                 "service.port of \"{name}\" has neither number nor name, and needs one of them"
             )),
-            PortRef::Number(number) if u16::try_from(*number).map_or(true, |port| port == 0) => {
-                invalid(format!("service.port.number of \"{name}\" is {number}, but ports go from 1 to 65535"))
-            }
+            PortRef::Number(number) if u16::try_from(*number).map_or(true, |port| port == 0) => invalid(format!(
+                "service.port.number of \"{name}\" is {number}, but ports go from 1 to 65535"
+            )),
             _ => Ok(BackendKey {
                 namespace: ingress.meta.namespace.clone(),
                 service: name.clone(),
@@ -368,7 +366,9 @@ fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey
 fn policies(ingress: &Ingress, object: &ObjectRef, findings: &mut Vec<Diagnostic>) -> Policies {
     let mut policies = Policies::default();
     for (name, value) in &ingress.meta.annotations {
-        let Some(ours) = name.strip_prefix("narthex.io/") else { continue };
+        let Some(ours) = name.strip_prefix("narthex.io/") else {
+            continue;
+        };
         let field = format!("metadata.annotations[{name}]");
         match (ours, value.as_str()) {
             ("merge-slashes", "true") => policies.keep_slashes = false,

@@ -53,7 +53,8 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// One more. Not atomic as a whole, for there is one writer, and so costs no lock.
     pub fn add(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     /// As of now.

@@ -60,7 +60,9 @@ fn find<'t>(hosts: &'t Hosts, name: &str) -> Option<&'t Arc<HostTable>> {
     if hosts.is_empty() {
         return None;
     }
-    hosts.find(hash(name), |(other, _)| &**other == name).map(|(_, host)| host)
+    hosts
+        .find(hash(name), |(other, _)| &**other == name)
+        .map(|(_, host)| host)
 }
 
 impl Table {
