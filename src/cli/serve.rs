@@ -150,7 +150,7 @@ async fn drain(grace: Duration, deadline: Duration, server: &Mutex<Server>) {
     tokio::time::sleep(grace).await;
     lock(server).drain();
     let until = Instant::now() + deadline;
-    while lock(server).open_connections() > 0 {
+    while !lock(server).is_drained() {
         if Instant::now() >= until {
             let open = lock(server).open_connections();
             tracing::warn!(open, "the deadline has passed: connections that are left are cut");

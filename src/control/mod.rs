@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, watch};
 const BATCH: usize = 2048;
 /// How often the report is published at most: requests do not wait for it.
 const REPORT_PAUSE: Duration = Duration::from_millis(200);
+/// Problems logged at once; a cluster that loses a namespace has thousands, and all are in the report.
+const LOGGED: usize = 50;
 /// How often the control task shows that it makes progress.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Old tables kept for requests that still read them; freed here, never on a shard.
@@ -114,7 +116,10 @@ impl Control {
                     }
                 }
                 () = tokio::time::sleep_until(due.into()), if report_due.is_some() => {
-                    self.publish_report();
+                    // Of a world that is half there nothing true can be said: Ingresses come before their Services.
+                    if self.is_live() {
+                        self.publish_report();
+                    }
                     report_due = None;
                 }
                 _ = beats.tick() => {}
@@ -139,11 +144,15 @@ impl Control {
                 changed
             });
             report_due.get_or_insert_with(|| Instant::now() + REPORT_PAUSE);
-            if !self.bound.is_empty() && self.shared.watches.all_synced() {
+            if !self.is_live() && self.shared.watches.all_synced() {
                 self.publish_report();
                 self.go_live()?;
             }
         }
+    }
+
+    fn is_live(&self) -> bool {
+        self.bound.is_empty()
     }
 
     fn take(&mut self, batch: &mut Vec<Event>) -> Vec<String> {
@@ -176,8 +185,16 @@ impl Control {
         lock(&self.server).listen(bound)?;
         self.shared.ready.store(true, Ordering::Release);
         let routes = self.shared.tables.load().routes().count();
+        let problems = self
+            .shared
+            .report
+            .load()
+            .iter()
+            .filter(|problem| problem.severity() != Severity::Info)
+            .count();
         tracing::info!(
             routes,
+            problems,
             http = addresses.join(", "),
             "ready: the table is live and requests are served"
         );
@@ -187,6 +204,7 @@ impl Control {
     fn publish_report(&mut self) {
         let report = self.state.refresh().clone();
         let before = self.shared.report.load();
+        let mut logged = 0;
         for diagnostic in report.iter() {
             let known = match &diagnostic.object {
                 Some(object) => before
@@ -199,9 +217,19 @@ impl Control {
                 continue;
             }
             match diagnostic.severity() {
-                Severity::Error | Severity::Warning => tracing::warn!(code = diagnostic.code.name(), "{diagnostic}"),
-                Severity::Info => tracing::info!(code = diagnostic.code.name(), "{diagnostic}"),
+                Severity::Error | Severity::Warning => {
+                    logged += 1;
+                    if logged <= LOGGED {
+                        tracing::warn!(code = diagnostic.code.name(), "{diagnostic}");
+                    }
+                }
+                // That an Ingress is another controller's is no news.
+                Severity::Info => tracing::debug!(code = diagnostic.code.name(), "{diagnostic}"),
             }
+        }
+        if logged > LOGGED {
+            let more = logged - LOGGED;
+            tracing::warn!("and {more} more problems like these: all are at /api/v1/diagnostics of the admin address");
         }
         drop(before);
         self.shared.report.store(Arc::new(report));

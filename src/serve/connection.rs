@@ -37,8 +37,8 @@ pub struct Timeouts {
 const LINGER: Duration = Duration::from_secs(10);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 
-/// How long a connection that has asked nothing yet may still do so while narthex drains.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection may wait for its first request after we stopped to accept others.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What the sweeper found a connection guilty of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,14 @@ impl Conn {
         &self.shard.worker.clock
     }
 
+    /// Whether it is time to close as soon as hyper has nothing left to do. Not yet for one that is still to send its
+    /// first request: who connects cannot know that no answer will come. Who has asked before must expect it
+    /// (RFC 9112, section 9.3.1).
+    fn is_to_end(&self) -> bool {
+        let fresh = self.heads.get() == 0 && !self.clock().passed(self.since.get(), FRESH);
+        self.expired.get().is_some() || (self.draining.get() && !fresh)
+    }
+
     fn is_idle(&self) -> bool {
         self.heads.get() == self.client.replies.get()
     }
@@ -82,6 +90,9 @@ impl Conn {
         let (clock, since) = (self.clock(), self.since.get());
         self.client.check(clock, response, stream, timeouts.body);
         let passed = |limit| clock.passed(since, limit);
+        if self.draining.get() && self.heads.get() == 0 {
+            self.client.wake();
+        }
         if self
             .write_since
             .get()
@@ -93,10 +104,10 @@ impl Conn {
             _ if self.fault.get().is_some() => {}
             Position::Head if self.is_idle() && passed(timeouts.head) => self.expire(Expired::Head),
             Position::Between if self.is_idle() => {
-                let limit = match (self.heads.get(), self.draining.get()) {
-                    (0, true) => DRAIN_PATIENCE,
-                    (0, false) => timeouts.head,
-                    _ => timeouts.idle,
+                let limit = if self.heads.get() == 0 {
+                    timeouts.head
+                } else {
+                    timeouts.idle
                 };
                 if passed(limit) {
                     self.expire(Expired::Idle);
@@ -281,13 +292,16 @@ async fn converse(conn: &Rc<Conn>) -> End {
             Some(Expired::Idle) if conn.heads.get() == 0 => return Poll::Ready(Err(End::GivenUp(None))),
             Some(Expired::Idle) | None => {}
         }
-        // A connection that has asked nothing yet may have a request under way: it is given until its head is late.
-        let asked = conn.heads.get() > 0;
-        if ((conn.draining.get() && asked) || conn.expired.get().is_some()) && !told_to_end {
-            told_to_end = true;
+        if conn.is_to_end() && !std::mem::replace(&mut told_to_end, true) {
             hyper.as_mut().graceful_shutdown();
         }
-        hyper.as_mut().poll(cx).map(Ok)
+        let mut poll = hyper.as_mut().poll(cx);
+        // The first request of a fresh connection has just been read: nothing will wake us to tell hyper.
+        if poll.is_pending() && conn.is_to_end() && !std::mem::replace(&mut told_to_end, true) {
+            hyper.as_mut().graceful_shutdown();
+            poll = hyper.as_mut().poll(cx);
+        }
+        poll.map(Ok)
     })
     .await;
     match result {

@@ -133,11 +133,17 @@ pub struct ShardDoor {
     pub open: Arc<AtomicUsize>,
 }
 
-/// Accepts connections and gives each to the shard that has fewest. Ends when it is dropped.
+/// Accepts connections and gives each to the shard that has fewest, until `stop`. Then the socket is closed, and who
+/// still waits in the kernel's queue is accepted first: closing would reset them.
 ///
 /// One acceptor instead of a socket per shard: `SO_REUSEPORT` spreads by hash, which leaves shards idle when
 /// connections are few and long (figures in docs/performance.md), and one socket is one thing to hand over.
-pub async fn accept(listener: std::net::TcpListener, doors: Vec<ShardDoor>, permits: Arc<Semaphore>) {
+pub async fn accept(
+    listener: std::net::TcpListener,
+    doors: Vec<ShardDoor>,
+    permits: Arc<Semaphore>,
+    stop: impl Future<Output = ()>,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -145,26 +151,43 @@ pub async fn accept(listener: std::net::TcpListener, doors: Vec<ShardDoor>, perm
             return;
         }
     };
+    tokio::select! {
+        () = accept_all(&listener, &doors, &permits) => {}
+        () = stop => {}
+    }
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok(permit) = permits.clone().try_acquire_owned()
+        && let Ok((stream, peer)) = listener.accept()
+    {
+        if stream.set_nonblocking(true).is_ok() {
+            hand_over(&doors, Accepted { stream, peer, permit });
+        }
+    }
+}
+
+async fn accept_all(listener: &TcpListener, doors: &[ShardDoor], permits: &Arc<Semaphore>) {
     loop {
         // At the limit no more are accepted: the kernel's queue is the waiting room.
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Ok(stream) = stream.into_std() else { continue };
+                hand_over(doors, Accepted { stream, peer, permit });
             }
-        };
-        let _ = stream.set_nodelay(true);
-        let Ok(stream) = stream.into_std() else { continue };
-        let door = doors.iter().min_by_key(|door| door.open.load(Ordering::Relaxed));
-        if let Some(door) = door {
-            door.open.fetch_add(1, Ordering::Relaxed);
-            if door.accepted.send(Accepted { stream, peer, permit }).is_err() {
-                door.open.fetch_sub(1, Ordering::Relaxed);
-            }
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+fn hand_over(doors: &[ShardDoor], accepted: Accepted) {
+    let _ = accepted.stream.set_nodelay(true);
+    let door = doors.iter().min_by_key(|door| door.open.load(Ordering::Relaxed));
+    if let Some(door) = door {
+        door.open.fetch_add(1, Ordering::Relaxed);
+        if door.accepted.send(accepted).is_err() {
+            door.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

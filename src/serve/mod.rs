@@ -29,6 +29,7 @@ pub struct Server {
     rotations: Arc<Rotations>,
     permits: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
+    acceptors: Vec<JoinHandle<()>>,
 }
 
 fn thread<F>(name: String, run: impl FnOnce() -> F + Send + 'static) -> io::Result<JoinHandle<()>>
@@ -66,6 +67,7 @@ impl Server {
             rotations: Arc::default(),
             permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             threads: Vec::new(),
+            acceptors: Vec::new(),
         };
         for index in 0..shards.max(1) {
             let (accepted, queue) = mpsc::unbounded_channel();
@@ -97,13 +99,13 @@ impl Server {
             let listener = bound.listen()?;
             let (doors, permits, mut stage) = (self.doors.clone(), self.permits.clone(), self.stage.subscribe());
             let run = move || async move {
-                tokio::select! {
-                    () = listener::accept(listener, doors, permits) => {}
-                    _ = stage.wait_for(|stage| !matches!(stage, Stage::Serving(_))) => {}
-                }
+                let stop = async {
+                    let _ = stage.wait_for(|stage| !matches!(stage, Stage::Serving(_))).await;
+                };
+                listener::accept(listener, doors, permits, stop).await;
             };
             let started = thread(format!("accept-{}", address.port()), run);
-            self.threads.push(started.map_err(|source| BindError::Other {
+            self.acceptors.push(started.map_err(|source| BindError::Other {
                 what: "listener",
                 address,
                 source,
@@ -129,6 +131,11 @@ impl Server {
         self.stage.send_replace(Stage::Draining);
     }
 
+    /// Whether, after [`Server::drain`], nothing is left to do.
+    pub fn is_drained(&self) -> bool {
+        self.acceptors.iter().all(JoinHandle::is_finished) && self.open_connections() == 0
+    }
+
     /// Client connections open now.
     pub fn open_connections(&self) -> usize {
         self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).sum()
@@ -149,13 +156,16 @@ impl Server {
 
     /// Whether every thread still runs: one that ended while serving is a bug the process should not survive.
     pub fn is_whole(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
+        self.threads
+            .iter()
+            .chain(&self.acceptors)
+            .all(|thread| !thread.is_finished())
     }
 
     /// Ends the shards, whatever they are doing.
     pub fn stop(self) {
         self.stage.send_replace(Stage::Stopped);
-        for thread in self.threads {
+        for thread in self.threads.into_iter().chain(self.acceptors) {
             let _ = thread.join();
         }
     }
