@@ -51,10 +51,14 @@ fn one(bencher: Bencher<'_, '_>, shape: Shape, change: impl Fn(usize) -> Change)
 
 #[divan::bench(args = [Shape::Hosts, Shape::OneHost], sample_count = 500, sample_size = 1)]
 fn one_ingress(bencher: Bencher<'_, '_>, shape: Shape) {
-    one(bencher, shape, |version| Change::Apply(ingress(shape, version * 31 % ROUTES, version % 2 + 1)));
+    one(bencher, shape, |version| {
+        Change::Apply(ingress(shape, version * 31 % ROUTES, version % 2 + 1))
+    });
 }
 
 #[divan::bench(args = [Shape::Hosts, Shape::OneHost, Shape::OneIngress], sample_count = 500, sample_size = 1)]
 fn one_slice(bencher: Bencher<'_, '_>, shape: Shape) {
-    one(bencher, shape, |version| Change::Apply(slice(version * 31 % (ROUTES / 20), version % 200)));
+    one(bencher, shape, |version| {
+        Change::Apply(slice(version * 31 % (ROUTES / 20), version % 200))
+    });
 }

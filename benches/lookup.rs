@@ -23,7 +23,10 @@ fn ask(bencher: Bencher<'_, '_>, shape: Shape, routes: usize, hot: usize) {
             let index = (n % hot).wrapping_mul(7919) % routes;
             match shape {
                 Shape::Hosts => (format!("host-{index}.example.com"), "/api/v1/things/42".to_owned()),
-                _ => ("www.example.com".to_owned(), format!("/team-{}/app-{index}/things/42", index % 97)),
+                _ => (
+                    "www.example.com".to_owned(),
+                    format!("/team-{}/app-{index}/things/42", index % 97),
+                ),
             }
         })
         .collect();

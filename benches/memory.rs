@@ -10,7 +10,10 @@ use world::{Shape, objects};
 fn main() {
     const ROUTES: usize = 100_000;
     println!("bytes a route, of {ROUTES} (20 routes a Service, 3 endpoints each)");
-    println!("{:<12} {:>10} {:>14} {:>10}", "shape", "all", "objects alone", "compiled");
+    println!(
+        "{:<12} {:>10} {:>14} {:>10}",
+        "shape", "all", "objects alone", "compiled"
+    );
     for shape in [Shape::Hosts, Shape::OneHost, Shape::OneIngress] {
         let mut kept = None;
         let of_objects = allocation_counter::measure(|| kept = Some(objects(shape, ROUTES)));

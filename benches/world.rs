@@ -36,7 +36,10 @@ fn meta(name: String) -> Meta {
 fn rule(shape: Shape, index: usize) -> IngressRule {
     let (host, path) = match shape {
         Shape::Hosts => (format!("host-{index}.example.com"), "/".to_owned()),
-        _ => ("www.example.com".to_owned(), format!("/team-{}/app-{index}", index % 97)),
+        _ => (
+            "www.example.com".to_owned(),
+            format!("/team-{}/app-{index}", index % 97),
+        ),
     };
     IngressRule {
         host: Some(host),

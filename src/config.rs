@@ -105,7 +105,12 @@ pub struct SourceArgs {
     #[arg(long, env = "NARTHEX_KUBECONFIG", value_name = "PATH")]
     pub kubeconfig: Option<PathBuf>,
     /// Watch only this namespace; may be given again.
-    #[arg(long, env = "NARTHEX_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "NARTHEX_WATCH_NAMESPACE",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
     pub watch_namespace: Vec<String>,
 }
 
@@ -246,7 +251,13 @@ pub struct HttpArgs {
     #[arg(long, env = "NARTHEX_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
     pub trusted_proxies: Vec<IpNet>,
     /// What becomes of %2F and %5C in a path.
-    #[arg(long, env = "NARTHEX_ENCODED_SLASH", value_name = "WHAT", value_enum, default_value = "keep")]
+    #[arg(
+        long,
+        env = "NARTHEX_ENCODED_SLASH",
+        value_name = "WHAT",
+        value_enum,
+        default_value = "keep"
+    )]
     pub encoded_slash: EncodedSlash,
     /// `Server` for responses whose pod sent none.
     #[arg(long, env = "NARTHEX_SERVER_HEADER", value_name = "NAME", value_parser = header)]
@@ -270,10 +281,22 @@ pub struct EndArgs {
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
     /// error, warn, info, debug or trace; or a filter such as `info,narthex::proxy=debug`.
-    #[arg(long, env = "NARTHEX_LOG_LEVEL", value_name = "LEVEL", default_value = "info", alias = "logLevel")]
+    #[arg(
+        long,
+        env = "NARTHEX_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info",
+        alias = "logLevel"
+    )]
     pub log_level: String,
     /// How lines look.
-    #[arg(long, env = "NARTHEX_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "auto")]
+    #[arg(
+        long,
+        env = "NARTHEX_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "auto"
+    )]
     pub log_format: LogFormat,
 }
 

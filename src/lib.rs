@@ -5,13 +5,10 @@
 //! `docs/architecture.md` draws both.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
-pub mod cli;
 pub mod admin;
+pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod control;

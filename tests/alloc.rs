@@ -71,5 +71,8 @@ fn a_lookup_allocates_nothing() {
         assert!(found || !finds, "{host:?} {path}");
     }
     // The counter does count.
-    assert_ne!(allocation_counter::measure(|| drop(canonical_path("/a//b", false))).count_total, 0);
+    assert_ne!(
+        allocation_counter::measure(|| drop(canonical_path("/a//b", false))).count_total,
+        0
+    );
 }

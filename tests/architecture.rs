@@ -1,5 +1,7 @@
 //! The house rules that `use` lines can break: who may import whom (docs/architecture.md).
 
+#![allow(clippy::expect_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,13 +48,59 @@ fn offences(room: &str, forbidden: &[&str]) -> Vec<String> {
 fn rooms_import_only_what_they_may() {
     let kube: &[&str] = &["kube", "k8s_openapi"];
     let rules: &[(&str, &[&str])] = &[
-        ("model", &["crate::table", "crate::compile", "crate::source", "tokio", "hyper", "kube", "k8s_openapi"]),
-        ("table", &["crate::compile", "crate::source", "crate::control", "crate::proxy", "tokio", "hyper", "kube", "k8s_openapi"]),
-        ("compile", &["crate::source", "crate::control", "crate::proxy", "tokio", "hyper", "kube", "k8s_openapi"]),
-        ("upstream", &["crate::proxy", "crate::serve", "crate::compile", "crate::control"]),
-        ("proxy", &["crate::serve", "crate::compile", "crate::control", "crate::admin"]),
-        ("serve", &["crate::compile", "crate::control", "crate::admin", "crate::source"]),
-        ("source", &["crate::compile", "crate::control", "crate::proxy", "crate::table"]),
+        (
+            "model",
+            &[
+                "crate::table",
+                "crate::compile",
+                "crate::source",
+                "tokio",
+                "hyper",
+                "kube",
+                "k8s_openapi",
+            ],
+        ),
+        (
+            "table",
+            &[
+                "crate::compile",
+                "crate::source",
+                "crate::control",
+                "crate::proxy",
+                "tokio",
+                "hyper",
+                "kube",
+                "k8s_openapi",
+            ],
+        ),
+        (
+            "compile",
+            &[
+                "crate::source",
+                "crate::control",
+                "crate::proxy",
+                "tokio",
+                "hyper",
+                "kube",
+                "k8s_openapi",
+            ],
+        ),
+        (
+            "upstream",
+            &["crate::proxy", "crate::serve", "crate::compile", "crate::control"],
+        ),
+        (
+            "proxy",
+            &["crate::serve", "crate::compile", "crate::control", "crate::admin"],
+        ),
+        (
+            "serve",
+            &["crate::compile", "crate::control", "crate::admin", "crate::source"],
+        ),
+        (
+            "source",
+            &["crate::compile", "crate::control", "crate::proxy", "crate::table"],
+        ),
         ("control", &["crate::admin", "crate::cli"]),
     ];
     let mut found = Vec::new();
@@ -62,7 +110,11 @@ fn rooms_import_only_what_they_may() {
     for room in ["table", "proxy", "upstream", "serve"] {
         found.extend(offences(room, kube));
     }
-    assert!(found.is_empty(), "imports against docs/architecture.md:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "imports against docs/architecture.md:\n{}",
+        found.join("\n")
+    );
 }
 
 #[test]
@@ -70,5 +122,8 @@ fn the_reference_says_what_the_code_says() {
     let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md"));
     let written = written.expect("docs/reference.md is there");
     let made = narthex::cli::reference::markdown();
-    assert!(written == made, "docs/reference.md is not what the code says: run `make reference`");
+    assert!(
+        written == made,
+        "docs/reference.md is not what the code says: run `make reference`"
+    );
 }

@@ -66,7 +66,13 @@ fn render(folder: &Path) -> String {
         let (mut one, mut other) = (String::new(), String::new());
         render_table(&table, &mut one);
         render_table(&backwards.table(), &mut other);
-        render_report(&Report { files: Vec::new(), ..state.refresh().clone() }, &mut one);
+        render_report(
+            &Report {
+                files: Vec::new(),
+                ..state.refresh().clone()
+            },
+            &mut one,
+        );
         render_report(backwards.refresh(), &mut other);
         assert_eq!(one, other, "{}", folder.display());
     }
@@ -116,7 +122,13 @@ fn render_table(table: &Table, out: &mut String) {
         let fallback = route.path.is_none() && route.host == HostPattern::Any && route.origin.rule.is_none();
         let host = route.precedence().host;
         // Any host's defaults come last, as they are asked last.
-        (Reverse(host), name, route.path.is_none(), fallback, Reverse(route.precedence()))
+        (
+            Reverse(host),
+            name,
+            route.path.is_none(),
+            fallback,
+            Reverse(route.precedence()),
+        )
     });
     let mut host = None;
     for route in routes {
@@ -126,12 +138,27 @@ fn render_table(table: &Table, out: &mut String) {
         }
         let path = route.path.as_ref().map_or("(default)".to_owned(), ToString::to_string);
         let backend = table.backend(route.backend).unwrap();
-        let app = backend.app_protocol.as_ref().map(|app| format!(" {app}")).unwrap_or_default();
-        let keep = if route.policies.keep_slashes { " keep-slashes" } else { "" };
+        let app = backend
+            .app_protocol
+            .as_ref()
+            .map(|app| format!(" {app}"))
+            .unwrap_or_default();
+        let keep = if route.policies.keep_slashes {
+            " keep-slashes"
+        } else {
+            ""
+        };
         writeln!(out, "  {path:<24} -> {backend}{app} {:?}{keep}", backend.state).unwrap();
         for endpoint in backend.endpoints.iter() {
-            let alternate = endpoint.alternate.map(|address| format!(" or {address}")).unwrap_or_default();
-            let zone = endpoint.zone.as_ref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+            let alternate = endpoint
+                .alternate
+                .map(|address| format!(" or {address}"))
+                .unwrap_or_default();
+            let zone = endpoint
+                .zone
+                .as_ref()
+                .map(|zone| format!(" in {zone}"))
+                .unwrap_or_default();
             writeln!(out, "  {:<24}      {endpoint}{alternate}{zone}", "").unwrap();
         }
         writeln!(out, "  {:<24}    by {}", "", route.origin).unwrap();

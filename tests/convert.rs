@@ -107,9 +107,7 @@ fn nothing_is_written_when_a_file_is_broken() {
         let mut out = Vec::new();
         let error = convert(&[at("a.yaml"), at(second)], &mut out).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with(&at(second).display().to_string()),
+            error.to_string().starts_with(&at(second).display().to_string()),
             "{error}"
         );
         assert_eq!(out, b"");

@@ -7,9 +7,7 @@ use std::fs;
 use std::path::Path;
 
 fn service(name: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  ports: [{{port: 80}}]\n"
-    )
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  ports: [{{port: 80}}]\n")
 }
 
 fn names(loaded: &Loaded) -> Vec<String> {
@@ -65,11 +63,7 @@ fn lists_and_many_documents_and_json() {
     let (names, said) = read(&[
         (
             "1.yaml",
-            &format!(
-                "---\n{}---\n---\n# none\n---\n{}...\n",
-                service("a"),
-                service("b")
-            ),
+            &format!("---\n{}---\n---\n# none\n---\n{}...\n", service("a"), service("b")),
         ),
         (
             "2.yaml",
@@ -102,10 +96,7 @@ fn mistakes_are_named_with_their_place() {
     let (names, said) = read(&[
         (
             "1.yaml",
-            &format!(
-                "{}---\nspec:\n  rules:\n  - host: *.example.com\n",
-                service("a")
-            ),
+            &format!("{}---\nspec:\n  rules:\n  - host: *.example.com\n", service("a")),
         ),
         (
             "2.yaml",
@@ -148,11 +139,7 @@ fn what_cannot_be_read_is_said() {
         .set_len((64 << 20) + 1)
         .unwrap();
     fs::write(at("other.txt"), service("named")).unwrap();
-    let loaded = load(&[
-        folder.path().to_owned(),
-        at("missing.yaml"),
-        at("other.txt"),
-    ]);
+    let loaded = load(&[folder.path().to_owned(), at("missing.yaml"), at("other.txt")]);
     assert_eq!(names(&loaded), ["Service default/named"]);
     assert_eq!(
         said(&loaded, folder.path()),

@@ -18,9 +18,7 @@ use tokio::sync::mpsc;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn service(name: &str, port: u16) -> String {
-    format!(
-        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  ports: [{{port: {port}}}]\n"
-    )
+    format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  ports: [{{port: {port}}}]\n")
 }
 
 /// The world as the events tell it.
@@ -94,13 +92,10 @@ impl World {
             Event::Change(Change::Replace { kind, objects, .. }) => {
                 self.log.push(format!("{kind}={}", objects.len()));
                 for object in objects {
-                    self.ports
-                        .insert(object.meta().name.to_string(), port(&object));
+                    self.ports.insert(object.meta().name.to_string(), port(&object));
                 }
             }
-            Event::Change(Change::Files(said)) => {
-                self.files = said.iter().map(ToString::to_string).collect()
-            }
+            Event::Change(Change::Files(said)) => self.files = said.iter().map(ToString::to_string).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -108,31 +103,22 @@ impl World {
     async fn until(&mut self, what: &str, reached: impl Fn(&World) -> bool) -> Duration {
         let start = Instant::now();
         while !reached(self) {
-            match tokio::time::timeout(PATIENCE.saturating_sub(start.elapsed()), self.events.recv())
-                .await
-            {
+            match tokio::time::timeout(PATIENCE.saturating_sub(start.elapsed()), self.events.recv()).await {
                 Ok(Some(event)) => self.take(event),
-                _ => panic!(
-                    "waited for {what}: {:?} {:?} {:?}",
-                    self.ports, self.files, self.log
-                ),
+                _ => panic!("waited for {what}: {:?} {:?} {:?}", self.ports, self.files, self.log),
             }
         }
         start.elapsed()
     }
 
     async fn port(&mut self, name: &str, port: i32) -> Duration {
-        self.until(&format!("{name}={port}"), |world| {
-            world.ports.get(name) == Some(&port)
-        })
-        .await
+        self.until(&format!("{name}={port}"), |world| world.ports.get(name) == Some(&port))
+            .await
     }
 
     async fn gone(&mut self, name: &str) {
-        self.until(&format!("no {name}"), |world| {
-            !world.ports.contains_key(name)
-        })
-        .await;
+        self.until(&format!("no {name}"), |world| !world.ports.contains_key(name))
+            .await;
     }
 
     /// Waits until everything so far has been seen: a last file, written now, is read after it.
@@ -149,12 +135,7 @@ impl World {
     async fn phase(&mut self, wanted: impl Fn(&Phase) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let phases: Vec<_> = self
-                .watches
-                .snapshot()
-                .into_values()
-                .map(|watch| watch.phase)
-                .collect();
+            let phases: Vec<_> = self.watches.snapshot().into_values().map(|watch| watch.phase).collect();
             if phases.iter().any(&wanted) {
                 return;
             }
@@ -197,10 +178,7 @@ async fn an_edit_is_quick_in_place_and_by_rename() {
         times.push(world.port("a", port.into()).await);
     }
     times.sort();
-    assert!(
-        times[times.len() / 2] < Duration::from_millis(100),
-        "{times:?}"
-    );
+    assert!(times[times.len() / 2] < Duration::from_millis(100), "{times:?}");
     assert!(
         !world
             .log
@@ -238,11 +216,7 @@ async fn files_and_folders_come_and_go() {
 
 #[tokio::test]
 async fn a_config_map_swap_is_one_step() {
-    let mut world = World::start(&[
-        ("..1/a.yaml", &service("a", 1)),
-        ("..1/b.yaml", &service("b", 1)),
-    ])
-    .await;
+    let mut world = World::start(&[("..1/a.yaml", &service("a", 1)), ("..1/b.yaml", &service("b", 1))]).await;
     let link = |to: &str, name: PathBuf| std::os::unix::fs::symlink(to, name).unwrap();
     link("..1", world.at("..data"));
     link("..data/a.yaml", world.at("a.yaml"));
@@ -260,11 +234,7 @@ async fn a_config_map_swap_is_one_step() {
         world.port("a", round.into()).await;
         world.port("b", round.into()).await;
     }
-    assert!(
-        !world.log.iter().any(|line| line.starts_with('-')),
-        "{:?}",
-        world.log
-    );
+    assert!(!world.log.iter().any(|line| line.starts_with('-')), "{:?}", world.log);
 }
 
 #[tokio::test]
@@ -274,11 +244,7 @@ async fn a_single_file_of_a_config_map_mount_is_followed() {
     let link = |to: &str, name: PathBuf| std::os::unix::fs::symlink(to, name).unwrap();
     for round in ["1", "2"] {
         fs::create_dir(at(&format!("..{round}"))).unwrap();
-        fs::write(
-            at(&format!("..{round}/a.conf")),
-            service("a", round.parse().unwrap()),
-        )
-        .unwrap();
+        fs::write(at(&format!("..{round}/a.conf")), service("a", round.parse().unwrap())).unwrap();
     }
     link("..1", at("..data"));
     link("..data/a.conf", at("a.conf"));
@@ -296,9 +262,7 @@ async fn a_single_file_of_a_config_map_mount_is_followed() {
 async fn a_broken_file_keeps_its_last_good_objects() {
     let mut world = World::start(&[("a.yaml", &(service("a", 1) + &service("b", 1)))]).await;
     world.write("a.yaml", &(service("a", 2) + "---\nx: [\n"));
-    world
-        .until("a complaint", |world| world.files.len() == 1)
-        .await;
+    world.until("a complaint", |world| world.files.len() == 1).await;
     let prefix = format!("{}:", world.at("a.yaml").display());
     assert!(world.files[0].starts_with(&prefix), "{:?}", world.files);
     world.settle().await;
@@ -317,9 +281,7 @@ async fn a_broken_file_keeps_its_last_good_objects() {
     );
     world.write("a.yaml", &service("a", 3));
     world.gone("b").await;
-    world
-        .until("no complaint", |world| world.files.is_empty())
-        .await;
+    world.until("no complaint", |world| world.files.is_empty()).await;
 }
 
 #[tokio::test]
@@ -337,27 +299,18 @@ async fn a_file_half_written_is_not_believed() {
     file.write_all(service("b", 2).as_bytes()).unwrap();
     drop(file);
     world.port("b", 2).await;
-    assert!(
-        !world.happened("-a") && !world.happened("-b"),
-        "{:?}",
-        world.log
-    );
+    assert!(!world.happened("-a") && !world.happened("-b"), "{:?}", world.log);
 }
 
 #[tokio::test]
 async fn an_emptied_file_is_believed_after_a_second() {
-    let mut world =
-        World::start(&[("a.yaml", &service("a", 1)), ("b.yaml", &service("b", 1))]).await;
+    let mut world = World::start(&[("a.yaml", &service("a", 1)), ("b.yaml", &service("b", 1))]).await;
     let start = Instant::now();
     world.write("a.yaml", "");
     world.settle().await;
     assert!(world.ports.contains_key("a") || start.elapsed() > Duration::from_millis(900));
     world.gone("a").await;
-    assert!(
-        start.elapsed() > Duration::from_millis(900),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
     // A file that stays open is believed as well, once nothing happens to it any more.
     let mut file = fs::File::create(world.at("b.yaml")).unwrap();
     file.write_all(service("b", 2).as_bytes()).unwrap();
@@ -383,10 +336,7 @@ async fn an_editor_that_moves_the_old_file_away_loses_nothing() {
 
 #[tokio::test]
 async fn a_lost_folder_is_found_again() {
-    let mut world = World::start_at(&[("in/a.yaml", &service("a", 1))], |folder| {
-        vec![folder.join("in")]
-    })
-    .await;
+    let mut world = World::start_at(&[("in/a.yaml", &service("a", 1))], |folder| vec![folder.join("in")]).await;
     for port in 2..5 {
         fs::remove_dir_all(world.at("in")).unwrap();
         world.gone("a").await;
@@ -407,10 +357,7 @@ async fn a_lost_folder_is_found_again() {
 async fn it_ends_when_nobody_listens_and_when_dropped() {
     let world = World::start(&[]).await;
     drop(world.events);
-    tokio::time::timeout(PATIENCE, world.task)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, world.task).await.unwrap().unwrap();
     let mut world = World::start(&[]).await;
     world.task.abort();
     let closed = async { while world.events.recv().await.is_some() {} };

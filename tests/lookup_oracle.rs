@@ -30,7 +30,10 @@ fn oracle(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>) -> Option
             // A host's default is marked by nothing but its place: that of any host comes before the last resort.
             .max_by_key(|route| {
                 let of_host = route.precedence().host != HostRank::Any
-                    || table.host(&route.host).and_then(|host| host.default.as_ref()).is_some_and(|own| Arc::ptr_eq(own, route));
+                    || table
+                        .host(&route.host)
+                        .and_then(|host| host.default.as_ref())
+                        .is_some_and(|own| Arc::ptr_eq(own, route));
                 (route.precedence().host, of_host)
             })
     };
@@ -73,7 +76,10 @@ fn ingress() -> impl Strategy<Value = Ingress> {
         path_type: Some(kind.to_owned()),
         backend: backend(),
     });
-    let rule = (rule_host(), prop::option::weighted(0.9, prop::collection::vec(one, 1..4)));
+    let rule = (
+        rule_host(),
+        prop::option::weighted(0.9, prop::collection::vec(one, 1..4)),
+    );
     let rules = prop::collection::vec(rule, 0..4);
     (rules, any::<bool>(), any::<bool>(), 0_i64..3).prop_map(|(rules, default, keep, created)| {
         let mut meta = Meta {
@@ -81,13 +87,17 @@ fn ingress() -> impl Strategy<Value = Ingress> {
             ..Meta::default()
         };
         if keep {
-            meta.annotations.insert("narthex.io/merge-slashes".to_owned(), "false".to_owned());
+            meta.annotations
+                .insert("narthex.io/merge-slashes".to_owned(), "false".to_owned());
         }
         Ingress {
             meta,
             rules: rules
                 .into_iter()
-                .map(|(host, paths)| IngressRule { host: Some(host), paths })
+                .map(|(host, paths)| IngressRule {
+                    host: Some(host),
+                    paths,
+                })
                 .collect(),
             default_backend: default.then(backend),
             ..Ingress::default()

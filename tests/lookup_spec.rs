@@ -63,7 +63,9 @@ fn ask(table: &Table, host: &str, path: &str) -> String {
     let path = canonical_path(path, false).unwrap();
     table
         .lookup(host.as_ref().map(|host| &*host.name), &path)
-        .map_or("404".to_owned(), |route| table.backend(route.backend).unwrap().service.to_string())
+        .map_or("404".to_owned(), |route| {
+            table.backend(route.backend).unwrap().service.to_string()
+        })
 }
 
 fn check(rules: &[Rule<'_>], default: Option<&str>, requests: &[(&str, &str, &str)]) {
@@ -99,7 +101,11 @@ fn the_documentations_path_table() {
         (&["/foo", "=/foo"], "/foo", "1"),
     ] {
         let numbers: Vec<String> = (0..rules.len()).map(|index| index.to_string()).collect();
-        let forth: Vec<Rule<'_>> = rules.iter().zip(&numbers).map(|(path, number)| ("h.example", *path, &**number)).collect();
+        let forth: Vec<Rule<'_>> = rules
+            .iter()
+            .zip(&numbers)
+            .map(|(path, number)| ("h.example", *path, &**number))
+            .collect();
         let back: Vec<Rule<'_>> = forth.iter().rev().copied().collect();
         check(&forth, None, &[("h.example", path, wanted)]);
         check(&back, None, &[("h.example", path, wanted)]);
@@ -123,7 +129,11 @@ fn the_documentations_wildcard_table() {
 
 #[test]
 fn name_based_virtual_hosting() {
-    let rules = [("foo.bar.com", "/", "one"), ("bar.foo.com", "/", "two"), ("", "/", "rest")];
+    let rules = [
+        ("foo.bar.com", "/", "one"),
+        ("bar.foo.com", "/", "two"),
+        ("", "/", "rest"),
+    ];
     check(
         &rules,
         None,
@@ -193,7 +203,12 @@ fn what_a_host_does_not_list_falls_through() {
 #[test]
 fn paths_are_compared_in_canonical_form() {
     check(
-        &[("", "/a/b", "ab"), ("", "=/x/%7Ey", "tilde"), ("", "~/i", "specific"), ("", "/g%2Fh", "slash")],
+        &[
+            ("", "/a/b", "ab"),
+            ("", "=/x/%7Ey", "tilde"),
+            ("", "~/i", "specific"),
+            ("", "/g%2Fh", "slash"),
+        ],
         None,
         &[
             ("h", "//a///b", "ab"),
@@ -239,7 +254,11 @@ fn default_backends_answer_last() {
 fn a_rule_without_paths_takes_its_host() {
     let table = table(vec![
         ingress("a", &[("www.example.com", "", "")], Some("mine")),
-        ingress("b", &[("*.example.com", "/", "wild"), ("www.example.com", "/deeper", "deeper")], None),
+        ingress(
+            "b",
+            &[("*.example.com", "/", "wild"), ("www.example.com", "/deeper", "deeper")],
+            None,
+        ),
     ]);
     assert_eq!(ask(&table, "www.example.com", "/x"), "mine");
     assert_eq!(ask(&table, "www.example.com", "/deeper/x"), "deeper");

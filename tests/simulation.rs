@@ -36,7 +36,9 @@ fn contents(state: &mut State) -> Contents {
     let routes = table
         .routes()
         .map(|route| {
-            let backend = table.backend(route.backend).map_or("GONE".to_owned(), |backend| backend_text(backend));
+            let backend = table
+                .backend(route.backend)
+                .map_or("GONE".to_owned(), |backend| backend_text(backend));
             let path = route.path.as_ref().map(ToString::to_string);
             format!(
                 "{} {path:?} {} {:?} -> {backend} {:?} over {:?}",
@@ -52,7 +54,10 @@ fn contents(state: &mut State) -> Contents {
 }
 
 fn report_text(report: &Report) -> Vec<String> {
-    report.iter().map(|diagnostic| format!("{:?} {diagnostic}", diagnostic.code)).collect()
+    report
+        .iter()
+        .map(|diagnostic| format!("{:?} {diagnostic}", diagnostic.code))
+        .collect()
 }
 
 /// The objects that are left, as a plain map: what the incremental state is to be equal to.
@@ -80,11 +85,21 @@ impl Mirror {
                 self.objects.remove(&object);
                 self.broken.remove(&object);
             }
-            Change::Replace { kind, namespace, objects, broken } => {
-                let named: BTreeSet<ObjectRef> = broken.iter().filter_map(|diagnostic| diagnostic.object.clone()).collect();
+            Change::Replace {
+                kind,
+                namespace,
+                objects,
+                broken,
+            } => {
+                let named: BTreeSet<ObjectRef> = broken
+                    .iter()
+                    .filter_map(|diagnostic| diagnostic.object.clone())
+                    .collect();
                 let gone = |object: &ObjectRef| {
                     object.kind == kind
-                        && namespace.as_ref().is_none_or(|namespace| object.namespace == *namespace)
+                        && namespace
+                            .as_ref()
+                            .is_none_or(|namespace| object.namespace == *namespace)
                         && !named.contains(object)
                 };
                 self.objects.retain(|object, _| !gone(object));
@@ -122,13 +137,22 @@ fn options(rng: &mut Rng) -> Options {
     Options {
         class_less: rng.chance(4, 5),
         allow_external_names: rng.chance(1, 2),
-        own_addresses: if rng.chance(1, 3) { vec!["10.0.0.1:8080".parse().unwrap()] } else { Vec::new() },
+        own_addresses: if rng.chance(1, 3) {
+            vec!["10.0.0.1:8080".parse().unwrap()]
+        } else {
+            Vec::new()
+        },
         ..Options::default()
     }
 }
 
 fn broken(object: ObjectRef, rng: &mut Rng) -> Diagnostic {
-    Diagnostic::new(Code::InvalidObject, &object, "spec", format!("does not fit ({})", rng.below(3)))
+    Diagnostic::new(
+        Code::InvalidObject,
+        &object,
+        "spec",
+        format!("does not fit ({})", rng.below(3)),
+    )
 }
 
 fn change(rng: &mut Rng, mirror: &Mirror) -> Change {
@@ -148,11 +172,10 @@ fn change(rng: &mut Rng, mirror: &Mirror) -> Change {
             addresses: rng.addresses(),
         },
         // The same again changes nothing.
-        _ => mirror
-            .objects
-            .values()
-            .next()
-            .map_or_else(|| Change::Apply(world::object(rng)), |object| Change::Apply(object.clone())),
+        _ => mirror.objects.values().next().map_or_else(
+            || Change::Apply(world::object(rng)),
+            |object| Change::Apply(object.clone()),
+        ),
     }
 }
 
@@ -160,7 +183,8 @@ fn change(rng: &mut Rng, mirror: &Mirror) -> Change {
 fn relist(rng: &mut Rng, mirror: &Mirror) -> Change {
     let kind = *rng.pick(&Kind::ALL).unwrap();
     let namespace: Option<Arc<str>> = (kind.namespaced() && rng.chance(1, 3)).then(|| world::namespace(rng).into());
-    let belongs = |object: &ObjectRef| object.kind == kind && namespace.as_ref().is_none_or(|name| object.namespace == *name);
+    let belongs =
+        |object: &ObjectRef| object.kind == kind && namespace.as_ref().is_none_or(|name| object.namespace == *name);
     let mut objects: BTreeMap<ObjectRef, Object> = mirror
         .objects
         .iter()
@@ -220,8 +244,16 @@ fn history(seed: u64) {
                 only(&wanted.routes, &found.routes),
                 only(&found.backends, &wanted.backends),
                 only(&wanted.backends, &found.backends),
-                found.report.iter().filter(|line| !wanted.report.contains(line)).collect::<Vec<_>>(),
-                wanted.report.iter().filter(|line| !found.report.contains(line)).collect::<Vec<_>>(),
+                found
+                    .report
+                    .iter()
+                    .filter(|line| !wanted.report.contains(line))
+                    .collect::<Vec<_>>(),
+                wanted
+                    .report
+                    .iter()
+                    .filter(|line| !found.report.contains(line))
+                    .collect::<Vec<_>>(),
             );
         }
         let table = state.table();
@@ -241,7 +273,10 @@ fn history(seed: u64) {
 /// backend that stays, for health, pools and balancing hang on it.
 fn compare(before: &Table, after: &Table, single: bool, seed: u64, step: usize) {
     if keys(before) != keys(after) {
-        assert!(before.generation < after.generation, "seed {seed} step {step}: same generation");
+        assert!(
+            before.generation < after.generation,
+            "seed {seed} step {step}: same generation"
+        );
     }
     // A full list may take a backend from one Ingress before it gives it to another.
     let stays = |one: &Backend, other: &Backend| one.to_string() == other.to_string();
@@ -274,10 +309,16 @@ fn walk(table: &Table, rng: &mut Rng) {
 
 #[test]
 fn any_history_equals_a_fresh_compile() {
-    if let Some(seed) = std::env::var("NARTHEX_SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    if let Some(seed) = std::env::var("NARTHEX_SIM_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
         return history(seed);
     }
-    let seeds = std::env::var("NARTHEX_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(2000);
+    let seeds = std::env::var("NARTHEX_SIM_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.parse().ok())
+        .unwrap_or(2000);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     std::thread::scope(|scope| {
         for thread in 0..threads {

@@ -53,7 +53,9 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>) {
     };
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -109,16 +111,28 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> Reply {
 impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Reply {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "the admin address only answers questions: GET\n");
-            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut refused = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the admin address only answers questions: GET\n",
+            );
+            refused
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refused;
         }
         match request.uri().path() {
             "/healthz" => self.health(),
             "/readyz" => self.readiness(),
             "/ping" => self.ping(),
-            "/metrics" => reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics()),
-            "/api/v1/version" => json(StatusCode::OK, &json!({"name": "narthex", "version": env!("CARGO_PKG_VERSION")})),
+            "/metrics" => reply(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                self.metrics(),
+            ),
+            "/api/v1/version" => json(
+                StatusCode::OK,
+                &json!({"name": "narthex", "version": env!("CARGO_PKG_VERSION")}),
+            ),
             "/api/v1/overview" => self.overview(),
             "/api/v1/explain" => self.explain(request.uri().query().unwrap_or_default()),
             "/api/v1/diagnostics" => {
@@ -155,7 +169,10 @@ impl Admin {
         } else if self.shared.ending.load(Ordering::Acquire) {
             writeln!(said, "not ready: shutting down")
         } else {
-            writeln!(said, "not ready: waiting for the first full list of every required watch")
+            writeln!(
+                said,
+                "not ready: waiting for the first full list of every required watch"
+            )
         };
         for (name, watch) in self.shared.watches.snapshot() {
             let need = if watch.required { "required" } else { "optional" };
@@ -164,11 +181,17 @@ impl Admin {
                 Phase::Live => "live".to_owned(),
                 Phase::Failing(why) => format!("failing: {why}"),
             };
-            let seen = watch.last_event.map(|at| format!(", last heard of {} s ago", at.elapsed().as_secs()));
+            let seen = watch
+                .last_event
+                .map(|at| format!(", last heard of {} s ago", at.elapsed().as_secs()));
             let synced = if watch.synced { "synced" } else { "not synced" };
             let _ = writeln!(said, "{name} ({need}): {synced}, {state}{}", seen.unwrap_or_default());
         }
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
         text(status, said)
     }
 
@@ -184,9 +207,16 @@ impl Admin {
     fn overview(&self) -> Reply {
         let table = self.shared.tables.load();
         let report = self.shared.report.load();
-        let counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let objects: serde_json::Map<String, serde_json::Value> =
-            counts.iter().map(|(kind, count)| (kind.plural().to_owned(), json!(count))).collect();
+        let counts = self
+            .shared
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let objects: serde_json::Map<String, serde_json::Value> = counts
+            .iter()
+            .map(|(kind, count)| (kind.plural().to_owned(), json!(count)))
+            .collect();
         json(
             StatusCode::OK,
             &json!({
@@ -246,7 +276,10 @@ impl Admin {
             for (name, _) in first.each() {
                 writeln!(out, "# TYPE narthex_{name}_total counter")?;
                 for (index, shard) in shards.iter().enumerate() {
-                    let value = shard.each().find(|(other, _)| *other == name).map_or(0, |(_, value)| value);
+                    let value = shard
+                        .each()
+                        .find(|(other, _)| *other == name)
+                        .map_or(0, |(_, value)| value);
                     writeln!(out, "narthex_{name}_total{{shard=\"{index}\"}} {value}")?;
                 }
             }
@@ -255,10 +288,17 @@ impl Admin {
         writeln!(out, "narthex_open_connections {}", server.open_connections())?;
         drop(server);
         writeln!(out, "# TYPE narthex_table_swaps_total counter")?;
-        writeln!(out, "narthex_table_swaps_total {}", self.shared.swaps.load(Ordering::Relaxed))?;
+        writeln!(
+            out,
+            "narthex_table_swaps_total {}",
+            self.shared.swaps.load(Ordering::Relaxed)
+        )?;
         writeln!(out, "# TYPE narthex_ready gauge")?;
         writeln!(out, "narthex_ready {}", u8::from(self.shared.is_ready()))?;
-        writeln!(out, "# HELP narthex_watch_staleness_seconds Since the last event or bookmark of a watch.")?;
+        writeln!(
+            out,
+            "# HELP narthex_watch_staleness_seconds Since the last event or bookmark of a watch."
+        )?;
         writeln!(out, "# TYPE narthex_watch_staleness_seconds gauge")?;
         for (name, watch) in self.shared.watches.snapshot() {
             if let Some(at) = watch.last_event {
@@ -279,7 +319,8 @@ fn unescape(text: &str) -> String {
         match byte {
             b'+' => out.push(b' '),
             b'%' => {
-                let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
+                let digits =
+                    [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
                 if let [Some(high), Some(low)] = digits {
                     out.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
                 }

@@ -96,10 +96,15 @@ pub struct Decision {
 fn rule(route: &Route, table: &Table) -> Rule {
     Rule {
         host: route.host.to_string(),
-        path: route.path.as_ref().map_or("default backend".to_owned(), ToString::to_string),
+        path: route
+            .path
+            .as_ref()
+            .map_or("default backend".to_owned(), ToString::to_string),
         object: route.origin.object.to_string(),
         field: route.origin.field(),
-        backend: table.backend(route.backend).map_or("(none)".to_owned(), |backend| backend_name(backend)),
+        backend: table
+            .backend(route.backend)
+            .map_or("(none)".to_owned(), |backend| backend_name(backend)),
     }
 }
 
@@ -193,7 +198,11 @@ fn split(url: &str) -> Result<(Option<String>, String), String> {
 
 fn cut(path: &str) -> String {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    if path.is_empty() { "/".to_owned() } else { path.to_owned() }
+    if path.is_empty() {
+        "/".to_owned()
+    } else {
+        path.to_owned()
+    }
 }
 
 impl Decision {
@@ -209,8 +218,16 @@ impl Decision {
         path: &crate::table::CanonicalPath<'_>,
         explanation: &Explanation,
     ) {
-        self.hosts = explanation.hosts.iter().map(|(host, rules)| (host.to_string(), *rules)).collect();
-        self.lost = explanation.lost.iter().map(|(route, why)| (rule(route, table), why.clone())).collect();
+        self.hosts = explanation
+            .hosts
+            .iter()
+            .map(|(host, rules)| (host.to_string(), *rules))
+            .collect();
+        self.lost = explanation
+            .lost
+            .iter()
+            .map(|(route, why)| (rule(route, table), why.clone()))
+            .collect();
         self.path = path.form(false).to_owned();
         if let Some(route) = &explanation.route {
             self.path = path.form(route.policies.keep_slashes).to_owned();
@@ -236,7 +253,9 @@ impl Decision {
     fn answered_by(&mut self, table: &Table, route: &Arc<Route>) {
         self.rule = Some(rule(route, table));
         self.shadows = route.shadows.iter().map(Origin::to_string).collect();
-        let Some(backend) = table.backend(route.backend) else { return };
+        let Some(backend) = table.backend(route.backend) else {
+            return;
+        };
         self.endpoints = backend
             .endpoints
             .iter()
@@ -248,7 +267,12 @@ impl Decision {
         if backend.endpoints.is_empty() {
             self.refuse(
                 503,
-                format!("{} answers, but {}: {}", route.describe(), backend_name(backend), backend.state.reason()),
+                format!(
+                    "{} answers, but {}: {}",
+                    route.describe(),
+                    backend_name(backend),
+                    backend.state.reason()
+                ),
             );
         } else {
             self.summary = format!(
@@ -279,15 +303,25 @@ impl Decision {
             writeln!(out, "  from      {} {}", rule.object, rule.field)?;
             writeln!(out, "  backend   {}", rule.backend)?;
             for endpoint in &self.endpoints {
-                let pod = endpoint.pod.as_deref().map(|pod| format!("  {pod}")).unwrap_or_default();
+                let pod = endpoint
+                    .pod
+                    .as_deref()
+                    .map(|pod| format!("  {pod}"))
+                    .unwrap_or_default();
                 writeln!(out, "  endpoint  {}{pod}", endpoint.address)?;
             }
             for shadow in &self.shadows {
-                writeln!(out, "  beats     {shadow}: the same host and path, but younger or later by name")?;
+                writeln!(
+                    out,
+                    "  beats     {shadow}: the same host and path, but younger or later by name"
+                )?;
             }
         }
-        let hosts: Vec<String> =
-            self.hosts.iter().map(|(host, rules)| format!("{host} ({rules} rules)")).collect();
+        let hosts: Vec<String> = self
+            .hosts
+            .iter()
+            .map(|(host, rules)| format!("{host} ({rules} rules)"))
+            .collect();
         if !hosts.is_empty() {
             writeln!(out, "  hosts asked, in order: {}", hosts.join(", "))?;
         }
@@ -295,11 +329,19 @@ impl Decision {
             writeln!(out, "  came close:")?;
         }
         for (rule, why) in &self.lost {
-            writeln!(out, "    {} {} → {} ({}): {why}", rule.host, rule.path, rule.backend, rule.object)?;
+            writeln!(
+                out,
+                "    {} {} → {} ({}): {why}",
+                rule.host, rule.path, rule.backend, rule.object
+            )?;
         }
         for problem in &self.problems {
             let object = problem.object.as_deref().unwrap_or_default();
-            writeln!(out, "  {}: {object}: {}: {}", problem.severity, problem.field, problem.message)?;
+            writeln!(
+                out,
+                "  {}: {object}: {}: {}",
+                problem.severity, problem.field, problem.message
+            )?;
         }
         Ok(())
     }

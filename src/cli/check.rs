@@ -8,9 +8,9 @@ use crate::config::RuleArgs;
 use crate::model::{Change, Diagnostic, Location, ObjectRef, Severity};
 use crate::source::directory::{self, Loaded};
 use clap::Args;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Flags of `check`.
@@ -44,11 +44,7 @@ pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> (State, HashMap<ObjectRef
 fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<Diagnostic> {
     let mut said: Vec<Diagnostic> = state.refresh().iter().cloned().collect();
     said.extend(lint::lint(state));
-    for diagnostic in &mut said {
-        if diagnostic.location.is_none() {
-            diagnostic.location = diagnostic.object.as_ref().and_then(|object| places.get(object)).cloned();
-        }
-    }
+    place(&mut said, places);
     said.sort_by(|a, b| {
         (&a.location, a.severity(), &a.object, &a.field, &a.message).cmp(&(
             &b.location,
@@ -61,11 +57,34 @@ fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<
     said
 }
 
+/// Finds the line of each field, reading each file once more.
+fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
+    let mut by_file: BTreeMap<&Path, Vec<(&mut Diagnostic, &Location)>> = BTreeMap::new();
+    for diagnostic in said.iter_mut().filter(|diagnostic| diagnostic.location.is_none()) {
+        if let Some(location) = diagnostic.object.as_ref().and_then(|object| places.get(object)) {
+            by_file.entry(&location.file).or_default().push((diagnostic, location));
+        }
+    }
+    for (file, mut diagnostics) in by_file {
+        let wanted: Vec<(Location, String)> = diagnostics
+            .iter()
+            .map(|(diagnostic, location)| ((*location).clone(), diagnostic.field.clone()))
+            .collect();
+        for ((diagnostic, _), location) in diagnostics.iter_mut().zip(directory::locate::fields(file, &wanted)) {
+            diagnostic.location = Some(location);
+        }
+    }
+}
+
 /// Checks, prints, and answers 1 if there are errors.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let (mut state, places) = compile(&args.paths, &args.rules);
     let said = diagnostics(&mut state, &places);
-    let count = |severity| said.iter().filter(|diagnostic| diagnostic.severity() == severity).count();
+    let count = |severity| {
+        said.iter()
+            .filter(|diagnostic| diagnostic.severity() == severity)
+            .count()
+    };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let table = state.table();
     let (routes, backends) = (table.routes().count(), table.backends().count());
@@ -80,17 +99,14 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         }
         Output::Text => print(&text(&said, places.len(), routes, backends, errors, warnings)),
     }
-    if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if errors > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
-fn text(
-    said: &[Diagnostic],
-    objects: usize,
-    routes: usize,
-    backends: usize,
-    errors: usize,
-    warnings: usize,
-) -> String {
+fn text(said: &[Diagnostic], objects: usize, routes: usize, backends: usize, errors: usize, warnings: usize) -> String {
     let paint = Paint::stdout();
     let mut out = String::new();
     for diagnostic in said {

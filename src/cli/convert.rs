@@ -77,31 +77,19 @@ impl Converted {
 
     fn document(&mut self, file: &Path, mut document: Node) -> anyhow::Result<()> {
         if parse::is_list(&document) {
-            let of = ["kind", "apiVersion"]
-                .map(|field| document.str_at(field).unwrap_or_default().to_owned());
-            let items = document
-                .get_mut("items")
-                .and_then(Node::items_mut)
-                .map(std::mem::take);
+            let of = ["kind", "apiVersion"].map(|field| document.str_at(field).unwrap_or_default().to_owned());
+            let items = document.get_mut("items").and_then(Node::items_mut).map(std::mem::take);
             for mut item in items.unwrap_or_default() {
                 name_item(&mut item, &of);
                 self.document(file, item)?;
             }
             return Ok(());
         }
-        let place = format!(
-            "{}:{}:{}",
-            file.display(),
-            document.at.line,
-            document.at.column
-        );
+        let place = format!("{}:{}:{}", file.display(), document.at.line, document.at.column);
         let whose = describe(&document);
         let notes = rewrite::rewrite(&mut document);
-        self.notes.extend(
-            notes
-                .into_iter()
-                .map(|note| format!("{place}: {whose}: {note}")),
-        );
+        self.notes
+            .extend(notes.into_iter().map(|note| format!("{place}: {whose}: {note}")));
         if !self.output.is_empty() {
             self.output.push_str("---\n");
         }
@@ -140,10 +128,7 @@ fn describe(document: &Node) -> String {
     let kind = document.str_at("kind").unwrap_or("document");
     let metadata = document.get("metadata");
     let field = |name| metadata.and_then(|metadata| metadata.str_at(name));
-    match (
-        field("namespace"),
-        field("name").or_else(|| field("generateName")),
-    ) {
+    match (field("namespace"), field("name").or_else(|| field("generateName"))) {
         (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
         (None, Some(name)) => format!("{kind} {name}"),
         _ => kind.to_owned(),

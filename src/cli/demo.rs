@@ -18,8 +18,22 @@ use std::process::ExitCode;
 
 /// Names as the walkthrough's cluster gave them.
 const PODS: [(&str, [&str; 3]); 2] = [
-    ("deploy1", ["deploy1-5d98f66655-d8np4", "deploy1-5d98f66655-gqgdq", "deploy1-5d98f66655-pgrdl"]),
-    ("deploy2", ["deploy2-5ff54b6b7b-94kbj", "deploy2-5ff54b6b7b-npnsh", "deploy2-5ff54b6b7b-z7fgp"]),
+    (
+        "deploy1",
+        [
+            "deploy1-5d98f66655-d8np4",
+            "deploy1-5d98f66655-gqgdq",
+            "deploy1-5d98f66655-pgrdl",
+        ],
+    ),
+    (
+        "deploy2",
+        [
+            "deploy2-5ff54b6b7b-94kbj",
+            "deploy2-5ff54b6b7b-npnsh",
+            "deploy2-5ff54b6b7b-z7fgp",
+        ],
+    ),
 ];
 
 /// Flags of `demo`.
@@ -58,11 +72,15 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     }
     manifests.push_str(RULE);
     std::fs::write(folder.0.join("walkthrough.yaml"), manifests).context("cannot write the demo's manifests")?;
-    std::thread::Builder::new().name("pods".to_owned()).spawn(move || serve_pods(pods))?;
+    std::thread::Builder::new()
+        .name("pods".to_owned())
+        .spawn(move || serve_pods(pods))?;
     let port = args.listen_http.0.port();
     if args.traffic > 0 {
         let rate = args.traffic;
-        std::thread::Builder::new().name("traffic".to_owned()).spawn(move || send_traffic(port, rate))?;
+        std::thread::Builder::new()
+            .name("traffic".to_owned())
+            .spawn(move || send_traffic(port, rate))?;
     }
     print(&welcome(&folder.0, port, args.admin.0.port()));
     crate::cli::serve::run(&serve_args(args, &folder.0))
@@ -148,7 +166,9 @@ fn welcome(folder: &Path, http: u16, admin: u16) -> String {
 
 /// Answers on every listener with the pod's name.
 fn serve_pods(pods: Vec<(&'static str, TcpListener)>) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for (name, listener) in pods {
@@ -162,14 +182,20 @@ async fn serve_pod(name: &'static str, listener: TcpListener) {
     if listener.set_nonblocking(true).is_err() {
         return;
     }
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         tokio::spawn(async move {
             let answer = service_fn(move |_| async move {
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(format!("{name}\n")))))
             });
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
         });
     }
 }
@@ -179,7 +205,9 @@ fn send_traffic(port: u16, rate: u32) {
     let pause = std::time::Duration::from_secs(1) / rate;
     for host in ["www.example.com", "www.yolo.org"].iter().cycle() {
         std::thread::sleep(pause);
-        let Ok(mut stream) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+        let Ok(mut stream) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
+            continue;
+        };
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         if io::Write::write_all(&mut stream, request.as_bytes()).is_ok() {
             let _ = io::copy(&mut stream, &mut io::sink());

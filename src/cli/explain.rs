@@ -72,7 +72,11 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn ask(admin: &str, question: &Question) -> anyhow::Result<Decision> {
-    let mut target = format!("/api/v1/explain?url={}&method={}", escape(&question.url), escape(&question.method));
+    let mut target = format!(
+        "/api/v1/explain?url={}&method={}",
+        escape(&question.url),
+        escape(&question.method)
+    );
     for (name, value) in &question.headers {
         target += &format!("&header={}", escape(&format!("{name}:{value}")));
     }
@@ -104,7 +108,9 @@ pub fn get(admin: &str, target: &str, patience: Duration) -> anyhow::Result<(u16
         None => address.replace("[::]:", "127.0.0.1:").replace("0.0.0.0:", "127.0.0.1:"),
     };
     let mut last = None;
-    for address in std::net::ToSocketAddrs::to_socket_addrs(&address).with_context(|| format!("{address}: write HOST:PORT"))? {
+    for address in
+        std::net::ToSocketAddrs::to_socket_addrs(&address).with_context(|| format!("{address}: write HOST:PORT"))?
+    {
         match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(patience))?;

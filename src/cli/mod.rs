@@ -21,7 +21,12 @@ pub const UNUSABLE: u8 = 2;
 ///
 /// Without a command, it serves: from the cluster it runs in, or from files with --manifests.
 #[derive(Parser, Debug)]
-#[command(name = "narthex", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "narthex",
+    version,
+    max_term_width = 110,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -16,17 +16,26 @@ pub fn markdown() -> String {
 fn write_page(out: &mut String) -> std::fmt::Result {
     let command = Cli::command();
     writeln!(out, "# Reference\n")?;
-    writeln!(out, "Made from the code by `narthex reference`; a test compares the two.\n")?;
+    writeln!(
+        out,
+        "Made from the code by `narthex reference`; a test compares the two.\n"
+    )?;
     writeln!(out, "## Flags of `narthex serve`\n")?;
     let mut heading = String::new();
-    for argument in command.get_arguments().filter(|argument| !argument.is_hide_set() && argument.get_id() != "help") {
+    for argument in command
+        .get_arguments()
+        .filter(|argument| !argument.is_hide_set() && argument.get_id() != "help")
+    {
         if argument.get_id() == "version" {
             continue;
         }
         let its = argument.get_help_heading().unwrap_or("Other");
         if its != heading {
             heading = its.to_owned();
-            writeln!(out, "\n### {heading}\n\n| flag | variable | default | meaning |\n|---|---|---|---|")?;
+            writeln!(
+                out,
+                "\n### {heading}\n\n| flag | variable | default | meaning |\n|---|---|---|---|"
+            )?;
         }
         write_flag(out, argument)?;
     }
@@ -45,15 +54,38 @@ fn write_page(out: &mut String) -> std::fmt::Result {
 fn write_flag(out: &mut String, argument: &Arg) -> std::fmt::Result {
     let name = argument.get_long().unwrap_or_default();
     let value = if argument.get_action().takes_values() {
-        let names: Vec<&str> = argument.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = argument
+            .get_value_names()
+            .unwrap_or_default()
+            .iter()
+            .map(|name| name.as_str())
+            .collect();
         format!(" {}", names.join(" "))
     } else {
         String::new()
     };
-    let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let default: Vec<String> =
-        argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
-    let default = if argument.get_action().takes_values() { default.join(",") } else { "off".to_owned() };
+    let variable = argument
+        .get_env()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let default: Vec<String> = argument
+        .get_default_values()
+        .iter()
+        .map(|value| value.to_string_lossy().into_owned())
+        .collect();
+    let default = if argument.get_action().takes_values() {
+        default.join(",")
+    } else {
+        "off".to_owned()
+    };
     let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-    writeln!(out, "| `--{name}{value}` | `{variable}` | {} | {help} |", if default.is_empty() { String::new() } else { format!("`{default}`") })
+    writeln!(
+        out,
+        "| `--{name}{value}` | `{variable}` | {} | {help} |",
+        if default.is_empty() {
+            String::new()
+        } else {
+            format!("`{default}`")
+        }
+    )
 }

@@ -173,7 +173,11 @@ fn raise_descriptor_limit() -> usize {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    let now = if setrlimit(Resource::Nofile, wanted).is_ok() { limit.maximum } else { limit.current };
+    let now = if setrlimit(Resource::Nofile, wanted).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
     // No limit at all would be a table of connections without end.
     usize::try_from(now.unwrap_or(1 << 20)).unwrap_or(1 << 20).min(1 << 20)
 }
@@ -184,7 +188,11 @@ fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
     for address in listening {
         if address.ip().is_unspecified() {
             let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-            own.extend(interfaces.iter().map(|interface| SocketAddr::new(interface.ip(), address.port())));
+            own.extend(
+                interfaces
+                    .iter()
+                    .map(|interface| SocketAddr::new(interface.ip(), address.port())),
+            );
         } else {
             own.push(*address);
         }

@@ -4,7 +4,7 @@ use super::{Key, OfService, State};
 use crate::model::object::{EndpointAddress, EndpointSubset, Endpoints, PortRef, Service, ServicePort};
 use crate::model::{Kind, ObjectRef};
 use crate::table::{Backend, BackendId, BackendState, Endpoint};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ pub(super) struct BackendKey {
 #[derive(Debug)]
 pub(super) struct BackendEntry {
     pub backend: Arc<Backend>,
-    /// Ingresses that lead here, with how often.
-    users: HashMap<Key, u32>,
+    /// The names of the Ingresses that lead here; a backend is in the namespace of all of them.
+    users: HashSet<Arc<str>>,
 }
 
 /// What is known of one address of a Service, over all slices.
@@ -33,9 +33,10 @@ struct Merged<'a> {
 }
 
 impl State {
-    pub(super) fn hold_backend(&mut self, key: &BackendKey, user: &Key) {
+    /// Notes that an Ingress leads to a backend, which is there from now on.
+    pub(super) fn hold_backend(&mut self, key: &BackendKey, user: &Arc<str>) {
         if let Some(entry) = self.backends.get_mut(key) {
-            *entry.users.entry(user.clone()).or_default() += 1;
+            entry.users.insert(user.clone());
             return;
         }
         let id = self.free_slots.pop().unwrap_or_else(|| {
@@ -54,19 +55,17 @@ impl State {
             key.clone(),
             BackendEntry {
                 backend,
-                users: HashMap::from([(user.clone(), 1)]),
+                users: HashSet::from([user.clone()]),
             },
         );
     }
 
-    pub(super) fn drop_backend(&mut self, key: &BackendKey, user: &Key) {
-        let Some(entry) = self.backends.get_mut(key) else { return };
-        if let Some(count) = entry.users.get_mut(user) {
-            *count -= 1;
-            if *count == 0 {
-                entry.users.remove(user);
-            }
-        }
+    /// Notes that an Ingress leads to a backend no more; the backend goes with its last.
+    pub(super) fn drop_backend(&mut self, key: &BackendKey, user: &Arc<str>) {
+        let Some(entry) = self.backends.get_mut(key) else {
+            return;
+        };
+        entry.users.remove(user);
         if !entry.users.is_empty() {
             return;
         }
@@ -142,9 +141,9 @@ impl State {
     /// Names the Ingresses that lead to a backend of which other words are to be said.
     pub(super) fn name_stale_users(&mut self) {
         for key in std::mem::take(&mut self.stale_backends) {
-            let users = self.backends.get(&key).into_iter().flat_map(|entry| entry.users.keys());
+            let users = self.backends.get(&key).into_iter().flat_map(|entry| &entry.users);
             self.stale
-                .extend(users.map(|(namespace, name)| ObjectRef::new(Kind::Ingress, namespace.clone(), name.clone())));
+                .extend(users.map(|name| ObjectRef::new(Kind::Ingress, key.namespace.clone(), name.clone())));
         }
     }
 
@@ -161,7 +160,10 @@ impl State {
         self.stale.insert(object);
         // The new Service gets it before the old one loses it.
         if let Some(owner) = &owner {
-            self.endpoints.entry(owner.clone()).or_default().insert(name.clone(), endpoints);
+            self.endpoints
+                .entry(owner.clone())
+                .or_default()
+                .insert(name.clone(), endpoints);
             self.service_changed(owner);
         }
         if let Some((Some(old), _)) = old
@@ -230,9 +232,8 @@ impl State {
             return nothing(BackendState::PortNotFound);
         };
         let endpoints = self.endpoints.get(&name);
-        let (any_ready, endpoints) = endpoints.map_or((false, Vec::new()), |of_service| {
-            merge(service, port, of_service)
-        });
+        let (any_ready, endpoints) =
+            endpoints.map_or((false, Vec::new()), |of_service| merge(service, port, of_service));
         let state = match (any_ready, endpoints.is_empty()) {
             (true, _) => BackendState::Ready,
             (false, false) => BackendState::OnlyTerminating,
@@ -294,11 +295,15 @@ fn is_tcp(protocol: Option<&str>) -> bool {
 
 /// The TCP port of a Service that a rule names.
 pub(super) fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'s ServicePort> {
-    service.ports.iter().filter(|port| is_tcp(port.protocol.as_deref())).find(|port| match wanted {
-        PortRef::Number(number) => port.port == *number,
-        PortRef::Name(name) => port.name == *name,
-        PortRef::Missing => false,
-    })
+    service
+        .ports
+        .iter()
+        .filter(|port| is_tcp(port.protocol.as_deref()))
+        .find(|port| match wanted {
+            PortRef::Number(number) => port.port == *number,
+            PortRef::Name(name) => port.name == *name,
+            PortRef::Missing => false,
+        })
 }
 
 /// Whether slices or Endpoints say where a Service's pods are: slices, as soon as there is one.
@@ -312,11 +317,7 @@ pub(super) fn kind_in_use(of_service: &OfService) -> Kind {
 
 /// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
 /// The flag says whether they are ready ones.
-fn merge(
-    service: &Service,
-    port: &ServicePort,
-    of_service: &OfService,
-) -> (bool, Vec<Endpoint>) {
+fn merge(service: &Service, port: &ServicePort, of_service: &OfService) -> (bool, Vec<Endpoint>) {
     let wanted = kind_in_use(of_service);
     let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
     let subsets = of_service

@@ -56,11 +56,12 @@ impl State {
         let concerned: Vec<_> = self
             .ingresses
             .iter()
-            .filter(|(_, compiled)| class_of(&compiled.ingress) == Some(class))
-            .map(|(key, compiled)| (key.clone(), compiled.ingress.clone()))
+            .filter(|known| class_of(&known.ingress) == Some(class))
+            .map(|known| known.ingress.clone())
             .collect();
-        for (key, ingress) in concerned {
-            self.recompile_ingress(key, ingress);
+        for ingress in concerned {
+            let meta = &ingress.meta;
+            self.recompile_ingress((meta.namespace.clone(), meta.name.clone()), ingress);
         }
     }
 }

@@ -1,14 +1,13 @@
 //! What is to be said of one object, given all others.
 
 use super::backends::{BackendKey, find_port, kind_in_use};
-use super::claims::origin;
-use super::ingress::Compiled;
-use super::read::place_field;
+use super::claims::Spot;
+use super::ingress::default_spots;
+use super::read::{place_field, read};
 use super::{State, key};
-use crate::model::object::PortRef;
+use crate::model::object::{Ingress, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::BackendState;
-use crate::table::route::Age;
+use crate::table::{BackendState, Route};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -24,68 +23,71 @@ impl State {
     }
 
     fn diagnose_ingress(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
-        let Some(compiled) = self.ingresses.get(&key(object)) else { return };
-        if let Err(why) = &compiled.served {
+        let Some(known) = self.ingresses.get(&key(object)) else {
+            return;
+        };
+        let ingress = &*known.ingress;
+        if !known.served {
+            let why = self.serves(ingress).err().unwrap_or_default();
             said.push(Diagnostic::new(
                 Code::OtherClass,
                 object,
-                super::classes::class_field(&compiled.ingress),
+                super::classes::class_field(ingress),
                 format!("not served here: {why}"),
             ));
             return;
         }
-        said.extend(compiled.findings.iter().cloned());
-        // One backend at one place once: a rule without paths has its default backend's.
-        let mut backends: BTreeSet<(String, &BackendKey)> = BTreeSet::new();
-        for claim in &compiled.claims {
+        let reading = read(ingress);
+        let mut backends: Vec<(String, &BackendKey)> = Vec::new();
+        for claim in &reading.claims {
             let field = place_field(claim.place);
-            if let Some(holder) = self.holder(&claim.host, &claim.path)
-                && !is(holder, object)
-            {
+            if let Some(holder) = self.other_holder(&Spot::Path(claim.host.clone(), claim.path.clone()), object) {
                 said.push(Diagnostic::new(
                     Code::PathConflict,
                     object,
                     &field,
                     format!(
-                        "{} {} is taken by Ingress {}/{} ({}), which {}; this path is not used: change or remove one \
-                         of the two",
+                        "{} {} is taken by {} ({}), which {}; this path is not used: change or remove one of the two",
                         claim.host,
                         claim.path,
-                        holder.namespace,
-                        holder.name,
-                        origin(holder).field(),
-                        first_because(holder, compiled),
+                        holder.origin.object,
+                        holder.origin.field(),
+                        first_because(holder, ingress),
                     ),
                 ));
             }
+            // A rule without paths has the default backend, of which is spoken below.
             if claim.place.1 != u32::MAX {
-                backends.insert((format!("{field}.backend"), &claim.backend));
+                backends.push((format!("{field}.backend"), &claim.backend));
             }
         }
-        if let Some((backend, hosts)) = &compiled.default {
-            let field = "spec.defaultBackend";
-            backends.insert((field.to_owned(), backend));
-            let mut lost = |holder: Option<&Age>, what: String| {
-                if let Some(holder) = holder.filter(|holder| !is(holder, object)) {
-                    let message = format!(
-                        "{what} is that of Ingress {}/{}, which {}; this one is not used",
-                        holder.namespace,
-                        holder.name,
-                        first_because(holder, compiled)
-                    );
-                    said.push(Diagnostic::new(Code::DefaultBackendConflict, object, field, message));
-                }
-            };
-            for host in hosts {
-                lost(self.default_holder(host), format!("the default backend of host {host}"));
-            }
-            if hosts.is_empty() {
-                lost(self.fallback_holder(), "the default backend of all hosts".to_owned());
+        let field = "spec.defaultBackend";
+        for spot in default_spots(&reading) {
+            if let Some(holder) = self.other_holder(&spot, object) {
+                let hosts = match &spot {
+                    Spot::Default(host) => format!("host {host}"),
+                    _ => "all hosts".to_owned(),
+                };
+                let message = format!(
+                    "the default backend of {hosts} is that of {}, which {}; this one is not used",
+                    holder.origin.object,
+                    first_because(holder, ingress)
+                );
+                said.push(Diagnostic::new(Code::DefaultBackendConflict, object, field, message));
             }
         }
+        backends.extend(reading.default.iter().map(|(backend, _)| (field.to_owned(), backend)));
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
         }
+        said.extend(reading.findings);
+    }
+
+    /// The route that has what an Ingress claims, where it is another's.
+    fn other_holder(&self, spot: &Spot, object: &ObjectRef) -> Option<&Route> {
+        self.holder(spot)
+            .map(|route| &**route)
+            .filter(|route| route.origin.object != *object)
     }
 
     fn diagnose_backend(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
@@ -97,7 +99,9 @@ impl State {
                 let own = self.own_endpoint(backend)?;
                 (
                     Code::EndpointIsSelf,
-                    format!("Service \"{name}\" has {own} as an endpoint, which is narthex itself: requests would go in circles"),
+                    format!(
+                        "Service \"{name}\" has {own} as an endpoint, which is narthex itself: requests would go in circles"
+                    ),
                 )
             }
             // What is wrong with it was said when it was read.
@@ -149,7 +153,9 @@ impl State {
                 format!(
                     "Service \"{name}\" has the externalName \"{}\", which does not resolve to any address that may \
                      be used; requests get 503",
-                    service.and_then(|service| service.external_name.as_deref()).unwrap_or_default()
+                    service
+                        .and_then(|service| service.external_name.as_deref())
+                        .unwrap_or_default()
                 ),
             ),
         };
@@ -173,9 +179,19 @@ impl State {
             }
         }
         if total == 0 {
-            return match of_service.values().find_map(|endpoints| endpoints.unsupported_type.as_ref()) {
+            return match of_service
+                .values()
+                .find_map(|endpoints| endpoints.unsupported_type.as_ref())
+            {
                 Some(kind) => format!(" (it has EndpointSlices of type {kind} only, and narthex reads IPv4 and IPv6)"),
-                None => format!(" (its {} empty)", if kind == Kind::Endpoints { "Endpoints are" } else { "EndpointSlices are" }),
+                None => format!(
+                    " (its {} empty)",
+                    if kind == Kind::Endpoints {
+                        "Endpoints are"
+                    } else {
+                        "EndpointSlices are"
+                    }
+                ),
             };
         }
         let wanted = self
@@ -186,7 +202,11 @@ impl State {
         match wanted {
             Some(wanted) if !names.contains(&wanted) => {
                 let names: Vec<String> = names.into_iter().collect();
-                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                let names = if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                };
                 format!(" (the port is {wanted} in the Service, but the ports of its endpoints are: {names})")
             }
             _ => format!(" (of {total}, none is ready)"),
@@ -194,7 +214,9 @@ impl State {
     }
 
     fn diagnose_endpoints(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
-        let Some((owner, endpoints)) = self.slices.get(object) else { return };
+        let Some((owner, endpoints)) = self.slices.get(object) else {
+            return;
+        };
         if owner.is_none() {
             said.push(Diagnostic::new(
                 Code::OrphanSlice,
@@ -238,17 +260,13 @@ impl State {
     }
 }
 
-/// Why another Ingress comes before this one.
-fn first_because(holder: &Age, compiled: &Compiled) -> &'static str {
-    if holder.created < compiled.ingress.meta.created {
+/// Why another Ingress's route comes before this one's.
+fn first_because(holder: &Route, ingress: &Ingress) -> &'static str {
+    if holder.created < ingress.meta.created {
         "is older"
     } else {
         "is as old and comes first by namespace and name"
     }
-}
-
-fn is(age: &Age, object: &ObjectRef) -> bool {
-    age.namespace == object.namespace && age.name == object.name
 }
 
 fn port_name(name: &str) -> String {

@@ -1,49 +1,73 @@
 //! One Ingress put in the place of the one there was: its claims and backends.
 
 use super::backends::BackendKey;
-use super::claims::{Claim, Claimed, Touched};
-use super::{Key, State, read};
-use crate::model::object::Ingress;
-use crate::model::{Diagnostic, Kind, ObjectRef};
+use super::claims::{Claimed, Edits, Spot};
+use super::read::{Reading, read};
+use super::{Key, State};
+use crate::model::object::{Ingress, Meta};
+use crate::model::{Kind, ObjectRef};
+use crate::table::Policies;
 use crate::table::route::Age;
-use crate::table::{HostPattern, Policies};
+use hashbrown::HashTable;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// An Ingress as compiled.
+/// An Ingress that is known. What it claims is not kept: reading it again, when it goes or is spoken of, costs less
+/// than keeping it.
 #[derive(Debug)]
-pub(super) struct Compiled {
+pub(super) struct Known {
     pub ingress: Arc<Ingress>,
-    /// Whether it is ours; otherwise why not.
-    pub served: Result<(), String>,
-    pub claims: Vec<Claim>,
-    /// The default backend and the hosts it is for; no hosts for an Ingress without rules.
-    pub default: Option<(BackendKey, Vec<HostPattern>)>,
-    /// What its routes do besides forwarding.
-    pub policies: Policies,
-    /// What is wrong with it by itself.
-    pub findings: Vec<Diagnostic>,
+    /// Whether it is ours.
+    pub served: bool,
 }
 
-impl Compiled {
-    fn backends(&self) -> impl Iterator<Item = &BackendKey> {
-        let default = self.default.iter().map(|(backend, _)| backend);
-        self.claims.iter().map(|claim| &claim.backend).chain(default)
+/// The known Ingresses by namespace and name. Their names are their own: a map would keep each a second time.
+#[derive(Debug, Default)]
+pub(super) struct Ingresses {
+    table: HashTable<Known>,
+    hasher: RandomState,
+}
+
+impl Ingresses {
+    fn hash(&self, namespace: &str, name: &str) -> u64 {
+        self.hasher.hash_one((namespace, name))
     }
 
-    /// The age of a claim at a place in this Ingress.
-    pub fn age(&self, place: (u32, u32)) -> Age {
+    pub fn get(&self, (namespace, name): &Key) -> Option<&Known> {
+        self.table
+            .find(self.hash(namespace, name), |known| known.is(namespace, name))
+    }
+
+    /// Puts an Ingress that is not in it.
+    pub fn insert(&mut self, known: Known) {
+        let hasher = &self.hasher;
+        let hash = |known: &Known| {
+            let meta = &known.ingress.meta;
+            hasher.hash_one((&*meta.namespace, &*meta.name))
+        };
+        self.table.insert_unique(hash(&known), known, hash);
+    }
+
+    pub fn remove(&mut self, (namespace, name): &Key) -> Option<Known> {
+        let hash = self.hash(namespace, name);
+        let found = self.table.find_entry(hash, |known| known.is(namespace, name)).ok()?;
+        Some(found.remove().0)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.table.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+impl Known {
+    fn is(&self, namespace: &str, name: &str) -> bool {
         let meta = &self.ingress.meta;
-        Age {
-            created: meta.created,
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-            place,
-        }
-    }
-
-    /// The age of its default backend.
-    pub fn default_age(&self) -> Age {
-        self.age((u32::MAX, u32::MAX))
+        &*meta.name == name && &*meta.namespace == namespace
     }
 }
 
@@ -55,94 +79,74 @@ impl State {
     }
 
     pub(super) fn recompile_ingress(&mut self, key: Key, ingress: Arc<Ingress>) {
-        let served = self.serves(&ingress);
-        let compiled = if served.is_ok() {
-            read::read(ingress)
-        } else {
-            Compiled {
-                ingress,
-                served,
-                claims: Vec::new(),
-                default: None,
-                policies: Policies::default(),
-                findings: Vec::new(),
-            }
-        };
-        self.swap_ingress(key, Some(compiled));
+        let served = self.serves(&ingress).is_ok();
+        self.swap_ingress(key, Some(Known { ingress, served }));
     }
 
     pub(super) fn delete_ingress(&mut self, key: &Key) {
         self.swap_ingress(key.clone(), None);
     }
 
-    /// Puts the claims of one Ingress in the place of those it had.
-    fn swap_ingress(&mut self, key: Key, new: Option<Compiled>) {
-        let old = self.ingresses.remove(&key);
-        self.stale.insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
-        let mut touched = Touched::default();
+    fn swap_ingress(&mut self, key: Key, new: Option<Known>) {
+        self.stale
+            .insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
+        let old_reading = self
+            .ingresses
+            .remove(&key)
+            .filter(|old| old.served)
+            .map(|old| read(&old.ingress));
+        let new_reading = new
+            .as_ref()
+            .filter(|new| new.served)
+            .map(|new| (read(&new.ingress), &new.ingress.meta));
+        let old_backends = backends(old_reading.as_ref());
+        let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
         // The new backends are held before the old are let go, so that one that stays keeps its identity.
-        if let Some(new) = &new {
-            for backend in new.backends() {
-                self.hold_backend(backend, &key);
-            }
+        for backend in &new_backends {
+            self.hold_backend(backend, &key.1);
         }
-        if let Some(old) = &old {
-            self.release(old, &mut touched);
+        let mut edits = Edits::new();
+        for spot in old_reading.iter().flat_map(spots) {
+            edits.entry(spot).or_default();
         }
-        if let Some(new) = &new {
-            self.claim(new, &mut touched);
+        if let Some((reading, meta)) = &new_reading {
+            self.claim(reading, meta, &mut edits);
         }
-        if let Some(old) = &old {
-            for backend in old.backends() {
-                self.drop_backend(backend, &key);
-            }
+        for backend in old_backends.difference(&new_backends) {
+            self.drop_backend(backend, &key.1);
         }
-        self.settle(touched);
+        self.settle(&key, edits);
         if let Some(new) = new {
-            self.ingresses.insert(key, new);
+            self.ingresses.insert(new);
         }
     }
 
-    fn claim(&mut self, new: &Compiled, touched: &mut Touched) {
-        let policies = self.share_policies(&new.policies);
-        for claim in &new.claims {
-            self.touch_path(touched, &claim.host, &claim.path);
-            let claimed = Claimed {
-                age: new.age(claim.place),
-                backend: self.backend_id(&claim.backend),
-                policies: policies.clone(),
-            };
-            self.claim_path(&claim.host, &claim.path, claimed);
-        }
-        let Some((backend, hosts)) = &new.default else { return };
-        let claimed = Claimed {
-            age: new.default_age(),
+    fn claim(&self, reading: &Reading, meta: &Meta, edits: &mut Edits) {
+        let policies = self.share_policies(&reading.policies);
+        let claimed = |backend, place| Claimed {
+            age: Age {
+                created: meta.created,
+                namespace: meta.namespace.clone(),
+                name: meta.name.clone(),
+                place,
+            },
             backend: self.backend_id(backend),
-            policies,
+            policies: policies.clone(),
         };
-        for host in hosts {
-            self.touch_default(touched, host);
-            self.claim_default(host, claimed.clone());
+        for claim in &reading.claims {
+            let spot = Spot::Path(claim.host.clone(), claim.path.clone());
+            edits
+                .entry(spot)
+                .or_default()
+                .push(claimed(&claim.backend, claim.place));
         }
-        if hosts.is_empty() {
-            self.touch_fallback(touched);
-            self.claim_fallback(claimed);
-        }
-    }
-
-    fn release(&mut self, old: &Compiled, touched: &mut Touched) {
-        for claim in &old.claims {
-            self.touch_path(touched, &claim.host, &claim.path);
-            self.release_path(&claim.host, &claim.path, &old.age(claim.place));
-        }
-        let Some((_, hosts)) = &old.default else { return };
-        for host in hosts {
-            self.touch_default(touched, host);
-            self.release_default(host, &old.default_age());
-        }
-        if hosts.is_empty() {
-            self.touch_fallback(touched);
-            self.release_fallback(&old.default_age());
+        if let Some((backend, _)) = &reading.default {
+            for spot in default_spots(reading) {
+                edits
+                    .entry(spot)
+                    .or_default()
+                    .push(claimed(backend, (u32::MAX, u32::MAX)));
+            }
         }
     }
 
@@ -154,4 +158,29 @@ impl State {
             Arc::new(policies.clone())
         }
     }
+}
+
+fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
+    let claims = reading.into_iter().flat_map(|reading| &reading.claims);
+    let default = reading.and_then(|reading| reading.default.as_ref());
+    claims
+        .map(|claim| &claim.backend)
+        .chain(default.map(|(backend, _)| backend))
+        .collect()
+}
+
+/// What an Ingress claims.
+fn spots(reading: &Reading) -> impl Iterator<Item = Spot> {
+    let paths = reading.claims.iter();
+    paths
+        .map(|claim| Spot::Path(claim.host.clone(), claim.path.clone()))
+        .chain(default_spots(reading))
+}
+
+/// What its default backend claims: its hosts', or that of all hosts where it has no rules.
+pub(super) fn default_spots(reading: &Reading) -> impl Iterator<Item = Spot> {
+    let hosts = reading.default.as_ref().map(|(_, hosts)| hosts);
+    let of_all = hosts.is_some_and(Vec::is_empty).then_some(Spot::Fallback);
+    let of_hosts = hosts.into_iter().flatten();
+    of_hosts.cloned().map(Spot::Default).chain(of_all)
 }

@@ -1,10 +1,9 @@
 //! Advice that needs all objects at once, so only `check` gives it.
 
 use super::State;
-use super::claims::HostClaims;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::route::wildcard_suffix;
-use crate::table::{CanonicalPath, HostPattern, PathKind, Route};
+use crate::table::{CanonicalPath, HostPattern, PathKind, PathPattern, Route};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -15,23 +14,30 @@ const TRIED: usize = 256;
 /// nginx's server blocks do.
 pub fn lint(state: &State) -> Vec<Diagnostic> {
     let any = shortest_first(state, &HostPattern::Any);
+    let all = PathPattern {
+        kind: PathKind::Prefix,
+        path: "/".into(),
+    };
     let mut said = Vec::new();
-    for (pattern, claims) in &state.hosts {
-        let HostPattern::Exact(host) = pattern else { continue };
-        if catches_all(claims) {
+    for (pattern, table) in state.table.hosts() {
+        let HostPattern::Exact(host) = &pattern else { continue };
+        if table.paths.get(&all).is_some() {
             continue;
         }
-        let owner = claims.paths.values().filter_map(|list| list.first()).min_by_key(|claimed| &claimed.age);
-        let Some(owner) = owner else { continue };
+        let Some(owner) = table.paths.routes().map(|route| route.age()).min() else {
+            continue;
+        };
         let wildcard = wildcard_suffix(host).map(|suffix| HostPattern::Wildcard(suffix.into()));
-        let wildcard = wildcard.map(|wildcard| shortest_first(state, &wildcard)).unwrap_or_default();
+        let wildcard = wildcard
+            .map(|wildcard| shortest_first(state, &wildcard))
+            .unwrap_or_default();
         let Some(other) = wildcard.iter().chain(&any).find(|route| answers(state, host, route)) else {
             continue;
         };
         said.push(Diagnostic::new(
             Code::FallsThrough,
-            &ObjectRef::new(Kind::Ingress, owner.age.namespace.clone(), owner.age.name.clone()),
-            format!("spec.rules[{}].host", owner.age.place.0),
+            &ObjectRef::new(Kind::Ingress, owner.namespace, owner.name),
+            format!("spec.rules[{}].host", owner.place.0),
             format!(
                 "paths of {host} that no rule of it lists are answered by {} of {} (as the Ingress specification \
                  says; ingress-nginx would answer 404)",
@@ -44,18 +50,18 @@ pub fn lint(state: &State) -> Vec<Diagnostic> {
     said
 }
 
-fn catches_all(claims: &HostClaims) -> bool {
-    claims
-        .paths
-        .keys()
-        .any(|path| path.kind == PathKind::Prefix && &*path.path == "/")
-}
-
 /// The routes of a host that have a path, those that fit most first.
 fn shortest_first(state: &State, pattern: &HostPattern) -> Vec<Arc<Route>> {
-    let Some(host) = state.table.host(pattern) else { return Vec::new() };
+    let Some(host) = state.table.host(pattern) else {
+        return Vec::new();
+    };
     let mut routes: Vec<_> = host.paths.routes().cloned().collect();
-    routes.sort_by_cached_key(|route| (route.precedence().path_length, route.path.as_ref().map(ToString::to_string)));
+    routes.sort_by_cached_key(|route| {
+        (
+            route.precedence().path_length,
+            route.path.as_ref().map(ToString::to_string),
+        )
+    });
     routes.truncate(TRIED);
     routes
 }
@@ -67,5 +73,8 @@ fn answers(state: &State, host: &str, route: &Arc<Route>) -> bool {
         merged: Cow::Borrowed(&pattern.path),
         kept: None,
     };
-    state.table.lookup(Some(host), &path).is_some_and(|found| Arc::ptr_eq(found, route))
+    state
+        .table
+        .lookup(Some(host), &path)
+        .is_some_and(|found| Arc::ptr_eq(found, route))
 }

@@ -14,10 +14,11 @@ mod read;
 
 use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report};
-use crate::table::{BackendId, HostPattern, Policies, Table};
+use crate::table::{BackendId, Policies, Table};
 use backends::{BackendEntry, BackendKey};
-use claims::{Claims, HostClaims};
-use ingress::Compiled;
+use claims::{Claimed, Spot};
+use ingress::Ingresses;
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ type OfService = BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>;
 #[derive(Debug, Default)]
 pub struct State {
     options: Options,
-    ingresses: HashMap<Key, Compiled>,
+    ingresses: Ingresses,
     classes: HashMap<Arc<str>, Arc<IngressClass>>,
     services: HashMap<Key, Arc<Service>>,
     /// By Service, then by the slice's (or Endpoints') own name.
@@ -71,11 +72,10 @@ pub struct State {
     /// Which Service an EndpointSlice was last filed under, for labels do change.
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
     secrets: HashSet<Key>,
-    hosts: HashMap<HostPattern, HostClaims>,
-    /// Default backends of Ingresses without rules, the oldest first.
-    fallbacks: Claims,
+    /// Claims that lost to the route the table has, the oldest first.
+    losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
-    backends_of: HashMap<Key, Vec<BackendKey>>,
+    backends_of: HashMap<Key, SmallVec<[BackendKey; 1]>>,
     free_slots: Vec<BackendId>,
     next_slot: u32,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
@@ -163,7 +163,11 @@ impl State {
 
     /// How many objects of each kind there are.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
-        let slices = self.slices.keys().filter(|object| object.kind == Kind::EndpointSlice).count();
+        let slices = self
+            .slices
+            .keys()
+            .filter(|object| object.kind == Kind::EndpointSlice)
+            .count();
         BTreeMap::from([
             (Kind::Ingress, self.ingresses.len()),
             (Kind::IngressClass, self.classes.len()),
@@ -229,7 +233,11 @@ impl State {
         let mut gone: BTreeSet<ObjectRef> = self
             .names(kind)
             .into_iter()
-            .filter(|object| namespace.as_ref().is_none_or(|namespace| object.namespace == *namespace))
+            .filter(|object| {
+                namespace
+                    .as_ref()
+                    .is_none_or(|namespace| object.namespace == *namespace)
+            })
             .collect();
         for object in &objects {
             gone.remove(&object.reference());
@@ -256,7 +264,17 @@ impl State {
                 .collect()
         };
         let mut names = match kind {
-            Kind::Ingress => of(&mut self.ingresses.keys()),
+            Kind::Ingress => self
+                .ingresses
+                .iter()
+                .map(|known| {
+                    ObjectRef::new(
+                        kind,
+                        known.ingress.meta.namespace.clone(),
+                        known.ingress.meta.name.clone(),
+                    )
+                })
+                .collect(),
             Kind::Service => of(&mut self.services.keys()),
             Kind::Secret => of(&mut self.secrets.iter()),
             Kind::IngressClass => self
@@ -264,9 +282,12 @@ impl State {
                 .keys()
                 .map(|name| ObjectRef::new(kind, "", name.clone()))
                 .collect(),
-            Kind::EndpointSlice | Kind::Endpoints => {
-                self.slices.keys().filter(|object| object.kind == kind).cloned().collect()
-            }
+            Kind::EndpointSlice | Kind::Endpoints => self
+                .slices
+                .keys()
+                .filter(|object| object.kind == kind)
+                .cloned()
+                .collect(),
         };
         names.extend(broken);
         names

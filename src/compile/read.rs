@@ -2,15 +2,14 @@
 
 use super::backends::BackendKey;
 use super::claims::Claim;
-use super::ingress::Compiled;
 use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
 use crate::table::{HostPattern, PathKind, PathPattern, Policies};
-use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 /// Characters that make an ImplementationSpecific path look like a regular expression.
 const REGEX_CHARACTERS: &[char] = &['(', ')', '[', ']', '{', '}', '*', '+', '?', '|', '^', '$', '\\'];
@@ -18,21 +17,33 @@ const REGEX_CHARACTERS: &[char] = &['(', ')', '[', ']', '{', '}', '*', '+', '?',
 /// What makes even an Exact or Prefix path look like one: ingress-nginx reads those too, once an annotation says so.
 const REGEX_SIGNS: &[&str] = &[".*", ".+", "(/", "(?", "[^", "\\d", "\\w"];
 
+/// The path all prefixes begin with; most rules have it, and share this one.
+static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| "/".into());
+
+/// What an Ingress says.
+pub(super) struct Reading {
+    pub claims: Vec<Claim>,
+    /// The default backend and the hosts it is for; no hosts for an Ingress without rules.
+    pub default: Option<(BackendKey, Vec<HostPattern>)>,
+    /// What its routes do besides forwarding.
+    pub policies: Policies,
+    /// What is wrong with it by itself.
+    pub findings: Vec<Diagnostic>,
+}
+
 /// Reads one Ingress, apart from all others.
-pub(super) fn read(ingress: Arc<Ingress>) -> Compiled {
-    let mut reader = Reader::new(&ingress);
+pub(super) fn read(ingress: &Ingress) -> Reading {
+    let mut reader = Reader::new(ingress);
     reader.unsupported();
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
     }
     let default = reader.default_backend();
-    Compiled {
-        served: Ok(()),
+    Reading {
         claims: reader.claims,
         default,
         policies: reader.policies,
         findings: reader.findings,
-        ingress,
     }
 }
 
@@ -51,11 +62,7 @@ struct Reader<'i> {
 
 impl<'i> Reader<'i> {
     fn new(ingress: &'i Ingress) -> Self {
-        let object = ObjectRef::new(
-            Kind::Ingress,
-            ingress.meta.namespace.clone(),
-            ingress.meta.name.clone(),
-        );
+        let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
         Self {
             policies: policies(ingress, &object, &mut findings),
@@ -114,7 +121,7 @@ impl<'i> Reader<'i> {
         let backend = backend_key(backend, ingress).unwrap_or_else(|_| no_backend(ingress));
         let all = PathPattern {
             kind: PathKind::Prefix,
-            path: "/".into(),
+            path: ROOT.clone(),
         };
         self.claim(host.clone(), all, backend, (index, u32::MAX));
     }
@@ -201,7 +208,9 @@ impl<'i> Reader<'i> {
         let specific = !matches!(path.path_type.as_deref(), Some("Exact" | "Prefix"));
         let signs = REGEX_SIGNS.iter().any(|sign| text.contains(sign));
         let literally = if let Some(whole) = text.strip_suffix("/*").filter(|_| specific) {
-            Some(format!("is taken literally: pathType Prefix with \"{whole}/\" fits all paths below it"))
+            Some(format!(
+                "is taken literally: pathType Prefix with \"{whole}/\" fits all paths below it"
+            ))
         } else if signs || (specific && text.contains(REGEX_CHARACTERS)) {
             Some(match kind {
                 PathKind::Exact => "looks like a regular expression, but is taken literally".to_owned(),
@@ -220,16 +229,15 @@ impl<'i> Reader<'i> {
                     self.say(Code::PathTakenLiterally, &format!("{field}.path"), message);
                 }
                 let path = match kind {
-                    PathKind::Prefix => match prefix_key(&canonical) {
-                        "" => "/",
-                        prefix => prefix,
-                    },
+                    PathKind::Prefix => prefix_key(&canonical),
                     PathKind::Exact => &canonical,
                 };
-                Some(PathPattern {
-                    kind,
-                    path: path.into(),
-                })
+                let path = if matches!(path, "" | "/") {
+                    ROOT.clone()
+                } else {
+                    path.into()
+                };
+                Some(PathPattern { kind, path })
             }
             Err(error) => {
                 let hint = match error {
@@ -347,9 +355,9 @@ fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey
             PortRef::Missing => invalid(format!(
                 "service.port of \"{name}\" has neither number nor name, and needs one of them"
             )),
-            PortRef::Number(number) if u16::try_from(*number).map_or(true, |port| port == 0) => {
-                invalid(format!("service.port.number of \"{name}\" is {number}, but ports go from 1 to 65535"))
-            }
+            PortRef::Number(number) if u16::try_from(*number).map_or(true, |port| port == 0) => invalid(format!(
+                "service.port.number of \"{name}\" is {number}, but ports go from 1 to 65535"
+            )),
             _ => Ok(BackendKey {
                 namespace: ingress.meta.namespace.clone(),
                 service: name.clone(),
@@ -368,7 +376,9 @@ fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey
 fn policies(ingress: &Ingress, object: &ObjectRef, findings: &mut Vec<Diagnostic>) -> Policies {
     let mut policies = Policies::default();
     for (name, value) in &ingress.meta.annotations {
-        let Some(ours) = name.strip_prefix("narthex.io/") else { continue };
+        let Some(ours) = name.strip_prefix("narthex.io/") else {
+            continue;
+        };
         let field = format!("metadata.annotations[{name}]");
         match (ours, value.as_str()) {
             ("merge-slashes", "true") => policies.keep_slashes = false,

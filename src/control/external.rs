@@ -30,7 +30,11 @@ pub async fn run(mut wanted: watch::Receiver<BTreeSet<Arc<str>>>, sender: Sender
             due.entry(name).or_insert_with(Instant::now);
         }
         let now = Instant::now();
-        let ripe: Vec<Arc<str>> = due.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
+        let ripe: Vec<Arc<str>> = due
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in ripe {
             let (addresses, until) = resolve(&resolver, &name).await;
             due.insert(name.clone(), until);

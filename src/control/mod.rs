@@ -185,8 +185,19 @@ impl Control {
         lock(&self.server).listen(bound)?;
         self.shared.ready.store(true, Ordering::Release);
         let routes = self.shared.tables.load().routes().count();
-        let problems = self.shared.report.load().iter().filter(|problem| problem.severity() != Severity::Info).count();
-        tracing::info!(routes, problems, http = addresses.join(", "), "ready: the table is live and requests are served");
+        let problems = self
+            .shared
+            .report
+            .load()
+            .iter()
+            .filter(|problem| problem.severity() != Severity::Info)
+            .count();
+        tracing::info!(
+            routes,
+            problems,
+            http = addresses.join(", "),
+            "ready: the table is live and requests are served"
+        );
         Ok(())
     }
 
@@ -196,7 +207,10 @@ impl Control {
         let mut logged = 0;
         for diagnostic in report.iter() {
             let known = match &diagnostic.object {
-                Some(object) => before.objects.get(object).is_some_and(|known| known.contains(diagnostic)),
+                Some(object) => before
+                    .objects
+                    .get(object)
+                    .is_some_and(|known| known.contains(diagnostic)),
                 None => false,
             };
             if known || before.files.contains(diagnostic) {

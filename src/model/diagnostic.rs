@@ -176,6 +176,18 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// A key that sorts `rules[2]` before `rules[10]`.
+fn natural(field: &str) -> Vec<(usize, String)> {
+    let mut parts = Vec::new();
+    for part in field.split(['[', ']']) {
+        parts.push(match part.parse() {
+            Ok(index) => (index, String::new()),
+            Err(_) => (0, part.to_owned()),
+        });
+    }
+    parts
+}
+
 /// All that is known to be wrong, by object. Objects without a problem are not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -196,7 +208,7 @@ impl Report {
         if diagnostics.is_empty() {
             self.objects.remove(object);
         } else {
-            diagnostics.sort_by(|a, b| (a.severity(), a).cmp(&(b.severity(), b)));
+            diagnostics.sort_by_cached_key(|one| (one.severity(), natural(&one.field), one.clone()));
             diagnostics.dedup();
             self.objects.insert(object.clone(), diagnostics);
         }

@@ -96,11 +96,13 @@ impl Client {
         }
     }
 
-    /// Looks whether the wait has been too long; the sweeper's part.
-    pub fn check(&self, clock: &Clock, head: Duration, body: Duration) {
+    /// Looks whether the wait has been too long; the sweeper's part. `upload` is how long the client may be silent in
+    /// its body: while that is not complete, it is the client's time that runs, and only then the pod's.
+    pub fn check(&self, clock: &Clock, head: Duration, body: Duration, upload: Duration) {
         if let Some((what, since)) = self.waiting.get() {
             let limit = match what {
-                Waiting::Head => head,
+                Waiting::Head if self.body_done.get() => head,
+                Waiting::Head => head + upload,
                 Waiting::Body => body,
             };
             if clock.passed(since, limit) {

@@ -151,8 +151,24 @@ impl ProxyError {
         let (status, body, grpc, side, retry, close, label) = match self {
             Self::Malformed => (400, "bad request", 13, Client, Never, true, "malformed"),
             Self::UriTooLong => (414, "uri too long", 13, Client, Never, true, "uri_too_long"),
-            Self::HeadTooLarge => (431, "request header fields too large", 13, Client, Never, true, "head_too_large"),
-            Self::UnsupportedVersion => (505, "http version not supported", 13, Client, Never, true, "http_version"),
+            Self::HeadTooLarge => (
+                431,
+                "request header fields too large",
+                13,
+                Client,
+                Never,
+                true,
+                "head_too_large",
+            ),
+            Self::UnsupportedVersion => (
+                505,
+                "http version not supported",
+                13,
+                Client,
+                Never,
+                true,
+                "http_version",
+            ),
             Self::MissingHost => (400, "bad request", 13, Client, Never, true, "missing_host"),
             Self::DuplicateHost => (400, "bad request", 13, Client, Never, true, "duplicate_host"),
             Self::BadHost(_) => (400, "bad request", 13, Client, Never, true, "bad_host"),
@@ -244,7 +260,11 @@ mod tests {
     fn statuses_are_those_people_know() {
         for (error, status, body) in [
             (ProxyError::NoRoute, 404, "404 page not found"),
-            (ProxyError::NoBackend(BackendState::NoEndpoints), 503, "no available server"),
+            (
+                ProxyError::NoBackend(BackendState::NoEndpoints),
+                503,
+                "no available server",
+            ),
             (ProxyError::Connect, 502, "bad gateway"),
             (ProxyError::ResponseTimeout, 504, "gateway timeout"),
             (ProxyError::Loop, 508, "loop detected"),

@@ -115,11 +115,11 @@ pub async fn forward(
                 let again = match error.verdict().retry {
                     Retry::Never => false,
                     Retry::Always => true,
-                    Retry::IfIdempotent => {
-                        unsent.is_some() || (replayable && idempotent(&outgoing.parts.method))
-                    }
+                    Retry::IfIdempotent => unsent.is_some() || (replayable && idempotent(&outgoing.parts.method)),
                 };
-                if !again || attempt > worker.settings.attempts {
+                // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
+                attempt -= usize::from(reused);
+                if !again || attempt >= worker.settings.attempts {
                     return Err(Failure::at(error, &endpoint));
                 }
                 worker.counters.retries.add();
@@ -157,7 +157,10 @@ async fn checkout(
         return Ok(connection);
     }
     worker.counters.upstream_connects.add();
-    match (connect(endpoint.endpoint.address, settings).await, endpoint.endpoint.alternate) {
+    match (
+        connect(endpoint.endpoint.address, settings).await,
+        endpoint.endpoint.alternate,
+    ) {
         (Err(_), Some(alternate)) => connect(alternate, settings).await,
         (result, _) => result,
     }

@@ -116,7 +116,11 @@ impl<'r> Fields<'r> {
     /// # Errors
     /// [`ProxyError::Loop`] after [`MAX_HOPS`] rounds.
     pub fn count_hops(&self) -> Result<u8, ProxyError> {
-        let before = self.hops.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let before = self
+            .hops
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
         if before >= MAX_HOPS {
             return Err(ProxyError::Loop);
         }
@@ -167,7 +171,11 @@ pub struct Forwarded<'a> {
 
 /// The fields a pod gets. The originals stay as they are, for another attempt.
 pub fn upstream_headers(original: &HeaderMap, client: &Client, forwarded: &Forwarded<'_>) -> HeaderMap {
-    let options = if forwarded.fields.connection { connection_options(original) } else { Options::new() };
+    let options = if forwarded.fields.connection {
+        connection_options(original)
+    } else {
+        Options::new()
+    };
     let mut headers = HeaderMap::with_capacity(original.len() + 9);
     if let Some(host) = forwarded.host {
         headers.append(header::HOST, host.clone());
@@ -210,7 +218,11 @@ pub fn upstream_headers(original: &HeaderMap, client: &Client, forwarded: &Forwa
 
 /// A trusted proxy's words stay; our part is added.
 fn append_to_trusted(headers: &mut HeaderMap, client: &Client, forwarded: &Forwarded<'_>) {
-    let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    let lines: Vec<&[u8]> = headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if lines.is_empty() {
         headers.insert(X_FORWARDED_FOR, client.address.clone());
     } else {
@@ -298,7 +310,11 @@ pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
     }
     if names_fields {
         let named = connection_options(headers);
-        found.extend(named.into_iter().filter(|name| *name != header::SET_COOKIE && *name != header::DATE));
+        found.extend(
+            named
+                .into_iter()
+                .filter(|name| *name != header::SET_COOKIE && *name != header::DATE),
+        );
     }
     for name in found {
         headers.remove(name);
@@ -310,7 +326,11 @@ pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
 pub fn binds_identity(status: http::StatusCode, headers: &HeaderMap) -> bool {
     status == http::StatusCode::UNAUTHORIZED
         && headers.get_all(header::WWW_AUTHENTICATE).iter().any(|line| {
-            let scheme = line.as_bytes().split(|byte| *byte == b' ' || *byte == b',').next().unwrap_or_default();
+            let scheme = line
+                .as_bytes()
+                .split(|byte| *byte == b' ' || *byte == b',')
+                .next()
+                .unwrap_or_default();
             scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
         })
 }

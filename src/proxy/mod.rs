@@ -16,8 +16,8 @@ pub use worker::{Counters, Settings, Worker};
 use body::ClientBody;
 use bytes::Bytes;
 use forward::{Failure, Outgoing};
-use headers::Fields;
 use futures_util::FutureExt;
+use headers::Fields;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -157,7 +157,10 @@ fn error_reply(
     let mut reply = Response::new(ReplyBody::ours(text, client, worker));
     *reply.status_mut() = verdict.status;
     let fields = reply.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(headers::X_REQUEST_ID, request_id.clone());
     if verdict.close {
@@ -174,7 +177,12 @@ fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, see
     let verdict = failure.error.verdict();
     let request_id = request_id.to_str().unwrap_or_default();
     let (route, origin, endpoint) = (&seen.route, &seen.origin, &failure.endpoint);
-    let (status, side, label, error) = (verdict.status.as_u16(), verdict.side.name(), verdict.label, failure.error);
+    let (status, side, label, error) = (
+        verdict.status.as_u16(),
+        verdict.side.name(),
+        verdict.label,
+        failure.error,
+    );
     let peer = client.peer;
     // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
     if verdict.side == Side::Client {

@@ -6,6 +6,7 @@ use crate::upstream::{Clock, PoolSettings, Rotations, Upstreams};
 use arc_swap::{ArcSwap, Cache};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +54,8 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// One more. Not atomic as a whole, for there is one writer, and so costs no lock.
     pub fn add(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     /// As of now.
@@ -119,7 +121,7 @@ pub struct Worker {
     /// Requests under way.
     pub in_flight: Cell<u32>,
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
-    current: RefCell<Rc<Arc<Table>>>,
+    current: RefCell<Rc<Held>>,
 }
 
 impl Worker {
@@ -131,7 +133,7 @@ impl Worker {
         rotations: Arc<Rotations>,
     ) -> Self {
         let mut cache = Cache::new(tables);
-        let current = Rc::new(cache.load().clone());
+        let current = Rc::new(Held(cache.load().clone()));
         Self {
             clock: Clock::default(),
             upstreams: Upstreams::new(rotations),
@@ -144,13 +146,24 @@ impl Worker {
     }
 
     /// The live table. Cloning the `Rc` touches no memory of another shard.
-    pub fn table(&self) -> Rc<Arc<Table>> {
+    pub fn table(&self) -> Rc<Held> {
         let mut tables = self.tables.borrow_mut();
         let live = tables.load();
         let mut current = self.current.borrow_mut();
-        if !Arc::ptr_eq(live, &current) {
-            *current = Rc::new(live.clone());
+        if !Arc::ptr_eq(live, &current.0) {
+            *current = Rc::new(Held(live.clone()));
         }
         current.clone()
+    }
+}
+
+/// A table as a shard holds it: one count of the process-wide `Arc` for all its requests.
+pub struct Held(Arc<Table>);
+
+impl Deref for Held {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        &self.0
     }
 }

@@ -88,19 +88,27 @@ impl Conn {
     /// Looks for what takes too long; the sweeper calls this every tick.
     pub fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
         let (clock, since) = (self.clock(), self.since.get());
-        self.client.check(clock, response, stream);
+        self.client.check(clock, response, stream, timeouts.body);
         let passed = |limit| clock.passed(since, limit);
         if self.draining.get() && self.heads.get() == 0 {
             self.client.wake();
         }
-        if self.write_since.get().is_some_and(|since| clock.passed(since, timeouts.send)) {
+        if self
+            .write_since
+            .get()
+            .is_some_and(|since| clock.passed(since, timeouts.send))
+        {
             return self.expire(Expired::Send);
         }
         match self.framer.borrow().position() {
             _ if self.fault.get().is_some() => {}
             Position::Head if self.is_idle() && passed(timeouts.head) => self.expire(Expired::Head),
             Position::Between if self.is_idle() => {
-                let limit = if self.heads.get() == 0 { timeouts.head } else { timeouts.idle };
+                let limit = if self.heads.get() == 0 {
+                    timeouts.head
+                } else {
+                    timeouts.idle
+                };
                 if passed(limit) {
                     self.expire(Expired::Idle);
                 }
@@ -313,17 +321,25 @@ async fn converse(conn: &Rc<Conn>) -> End {
 }
 
 /// Writes the one error reply that hyper could not write, and closes so that the client can read it.
+#[expect(
+    clippy::await_holding_refcell_ref,
+    reason = "hyper, the only other borrower, is gone by now"
+)]
 async fn finish(conn: &Conn, end: End) {
     let error = match end {
         End::GivenUp(error) => error,
         // A fault in a body was answered by the request it belongs to.
         End::Done if conn.framer.borrow().position() == Position::Body => None,
-        End::Done => conn.fault.get().filter(|_| conn.is_idle()).map(|fault| match fault.kind() {
-            FaultKind::BadRequest => ProxyError::Malformed,
-            FaultKind::UriTooLong => ProxyError::UriTooLong,
-            FaultKind::HeadTooLarge => ProxyError::HeadTooLarge,
-            FaultKind::UnsupportedVersion => ProxyError::UnsupportedVersion,
-        }),
+        End::Done => conn
+            .fault
+            .get()
+            .filter(|_| conn.is_idle())
+            .map(|fault| match fault.kind() {
+                FaultKind::BadRequest => ProxyError::Malformed,
+                FaultKind::UriTooLong => ProxyError::UriTooLong,
+                FaultKind::HeadTooLarge => ProxyError::HeadTooLarge,
+                FaultKind::UnsupportedVersion => ProxyError::UnsupportedVersion,
+            }),
     };
     let mut stream = conn.stream.borrow_mut();
     if let Some(error) = error {

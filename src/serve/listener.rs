@@ -17,7 +17,9 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody has the port.
-    #[error("{what} address {address} is in use: stop the other process, choose another address, or let both have it with --share-ports")]
+    #[error(
+        "{what} address {address} is in use: stop the other process, choose another address, or let both have it with --share-ports"
+    )]
     InUse {
         /// Which listener.
         what: &'static str,
@@ -25,7 +27,9 @@ pub enum BindError {
         address: SocketAddr,
     },
     /// Ports below 1024.
-    #[error("no permission to listen on {what} address {address}: run as root or with CAP_NET_BIND_SERVICE, or choose a port above 1023")]
+    #[error(
+        "no permission to listen on {what} address {address}: run as root or with CAP_NET_BIND_SERVICE, or choose a port above 1023"
+    )]
     Denied {
         /// Which listener.
         what: &'static str,
@@ -67,14 +71,22 @@ fn explain(what: &'static str, address: SocketAddr, source: io::Error) -> BindEr
 pub fn bind(what: &'static str, address: SocketAddr, share: bool) -> Result<Bound, BindError> {
     match try_bind(address, share) {
         Ok(socket) => {
-            let address = socket.local_addr().ok().and_then(|local| local.as_socket()).unwrap_or(address);
+            let address = socket
+                .local_addr()
+                .ok()
+                .and_then(|local| local.as_socket())
+                .unwrap_or(address);
             Ok(Bound { what, socket, address })
         }
         Err(error)
             if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
                 && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
         {
-            bind(what, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), share)
+            bind(
+                what,
+                SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
+                share,
+            )
         }
         Err(error) => Err(explain(what, address, error)),
     }
@@ -156,7 +168,9 @@ pub async fn accept(
 async fn accept_all(listener: &TcpListener, doors: &[ShardDoor], permits: &Arc<Semaphore>) {
     loop {
         // At the limit no more are accepted: the kernel's queue is the waiting room.
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Ok(stream) = stream.into_std() else { continue };

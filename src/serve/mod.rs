@@ -37,7 +37,10 @@ where
     F: Future<Output = ()> + 'static,
 {
     std::thread::Builder::new().name(name).spawn(move || {
-        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        match Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+        {
             Ok(runtime) => runtime.block_on(run()),
             Err(error) => tracing::error!(%error, "a thread has no runtime"),
         }
@@ -140,7 +143,10 @@ impl Server {
 
     /// Client connections by shard.
     pub fn connections_by_shard(&self) -> Vec<usize> {
-        self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).collect()
+        self.doors
+            .iter()
+            .map(|door| door.open.load(Ordering::Relaxed))
+            .collect()
     }
 
     /// What happened, by shard.
@@ -150,7 +156,10 @@ impl Server {
 
     /// Whether every thread still runs: one that ended while serving is a bug the process should not survive.
     pub fn is_whole(&self) -> bool {
-        self.threads.iter().chain(&self.acceptors).all(|thread| !thread.is_finished())
+        self.threads
+            .iter()
+            .chain(&self.acceptors)
+            .all(|thread| !thread.is_finished())
     }
 
     /// Ends the shards, whatever they are doing.

@@ -302,11 +302,7 @@ impl Framer {
         let n = usize::try_from(self.remaining).map_or(w.len(), |left| left.min(w.len()));
         self.remaining -= n as u64;
         if self.remaining == 0 {
-            self.state = if self.chunked {
-                State::DataCr
-            } else {
-                State::Start
-            };
+            self.state = if self.chunked { State::DataCr } else { State::Start };
         }
         n
     }

@@ -98,9 +98,7 @@ pub enum ConnectError {
     #[error("in a cluster, but its service account cannot be used: {0}")]
     InCluster(String),
     /// Neither in a cluster, nor a kubeconfig that works.
-    #[error(
-        "not in a cluster, and {0}; give --kubeconfig PATH, or --manifests PATH to run without a cluster"
-    )]
+    #[error("not in a cluster, and {0}; give --kubeconfig PATH, or --manifests PATH to run without a cluster")]
     Nowhere(String),
     /// The settings were found but cannot be used.
     #[error("cannot use the API server's address or credentials: {0}")]
@@ -129,8 +127,7 @@ async fn configuration(options: &ClusterOptions) -> Result<Config, ConnectError>
         // Read here first: kube's error would name the path again.
         std::fs::read(path).map_err(|error| failed(error.to_string()))?;
         let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(one_line(&error)))?;
-        let config =
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         return config.map_err(|error| failed(one_line(&error)));
     }
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
@@ -185,12 +182,7 @@ fn duties(namespaces: &[String]) -> Vec<Duty> {
         required: false,
     }];
     for namespace in places {
-        for kind in [
-            Kind::Ingress,
-            Kind::Service,
-            Kind::EndpointSlice,
-            Kind::Secret,
-        ] {
+        for kind in [Kind::Ingress, Kind::Service, Kind::EndpointSlice, Kind::Secret] {
             let required = kind != Kind::Secret;
             duties.push(Duty {
                 kind,
@@ -203,12 +195,7 @@ fn duties(namespaces: &[String]) -> Vec<Duty> {
 }
 
 /// Follows everything until the control task is gone. A watch whose task panics is started again.
-pub async fn run(
-    client: kube::Client,
-    options: ClusterOptions,
-    sender: Sender,
-    watches: Arc<Watches>,
-) {
+pub async fn run(client: kube::Client, options: ClusterOptions, sender: Sender, watches: Arc<Watches>) {
     let cluster = Cluster {
         client,
         sender,
@@ -239,11 +226,7 @@ pub async fn run(
             &duty.name(),
             "its task panicked (a bug in narthex) and is started again",
         );
-        let task = tasks.spawn(
-            cluster
-                .clone()
-                .fulfil(duty.clone(), cluster.timing.longest_wait),
-        );
+        let task = tasks.spawn(cluster.clone().fulfil(duty.clone(), cluster.timing.longest_wait));
         running.insert(task.id(), duty);
     }
 }
@@ -301,12 +284,7 @@ impl Cluster {
             let Ended::Denied(failure) = slices.run().await else {
                 return;
             };
-            let advice = advice(
-                &failure,
-                Kind::EndpointSlice,
-                ENDPOINT_SLICES,
-                namespace.as_deref(),
-            );
+            let advice = advice(&failure, Kind::EndpointSlice, ENDPOINT_SLICES, namespace.as_deref());
             let advice = format!("{advice}; Endpoints are read instead");
             if slices.supersedes.is_none() {
                 warn!(watch = slices_name, error = %failure, "{advice}");
@@ -324,11 +302,7 @@ impl Cluster {
 
     /// Starts to follow Endpoints. `slices_known`: there are objects that stale slices would hide.
     fn endpoints_instead(&self, namespace: Option<String>, slices_known: bool) -> Superseded {
-        let order = self.order(
-            Kind::Endpoints,
-            namespace.clone(),
-            Some(self.timing.longest_wait),
-        );
+        let order = self.order(Kind::Endpoints, namespace.clone(), Some(self.timing.longest_wait));
         let endpoints_name = order.name.clone();
         let slices_name = name(Kind::EndpointSlice, namespace.as_deref());
         self.watches.hand_over(&slices_name, &endpoints_name);
@@ -364,10 +338,7 @@ fn advice(failure: &Failure, kind: Kind, api_versions: &[&str], namespace: Optio
             )
         }
         Failure::Missing(_) => {
-            format!(
-                "the API server has no {plural} in {}",
-                api_versions.join(", ")
-            )
+            format!("the API server has no {plural} in {}", api_versions.join(", "))
         }
         other => other.to_string(),
     }

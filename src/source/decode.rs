@@ -7,9 +7,8 @@
 mod legacy;
 
 use crate::model::object::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Ingress, IngressBackend,
-    IngressClass, IngressPath, IngressRule, IngressTls, Meta, PortRef, Secret, Service,
-    ServicePort, keep_annotation,
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Ingress, IngressBackend, IngressClass, IngressPath,
+    IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort, keep_annotation,
 };
 use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Timestamp};
 use k8s_openapi::api::core::v1 as core;
@@ -73,11 +72,7 @@ pub fn from_value(value: Value) -> Result<Option<Object>, DecodeError> {
     }
     let api_version = text(&value, "/apiVersion");
     let Some(kind_name) = text(&value, "/kind") else {
-        return Err(failure(
-            None,
-            "kind",
-            "missing: this is no Kubernetes object",
-        ));
+        return Err(failure(None, "kind", "missing: this is no Kubernetes object"));
     };
     let Some(api_version) = api_version else {
         return Err(failure(
@@ -139,9 +134,7 @@ type Mistake = (String, String);
 fn decode(kind: Kind, version: Version, mut value: Value) -> Result<Object, Mistake> {
     match (kind, version) {
         (Kind::Ingress, Version::Current) => Ok(Object::Ingress(Arc::new(ingress(typed(value)?)))),
-        (Kind::Ingress, Version::Beta) => Ok(Object::Ingress(Arc::new(
-            typed::<legacy::Ingress>(value)?.into(),
-        ))),
+        (Kind::Ingress, Version::Beta) => Ok(Object::Ingress(Arc::new(typed::<legacy::Ingress>(value)?.into()))),
         (Kind::IngressClass, _) => {
             // The two versions have the same fields.
             set(&mut value, "apiVersion", "networking.k8s.io/v1");
@@ -169,21 +162,14 @@ fn decode(kind: Kind, version: Version, mut value: Value) -> Result<Object, Mist
 
 /// A kind of our name in a version that is not ours: another group's kind (OpenShift and Knative have an Ingress
 /// too) is left alone, a slip of the pen is said.
-fn other_version(
-    kind: Kind,
-    api_version: &str,
-    object: Option<ObjectRef>,
-) -> Result<Option<Object>, DecodeError> {
+fn other_version(kind: Kind, api_version: &str, object: Option<ObjectRef>) -> Result<Option<Object>, DecodeError> {
     let right = match kind {
         Kind::Ingress | Kind::IngressClass => "networking.k8s.io/v1",
         Kind::EndpointSlice => "discovery.k8s.io/v1",
         Kind::Service | Kind::Endpoints | Kind::Secret => "v1",
     };
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    if !matches!(
-        group,
-        "" | "extensions" | "networking.k8s.io" | "discovery.k8s.io"
-    ) {
+    if !matches!(group, "" | "extensions" | "networking.k8s.io" | "discovery.k8s.io") {
         return Ok(None);
     }
     Err(failure(
@@ -262,18 +248,8 @@ pub fn ingress(object: networking::Ingress) -> Ingress {
         meta: meta(object.metadata),
         class: spec.ingress_class_name,
         default_backend: spec.default_backend.map(ingress_backend),
-        rules: spec
-            .rules
-            .unwrap_or_default()
-            .into_iter()
-            .map(ingress_rule)
-            .collect(),
-        tls: spec
-            .tls
-            .unwrap_or_default()
-            .into_iter()
-            .map(ingress_tls)
-            .collect(),
+        rules: spec.rules.unwrap_or_default().into_iter().map(ingress_rule).collect(),
+        tls: spec.tls.unwrap_or_default().into_iter().map(ingress_tls).collect(),
         legacy: false,
     }
 }
@@ -287,9 +263,7 @@ fn ingress_rule(rule: networking::IngressRule) -> IngressRule {
     };
     IngressRule {
         host: rule.host,
-        paths: rule
-            .http
-            .map(|http| http.paths.into_iter().map(path).collect()),
+        paths: rule.http.map(|http| http.paths.into_iter().map(path).collect()),
     }
 }
 
@@ -334,10 +308,7 @@ fn resource_backend(resource: core::TypedLocalObjectReference) -> IngressBackend
 pub fn ingress_class(object: networking::IngressClass) -> IngressClass {
     IngressClass {
         meta: meta(object.metadata),
-        controller: object
-            .spec
-            .and_then(|spec| spec.controller)
-            .unwrap_or_default(),
+        controller: object.spec.and_then(|spec| spec.controller).unwrap_or_default(),
     }
 }
 
@@ -362,12 +333,7 @@ pub fn service(object: core::Service) -> Service {
     Service {
         meta: meta(object.metadata),
         external_name: spec.external_name.filter(|_| external),
-        ports: spec
-            .ports
-            .unwrap_or_default()
-            .into_iter()
-            .map(port)
-            .collect(),
+        ports: spec.ports.unwrap_or_default().into_iter().map(port).collect(),
         ipv6_first: spec
             .ip_families
             .is_some_and(|families| families.first().is_some_and(|family| family == "IPv6")),
@@ -381,9 +347,7 @@ pub fn endpoint_slice(object: discovery::EndpointSlice) -> Endpoints {
         .labels
         .as_ref()
         .and_then(|labels| labels.get(SERVICE_NAME));
-    let service = service
-        .filter(|name| !name.is_empty())
-        .map(|name| name.as_str().into());
+    let service = service.filter(|name| !name.is_empty()).map(|name| name.as_str().into());
     let port = |port: discovery::EndpointPort| EndpointPort {
         name: name(port.name),
         port: port.port,
@@ -407,21 +371,10 @@ pub fn endpoint_slice(object: discovery::EndpointSlice) -> Endpoints {
         kind: Kind::EndpointSlice,
         service,
         subsets: vec![EndpointSubset {
-            ports: object
-                .ports
-                .unwrap_or_default()
-                .into_iter()
-                .map(port)
-                .collect(),
-            endpoints: object
-                .endpoints
-                .unwrap_or_default()
-                .into_iter()
-                .map(endpoint)
-                .collect(),
+            ports: object.ports.unwrap_or_default().into_iter().map(port).collect(),
+            endpoints: object.endpoints.unwrap_or_default().into_iter().map(endpoint).collect(),
         }],
-        unsupported_type: Some(object.address_type)
-            .filter(|family| family != "IPv4" && family != "IPv6"),
+        unsupported_type: Some(object.address_type).filter(|family| family != "IPv4" && family != "IPv6"),
     }
 }
 
@@ -447,12 +400,7 @@ pub fn endpoints(object: core::Endpoints) -> Endpoints {
         }
     };
     let subset = |subset: core::EndpointSubset| EndpointSubset {
-        ports: subset
-            .ports
-            .unwrap_or_default()
-            .into_iter()
-            .map(port)
-            .collect(),
+        ports: subset.ports.unwrap_or_default().into_iter().map(port).collect(),
         endpoints: subset
             .addresses
             .unwrap_or_default()
@@ -472,12 +420,7 @@ pub fn endpoints(object: core::Endpoints) -> Endpoints {
         service: Some(meta.name.clone()),
         meta,
         kind: Kind::Endpoints,
-        subsets: object
-            .subsets
-            .unwrap_or_default()
-            .into_iter()
-            .map(subset)
-            .collect(),
+        subsets: object.subsets.unwrap_or_default().into_iter().map(subset).collect(),
         unsupported_type: None,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`load`] reads them once, for `check` and `explain`; [`run`] goes on watching.
 
+pub mod locate;
 pub mod node;
 pub mod parse;
 mod scan;
@@ -68,10 +69,7 @@ pub fn files(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Diagnostic>) {
 
 /// What the watch of these paths is called: `manifests /etc/narthex, extra.yaml`.
 pub fn watch_name(paths: &[PathBuf]) -> String {
-    let paths: Vec<_> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
     format!("manifests {}", paths.join(", "))
 }
 
@@ -86,19 +84,11 @@ pub async fn run(paths: Vec<PathBuf>, sender: Sender, watches: Arc<Watches>) {
     // Dropped with this future, it tells the thread to stop.
     let stop = Stop(signals.clone());
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
-    let watching = watch::Watching::new(
-        paths,
-        name.clone(),
-        sender.clone(),
-        watches.clone(),
-        signals,
-    );
-    let thread = std::thread::Builder::new()
-        .name("manifests".to_owned())
-        .spawn(move || {
-            watching.follow(&heard);
-            drop(ended);
-        });
+    let watching = watch::Watching::new(paths, name.clone(), sender.clone(), watches.clone(), signals);
+    let thread = std::thread::Builder::new().name("manifests".to_owned()).spawn(move || {
+        watching.follow(&heard);
+        drop(ended);
+    });
     if let Err(error) = thread {
         tracing::error!(%error, "cannot start the thread that reads manifests");
         return watches.failing(&name, format!("cannot start a thread: {error}"));

@@ -74,10 +74,7 @@ impl Watches {
     /// Announces a watch, before its first event. Called again, it changes whether the watch is required.
     pub fn register(&self, name: &str, required: bool) {
         self.with(|watches| {
-            watches
-                .entry(name.to_owned())
-                .or_insert_with(Watch::new)
-                .required = required;
+            watches.entry(name.to_owned()).or_insert_with(Watch::new).required = required;
         });
     }
 
@@ -130,9 +127,7 @@ impl Watches {
 
     /// Whether every required watch's first full list is in the live table.
     pub fn all_synced(&self) -> bool {
-        self.with(|watches| {
-            !watches.is_empty() && watches.values().all(|watch| watch.synced || !watch.required)
-        })
+        self.with(|watches| !watches.is_empty() && watches.values().all(|watch| watch.synced || !watch.required))
     }
 
     /// Every watch as it stands.

@@ -230,7 +230,10 @@ pub fn canonical_host(text: &str) -> Result<CanonicalHost<'_>, HostError> {
         });
     }
     let (name, port) = match memchr::memchr(b':', text.as_bytes()) {
-        Some(at) => (text.get(..at).unwrap_or_default(), parse_port(text.get(at + 1..).unwrap_or_default())?),
+        Some(at) => (
+            text.get(..at).unwrap_or_default(),
+            parse_port(text.get(at + 1..).unwrap_or_default())?,
+        ),
         None => (text, None),
     };
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -380,8 +383,30 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for given in [
-            "", ".", "..", ":80", "a..b", ".a", "a b", "a/b", "u@a", "u:p@a", "a:0", "a:65536", "a:x", "a:+1",
-            "[::1", "[::1]x", "[fe80::1%25eth0]", "[a]", "::1", "é", "a,b", "a%41", "a:80:80", "a..",
+            "",
+            ".",
+            "..",
+            ":80",
+            "a..b",
+            ".a",
+            "a b",
+            "a/b",
+            "u@a",
+            "u:p@a",
+            "a:0",
+            "a:65536",
+            "a:x",
+            "a:+1",
+            "[::1",
+            "[::1]x",
+            "[fe80::1%25eth0]",
+            "[a]",
+            "::1",
+            "é",
+            "a,b",
+            "a%41",
+            "a:80:80",
+            "a..",
         ] {
             assert!(canonical_host(given).is_err(), "{given}");
         }

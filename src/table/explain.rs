@@ -93,10 +93,16 @@ fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>)
     if mine.host < best.host {
         format!("it matches, but host {} comes before {}", winner.host, candidate.host)
     } else if mine.path_length < best.path_length {
-        format!("it matches, but {} is longer", winner.path.as_ref().map_or("", |pattern| &pattern.path))
+        format!(
+            "it matches, but {} is longer",
+            winner.path.as_ref().map_or("", |pattern| &pattern.path)
+        )
     } else if mine.kind < best.kind {
         "it matches, but Exact comes before Prefix".to_owned()
     } else {
-        format!("it matches, but {} is older or comes first by name", winner.origin.object)
+        format!(
+            "it matches, but {} is older or comes first by name",
+            winner.origin.object
+        )
     }
 }

@@ -60,7 +60,9 @@ fn find<'t>(hosts: &'t Hosts, name: &str) -> Option<&'t Arc<HostTable>> {
     if hosts.is_empty() {
         return None;
     }
-    hosts.find(hash(name), |(other, _)| &**other == name).map(|(_, host)| host)
+    hosts
+        .find(hash(name), |(other, _)| &**other == name)
+        .map(|(_, host)| host)
 }
 
 impl Table {
@@ -113,6 +115,40 @@ impl Table {
             HostPattern::Exact(name) => find(&self.exact, name),
             HostPattern::Wildcard(suffix) => find(&self.wildcard, suffix),
             HostPattern::Any => Some(&self.any),
+        }
+    }
+
+    /// Every host pattern with its table, in no order; any host's may be empty.
+    pub fn hosts(&self) -> impl Iterator<Item = (HostPattern, &Arc<HostTable>)> {
+        let exact = self
+            .exact
+            .iter()
+            .map(|(name, host)| (HostPattern::Exact(name.clone()), host));
+        let wildcard = self
+            .wildcard
+            .iter()
+            .map(|(name, host)| (HostPattern::Wildcard(name.clone()), host));
+        exact
+            .chain(wildcard)
+            .chain(std::iter::once((HostPattern::Any, &self.any)))
+    }
+
+    /// What answers when nothing else does: the default backend of the oldest Ingress without rules.
+    pub fn fallback(&self) -> Option<&Arc<Route>> {
+        self.fallback.as_ref()
+    }
+
+    /// A host pattern with the name this table has for it, so that routes share one text. For the compiler.
+    pub fn share_host(&self, pattern: &HostPattern) -> HostPattern {
+        let name_of = |hosts: &Hosts, name: &Arc<str>| {
+            hosts
+                .find(hash(name), |(other, _)| other == name)
+                .map_or_else(|| name.clone(), |(known, _)| known.clone())
+        };
+        match pattern {
+            HostPattern::Exact(name) => HostPattern::Exact(name_of(&self.exact, name)),
+            HostPattern::Wildcard(name) => HostPattern::Wildcard(name_of(&self.wildcard, name)),
+            HostPattern::Any => HostPattern::Any,
         }
     }
 

@@ -2,17 +2,25 @@
 //! and not on how many routes there are.
 
 use super::parts::Parts;
-use super::route::{PathKind, Route};
+use super::route::{PathKind, PathPattern, Route};
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-/// One path of a host with the routes it has.
-#[derive(Clone, Debug)]
+/// One path of a host with the routes it has; at least one, and the path is theirs.
+#[derive(Clone, Debug, Default)]
 struct Entry {
-    path: Arc<str>,
     exact: Option<Arc<Route>>,
     prefix: Option<Arc<Route>>,
+}
+
+impl Entry {
+    fn key(&self) -> &str {
+        match (&self.exact, &self.prefix) {
+            (Some(route), _) | (None, Some(route)) => route.path.as_ref().map_or("", PathPattern::key),
+            (None, None) => "",
+        }
+    }
 }
 
 /// All paths of one host. A prefix is stored without its closing slash, so `/` is the empty prefix.
@@ -86,33 +94,37 @@ pub fn prefix_key(path: &str) -> &str {
 }
 
 impl Paths {
-    /// Puts a route under a path, or takes it away.
-    pub fn set(&mut self, kind: PathKind, path: &str, route: Option<Arc<Route>>) {
-        let key = match kind {
-            PathKind::Exact => path,
-            PathKind::Prefix => prefix_key(path),
-        };
+    /// Puts a route under its own pattern, or takes away what is under a pattern.
+    pub fn set(&mut self, pattern: &PathPattern, route: Option<Arc<Route>>) {
+        let key = pattern.key();
         let (hash, depth) = Walk::new(key).into_end();
-        match kind {
+        match pattern.kind {
             PathKind::Exact => self.exacts |= depth_bit(depth),
             PathKind::Prefix => self.prefixes |= depth_bit(depth),
         }
         self.entries.update(
             hash,
-            |entry| &*entry.path == key,
-            || Entry {
-                path: key.into(),
-                exact: None,
-                prefix: None,
-            },
+            |entry| entry.key() == key,
+            Entry::default,
             |entry| {
-                match kind {
+                match pattern.kind {
                     PathKind::Exact => entry.exact = route,
                     PathKind::Prefix => entry.prefix = route,
                 }
                 entry.exact.is_some() || entry.prefix.is_some()
             },
         );
+    }
+
+    /// The route with exactly this pattern.
+    pub fn get(&self, pattern: &PathPattern) -> Option<&Arc<Route>> {
+        let key = pattern.key();
+        let (hash, _) = Walk::new(key).into_end();
+        let entry = self.entries.find(hash, |entry| entry.key() == key)?;
+        match pattern.kind {
+            PathKind::Exact => entry.exact.as_ref(),
+            PathKind::Prefix => entry.prefix.as_ref(),
+        }
     }
 
     /// The best route for a canonical path among those `accept` lets through: the exact one, else the longest
@@ -125,7 +137,7 @@ impl Paths {
             let bit = depth_bit(walk.depth);
             if self.prefixes & bit != 0 || (end && self.exacts & bit != 0) {
                 let prefix = walk.prefix();
-                if let Some(entry) = self.entries.find(walk.hash, |entry| &*entry.path == prefix) {
+                if let Some(entry) = self.entries.find(walk.hash, |entry| entry.key() == prefix) {
                     if end && let Some(route) = entry.exact.as_ref().filter(|route| accept(route)) {
                         return Some(route);
                     }

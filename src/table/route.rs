@@ -65,12 +65,20 @@ pub struct PathPattern {
 }
 
 impl PathPattern {
+    /// What it is found by: the path, and of a prefix that without its closing slash.
+    pub fn key(&self) -> &str {
+        match self.kind {
+            PathKind::Exact => &self.path,
+            PathKind::Prefix => super::paths::prefix_key(&self.path),
+        }
+    }
+
     /// Whether a canonical path fits, by definition and without any index.
     pub fn matches(&self, path: &str) -> bool {
         match self.kind {
             PathKind::Exact => path == &*self.path,
             PathKind::Prefix => path
-                .strip_prefix(super::paths::prefix_key(&self.path))
+                .strip_prefix(self.key())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
         }
     }
@@ -155,7 +163,7 @@ pub struct Route {
     pub policies: Arc<Policies>,
     /// Claims to the same host and path that lost to this one, the oldest first; at most [`MAX_SHADOWS`], for the
     /// report names every one of them anyhow.
-    pub shadows: Vec<Origin>,
+    pub shadows: Box<[Origin]>,
 }
 
 impl Route {
@@ -167,10 +175,7 @@ impl Route {
                 HostPattern::Wildcard(suffix) => HostRank::Wildcard(suffix.len()),
                 HostPattern::Exact(_) => HostRank::Exact,
             },
-            path_length: self.path.as_ref().map_or(0, |pattern| match pattern.kind {
-                PathKind::Exact => pattern.path.len(),
-                PathKind::Prefix => super::paths::prefix_key(&pattern.path).len(),
-            }),
+            path_length: self.path.as_ref().map_or(0, |pattern| pattern.key().len()),
             kind: self.path.as_ref().map_or(PathKind::Prefix, |pattern| pattern.kind),
             age: Reverse(self.age()),
         }

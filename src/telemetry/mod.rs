@@ -14,8 +14,12 @@ const WAITING_LINES: usize = 16_384;
 /// When the level or filter cannot be read.
 pub fn init(args: &LogArgs) -> Result<WorkerGuard, String> {
     let filter = format!("{},{}", args.log_level.to_lowercase(), crate::source::cluster::QUIET);
-    let filter = EnvFilter::try_new(&filter)
-        .map_err(|_| format!("--log-level {}: write error, warn, info, debug, trace or a filter", args.log_level))?;
+    let filter = EnvFilter::try_new(&filter).map_err(|_| {
+        format!(
+            "--log-level {}: write error, warn, info, debug, trace or a filter",
+            args.log_level
+        )
+    })?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
@@ -33,7 +37,12 @@ pub fn init(args: &LogArgs) -> Result<WorkerGuard, String> {
     let set = if text {
         builder.with_target(false).try_init()
     } else {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
     };
     set.map_err(|error| format!("cannot set up the log: {error}"))?;
     Ok(guard)

@@ -97,9 +97,9 @@ where
         let mut endpoints = self.endpoints.borrow_mut();
         let mut old = std::mem::take(&mut *endpoints);
         for wanted in backend.endpoints.iter() {
-            let kept = old.iter().position(|live| {
-                live.endpoint.address == wanted.address && live.endpoint.uid == wanted.uid
-            });
+            let kept = old
+                .iter()
+                .position(|live| live.endpoint.address == wanted.address && live.endpoint.uid == wanted.uid);
             endpoints.push(match kept {
                 Some(index) => old.swap_remove(index),
                 None => Rc::new(LiveEndpoint::new(wanted.clone())),
@@ -155,9 +155,12 @@ where
     }
 }
 
+/// A slot of the table, with the backend that has it.
+type Slot<B> = Option<(BackendId, Rc<Upstream<B>>)>;
+
 /// All backends' live state on one shard, by slot.
 pub struct Upstreams<B> {
-    by_slot: RefCell<Vec<Option<(BackendId, Rc<Upstream<B>>)>>>,
+    by_slot: RefCell<Vec<Slot<B>>>,
     rotations: Arc<Rotations>,
 }
 

@@ -55,11 +55,7 @@ impl Server {
         let tokens: String = USERS
             .iter()
             .map(|user| {
-                let group = if *user == "admin" {
-                    "system:masters"
-                } else {
-                    ""
-                };
+                let group = if *user == "admin" { "system:masters" } else { "" };
                 format!("{user},{user},{user},\"{group}\"\n")
             })
             .collect();
@@ -94,22 +90,11 @@ impl Server {
         let (client, peer) = (url(self.etcd_port), url(self.peer_port));
         let mut etcd = Command::new("etcd");
         etcd.arg("--data-dir").arg(self.folder.join("etcd"));
-        etcd.args([
-            "--listen-client-urls",
-            &client,
-            "--advertise-client-urls",
-            &client,
-        ]);
-        etcd.args([
-            "--listen-peer-urls",
-            &peer,
-            "--initial-advertise-peer-urls",
-            &peer,
-        ]);
+        etcd.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        etcd.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         etcd.args(["--initial-cluster", &format!("default={peer}")]);
         let mut apiserver = Command::new(binary("kube-apiserver"));
-        let file =
-            |flag: &str, name: &str| format!("--{flag}={}", self.folder.join(name).display());
+        let file = |flag: &str, name: &str| format!("--{flag}={}", self.folder.join(name).display());
         apiserver.args([
             format!("--etcd-servers={client}"),
             format!("--secure-port={}", self.port),
@@ -176,10 +161,7 @@ impl Server {
     pub fn compact(&self) {
         let range = self.etcd("range", &json!({"key": "Lw=="}));
         let revision = range["header"]["revision"].clone();
-        let answer = self.etcd(
-            "compaction",
-            &json!({"revision": revision, "physical": true}),
-        );
+        let answer = self.etcd("compaction", &json!({"revision": revision, "physical": true}));
         assert!(answer.get("error").is_none(), "{answer}");
     }
 
@@ -189,8 +171,7 @@ impl Server {
             .args(["-s", "-m", "10", "-d", &body.to_string(), &url])
             .output()
             .unwrap();
-        serde_json::from_slice(&answer.stdout)
-            .unwrap_or_else(|error| panic!("etcd {call}: {error}: {answer:?}"))
+        serde_json::from_slice(&answer.stdout).unwrap_or_else(|error| panic!("etcd {call}: {error}: {answer:?}"))
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, Vec<Child>> {
@@ -227,9 +208,7 @@ fn kubeconfig(port: u16, user: &str) -> String {
 
 /// Where Kubernetes' binaries are.
 fn binary(name: &str) -> PathBuf {
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .unwrap_or_default();
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let cache = home.join(".cache/narthex/kube");
     let mut folders = vec![cache.join("v1.35.4/bin"), cache.join("bin")];
     if let Some(given) = std::env::var_os("NARTHEX_KUBE_BIN") {
@@ -239,9 +218,7 @@ fn binary(name: &str) -> PathBuf {
         .iter()
         .map(|folder| folder.join(name))
         .find(|path| path.exists());
-    found.unwrap_or_else(|| {
-        panic!("no {name} in {folders:?}: run `make kube-binaries`, or set NARTHEX_KUBE_BIN")
-    })
+    found.unwrap_or_else(|| panic!("no {name} in {folders:?}: run `make kube-binaries`, or set NARTHEX_KUBE_BIN"))
 }
 
 /// This process's folder; what killed processes left behind is cleared away.
@@ -264,12 +241,7 @@ fn free_ports<const N: usize>() -> [u16; N] {
 
 fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
-    let done = Command::new("cp")
-        .arg("-a")
-        .arg(from)
-        .arg(to)
-        .status()
-        .unwrap();
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(done.success(), "cp -a {} {}", from.display(), to.display());
 }
 
@@ -291,9 +263,7 @@ fn keep(command: Command, log: fs::File) -> Child {
     tied.args(["--pdeathsig", "KILL"])
         .arg(command.get_program())
         .args(command.get_args());
-    tied.stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log);
+    tied.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     let (done, child) = mpsc::channel();
     keeper
         .lock()

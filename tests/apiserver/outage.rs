@@ -11,9 +11,7 @@ use tokio::sync::watch;
 
 async fn blocking(server: &Arc<Server>, act: impl FnOnce(&Server) + Send + 'static) {
     let server = server.clone();
-    tokio::task::spawn_blocking(move || act(&server))
-        .await
-        .unwrap();
+    tokio::task::spawn_blocking(move || act(&server)).await.unwrap();
 }
 
 fn nothing_was_emptied(world: &World, kinds: &[&str]) {
@@ -58,9 +56,7 @@ async fn a_killed_and_a_restored_server_are_caught_up_with() {
     })
     .await;
     world
-        .until("live again", |world| {
-            world.live("ingresses") && world.live("services")
-        })
+        .until("live again", |world| world.live("ingresses") && world.live("services"))
         .await;
     admin.apply(ingress("shop", "new", "a.example")).await;
     admin.delete(ingress("shop", "old", "")).await;
@@ -83,9 +79,7 @@ async fn a_killed_and_a_restored_server_are_caught_up_with() {
         })
         .await;
     admin.apply(ingress("shop", "newer", "a.example")).await;
-    world
-        .until("changes", |world| world.has("Ingress shop/newer"))
-        .await;
+    world.until("changes", |world| world.has("Ingress shop/newer")).await;
     nothing_was_emptied(&world, &["Ingress", "Service"]);
     assert!(world.has("Ingress shop/kept") && world.has("Service shop/web"));
     world.end().await;
@@ -143,16 +137,9 @@ async fn a_silent_connection_is_given_up() {
         watch_time: Duration::from_secs(3),
         ..hurried()
     };
-    let mut world = World::watch_with(
-        server.kubeconfig_at("admin", wire.port),
-        &["silence"],
-        timing,
-    )
-    .await;
+    let mut world = World::watch_with(server.kubeconfig_at("admin", wire.port), &["silence"], timing).await;
     world.until_synced().await;
-    world
-        .until("live", |world| world.live("ingresses in silence"))
-        .await;
+    world.until("live", |world| world.live("ingresses in silence")).await;
 
     wire.cut();
     admin.apply(ingress("silence", "late", "a.example")).await;

@@ -4,9 +4,12 @@ use crate::fixture::shared;
 use crate::world::{Admin, World, endpoints, ingress, service, slice};
 use narthex::model::Kind;
 
-const INGRESS_RULE: &str = r#"{apiGroups: ["networking.k8s.io"], resources: ["ingresses"], verbs: ["get","list","watch"]}"#;
-const CLASS_RULE: &str = r#"{apiGroups: ["networking.k8s.io"], resources: ["ingressclasses"], verbs: ["get","list","watch"]}"#;
-const SLICE_RULE: &str = r#"{apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get","list","watch"]}"#;
+const INGRESS_RULE: &str =
+    r#"{apiGroups: ["networking.k8s.io"], resources: ["ingresses"], verbs: ["get","list","watch"]}"#;
+const CLASS_RULE: &str =
+    r#"{apiGroups: ["networking.k8s.io"], resources: ["ingressclasses"], verbs: ["get","list","watch"]}"#;
+const SLICE_RULE: &str =
+    r#"{apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get","list","watch"]}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_no_rights_each_watch_says_which_rule_to_add() {
@@ -39,11 +42,7 @@ async fn with_no_rights_each_watch_says_which_rule_to_add() {
         })
         .await;
     for (watch, advice) in expected {
-        assert_eq!(
-            world.failing(watch).as_deref(),
-            Some(advice.as_str()),
-            "{watch}"
-        );
+        assert_eq!(world.failing(watch).as_deref(), Some(advice.as_str()), "{watch}");
     }
     assert!(!world.watches.all_synced());
     assert!(
@@ -61,9 +60,7 @@ async fn optional_kinds_do_not_block_and_come_when_allowed() {
     let required: (&str, &[&str]) = ("networking.k8s.io", &["ingresses"]);
     let core: (&str, &[&str]) = ("", &["services"]);
     let slices: (&str, &[&str]) = ("discovery.k8s.io", &["endpointslices"]);
-    admin
-        .allow("optional", None, &[required, core, slices])
-        .await;
+    admin.allow("optional", None, &[required, core, slices]).await;
     let mut world = World::watch(server, "optional", &[]).await;
     world.until_synced().await;
     world
@@ -86,9 +83,7 @@ async fn optional_kinds_do_not_block_and_come_when_allowed() {
         )
         .await;
     world
-        .until("allowed", |world| {
-            world.live("ingressclasses") && world.live("secrets")
-        })
+        .until("allowed", |world| world.live("ingressclasses") && world.live("secrets"))
         .await;
 }
 
@@ -99,10 +94,7 @@ async fn without_slices_endpoints_stand_in_until_slices_are_allowed() {
     admin.namespaces(&["walk"]).await;
     admin.apply(endpoints("walk", "web", "10.0.0.1")).await;
     admin.apply(slice("walk", "web-1", "10.0.0.2")).await;
-    let walkthrough: [(&str, &[&str]); 2] = [
-        ("networking.k8s.io", &["ingresses"]),
-        ("", &["services", "endpoints"]),
-    ];
+    let walkthrough: [(&str, &[&str]); 2] = [("networking.k8s.io", &["ingresses"]), ("", &["services", "endpoints"])];
     admin.allow("walker", None, &walkthrough).await;
 
     let mut world = World::watch(server, "walker", &[]).await;
@@ -112,16 +104,9 @@ async fn without_slices_endpoints_stand_in_until_slices_are_allowed() {
         .await;
     assert!(world.has("Endpoints walk/web"));
     assert_eq!(world.count(Kind::EndpointSlice), 0);
-    assert!(
-        world
-            .failing("endpointslices")
-            .unwrap()
-            .contains(SLICE_RULE)
-    );
+    assert!(world.failing("endpointslices").unwrap().contains(SLICE_RULE));
     admin.apply(endpoints("walk", "late", "10.0.0.3")).await;
-    world
-        .until("a change", |world| world.has("Endpoints walk/late"))
-        .await;
+    world.until("a change", |world| world.has("Endpoints walk/late")).await;
 
     // Allowed: slices take over, without a moment that has neither.
     let both: [(&str, &[&str]); 3] = [
@@ -152,9 +137,7 @@ async fn without_slices_endpoints_stand_in_until_slices_are_allowed() {
     );
     admin.apply(slice("walk", "web-2", "10.0.0.4")).await;
     world
-        .until("a change of a slice", |world| {
-            world.has("EndpointSlice walk/web-2")
-        })
+        .until("a change of a slice", |world| world.has("EndpointSlice walk/web-2"))
         .await;
 
     // And back: stale slices must not hide what Endpoints say.
@@ -193,32 +176,20 @@ async fn with_namespaces_no_more_rights_are_needed_and_nothing_else_is_seen() {
     world
         .until("said", |world| world.failing("ingressclasses").is_some())
         .await;
-    assert!(
-        world
-            .failing("ingressclasses")
-            .unwrap()
-            .contains(CLASS_RULE)
-    );
+    assert!(world.failing("ingressclasses").unwrap().contains(CLASS_RULE));
     admin.apply(service("team-c", "late", 80)).await;
     admin.apply(service("team-b", "late", 80)).await;
-    world
-        .until("a change", |world| world.has("Service team-b/late"))
-        .await;
+    world.until("a change", |world| world.has("Service team-b/late")).await;
     admin.delete(service("team-a", "web", 0)).await;
     world
         .until("a deletion", |world| !world.has("Service team-a/web"))
         .await;
-    assert!(
-        world.has("Service team-b/web"),
-        "one namespace's list is not another's"
-    );
+    assert!(world.has("Service team-b/web"), "one namespace's list is not another's");
     assert!(world.objects.keys().all(|name| !name.contains("team-c")));
 
     let mut outside = World::watch(server, "team", &["team-c"]).await;
     outside
-        .until("denied", |world| {
-            world.failing("ingresses in team-c").is_some()
-        })
+        .until("denied", |world| world.failing("ingresses in team-c").is_some())
         .await;
     assert_eq!(
         outside.failing("ingresses in team-c").unwrap(),

@@ -15,15 +15,11 @@ async fn each_kind_is_listed_and_its_changes_arrive() {
     admin.namespaces(&[ns, "elsewhere"]).await;
     // More than a page of them.
     for number in 0..7 {
-        admin
-            .apply(ingress(ns, &format!("web-{number}"), "a.example"))
-            .await;
+        admin.apply(ingress(ns, &format!("web-{number}"), "a.example")).await;
     }
     admin.apply(service(ns, "web", 80)).await;
     admin.apply(slice(ns, "web-1", "10.0.0.1")).await;
-    admin
-        .apply(class("kinds", "narthex.io/ingress-controller"))
-        .await;
+    admin.apply(class("kinds", "narthex.io/ingress-controller")).await;
     admin.apply(secret(ns, "cert", "kubernetes.io/tls")).await;
     admin.apply(secret(ns, "password", "Opaque")).await;
     admin.apply(ingress("elsewhere", "web", "a.example")).await;
@@ -48,10 +44,7 @@ async fn each_kind_is_listed_and_its_changes_arrive() {
         })
         .await;
     assert!(world.has("Service kinds/web") && world.has("EndpointSlice kinds/web-1"));
-    assert!(
-        !world.has("Secret kinds/password"),
-        "only certificates are watched"
-    );
+    assert!(!world.has("Secret kinds/password"), "only certificates are watched");
     let Object::Secret(cert) = &world.objects["Secret kinds/cert"] else {
         panic!()
     };
@@ -61,9 +54,7 @@ async fn each_kind_is_listed_and_its_changes_arrive() {
     admin.apply(ingress(ns, "web-0", "b.example")).await;
     admin.apply(service(ns, "web", 8080)).await;
     admin.apply(slice(ns, "web-1", "10.0.0.2")).await;
-    admin
-        .apply(class("kinds", "narthex.io/ingress-controller"))
-        .await;
+    admin.apply(class("kinds", "narthex.io/ingress-controller")).await;
     world
         .until("edits", |world| {
             let host = match &world.objects["Ingress kinds/web-0"] {
@@ -125,21 +116,16 @@ async fn a_quiet_watch_is_heard_of_by_its_bookmarks() {
     };
     let mut world = World::watch_with(server.kubeconfig("admin"), &["quiet"], timing).await;
     world.until_synced().await;
-    let heard = |world: &World| {
-        world.watches.snapshot()["services in quiet"]
-            .last_event
-            .unwrap()
-    };
+    let heard = |world: &World| world.watches.snapshot()["services in quiet"].last_event.unwrap();
     // A list, an opening, an end and the next opening come in no time or a whole watch apart; a bookmark is between.
     let mut last = heard(&world);
     let mut steps = vec![];
-    while !steps.iter().any(|step| {
-        (Duration::from_millis(500)..watch_time - Duration::from_secs(1)).contains(step)
-    }) {
+    while !steps
+        .iter()
+        .any(|step| (Duration::from_millis(500)..watch_time - Duration::from_secs(1)).contains(step))
+    {
         assert!(steps.len() < 12, "no bookmark: {steps:?}");
-        world
-            .until("another sign of life", |world| heard(world) > last)
-            .await;
+        world.until("another sign of life", |world| heard(world) > last).await;
         steps.push(heard(&world) - last);
         last = heard(&world);
     }
@@ -160,9 +146,7 @@ async fn lost_history_is_made_up_for_by_a_list() {
         .await;
     let mut world = World::watch(server, "admin", &["history"]).await;
     world
-        .until("the first list", |world| {
-            world.has("IngressClass history-goes")
-        })
+        .until("the first list", |world| world.has("IngressClass history-goes"))
         .await;
     let lists = |world: &World| {
         world
@@ -176,13 +160,9 @@ async fn lost_history_is_made_up_for_by_a_list() {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while lists(&world) == before {
         for number in 0..5 {
-            admin
-                .apply(service("history", "other", 1000 + number))
-                .await;
+            admin.apply(service("history", "other", 1000 + number)).await;
         }
-        tokio::task::spawn_blocking(|| shared().compact())
-            .await
-            .unwrap();
+        tokio::task::spawn_blocking(|| shared().compact()).await.unwrap();
         let soon = tokio::time::Instant::now() + Duration::from_secs(2);
         world
             .until("two seconds, or another list", |world| {
@@ -211,8 +191,7 @@ async fn annotations_of_others_are_dropped() {
     let admin = Admin::of(server).await;
     admin.namespaces(&["notes"]).await;
     let mut object: Value = ingress("notes", "web", "a.example");
-    object["metadata"]["annotations"] =
-        json!({"narthex.io/merge-slashes": "false", "example.com/note": "x"});
+    object["metadata"]["annotations"] = json!({"narthex.io/merge-slashes": "false", "example.com/note": "x"});
     admin.apply(object).await;
     let mut world = World::watch(server, "admin", &["notes"]).await;
     world.until_synced().await;

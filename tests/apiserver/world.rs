@@ -92,8 +92,7 @@ impl World {
 
     /// Takes events until every required watch has its first list.
     pub async fn until_synced(&mut self) {
-        self.until("first lists", |world| world.watches.all_synced())
-            .await;
+        self.until("first lists", |world| world.watches.all_synced()).await;
     }
 
     /// Whether an object is there: `Ingress default/web`.
@@ -103,10 +102,7 @@ impl World {
 
     /// How many of a kind are there.
     pub fn count(&self, kind: Kind) -> usize {
-        self.objects
-            .values()
-            .filter(|object| object.kind() == kind)
-            .count()
+        self.objects.values().filter(|object| object.kind() == kind).count()
     }
 
     /// Why a watch is failing.
@@ -158,8 +154,7 @@ impl World {
                 objects,
                 broken,
             } => {
-                self.history
-                    .push(format!("replace {kind} {}", objects.len()));
+                self.history.push(format!("replace {kind} {}", objects.len()));
                 let gone = |reference: &ObjectRef| {
                     let here = namespace
                         .as_ref()
@@ -222,10 +217,8 @@ impl Admin {
     /// Makes namespaces.
     pub async fn namespaces(&self, names: &[&str]) {
         for name in names {
-            self.apply(
-                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
-            )
-            .await;
+            self.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+                .await;
         }
     }
 
@@ -239,10 +232,8 @@ impl Admin {
         };
         let group = "rbac.authorization.k8s.io";
         let api_version = format!("{group}/v1");
-        self.apply(
-            json!({"apiVersion": api_version, "kind": role, "metadata": metadata, "rules": rules}),
-        )
-        .await;
+        self.apply(json!({"apiVersion": api_version, "kind": role, "metadata": metadata, "rules": rules}))
+            .await;
         self.apply(json!({
             "apiVersion": api_version, "kind": format!("{role}Binding"), "metadata": metadata,
             "roleRef": {"apiGroup": group, "kind": role, "name": user},
@@ -255,11 +246,7 @@ impl Admin {
 fn path(object: &Value) -> String {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
     let api_version = text("/apiVersion").unwrap();
-    let root = if api_version.contains('/') {
-        "apis"
-    } else {
-        "api"
-    };
+    let root = if api_version.contains('/') { "apis" } else { "api" };
     let kind = text("/kind").unwrap().to_lowercase();
     let plural = match kind.as_str() {
         "endpoints" => kind,

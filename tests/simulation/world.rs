@@ -32,7 +32,11 @@ impl Rng {
     }
 
     pub fn pick<'t, T>(&mut self, from: &'t [T]) -> Option<&'t T> {
-        if from.is_empty() { None } else { from.get(self.below(from.len())) }
+        if from.is_empty() {
+            None
+        } else {
+            from.get(self.below(from.len()))
+        }
     }
 
     fn one<T: Clone>(&mut self, from: &[T]) -> T {
@@ -51,7 +55,15 @@ impl Rng {
     }
 }
 
-const HOSTS: &[&str] = &["a.example.com", "A.example.com.", "b.example.com", "*.example.com", "", "example.com", "bad..host"];
+const HOSTS: &[&str] = &[
+    "a.example.com",
+    "A.example.com.",
+    "b.example.com",
+    "*.example.com",
+    "",
+    "example.com",
+    "bad..host",
+];
 const PATHS: &[&str] = &["/", "/x", "/x/", "/x//", "/x/y", "/x//y", "/z/*", "relative", ""];
 const KINDS: &[&str] = &["Exact", "Prefix", "ImplementationSpecific", "Odd"];
 const SERVICES: &[&str] = &["one", "two", "three", ""];
@@ -116,10 +128,16 @@ fn ingress(rng: &mut Rng) -> Object {
     Object::Ingress(
         Ingress {
             meta,
-            class: rng.chance(1, 3).then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).to_owned()),
+            class: rng
+                .chance(1, 3)
+                .then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).to_owned()),
             default_backend: rng.chance(1, 2).then(|| backend(rng)),
             rules,
-            tls: if rng.chance(1, 8) { vec![IngressTls::default()] } else { Vec::new() },
+            tls: if rng.chance(1, 8) {
+                vec![IngressTls::default()]
+            } else {
+                Vec::new()
+            },
             legacy: rng.chance(1, 4),
         }
         .into(),
@@ -148,7 +166,9 @@ fn service(rng: &mut Rng) -> Object {
     Object::Service(
         Service {
             meta: meta(rng, &["one", "two", "three"]),
-            external_name: rng.chance(1, 8).then(|| rng.one(&["out.example.org", "other.example.org"]).to_owned()),
+            external_name: rng
+                .chance(1, 8)
+                .then(|| rng.one(&["out.example.org", "other.example.org"]).to_owned()),
             ports,
             ipv6_first: rng.chance(1, 3),
         }
@@ -158,7 +178,14 @@ fn service(rng: &mut Rng) -> Object {
 
 fn endpoints(rng: &mut Rng) -> Object {
     let slice = rng.chance(3, 4);
-    let meta = meta(rng, if slice { &["s1", "s2", "s3"] } else { &["one", "two", "three"] });
+    let meta = meta(
+        rng,
+        if slice {
+            &["s1", "s2", "s3"]
+        } else {
+            &["one", "two", "three"]
+        },
+    );
     let service: Option<Arc<str>> = if slice {
         rng.chance(7, 8).then(|| rng.one(&["one", "two", "three"]).into())
     } else {
@@ -224,10 +251,17 @@ pub fn object(rng: &mut Rng) -> Object {
 }
 
 pub fn request_host(rng: &mut Rng) -> Option<String> {
-    rng.one(&[None, Some("a.example.com"), Some("b.example.com"), Some("c.example.com"), Some("example.com")])
-        .map(str::to_owned)
+    rng.one(&[
+        None,
+        Some("a.example.com"),
+        Some("b.example.com"),
+        Some("c.example.com"),
+        Some("example.com"),
+    ])
+    .map(str::to_owned)
 }
 
 pub fn request_path(rng: &mut Rng) -> String {
-    rng.one(&["/", "/x", "/x/", "/x/y", "/x//y", "/z/*", "/none"]).to_owned()
+    rng.one(&["/", "/x", "/x/", "/x/y", "/x//y", "/z/*", "/none"])
+        .to_owned()
 }

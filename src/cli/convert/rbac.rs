@@ -48,8 +48,7 @@ pub fn rules(role: &mut Node, cluster: bool, notes: &mut Vec<String>) {
     let Some(rules) = role.get_mut("rules").and_then(Node::items_mut) else {
         return;
     };
-    let granted =
-        |rules: &[Node], group, resource| rules.iter().any(|rule| reads(rule, group, resource));
+    let granted = |rules: &[Node], group, resource| rules.iter().any(|rule| reads(rule, group, resource));
     let mut slices = granted(rules, DISCOVERY, "endpointslices");
     let before = std::mem::take(rules);
     let mut moved = false;
@@ -65,14 +64,14 @@ pub fn rules(role: &mut Node, cluster: bool, notes: &mut Vec<String>) {
                 rules.push(instead);
             }
             Ingresses::Beside(other) => {
-                notes.push(format!("a rule for ingresses of {NETWORKING} stands beside the one for those of extensions"));
+                notes.push(format!(
+                    "a rule for ingresses of {NETWORKING} stands beside the one for those of extensions"
+                ));
                 rules.extend([rule.clone(), other]);
             }
         }
         if !slices && reads_endpoints(rule) {
-            notes.push(format!(
-                "reads endpointslices of {DISCOVERY} beside endpoints"
-            ));
+            notes.push(format!("reads endpointslices of {DISCOVERY} beside endpoints"));
             rules.push(grant(DISCOVERY, &["endpointslices"], &READ));
             slices = true;
         }
@@ -104,15 +103,8 @@ enum Ingresses {
 fn ingresses(rule: &Node, all: &[Node]) -> Ingresses {
     let groups = texts(rule, "apiGroups");
     let resources = texts(rule, "resources");
-    let mut moved: Vec<&str> = resources
-        .iter()
-        .copied()
-        .filter(|name| is_ingress(name))
-        .collect();
-    let alone = moved.len() == resources.len()
-        && groups
-            .iter()
-            .all(|group| ["extensions", NETWORKING].contains(group));
+    let mut moved: Vec<&str> = resources.iter().copied().filter(|name| is_ingress(name)).collect();
+    let alone = moved.len() == resources.len() && groups.iter().all(|group| ["extensions", NETWORKING].contains(group));
     if resources.contains(&"*") {
         moved = vec!["ingresses", "ingresses/status"];
     }
@@ -128,12 +120,8 @@ fn ingresses(rule: &Node, all: &[Node]) -> Ingresses {
     let names = rule.get("resourceNames");
     let says_so = |other: &Node| {
         texts(other, "apiGroups").contains(&NETWORKING)
-            && moved
-                .iter()
-                .all(|name| texts(other, "resources").contains(name))
-            && verbs
-                .iter()
-                .all(|verb| texts(other, "verbs").contains(verb))
+            && moved.iter().all(|name| texts(other, "resources").contains(name))
+            && verbs.iter().all(|verb| texts(other, "verbs").contains(verb))
             && texts(other, "resourceNames") == texts(rule, "resourceNames")
     };
     if all.iter().any(says_so) {
@@ -169,16 +157,10 @@ pub fn subjects(binding: &mut Node, notes: &mut Vec<String>) {
         remove(subject, "apiVersion");
         if subject.str_at("kind") == Some("User") && subject.str_at("name") == Some("*") {
             set(subject, "kind", Value::String("Group".to_owned()));
-            set(
-                subject,
-                "name",
-                Value::String("system:authenticated".to_owned()),
-            );
+            set(subject, "name", Value::String("system:authenticated".to_owned()));
             notes.push("the user `*` is the group system:authenticated now".to_owned());
         }
-        if matches!(subject.str_at("kind"), Some("User" | "Group"))
-            && subject.get("apiGroup").is_none()
-        {
+        if matches!(subject.str_at("kind"), Some("User" | "Group")) && subject.get("apiGroup").is_none() {
             set(
                 subject,
                 "apiGroup",

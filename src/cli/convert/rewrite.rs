@@ -19,11 +19,7 @@ pub fn rewrite(object: &mut Node) -> Vec<String> {
         ("networking.k8s.io", "v1beta1", "IngressClass") => "networking.k8s.io/v1",
         ("extensions", "v1beta1", "NetworkPolicy") => "networking.k8s.io/v1",
         ("extensions", "v1beta1", "Deployment" | "DaemonSet" | "ReplicaSet")
-        | (
-            "apps",
-            "v1beta1" | "v1beta2",
-            "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet",
-        ) => "apps/v1",
+        | ("apps", "v1beta1" | "v1beta2", "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet") => "apps/v1",
         (
             "rbac.authorization.k8s.io",
             "v1alpha1" | "v1beta1",
@@ -37,12 +33,8 @@ pub fn rewrite(object: &mut Node) -> Vec<String> {
         notes.push(format!("{version} is now {today}"));
         match kind.as_str() {
             "Ingress" => ingress(object, &mut notes),
-            "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet" => {
-                workload(object, &kind, &mut notes)
-            }
-            "RoleBinding" | "ClusterRoleBinding" if old == "v1alpha1" => {
-                rbac::subjects(object, &mut notes)
-            }
+            "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet" => workload(object, &kind, &mut notes),
+            "RoleBinding" | "ClusterRoleBinding" if old == "v1alpha1" => rbac::subjects(object, &mut notes),
             "EndpointSlice" => endpoint_slice(object, &mut notes),
             _ => {}
         }
@@ -80,28 +72,19 @@ fn ingress(object: &mut Node, notes: &mut Vec<String>) {
             .and_then(Node::items_mut);
         for (path, node) in paths.into_iter().flatten().enumerate() {
             if let Some(node) = node.get_mut("backend") {
-                backend(
-                    node,
-                    &format!("spec.rules[{rule}].http.paths[{path}].backend"),
-                    notes,
-                );
+                backend(node, &format!("spec.rules[{rule}].http.paths[{path}].backend"), notes);
             }
-            if node
-                .get("pathType")
-                .is_none_or(|given| given.value == Value::Null)
-            {
-                set(
-                    node,
-                    "pathType",
-                    Value::String("ImplementationSpecific".to_owned()),
-                );
+            if node.get("pathType").is_none_or(|given| given.value == Value::Null) {
+                set(node, "pathType", Value::String("ImplementationSpecific".to_owned()));
                 untyped += 1;
             }
         }
     }
     if untyped > 0 {
         let paths = if untyped == 1 { "path" } else { "paths" };
-        notes.push(format!("{untyped} {paths} without pathType: ImplementationSpecific, which narthex takes as Prefix"));
+        notes.push(format!(
+            "{untyped} {paths} without pathType: ImplementationSpecific, which narthex takes as Prefix"
+        ));
     }
 }
 
@@ -160,22 +143,14 @@ fn workload(object: &mut Node, kind: &str, notes: &mut Vec<String>) {
                     let selector = Node::map([("selector", Node::map([("matchLabels", labels)]))]);
                     entries.splice(0..0, selector.entries().iter().cloned());
                 }
-                notes.push(
-                    "spec.selector is required: made from spec.template.metadata.labels".to_owned(),
-                );
+                notes.push("spec.selector is required: made from spec.template.metadata.labels".to_owned());
             }
-            None => notes.push(
-                "spec.selector is required, and spec.template has no labels to make it from"
-                    .to_owned(),
-            ),
+            None => notes.push("spec.selector is required, and spec.template has no labels to make it from".to_owned()),
         }
     }
     let strategy = spec.get("updateStrategy").is_some();
     if matches!(kind, "DaemonSet" | "StatefulSet") && !strategy {
-        notes.push(
-            "without spec.updateStrategy, apps/v1 replaces pods after an edit (RollingUpdate)"
-                .to_owned(),
-        );
+        notes.push("without spec.updateStrategy, apps/v1 replaces pods after an edit (RollingUpdate)".to_owned());
     }
 }
 

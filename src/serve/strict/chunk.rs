@@ -114,17 +114,10 @@ impl Framer {
                 (State::ExtNameStart | State::ExtValueStart, _) if blank => self.state,
                 (State::ExtName | State::ExtNameEnd, b'=') => State::ExtValueStart,
                 (State::ExtName | State::ExtNameEnd, _) if blank => State::ExtNameEnd,
-                (State::ExtValue | State::ExtQuotedEnd | State::ExtEnd, _) if blank => {
-                    State::ExtEnd
+                (State::ExtValue | State::ExtQuotedEnd | State::ExtEnd, _) if blank => State::ExtEnd,
+                (State::ExtName | State::ExtNameEnd | State::ExtValue | State::ExtQuotedEnd | State::ExtEnd, b';') => {
+                    State::ExtNameStart
                 }
-                (
-                    State::ExtName
-                    | State::ExtNameEnd
-                    | State::ExtValue
-                    | State::ExtQuotedEnd
-                    | State::ExtEnd,
-                    b';',
-                ) => State::ExtNameStart,
                 _ => return self.stop(i, Fault::ChunkExtension),
             };
             self.state = next;

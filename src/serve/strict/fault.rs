@@ -120,9 +120,7 @@ impl Fault {
     pub fn kind(self) -> FaultKind {
         match self {
             Self::TargetTooLong => FaultKind::UriTooLong,
-            Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => {
-                FaultKind::HeadTooLarge
-            }
+            Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => FaultKind::HeadTooLarge,
             Self::UnsupportedVersion => FaultKind::UnsupportedVersion,
             _ => FaultKind::BadRequest,
         }

@@ -81,9 +81,7 @@ impl Field {
         const HOST: u32 = u32::from_le_bytes(*b"host");
         match (name.len(), name) {
             // A token has no other bytes that become letters by that bit.
-            (4, &[a, b, c, d]) if u32::from_le_bytes([a, b, c, d]) | 0x2020_2020 == HOST => {
-                Self::Host
-            }
+            (4, &[a, b, c, d]) if u32::from_le_bytes([a, b, c, d]) | 0x2020_2020 == HOST => Self::Host,
             (14 | 17, _) => Self::framing(name),
             _ => Self::Other,
         }
@@ -265,9 +263,7 @@ impl Framer {
                     self.digits += 1;
                     self.remaining = self.remaining * 10 + u64::from(b - b'0');
                 }
-                (State::Coding, _)
-                    if CODING.get(usize::from(self.digits)) == Some(&b.to_ascii_lowercase()) =>
-                {
+                (State::Coding, _) if CODING.get(usize::from(self.digits)) == Some(&b.to_ascii_lowercase()) => {
                     self.digits += 1;
                 }
                 (_, b'\r') if complete => {
@@ -385,9 +381,7 @@ impl Framer {
             // Leading whitespace is skipped with the rest of the value.
             Field::Other => self.value(w, i + 1),
             // The usual way to write a value that is not empty.
-            Field::Host if matches!(rest.get(n + 1..n + 3), Some([b' ', b'!'..=b'~'])) => {
-                self.value(w, i + 2)
-            }
+            Field::Host if matches!(rest.get(n + 1..n + 3), Some([b' ', b'!'..=b'~'])) => self.value(w, i + 2),
             _ => self.value_start(w, i + 1),
         }
     }

@@ -14,10 +14,7 @@ impl Framer {
         let room = self.limits.uri_bytes - self.uri_bytes;
         let t = &w[..w.len().min(room)];
         let mut i = 0;
-        if self.state == State::TargetStart
-            && self.method != Method::Connect
-            && t.first() == Some(&b'/')
-        {
+        if self.state == State::TargetStart && self.method != Method::Connect && t.first() == Some(&b'/') {
             // Nearly all targets begin so.
             self.state = State::Path;
             i = 1;
@@ -85,9 +82,7 @@ impl Framer {
                     self.state = State::Port;
                 }
                 (State::Port, b'0'..=b'9') if self.digits < PORT_DIGITS => self.digits += 1,
-                (State::HostName | State::HostEnd | State::Port, b'/' | b'?')
-                    if self.method != Method::Connect =>
-                {
+                (State::HostName | State::HostEnd | State::Port, b'/' | b'?') if self.method != Method::Connect => {
                     self.state = if b == b'/' { State::Path } else { State::Query };
                 }
                 _ => return self.stop(i, odd(b, Fault::Target)),

@@ -144,11 +144,7 @@ fn limits() {
         chunk_ext_bytes: 6,
         trailer_bytes: 20,
     };
-    good_with(
-        limits,
-        "uri of 10",
-        &[b"GET /345?7890 HTTP/1.1\r\nHost: a\r\n\r\n"],
-    );
+    good_with(limits, "uri of 10", &[b"GET /345?7890 HTTP/1.1\r\nHost: a\r\n\r\n"]);
     bad_with(
         limits,
         "uri of 11",
@@ -165,19 +161,9 @@ fn limits() {
     );
     let exact = b"GET / HTTP/1.1\r\nHost: a\r\nX: 8901234567890123456789012345\r\n\r\n";
     assert_eq!(exact.len(), 60);
-    good_with(
-        limits,
-        "head of 60",
-        &[&[b"\r\n\r\n", &exact[..]].concat(), exact],
-    );
+    good_with(limits, "head of 60", &[&[b"\r\n\r\n", &exact[..]].concat(), exact]);
     let more = b"GET / HTTP/1.1\r\nHost: a\r\nX: 89012345678901234567890123456\r\n\r\n";
-    bad_with(
-        limits,
-        "head of 61",
-        &more[..60],
-        &more[60..],
-        Fault::HeadTooLong,
-    );
+    bad_with(limits, "head of 61", &more[..60], &more[60..], Fault::HeadTooLong);
     good_with(
         limits,
         "three fields",
@@ -198,10 +184,7 @@ fn limits() {
     good_with(
         limits,
         "extensions",
-        &[
-            &chunked("1;a\r\nx\r\n0;b=c\r\n\r\n"),
-            &chunked("0;a=bcd\r\n\r\n"),
-        ],
+        &[&chunked("1;a\r\nx\r\n0;b=c\r\n\r\n"), &chunked("0;a=bcd\r\n\r\n")],
     );
     bad_with(
         limits,
@@ -217,11 +200,7 @@ fn limits() {
         b"d\"\r\n\r\n",
         Fault::ChunkExtensionsTooLong,
     );
-    good_with(
-        limits,
-        "trailers",
-        &[&chunked("0\r\na: 456\r\nb: 12345\r\n\r\n")],
-    );
+    good_with(limits, "trailers", &[&chunked("0\r\na: 456\r\nb: 12345\r\n\r\n")]);
     bad_with(
         limits,
         "more trailers",
@@ -238,10 +217,7 @@ fn limits() {
     );
     assert_eq!(Fault::TargetTooLong.kind(), FaultKind::UriTooLong);
     assert_eq!(Fault::TooManyFields.kind(), FaultKind::HeadTooLarge);
-    assert_eq!(
-        Fault::UnsupportedVersion.kind(),
-        FaultKind::UnsupportedVersion
-    );
+    assert_eq!(Fault::UnsupportedVersion.kind(), FaultKind::UnsupportedVersion);
     assert_eq!(Fault::Fold.kind(), FaultKind::BadRequest);
 }
 

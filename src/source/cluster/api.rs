@@ -42,17 +42,11 @@ pub struct Target {
 impl Target {
     /// The API group; empty for the core one.
     pub fn group(&self) -> &'static str {
-        self.api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
     fn path(&self) -> String {
-        let root = if self.group().is_empty() {
-            "api"
-        } else {
-            "apis"
-        };
+        let root = if self.group().is_empty() { "api" } else { "apis" };
         let version = self.api_version;
         let plural = self.kind.plural();
         match &self.namespace {
@@ -139,9 +133,7 @@ impl Failure {
     }
 
     fn of_status(code: u16, status: Status, wait: Option<Duration>) -> Self {
-        let Status {
-            message, details, ..
-        } = status;
+        let Status { message, details, .. } = status;
         match code {
             401 => Failure::Unauthorized(message),
             403 => Failure::Forbidden(message),
@@ -199,12 +191,7 @@ pub struct PageMeta {
 ///
 /// # Errors
 /// Any [`Failure`] but `Broken`; `Gone` when the next page took too long to be asked for.
-pub async fn list(
-    client: &kube::Client,
-    target: &Target,
-    limit: u32,
-    from: Option<&str>,
-) -> Result<Page, Failure> {
+pub async fn list(client: &kube::Client, target: &Target, limit: u32, from: Option<&str>) -> Result<Page, Failure> {
     let mut params = ListParams::default().limit(limit);
     params.field_selector = target.selector();
     params.continue_token = from.map(str::to_owned);
@@ -214,13 +201,9 @@ pub async fn list(
         let body = read(response.into_body(), PAGE_BYTES).await?;
         serde_json::from_slice::<Page>(&body).map_err(|error| Failure::Malformed(error.to_string()))
     };
-    let page = timeout(ANSWER_TIME, answer)
-        .await
-        .unwrap_or_else(|_| Err(too_slow()))?;
+    let page = timeout(ANSWER_TIME, answer).await.unwrap_or_else(|_| Err(too_slow()))?;
     if page.metadata.resource_version.is_empty() {
-        return Err(Failure::Malformed(
-            "a list without metadata.resourceVersion".to_owned(),
-        ));
+        return Err(Failure::Malformed("a list without metadata.resourceVersion".to_owned()));
     }
     Ok(page)
 }
@@ -240,9 +223,7 @@ impl Said {
     /// The point in history this event stands for.
     pub fn resource_version(&self) -> Option<&str> {
         let (Said::Applied(object) | Said::Deleted(object) | Said::Bookmark(object)) = self;
-        object
-            .pointer("/metadata/resourceVersion")
-            .and_then(Value::as_str)
+        object.pointer("/metadata/resourceVersion").and_then(Value::as_str)
     }
 }
 
@@ -305,9 +286,7 @@ impl Stream {
                 return said(&line).map(Some);
             }
             if self.read.len() > EVENT_BYTES {
-                return Err(Failure::Malformed(format!(
-                    "an event of more than {EVENT_BYTES} bytes"
-                )));
+                return Err(Failure::Malformed(format!("an event of more than {EVENT_BYTES} bytes")));
             }
             let Ok(frame) = timeout_at(self.deadline, self.body.frame()).await else {
                 return Err(Failure::Broken("silent beyond its time".to_owned()));
@@ -321,9 +300,7 @@ impl Stream {
                 Some(Err(error)) => return Err(Failure::Broken(error.to_string())),
                 // Half an event is told again after the last whole one.
                 None if !self.read.is_empty() => {
-                    return Err(Failure::Broken(
-                        "it ended in the middle of an event".to_owned(),
-                    ));
+                    return Err(Failure::Broken("it ended in the middle of an event".to_owned()));
                 }
                 // A server that shuts down (or a proxy) ends watches politely, but early.
                 None if Instant::now() < self.due => {
@@ -341,8 +318,7 @@ impl Stream {
 }
 
 fn said(line: &[u8]) -> Result<Said, Failure> {
-    let Line { kind, object } =
-        serde_json::from_slice(line).map_err(|error| Failure::Malformed(error.to_string()))?;
+    let Line { kind, object } = serde_json::from_slice(line).map_err(|error| Failure::Malformed(error.to_string()))?;
     match kind.as_str() {
         "ADDED" | "MODIFIED" => Ok(Said::Applied(object)),
         "DELETED" => Ok(Said::Deleted(object)),
@@ -369,13 +345,9 @@ async fn send(
         .map_err(|error| Failure::Malformed(error.to_string()))?
         .map(Body::from);
     debug_assert_eq!(request.method(), Method::GET);
-    let accept = header::HeaderValue::from_str(accept)
-        .map_err(|error| Failure::Malformed(error.to_string()))?;
+    let accept = header::HeaderValue::from_str(accept).map_err(|error| Failure::Malformed(error.to_string()))?;
     request.headers_mut().insert(header::ACCEPT, accept);
-    let response = client
-        .send(request)
-        .await
-        .map_err(|error| Failure::of_error(&error))?;
+    let response = client.send(request).await.map_err(|error| Failure::of_error(&error))?;
     let code = response.status();
     if code == StatusCode::OK {
         return Ok(response);
@@ -384,9 +356,7 @@ async fn send(
     let wait = wait
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .map(Duration::from_secs);
-    let body = read(response.into_body(), ERROR_BYTES)
-        .await
-        .unwrap_or_default();
+    let body = read(response.into_body(), ERROR_BYTES).await.unwrap_or_default();
     let status = serde_json::from_slice(&body).unwrap_or_else(|_| {
         // A proxy in between, or an API server that is not up yet, answers in its own words.
         let text = String::from_utf8_lossy(&body);
@@ -401,9 +371,7 @@ async fn send(
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
     let read = Limited::new(body, limit).collect().await;
-    Ok(read
-        .map_err(|error| Failure::of_error(error.as_ref()))?
-        .to_bytes())
+    Ok(read.map_err(|error| Failure::of_error(error.as_ref()))?.to_bytes())
 }
 
 /// Whether one resourceVersion is lower than another: both decimal numbers, of any length (KEP-4988). None where
@@ -427,10 +395,7 @@ mod tests {
         assert_eq!(older("10", "9"), Some(false));
         assert_eq!(older("10", "10"), Some(false));
         assert_eq!(older("099", "100"), Some(true));
-        assert_eq!(
-            older("18446744073709551616", "18446744073709551617"),
-            Some(true)
-        );
+        assert_eq!(older("18446744073709551616", "18446744073709551617"), Some(true));
         assert_eq!(older("a", "10"), None);
         assert_eq!(older("", "10"), None);
     }

@@ -188,12 +188,7 @@ impl Follower {
     /// Says what is wrong (once), and waits.
     async fn wait(&mut self, failure: &Failure) -> Result<(), Closed> {
         let order = &self.order;
-        let advice = advice(
-            failure,
-            order.kind,
-            order.api_versions,
-            order.namespace.as_deref(),
-        );
+        let advice = advice(failure, order.kind, order.api_versions, order.namespace.as_deref());
         order.watches.failing(&order.name, advice.as_str());
         let kind_of = |failure: &Failure| std::mem::discriminant(failure);
         match &self.trouble {
@@ -202,9 +197,7 @@ impl Follower {
             }
             trouble => {
                 warn!(watch = order.name, error = %failure, "{advice}");
-                let since = trouble
-                    .as_ref()
-                    .map_or_else(Instant::now, |(_, since)| *since);
+                let since = trouble.as_ref().map_or_else(Instant::now, |(_, since)| *since);
                 self.trouble = Some((failure.clone(), since));
             }
         }
@@ -213,9 +206,7 @@ impl Follower {
             _ => order.timing.longest_wait,
         };
         let wait = match failure {
-            Failure::Busy {
-                wait: Some(wait), ..
-            } => (*wait).min(longest) + jitter(order.timing.shortest_wait),
+            Failure::Busy { wait: Some(wait), .. } => (*wait).min(longest) + jitter(order.timing.shortest_wait),
             _ => pause(order.timing.shortest_wait, longest, self.attempts),
         };
         self.attempts = self.attempts.saturating_add(1);
@@ -230,9 +221,7 @@ impl Follower {
         let mut denied: Option<Failure> = None;
         for &api_version in self.order.api_versions {
             let Order {
-                kind,
-                ref namespace,
-                ..
+                kind, ref namespace, ..
             } = self.order;
             let target = Target {
                 kind,
@@ -241,12 +230,7 @@ impl Follower {
             };
             match self.whole_list(&target).await {
                 Ok((objects, broken, version)) => {
-                    debug!(
-                        watch = self.order.name,
-                        objects = objects.len(),
-                        version,
-                        "listed"
-                    );
+                    debug!(watch = self.order.name, objects = objects.len(), version, "listed");
                     self.send_list(objects, broken).await?;
                     let compared = Instant::now();
                     return Ok(Place {
@@ -265,15 +249,10 @@ impl Follower {
                 Err(failure) => return Err(failure.into()),
             }
         }
-        Err(denied
-            .unwrap_or_else(|| Failure::Missing(String::new()))
-            .into())
+        Err(denied.unwrap_or_else(|| Failure::Missing(String::new())).into())
     }
 
-    async fn whole_list(
-        &self,
-        target: &Target,
-    ) -> Result<(Vec<Object>, Vec<Diagnostic>, String), Failure> {
+    async fn whole_list(&self, target: &Target) -> Result<(Vec<Object>, Vec<Diagnostic>, String), Failure> {
         let Order { client, timing, .. } = &self.order;
         let (mut objects, mut broken) = (Vec::new(), Vec::new());
         let mut from = None;
@@ -293,11 +272,7 @@ impl Follower {
         }
     }
 
-    async fn send_list(
-        &mut self,
-        objects: Vec<Object>,
-        broken: Vec<Diagnostic>,
-    ) -> Result<(), Closed> {
+    async fn send_list(&mut self, objects: Vec<Object>, broken: Vec<Diagnostic>) -> Result<(), Closed> {
         for diagnostic in &broken {
             warn!(watch = self.order.name, "{diagnostic}");
         }
@@ -330,24 +305,14 @@ impl Follower {
             name,
             ..
         } = &self.order;
-        let open = api::watch(
-            client,
-            &at.target,
-            &at.version,
-            timing.watch_time,
-            timing.margin,
-        );
+        let open = api::watch(client, &at.target, &at.version, timing.watch_time, timing.margin);
         let mut stream = tokio::select! {
             stream = open => stream?,
             () = sender.closed() => return Err(Stop::Closed),
         };
         watches.seen(name);
         match self.trouble.take() {
-            Some((_, since)) => info!(
-                watch = name,
-                "live again after {} s",
-                since.elapsed().as_secs()
-            ),
+            Some((_, since)) => info!(watch = name, "live again after {} s", since.elapsed().as_secs()),
             None if !self.announced => info!(watch = name, api = at.target.api_version, "live"),
             None => debug!(watch = name, version = at.version, "watching on"),
         }
@@ -359,9 +324,7 @@ impl Follower {
             };
             let Some(said) = said else { return Ok(()) };
             let Some(version) = said.resource_version() else {
-                return Err(
-                    Failure::Malformed("an event without resourceVersion".to_owned()).into(),
-                );
+                return Err(Failure::Malformed("an event without resourceVersion".to_owned()).into());
             };
             version.clone_into(&mut at.version);
             watches.seen(name);
@@ -391,14 +354,8 @@ impl Follower {
 
     fn reference(&self, object: &Value) -> Option<ObjectRef> {
         let name = object.pointer("/metadata/name")?.as_str()?;
-        let namespace = object
-            .pointer("/metadata/namespace")
-            .and_then(Value::as_str);
-        Some(ObjectRef::new(
-            self.order.kind,
-            namespace.unwrap_or_default(),
-            name,
-        ))
+        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+        Some(ObjectRef::new(self.order.kind, namespace.unwrap_or_default(), name))
     }
 
     /// Fails when the server's history is older than ours: etcd was restored from a backup. Such a server sends no
@@ -425,12 +382,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn replace(
-        &self,
-        kind: Kind,
-        objects: Vec<Object>,
-        broken: Vec<Diagnostic>,
-    ) -> Result<(), Closed> {
+    async fn replace(&self, kind: Kind, objects: Vec<Object>, broken: Vec<Diagnostic>) -> Result<(), Closed> {
         let namespace = self.order.namespace.as_deref().map(Arc::from);
         self.send(Event::Change(Change::Replace {
             kind,

@@ -2,10 +2,7 @@ use super::*;
 
 #[test]
 fn without_namespaces_everything_is_watched_once() {
-    let names: Vec<_> = duties(&[])
-        .iter()
-        .map(|duty| (duty.name(), duty.required))
-        .collect();
+    let names: Vec<_> = duties(&[]).iter().map(|duty| (duty.name(), duty.required)).collect();
     let expected = [
         ("ingressclasses", false),
         ("ingresses", true),
@@ -13,19 +10,13 @@ fn without_namespaces_everything_is_watched_once() {
         ("endpointslices", true),
         ("secrets", false),
     ];
-    assert_eq!(
-        names,
-        expected.map(|(name, required)| (name.to_owned(), required))
-    );
+    assert_eq!(names, expected.map(|(name, required)| (name.to_owned(), required)));
 }
 
 #[test]
 fn with_namespaces_only_classes_are_watched_everywhere() {
     let duties = duties(&["b".to_owned(), "a".to_owned(), "b".to_owned()]);
-    let everywhere: Vec<_> = duties
-        .iter()
-        .filter(|duty| duty.namespace.is_none())
-        .collect();
+    let everywhere: Vec<_> = duties.iter().filter(|duty| duty.namespace.is_none()).collect();
     assert_eq!(everywhere.len(), 1);
     assert_eq!(everywhere[0].kind, Kind::IngressClass);
     let names: Vec<_> = duties.iter().map(Duty::name).collect();
@@ -70,11 +61,7 @@ async fn a_kubeconfig_that_is_no_good_is_one_line() {
             kubeconfig: Some(path.clone()),
             ..Default::default()
         };
-        let error = connect(&options)
-            .await
-            .err()
-            .expect("is refused")
-            .to_string();
+        let error = connect(&options).await.err().expect("is refused").to_string();
         assert!(!error.contains('\n'), "{error}");
         error.replace(path.to_str().unwrap(), "PATH")
     };

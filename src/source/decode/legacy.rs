@@ -63,18 +63,8 @@ impl From<Ingress> for object::Ingress {
             meta: meta(ingress.metadata),
             class: spec.ingress_class_name,
             default_backend: spec.backend.map(backend),
-            rules: spec
-                .rules
-                .unwrap_or_default()
-                .into_iter()
-                .map(rule)
-                .collect(),
-            tls: spec
-                .tls
-                .unwrap_or_default()
-                .into_iter()
-                .map(ingress_tls)
-                .collect(),
+            rules: spec.rules.unwrap_or_default().into_iter().map(rule).collect(),
+            tls: spec.tls.unwrap_or_default().into_iter().map(ingress_tls).collect(),
             legacy: true,
         }
     }
@@ -88,21 +78,14 @@ fn rule(rule: Rule) -> IngressRule {
     };
     IngressRule {
         host: rule.host,
-        paths: rule.http.map(|http| {
-            http.paths
-                .unwrap_or_default()
-                .into_iter()
-                .map(path)
-                .collect()
-        }),
+        paths: rule
+            .http
+            .map(|http| http.paths.unwrap_or_default().into_iter().map(path).collect()),
     }
 }
 
 fn backend(backend: Backend) -> IngressBackend {
-    match (
-        backend.service_name.filter(|name| !name.is_empty()),
-        backend.resource,
-    ) {
+    match (backend.service_name.filter(|name| !name.is_empty()), backend.resource) {
         (Some(name), _) => IngressBackend::Service {
             name: name.into(),
             port: backend.service_port.map_or(PortRef::Missing, port),

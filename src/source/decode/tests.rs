@@ -88,10 +88,7 @@ fn an_ingress_keeps_what_routes() {
         }
     );
     assert_eq!(paths[1].path_type, None);
-    assert_eq!(
-        (&paths[2].path, &paths[2].backend),
-        (&None, &IngressBackend::Missing)
-    );
+    assert_eq!((&paths[2].path, &paths[2].backend), (&None, &IngressBackend::Missing));
     assert_eq!(ingress.rules[1].paths, None);
 }
 
@@ -167,17 +164,10 @@ fn a_service_keeps_its_ports_and_first_family() {
     assert_eq!(service.external_name, None, "only for type ExternalName");
     assert!(service.ipv6_first);
     assert_eq!(
-        service
-            .ports
-            .iter()
-            .map(|port| port.target)
-            .collect::<Vec<_>>(),
+        service.ports.iter().map(|port| port.target).collect::<Vec<_>>(),
         [Some(8080), None, None]
     );
-    assert_eq!(
-        service.ports[0].app_protocol.as_deref(),
-        Some("kubernetes.io/h2c")
-    );
+    assert_eq!(service.ports[0].app_protocol.as_deref(), Some("kubernetes.io/h2c"));
     let Object::Service(external) = decoded(json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "ext"},
         "spec": {"type": "ExternalName", "externalName": "db.example"},
@@ -208,11 +198,7 @@ fn a_slice_keeps_conditions_as_written() {
         panic!("one subset")
     };
     assert_eq!(
-        subset
-            .ports
-            .iter()
-            .map(|port| port.port)
-            .collect::<Vec<_>>(),
+        subset.ports.iter().map(|port| port.port).collect::<Vec<_>>(),
         [Some(8080), None]
     );
     let [first, second] = &subset.endpoints[..] else {
@@ -236,10 +222,7 @@ fn an_old_or_odd_slice_is_read_too() {
         "addressType": "FQDN",
         "endpoints": [{"addresses": ["a.example"], "topology": {"topology.kubernetes.io/zone": "b"}}],
     }));
-    assert_eq!(
-        (slice.service, slice.unsupported_type.as_deref()),
-        (None, Some("FQDN"))
-    );
+    assert_eq!((slice.service, slice.unsupported_type.as_deref()), (None, Some("FQDN")));
     assert_eq!(slice.subsets[0].endpoints[0].zone.as_deref(), Some("b"));
 }
 
@@ -306,23 +289,17 @@ fn a_mistake_names_object_and_field() {
         refused(beta),
         "Ingress n/web: spec.rules[0].host: invalid type: integer `5`, expected a string"
     );
-    let created = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "creationTimestamp": "then"}});
+    let created =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "creationTimestamp": "then"}});
     assert!(refused(created).starts_with("Service default/s: metadata.creationTimestamp: "));
 }
 
 #[test]
 fn a_diagnostic_says_the_same() {
-    let error = failure(
-        Some(ObjectRef::new(Kind::Service, "n", "s")),
-        "spec.ports",
-        "odd",
-    );
+    let error = failure(Some(ObjectRef::new(Kind::Service, "n", "s")), "spec.ports", "odd");
     let said = error.to_string();
     let diagnostic = Diagnostic::from(error);
-    assert_eq!(
-        (diagnostic.code, diagnostic.to_string()),
-        (Code::InvalidObject, said)
-    );
+    assert_eq!((diagnostic.code, diagnostic.to_string()), (Code::InvalidObject, said));
 }
 
 #[test]
@@ -345,10 +322,7 @@ fn what_is_no_object_is_said() {
         refused(json!({"image": "nginx"})),
         "kind: missing: this is no Kubernetes object"
     );
-    assert_eq!(
-        refused(json!(["a"])),
-        "kind: missing: this is no Kubernetes object"
-    );
+    assert_eq!(refused(json!(["a"])), "kind: missing: this is no Kubernetes object");
     assert_eq!(
         refused(json!({"kind": "Ingress"})),
         "apiVersion: missing: which Ingress is this?"
@@ -377,7 +351,11 @@ fn nulls_are_absences() {
             paths: Some(vec![])
         }]
     );
-    assert_eq!(decoded(json!({
-        "apiVersion": "extensions/v1beta1", "kind": "Ingress", "metadata": {"name": "web"}, "spec": null,
-    })).reference(), ObjectRef::new(Kind::Ingress, "default", "web"));
+    assert_eq!(
+        decoded(json!({
+            "apiVersion": "extensions/v1beta1", "kind": "Ingress", "metadata": {"name": "web"}, "spec": null,
+        }))
+        .reference(),
+        ObjectRef::new(Kind::Ingress, "default", "web")
+    );
 }

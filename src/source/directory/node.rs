@@ -221,12 +221,7 @@ impl Node {
                 rest.strip_prefix(entry.key.as_str())
                     .is_some_and(|after| after.is_empty() || after.starts_with(['.', '[']))
             };
-            let Some(entry) = node
-                .entries()
-                .iter()
-                .filter(fits)
-                .max_by_key(|entry| entry.key.len())
-            else {
+            let Some(entry) = node.entries().iter().filter(fits).max_by_key(|entry| entry.key.len()) else {
                 return at;
             };
             at = match entry.value.value {
@@ -245,9 +240,7 @@ impl Serialize for Node {
             Value::Bool(value) => serializer.serialize_bool(*value),
             Value::Number(value) => value.serialize(serializer),
             // A script in a ConfigMap should still look like one.
-            Value::String(value) if value.contains('\n') => {
-                serde_saphyr::LitStr(value).serialize(serializer)
-            }
+            Value::String(value) if value.contains('\n') => serde_saphyr::LitStr(value).serialize(serializer),
             Value::String(value) => serializer.serialize_str(value),
             Value::Seq(items) => {
                 let mut seq = serializer.serialize_seq(Some(items.len()))?;

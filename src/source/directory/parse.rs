@@ -46,10 +46,7 @@ pub fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|error| fault(nowhere, format!("cannot be read: {}", reason(&error))))?;
     if bytes.len() as u64 > MAX_FILE {
-        let message = format!(
-            "longer than {} MiB: split it into several files",
-            MAX_FILE >> 20
-        );
+        let message = format!("longer than {} MiB: split it into several files", MAX_FILE >> 20);
         return Err(fault(nowhere, message));
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -70,10 +67,7 @@ pub fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
 /// An I/O error without the number.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_lowercase()
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// Takes a file's text apart.
@@ -160,12 +154,8 @@ impl Reader<'_> {
 
     fn list(&mut self, list: &Node) {
         // An IngressList's items, as the API sends them, do not repeat what they are.
-        let of = list
-            .str_at("kind")
-            .and_then(|kind| kind.strip_suffix("List"));
-        let of = of
-            .filter(|kind| !kind.is_empty())
-            .zip(list.str_at("apiVersion"));
+        let of = list.str_at("kind").and_then(|kind| kind.strip_suffix("List"));
+        let of = of.filter(|kind| !kind.is_empty()).zip(list.str_at("apiVersion"));
         for item in list.get("items").map(Node::items).unwrap_or_default() {
             match item.value {
                 Value::Map(_) if is_list(item) => self.list(item),
@@ -173,10 +163,7 @@ impl Reader<'_> {
                 Value::Null => {}
                 ref other => self.complain(
                     item.at,
-                    format!(
-                        "{} among a list's items, where an object belongs",
-                        other.describe()
-                    ),
+                    format!("{} among a list's items, where an object belongs", other.describe()),
                 ),
             }
         }
@@ -186,9 +173,7 @@ impl Reader<'_> {
         let mut json = node.to_json();
         if let (Some((kind, api_version)), Some(fields)) = (of, json.as_object_mut()) {
             fields.entry("kind").or_insert_with(|| kind.into());
-            fields
-                .entry("apiVersion")
-                .or_insert_with(|| api_version.into());
+            fields.entry("apiVersion").or_insert_with(|| api_version.into());
         }
         let text = |field| json.get(field).and_then(serde_json::Value::as_str);
         let (kind, api_version) = (text("kind"), text("apiVersion"));
@@ -199,18 +184,13 @@ impl Reader<'_> {
                 return;
             }
             let missing = if kind.is_none() { "kind" } else { "apiVersion" };
-            self.parsed.nameless |=
-                kind.is_none_or(|kind| Kind::ALL.iter().any(|ours| ours.name() == kind));
+            self.parsed.nameless |= kind.is_none_or(|kind| Kind::ALL.iter().any(|ours| ours.name() == kind));
             return self.complain(
                 node.at,
                 format!("`{missing}` is missing: which kind of object is this?"),
             );
         }
-        let described = format!(
-            "{} {}",
-            api_version.unwrap_or_default(),
-            kind.unwrap_or_default()
-        );
+        let described = format!("{} {}", api_version.unwrap_or_default(), kind.unwrap_or_default());
         match decode::from_value(json) {
             Ok(Some(object)) => self.found(object, node.at),
             Ok(None) => tracing::debug!(
@@ -233,9 +213,7 @@ impl Reader<'_> {
         let reference = object.reference();
         let here = location(self.path, at);
         if let Some(first) = self.seen.get(&reference) {
-            self.parsed
-                .diagnostics
-                .push(given_twice(&reference, first, &here));
+            self.parsed.diagnostics.push(given_twice(&reference, first, &here));
             return;
         }
         self.seen.insert(reference, here.clone());
@@ -245,8 +223,7 @@ impl Reader<'_> {
 
 /// Whether a document is `kind: List`, or a typed list, with objects in `items`.
 pub fn is_list(node: &Node) -> bool {
-    node.str_at("kind")
-        .is_some_and(|kind| kind.ends_with("List"))
+    node.str_at("kind").is_some_and(|kind| kind.ends_with("List"))
         && node
             .get("items")
             .is_some_and(|items| matches!(items.value, Value::Seq(_) | Value::Null))
@@ -254,7 +231,5 @@ pub fn is_list(node: &Node) -> bool {
 
 fn looks_like_an_object(node: &Node) -> bool {
     let has = |key| node.get(key).is_some();
-    has("apiVersion")
-        || has("kind")
-        || (has("metadata") && (has("spec") || has("rules") || has("subsets")))
+    has("apiVersion") || has("kind") || (has("metadata") && (has("spec") || has("rules") || has("subsets")))
 }

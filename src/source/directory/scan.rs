@@ -96,9 +96,7 @@ impl Scan {
             if self.files.len() == MAX_FILES {
                 self.problem(
                     &path,
-                    format!(
-                        "more than {MAX_FILES} files: this one and those after it are not read"
-                    ),
+                    format!("more than {MAX_FILES} files: this one and those after it are not read"),
                 );
             }
             return;

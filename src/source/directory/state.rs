@@ -49,9 +49,7 @@ pub struct State {
 impl State {
     /// Whether a file held any object when it was last read.
     pub fn holds_objects(&self, key: &FileKey) -> bool {
-        self.files
-            .get(key)
-            .is_some_and(|file| !file.objects.is_empty())
+        self.files.get(key).is_some_and(|file| !file.objects.is_empty())
     }
 
     /// Sets what is wrong with the paths as such.
@@ -96,22 +94,14 @@ impl State {
 
     /// Everything, as a first list: every kind, and the diagnostics.
     pub fn everything(&mut self) -> Vec<Change> {
-        let mut changes: Vec<Change> = Kind::ALL
-            .iter()
-            .rev()
-            .map(|kind| self.replace(*kind))
-            .collect();
+        let mut changes: Vec<Change> = Kind::ALL.iter().rev().map(|kind| self.replace(*kind)).collect();
         self.said = None;
         changes.extend(self.diagnostics());
         changes
     }
 
     fn replace(&self, kind: Kind) -> Change {
-        let mut of_kind: Vec<&ObjectRef> = self
-            .owners
-            .keys()
-            .filter(|object| object.kind == kind)
-            .collect();
+        let mut of_kind: Vec<&ObjectRef> = self.owners.keys().filter(|object| object.kind == kind).collect();
         of_kind.sort();
         let objects = of_kind
             .into_iter()
@@ -135,22 +125,14 @@ impl State {
             .and_then(|(_, file)| file.objects.get(reference))
     }
 
-    fn take(
-        &mut self,
-        key: Arc<FileKey>,
-        update: Update,
-        before: &mut HashMap<ObjectRef, Option<Object>>,
-    ) {
+    fn take(&mut self, key: Arc<FileKey>, update: Update, before: &mut HashMap<ObjectRef, Option<Object>>) {
         let old = self.files.get(&key);
         let next = match update {
             Update::Removed => None,
             Update::Fading => {
                 let Some(old) = old else { return };
                 // Who else has these objects may come first now.
-                let shared = old
-                    .objects
-                    .keys()
-                    .filter(|object| self.contested.contains(*object));
+                let shared = old.objects.keys().filter(|object| self.contested.contains(*object));
                 let shared: Vec<ObjectRef> = shared.cloned().collect();
                 self.note(before, &shared);
                 if let Some(file) = self.files.get_mut(&key) {
@@ -350,10 +332,7 @@ mod tests {
             say(state.update(vec![read("a", &(service("x", "2") + &service("z", "1")))])),
             ["+x", "+z", "-w"]
         );
-        assert_eq!(
-            say(state.update(vec![(key("a"), Update::Removed)])),
-            ["-x", "-z"]
-        );
+        assert_eq!(say(state.update(vec![(key("a"), Update::Removed)])), ["-x", "-z"]);
     }
 
     #[test]
@@ -365,16 +344,10 @@ mod tests {
         );
         // A rename: the old name fades while the new one is there already.
         assert_eq!(
-            say(state.update(vec![
-                (key("b"), Update::Fading),
-                read("c", &service("x", "2"))
-            ])),
+            say(state.update(vec![(key("b"), Update::Fading), read("c", &service("x", "2"))])),
             ["+x"]
         );
-        assert_eq!(
-            say(state.update(vec![(key("b"), Update::Removed)])),
-            [""; 0]
-        );
+        assert_eq!(say(state.update(vec![(key("b"), Update::Removed)])), [""; 0]);
         assert_eq!(say(state.update(vec![(key("c"), Update::Fading)])), [""; 0]);
         assert_eq!(say(state.update(vec![(key("c"), Update::Removed)])), ["-x"]);
     }
@@ -382,22 +355,10 @@ mod tests {
     #[test]
     fn of_two_files_the_first_counts() {
         let mut state = started(&[("a", &service("x", "1"))]);
-        assert_eq!(
-            say(state.update(vec![read("b", &service("x", "2"))])),
-            ["files=1"]
-        );
-        assert_eq!(
-            say(state.update(vec![(key("a"), Update::Removed)])),
-            ["+x", "files=0"]
-        );
-        assert_eq!(
-            say(state.update(vec![read("a", &service("x", "2"))])),
-            ["files=1"]
-        );
-        assert_eq!(
-            say(state.update(vec![(key("b"), Update::Removed)])),
-            ["files=0"]
-        );
+        assert_eq!(say(state.update(vec![read("b", &service("x", "2"))])), ["files=1"]);
+        assert_eq!(say(state.update(vec![(key("a"), Update::Removed)])), ["+x", "files=0"]);
+        assert_eq!(say(state.update(vec![read("a", &service("x", "2"))])), ["files=1"]);
+        assert_eq!(say(state.update(vec![(key("b"), Update::Removed)])), ["files=0"]);
     }
 
     #[test]
@@ -440,9 +401,6 @@ mod tests {
                 .collect::<String>()
         };
         let mut state = started(&[("a", &many("1"))]);
-        assert_eq!(
-            say(state.update(vec![read("a", &many("2"))])),
-            ["Service=300"]
-        );
+        assert_eq!(say(state.update(vec![read("a", &many("2"))])), ["Service=300"]);
     }
 }

@@ -128,12 +128,7 @@ impl Watching {
     pub fn follow(mut self, signals: &Receiver<Signal>) {
         let updates = self.updates();
         self.state.update(updates);
-        let mut first: Vec<Event> = self
-            .state
-            .everything()
-            .into_iter()
-            .map(Event::Change)
-            .collect();
+        let mut first: Vec<Event> = self.state.everything().into_iter().map(Event::Change).collect();
         first.push(Event::Synced(self.name.clone()));
         if !self.send(first) {
             return;
@@ -149,24 +144,14 @@ impl Watching {
 
     fn send(&self, events: impl IntoIterator<Item = Event>) -> bool {
         self.watches.seen(&self.name);
-        if let Some(root) = self
-            .missing
-            .iter()
-            .min()
-            .and_then(|root| self.roots.get(*root))
-        {
-            let why = format!(
-                "{} is not there; it is read as soon as it is",
-                root.display()
-            );
+        if let Some(root) = self.missing.iter().min().and_then(|root| self.roots.get(*root)) {
+            let why = format!("{} is not there; it is read as soon as it is", root.display());
             self.watches.failing(&self.name, why);
         } else if let Some(why) = &self.deaf {
             let why = format!("cannot watch ({why}): looking every second instead");
             self.watches.failing(&self.name, why);
         }
-        events
-            .into_iter()
-            .all(|event| self.sender.blocking_send(event).is_ok())
+        events.into_iter().all(|event| self.sender.blocking_send(event).is_ok())
     }
 
     /// Waits for something to do; false means to stop.
@@ -176,8 +161,8 @@ impl Watching {
             Ok(Signal::File(event)) => {
                 self.hear(event);
                 let gathered = Instant::now() + GATHER;
-                while let Ok(signal) = signals
-                    .recv_timeout(QUIET.min(gathered.saturating_duration_since(Instant::now())))
+                while let Ok(signal) =
+                    signals.recv_timeout(QUIET.min(gathered.saturating_duration_since(Instant::now())))
                 {
                     match signal {
                         Signal::File(event) => self.hear(event),
@@ -245,11 +230,7 @@ impl Watching {
     }
 
     fn hear_path(&mut self, kind: EventKind, path: &Path) {
-        let file = self
-            .links
-            .get(path)
-            .cloned()
-            .unwrap_or_else(|| path.to_owned());
+        let file = self.links.get(path).cloned().unwrap_or_else(|| path.to_owned());
         let known = self.by_path.contains_key(&file);
         if !known && !self.concerns(path) {
             return;
@@ -262,10 +243,7 @@ impl Watching {
             }
             EventKind::Modify(ModifyKind::Data(_)) => {
                 // Somebody who never closes it is waited for only so long.
-                let known = self
-                    .by_path
-                    .get(&file)
-                    .and_then(|key| self.known.get_mut(key));
+                let known = self.by_path.get(&file).and_then(|key| self.known.get_mut(key));
                 match known {
                     Some(known) => known.unsettled = Some(Instant::now()),
                     None => self.look = true,
@@ -305,9 +283,7 @@ impl Watching {
             root == path || (hidden && root.parent() == path.parent())
         };
         self.folders.contains(path)
-            || path
-                .parent()
-                .is_some_and(|parent| self.folders.contains(parent))
+            || path.parent().is_some_and(|parent| self.folders.contains(parent))
             || self.roots.iter().any(beside)
     }
 
@@ -373,11 +349,7 @@ impl Watching {
                     wanted.insert(path, (metadata.dev(), metadata.ino()));
                 }
             }
-            self.folders = found
-                .folders
-                .iter()
-                .map(|(path, _)| absolute(path))
-                .collect();
+            self.folders = found.folders.iter().map(|(path, _)| absolute(path)).collect();
             wanted.extend(found.folders.iter().map(|(path, id)| (absolute(path), *id)));
             self.missing.clone_from(&found.missing);
             if !self.watch(wanted) {
@@ -425,10 +397,7 @@ impl Watching {
             let Update::Read(parsed) = update else {
                 return false;
             };
-            parsed.whole
-                && parsed.objects.is_empty()
-                && parsed.broken.is_empty()
-                && self.state.holds_objects(&key)
+            parsed.whole && parsed.objects.is_empty() && parsed.broken.is_empty() && self.state.holds_objects(&key)
         };
         let update = update.filter(|update| !emptied(update));
         let unsettled = update.is_none().then_some(now);
@@ -450,9 +419,7 @@ impl Watching {
             .iter()
             .filter(|(key, known)| {
                 known.unsettled.is_some_and(|since| now >= since + SETTLED)
-                    || known
-                        .gone
-                        .is_some_and(|since| now >= since + self.grace(key))
+                    || known.gone.is_some_and(|since| now >= since + self.grace(key))
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -489,9 +456,7 @@ impl Watching {
 fn read(key: &FileKey, stamp: Stamp) -> Option<Update> {
     let update = match parse::read(&key.path) {
         Ok(text) => {
-            let after = std::fs::metadata(&key.path)
-                .ok()
-                .map(|metadata| Stamp::of(&metadata));
+            let after = std::fs::metadata(&key.path).ok().map(|metadata| Stamp::of(&metadata));
             if after != Some(stamp) {
                 return None;
             }
@@ -504,8 +469,7 @@ fn read(key: &FileKey, stamp: Stamp) -> Option<Update> {
 
 /// Whether a file that has just been made is open for writing, so that it will be closed: a link is not.
 fn opened_to_write(path: &Path) -> bool {
-    std::fs::symlink_metadata(path)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
 
 #[cfg(test)]

@@ -135,13 +135,9 @@ fn place(marker: &granit_parser::Marker, base: Mark) -> Mark {
 
 fn scan_error(error: &ScanError, base: Mark) -> SyntaxError {
     let message = match error.kind() {
-        ErrorKind::MissingAnchorOrAliasName => {
-            "a value that begins with * or & must be in quotes".to_owned()
-        }
+        ErrorKind::MissingAnchorOrAliasName => "a value that begins with * or & must be in quotes".to_owned(),
         ErrorKind::RecursionLimitExceeded => format!("nested more than {MAX_DEPTH} deep"),
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation => {
+        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
             "a tab in the indentation: YAML allows spaces only".to_owned()
         }
         kind => kind.to_string(),
@@ -182,8 +178,7 @@ impl Builder {
             Event::DocumentStart(..) => *self = Self::default(),
             Event::Scalar(text, style, anchor, tag) => {
                 let quoted = style != ScalarStyle::Plain
-                    || tag.and_then(|tag| tag.core_suffix().map(|core| core == "str"))
-                        == Some(true);
+                    || tag.and_then(|tag| tag.core_suffix().map(|core| core == "str")) == Some(true);
                 if self.wants_key() {
                     let merge = !quoted && text == "<<";
                     return self.key(text.into_owned(), at, merge).map(|()| None);
@@ -204,10 +199,7 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
-                    return Err(SyntaxError::new(
-                        at,
-                        "an alias inside the very value it stands for",
-                    ));
+                    return Err(SyntaxError::new(at, "an alias inside the very value it stands for"));
                 };
                 let mut node = node.clone();
                 node.at = at;
@@ -242,10 +234,7 @@ impl Builder {
     fn key(&mut self, text: String, at: Mark, merge: bool) -> Result<(), SyntaxError> {
         if let Some(open) = self.open.last_mut() {
             if !merge && let Some(first) = open.keys.insert(text.clone(), at) {
-                let message = format!(
-                    "the key `{text}` is given twice; first in line {}",
-                    first.line
-                );
+                let message = format!("the key `{text}` is given twice; first in line {}", first.line);
                 return Err(SyntaxError::new(at, message));
             }
             open.key = Some(Key { text, at, merge });
@@ -258,10 +247,7 @@ impl Builder {
             return Err(no_key(at, &value));
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(SyntaxError::new(
-                at,
-                format!("nested more than {MAX_DEPTH} deep"),
-            ));
+            return Err(SyntaxError::new(at, format!("nested more than {MAX_DEPTH} deep")));
         }
         self.open.push(Open {
             node: Node { at, value },
@@ -277,8 +263,7 @@ impl Builder {
     fn value(&mut self, node: Node, anchor: usize) -> Result<Option<Node>, SyntaxError> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            let message =
-                format!("more than {MAX_NODES} values in one document; split it with `---`");
+            let message = format!("more than {MAX_NODES} values in one document; split it with `---`");
             return Err(SyntaxError::new(node.at, message));
         }
         if anchor != 0 {
@@ -317,20 +302,14 @@ impl Builder {
             return Err(SyntaxError::new(node.at, message));
         }
         if self.open.len() + depth > MAX_DEPTH {
-            return Err(SyntaxError::new(
-                node.at,
-                format!("nested more than {MAX_DEPTH} deep"),
-            ));
+            return Err(SyntaxError::new(node.at, format!("nested more than {MAX_DEPTH} deep")));
         }
         Ok(())
     }
 }
 
 fn no_key(at: Mark, value: &Value) -> SyntaxError {
-    SyntaxError::new(
-        at,
-        format!("{} cannot be a key here, only text can", value.describe()),
-    )
+    SyntaxError::new(at, format!("{} cannot be a key here, only text can", value.describe()))
 }
 
 /// What `<<: *a` or `<<: [*a, *b]` brings in; earlier ones win.
@@ -338,15 +317,13 @@ fn merge_source(node: Node) -> Result<Vec<Entry>, SyntaxError> {
     let at = node.at;
     match node.value {
         Value::Map(entries) => Ok(entries),
-        Value::Seq(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
-            Ok(items
-                .into_iter()
-                .flat_map(|item| match item.value {
-                    Value::Map(entries) => entries,
-                    _ => Vec::new(),
-                })
-                .collect())
-        }
+        Value::Seq(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => Ok(items
+            .into_iter()
+            .flat_map(|item| match item.value {
+                Value::Map(entries) => entries,
+                _ => Vec::new(),
+            })
+            .collect()),
         _ => Err(SyntaxError::new(
             at,
             "`<<` merges mappings only; as a key it must be in quotes",
@@ -380,10 +357,7 @@ mod tests {
     fn json(text: &str) -> Vec<String> {
         let (found, error) = read(text);
         assert_eq!(error, None, "{text}");
-        found
-            .iter()
-            .map(|node| node.to_json().to_string())
-            .collect()
+        found.iter().map(|node| node.to_json().to_string()).collect()
     }
 
     fn fault(text: &str) -> String {
@@ -406,20 +380,14 @@ mod tests {
             json(r#"{"a":"x\/\u00e9\ud83d\ude00"}{"b":1} {"c":[null,true]}"#),
             ["{\"a\":\"x/é😀\"}", r#"{"b":1}"#, r#"{"c":[null,true]}"#]
         );
-        assert_eq!(
-            json("{\n\t\"a\": {\n\t\t\"b\": 1\n\t}\n}\n"),
-            [r#"{"a":{"b":1}}"#]
-        );
+        assert_eq!(json("{\n\t\"a\": {\n\t\t\"b\": 1\n\t}\n}\n"), [r#"{"a":{"b":1}}"#]);
         assert_eq!(json("{a: b, c: d}"), [r#"{"a":"b","c":"d"}"#]);
         let (found, _) = read("{\"a\": 1}\n\n  {\"b\": 1}");
         assert_eq!(found[1].at, Mark { line: 3, column: 3 });
         assert_eq!(found[1].locate("b"), Mark { line: 3, column: 9 });
         let mut count = 0;
         let error = documents("{\"a\": 1}\n{\"b\": }", true, &mut |_| count += 1).unwrap_err();
-        assert_eq!(
-            (count, error.to_string().as_str()),
-            (1, "2:7: expected value")
-        );
+        assert_eq!((count, error.to_string().as_str()), (1, "2:7: expected value"));
     }
 
     #[test]
@@ -433,10 +401,7 @@ mod tests {
     fn an_unquoted_wildcard_is_explained() {
         let text = fault("spec:\n  rules:\n  - host: *.example.com\n");
         assert!(text.starts_with("3:11: "), "{text}");
-        assert!(
-            text.ends_with("put it in quotes: \"*.example.com\""),
-            "{text}"
-        );
+        assert!(text.ends_with("put it in quotes: \"*.example.com\""), "{text}");
         assert!(fault("host: *\n").contains("must be in quotes"));
         assert!(fault("a:\n\tb: c\n").contains("tab"));
     }
@@ -457,10 +422,7 @@ mod tests {
             [r#"{"x":{"p":1,"q":2},"y":{"p":1,"q":3},"z":{"p":1,"q":2}}"#]
         );
         assert_eq!(json("80: a\nyes: b\n"), [r#"{"80":"a","yes":"b"}"#]);
-        assert_eq!(
-            json("a: !!str 80\nb: |\n  x\n  y\n"),
-            [r#"{"a":"80","b":"x\ny\n"}"#]
-        );
+        assert_eq!(json("a: !!str 80\nb: |\n  x\n  y\n"), [r#"{"a":"80","b":"x\ny\n"}"#]);
     }
 
     #[test]
@@ -482,9 +444,7 @@ mod tests {
 
     #[test]
     fn a_field_is_found_where_it_stands() {
-        let (found, _) = read(
-            "kind: X\nspec:\n  a.b/c: 1\n  a: {b: 2}\n  list:\n  - x: 1\n  -   y:\n      - 2\n",
-        );
+        let (found, _) = read("kind: X\nspec:\n  a.b/c: 1\n  a: {b: 2}\n  list:\n  - x: 1\n  -   y:\n      - 2\n");
         let at = |field: &str| {
             let mark = found[0].locate(field);
             (mark.line, mark.column)

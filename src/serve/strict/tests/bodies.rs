@@ -9,10 +9,7 @@ fn framing_fields() {
     good("zero", &[&head("Content-Length: 0\r\n"), GET]);
     good(
         "length",
-        &[
-            &[&head("content-length:\t5 \t\r\n")[..], b"GET /"].concat(),
-            GET,
-        ],
+        &[&[&head("content-length:\t5 \t\r\n")[..], b"GET /"].concat(), GET],
     );
     good(
         "zeros",
@@ -51,11 +48,7 @@ fn framing_fields() {
         ("\t ", ""),
         ("1234567890123456789", "0"),
     ] {
-        field(
-            &format!("Content-Length: {accepted}"),
-            refused,
-            Fault::Length,
-        );
+        field(&format!("Content-Length: {accepted}"), refused, Fault::Length);
     }
     for (accepted, refused) in [
         ("", ""),
@@ -71,17 +64,9 @@ fn framing_fields() {
         ("", "\x0bchunked"),
         ("", ",chunked"),
     ] {
-        field(
-            &format!("Transfer-Encoding: {accepted}"),
-            refused,
-            Fault::Coding,
-        );
+        field(&format!("Transfer-Encoding: {accepted}"), refused, Fault::Coding);
     }
-    field(
-        "Content-Length: 5\r\nContent-Length",
-        ": 5",
-        Fault::LengthRepeated,
-    );
+    field("Content-Length: 5\r\nContent-Length", ": 5", Fault::LengthRepeated);
     field(
         "Content-Length: 5\r\nTransfer-Encoding",
         ": chunked",
@@ -181,22 +166,7 @@ fn chunked_bodies() {
 
 #[test]
 fn chunk_ends() {
-    bad(
-        "short size",
-        &chunked("4\r\nhell"),
-        b"o\r\n0\r\n\r\n",
-        Fault::ChunkEnd,
-    );
-    bad(
-        "no LF",
-        &chunked("4\r\nhell\r"),
-        b"0\r\n\r\n",
-        Fault::ChunkEnd,
-    );
-    bad(
-        "bare LF",
-        &chunked("4\r\nhell"),
-        b"\n0\r\n\r\n",
-        Fault::ChunkEnd,
-    );
+    bad("short size", &chunked("4\r\nhell"), b"o\r\n0\r\n\r\n", Fault::ChunkEnd);
+    bad("no LF", &chunked("4\r\nhell\r"), b"0\r\n\r\n", Fault::ChunkEnd);
+    bad("bare LF", &chunked("4\r\nhell"), b"\n0\r\n\r\n", Fault::ChunkEnd);
 }

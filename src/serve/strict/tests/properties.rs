@@ -91,14 +91,8 @@ fn body() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 
 /// One valid message after which hyper keeps the connection.
 fn message() -> impl Strategy<Value = Vec<u8>> {
-    (
-        0..3usize,
-        request_line(),
-        vec(field(), 0..6),
-        body(),
-        any::<Index>(),
-    )
-        .prop_map(|(empty, line, mut fields, (framing, body), place)| {
+    (0..3usize, request_line(), vec(field(), 0..6), body(), any::<Index>()).prop_map(
+        |(empty, line, mut fields, (framing, body), place)| {
             let old = line.ends_with("1.0");
             let framing = match framing.starts_with(b"T") && old {
                 true => b"Content-Length: 0\r\n".to_vec(),
@@ -110,10 +104,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
                 body
             };
             fields.insert(place.index(fields.len() + 1), framing);
-            fields.insert(
-                place.index(fields.len() + 1),
-                b"Host: example.com\r\n".to_vec(),
-            );
+            fields.insert(place.index(fields.len() + 1), b"Host: example.com\r\n".to_vec());
             if old {
                 fields.push(b"Connection: keep-alive\r\n".to_vec());
             }
@@ -124,7 +115,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
             message.extend_from_slice(b"\r\n");
             message.extend_from_slice(&body);
             message
-        })
+        },
+    )
 }
 
 fn pipeline() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -215,17 +207,12 @@ struct Heard {
     replies: Vec<u8>,
 }
 
-async fn hear(
-    request: Request<Incoming>,
-    heard: Arc<Mutex<Heard>>,
-) -> Result<Response<Empty<Bytes>>, Infallible> {
+async fn hear(request: Request<Incoming>, heard: Arc<Mutex<Heard>>) -> Result<Response<Empty<Bytes>>, Infallible> {
     let has = |word: &str| {
         let values = request.headers().get_all(hyper::header::CONNECTION);
         values.iter().any(|value| {
             let value = value.to_str().unwrap_or_default();
-            value
-                .split(',')
-                .any(|item| item.trim().eq_ignore_ascii_case(word))
+            value.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
         })
     };
     let closes = has("close") || request.version() == Version::HTTP_10 && !has("keep-alive");
@@ -261,9 +248,7 @@ async fn hear(
 /// Feeds the pieces to a hyper server, followed by the end of the stream.
 fn hyper_hears(pieces: &[&[u8]]) -> Heard {
     let heard = Arc::new(Mutex::new(Heard::default()));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let replies = runtime.block_on(async {
         let (client, server) = tokio::io::duplex(1 << 20);
         let shared = Arc::clone(&heard);
@@ -310,10 +295,7 @@ fn agree_with(limits: Limits, input: &[u8], cuts: &[Index]) -> Result<(), TestCa
     let seen = follow(limits, accepted);
     let heard = hyper_hears(&pieces(accepted, cuts));
     let shown = accepted.escape_ascii().to_string();
-    let ours: Vec<_> = seen
-        .iter()
-        .map(|Seen { body, end }| (*body, end.is_some()))
-        .collect();
+    let ours: Vec<_> = seen.iter().map(|Seen { body, end }| (*body, end.is_some())).collect();
     if heard.closed {
         prop_assert!(ours.starts_with(&heard.requests), "{:?}\n{}", heard, shown);
     } else {
@@ -321,8 +303,7 @@ fn agree_with(limits: Limits, input: &[u8], cuts: &[Index]) -> Result<(), TestCa
     }
     // The service has but two answers; any other is hyper's own.
     let replies = count(&heard.replies, b"HTTP/1.") - count(&heard.replies, b" 100 Continue\r\n");
-    let known = count(&heard.replies, b" 200 OK\r\n")
-        + count(&heard.replies, b" 405 Method Not Allowed\r\n");
+    let known = count(&heard.replies, b" 200 OK\r\n") + count(&heard.replies, b" 405 Method Not Allowed\r\n");
     prop_assert_eq!(replies, known, "{}", shown);
     Ok(())
 }
@@ -362,11 +343,7 @@ fn limits_are_within_those_of_hyper() {
             chunked(16383, 1, 0),
             Fault::ChunkExtensionsTooLong,
         ),
-        (
-            chunked(1, 16378, 0),
-            chunked(1, 16379, 0),
-            Fault::TrailersTooLong,
-        ),
+        (chunked(1, 16378, 0), chunked(1, 16379, 0), Fault::TrailersTooLong),
         (chunked(1, 1, 99), chunked(1, 1, 100), Fault::TooManyFields),
     ];
     for (within, beyond, fault) in cases {

@@ -39,8 +39,7 @@ async fn a_broken_object_is_reported_and_the_rest_goes_on() {
             End::Never,
         ),
     ]);
-    let broken =
-        "broken Service n/odd: spec.ports[0].port: invalid type: string \"x\", expected i32";
+    let broken = "broken Service n/odd: spec.ports[0].port: invalid type: string \"x\", expected i32";
     let expected = [
         &format!("replace a {broken}"),
         "synced it",
@@ -79,14 +78,8 @@ async fn gone_means_a_new_list_at_once() {
         list("20", vec![service("b", "2")]),
         events(&[], End::Never),
     ]);
-    assert_eq!(
-        stage.said(3).await,
-        ["replace a b", "synced it", "replace b"]
-    );
-    assert_eq!(
-        stage.asked(5).await,
-        ["list", "watch 5", "watch 5", "list", "watch 20"]
-    );
+    assert_eq!(stage.said(3).await, ["replace a b", "synced it", "replace b"]);
+    assert_eq!(stage.asked(5).await, ["list", "watch 5", "watch 5", "list", "watch 20"]);
     assert_eq!(stage.failing(), None, "part of a healthy life");
     assert!(
         stage.began.elapsed() < Duration::from_secs(41),
@@ -123,14 +116,8 @@ async fn a_broken_connection_is_taken_up_after_comparing() {
             list("7", vec![]),
             events(&[("ADDED", service("b", "7"))], End::Never),
         ]);
-        assert_eq!(
-            stage.said(4).await,
-            ["replace ", "synced it", "apply a", "apply b"]
-        );
-        assert_eq!(
-            stage.asked(4).await,
-            ["list", "watch 5", "compare", "watch 6"]
-        );
+        assert_eq!(stage.said(4).await, ["replace ", "synced it", "apply a", "apply b"]);
+        assert_eq!(stage.asked(4).await, ["list", "watch 5", "compare", "watch 6"]);
     }
 }
 
@@ -142,10 +129,7 @@ async fn a_history_older_than_ours_is_listed_anew() {
         list("99", vec![]),
         list("99", vec![service("a", "1")]),
     ]);
-    assert_eq!(
-        stage.said(3).await,
-        ["replace a b", "synced it", "replace a"]
-    );
+    assert_eq!(stage.said(3).await, ["replace a b", "synced it", "replace a"]);
     assert_eq!(
         stage.asked(5).await,
         ["list", "watch 100", "compare", "list", "watch 99"]
@@ -159,11 +143,7 @@ async fn a_healthy_watch_is_compared_every_five_minutes() {
     script.push(list("5", vec![]));
     let stage = stage(script);
     let asked = stage.asked(11).await;
-    assert_eq!(
-        asked.iter().position(|asked| asked == "compare"),
-        Some(9),
-        "{asked:?}"
-    );
+    assert_eq!(asked.iter().position(|asked| asked == "compare"), Some(9), "{asked:?}");
     assert_eq!(asked[10], "watch 5");
 }
 
@@ -175,10 +155,7 @@ async fn a_silent_watch_is_given_up_within_a_minute() {
         list("5", vec![]),
         events(&[], End::Never),
     ]);
-    assert_eq!(
-        stage.asked(4).await,
-        ["list", "watch 5", "compare", "watch 5"]
-    );
+    assert_eq!(stage.asked(4).await, ["list", "watch 5", "compare", "watch 5"]);
     let took = stage.began.elapsed();
     assert!(
         Duration::from_secs(44) < took && took < Duration::from_secs(60),
@@ -208,9 +185,7 @@ async fn a_server_that_was_away_is_listed_anew_and_nothing_is_taken_away() {
     assert_eq!(stage.said(1).await, ["replace b"], "no list in between");
     assert_eq!(
         stage.asked(7).await,
-        [
-            "list", "watch 5", "compare", "list", "list", "list", "watch 9"
-        ]
+        ["list", "watch 5", "compare", "list", "list", "list", "watch 9"]
     );
     assert_eq!(stage.failing(), None);
 }
@@ -269,12 +244,7 @@ async fn an_old_server_is_asked_in_its_own_version() {
         list("5", vec![old]),
         events(&[], End::Never),
     ];
-    let mut stage = stage_of(
-        Kind::Ingress,
-        VERSIONS,
-        Some(Duration::from_secs(30)),
-        script,
-    );
+    let mut stage = stage_of(Kind::Ingress, VERSIONS, Some(Duration::from_secs(30)), script);
     let Some(Event::Change(Change::Replace { objects, .. })) = stage.events.recv().await else {
         panic!()
     };
@@ -311,10 +281,7 @@ async fn the_denied_wait_or_give_up_as_they_are_told() {
 
     let hasty = stage_of(Kind::Service, SERVICES, None, vec![refusal(404)]);
     let ended = hasty.follower.await.unwrap();
-    assert!(
-        matches!(ended, Ended::Denied(Failure::Missing(_))),
-        "{ended:?}"
-    );
+    assert!(matches!(ended, Ended::Denied(Failure::Missing(_))), "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,10 +296,7 @@ async fn of_secrets_only_certificates_are_asked_for() {
     assert_eq!(stage.said(1).await, ["replace cert"]);
     stage.asked(2).await;
     for uri in stage.requests.lock().unwrap().iter() {
-        assert!(
-            uri.contains("fieldSelector=type%3Dkubernetes.io%2Ftls"),
-            "{uri}"
-        );
+        assert!(uri.contains("fieldSelector=type%3Dkubernetes.io%2Ftls"), "{uri}");
     }
 }
 

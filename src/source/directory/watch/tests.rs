@@ -5,9 +5,7 @@ use std::fs;
 use std::sync::mpsc;
 
 fn service(port: u16) -> String {
-    format!(
-        "{{apiVersion: v1, kind: Service, metadata: {{name: a}}, spec: {{ports: [{{port: {port}}}]}}}}"
-    )
+    format!("{{apiVersion: v1, kind: Service, metadata: {{name: a}}, spec: {{ports: [{{port: {port}}}]}}}}")
 }
 
 /// A watch that hears nothing unless it is told.
@@ -38,9 +36,7 @@ fn a_full_queue_means_reading_everything() {
     let mut watching = watching(folder.path());
     fs::write(&file, service(2)).unwrap();
     assert_eq!(changes(&mut watching), 0);
-    watching.hear(Ok(
-        notify::Event::new(EventKind::Other).set_flag(Flag::Rescan)
-    ));
+    watching.hear(Ok(notify::Event::new(EventKind::Other).set_flag(Flag::Rescan)));
     assert_eq!(changes(&mut watching), 1);
 }
 
@@ -68,20 +64,14 @@ fn where_inotify_fails_looks_are_frequent() {
     watching.watches.register("m", true);
     watching.send([]);
     let phase = watching.watches.snapshot().remove("m").unwrap().phase;
-    assert!(
-        matches!(phase, crate::source::Phase::Failing(why) if why.contains("looking every second"))
-    );
+    assert!(matches!(phase, crate::source::Phase::Failing(why) if why.contains("looking every second")));
 }
 
 #[test]
 fn our_own_reading_wakes_nobody() {
     let event = |kind| matters(&Ok(notify::Event::new(kind)));
     assert!(!event(EventKind::Access(AccessKind::Open(AccessMode::Any))));
-    assert!(!event(EventKind::Access(AccessKind::Close(
-        AccessMode::Read
-    ))));
-    assert!(event(EventKind::Access(AccessKind::Close(
-        AccessMode::Write
-    ))));
+    assert!(!event(EventKind::Access(AccessKind::Close(AccessMode::Read))));
+    assert!(event(EventKind::Access(AccessKind::Close(AccessMode::Write))));
     assert!(event(EventKind::Modify(ModifyKind::Any)));
 }

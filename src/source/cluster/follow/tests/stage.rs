@@ -58,8 +58,7 @@ pub(super) fn refusal(code: u16) -> Reply {
 }
 
 pub(super) fn events(events: &[(&str, Value)], end: End) -> Reply {
-    let line =
-        |(kind, object): &(&str, Value)| format!("{}\n", json!({"type": kind, "object": object}));
+    let line = |(kind, object): &(&str, Value)| format!("{}\n", json!({"type": kind, "object": object}));
     reply(200, events.iter().map(line).collect::<String>(), end)
 }
 
@@ -115,12 +114,7 @@ pub(super) struct Stage {
 pub(super) const SERVICES: &[&str] = &["v1"];
 
 pub(super) fn stage(script: Vec<Reply>) -> Stage {
-    stage_of(
-        Kind::Service,
-        SERVICES,
-        Some(Duration::from_secs(300)),
-        script,
-    )
+    stage_of(Kind::Service, SERVICES, Some(Duration::from_secs(300)), script)
 }
 
 pub(super) fn stage_of(
@@ -178,17 +172,9 @@ impl Stage {
                 Event::Change(Change::Apply(object)) => format!("apply {}", object.meta().name),
                 Event::Change(Change::Delete(object)) => format!("delete {}", object.name),
                 Event::Change(Change::Broken(broken)) => format!("broken {broken}"),
-                Event::Change(Change::Replace {
-                    objects, broken, ..
-                }) => {
-                    let names: Vec<_> = objects
-                        .iter()
-                        .map(|object| object.meta().name.to_string())
-                        .collect();
-                    let broken: Vec<_> = broken
-                        .iter()
-                        .map(|broken| format!(" broken {broken}"))
-                        .collect();
+                Event::Change(Change::Replace { objects, broken, .. }) => {
+                    let names: Vec<_> = objects.iter().map(|object| object.meta().name.to_string()).collect();
+                    let broken: Vec<_> = broken.iter().map(|broken| format!(" broken {broken}")).collect();
                     format!("replace {}{}", names.join(" "), broken.concat())
                 }
                 other => panic!("{other:?}"),

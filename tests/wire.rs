@@ -1,0 +1,16 @@
+//! Raw bytes in, and a look at what the pod received and whether the connection goes on.
+//!
+//! The real binary, a recording pod, plain sockets. Rows are those of the threat table the issue names.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "wire/framing.rs"]
+mod framing;
+#[path = "wire/headers.rs"]
+mod headers;
+#[path = "wire/lifecycle.rs"]
+mod lifecycle;
+#[path = "wire/pods.rs"]
+mod pods;
+#[path = "wire/rig.rs"]
+mod rig;

@@ -1,0 +1,132 @@
+//! Rows 20-22 and what a response keeps.
+
+use crate::rig::{Reply, Rig};
+
+const SPOOFED: &str = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Prefix: /admin\r\n\
+    X-Real-IP: 6.6.6.6\r\nX-Request-Id: theirs\r\nForwarded: for=6.6.6.6\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n\
+    X-Forwarded-Tls-Client-Cert: x\r\nX_Forwarded_Proto: https\r\nX-Forwarded_For: 6.6.6.6\r\n";
+
+#[test]
+fn a_stranger_cannot_say_where_it_comes_from() {
+    let rig = Rig::new(1, &[]);
+    let mut client = rig.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a.test:8000\r\n{SPOOFED}\r\n"));
+    assert_eq!(client.answer().status, 200);
+    let got = rig.pod().last();
+    for (name, wanted) in [
+        ("host", "a.test:8000"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "a.test:8000"),
+        ("x-forwarded-port", "8000"),
+        ("x-real-ip", "127.0.0.1"),
+    ] {
+        assert_eq!(got.field(name), [wanted], "{name}");
+    }
+    assert_eq!(got.field("x-request-id").len(), 1);
+    for gone in [
+        "6.6.6.6",
+        "evil",
+        "/admin",
+        "https",
+        "theirs",
+        "Tls-Client",
+        "tls-client",
+    ] {
+        assert!(!got.text().contains(gone), "{gone} passed:\n{}", got.text());
+    }
+}
+
+#[test]
+fn a_trusted_proxy_is_believed_and_appended_to() {
+    let rig = Rig::new(1, &["--trusted-proxies", "127.0.0.0/8"]);
+    let mut client = rig.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{SPOOFED}\r\n"));
+    assert_eq!(client.answer().status, 200);
+    let got = rig.pod().last();
+    for (name, wanted) in [
+        ("x-forwarded-for", "6.6.6.6, 127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "evil"),
+        ("x-real-ip", "6.6.6.6"),
+        ("x-request-id", "theirs"),
+    ] {
+        assert_eq!(got.field(name), [wanted], "{name}");
+    }
+    assert_eq!(got.field("forwarded"), ["for=6.6.6.6", "for=127.0.0.1;proto=http"]);
+    assert!(
+        !got.text().contains("X_") && !got.text().contains("x_"),
+        "an alias passed"
+    );
+}
+
+#[test]
+fn row_21_connection_takes_away_what_it_names_and_no_more() {
+    let rig = Rig::new(1, &[]);
+    let mut client = rig.client();
+    client.send(
+        "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: x-drop, X-Forwarded-For, x-real-ip\r\nconnection: Authorization, te, HOST\r\n\
+         X-Drop: 1\r\nAuthorization: secret\r\nTE: gzip\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nUpgrade: h2c\r\n\
+         HTTP2-Settings: AAAA\r\nX-Keep: a\r\nX-Keep: b\r\n\r\n",
+    );
+    assert_eq!(client.answer().status, 200);
+    let got = rig.pod().last();
+    for name in [
+        "x-drop",
+        "connection",
+        "te",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+        "http2-settings",
+    ] {
+        assert!(got.field(name).is_empty(), "{name} passed");
+    }
+    assert_eq!(got.field("x-keep"), ["a", "b"]);
+    assert_eq!(got.field("authorization"), ["secret"]);
+    assert_eq!(got.field("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(got.field("host"), ["a.test"]);
+}
+
+#[test]
+fn a_response_keeps_what_is_the_pods() {
+    let rig = Rig::new(1, &["--server-header", "narthex"]);
+    rig.pod().answers(Reply::text(
+        "HTTP/1.1 299 Quite Fine\r\nContent-Length: 2\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-Hop: 1\r\n\
+         Connection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\nhi",
+    ));
+    let answer = rig.client().send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").answer();
+    assert!(
+        answer.head.starts_with("HTTP/1.1 299 Quite Fine\r\n"),
+        "{}",
+        answer.head
+    );
+    assert_eq!(answer.head.matches("set-cookie: ").count(), 2);
+    assert_eq!(answer.field("date"), Some("Mon, 01 Jan 2024 00:00:00 GMT"));
+    assert_eq!(answer.field("server"), Some("narthex"));
+    assert!(
+        answer.field("x-hop").is_none() && answer.field("keep-alive").is_none(),
+        "{}",
+        answer.head
+    );
+    rig.pod().answers(Reply::text(
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: mine\r\n\r\n",
+    ));
+    let answer = rig.client().send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").answer();
+    assert_eq!(answer.field("server"), Some("mine"));
+    assert!(answer.field("date").is_some());
+}
+
+#[test]
+fn our_own_errors_are_short_and_say_their_id() {
+    let rig = Rig::new(1, &[]);
+    let mut client = rig.client();
+    let answer = client.send("GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n").answer();
+    assert_eq!(
+        (answer.status, answer.body.as_slice()),
+        (404, b"404 page not found\n".as_slice())
+    );
+    assert_eq!(answer.field("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(answer.field("x-request-id").map(str::len), Some(32));
+    assert!(client.goes_on(), "a 404 is no reason to close");
+}

@@ -1,0 +1,289 @@
+//! Rows 11, 12, 24 and what happens when pods misbehave, go, or come.
+
+use crate::rig::{Pod, Reply, Rig, eventually, ingress, service, slice};
+use std::net::TcpListener;
+use std::sync::atomic::Ordering;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+
+#[test]
+fn requests_rotate_over_pods_whatever_the_shards() {
+    for shards in ["1", "2", "16"] {
+        let rig = Rig::new(3, &["--shards", shards]);
+        for _ in 0..6 {
+            assert!(rig.client().goes_on());
+        }
+        for pod in &rig.pods {
+            assert_eq!(pod.requests().len(), 2, "{shards} shards");
+        }
+    }
+}
+
+#[test]
+fn connections_to_pods_are_used_again() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    for _ in 0..5 {
+        assert!(rig.client().goes_on());
+    }
+    assert_eq!(rig.pod().connections.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn row_24_a_connection_with_an_identity_is_not_shared() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    rig.pod().answers(Reply::text(
+        "HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM abc\r\nContent-Length: 0\r\n\r\n",
+    ));
+    for _ in 0..3 {
+        assert_eq!(rig.client().send(GET).answer().status, 401);
+    }
+    assert_eq!(rig.pod().connections.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_dead_kept_connection_costs_no_request() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    let fine = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+    // The pod answers as if it kept the connection, and closes it: the keep-alive race.
+    rig.pod().answers(Reply::Last(fine));
+    let mut client = rig.client();
+    for _ in 0..20 {
+        assert_eq!(client.send(GET).answer().status, 200);
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n");
+        let status = client.answer().status;
+        assert!(status == 200 || status == 502, "{status}");
+    }
+}
+
+#[test]
+fn a_request_that_was_sent_is_repeated_only_if_that_is_safe() {
+    let rig = Rig::new(1, &[]);
+    rig.pod().answers(Reply::Last(Vec::new()));
+    assert_eq!(rig.client().send(GET).answer().status, 502);
+    assert_eq!(
+        rig.pod().requests().len(),
+        3,
+        "a GET is tried as often as --attempts says"
+    );
+    rig.client()
+        .send("POST /p HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\nx")
+        .answer();
+    let posts = rig
+        .pod()
+        .requests()
+        .iter()
+        .filter(|got| got.line().starts_with("POST"))
+        .count();
+    assert_eq!(posts, 1, "a POST that reached the pod is not sent twice");
+}
+
+#[test]
+fn unreachable_pods_are_passed_over() {
+    let gone = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = [gone(), gone()];
+    let rig = Rig::with(1, &["--shards", "1"], |pods| {
+        service("web", &[(dead[0], "x"), (dead[1], "y"), (pods[0].address, "z")])
+            + &ingress("web", "a.test", "/", "web", "")
+    });
+    for _ in 0..20 {
+        let answer = rig
+            .client()
+            .send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\nx")
+            .answer();
+        assert_eq!(answer.status, 200);
+    }
+    assert!(
+        rig.counter("upstream_connect_failures_total") < 12,
+        "unreachable pods are not set aside"
+    );
+}
+
+#[test]
+fn all_pods_unreachable_is_502_and_none_is_503() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rig = Rig::with(0, &[], |_| {
+        service("web", &[(gone, "x")])
+            + &ingress("web", "a.test", "/", "web", "")
+            + &ingress("none", "b.test", "/", "none", "")
+    });
+    assert_eq!(rig.client().send(GET).answer().status, 502);
+    let answer = rig.client().send("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").answer();
+    assert_eq!(
+        (answer.status, answer.body.as_slice()),
+        (503, b"no available server\n".as_slice())
+    );
+}
+
+#[test]
+fn answers_that_are_no_http_are_502() {
+    let rig = Rig::new(1, &[]);
+    for (name, reply, status) in [
+        ("garbage", "garbage\r\n\r\n", 502),
+        (
+            "row 12: unasked 101",
+            "HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            502,
+        ),
+        (
+            "row 11: gzip, chunked",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            502,
+        ),
+    ] {
+        rig.pod().answers(Reply::Last(reply.as_bytes().to_vec()));
+        assert_eq!(rig.client().send(GET).answer().status, status, "{name}");
+    }
+}
+
+#[test]
+fn row_11_a_response_with_both_framings_is_read_as_chunked_and_its_connection_not_reused() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    rig.pod().answers(Reply::text(
+        "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ));
+    let mut client = rig.client();
+    for _ in 0..2 {
+        let answer = client.send(GET).answer();
+        assert!(answer.field("content-length").is_none(), "{}", answer.head);
+        assert_eq!(answer.body, b"3\r\nabc\r\n0\r\n\r\n");
+    }
+    assert_eq!(rig.pod().connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_response_cut_short_does_not_look_whole() {
+    let rig = Rig::new(1, &[]);
+    rig.pod().answers(Reply::Last(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec(),
+    ));
+    let mut client = rig.client();
+    assert!(
+        client.send(GET).answer_to("GET").is_none(),
+        "it ended as if it were whole"
+    );
+}
+
+#[test]
+fn head_and_bodiless_answers_end_where_they_should() {
+    let rig = Rig::new(1, &[]);
+    let mut client = rig.client();
+    for (reply, length) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Some("5")),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+    ] {
+        rig.pod().answers(Reply::text(reply));
+        let answer = client
+            .send("HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            .answer_to("HEAD")
+            .unwrap();
+        assert_eq!(
+            (answer.status, answer.field("content-length")),
+            (200, length),
+            "{}",
+            answer.head
+        );
+    }
+    for status in [204, 304] {
+        rig.pod().answers(Reply::text(&format!("HTTP/1.1 {status} X\r\n\r\n")));
+        assert_eq!(client.send(GET).answer().status, status);
+    }
+    rig.pod()
+        .answers(Reply::text("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    assert!(client.goes_on());
+}
+
+#[test]
+fn row_9_an_early_reply_reaches_a_client_that_still_uploads() {
+    let rig = Rig::new(1, &[]);
+    let body = vec![b'x'; 8 << 20];
+    for _ in 0..20 {
+        let mut client = rig.client();
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        ));
+        client.send(&body);
+        assert_eq!(client.answer().status, 404);
+    }
+}
+
+#[test]
+fn large_bodies_pass_whole() {
+    let rig = Rig::new(1, &[]);
+    let body = vec![b'y'; 5 << 20];
+    let mut client = rig.client();
+    client.send(format!(
+        "PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    ));
+    assert_eq!(client.send(&body).answer().status, 200);
+    assert!(rig.pod().last().bytes.ends_with(&body));
+    let mut reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    reply.extend_from_slice(&body);
+    rig.pod().answers(Reply::Bytes(reply));
+    assert_eq!(client.send(GET).answer().body, body);
+}
+
+#[test]
+fn endpoints_that_go_get_nothing_more_and_new_ones_serve() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    assert!(rig.client().goes_on());
+    let second = Pod::start();
+    std::fs::write(rig.manifest("second.yaml"), slice("web", second.address, "second")).unwrap();
+    eventually("the new pod serves", || {
+        rig.client().goes_on();
+        (!second.requests().is_empty()).then_some(())
+    });
+    let first = rig.pod().requests().len();
+    let ingress = ingress("web", "a.test", "/", "web", "");
+    let service = service("web", &[]);
+    std::fs::write(rig.manifest("all.yaml"), service + &ingress).unwrap();
+    let settled = eventually("the old pod is left alone", || {
+        let before = rig.pod().requests().len();
+        for _ in 0..4 {
+            assert!(rig.client().goes_on());
+        }
+        (rig.pod().requests().len() == before).then_some(before)
+    });
+    assert!(settled >= first);
+}
+
+#[test]
+fn a_request_that_comes_back_is_stopped_and_the_cause_named() {
+    let rig = Rig::new(1, &[]);
+    let again = ingress("self", "loop.test", "/", "self", "");
+    std::fs::write(
+        rig.manifest("loop.yaml"),
+        service("self", &[(rig.http, "self")]) + &again,
+    )
+    .unwrap();
+    let answer = eventually("the loop is live", || {
+        let answer = rig.client().send("GET / HTTP/1.1\r\nHost: loop.test\r\n\r\n").answer();
+        (answer.status != 404).then_some(answer)
+    });
+    assert_eq!(answer.status, 508);
+    assert_eq!(rig.counter("loops_total"), 1);
+    eventually("the diagnostic is there", || {
+        crate::rig::get(rig.admin, "/api/v1/diagnostics")
+            .1
+            .contains("EndpointIsSelf")
+            .then_some(())
+    });
+    assert!(rig.log().contains("loop.test/"), "the log names no route");
+}
+
+#[test]
+fn empty_segments_are_kept_where_a_rule_says_so() {
+    let rig = Rig::with(1, &[], |pods| {
+        let kept = ", annotations: {narthex.io/merge-slashes: \"false\"}";
+        service("web", &[(pods[0].address, "p")])
+            + &ingress("web", "a.test", "/", "web", "")
+            + &ingress("kept", "a.test", "/kept", "web", kept)
+    });
+    for (sent, wanted) in [("/a//b", "/a/b"), ("/kept//b", "/kept//b")] {
+        rig.client()
+            .send(format!("GET {sent} HTTP/1.1\r\nHost: a.test\r\n\r\n"))
+            .answer();
+        assert_eq!(rig.pod().last().line(), format!("GET {wanted} HTTP/1.1"));
+    }
+}
