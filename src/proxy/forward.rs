@@ -99,7 +99,11 @@ pub async fn forward(
         };
         let reused = connection.reused;
         let request = outgoing
-            .request(client, body.take().unwrap_or_else(|| ClientBody::empty(client, worker)))
+            .request(
+                worker,
+                client,
+                body.take().unwrap_or_else(|| ClientBody::empty(client, worker)),
+            )
             .map_err(|error| Failure::at(error, &endpoint))?;
         match send(worker, client, connection, request).await {
             Ok((response, connection)) => {
@@ -221,7 +225,7 @@ fn accept(
 }
 
 impl Outgoing<'_> {
-    fn request(&self, client: &Client, body: ClientBody) -> Result<Request<ClientBody>, ProxyError> {
+    fn request(&self, worker: &Worker, client: &Client, body: ClientBody) -> Result<Request<ClientBody>, ProxyError> {
         let forwarded = Forwarded {
             host: self.canonical.host_header.as_deref(),
             port: self.canonical.port,
@@ -234,7 +238,7 @@ impl Outgoing<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded);
+        *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
         Ok(request)
     }
 }

@@ -169,17 +169,73 @@ pub struct Forwarded<'a> {
     pub fields: &'a Fields<'a>,
 }
 
+/// The names of what a request from a stranger gets, with room for values: cloned for each request and filled in by
+/// place, which spares eight insertions by hash. One serves a whole shard.
+pub fn template() -> HeaderMap {
+    let mut template = HeaderMap::with_capacity(20);
+    for name in [
+        header::HOST,
+        X_FORWARDED_HOST,
+        X_FORWARDED_PORT,
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        X_REAL_IP,
+        X_REQUEST_ID,
+        HOPS,
+    ] {
+        template.append(name, HeaderValue::from_static(""));
+    }
+    template
+}
+
+/// The fields narthex sets, before any of the client's. Those of [`template`], in its order, for a stranger's request
+/// that names a host.
+fn own_fields(client: &Client, forwarded: &Forwarded<'_>, template: &HeaderMap) -> HeaderMap {
+    if let (false, Some(host)) = (client.trusted, forwarded.host) {
+        let values = [
+            host.clone(),
+            host.clone(),
+            port_value(client, forwarded),
+            client.address.clone(),
+            HeaderValue::from_static(client.scheme),
+            client.address.clone(),
+            forwarded.request_id.clone(),
+            hops_value(forwarded.hops),
+        ];
+        let mut headers = template.clone();
+        for (place, value) in headers.values_mut().zip(values) {
+            *place = value;
+        }
+        return headers;
+    }
+    let mut headers = HeaderMap::new();
+    if let Some(host) = forwarded.host {
+        headers.append(header::HOST, host.clone());
+    }
+    headers.append(X_REQUEST_ID, forwarded.request_id.clone());
+    headers.append(HOPS, hops_value(forwarded.hops));
+    if !client.trusted {
+        headers.append(X_FORWARDED_PORT, port_value(client, forwarded));
+        headers.append(X_FORWARDED_FOR, client.address.clone());
+        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
+        headers.append(X_REAL_IP, client.address.clone());
+    }
+    headers
+}
+
 /// The fields a pod gets. The originals stay as they are, for another attempt.
-pub fn upstream_headers(original: &HeaderMap, client: &Client, forwarded: &Forwarded<'_>) -> HeaderMap {
+pub fn upstream_headers(
+    original: &HeaderMap,
+    client: &Client,
+    forwarded: &Forwarded<'_>,
+    template: &HeaderMap,
+) -> HeaderMap {
     let options = if forwarded.fields.connection {
         connection_options(original)
     } else {
         Options::new()
     };
-    let mut headers = HeaderMap::with_capacity(original.len() + 9);
-    if let Some(host) = forwarded.host {
-        headers.append(header::HOST, host.clone());
-    }
+    let mut headers = own_fields(client, forwarded, template);
     for (name, value) in original {
         let text = name.as_str();
         let dropped = *name == header::HOST
@@ -202,17 +258,7 @@ pub fn upstream_headers(original: &HeaderMap, client: &Client, forwarded: &Forwa
     }
     if client.trusted {
         append_to_trusted(&mut headers, client, forwarded);
-    } else {
-        headers.append(X_FORWARDED_FOR, client.address.clone());
-        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
-        if let Some(host) = forwarded.host {
-            headers.append(X_FORWARDED_HOST, host.clone());
-        }
-        headers.append(X_FORWARDED_PORT, port_value(client, forwarded));
-        headers.append(X_REAL_IP, client.address.clone());
     }
-    headers.append(X_REQUEST_ID, forwarded.request_id.clone());
-    headers.append(HOPS, hops_value(forwarded.hops));
     headers
 }
 
@@ -333,4 +379,39 @@ pub fn binds_identity(status: http::StatusCode, headers: &HeaderMap) -> bool {
                 .unwrap_or_default();
             scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_is_filled_in_its_own_order() {
+        let host = HeaderValue::from_static("a.test:8000");
+        let id = HeaderValue::from_static("id");
+        let fields = Fields::default();
+        let client = Client::new("10.0.0.1:5".parse().unwrap(), false);
+        let forwarded = Forwarded {
+            host: Some(&host),
+            port: Some(8000),
+            request_id: &id,
+            hops: 2,
+            chunked: false,
+            fields: &fields,
+        };
+        let headers = upstream_headers(&HeaderMap::new(), &client, &forwarded, &template());
+        for (name, wanted) in [
+            ("host", "a.test:8000"),
+            ("x-forwarded-host", "a.test:8000"),
+            ("x-forwarded-port", "8000"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-real-ip", "10.0.0.1"),
+            ("x-request-id", "id"),
+            ("x-narthex-hops", "2"),
+        ] {
+            assert_eq!(headers.get(name).unwrap(), wanted, "{name}");
+        }
+        assert_eq!(headers.len(), 8);
+    }
 }

@@ -1,10 +1,11 @@
 //! What all requests of one shard share.
 
 use super::body::ClientBody;
+use super::headers::template;
 use crate::table::Table;
 use crate::upstream::{Clock, PoolSettings, Rotations, Upstreams};
 use arc_swap::{ArcSwap, Cache};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
@@ -120,6 +121,8 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     /// Requests under way.
     pub in_flight: Cell<u32>,
+    /// What requests to pods are made from: see [`template`].
+    pub template: HeaderMap,
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     current: RefCell<Rc<Held>>,
 }
@@ -140,6 +143,7 @@ impl Worker {
             settings,
             counters,
             in_flight: Cell::new(0),
+            template: template(),
             tables: RefCell::new(cache),
             current: RefCell::new(current),
         }
