@@ -352,7 +352,8 @@ impl ServeArgs {
     pub fn max_connections(&self, descriptors: usize) -> usize {
         match self.limits.max_connections {
             0 => (descriptors.saturating_sub(RESERVED_FDS) / 2).max(16),
-            connections => connections,
+            // What the kernel will not open cannot be accepted.
+            connections => connections.min(descriptors.saturating_sub(RESERVED_FDS).max(16)),
         }
     }
 

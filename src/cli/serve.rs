@@ -54,7 +54,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let own = own_addresses(&[http.address(), admin_socket.address()]);
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let watches = Arc::new(Watches::default());
-    if args.source.manifests.is_empty() {
+    let source = if args.source.manifests.is_empty() {
         let options = ClusterOptions {
             kubeconfig: args.source.kubeconfig.clone(),
             namespaces: args.source.watch_namespace.clone(),
@@ -62,11 +62,11 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         };
         let client = cluster::connect(&options).await?;
         let (sender, watches) = (sender.clone(), watches.clone());
-        tokio::spawn(async move { cluster::run(client, options, sender, watches).await });
+        tokio::spawn(async move { cluster::run(client, options, sender, watches).await })
     } else {
         let paths = args.source.manifests.clone();
-        tokio::spawn(directory::run(paths, sender.clone(), watches.clone()));
-    }
+        tokio::spawn(directory::run(paths, sender.clone(), watches.clone()))
+    };
     let shared = Arc::new(Shared::new(watches));
     let server = Server::start(
         shared.tables.clone(),
@@ -105,6 +105,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             Ok(Err(error)) => Err(error.into()),
             Err(error) => Err(anyhow!("the control task is gone: {error}")),
         },
+        // A table that nothing updates any more is worse than a restart.
+        _ = source => Err(anyhow!("the source of objects has ended; see the log")),
         () = broken(&server) => Err(anyhow!("a shard or acceptor thread is gone; see the log")),
         quick = told_to_stop() => Ok(end(args, &shared, &server, quick?).await),
     }

@@ -38,6 +38,7 @@ pub async fn run(mut wanted: watch::Receiver<BTreeSet<Arc<str>>>, sender: Sender
         for name in ripe {
             let (addresses, until) = resolve(&resolver, &name).await;
             due.insert(name.clone(), until);
+            let Some(addresses) = addresses else { continue };
             let change = Change::Resolved { name, addresses };
             if sender.send(Event::Change(change)).await.is_err() {
                 return;
@@ -51,18 +52,20 @@ pub async fn run(mut wanted: watch::Receiver<BTreeSet<Arc<str>>>, sender: Sender
     }
 }
 
-async fn resolve(resolver: &TokioResolver, name: &str) -> (Vec<IpAddr>, Instant) {
+/// A name's addresses, none if nobody could say, and when to ask again.
+async fn resolve(resolver: &TokioResolver, name: &str) -> (Option<Vec<IpAddr>>, Instant) {
     let now = Instant::now();
     // A name of DNS is absolute, whatever the pod's search list says.
     let absolute = format!("{}.", name.trim_end_matches('.'));
     match resolver.lookup_ip(absolute).await {
         Ok(found) => {
             let until = found.valid_until().clamp(now + SHORTEST, now + LONGEST);
-            (found.iter().collect(), until)
+            (Some(found.iter().collect()), until)
         }
         Err(error) => {
             tracing::warn!(name, %error, "an ExternalName does not resolve");
-            (Vec::new(), now + SHORTEST)
+            // Only an answer that there is none takes the last one away; a server that is away does not.
+            (error.is_no_records_found().then(Vec::new), now + SHORTEST)
         }
     }
 }
