@@ -7,36 +7,59 @@ use crate::upstream::{Connection, Lease};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// How far the body of one request has come. Shared by the body, which may outlive its request on the pod's
+/// connection, and the reply.
+#[derive(Default)]
+pub struct Upload {
+    done: Cell<bool>,
+    error: Cell<Option<ProxyError>>,
+}
+
+impl Upload {
+    /// What broke the body, where something did.
+    pub fn take_error(&self) -> Option<ProxyError> {
+        self.error.take()
+    }
+
+    /// Whether the body has been read to its end.
+    pub fn is_done(&self) -> bool {
+        self.done.get()
+    }
+}
+
 /// A request body, as sent to a pod. Remembers whose fault its end was.
 pub struct ClientBody {
     incoming: Option<Incoming>,
+    upload: Rc<Upload>,
     client: Rc<Client>,
     worker: Rc<Worker>,
 }
 
 impl ClientBody {
     /// The body of the client's present request.
-    pub fn new(incoming: Incoming, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
+    pub fn new(incoming: Incoming, upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         let ended = incoming.is_end_stream();
-        client.body_done.set(ended);
-        client.body_error.set(None);
+        upload.done.set(ended);
         Self {
             incoming: (!ended).then_some(incoming),
+            upload: upload.clone(),
             client: client.clone(),
             worker: worker.clone(),
         }
     }
 
     /// A body for another attempt at a request that had none.
-    pub fn empty(client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
+    pub fn empty(upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         Self {
             incoming: None,
+            upload: upload.clone(),
             client: client.clone(),
             worker: worker.clone(),
         }
@@ -58,29 +81,20 @@ impl Body for ClientBody {
             return Poll::Ready(None);
         };
         let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-        // An upload that moves is no pod that keeps us waiting.
-        this.client.progress(&this.worker.clock);
-        match frame {
-            Some(Ok(frame)) => {
-                if incoming.is_end_stream() {
-                    this.client.body_done.set(true);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                let late = this.client.body_late.get();
-                this.client.body_error.set(Some(if late {
-                    ProxyError::BodyTimeout
-                } else {
-                    ProxyError::BadBody
-                }));
-                Poll::Ready(Some(Err(error.into())))
-            }
-            None => {
-                this.client.body_done.set(true);
-                Poll::Ready(None)
-            }
+        if let Some(Err(_)) = &frame {
+            let late = this.client.body_late.get();
+            let error = if late {
+                ProxyError::BodyTimeout
+            } else {
+                ProxyError::BadBody
+            };
+            this.upload.error.set(Some(error));
+        } else {
+            let complete = frame.is_none() || incoming.is_end_stream();
+            this.upload.done.set(complete);
+            this.client.upload_moved(complete, &this.worker.clock);
         }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -96,10 +110,16 @@ impl Body for ClientBody {
 pub struct Exchange {
     /// The rest of the response.
     pub incoming: Incoming,
-    /// Where it comes from.
+    /// Where it comes from. Closed by being dropped, so it stays until the response is read, kept afterwards or not.
     pub connection: Option<Connection<ClientBody>>,
+    /// Whether the connection may serve another request.
+    pub reusable: bool,
     /// Counts the request in the endpoint's load.
     pub lease: Lease<ClientBody>,
+    /// How far the request's body has come.
+    pub upload: Rc<Upload>,
+    /// Whether the response was read to its end; a chunked one never says so by itself.
+    pub ended: bool,
     /// The shard.
     pub worker: Rc<Worker>,
 }
@@ -108,7 +128,9 @@ impl Drop for Exchange {
     /// Gives the connection back if both messages ended as they should; otherwise it closes by being dropped.
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take()
-            && self.incoming.is_end_stream()
+            && self.reusable
+            && (self.ended || self.incoming.is_end_stream())
+            && self.upload.is_done()
             && !self.lease.endpoint.gone.get()
         {
             let settings = &self.worker.settings.pool;
@@ -123,28 +145,51 @@ enum Source {
     Pod(Exchange),
 }
 
-/// What the client gets. The request is under way until this is dropped.
+/// Counts a request as under way until dropped.
+pub struct InFlight(Rc<Worker>);
+
+impl InFlight {
+    /// One more.
+    pub fn new(worker: &Rc<Worker>) -> Self {
+        worker.in_flight.set(worker.in_flight.get() + 1);
+        Self(worker.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let in_flight = &self.0.in_flight;
+        in_flight.set(in_flight.get().saturating_sub(1));
+    }
+}
+
+/// What the client gets.
 pub struct ReplyBody {
     source: Source,
     client: Rc<Client>,
-    worker: Rc<Worker>,
+    in_flight: Option<InFlight>,
 }
 
 impl ReplyBody {
     /// A reply of our own.
-    pub fn ours(text: Bytes, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
+    pub fn ours(text: Bytes, client: &Rc<Client>) -> Self {
         Self {
             source: Source::Ours(Some(text).filter(|text| !text.is_empty())),
             client: client.clone(),
-            worker: worker.clone(),
+            in_flight: None,
         }
+    }
+
+    /// The request is under way until its reply is out.
+    pub fn hold(&mut self, in_flight: InFlight) {
+        self.in_flight = Some(in_flight);
     }
 
     /// A pod's reply.
     pub fn pod(exchange: Exchange, client: &Rc<Client>) -> Self {
         Self {
             client: client.clone(),
-            worker: exchange.worker.clone(),
+            in_flight: None,
             source: Source::Pod(exchange),
         }
     }
@@ -152,15 +197,7 @@ impl ReplyBody {
 
 impl Drop for ReplyBody {
     fn drop(&mut self) {
-        // A connection that cannot be used again was not to be given back while the request was still being read.
-        if let Source::Pod(exchange) = &mut self.source
-            && !self.client.body_done.get()
-        {
-            exchange.connection = None;
-        }
         self.client.waited();
-        let in_flight = &self.worker.in_flight;
-        in_flight.set(in_flight.get().saturating_sub(1));
         self.client.replies.set(self.client.replies.get().wrapping_add(1));
         if self.client.wake_on_reply.get() {
             self.client.wake();
@@ -181,6 +218,8 @@ impl Body for ReplyBody {
         match Pin::new(&mut exchange.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 this.client.waited();
+                let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                exchange.ended |= trailers || frame.is_none();
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending if this.client.take_late() => {

@@ -1,6 +1,5 @@
 //! The client's side of a request: who it is, and how long it has been silent.
 
-use super::error::ProxyError;
 use crate::upstream::{Clock, Tick};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
@@ -11,6 +10,8 @@ use std::time::Duration;
 /// What a request waits for on the pod's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
+    /// That it takes the request's body, and then the response head.
+    Upload,
     /// The response head.
     Head,
     /// More of the response body.
@@ -28,10 +29,6 @@ pub struct Client {
     pub scheme: &'static str,
     /// Whether it is one of `--trusted-proxies`.
     pub trusted: bool,
-    /// Whether the request body has been read to its end.
-    pub body_done: Cell<bool>,
-    /// What broke the request body, where something did.
-    pub body_error: Cell<Option<ProxyError>>,
     /// Replies given so far, complete to their last byte.
     pub replies: Cell<u32>,
     /// Whether the connection's task must look again when a reply is complete.
@@ -53,8 +50,6 @@ impl Client {
             address: HeaderValue::from_str(&address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             scheme: "http",
             trusted,
-            body_done: Cell::new(false),
-            body_error: Cell::new(None),
             replies: Cell::new(0),
             wake_on_reply: Cell::new(false),
             body_late: Cell::new(false),
@@ -81,17 +76,20 @@ impl Client {
 
     /// From now on this is waited for.
     pub fn wait_for(&self, what: Waiting, clock: &Clock) {
+        self.late.set(false);
         self.waiting.set(Some((what, clock.now())));
     }
 
-    /// The wait is over, or starts anew with the next call.
+    /// The wait is over, in time.
     pub fn waited(&self) {
+        self.late.set(false);
         self.waiting.set(None);
     }
 
-    /// Something moved, so the wait starts anew.
-    pub fn progress(&self, clock: &Clock) {
-        if let Some((what, _)) = self.waiting.get() {
+    /// The upload moved, or is complete: then it is the pod's turn.
+    pub fn upload_moved(&self, complete: bool, clock: &Clock) {
+        if let Some((Waiting::Upload, _)) = self.waiting.get() {
+            let what = if complete { Waiting::Head } else { Waiting::Upload };
             self.waiting.set(Some((what, clock.now())));
         }
     }
@@ -101,8 +99,8 @@ impl Client {
     pub fn check(&self, clock: &Clock, head: Duration, body: Duration, upload: Duration) {
         if let Some((what, since)) = self.waiting.get() {
             let limit = match what {
-                Waiting::Head if self.body_done.get() => head,
-                Waiting::Head => head + upload,
+                Waiting::Head => head,
+                Waiting::Upload => head + upload,
                 Waiting::Body => body,
             };
             if clock.passed(since, limit) {

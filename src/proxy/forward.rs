@@ -1,6 +1,6 @@
 //! From a route to a pod's response: pick an endpoint, find a connection, send, and try again where nothing is lost.
 
-use super::body::{ClientBody, Exchange};
+use super::body::{ClientBody, Exchange, Upload};
 use super::canonical::Canonical;
 use super::client::{Client, Waiting};
 use super::error::{ProxyError, Retry, idempotent};
@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use smallvec::SmallVec;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -33,6 +34,8 @@ pub struct Outgoing<'r> {
     pub hops: u8,
     /// What its fields say.
     pub fields: &'r Fields<'r>,
+    /// How far its body has come.
+    pub upload: &'r Rc<Upload>,
 }
 
 /// Endpoints that could not be reached in this request.
@@ -82,13 +85,13 @@ pub async fn forward(
         let endpoint = lease.endpoint.clone();
         let connection = match checkout(worker, &endpoint, fresh).await {
             Ok(connection) => connection,
-            Err(error) => {
-                let error = match error.kind() {
+            Err(cause) => {
+                let error = match cause.kind() {
                     io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
                     _ => ProxyError::Connect,
                 };
-                endpoint.failed(&worker.clock);
                 worker.counters.upstream_connect_failures.add();
+                endpoint.failed(&worker.clock);
                 if attempt >= worker.settings.attempts {
                     return Err(Failure::at(error, &endpoint));
                 }
@@ -97,18 +100,26 @@ pub async fn forward(
                 continue;
             }
         };
+        // While the connection was opened, the endpoint may have left the backend.
+        if endpoint.gone.get() {
+            attempt -= 1;
+            continue;
+        }
         let reused = connection.reused;
         let request = outgoing
             .request(
                 worker,
                 client,
-                body.take().unwrap_or_else(|| ClientBody::empty(client, worker)),
+                endpoint.endpoint.address,
+                body.take()
+                    .unwrap_or_else(|| ClientBody::empty(outgoing.upload, client, worker)),
             )
             .map_err(|error| Failure::at(error, &endpoint))?;
-        match send(worker, client, connection, request).await {
+        match send(worker, client, outgoing.upload, connection, request).await {
             Ok((response, connection)) => {
                 endpoint.reached();
-                return accept(worker, response, connection, lease).map_err(|error| Failure::at(error, &endpoint));
+                return accept(worker, outgoing, response, connection, lease)
+                    .map_err(|error| Failure::at(error, &endpoint));
             }
             Err((error, unsent)) => {
                 // A connection that had served before may have been closed just now; one that was opened for this
@@ -174,10 +185,16 @@ async fn checkout(
 async fn send(
     worker: &Worker,
     client: &Client,
+    upload: &Upload,
     mut connection: Connection<ClientBody>,
     request: Request<ClientBody>,
 ) -> Result<(Response<Incoming>, Connection<ClientBody>), (ProxyError, Option<ClientBody>)> {
-    client.wait_for(Waiting::Head, &worker.clock);
+    let first = if upload.is_done() {
+        Waiting::Head
+    } else {
+        Waiting::Upload
+    };
+    client.wait_for(first, &worker.clock);
     let mut response = pin!(connection.sender.try_send_request(request));
     let outcome = poll_fn(|cx| {
         if client.take_late() {
@@ -192,7 +209,7 @@ async fn send(
         Some(Ok(response)) => Ok((response, connection)),
         Some(Err(mut failed)) => {
             let unsent = failed.take_message().map(Request::into_body);
-            let error = match client.body_error.take() {
+            let error = match upload.take_error() {
                 Some(error) => error,
                 None if failed.error().is_parse() => ProxyError::BadResponse,
                 None => ProxyError::Closed,
@@ -205,6 +222,7 @@ async fn send(
 /// Takes a response in, with what it says about its connection.
 fn accept(
     worker: &Rc<Worker>,
+    outgoing: &Outgoing<'_>,
     response: Response<Incoming>,
     connection: Connection<ClientBody>,
     lease: Lease<ClientBody>,
@@ -213,21 +231,33 @@ fn accept(
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::UnaskedUpgrade);
     }
-    let personal = headers::binds_identity(parts.status, &parts.headers);
-    let keep = headers::clean_response(&mut parts.headers)? && !personal;
+    // Ours is the version of this hop; the pod's was of the other (RFC 9110 §2.5).
+    parts.version = Version::HTTP_11;
+    let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
+    let reusable = headers::clean_response(&mut parts.headers)? && !personal;
     let exchange = Exchange {
         incoming,
-        connection: keep.then_some(connection),
+        connection: Some(connection),
+        reusable,
         lease,
+        upload: outgoing.upload.clone(),
+        ended: false,
         worker: worker.clone(),
     };
     Ok((Response::from_parts(parts, ()), exchange))
 }
 
 impl Outgoing<'_> {
-    fn request(&self, worker: &Worker, client: &Client, body: ClientBody) -> Result<Request<ClientBody>, ProxyError> {
+    fn request(
+        &self,
+        worker: &Worker,
+        client: &Client,
+        endpoint: SocketAddr,
+        body: ClientBody,
+    ) -> Result<Request<ClientBody>, ProxyError> {
         let forwarded = Forwarded {
             host: self.canonical.host_header.as_deref(),
+            endpoint,
             port: self.canonical.port,
             request_id: self.request_id,
             hops: self.hops,

@@ -79,8 +79,8 @@ pub struct Fields<'r> {
     pub second_host: bool,
     /// `Expect`.
     pub expect: Option<&'r HeaderValue>,
-    /// `X-Request-Id`.
-    pub request_id: Option<&'r HeaderValue>,
+    /// Whether `Authorization` names a scheme that authenticates the connection, not the request.
+    pub binds_identity: bool,
     /// [`HOPS`].
     hops: Option<&'r HeaderValue>,
     /// Whether `Transfer-Encoding` is there; the filter has checked that it says `chunked` and no more.
@@ -102,7 +102,7 @@ impl<'r> Fields<'r> {
                 }
                 6 if *name == header::EXPECT => fields.expect = Some(value),
                 10 => fields.connection |= *name == header::CONNECTION,
-                12 if *name == X_REQUEST_ID => fields.request_id = Some(value),
+                13 if *name == header::AUTHORIZATION => fields.binds_identity |= binds(value.as_bytes()),
                 14 if *name == HOPS => fields.hops = Some(value),
                 17 => fields.chunked |= *name == header::TRANSFER_ENCODING,
                 _ => {}
@@ -155,8 +155,10 @@ fn connection_options(headers: &HeaderMap) -> Options {
 
 /// What a request says of itself that forwarding needs.
 pub struct Forwarded<'a> {
-    /// `Host` as the pod gets it.
+    /// `Host` as the pod gets it; none for an HTTP/1.0 request without one, which gets the pod's address.
     pub host: Option<&'a HeaderValue>,
+    /// The pod's address.
+    pub endpoint: std::net::SocketAddr,
     /// The port in it.
     pub port: Option<u16>,
     /// The id the request came with or got.
@@ -209,8 +211,10 @@ fn own_fields(client: &Client, forwarded: &Forwarded<'_>, template: &HeaderMap) 
         return headers;
     }
     let mut headers = HeaderMap::new();
-    if let Some(host) = forwarded.host {
-        headers.append(header::HOST, host.clone());
+    // HTTP/1.1 has no requests without Host, and the pod gets HTTP/1.1.
+    let address = || HeaderValue::from_str(&forwarded.endpoint.to_string()).ok();
+    if let Some(host) = forwarded.host.cloned().or_else(address) {
+        headers.append(header::HOST, host);
     }
     headers.append(X_REQUEST_ID, forwarded.request_id.clone());
     headers.append(HOPS, hops_value(forwarded.hops));
@@ -339,8 +343,12 @@ pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
             chunked |= *name == header::TRANSFER_ENCODING;
             names_fields |= *name == header::CONNECTION && !names_no_field(value);
             found.push(name.clone());
-        } else {
-            length |= *name == header::CONTENT_LENGTH;
+        } else if *name == header::CONTENT_LENGTH {
+            // hyper takes `5, 5` and would pass it on; two readers may not agree on it (RFC 9112 §6.3).
+            let digits = value.as_bytes().iter().all(u8::is_ascii_digit);
+            if std::mem::replace(&mut length, true) || !digits {
+                return Err(ProxyError::BadResponse);
+            }
         }
     }
     if chunked {
@@ -371,14 +379,17 @@ pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
 /// Whether a connection that got this response belongs to one user from now on (reliability row 24).
 pub fn binds_identity(status: http::StatusCode, headers: &HeaderMap) -> bool {
     status == http::StatusCode::UNAUTHORIZED
-        && headers.get_all(header::WWW_AUTHENTICATE).iter().any(|line| {
-            let scheme = line
-                .as_bytes()
-                .split(|byte| *byte == b' ' || *byte == b',')
-                .next()
-                .unwrap_or_default();
-            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-        })
+        && headers
+            .get_all(header::WWW_AUTHENTICATE)
+            .iter()
+            .any(|line| line.as_bytes().split(|byte| *byte == b',').any(binds))
+}
+
+/// Whether credentials or a challenge are of a scheme that authenticates connections (RFC 4559 §6).
+fn binds(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let scheme = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
 }
 
 #[cfg(test)]
@@ -393,6 +404,7 @@ mod tests {
         let client = Client::new("10.0.0.1:5".parse().unwrap(), false);
         let forwarded = Forwarded {
             host: Some(&host),
+            endpoint: "10.0.0.9:80".parse().unwrap(),
             port: Some(8000),
             request_id: &id,
             hops: 2,

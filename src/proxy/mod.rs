@@ -13,7 +13,7 @@ pub use client::Client;
 pub use error::{ProxyError, RawReply, Side};
 pub use worker::{Counters, Settings, Worker};
 
-use body::ClientBody;
+use body::{ClientBody, InFlight, Upload};
 use bytes::Bytes;
 use forward::{Failure, Outgoing};
 use futures_util::FutureExt;
@@ -35,21 +35,22 @@ pub async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     worker.counters.requests.add();
-    worker.in_flight.set(worker.in_flight.get() + 1);
+    let in_flight = InFlight::new(&worker);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
     let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
         .catch_unwind()
         .await;
-    let reply = match answered {
+    let mut reply = match answered {
         Ok(Ok(reply)) => reply,
-        Ok(Err(failure)) => error_reply(&worker, &client, &request_id, &failure, &seen),
+        Ok(Err(failure)) => error_reply(&client, &request_id, &failure, &seen),
         Err(_) => {
             worker.counters.panics.add();
-            error_reply(&worker, &client, &request_id, &ProxyError::Panic.into(), &seen)
+            error_reply(&client, &request_id, &ProxyError::Panic.into(), &seen)
         }
     };
     worker.counters.response(reply.status());
+    reply.body_mut().hold(in_flight);
     Ok(reply)
 }
 
@@ -72,9 +73,10 @@ async fn answer(
         return Err(ProxyError::Overloaded.into());
     }
     let (parts, body) = request.into_parts();
-    let body = ClientBody::new(body, client, worker);
+    let upload: Rc<Upload> = Rc::default();
+    let body = ClientBody::new(body, &upload, client, worker);
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
-        return Ok(server_options(worker, client));
+        return Ok(server_options(client));
     }
     let fields = Fields::of(&parts.headers);
     let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
@@ -92,6 +94,7 @@ async fn answer(
             seen.name(route);
         })?,
         fields: &fields,
+        upload: &upload,
     };
     let (response, exchange) = forward::forward(worker, client, &outgoing, body)
         .await
@@ -112,8 +115,8 @@ impl Seen {
 }
 
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
-fn server_options(worker: &Rc<Worker>, client: &Rc<Client>) -> Response<ReplyBody> {
-    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client, worker));
+fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client));
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     reply.headers_mut().insert(header::ALLOW, methods);
@@ -144,17 +147,11 @@ pub fn new_request_id() -> HeaderValue {
 }
 
 /// Turns an error into the reply and the one log line.
-fn error_reply(
-    worker: &Rc<Worker>,
-    client: &Rc<Client>,
-    request_id: &HeaderValue,
-    failure: &Failure,
-    seen: &Seen,
-) -> Response<ReplyBody> {
+fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure, seen: &Seen) -> Response<ReplyBody> {
     let verdict = failure.error.verdict();
     log_failure(client, request_id, failure, seen);
     let text = Bytes::from(format!("{}\n", verdict.body));
-    let mut reply = Response::new(ReplyBody::ours(text, client, worker));
+    let mut reply = Response::new(ReplyBody::ours(text, client));
     *reply.status_mut() = verdict.status;
     let fields = reply.headers_mut();
     fields.insert(

@@ -63,6 +63,8 @@ pub struct Conn {
     /// When the present silence or head began.
     since: Cell<Tick>,
     reading: Cell<bool>,
+    /// How many replies were complete when that was.
+    seen_replies: Cell<u32>,
     write_since: Cell<Option<Tick>>,
     expired: Cell<Option<Expired>>,
     draining: Cell<bool>,
@@ -100,26 +102,29 @@ impl Conn {
         {
             return self.expire(Expired::Send);
         }
+        if self.fault.get().is_some() {
+            return;
+        }
         match self.framer.borrow().position() {
-            _ if self.fault.get().is_some() => {}
-            Position::Head if self.is_idle() && passed(timeouts.head) => self.expire(Expired::Head),
-            Position::Between if self.is_idle() => {
-                let limit = if self.heads.get() == 0 {
-                    timeouts.head
-                } else {
-                    timeouts.idle
-                };
-                if passed(limit) {
-                    self.expire(Expired::Idle);
+            Position::Body => {
+                let late = self.reading.get() && passed(timeouts.body);
+                if late && !self.client.body_late.replace(true) {
+                    self.shard.worker.counters.timeouts.add();
+                    self.client.wake();
                 }
             }
-            Position::Body if self.reading.get() && passed(timeouts.body) => {
-                self.shard.worker.counters.timeouts.add();
-                self.client.body_late.set(true);
-                self.client.wake();
-            }
-            _ => {}
+            // Only a silence while we read, and have nothing left to say, is the client's.
+            _ if !self.is_listening() => {}
+            Position::Head if passed(timeouts.head) => self.expire(Expired::Head),
+            Position::Between if self.heads.get() == 0 && passed(timeouts.head) => self.expire(Expired::Idle),
+            Position::Between if self.heads.get() > 0 && passed(timeouts.idle) => self.expire(Expired::Idle),
+            Position::Head | Position::Between => {}
         }
+    }
+
+    /// Whether all replies are out and the next request is being read.
+    fn is_listening(&self) -> bool {
+        self.is_idle() && self.reading.get() && self.write_since.get().is_none()
     }
 
     fn expire(&self, what: Expired) {
@@ -145,8 +150,9 @@ impl Conn {
         let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
         let poll = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read);
         if poll.is_pending() && !self.reading.replace(true) {
-            // A head keeps the time it began; silence begins here.
-            if self.framer.borrow().position() != Position::Head {
+            // A head keeps the time it began, unless a reply had to be finished first; silence begins here.
+            let replies = self.client.replies.get();
+            if self.seen_replies.replace(replies) != replies || self.framer.borrow().position() != Position::Head {
                 self.since.set(self.clock().now());
             }
         }
@@ -194,7 +200,12 @@ impl Conn {
 
     fn note_write<T>(&self, poll: &Poll<T>) {
         match poll {
-            Poll::Ready(_) => self.write_since.set(None),
+            Poll::Ready(_) => {
+                // hyper does not ask again for what it was refused while a reply was still on its way out.
+                if self.write_since.take().is_some() && self.fault.get().is_some() {
+                    self.client.wake();
+                }
+            }
             Poll::Pending if self.write_since.get().is_none() => self.write_since.set(Some(self.clock().now())),
             Poll::Pending => {}
         }
@@ -253,6 +264,7 @@ pub async fn run(shard: Rc<Shard>, stream: TcpStream, client: Rc<Client>, permit
         ended: Cell::new(false),
         since: Cell::new(shard.worker.clock.now()),
         reading: Cell::new(true),
+        seen_replies: Cell::new(0),
         write_since: Cell::new(None),
         expired: Cell::new(None),
         draining: Cell::new(shard.draining.get()),
@@ -292,12 +304,10 @@ async fn converse(conn: &Rc<Conn>) -> End {
             Some(Expired::Idle) if conn.heads.get() == 0 => return Poll::Ready(Err(End::GivenUp(None))),
             Some(Expired::Idle) | None => {}
         }
-        if conn.is_to_end() && !std::mem::replace(&mut told_to_end, true) {
-            hyper.as_mut().graceful_shutdown();
-        }
         let mut poll = hyper.as_mut().poll(cx);
-        // The first request of a fresh connection has just been read: nothing will wake us to tell hyper.
-        if poll.is_pending() && conn.is_to_end() && !std::mem::replace(&mut told_to_end, true) {
+        // Told before it has read what is there, hyper would close on a request that is under way.
+        let between = conn.framer.borrow().position() != Position::Head;
+        if poll.is_pending() && between && conn.is_to_end() && !std::mem::replace(&mut told_to_end, true) {
             hyper.as_mut().graceful_shutdown();
             poll = hyper.as_mut().poll(cx);
         }

@@ -23,6 +23,7 @@ pub struct LiveEndpoint<B> {
     pub gone: Cell<bool>,
     failures: Cell<u32>,
     failed_at: Cell<Option<Tick>>,
+    probing: Cell<bool>,
 }
 
 impl<B> LiveEndpoint<B> {
@@ -35,22 +36,35 @@ impl<B> LiveEndpoint<B> {
             gone: Cell::new(false),
             failures: Cell::new(0),
             failed_at: Cell::new(None),
+            probing: Cell::new(false),
         }
     }
 
-    /// It could not be reached: it is set aside, twice as long each time.
+    /// It could not be reached: it is set aside, twice as long each time. Failures of requests that were under way
+    /// when that began say nothing new.
     pub fn failed(&self, clock: &Clock) {
-        self.failures.set(self.failures.get().saturating_add(1));
-        self.failed_at.set(Some(clock.now()));
+        if self.probing.take() || !self.set_aside(clock) {
+            self.failures.set(self.failures.get().saturating_add(1));
+            self.failed_at.set(Some(clock.now()));
+        }
+    }
+
+    /// It was picked. After a pause one request tries it again, and the others pass it over until that one knows.
+    pub fn picked(&self, clock: &Clock) {
+        if self.failed_at.get().is_some() && !self.set_aside(clock) {
+            self.probing.set(true);
+            self.failed_at.set(Some(clock.now()));
+        }
     }
 
     /// It was reached.
     pub fn reached(&self) {
         self.failures.set(0);
         self.failed_at.set(None);
+        self.probing.set(false);
     }
 
-    /// Whether it is set aside at present. After the pause one request tries it again.
+    /// Whether it is set aside at present.
     pub fn set_aside(&self, clock: &Clock) -> bool {
         self.failed_at.get().is_some_and(|then| {
             let doublings = self.failures.get().saturating_sub(1).min(MAX_DOUBLINGS);

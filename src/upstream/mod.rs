@@ -124,6 +124,7 @@ where
                 self.choose(all, usable).or_else(|| self.choose(all, free))?
             }
         };
+        chosen.picked(clock);
         chosen.in_flight.set(chosen.in_flight.get() + 1);
         self.in_flight.set(self.in_flight.get() + 1);
         Some(Lease {

@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 
 /// How to connect and how long to keep.
 #[derive(Clone, Debug)]
@@ -30,6 +31,15 @@ pub struct Connection<B> {
     pub sender: http1::SendRequest<B>,
     /// Whether it has served a request before: then its end may be a keep-alive race.
     pub reused: bool,
+    task: AbortHandle,
+}
+
+impl<B> Drop for Connection<B> {
+    /// Closes it at once. Its task would go on sending an upload that nobody waits for, or stick in one that the pod
+    /// does not take.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 struct Idle<B> {
@@ -59,12 +69,16 @@ where
     pub async fn take(&self, clock: &Clock, settings: &PoolSettings) -> Option<Connection<B>> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
-            let mut connection = idle.connection;
+            let connection = idle.connection;
             if connection.sender.is_closed() || clock.passed(idle.since, settings.idle_timeout) {
                 continue;
             }
-            // Its task may not have come round yet since the last response ended.
-            if connection.sender.is_ready() || connection.sender.ready().await.is_ok() {
+            // Its task may not have come round yet since the last response ended. Longer is not waited: a pod that
+            // answered early may still not take the rest of its request.
+            if !connection.sender.is_ready() {
+                tokio::task::yield_now().await;
+            }
+            if connection.sender.is_ready() {
                 return Some(connection);
             }
         }
@@ -114,8 +128,12 @@ where
         .await
         .map_err(io::Error::other)?;
     // Its errors reach the request that was under way; an idle one has nobody to tell.
-    tokio::task::spawn_local(async move {
+    let task = tokio::task::spawn_local(async move {
         let _ = connection.await;
     });
-    Ok(Connection { sender, reused: false })
+    Ok(Connection {
+        sender,
+        reused: false,
+        task: task.abort_handle(),
+    })
 }

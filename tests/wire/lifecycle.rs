@@ -267,3 +267,42 @@ fn too_few_descriptors_neither_spin_nor_kill() {
     drop(crowd);
     eventually("it serves again", || Client::connect(rig.http).goes_on().then_some(()));
 }
+
+#[test]
+fn requests_that_are_broken_off_are_not_counted_for_ever() {
+    let rig = Rig::new(1, &["--shards", "1", "--max-in-flight", "4"]);
+    rig.pod().answers(Reply::Silence);
+    for _ in 0..40 {
+        let mut client = rig.client();
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+        let socket = socket2::SockRef::from(&client.stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    rig.pod()
+        .answers(Reply::text("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
+    eventually("requests are taken again", || {
+        let status = rig.client().send(GET).answer().status;
+        (status == 200).then_some(())
+    });
+    for _ in 0..10 {
+        assert_eq!(rig.client().send(GET).answer().status, 200);
+    }
+}
+
+#[test]
+fn a_head_that_waits_behind_a_slow_reply_is_not_late() {
+    let rig = Rig::new(1, &["--head-timeout", "500ms"]);
+    let body = vec![b'z'; 8 << 20];
+    let mut reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    reply.extend_from_slice(&body);
+    rig.pod().answers(Reply::Bytes(reply));
+    let mut client = rig.client();
+    client.send(format!("{GET}G"));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(client.answer().body, body, "something was written into the reply");
+    client.send("ET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+}

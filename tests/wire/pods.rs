@@ -287,3 +287,84 @@ fn empty_segments_are_kept_where_a_rule_says_so() {
         assert_eq!(rig.pod().last().line(), format!("GET {wanted} HTTP/1.1"));
     }
 }
+
+#[test]
+fn connections_of_chunked_replies_are_used_again() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    rig.pod().answers(Reply::text(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ));
+    for _ in 0..5 {
+        assert_eq!(rig.client().send(GET).answer().status, 200);
+    }
+    assert_eq!(rig.pod().connections.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn row_24_an_identity_that_a_client_brings_is_not_shared() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    for _ in 0..3 {
+        let request = "GET / HTTP/1.1\r\nHost: a.test\r\nAuthorization: Negotiate abc\r\n\r\n";
+        assert_eq!(rig.client().send(request).answer().status, 200);
+    }
+    assert_eq!(rig.pod().connections.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn versions_and_lengths_are_of_this_hop() {
+    let rig = Rig::new(1, &[]);
+    rig.pod()
+        .answers(Reply::Last(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()));
+    let mut client = rig.client();
+    assert!(client.send(GET).answer().head.starts_with("HTTP/1.1 200 OK\r\n"));
+    rig.pod()
+        .answers(Reply::text("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi"));
+    assert_eq!(client.send(GET).answer().status, 502);
+}
+
+#[test]
+fn a_request_without_host_has_one_for_the_pod() {
+    let rig = Rig::with(1, &[], |pods| {
+        service("web", &[(pods[0].address, "p")]) + &ingress("web", "\"\"", "/", "web", "")
+    });
+    assert_eq!(rig.client().send("GET / HTTP/1.0\r\n\r\n").answer().status, 200);
+    assert_eq!(rig.pod().last().field("host"), [rig.pod().address.to_string()]);
+}
+
+#[test]
+fn a_reply_that_comes_early_ends_the_upload_it_answers() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    // A pod that answers at the head, and neither reads on nor closes.
+    let pod = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = pod.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in pod.incoming().flatten() {
+            let mut head = [0; 1024];
+            let read = std::io::Read::read(&mut stream, &mut head).unwrap();
+            // It answers once on a connection, so only the upload's may seem to be kept.
+            let close = if head[..read].starts_with(b"GET") {
+                "Connection: close\r\n"
+            } else {
+                ""
+            };
+            let reply = format!("HTTP/1.1 413 No\r\n{close}Content-Length: 0\r\n\r\n");
+            let _ = std::io::Write::write_all(&mut stream, reply.as_bytes());
+            kept.push(stream);
+        }
+    });
+    let text = service("deaf", &[(address, "deaf")]) + &ingress("deaf", "deaf.test", "/", "deaf", "");
+    std::fs::write(rig.manifest("deaf.yaml"), text).unwrap();
+    eventually("the rule is live", || {
+        let answer = rig.client().send("GET / HTTP/1.1\r\nHost: deaf.test\r\n\r\n").answer();
+        (answer.status == 413).then_some(())
+    });
+    let mut client = rig.client();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: deaf.test\r\nContent-Length: {}\r\n\r\n",
+        64 << 20
+    ));
+    client.send(vec![b'x'; 1 << 20]);
+    assert_eq!(client.answer().status, 413);
+    assert!(client.ends(), "the rest of the upload is waited for");
+}
