@@ -3,7 +3,7 @@
 use crate::admin::{self, Admin, probe};
 use crate::compile::State;
 use crate::config::ServeArgs;
-use crate::control::{Control, Shared, lock};
+use crate::control::{Control, Guard, Shared, lock};
 use crate::serve::{Server, bind};
 use crate::source::cluster::{self, ClusterOptions};
 use crate::source::{EVENT_QUEUE, Watches, directory};
@@ -91,7 +91,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         "narthex starts"
     );
     let control = Control {
-        state: State::new(args.compile_options(own)),
+        guard: Guard::new(State::new(args.compile_options(own))),
         events,
         sender,
         shared: shared.clone(),

@@ -1,8 +1,10 @@
 //! Owns the objects and the compile state: applies changes, swaps tables, says when narthex is ready.
 
 mod external;
+mod guard;
 
-use crate::compile::State;
+pub use guard::Guard;
+
 use crate::model::{Kind, Report, Severity};
 use crate::serve::{BindError, Bound, Server};
 use crate::source::{Event, Watches};
@@ -82,7 +84,7 @@ impl Shared {
 /// The control task's own things.
 pub struct Control {
     /// The compile state.
-    pub state: State,
+    pub guard: Guard,
     /// What sources send.
     pub events: mpsc::Receiver<Event>,
     /// For the resolver of ExternalNames, which is a source too.
@@ -129,7 +131,10 @@ impl Control {
                 old.retain(|table| Arc::strong_count(table) > 1);
                 continue;
             }
-            let synced = self.take(&mut batch);
+            let Some(synced) = self.take(&mut batch) else {
+                tracing::error!("the compiler fails on what it has: the last good table stays, and nothing is updated");
+                return self.stand_still().await;
+            };
             old.extend(self.swap());
             if old.len() > OLD_TABLES {
                 old.retain(|table| Arc::strong_count(table) > 1);
@@ -137,7 +142,7 @@ impl Control {
             for watch in synced {
                 self.shared.watches.synced(&watch);
             }
-            let wanted = self.state.external_names();
+            let wanted = self.guard.state.external_names();
             names.send_if_modified(|names| {
                 let changed = *names != wanted;
                 *names = wanted;
@@ -155,23 +160,34 @@ impl Control {
         self.bound.is_empty()
     }
 
-    fn take(&mut self, batch: &mut Vec<Event>) -> Vec<String> {
+    /// Applies what came, and says which watches it completes; none if the state is beyond repair.
+    fn take(&mut self, batch: &mut Vec<Event>) -> Option<Vec<String>> {
         let mut synced = Vec::new();
         for event in batch.drain(..) {
             match event {
-                Event::Change(change) => self.state.apply(change),
+                Event::Change(change) => {
+                    if !self.guard.apply(change) {
+                        return None;
+                    }
+                }
                 Event::Synced(watch) => synced.push(watch),
             }
         }
-        synced
+        Some(synced)
+    }
+
+    /// Keeps the sources from waiting for ever, and `/healthz` from saying that all is well.
+    async fn stand_still(mut self) -> Result<(), BindError> {
+        while self.events.recv().await.is_some() {}
+        Ok(())
     }
 
     /// Makes the new table live and gives back the old one.
     fn swap(&mut self) -> Option<Arc<Table>> {
-        if !self.state.changed() {
+        if !self.guard.state.changed() {
             return None;
         }
-        let table = Arc::new(self.state.table());
+        let table = Arc::new(self.guard.state.table());
         let old = self.shared.tables.swap(table.clone());
         self.shared.swaps.fetch_add(1, Ordering::Relaxed);
         lock(&self.server).table_changed(&table);
@@ -202,7 +218,7 @@ impl Control {
     }
 
     fn publish_report(&mut self) {
-        let report = self.state.refresh().clone();
+        let Some(report) = self.guard.report() else { return };
         let before = self.shared.report.load();
         let mut logged = 0;
         for diagnostic in report.iter() {
@@ -233,7 +249,7 @@ impl Control {
         }
         drop(before);
         self.shared.report.store(Arc::new(report));
-        *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner) = self.state.counts();
+        *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner) = self.guard.state.counts();
     }
 }
 

@@ -1,0 +1,62 @@
+//! Beginning again from the objects, when a step went wrong half-way.
+
+use super::State;
+use crate::model::object::{Meta, Secret};
+use crate::model::{Change, Object, ObjectRef};
+use std::sync::Arc;
+
+impl State {
+    /// An empty state that follows this one, and the changes that make it whole again. Slots are not used again, for
+    /// requests under way may still hold them.
+    pub fn begin_again(&self) -> (State, Vec<Change>) {
+        let mut next = State::new(self.options.clone());
+        next.next_slot = self.next_slot;
+        next.table.generation = self.table.generation;
+        next.stale = self.report.objects.keys().cloned().collect();
+        let ingresses = self
+            .ingresses
+            .iter()
+            .map(|known| Object::Ingress(known.ingress.clone()));
+        let secrets = self.secrets.iter().map(|(namespace, name)| {
+            let (namespace, name) = (namespace.clone(), name.clone());
+            Object::Secret(Arc::new(Secret {
+                meta: Meta {
+                    namespace,
+                    name,
+                    ..Meta::default()
+                },
+                kind: None,
+            }))
+        });
+        let objects = (self.classes.values().cloned().map(Object::IngressClass))
+            .chain(self.services.values().cloned().map(Object::Service))
+            .chain(self.slices.values().map(|(_, slice)| Object::Endpoints(slice.clone())))
+            .chain(secrets)
+            .chain(ingresses);
+        let mut changes: Vec<Change> = objects.map(Change::Apply).collect();
+        changes.extend(self.broken.values().cloned().map(Change::Broken));
+        changes.extend(self.resolved.iter().map(|(name, addresses)| Change::Resolved {
+            name: name.clone(),
+            addresses: addresses.clone(),
+        }));
+        changes.push(Change::Files(self.report.files.clone()));
+        (next, changes)
+    }
+}
+
+impl Change {
+    /// The same in steps of one object each, and the object of each where it has one.
+    pub fn in_steps(self) -> Vec<(Option<ObjectRef>, Change)> {
+        match self {
+            Change::Replace { objects, broken, .. } => objects
+                .into_iter()
+                .map(Change::Apply)
+                .chain(broken.into_iter().map(Change::Broken))
+                .flat_map(Change::in_steps)
+                .collect(),
+            Change::Apply(object) => vec![(Some(object.reference()), Change::Apply(object))],
+            Change::Delete(object) => vec![(Some(object.clone()), Change::Delete(object))],
+            other => vec![(None, other)],
+        }
+    }
+}

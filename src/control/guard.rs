@@ -1,0 +1,168 @@
+//! Keeps a bug in the compiler from taking the service down: an object that makes it panic is left out, and named.
+
+use crate::compile::State;
+use crate::model::{Change, Code, Diagnostic, ObjectRef, Report};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How often a new beginning may fail before the last state is kept as it is.
+const BEGINNINGS: usize = 16;
+
+/// The compile state, and what it must not be given again.
+pub struct Guard {
+    /// The state. Whole, unless [`Guard::apply`] said otherwise.
+    pub state: State,
+    poison: BTreeSet<ObjectRef>,
+    apply: fn(&mut State, Change),
+}
+
+impl Guard {
+    /// Over a state; changes go to [`State::apply`].
+    pub fn new(state: State) -> Self {
+        Self {
+            state,
+            poison: BTreeSet::new(),
+            apply: State::apply,
+        }
+    }
+
+    /// Takes one step; a full list that panics is taken object by object, and deletes nothing more. False if that panicked and could not be mended: then the state is not to be read any more.
+    #[must_use]
+    pub fn apply(&mut self, change: Change) -> bool {
+        // A new version may be a good one.
+        if let Change::Apply(object) = &change
+            && !self.poison.is_empty()
+        {
+            self.poison.remove(&object.reference());
+        }
+        let copy = change.clone();
+        let apply = self.apply;
+        let state = &mut self.state;
+        if catch_unwind(AssertUnwindSafe(|| apply(state, change))).is_ok() {
+            return true;
+        }
+        tracing::error!("a change made the compiler panic: beginning again without it");
+        (0..BEGINNINGS).any(|_| self.begin_again(&copy))
+    }
+
+    /// What is wrong with objects; none if that panicked, and then the last report stays.
+    pub fn report(&mut self) -> Option<Report> {
+        let state = &mut self.state;
+        let report = catch_unwind(AssertUnwindSafe(|| state.refresh().clone()));
+        if report.is_err() {
+            tracing::error!("the compiler panics where it says what is wrong with objects: a bug, please report it");
+        }
+        report.ok()
+    }
+
+    /// The state from its objects and a last change, step by step. False if that panics; what did is then known.
+    fn begin_again(&mut self, last: &Change) -> bool {
+        let apply = self.apply;
+        let Ok((mut next, changes)) = catch_unwind(AssertUnwindSafe(|| self.state.begin_again())) else {
+            return false;
+        };
+        let steps = changes.into_iter().chain([last.clone()]).flat_map(Change::in_steps);
+        for (object, step) in steps {
+            if object.as_ref().is_some_and(|object| self.poison.contains(object)) {
+                continue;
+            }
+            if catch_unwind(AssertUnwindSafe(|| apply(&mut next, step))).is_err() {
+                let Some(object) = object else { continue };
+                tracing::error!(%object, "the compiler panics on this object, which is left out: a bug, please report it");
+                self.poison.insert(object);
+                return false;
+            }
+        }
+        for object in &self.poison {
+            let message = "left out, since narthex fails on it: a bug, please report it with this object";
+            next.apply(Change::Broken(Diagnostic::new(
+                Code::InvalidObject,
+                object,
+                "",
+                message,
+            )));
+        }
+        self.state = next;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::Options;
+    use crate::model::Object;
+    use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
+    use std::sync::Arc;
+
+    fn ingress(name: &str) -> Object {
+        let path = IngressPath {
+            path: Some(format!("/{name}")),
+            path_type: Some("Prefix".to_owned()),
+            backend: IngressBackend::Service {
+                name: "web".into(),
+                port: PortRef::Number(80),
+            },
+        };
+        Object::Ingress(Arc::new(Ingress {
+            meta: Meta {
+                namespace: "default".into(),
+                name: name.into(),
+                ..Meta::default()
+            },
+            rules: vec![IngressRule {
+                host: None,
+                paths: Some(vec![path]),
+            }],
+            ..Ingress::default()
+        }))
+    }
+
+    /// Goes wrong in the middle, as a bug would.
+    fn bug(state: &mut State, change: Change) {
+        let objects = match &change {
+            Change::Apply(object) => std::slice::from_ref(object),
+            Change::Replace { objects, .. } => objects,
+            _ => &[],
+        };
+        let bad = objects.iter().any(|object| &*object.meta().name == "bad");
+        state.apply(change);
+        assert!(!bad, "a bug");
+    }
+
+    #[test]
+    fn an_object_that_makes_the_compiler_panic_costs_only_itself() {
+        let mut guard = Guard::new(State::new(Options::default()));
+        guard.apply = bug;
+        assert!(guard.apply(Change::Apply(ingress("first"))));
+        let generation = guard.state.table().generation;
+        assert!(guard.apply(Change::Apply(ingress("bad"))));
+        assert!(guard.apply(Change::Replace {
+            kind: crate::model::Kind::Ingress,
+            namespace: None,
+            objects: ["first", "second", "bad", "third"].map(ingress).into(),
+            broken: Vec::new(),
+        }));
+        assert!(guard.apply(Change::Apply(ingress("fourth"))));
+        let table = guard.state.table();
+        assert!(table.generation > generation);
+        let routes: BTreeSet<String> = table
+            .routes()
+            .map(|route| route.origin.object.name.to_string())
+            .collect();
+        assert_eq!(routes, ["first", "fourth", "second", "third"].map(String::from).into());
+        let report = guard.state.refresh();
+        assert!(
+            report.iter().any(|said| said.message.contains("left out")),
+            "{report:?}"
+        );
+        guard.apply = State::apply;
+        assert!(guard.apply(Change::Apply(ingress("bad"))));
+        assert_eq!(guard.state.table().routes().count(), 5);
+        let report = guard.state.refresh();
+        assert!(
+            !report.iter().any(|said| said.message.contains("left out")),
+            "{report:?}"
+        );
+    }
+}
