@@ -7,7 +7,7 @@ use super::error::{ProxyError, Retry, idempotent};
 use super::headers::{self, Fields, Forwarded};
 use super::worker::Worker;
 use crate::table::{BackendId, Route};
-use crate::upstream::pool::connect;
+use crate::upstream::pool::{connect, is_local};
 use crate::upstream::{Connection, Lease, LiveEndpoint};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
@@ -91,7 +91,9 @@ pub async fn forward(
                     _ => ProxyError::Connect,
                 };
                 worker.counters.upstream_connect_failures.add();
-                endpoint.failed(&worker.clock);
+                if !is_local(&cause) {
+                    endpoint.failed(&worker.clock);
+                }
                 if attempt >= worker.settings.attempts {
                     return Err(Failure::at(error, &endpoint));
                 }

@@ -94,6 +94,16 @@ pub struct Endpoint {
     pub zone: Option<Arc<str>>,
 }
 
+/// What must stay the same for an endpoint to be the same: all but where the pod runs.
+pub type EndpointIdentity = (SocketAddr, Option<SocketAddr>, Option<Arc<str>>, Option<Arc<str>>);
+
+impl Endpoint {
+    /// By this it is found again in the next table.
+    pub fn identity(&self) -> EndpointIdentity {
+        (self.address, self.alternate, self.uid.clone(), self.pod.clone())
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.pod {

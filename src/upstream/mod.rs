@@ -95,17 +95,13 @@ where
 
     fn replace_endpoints(&self, backend: &Backend) {
         let mut endpoints = self.endpoints.borrow_mut();
-        let mut old = std::mem::take(&mut *endpoints);
+        let known = endpoints.drain(..).map(|live| (live.endpoint.identity(), live));
+        let mut old: HashMap<_, _> = known.collect();
         for wanted in backend.endpoints.iter() {
-            let kept = old
-                .iter()
-                .position(|live| live.endpoint.address == wanted.address && live.endpoint.uid == wanted.uid);
-            endpoints.push(match kept {
-                Some(index) => old.swap_remove(index),
-                None => Rc::new(LiveEndpoint::new(wanted.clone())),
-            });
+            let kept = old.remove(&wanted.identity());
+            endpoints.push(kept.unwrap_or_else(|| Rc::new(LiveEndpoint::new(wanted.clone()))));
         }
-        for live in old {
+        for live in old.into_values() {
             live.gone.set(true);
             live.pool.clear();
         }

@@ -107,6 +107,22 @@ where
     }
 }
 
+/// Whether a connect failed for want of something on this machine (descriptors, ports, memory), which says nothing
+/// about the endpoint.
+pub fn is_local(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let lacking = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::ADDRNOTAVAIL,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| lacking.iter().any(|lacking| lacking.raw_os_error() == code))
+}
+
 /// Opens a connection. Its task runs on the present shard until either side closes it.
 ///
 /// # Errors
