@@ -1,4 +1,4 @@
-//! Flags and environment, read once into one typed [`Config`]. Unknown or contradictory settings are errors here.
+//! Flags and environment, read once into types. Unknown or contradictory settings are errors here.
 //! Every default and bound of the program stands here, with its reason.
 
 use crate::compile;

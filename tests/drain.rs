@@ -73,5 +73,4 @@ fn a_fresh_connection_is_answered_and_an_idle_one_is_closed() {
         assert!(Instant::now() < until, "the server is never done");
         std::thread::sleep(Duration::from_millis(10));
     }
-    server.stop();
 }

@@ -1,5 +1,5 @@
-//! Probes, metrics and questions on the admin address. Read-only; a runtime of its own keeps it answering while the
-//! data plane is busy.
+//! Probes, metrics and questions on the admin address. Read-only, and on the control task's runtime: it
+//! answers while the data plane is busy.
 
 pub mod probe;
 pub mod view;
@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use socket2::SockRef;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -29,6 +30,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const MAX_CONNECTIONS: usize = 256;
 /// How long a request head may take, and a connection be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may stay unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// After so long without a sign of the control task, `/healthz` fails.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
@@ -64,8 +67,13 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>) {
                 continue;
             }
         };
+        // A reader that does not read is the kernel's to cut off.
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
         let admin = admin.clone();
-        tokio::spawn(converse(stream, permit, move |request| admin.answer(request)));
+        tokio::spawn(converse(stream, permit, move |request| {
+            // Much of a large cluster may be asked for; the other tasks go on meanwhile.
+            tokio::task::block_in_place(|| admin.answer(request))
+        }));
     }
 }
 
@@ -270,8 +278,11 @@ impl Admin {
     }
 
     fn write_metrics(&self, out: &mut String) -> std::fmt::Result {
-        let server = lock(&self.server);
-        let shards = server.counters();
+        // The lock is the control task's too, so it is not held while text is written.
+        let (shards, open) = {
+            let server = lock(&self.server);
+            (server.counters().to_vec(), server.open_connections())
+        };
         if let Some(first) = shards.first() {
             for (name, _) in first.each() {
                 writeln!(out, "# TYPE narthex_{name}_total counter")?;
@@ -285,8 +296,7 @@ impl Admin {
             }
         }
         writeln!(out, "# TYPE narthex_open_connections gauge")?;
-        writeln!(out, "narthex_open_connections {}", server.open_connections())?;
-        drop(server);
+        writeln!(out, "narthex_open_connections {open}")?;
         writeln!(out, "# TYPE narthex_table_swaps_total counter")?;
         writeln!(
             out,

@@ -17,7 +17,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a connection may take. Defaults are in `config.rs`.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +48,8 @@ enum Expired {
     Head,
     /// A reader that does not read.
     Send,
+    /// A client that broke off.
+    Gone,
 }
 
 /// The state that hyper's reader, the sweeper and the connection's task share.
@@ -101,6 +102,10 @@ impl Conn {
             .is_some_and(|since| clock.passed(since, timeouts.send))
         {
             return self.expire(Expired::Send);
+        }
+        // hyper does not look at a client it has all from: one that broke off would go unnoticed until it is written to.
+        if !self.is_idle() && self.stream.borrow().take_error().is_ok_and(|error| error.is_some()) {
+            return self.expire(Expired::Gone);
         }
         if self.fault.get().is_some() {
             return;
@@ -253,7 +258,7 @@ impl hyper::rt::Write for Io {
 }
 
 /// Serves one client connection from accept to close.
-pub async fn run(shard: Rc<Shard>, stream: TcpStream, client: Rc<Client>, permit: OwnedSemaphorePermit) {
+pub async fn run(shard: Rc<Shard>, stream: TcpStream, client: Rc<Client>) {
     shard.worker.counters.connections.add();
     let conn = Rc::new(Conn {
         client: client.clone(),
@@ -270,11 +275,28 @@ pub async fn run(shard: Rc<Shard>, stream: TcpStream, client: Rc<Client>, permit
         draining: Cell::new(shard.draining.get()),
         shard: shard.clone(),
     });
-    let key = shard.connections.borrow_mut().insert(conn.clone());
+    let _listed = Listed::new(&shard, &conn);
     let end = converse(&conn).await;
     finish(&conn, end).await;
-    shard.connections.borrow_mut().remove(key);
-    drop(permit);
+}
+
+/// A connection's place in the shard's list, until dropped.
+struct Listed<'s> {
+    shard: &'s Shard,
+    key: usize,
+}
+
+impl<'s> Listed<'s> {
+    fn new(shard: &'s Shard, conn: &Rc<Conn>) -> Self {
+        let key = shard.connections.borrow_mut().insert(conn.clone());
+        Self { shard, key }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.shard.connections.borrow_mut().remove(self.key);
+    }
 }
 
 /// How hyper's part ended.
@@ -299,7 +321,7 @@ async fn converse(conn: &Rc<Conn>) -> End {
     let result = poll_fn(|cx| {
         conn.client.register(cx.waker());
         match conn.expired.get() {
-            Some(Expired::Send) => return Poll::Ready(Err(End::GivenUp(None))),
+            Some(Expired::Send | Expired::Gone) => return Poll::Ready(Err(End::GivenUp(None))),
             Some(Expired::Head) => return Poll::Ready(Err(End::GivenUp(Some(ProxyError::HeadTimeout)))),
             Some(Expired::Idle) if conn.heads.get() == 0 => return Poll::Ready(Err(End::GivenUp(None))),
             Some(Expired::Idle) | None => {}
@@ -316,7 +338,9 @@ async fn converse(conn: &Rc<Conn>) -> End {
     .await;
     match result {
         Err(end) => {
-            conn.shard.worker.counters.timeouts.add();
+            if conn.expired.get() != Some(Expired::Gone) {
+                conn.shard.worker.counters.timeouts.add();
+            }
             end
         }
         Ok(Ok(())) => End::Done,

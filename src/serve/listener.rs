@@ -1,14 +1,14 @@
 //! Listening sockets: bound at start, listening only when the table is live, accepted in one place.
 
-use super::shard::Accepted;
+use super::shard::{Accepted, Place};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Connections the kernel may hold for us; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -156,11 +156,11 @@ pub async fn accept(
         () = stop => {}
     }
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok(permit) = permits.clone().try_acquire_owned()
-        && let Ok((stream, peer)) = listener.accept()
-    {
+    // At the limit too: these are the last, and no more than the kernel's queue holds.
+    while let Ok((stream, peer)) = listener.accept() {
+        let permit = permits.clone().try_acquire_owned().ok();
         if stream.set_nonblocking(true).is_ok() {
-            hand_over(&doors, Accepted { stream, peer, permit });
+            hand_over(&doors, stream, peer, permit);
         }
     }
 }
@@ -174,21 +174,19 @@ async fn accept_all(listener: &TcpListener, doors: &[ShardDoor], permits: &Arc<S
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Ok(stream) = stream.into_std() else { continue };
-                hand_over(doors, Accepted { stream, peer, permit });
+                hand_over(doors, stream, peer, Some(permit));
             }
             Err(error) => pause_after(&error).await,
         }
     }
 }
 
-fn hand_over(doors: &[ShardDoor], accepted: Accepted) {
-    let _ = accepted.stream.set_nodelay(true);
-    let door = doors.iter().min_by_key(|door| door.open.load(Ordering::Relaxed));
-    if let Some(door) = door {
-        door.open.fetch_add(1, Ordering::Relaxed);
-        if door.accepted.send(accepted).is_err() {
-            door.open.fetch_sub(1, Ordering::Relaxed);
-        }
+fn hand_over(doors: &[ShardDoor], stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+    let _ = stream.set_nodelay(true);
+    if let Some(door) = doors.iter().min_by_key(|door| door.open.load(Ordering::Relaxed)) {
+        let place = Place::new(door.open.clone(), permit);
+        // A shard that is gone ends the process soon.
+        let _ = door.accepted.send(Accepted { stream, peer, place });
     }
 }
 

@@ -72,17 +72,13 @@ impl Server {
         for index in 0..shards.max(1) {
             let (accepted, queue) = mpsc::unbounded_channel();
             let (counters, open) = (Arc::new(Counters::default()), Arc::new(AtomicUsize::new(0)));
-            let door = ShardDoor {
-                accepted,
-                open: open.clone(),
-            };
-            server.doors.push(door);
+            server.doors.push(ShardDoor { accepted, open });
             server.counters.push(counters.clone());
             let (tables, settings, rotations) = (tables.clone(), settings.clone(), server.rotations.clone());
             let (shard_settings, stage) = (shard_settings.clone(), server.stage.subscribe());
             let run = move || {
                 let worker = Worker::new(tables, settings, counters, rotations);
-                shard::run(worker, shard_settings, queue, stage, open)
+                shard::run(worker, shard_settings, queue, stage)
             };
             server.threads.push(thread(format!("shard-{index}"), run)?);
         }
@@ -160,13 +156,5 @@ impl Server {
             .iter()
             .chain(&self.acceptors)
             .all(|thread| !thread.is_finished())
-    }
-
-    /// Ends the shards, whatever they are doing.
-    pub fn stop(self) {
-        self.stage.send_replace(Stage::Stopped);
-        for thread in self.threads.into_iter().chain(self.acceptors) {
-            let _ = thread.join();
-        }
     }
 }

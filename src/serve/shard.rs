@@ -24,8 +24,6 @@ pub enum Stage {
     Serving(u64),
     /// Finishing: connections close as soon as they can.
     Draining,
-    /// Over.
-    Stopped,
 }
 
 /// A connection on its way to its shard.
@@ -34,8 +32,28 @@ pub struct Accepted {
     pub stream: StdStream,
     /// The other end.
     pub peer: SocketAddr,
-    /// Its part of `--max-connections`.
-    pub permit: OwnedSemaphorePermit,
+    /// Its place.
+    pub place: Place,
+}
+
+/// A connection's place on its shard, and its part of `--max-connections`, until dropped.
+pub struct Place {
+    open: Arc<AtomicUsize>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    /// One more of those that `open` counts.
+    pub fn new(open: Arc<AtomicUsize>, permit: Option<OwnedSemaphorePermit>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self { open, _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a shard needs to know of the process.
@@ -64,13 +82,12 @@ pub struct Shard {
     settings: ShardSettings,
 }
 
-/// Runs a shard until it is told to stop. `open` counts its connections, for the acceptor's choice.
+/// Runs a shard until it is told to stop.
 pub async fn run(
     worker: Worker,
     settings: ShardSettings,
     mut accepted: mpsc::UnboundedReceiver<Accepted>,
     mut stage: watch::Receiver<Stage>,
-    open: Arc<AtomicUsize>,
 ) {
     let shard = Rc::new(Shard {
         worker: Rc::new(worker),
@@ -80,16 +97,17 @@ pub async fn run(
         draining: Cell::new(false),
         settings,
     });
-    let sweeper = tokio::task::spawn_local(sweep(shard.clone()));
+    let mut sweeper = tokio::task::spawn_local(sweep(shard.clone()));
     loop {
         tokio::select! {
-            Some(accepted) = accepted.recv() => shard.clone().take(accepted, open.clone()),
+            Some(accepted) = accepted.recv() => shard.clone().take(accepted),
+            // Without it no time-out would ever come: the process ends, and another begins.
+            _ = &mut sweeper => return,
             changed = stage.changed() => {
                 let now = *stage.borrow_and_update();
                 match now {
                     Stage::Serving(_) => shard.worker.upstreams.follow(&shard.worker.table()),
                     Stage::Draining => shard.drain(),
-                    Stage::Stopped => break,
                 }
                 if changed.is_err() {
                     break;
@@ -101,17 +119,16 @@ pub async fn run(
 }
 
 impl Shard {
-    fn take(self: Rc<Self>, accepted: Accepted, open: Arc<AtomicUsize>) {
+    fn take(self: Rc<Self>, accepted: Accepted) {
         let trusted = self.trusts(accepted.peer.ip());
         // The acceptor has set it non-blocking; what can still fail here is the runtime being out of memory.
         let Ok(stream) = TcpStream::from_std(accepted.stream) else {
-            open.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         let client = Rc::new(Client::new(accepted.peer, trusted));
         tokio::task::spawn_local(async move {
-            connection::run(self, stream, client, accepted.permit).await;
-            open.fetch_sub(1, Ordering::Relaxed);
+            let _place = accepted.place;
+            connection::run(self, stream, client).await;
         });
     }
 

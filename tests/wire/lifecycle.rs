@@ -1,7 +1,7 @@
 //! Time-outs, limits, the beginning and the end.
 
-use crate::rig::{Client, Reply, Rig, eventually, get};
-use std::net::Shutdown;
+use crate::rig::{Client, Reply, Rig, eventually, get, ingress, service};
+use std::net::{Shutdown, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -305,4 +305,29 @@ fn a_head_that_waits_behind_a_slow_reply_is_not_late() {
     assert_eq!(client.answer().body, body, "something was written into the reply");
     client.send("ET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert_eq!(client.answer().status, 200);
+}
+
+#[test]
+fn a_client_that_breaks_off_ends_the_request_at_the_pod() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    // A pod that never answers.
+    let pod = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = service("mute", &[(pod.local_addr().unwrap(), "mute")]) + &ingress("mute", "mute.test", "/", "mute", "");
+    std::fs::write(rig.manifest("mute.yaml"), text).unwrap();
+    eventually("the rule is live", || {
+        let (_, said) = get(rig.admin, "/api/v1/explain?url=http://mute.test/");
+        said.contains("\"mute\"").then_some(())
+    });
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nHost: mute.test\r\n\r\n");
+    let (mut taken, _) = pod.accept().unwrap();
+    taken.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let read = std::io::Read::read(&mut taken, &mut [0; 1024]).unwrap();
+    assert!(read > 0);
+    socket2::SockRef::from(&client.stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(client);
+    let read = std::io::Read::read(&mut taken, &mut [0; 1024]);
+    assert_eq!(read.unwrap(), 0, "the pod works on for nobody");
 }
