@@ -404,6 +404,7 @@ impl RuleArgs {
             class_less: self.class_less,
             allow_external_names: self.allow_external_names,
             own_addresses,
+            ..compile::Options::default()
         }
     }
 }

@@ -108,7 +108,7 @@ impl Mirror {
                 broken.into_iter().for_each(|diagnostic| self.mark(diagnostic));
             }
             Change::Broken(diagnostic) => self.mark(diagnostic),
-            Change::Files(_) => {}
+            Change::Files(_) | Change::Time(_) => {}
             Change::Resolved { name, addresses } => {
                 self.resolved.insert(name, addresses);
             }

@@ -1,9 +1,7 @@
 //! Beginning again from the objects, when a step went wrong half-way.
 
 use super::State;
-use crate::model::object::{Meta, Secret};
 use crate::model::{Change, Object, ObjectRef};
-use std::sync::Arc;
 
 impl State {
     /// An empty state that follows this one, and the changes that make it whole again. Slots are not used again, for
@@ -17,23 +15,13 @@ impl State {
             .ingresses
             .iter()
             .map(|known| Object::Ingress(known.ingress.clone()));
-        let secrets = self.secrets.iter().map(|(namespace, name)| {
-            let (namespace, name) = (namespace.clone(), name.clone());
-            Object::Secret(Arc::new(Secret {
-                meta: Meta {
-                    namespace,
-                    name,
-                    ..Meta::default()
-                },
-                kind: None,
-            }))
-        });
         let objects = (self.classes.values().cloned().map(Object::IngressClass))
             .chain(self.services.values().cloned().map(Object::Service))
             .chain(self.slices.values().map(|(_, slice)| Object::Endpoints(slice.clone())))
-            .chain(secrets)
+            .chain(self.secrets.values().cloned().map(Object::Secret))
             .chain(ingresses);
-        let mut changes: Vec<Change> = objects.map(Change::Apply).collect();
+        let mut changes = vec![Change::Time(self.now)];
+        changes.extend(objects.map(Change::Apply));
         changes.extend(self.broken.values().cloned().map(Change::Broken));
         changes.extend(self.resolved.iter().map(|(name, addresses)| Change::Resolved {
             name: name.clone(),

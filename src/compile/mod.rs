@@ -13,14 +13,14 @@ mod ingress;
 pub mod lint;
 mod read;
 
-use crate::model::object::{Endpoints, IngressClass, Service};
-use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report};
+use crate::model::object::{Endpoints, IngressClass, Secret, Service};
+use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
 use crate::table::{BackendId, Policies, Table};
 use backends::{BackendEntry, BackendKey};
 use claims::{Claimed, Spot};
 use ingress::Ingresses;
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -38,6 +38,10 @@ pub struct Options {
     pub allow_external_names: bool,
     /// Addresses narthex itself listens on: an endpoint there would go round in circles.
     pub own_addresses: Vec<SocketAddr>,
+    /// `--default-certificate`: namespace and name of a Secret.
+    pub default_certificate: Option<(Arc<str>, Arc<str>)>,
+    /// `--ssl-redirect`: hosts with TLS send plain HTTP to HTTPS, unless an annotation says otherwise.
+    pub ssl_redirect: bool,
 }
 
 impl Default for Options {
@@ -47,6 +51,8 @@ impl Default for Options {
             class_less: true,
             allow_external_names: false,
             own_addresses: Vec::new(),
+            default_certificate: None,
+            ssl_redirect: true,
         }
     }
 }
@@ -72,7 +78,7 @@ pub struct State {
     endpoints: HashMap<Key, OfService>,
     /// Which Service an EndpointSlice was last filed under, for labels do change.
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
-    secrets: HashSet<Key>,
+    secrets: HashMap<Key, Arc<Secret>>,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
@@ -80,6 +86,7 @@ pub struct State {
     free_slots: Vec<BackendId>,
     next_slot: u32,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
+    now: Timestamp,
     /// What most routes have.
     no_policies: Arc<Policies>,
     broken: HashMap<ObjectRef, Diagnostic>,
@@ -123,6 +130,7 @@ impl State {
             } => self.replace(kind, namespace, objects, broken),
             Change::Broken(diagnostic) => self.mark_broken(diagnostic),
             Change::Files(diagnostics) => self.report.files = diagnostics,
+            Change::Time(now) => self.now = now,
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
         }
     }
@@ -160,6 +168,11 @@ impl State {
             .filter_map(|service| self.services.get(service)?.external_name.as_deref())
             .map(Arc::from)
             .collect()
+    }
+
+    /// Secrets that are needed, by namespace and name: a source need not know any other.
+    pub fn wanted_secrets(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
+        self.options.default_certificate.iter().cloned().collect()
     }
 
     /// How many objects of each kind there are.
@@ -201,8 +214,8 @@ impl State {
                 }
             }
             Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
-            Object::Secret(_) => {
-                self.secrets.insert(key);
+            Object::Secret(secret) => {
+                self.secrets.insert(key, secret);
             }
         }
     }
@@ -277,7 +290,7 @@ impl State {
                 })
                 .collect(),
             Kind::Service => of(&mut self.services.keys()),
-            Kind::Secret => of(&mut self.secrets.iter()),
+            Kind::Secret => of(&mut self.secrets.keys()),
             Kind::IngressClass => self
                 .classes
                 .keys()

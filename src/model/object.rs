@@ -212,13 +212,29 @@ pub struct EndpointAddress {
     pub zone: Option<Arc<str>>,
 }
 
-/// core/v1 Secret. Its data comes with the TLS work; today only its name is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// core/v1 Secret: the entries narthex reads of it.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret {
     /// Name, age.
     pub meta: Meta,
     /// `type`.
     pub kind: Option<String>,
+    /// `tls.crt`: a certificate chain in PEM, the leaf first.
+    pub certificate: Option<Arc<[u8]>>,
+    /// `tls.key`: its private key in PEM.
+    pub key: Option<Arc<[u8]>>,
+    /// `ca.crt`: certificates in PEM that others are verified by.
+    pub ca: Option<Arc<[u8]>>,
+}
+
+impl std::fmt::Debug for Secret {
+    /// Never the contents.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret")
+            .field("meta", &self.meta)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Any object narthex reads.
@@ -288,6 +304,8 @@ pub enum Change {
     Broken(Diagnostic),
     /// What a source says of its files: replaces all it said before.
     Files(Vec<Diagnostic>),
+    /// What time it is: the compiler has no clock, but certificates expire.
+    Time(Timestamp),
     /// An ExternalName's addresses, as last resolved; empty where it does not resolve.
     Resolved {
         /// The name.

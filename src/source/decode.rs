@@ -435,6 +435,7 @@ pub fn secret(object: core::Secret) -> Secret {
     Secret {
         meta: meta(object.metadata),
         kind: object.type_,
+        ..Secret::default()
     }
 }
 

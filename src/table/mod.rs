@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod canonical;
+pub mod certificate;
 pub mod explain;
 mod parts;
 pub mod paths;
@@ -11,6 +12,7 @@ pub mod route;
 
 pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
+pub use certificate::{Certificate, CertificateSet};
 pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route};
 
 use foldhash::fast::FixedState;
@@ -36,6 +38,7 @@ impl HostTable {
 }
 
 type Hosts = Parts<(Arc<str>, Arc<HostTable>)>;
+type Certificates = Parts<(HostPattern, Arc<CertificateSet>)>;
 
 /// Everything a request needs to be routed.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +50,8 @@ pub struct Table {
     any: Arc<HostTable>,
     fallback: Option<Arc<Route>>,
     backends: Backends,
+    certificates: Certificates,
+    default_certificate: Option<Arc<CertificateSet>>,
 }
 
 fn hash(name: &str) -> u64 {
@@ -54,6 +59,10 @@ fn hash(name: &str) -> u64 {
     let mut hasher = HASHER.build_hasher();
     hasher.write(name.as_bytes());
     hasher.finish()
+}
+
+fn certificate_hash(wildcard: bool, name: &str) -> u64 {
+    hash(name).wrapping_add(u64::from(wildcard))
 }
 
 fn find<'t>(hosts: &'t Hosts, name: &str) -> Option<&'t Arc<HostTable>> {
@@ -86,6 +95,59 @@ impl Table {
             .or_else(|| wildcard.and_then(|host| host.default.as_ref()))
             .or(self.any.default.as_ref())
             .or(self.fallback.as_ref())
+    }
+
+    /// What a client gets that asks for a name (none: it named none): the very name's, else its wildcard's, else the
+    /// default. None where only a certificate of our own making is left.
+    pub fn certificates(&self, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
+        self.certificates_for(name).or(self.default_certificate.as_ref())
+    }
+
+    /// As [`Table::certificates`], but without the default.
+    pub fn certificates_for(&self, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
+        if self.certificates.is_empty() {
+            return None;
+        }
+        let name = name?;
+        let exact = self.certificates.find(
+            certificate_hash(false, name),
+            |(pattern, _)| matches!(pattern, HostPattern::Exact(other) if **other == *name),
+        );
+        let found = exact.or_else(|| {
+            let suffix = route::wildcard_suffix(name)?;
+            self.certificates.find(
+                certificate_hash(true, suffix),
+                |(pattern, _)| matches!(pattern, HostPattern::Wildcard(other) if **other == *suffix),
+            )
+        });
+        found.map(|(_, set)| set)
+    }
+
+    /// Replaces what is offered for a name; none takes it away. For the compiler.
+    pub fn set_certificates(&mut self, pattern: &HostPattern, set: Option<Arc<CertificateSet>>) {
+        let hash = match pattern {
+            HostPattern::Exact(name) => certificate_hash(false, name),
+            HostPattern::Wildcard(suffix) => certificate_hash(true, suffix),
+            HostPattern::Any => {
+                self.default_certificate = set;
+                return;
+            }
+        };
+        if set.is_none() && self.certificates.find(hash, |(other, _)| other == pattern).is_none() {
+            return;
+        }
+        self.certificates.update(
+            hash,
+            |(other, _)| other == pattern,
+            || (pattern.clone(), Arc::default()),
+            |(_, known)| match set {
+                Some(set) => {
+                    *known = set;
+                    true
+                }
+                None => false,
+            },
+        );
     }
 
     /// The backend a route leads to, as this table knows it.

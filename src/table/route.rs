@@ -2,6 +2,7 @@
 
 use super::backend::BackendId;
 use crate::model::{Origin, Timestamp};
+use http::HeaderValue;
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
@@ -140,6 +141,10 @@ pub struct Age {
 pub struct Policies {
     /// `narthex.io/merge-slashes: "false"`: empty path segments are matched and forwarded as they came.
     pub keep_slashes: bool,
+    /// Plain HTTP is sent to HTTPS with 308.
+    pub https_redirect: bool,
+    /// `narthex.io/hsts`: `Strict-Transport-Security` of replies over TLS (RFC 6797).
+    pub hsts: Option<HeaderValue>,
 }
 
 /// How many claims that lost a route names: a default page that thousands of Ingresses give must not make each of

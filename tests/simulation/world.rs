@@ -244,6 +244,7 @@ pub fn object(rng: &mut Rng) -> Object {
             Secret {
                 meta: meta(rng, &["secret"]),
                 kind: None,
+                ..Secret::default()
             }
             .into(),
         ),
