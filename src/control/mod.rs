@@ -5,7 +5,7 @@ mod guard;
 
 pub use guard::Guard;
 
-use crate::model::{Kind, Report, Severity};
+use crate::model::{Change, Kind, Report, Severity, Timestamp};
 use crate::serve::{BindError, Bound, Server};
 use crate::source::{Event, Watches};
 use crate::table::Table;
@@ -24,6 +24,8 @@ const REPORT_PAUSE: Duration = Duration::from_millis(200);
 const LOGGED: usize = 50;
 /// How often the control task shows that it makes progress.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often the compiler is told the time.
+const TIME: Duration = Duration::from_secs(60);
 /// Old tables kept for requests that still read them; freed here, never on a shard.
 const OLD_TABLES: usize = 64;
 
@@ -106,6 +108,8 @@ impl Control {
         let (names, wanted) = watch::channel(BTreeSet::new());
         tokio::spawn(external::run(wanted, self.sender.clone()));
         let mut beats = tokio::time::interval(HEARTBEAT);
+        // At once, and then now and then: certificates begin and expire.
+        let mut times = tokio::time::interval(TIME);
         let mut report_due: Option<Instant> = None;
         let mut old: Vec<Arc<Table>> = Vec::new();
         let mut batch = Vec::with_capacity(BATCH);
@@ -125,6 +129,7 @@ impl Control {
                     report_due = None;
                 }
                 _ = beats.tick() => {}
+                _ = times.tick() => batch.push(Event::Change(Change::Time(Timestamp::now()))),
             }
             self.shared.beat();
             if batch.is_empty() {
@@ -197,7 +202,10 @@ impl Control {
 
     fn go_live(&mut self) -> Result<(), BindError> {
         let bound = std::mem::take(&mut self.bound);
-        let addresses: Vec<String> = bound.iter().map(|bound| bound.address().to_string()).collect();
+        let addresses: Vec<String> = bound
+            .iter()
+            .map(|bound| format!("{} {}", bound.purpose(), bound.address()))
+            .collect();
         lock(&self.server).listen(bound)?;
         self.shared.ready.store(true, Ordering::Release);
         let routes = self.shared.tables.load().routes().count();
@@ -211,7 +219,7 @@ impl Control {
         tracing::info!(
             routes,
             problems,
-            http = addresses.join(", "),
+            listening = addresses.join(", "),
             "ready: the table is live and requests are served"
         );
         Ok(())

@@ -117,6 +117,12 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// No `creationTimestamp`: counts as younger than any object that has one.
     pub const UNKNOWN: Timestamp = Timestamp(i64::MAX);
+
+    /// The time of the system's clock. Not for the compiler, which is told.
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+    }
 }
 
 impl Default for Timestamp {

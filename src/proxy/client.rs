@@ -4,6 +4,7 @@ use crate::upstream::{Clock, Tick};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -18,17 +19,49 @@ pub enum Waiting {
     Body,
 }
 
-/// One client connection as the requests on it see it.
+/// Who is at the other end of a connection.
 #[derive(Debug)]
-pub struct Client {
-    /// The other end of the connection.
-    pub peer: SocketAddr,
+pub struct Peer {
+    /// The other end.
+    pub socket: SocketAddr,
     /// Its address as header text, IPv4 in IPv6 unwrapped.
     pub address: HeaderValue,
-    /// `http`, until TLS comes.
+    /// `http` or `https`.
     pub scheme: &'static str,
     /// Whether it is one of `--trusted-proxies`.
     pub trusted: bool,
+    /// What the TLS handshake said; none without TLS.
+    pub tls: Option<Handshake>,
+}
+
+/// What a request must know of the TLS it came by.
+#[derive(Debug)]
+pub struct Handshake {
+    /// The name the client asked for (SNI), in canonical form; none if it named none.
+    pub server_name: Option<Box<str>>,
+}
+
+impl Peer {
+    /// The other end of a connection.
+    pub fn new(socket: SocketAddr, trusted: bool, tls: Option<Handshake>) -> Self {
+        let address = socket.ip().to_canonical().to_string();
+        Self {
+            socket,
+            // An address is always header text.
+            address: HeaderValue::from_str(&address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            scheme: if tls.is_some() { "https" } else { "http" },
+            trusted,
+            tls,
+        }
+    }
+}
+
+/// A client as one request sees it: who it is, and what is waited for. Over HTTP/1.1 one serves all requests of a
+/// connection, for they come one after the other.
+#[derive(Debug)]
+pub struct Client {
+    /// Who it is.
+    pub peer: Rc<Peer>,
     /// Replies given so far, complete to their last byte.
     pub replies: Cell<u32>,
     /// Whether the connection's task must look again when a reply is complete.
@@ -41,15 +74,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A new connection from `peer`.
-    pub fn new(peer: SocketAddr, trusted: bool) -> Self {
-        let address = peer.ip().to_canonical().to_string();
+    /// Nothing is waited for yet.
+    pub fn new(peer: Rc<Peer>) -> Self {
         Self {
             peer,
-            // An address is always header text.
-            address: HeaderValue::from_str(&address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            scheme: "http",
-            trusted,
             replies: Cell::new(0),
             wake_on_reply: Cell::new(false),
             body_late: Cell::new(false),

@@ -86,6 +86,9 @@ pub enum ProxyError {
     /// `Expect` asks for something else than 100-continue.
     #[error("only 100-continue can be expected")]
     BadExpectation,
+    /// A host that is served under another certificate than the one this connection was shown.
+    #[error("the host is served under another certificate than this connection's")]
+    Misdirected,
     /// No rule matches.
     #[error("no rule matches")]
     NoRoute,
@@ -180,6 +183,7 @@ impl ProxyError {
             Self::HeadTimeout => (408, "request timeout", 4, Client, Never, true, "head_timeout"),
             Self::BodyTimeout => (408, "request timeout", 4, Client, Never, true, "body_timeout"),
             Self::BadExpectation => (417, "expectation failed", 13, Client, Never, true, "bad_expectation"),
+            Self::Misdirected => (421, "misdirected request", 13, Client, Never, false, "misdirected"),
             Self::NoRoute => (404, "404 page not found", 12, Client, Never, false, "no_route"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),

@@ -270,7 +270,8 @@ impl Outgoing<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
+        *request.headers_mut() =
+            headers::upstream_headers(&self.parts.headers, &client.peer, &forwarded, &worker.template);
         Ok(request)
     }
 }

@@ -6,10 +6,11 @@ pub mod client;
 pub mod error;
 mod forward;
 pub mod headers;
+mod https;
 pub mod worker;
 
 pub use body::ReplyBody;
-pub use client::Client;
+pub use client::{Client, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
 pub use worker::{Counters, Settings, Worker};
 
@@ -81,9 +82,15 @@ async fn answer(
     let fields = Fields::of(&parts.headers);
     let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
     let table = worker.table();
+    if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
+        return Err(ProxyError::Misdirected.into());
+    }
     let route = table
         .lookup(canonical.host.as_deref(), &canonical.path)
         .ok_or(ProxyError::NoRoute)?;
+    if let Some(location) = canonical.https_location(&parts, route, client, &worker.settings) {
+        return Ok(moved(client, location));
+    }
     let outgoing = Outgoing {
         parts: &parts,
         canonical: &canonical,
@@ -100,6 +107,7 @@ async fn answer(
         .await
         .inspect_err(|_| seen.name(route))?;
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    https::add_hsts(&route.policies, &client.peer, &parts.headers, reply.headers_mut());
     if let Some(server) = &worker.settings.server_header {
         let entry = reply.headers_mut().entry(header::SERVER);
         entry.or_insert_with(|| server.clone());
@@ -114,6 +122,17 @@ impl Seen {
     }
 }
 
+/// 308, which keeps method and body (RFC 9110 §15.4.9).
+fn moved(client: &Rc<Client>, location: HeaderValue) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::ours(Bytes::from_static(b"Permanent Redirect\n"), client));
+    *reply.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let fields = reply.headers_mut();
+    fields.insert(header::LOCATION, location);
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    fields.insert(header::CONTENT_TYPE, text);
+    reply
+}
+
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
 fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
     let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client));
@@ -125,7 +144,7 @@ fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
 
 /// A trusted proxy's id, or a new one.
 fn request_id(request: &Request<Incoming>, client: &Client) -> HeaderValue {
-    if client.trusted
+    if client.peer.trusted
         && let Some(id) = request.headers().get(headers::X_REQUEST_ID)
     {
         return id.clone();
@@ -180,7 +199,7 @@ fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, see
         verdict.label,
         failure.error,
     );
-    let peer = client.peer;
+    let peer = client.peer.socket;
     // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
     if verdict.side == Side::Client {
         tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");

@@ -1,6 +1,7 @@
 //! One client connection: the strict filter under hyper, time-outs above it, and a clean end.
 
 use super::shard::Shard;
+use super::stream::Stream;
 use super::strict::{Fault, FaultKind, Framer, Position};
 use crate::proxy::{self, Client, ProxyError, RawReply};
 use crate::upstream::{Clock, Tick};
@@ -16,7 +17,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 /// How long a connection may take. Defaults are in `config.rs`.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ enum Expired {
 pub struct Conn {
     client: Rc<Client>,
     shard: Rc<Shard>,
-    stream: RefCell<TcpStream>,
+    stream: RefCell<Stream>,
     framer: RefCell<Framer>,
     heads: Cell<u32>,
     fault: Cell<Option<Fault>>,
@@ -104,7 +104,14 @@ impl Conn {
             return self.expire(Expired::Send);
         }
         // hyper does not look at a client it has all from: one that broke off would go unnoticed until it is written to.
-        if !self.is_idle() && self.stream.borrow().take_error().is_ok_and(|error| error.is_some()) {
+        if !self.is_idle()
+            && self
+                .stream
+                .borrow()
+                .tcp()
+                .take_error()
+                .is_ok_and(|error| error.is_some())
+        {
             return self.expire(Expired::Gone);
         }
         if self.fault.get().is_some() {
@@ -234,7 +241,10 @@ impl hyper::rt::Write for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx)
+        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx);
+        // TLS takes in what the socket does not; only here it is seen that it does not leave.
+        self.0.note_write(&poll);
+        poll
     }
 
     /// Left to the connection's task, which may have an error reply to write first.
@@ -258,7 +268,7 @@ impl hyper::rt::Write for Io {
 }
 
 /// Serves one client connection from accept to close.
-pub async fn run(shard: Rc<Shard>, stream: TcpStream, client: Rc<Client>) {
+pub async fn run(shard: Rc<Shard>, stream: Stream, client: Rc<Client>) {
     shard.worker.counters.connections.add();
     let conn = Rc::new(Conn {
         client: client.clone(),
@@ -347,7 +357,7 @@ async fn converse(conn: &Rc<Conn>) -> End {
         Ok(Err(error)) => {
             if error.is_parse() && conn.fault.get().is_none() {
                 conn.shard.worker.counters.refused_by_hyper.add();
-                tracing::warn!(peer = %conn.client.peer, %error, "hyper refused what the filter let pass");
+                tracing::warn!(peer = %conn.client.peer.socket, %error, "hyper refused what the filter let pass");
             }
             End::Done
         }
@@ -385,7 +395,7 @@ async fn finish(conn: &Conn, end: End) {
         conn.shard.worker.counters.response(verdict.status);
         tracing::debug!(
             status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault,
-            peer = %conn.client.peer, request_id, "request refused"
+            peer = %conn.client.peer.socket, request_id, "request refused"
         );
         let mut reply = io::Cursor::new(RawReply { error, request_id }.to_string());
         while reply.has_remaining() {

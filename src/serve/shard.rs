@@ -1,8 +1,10 @@
 //! One shard: a thread with its own runtime, connections, pools and counters.
 
 use super::connection::{self, Conn, Timeouts};
+use super::stream::Stream;
 use super::strict::Limits;
-use crate::proxy::{Client, Worker};
+use super::tls::{Shaken, Tls};
+use crate::proxy::{Client, Peer, Worker};
 use crate::upstream::TICK;
 use ipnet::IpNet;
 use slab::Slab;
@@ -12,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Bytes read from a client at once. One such buffer serves all connections of a shard.
 const SCRATCH: usize = 64 << 10;
@@ -32,6 +34,8 @@ pub struct Accepted {
     pub stream: StdStream,
     /// The other end.
     pub peer: SocketAddr,
+    /// Whether it begins with a TLS handshake.
+    pub secure: bool,
     /// Its place.
     pub place: Place,
 }
@@ -65,6 +69,8 @@ pub struct ShardSettings {
     pub limits: Limits,
     /// `--trusted-proxies`.
     pub trusted: Arc<[IpNet]>,
+    /// For HTTPS, where that is listened for.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// A shard's state, shared by its tasks.
@@ -79,6 +85,8 @@ pub struct Shard {
     pub connections: RefCell<Slab<Rc<Conn>>>,
     /// Whether new connections are to close after what they sent already.
     pub draining: Cell<bool>,
+    /// One handshake computes at a time: see [`Tls::shake_hands`].
+    handshake_turn: Semaphore,
     settings: ShardSettings,
 }
 
@@ -95,6 +103,7 @@ pub async fn run(
         scratch: RefCell::new(vec![0; SCRATCH]),
         connections: RefCell::default(),
         draining: Cell::new(false),
+        handshake_turn: Semaphore::new(1),
         settings,
     });
     let mut sweeper = tokio::task::spawn_local(sweep(shard.clone()));
@@ -125,10 +134,25 @@ impl Shard {
         let Ok(stream) = TcpStream::from_std(accepted.stream) else {
             return;
         };
-        let client = Rc::new(Client::new(accepted.peer, trusted));
         tokio::task::spawn_local(async move {
             let _place = accepted.place;
-            connection::run(self, stream, client).await;
+            let peer = accepted.peer;
+            if !accepted.secure {
+                let client = Client::new(Rc::new(Peer::new(peer, trusted, None)));
+                return connection::run(self, Stream::Plain(stream), Rc::new(client)).await;
+            }
+            let Some(tls) = &self.settings.tls else { return };
+            match tls.shake_hands(stream, &self.handshake_turn).await {
+                Ok(Shaken { stream, handshake }) => {
+                    self.worker.counters.handshakes.add();
+                    let client = Client::new(Rc::new(Peer::new(peer, trusted, Some(handshake))));
+                    connection::run(self, stream, Rc::new(client)).await;
+                }
+                Err(error) => {
+                    self.worker.counters.handshake_failures.add();
+                    tracing::debug!(%peer, %error, "TLS handshake failed");
+                }
+            }
         });
     }
 
