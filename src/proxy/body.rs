@@ -80,7 +80,14 @@ impl Body for ClientBody {
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        if this.client.multiplexed && this.client.body_late.get() {
+            this.upload.error.set(Some(ProxyError::BodyTimeout));
+            return Poll::Ready(Some(Err("the client stopped in the middle of its request".into())));
+        }
+        let poll = Pin::new(&mut *incoming).poll_frame(cx);
+        let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
+        this.client.awaits_upload(waiting);
+        let frame = ready!(poll);
         if let Some(Err(_)) = &frame {
             let late = this.client.body_late.get();
             let error = if late {
@@ -198,6 +205,7 @@ impl ReplyBody {
 impl Drop for ReplyBody {
     fn drop(&mut self) {
         self.client.waited();
+        self.client.sends(None);
         self.client.replies.set(self.client.replies.get().wrapping_add(1));
         if self.client.wake_on_reply.get() {
             self.client.wake();
@@ -211,6 +219,7 @@ impl Body for ReplyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        this.client.sends(None);
         let exchange = match &mut this.source {
             Source::Ours(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Source::Pod(exchange) => exchange,
@@ -220,12 +229,16 @@ impl Body for ReplyBody {
                 this.client.waited();
                 let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
                 exchange.ended |= trailers || frame.is_none();
+                if frame.is_some() {
+                    this.client.sends(Some(&exchange.worker.clock));
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending if this.client.take_late() => {
                 Poll::Ready(Some(Err("the pod stopped in the middle of its response".into())))
             }
             Poll::Pending => {
+                this.client.register(cx.waker());
                 this.client.wait_for(Waiting::Body, &exchange.worker.clock);
                 Poll::Pending
             }

@@ -40,7 +40,9 @@ pub fn canonical<'r>(parts: &'r Parts, fields: &Fields<'r>, settings: &Settings)
     if fields.second_host {
         return Err(ProxyError::DuplicateHost);
     }
-    if fields.host.is_none() && parts.version >= Version::HTTP_11 {
+    let named = fields.host.is_some() || parts.uri.authority().is_some();
+    let named = named && (fields.host.is_some() || parts.version == Version::HTTP_2);
+    if !named && parts.version >= Version::HTTP_11 {
         return Err(ProxyError::MissingHost);
     }
     // Even where an absolute target overrules it, a malformed Host is refused (RFC 9112 §3.2).

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// What a request waits for on the pod's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,14 @@ pub struct Client {
     pub wake_on_reply: Cell<bool>,
     /// Set before the connection breaks off a stalled request body.
     pub body_late: Cell<bool>,
+    /// Whether its connection has other requests at the same time (HTTP/2).
+    pub multiplexed: bool,
+    /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
+    upload: Cell<Option<Tick>>,
+    uploader: RefCell<Option<Waker>>,
+    /// Since when a piece of the reply has not been taken; likewise.
+    sending: Cell<Option<Tick>>,
+    task: RefCell<Option<AbortHandle>>,
     waiting: Cell<Option<(Waiting, Tick)>>,
     late: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -78,6 +87,11 @@ impl Client {
     pub fn new(peer: Rc<Peer>) -> Self {
         Self {
             peer,
+            multiplexed: false,
+            upload: Cell::new(None),
+            uploader: RefCell::default(),
+            sending: Cell::new(None),
+            task: RefCell::default(),
             replies: Cell::new(0),
             wake_on_reply: Cell::new(false),
             body_late: Cell::new(false),
@@ -85,6 +99,54 @@ impl Client {
             late: Cell::new(false),
             waker: RefCell::default(),
         }
+    }
+
+    /// One of many requests of a connection.
+    pub fn multiplexed(peer: Rc<Peer>) -> Self {
+        Self {
+            multiplexed: true,
+            ..Self::new(peer)
+        }
+    }
+
+    /// The task that answers it, to be ended if its reply is not taken.
+    pub fn set_task(&self, task: AbortHandle) {
+        self.task.replace(Some(task));
+    }
+
+    /// A piece of the request body is waited for, or (none) there.
+    pub fn awaits_upload(&self, waiting: Option<(&Waker, &Clock)>) {
+        match waiting {
+            Some((waker, clock)) if self.multiplexed => {
+                self.uploader.replace(Some(waker.clone()));
+                if self.upload.get().is_none() {
+                    self.upload.set(Some(clock.now()));
+                }
+            }
+            _ => self.upload.set(None),
+        }
+    }
+
+    /// A piece of the reply was handed out, or (none) the next is asked for.
+    pub fn sends(&self, clock: Option<&Clock>) {
+        self.sending.set(clock.filter(|_| self.multiplexed).map(Clock::now));
+    }
+
+    /// Ends a stream whose client is silent in its body or does not take its reply. Whether it did.
+    pub fn check_stream(&self, clock: &Clock, body: Duration, send: Duration) -> bool {
+        if self.upload.get().is_some_and(|since| clock.passed(since, body)) {
+            self.upload.set(None);
+            self.body_late.set(true);
+            if let Some(waker) = self.uploader.take() {
+                waker.wake();
+            }
+            return true;
+        }
+        let stuck = self.sending.get().is_some_and(|since| clock.passed(since, send));
+        if stuck && let Some(task) = self.task.take() {
+            task.abort();
+        }
+        stuck
     }
 
     /// Remembers the connection's task, to wake it when something is late.

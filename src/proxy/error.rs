@@ -62,6 +62,9 @@ pub enum ProxyError {
     /// Host is no host.
     #[error("{0}")]
     BadHost(HostError),
+    /// `:authority` and `Host` disagree.
+    #[error(":authority and Host name different hosts")]
+    HostMismatch,
     /// The path has no canonical form.
     #[error("{0}")]
     BadPath(PathError),
@@ -175,6 +178,7 @@ impl ProxyError {
             Self::MissingHost => (400, "bad request", 13, Client, Never, true, "missing_host"),
             Self::DuplicateHost => (400, "bad request", 13, Client, Never, true, "duplicate_host"),
             Self::BadHost(_) => (400, "bad request", 13, Client, Never, true, "bad_host"),
+            Self::HostMismatch => (400, "bad request", 13, Client, Never, true, "host_mismatch"),
             Self::BadPath(_) => (400, "bad request", 13, Client, Never, true, "bad_path"),
             Self::BadTarget => (400, "bad request", 13, Client, Never, true, "bad_target"),
             Self::Refused => (400, "bad request", 13, Client, Never, true, "refused"),

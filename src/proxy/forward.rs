@@ -202,6 +202,7 @@ async fn send(
         if client.take_late() {
             return Poll::Ready(None);
         }
+        client.register(cx.waker());
         response.as_mut().poll(cx).map(Some)
     })
     .await;
@@ -263,7 +264,8 @@ impl Outgoing<'_> {
             port: self.canonical.port,
             request_id: self.request_id,
             hops: self.hops,
-            chunked: !body.is_empty() && self.fields.chunked,
+            // HTTP/2 frames bodies itself, so one without a length has no field that says so.
+            chunked: !body.is_empty() && (self.fields.chunked || (client.multiplexed && !self.fields.length)),
             fields: self.fields,
         };
         let mut request = Request::new(body);

@@ -85,6 +85,11 @@ pub struct Fields<'r> {
     hops: Option<&'r HeaderValue>,
     /// Whether `Transfer-Encoding` is there; the filter has checked that it says `chunked` and no more.
     pub chunked: bool,
+    /// Whether `Content-Length` is there.
+    pub length: bool,
+    /// Whether `Cookie` is there more than once.
+    crumbs: bool,
+    cookie: bool,
     connection: bool,
     te: bool,
 }
@@ -101,9 +106,11 @@ impl<'r> Fields<'r> {
                     fields.host = fields.host.or(Some(value));
                 }
                 6 if *name == header::EXPECT => fields.expect = Some(value),
+                6 if *name == header::COOKIE => fields.crumbs |= std::mem::replace(&mut fields.cookie, true),
                 10 => fields.connection |= *name == header::CONNECTION,
                 13 if *name == header::AUTHORIZATION => fields.binds_identity |= binds(value.as_bytes()),
                 14 if *name == HOPS => fields.hops = Some(value),
+                14 => fields.length |= *name == header::CONTENT_LENGTH,
                 17 => fields.chunked |= *name == header::TRANSFER_ENCODING,
                 _ => {}
             }
@@ -256,6 +263,9 @@ pub fn upstream_headers(
         // hyper's client would send a GET without its body otherwise.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    if forwarded.fields.crumbs {
+        join_cookies(&mut headers);
+    }
     if forwarded.fields.te && wants_trailers(original) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
@@ -264,6 +274,18 @@ pub fn upstream_headers(
         append_to_trusted(&mut headers, peer, forwarded);
     }
     headers
+}
+
+/// HTTP/2 clients send a cookie in crumbs; over HTTP/1.1 it must be one line again (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 /// A trusted proxy's words stay; our part is added.

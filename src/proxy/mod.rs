@@ -55,6 +55,14 @@ pub async fn respond(
     Ok(reply)
 }
 
+/// Answers a request that is not even looked at.
+pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, error: ProxyError) -> Response<ReplyBody> {
+    worker.counters.requests.add();
+    let reply = error_reply(client, &new_request_id(), &error.into(), &Seen::default());
+    worker.counters.response(reply.status());
+    reply
+}
+
 /// What a log line names of a request that failed; filled in as far as it got.
 #[derive(Default)]
 struct Seen {
@@ -179,7 +187,8 @@ fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure,
     );
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(headers::X_REQUEST_ID, request_id.clone());
-    if verdict.close {
+    // HTTP/2 has no such field, and one request's fault is no other's.
+    if verdict.close && !client.multiplexed {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {

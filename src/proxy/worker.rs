@@ -70,6 +70,8 @@ impl Counter {
 counters! {
     /// Client connections accepted.
     connections,
+    /// Of these, those that speak HTTP/2.
+    connections_h2,
     /// TLS handshakes done.
     handshakes,
     /// TLS handshakes that failed, were refused or took too long.

@@ -1,9 +1,11 @@
 //! One client connection: the strict filter under hyper, time-outs above it, and a clean end.
 
-use super::shard::Shard;
+use super::h2;
+use super::preface::{Look, Preface};
+use super::shard::{Shard, Swept};
 use super::stream::Stream;
 use super::strict::{Fault, FaultKind, Framer, Position};
-use crate::proxy::{self, Client, ProxyError, RawReply};
+use crate::proxy::{self, Client, Peer, ProxyError, RawReply};
 use crate::upstream::{Clock, Tick};
 use bytes::Buf;
 use hyper::rt::ReadBufCursor;
@@ -68,6 +70,7 @@ pub struct Conn {
     seen_replies: Cell<u32>,
     write_since: Cell<Option<Tick>>,
     expired: Cell<Option<Expired>>,
+    preface: RefCell<Preface>,
     draining: Cell<bool>,
 }
 
@@ -88,8 +91,7 @@ impl Conn {
         self.heads.get() == self.client.replies.get()
     }
 
-    /// Looks for what takes too long; the sweeper calls this every tick.
-    pub fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
+    fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
         let (clock, since) = (self.clock(), self.since.get());
         self.client.check(clock, response, stream, timeouts.body);
         let passed = |limit| clock.passed(since, limit);
@@ -144,12 +146,6 @@ impl Conn {
         self.client.wake();
     }
 
-    /// Finishes what is under way and then closes.
-    pub fn drain(&self) {
-        self.draining.set(true);
-        self.client.wake();
-    }
-
     fn poll_read(&self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.client.body_late.get() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -158,7 +154,9 @@ impl Conn {
             return self.read_after_fault();
         }
         let mut scratch = self.shard.scratch.borrow_mut();
-        let room = scratch.len().min(buffer.remaining());
+        let mut preface = self.preface.borrow_mut();
+        // What was held back of a preface that is none comes on top.
+        let room = scratch.len().min(buffer.remaining().saturating_sub(preface.held()));
         let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
         let poll = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read);
         if poll.is_pending() && !self.reading.replace(true) {
@@ -175,6 +173,21 @@ impl Conn {
             self.ended.set(true);
             return Poll::Ready(Ok(()));
         }
+        let joined;
+        let bytes = match preface.look(bytes) {
+            Look::Other => bytes,
+            Look::OtherAfter(held) => {
+                joined = [held, bytes].concat();
+                &joined
+            }
+            Look::Unclear => {
+                drop((preface, scratch));
+                return self.poll_read(cx, buffer);
+            }
+            // To hyper's HTTP/1.1 this is the end.
+            Look::Http2 => return Poll::Ready(Ok(())),
+        };
+        drop(preface);
         let mut framer = self.framer.borrow_mut();
         let before = framer.position();
         let scan = framer.scan(bytes);
@@ -224,6 +237,17 @@ impl Conn {
     }
 }
 
+impl Swept for Conn {
+    fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
+        self.check(timeouts, stream, response);
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        self.client.wake();
+    }
+}
+
 /// What hyper reads from and writes to.
 struct Io(Rc<Conn>);
 
@@ -268,8 +292,8 @@ impl hyper::rt::Write for Io {
 }
 
 /// Serves one client connection from accept to close.
-pub async fn run(shard: Rc<Shard>, stream: Stream, client: Rc<Client>) {
-    shard.worker.counters.connections.add();
+pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>) {
+    let client = Rc::new(Client::new(peer));
     let conn = Rc::new(Conn {
         client: client.clone(),
         stream: RefCell::new(stream),
@@ -282,30 +306,20 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, client: Rc<Client>) {
         seen_replies: Cell::new(0),
         write_since: Cell::new(None),
         expired: Cell::new(None),
+        // Under TLS the handshake has said which protocol it is.
+        preface: RefCell::new(Preface::seen(client.peer.tls.is_none())),
         draining: Cell::new(shard.draining.get()),
         shard: shard.clone(),
     });
-    let _listed = Listed::new(&shard, &conn);
+    let listed = shard.list(conn.clone());
     let end = converse(&conn).await;
-    finish(&conn, end).await;
-}
-
-/// A connection's place in the shard's list, until dropped.
-struct Listed<'s> {
-    shard: &'s Shard,
-    key: usize,
-}
-
-impl<'s> Listed<'s> {
-    fn new(shard: &'s Shard, conn: &Rc<Conn>) -> Self {
-        let key = shard.connections.borrow_mut().insert(conn.clone());
-        Self { shard, key }
-    }
-}
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        self.shard.connections.borrow_mut().remove(self.key);
+    let prefix = conn.preface.borrow_mut().take();
+    let Some(prefix) = prefix else {
+        return finish(&conn, end).await;
+    };
+    drop(listed);
+    if let Some(conn) = Rc::into_inner(conn) {
+        h2::run(shard, conn.stream.into_inner(), client.peer.clone(), prefix).await;
     }
 }
 

@@ -1,7 +1,9 @@
 //! Listeners, shards and client connections: everything around a request.
 
 pub mod connection;
+mod h2;
 pub mod listener;
+mod preface;
 pub mod shard;
 mod stream;
 pub mod strict;

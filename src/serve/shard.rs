@@ -1,11 +1,13 @@
 //! One shard: a thread with its own runtime, connections, pools and counters.
 
-use super::connection::{self, Conn, Timeouts};
+use super::connection::{self, Timeouts};
+use super::h2;
 use super::stream::Stream;
 use super::strict::Limits;
 use super::tls::{Shaken, Tls};
-use crate::proxy::{Client, Peer, Worker};
+use crate::proxy::{Peer, Worker};
 use crate::upstream::TICK;
+use bytes::Bytes;
 use ipnet::IpNet;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -13,6 +15,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -73,6 +76,27 @@ pub struct ShardSettings {
     pub tls: Option<Arc<Tls>>,
 }
 
+/// A connection as the sweeper sees it.
+pub trait Swept {
+    /// Looks for what takes too long; called every tick. `stream` and `response` are the time-outs of pods.
+    fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration);
+
+    /// Finishes what is under way and then closes.
+    fn drain(&self);
+}
+
+/// A connection's place in the shard's list, until dropped.
+pub struct Listed<'s> {
+    shard: &'s Shard,
+    key: usize,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.shard.connections.borrow_mut().remove(self.key);
+    }
+}
+
 /// A shard's state, shared by its tasks.
 pub struct Shard {
     /// The road of requests.
@@ -82,7 +106,7 @@ pub struct Shard {
     /// Where clients' bytes are read before they are looked at.
     pub scratch: RefCell<Vec<u8>>,
     /// All client connections.
-    pub connections: RefCell<Slab<Rc<Conn>>>,
+    connections: RefCell<Slab<Rc<dyn Swept>>>,
     /// Whether new connections are to close after what they sent already.
     pub draining: Cell<bool>,
     /// One handshake computes at a time: see [`Tls::shake_hands`].
@@ -128,7 +152,14 @@ pub async fn run(
 }
 
 impl Shard {
+    /// Has a connection swept.
+    pub fn list(&self, conn: Rc<dyn Swept>) -> Listed<'_> {
+        let key = self.connections.borrow_mut().insert(conn);
+        Listed { shard: self, key }
+    }
+
     fn take(self: Rc<Self>, accepted: Accepted) {
+        self.worker.counters.connections.add();
         let trusted = self.trusts(accepted.peer.ip());
         // The acceptor has set it non-blocking; what can still fail here is the runtime being out of memory.
         let Ok(stream) = TcpStream::from_std(accepted.stream) else {
@@ -138,15 +169,19 @@ impl Shard {
             let _place = accepted.place;
             let peer = accepted.peer;
             if !accepted.secure {
-                let client = Client::new(Rc::new(Peer::new(peer, trusted, None)));
-                return connection::run(self, Stream::Plain(stream), Rc::new(client)).await;
+                let peer = Rc::new(Peer::new(peer, trusted, None));
+                return connection::run(self, Stream::Plain(stream), peer).await;
             }
             let Some(tls) = &self.settings.tls else { return };
             match tls.shake_hands(stream, &self.handshake_turn).await {
-                Ok(Shaken { stream, handshake }) => {
+                Ok(Shaken { stream, handshake, h2 }) => {
                     self.worker.counters.handshakes.add();
-                    let client = Client::new(Rc::new(Peer::new(peer, trusted, Some(handshake))));
-                    connection::run(self, stream, Rc::new(client)).await;
+                    let peer = Rc::new(Peer::new(peer, trusted, Some(handshake)));
+                    if h2 {
+                        h2::run(self, stream, peer, Bytes::new()).await;
+                    } else {
+                        connection::run(self, stream, peer).await;
+                    }
                 }
                 Err(error) => {
                     self.worker.counters.handshake_failures.add();
@@ -178,7 +213,7 @@ async fn sweep(shard: Rc<Shard>) {
         let worker = &shard.worker;
         worker.clock.advance();
         for (_, conn) in shard.connections.borrow().iter() {
-            conn.check(
+            conn.sweep(
                 &shard.settings.timeouts,
                 worker.settings.stream_timeout,
                 worker.settings.response_timeout,

@@ -84,7 +84,7 @@ impl Tls {
             .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(chooser));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Tickets are sealed by keys that rotate every six hours and are the same for all shards, so that a client
         // resumes wherever it lands and the server keeps nothing.
         config.ticketer = aws_lc_rs::Ticketer::new()?;
@@ -146,6 +146,8 @@ pub struct Shaken {
     pub stream: Stream,
     /// What was agreed.
     pub handshake: Handshake,
+    /// Whether HTTP/2 was chosen (ALPN, RFC 7301).
+    pub h2: bool,
 }
 
 impl Tls {
@@ -186,7 +188,9 @@ impl Tls {
         })
         .await?;
         let server_name = stream.get_ref().1.server_name().map(Box::from);
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(Shaken {
+            h2,
             stream: Stream::Tls(Box::new(stream)),
             handshake: Handshake { server_name },
         })
