@@ -284,6 +284,9 @@ pub struct TimeoutArgs {
     /// Without a byte of a reply being taken by the client.
     #[arg(long, env = "NARTHEX_SEND_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub send_timeout: Duration,
+    /// Without a byte in either direction of a WebSocket.
+    #[arg(long, env = "NARTHEX_TUNNEL_TIMEOUT", value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub tunnel_timeout: Duration,
     /// For one connect to a pod.
     #[arg(long, env = "NARTHEX_CONNECT_TIMEOUT", value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub connect_timeout: Duration,
@@ -529,6 +532,7 @@ impl ServeArgs {
                 idle: self.timeouts.idle_timeout,
                 body: self.timeouts.body_timeout,
                 send: self.timeouts.send_timeout,
+                tunnel: self.timeouts.tunnel_timeout,
             },
             limits: Limits {
                 head_bytes: self.limits.max_head,

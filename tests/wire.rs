@@ -14,3 +14,5 @@ mod lifecycle;
 mod pods;
 #[path = "wire/rig.rs"]
 mod rig;
+#[path = "wire/websocket.rs"]
+mod websocket;

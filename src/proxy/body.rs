@@ -192,6 +192,14 @@ impl ReplyBody {
         self.in_flight = Some(in_flight);
     }
 
+    /// What a reply without a body holds, for a tunnel to go on with.
+    pub fn take_exchange(&mut self) -> Option<Exchange> {
+        match std::mem::replace(&mut self.source, Source::Ours(None)) {
+            Source::Pod(exchange) => Some(exchange),
+            Source::Ours(_) => None,
+        }
+    }
+
     /// A pod's reply.
     pub fn pod(exchange: Exchange, client: &Rc<Client>) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! The client's side of a request: who it is, and how long it has been silent.
 
+use super::body::Exchange;
 use crate::upstream::{Clock, Tick};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
@@ -59,7 +60,6 @@ impl Peer {
 
 /// A client as one request sees it: who it is, and what is waited for. Over HTTP/1.1 one serves all requests of a
 /// connection, for they come one after the other.
-#[derive(Debug)]
 pub struct Client {
     /// Who it is.
     pub peer: Rc<Peer>,
@@ -69,6 +69,8 @@ pub struct Client {
     pub wake_on_reply: Cell<bool>,
     /// Set before the connection breaks off a stalled request body.
     pub body_late: Cell<bool>,
+    /// The pod's side of a connection that has changed its protocol.
+    pub tunnel: RefCell<Option<Exchange>>,
     /// Whether its connection has other requests at the same time (HTTP/2).
     pub multiplexed: bool,
     /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
@@ -87,6 +89,7 @@ impl Client {
     pub fn new(peer: Rc<Peer>) -> Self {
         Self {
             peer,
+            tunnel: RefCell::default(),
             multiplexed: false,
             upload: Cell::new(None),
             uploader: RefCell::default(),

@@ -5,6 +5,7 @@ use super::canonical::Canonical;
 use super::client::{Client, Waiting};
 use super::error::{ProxyError, Retry, idempotent};
 use super::headers::{self, Fields, Forwarded};
+use super::upgrade;
 use super::worker::Worker;
 use crate::table::{BackendId, Route};
 use crate::upstream::pool::{connect, is_local};
@@ -32,6 +33,8 @@ pub struct Outgoing<'r> {
     pub request_id: &'r HeaderValue,
     /// How often it has passed through narthex.
     pub hops: u8,
+    /// Whether it asks for a WebSocket.
+    pub upgrade: bool,
     /// What its fields say.
     pub fields: &'r Fields<'r>,
     /// How far its body has come.
@@ -117,6 +120,9 @@ pub async fn forward(
                     .unwrap_or_else(|| ClientBody::empty(outgoing.upload, client, worker)),
             )
             .map_err(|error| Failure::at(error, &endpoint))?;
+        if outgoing.upgrade {
+            connection.expect_upgrade();
+        }
         match send(worker, client, outgoing.upload, connection, request).await {
             Ok((response, connection)) => {
                 endpoint.reached();
@@ -231,13 +237,17 @@ fn accept(
     lease: Lease<ClientBody>,
 ) -> Result<(Response<()>, Exchange), ProxyError> {
     let (mut parts, incoming) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    if upgraded && !(outgoing.upgrade && upgrade::is_websocket(&parts.headers)) {
         return Err(ProxyError::UnaskedUpgrade);
     }
     // Ours is the version of this hop; the pod's was of the other (RFC 9110 §2.5).
     parts.version = Version::HTTP_11;
     let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
-    let reusable = headers::clean_response(&mut parts.headers)? && !personal;
+    let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
+    if upgraded {
+        upgrade::ask(&mut parts.headers);
+    }
     let exchange = Exchange {
         incoming,
         connection: Some(connection),
@@ -266,6 +276,7 @@ impl Outgoing<'_> {
             hops: self.hops,
             // HTTP/2 frames bodies itself, so one without a length has no field that says so.
             chunked: !body.is_empty() && (self.fields.chunked || (client.multiplexed && !self.fields.length)),
+            upgrade: self.upgrade,
             fields: self.fields,
         };
         let mut request = Request::new(body);

@@ -2,6 +2,7 @@
 
 use super::client::Peer;
 use super::error::ProxyError;
+use super::upgrade;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -87,6 +88,9 @@ pub struct Fields<'r> {
     pub chunked: bool,
     /// Whether `Content-Length` is there.
     pub length: bool,
+    /// `Upgrade`, if there is one and no more.
+    pub upgrade: Option<&'r HeaderValue>,
+    upgrades: bool,
     /// Whether `Cookie` is there more than once.
     crumbs: bool,
     cookie: bool,
@@ -107,6 +111,10 @@ impl<'r> Fields<'r> {
                 }
                 6 if *name == header::EXPECT => fields.expect = Some(value),
                 6 if *name == header::COOKIE => fields.crumbs |= std::mem::replace(&mut fields.cookie, true),
+                7 if *name == header::UPGRADE => {
+                    fields.upgrade = fields.upgrade.is_none().then_some(value).filter(|_| !fields.upgrades);
+                    fields.upgrades = true;
+                }
                 10 => fields.connection |= *name == header::CONNECTION,
                 13 if *name == header::AUTHORIZATION => fields.binds_identity |= binds(value.as_bytes()),
                 14 if *name == HOPS => fields.hops = Some(value),
@@ -174,6 +182,8 @@ pub struct Forwarded<'a> {
     pub hops: u8,
     /// Whether it has a body whose length is not known.
     pub chunked: bool,
+    /// Whether it asks for a WebSocket.
+    pub upgrade: bool,
     /// The fields it came with.
     pub fields: &'a Fields<'a>,
 }
@@ -269,6 +279,9 @@ pub fn upstream_headers(
     if forwarded.fields.te && wants_trailers(original) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    if forwarded.upgrade {
+        upgrade::ask(&mut headers);
     }
     if peer.trusted {
         append_to_trusted(&mut headers, peer, forwarded);
@@ -431,6 +444,7 @@ mod tests {
             request_id: &id,
             hops: 2,
             chunked: false,
+            upgrade: false,
             fields: &fields,
         };
         let headers = upstream_headers(&HeaderMap::new(), &peer, &forwarded, &template());

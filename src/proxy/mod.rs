@@ -7,9 +7,10 @@ pub mod error;
 mod forward;
 pub mod headers;
 mod https;
+pub mod upgrade;
 pub mod worker;
 
-pub use body::ReplyBody;
+pub use body::{Exchange, ReplyBody};
 pub use client::{Client, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
 pub use worker::{Counters, Settings, Worker};
@@ -108,6 +109,7 @@ async fn answer(
             worker.counters.loops.add();
             seen.name(route);
         })?,
+        upgrade: upgrade::is_asked_for(&parts, &fields, body.is_empty()),
         fields: &fields,
         upload: &upload,
     };
@@ -115,6 +117,10 @@ async fn answer(
         .await
         .inspect_err(|_| seen.name(route))?;
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // The connection's task takes it from here, when hyper has written the head.
+        client.tunnel.replace(reply.body_mut().take_exchange());
+    }
     https::add_hsts(&route.policies, &client.peer, &parts.headers, reply.headers_mut());
     if let Some(server) = &worker.settings.server_header {
         let entry = reply.headers_mut().entry(header::SERVER);

@@ -5,6 +5,7 @@ use super::preface::{Look, Preface};
 use super::shard::{Shard, Swept};
 use super::stream::Stream;
 use super::strict::{Fault, FaultKind, Framer, Position};
+use super::tunnel;
 use crate::proxy::{self, Client, Peer, ProxyError, RawReply};
 use crate::upstream::{Clock, Tick};
 use bytes::Buf;
@@ -31,6 +32,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Without a byte of a reply being taken.
     pub send: Duration,
+    /// Without a byte in either direction of a WebSocket.
+    pub tunnel: Duration,
 }
 
 /// How long a closed connection's unread bytes are read and thrown away, lest a reset takes the reply from the
@@ -314,12 +317,20 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>) {
     let listed = shard.list(conn.clone());
     let end = converse(&conn).await;
     let prefix = conn.preface.borrow_mut().take();
-    let Some(prefix) = prefix else {
+    let tunnel = client.tunnel.take();
+    if prefix.is_none() && tunnel.is_none() {
         return finish(&conn, end).await;
-    };
+    }
     drop(listed);
-    if let Some(conn) = Rc::into_inner(conn) {
-        h2::run(shard, conn.stream.into_inner(), client.peer.clone(), prefix).await;
+    let Some(conn) = Rc::into_inner(conn) else { return };
+    // Who speaks before the 101 does not keep to RFC 6455, and its bytes have been read as HTTP.
+    let quiet = conn.is_idle() && conn.fault.get().is_none() && conn.framer.borrow().position() == Position::Between;
+    let begins = quiet && matches!(end, End::Done);
+    let stream = conn.stream.into_inner();
+    match (prefix, tunnel) {
+        (Some(prefix), _) => h2::run(shard, stream, client.peer.clone(), prefix).await,
+        (None, Some(exchange)) if begins => tunnel::run(shard, stream, exchange).await,
+        (None, _) => {}
     }
 }
 

@@ -8,6 +8,7 @@ pub mod shard;
 mod stream;
 pub mod strict;
 pub mod tls;
+mod tunnel;
 
 pub use connection::Timeouts;
 pub use listener::{BindError, Bound, Purpose, bind};

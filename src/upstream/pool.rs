@@ -5,11 +5,13 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 /// How to connect and how long to keep.
@@ -31,7 +33,29 @@ pub struct Connection<B> {
     pub sender: http1::SendRequest<B>,
     /// Whether it has served a request before: then its end may be a keep-alive race.
     pub reused: bool,
+    upgrade: Rc<Cell<bool>>,
+    upgraded: oneshot::Receiver<Upgraded>,
     task: AbortHandle,
+}
+
+/// A connection that speaks another protocol now, with what was read of it already.
+pub struct Upgraded {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Its first bytes.
+    pub read: Bytes,
+}
+
+impl<B> Connection<B> {
+    /// The next request may change the protocol (RFC 9110, section 7.8).
+    pub fn expect_upgrade(&self) {
+        self.upgrade.set(true);
+    }
+
+    /// The connection itself, after a 101 that was expected; none if it ended instead.
+    pub async fn upgraded(&mut self) -> Option<Upgraded> {
+        (&mut self.upgraded).await.ok()
+    }
 }
 
 impl<B> Drop for Connection<B> {
@@ -89,6 +113,7 @@ where
         let mut idle = self.idle.borrow_mut();
         if !connection.sender.is_closed() && idle.len() < settings.max_idle {
             connection.reused = true;
+            connection.upgrade.set(false);
             let since = clock.now();
             idle.push(Idle { connection, since });
         }
@@ -144,12 +169,23 @@ where
         .await
         .map_err(io::Error::other)?;
     // Its errors reach the request that was under way; an idle one has nobody to tell.
+    let upgrade = Rc::new(Cell::new(false));
+    let (hand_over, upgraded) = oneshot::channel();
+    let wanted = upgrade.clone();
+    let mut connection = connection;
     let task = tokio::task::spawn_local(async move {
-        let _ = connection.await;
+        let ended = (&mut connection).await;
+        if ended.is_ok() && wanted.get() {
+            let parts = connection.into_parts();
+            let (stream, read) = (parts.io.into_inner(), parts.read_buf);
+            let _ = hand_over.send(Upgraded { stream, read });
+        }
     });
     Ok(Connection {
         sender,
         reused: false,
+        upgrade,
+        upgraded,
         task: task.abort_handle(),
     })
 }

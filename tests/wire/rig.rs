@@ -424,6 +424,14 @@ impl Client {
         self.answer_to("GET").expect("a reply, not the end of the connection")
     }
 
+    /// So many bytes, whatever they are.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.fill(), "the connection ends after {:?}", self.buffer);
+        }
+        self.buffer.drain(..count).collect()
+    }
+
     /// Whether the connection ends, with nothing more said.
     pub fn ends(&mut self) -> bool {
         while self.fill() {}
