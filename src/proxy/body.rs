@@ -7,7 +7,7 @@ use crate::upstream::{Connection, Lease};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -18,6 +18,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// connection, and the reply.
 #[derive(Default)]
 pub struct Upload {
+    /// Here and not in the body, so that it can be let go of while the pod's connection still has that.
+    incoming: RefCell<Option<Incoming>>,
     done: Cell<bool>,
     error: Cell<Option<ProxyError>>,
 }
@@ -28,6 +30,11 @@ impl Upload {
         self.error.take()
     }
 
+    /// Nobody waits for the rest any more: the client is told by not being read from.
+    fn abandon(&self) {
+        self.incoming.take();
+    }
+
     /// Whether the body has been read to its end.
     pub fn is_done(&self) -> bool {
         self.done.get()
@@ -36,7 +43,8 @@ impl Upload {
 
 /// A request body, as sent to a pod. Remembers whose fault its end was.
 pub struct ClientBody {
-    incoming: Option<Incoming>,
+    /// Whether there is nothing in it, nor ever was.
+    empty: bool,
     upload: Rc<Upload>,
     client: Rc<Client>,
     worker: Rc<Worker>,
@@ -47,8 +55,9 @@ impl ClientBody {
     pub fn new(incoming: Incoming, upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         let ended = incoming.is_end_stream();
         upload.done.set(ended);
+        upload.incoming.replace((!ended).then_some(incoming));
         Self {
-            incoming: (!ended).then_some(incoming),
+            empty: ended,
             upload: upload.clone(),
             client: client.clone(),
             worker: worker.clone(),
@@ -58,7 +67,7 @@ impl ClientBody {
     /// A body for another attempt at a request that had none.
     pub fn empty(upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         Self {
-            incoming: None,
+            empty: true,
             upload: upload.clone(),
             client: client.clone(),
             worker: worker.clone(),
@@ -67,7 +76,7 @@ impl ClientBody {
 
     /// Whether there is nothing in it, so that it can be made again.
     pub fn is_empty(&self) -> bool {
-        self.incoming.is_none()
+        self.empty
     }
 }
 
@@ -77,8 +86,12 @@ impl Body for ClientBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else {
+        if this.empty {
             return Poll::Ready(None);
+        }
+        let mut slot = this.upload.incoming.borrow_mut();
+        let Some(incoming) = &mut *slot else {
+            return Poll::Ready(Some(Err("the reply has come before the whole request".into())));
         };
         if this.client.multiplexed && this.client.body_late.get() {
             this.upload.error.set(Some(ProxyError::BodyTimeout));
@@ -105,11 +118,15 @@ impl Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.empty || self.upload.incoming.borrow().as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        if self.empty {
+            return SizeHint::with_exact(0);
+        }
+        let incoming = self.upload.incoming.borrow();
+        incoming.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
@@ -134,6 +151,9 @@ pub struct Exchange {
 impl Drop for Exchange {
     /// Gives the connection back if both messages ended as they should; otherwise it closes by being dropped.
     fn drop(&mut self) {
+        if !self.upload.is_done() {
+            self.upload.abandon();
+        }
         if let Some(connection) = self.connection.take()
             && self.reusable
             && (self.ended || self.incoming.is_end_stream())
@@ -141,6 +161,10 @@ impl Drop for Exchange {
             && !self.lease.endpoint.gone.get()
         {
             let settings = &self.worker.settings.pool;
+            // A stream is given back by being dropped.
+            let Connection::Http1(connection) = connection else {
+                return;
+            };
             self.lease.endpoint.pool.put(connection, &self.worker.clock, settings);
         }
     }

@@ -110,6 +110,9 @@ pub enum ProxyError {
     /// The connection ended before the response head.
     #[error("the pod closed the connection before it answered")]
     Closed,
+    /// The pod gave an HTTP/2 stream back untouched.
+    #[error("the pod refused the stream")]
+    StreamRefused,
     /// The response is not HTTP.
     #[error("the pod's answer is not valid HTTP")]
     BadResponse,
@@ -194,6 +197,7 @@ impl ProxyError {
             Self::Connect => (502, "bad gateway", 14, Upstream, Always, false, "connect"),
             Self::ConnectTimeout => (504, "gateway timeout", 14, Upstream, Always, false, "connect_timeout"),
             Self::Closed => (502, "bad gateway", 14, Upstream, IfIdempotent, false, "closed"),
+            Self::StreamRefused => (502, "bad gateway", 14, Upstream, Always, false, "stream_refused"),
             Self::BadResponse => (502, "bad gateway", 13, Upstream, Never, false, "bad_response"),
             Self::UnaskedUpgrade => (502, "bad gateway", 13, Upstream, Never, true, "unasked_upgrade"),
             Self::ResponseTimeout => (504, "gateway timeout", 4, Upstream, Never, false, "response_timeout"),

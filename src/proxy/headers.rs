@@ -91,6 +91,8 @@ pub struct Fields<'r> {
     /// `Upgrade`, if there is one and no more.
     pub upgrade: Option<&'r HeaderValue>,
     upgrades: bool,
+    /// Whether `Content-Type` says that it is gRPC (gRPC-Web is not: its errors are HTTP's).
+    pub grpc: bool,
     /// Whether `Cookie` is there more than once.
     crumbs: bool,
     cookie: bool,
@@ -116,6 +118,7 @@ impl<'r> Fields<'r> {
                     fields.upgrades = true;
                 }
                 10 => fields.connection |= *name == header::CONNECTION,
+                12 if *name == header::CONTENT_TYPE => fields.grpc = is_grpc(value.as_bytes()),
                 13 if *name == header::AUTHORIZATION => fields.binds_identity |= binds(value.as_bytes()),
                 14 if *name == HOPS => fields.hops = Some(value),
                 14 => fields.length |= *name == header::CONTENT_LENGTH,
@@ -141,6 +144,12 @@ impl<'r> Fields<'r> {
         }
         Ok(before + 1)
     }
+}
+
+/// `application/grpc`, perhaps with `+proto` or the like.
+fn is_grpc(kind: &[u8]) -> bool {
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Whether a `Connection` is one of the two everyday ones.
@@ -182,6 +191,8 @@ pub struct Forwarded<'a> {
     pub hops: u8,
     /// Whether it has a body whose length is not known.
     pub chunked: bool,
+    /// Whether the pod speaks HTTP/2, which has no fields of one hop.
+    pub multiplexed: bool,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
     /// The fields it came with.
@@ -269,7 +280,7 @@ pub fn upstream_headers(
             headers.append(name.clone(), value.clone());
         }
     }
-    if forwarded.chunked {
+    if forwarded.chunked && !forwarded.multiplexed {
         // hyper's client would send a GET without its body otherwise.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
@@ -278,7 +289,9 @@ pub fn upstream_headers(
     }
     if forwarded.fields.te && wants_trailers(original) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        if !forwarded.multiplexed {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
     }
     if forwarded.upgrade {
         upgrade::ask(&mut headers);
@@ -444,6 +457,7 @@ mod tests {
             request_id: &id,
             hops: 2,
             chunked: false,
+            multiplexed: false,
             upgrade: false,
             fields: &fields,
         };

@@ -15,17 +15,22 @@ pub use client::{Client, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
 pub use worker::{Counters, Settings, Worker};
 
+use crate::table::Protocol;
 use body::{ClientBody, InFlight, Upload};
 use bytes::Bytes;
+use error::Verdict;
 use forward::{Failure, Outgoing};
 use futures_util::FutureExt;
 use headers::Fields;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Answers a request, whatever happens: errors and panics become replies here and nowhere else.
 ///
@@ -67,6 +72,8 @@ pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, error: ProxyError) -> Re
 /// What a log line names of a request that failed; filled in as far as it got.
 #[derive(Default)]
 struct Seen {
+    /// Whether the client expects gRPC.
+    grpc: bool,
     route: Option<String>,
     origin: Option<String>,
 }
@@ -89,6 +96,7 @@ async fn answer(
         return Ok(server_options(client));
     }
     let fields = Fields::of(&parts.headers);
+    seen.grpc = fields.grpc && client.multiplexed;
     let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
     let table = worker.table();
     if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
@@ -100,6 +108,9 @@ async fn answer(
     if let Some(location) = canonical.https_location(&parts, route, client, &worker.settings) {
         return Ok(moved(client, location));
     }
+    let protocol = table
+        .backend(route.backend)
+        .map_or_else(Protocol::default, |known| known.protocol());
     let outgoing = Outgoing {
         parts: &parts,
         canonical: &canonical,
@@ -109,7 +120,8 @@ async fn answer(
             worker.counters.loops.add();
             seen.name(route);
         })?,
-        upgrade: upgrade::is_asked_for(&parts, &fields, body.is_empty()),
+        protocol,
+        upgrade: protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty()),
         fields: &fields,
         upload: &upload,
     };
@@ -183,6 +195,9 @@ pub fn new_request_id() -> HeaderValue {
 fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure, seen: &Seen) -> Response<ReplyBody> {
     let verdict = failure.error.verdict();
     log_failure(client, request_id, failure, seen);
+    if seen.grpc {
+        return grpc_error(client, request_id, &verdict);
+    }
     let text = Bytes::from(format!("{}\n", verdict.body));
     let mut reply = Response::new(ReplyBody::ours(text, client));
     *reply.status_mut() = verdict.status;
@@ -201,6 +216,17 @@ fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure,
         let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         fields.insert(header::ALLOW, methods);
     }
+    reply
+}
+
+/// A gRPC client looks for its own status, in a response of a head alone (gRPC over HTTP/2, "Trailers-Only").
+fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client));
+    let fields = reply.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.insert(GRPC_STATUS, HeaderValue::from(u16::from(verdict.grpc)));
+    fields.insert(GRPC_MESSAGE, HeaderValue::from_static(verdict.body));
+    fields.insert(headers::X_REQUEST_ID, request_id.clone());
     reply
 }
 

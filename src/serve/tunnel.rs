@@ -4,7 +4,7 @@ use super::Timeouts;
 use super::shard::{Shard, Swept};
 use super::stream::Stream;
 use crate::proxy::Exchange;
-use crate::upstream::{Clock, Tick};
+use crate::upstream::{Clock, Connection, Tick};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -89,7 +89,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Side<S> {
 
 /// Passes bytes on until both sides are done, one breaks off, or neither says anything for too long.
 pub async fn run(shard: Rc<Shard>, client: Stream, mut exchange: Exchange) {
-    let Some(connection) = &mut exchange.connection else {
+    let Some(Connection::Http1(connection)) = &mut exchange.connection else {
         return;
     };
     let Some(pod) = connection.upgraded().await else { return };

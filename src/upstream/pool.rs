@@ -1,9 +1,12 @@
 //! Connections to one endpoint: kept, found again, thrown away.
 
 use super::clock::{Clock, Tick};
+use super::h2::Stream;
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body::Body;
-use hyper::client::conn::http1;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -27,8 +30,41 @@ pub struct PoolSettings {
     pub max_response_head: usize,
 }
 
+/// A place for one request.
+pub enum Connection<B> {
+    /// A connection of its own.
+    Http1(Http1<B>),
+    /// A stream of one it shares.
+    Http2(Stream<B>),
+}
+
+impl<B> Connection<B>
+where
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Whether requests were served on it before: then its end may be a keep-alive race.
+    pub fn reused(&self) -> bool {
+        match self {
+            Connection::Http1(connection) => connection.reused,
+            Connection::Http2(stream) => stream.reused,
+        }
+    }
+
+    /// Sends the one request.
+    ///
+    /// # Errors
+    /// hyper's, with the request if nothing of it was sent.
+    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        match self {
+            Connection::Http1(connection) => connection.sender.try_send_request(request).await,
+            Connection::Http2(stream) => stream.sender().try_send_request(request).await,
+        }
+    }
+}
+
 /// One HTTP/1.1 connection to an endpoint, free for one request.
-pub struct Connection<B> {
+pub struct Http1<B> {
     /// Where requests go in.
     pub sender: http1::SendRequest<B>,
     /// Whether it has served a request before: then its end may be a keep-alive race.
@@ -46,7 +82,7 @@ pub struct Upgraded {
     pub read: Bytes,
 }
 
-impl<B> Connection<B> {
+impl<B> Http1<B> {
     /// The next request may change the protocol (RFC 9110, section 7.8).
     pub fn expect_upgrade(&self) {
         self.upgrade.set(true);
@@ -58,7 +94,7 @@ impl<B> Connection<B> {
     }
 }
 
-impl<B> Drop for Connection<B> {
+impl<B> Drop for Http1<B> {
     /// Closes it at once. Its task would go on sending an upload that nobody waits for, or stick in one that the pod
     /// does not take.
     fn drop(&mut self) {
@@ -67,7 +103,7 @@ impl<B> Drop for Connection<B> {
 }
 
 struct Idle<B> {
-    connection: Connection<B>,
+    connection: Http1<B>,
     since: Tick,
 }
 
@@ -86,11 +122,11 @@ impl<B> Default for Pool<B> {
 
 impl<B> Pool<B>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// The idle connection that was used last and still lives.
-    pub async fn take(&self, clock: &Clock, settings: &PoolSettings) -> Option<Connection<B>> {
+    pub async fn take(&self, clock: &Clock, settings: &PoolSettings) -> Option<Http1<B>> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             let connection = idle.connection;
@@ -109,7 +145,7 @@ where
     }
 
     /// Keeps a connection whose response has been read to its end.
-    pub fn put(&self, mut connection: Connection<B>, clock: &Clock, settings: &PoolSettings) {
+    pub fn put(&self, mut connection: Http1<B>, clock: &Clock, settings: &PoolSettings) {
         let mut idle = self.idle.borrow_mut();
         if !connection.sender.is_closed() && idle.len() < settings.max_idle {
             connection.reused = true;
@@ -152,9 +188,9 @@ pub fn is_local(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// What the kernel says, or `TimedOut`.
-pub async fn connect<B>(address: SocketAddr, settings: &PoolSettings) -> io::Result<Connection<B>>
+pub async fn connect<B>(address: SocketAddr, settings: &PoolSettings) -> io::Result<Http1<B>>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let stream = tokio::time::timeout(settings.connect_timeout, TcpStream::connect(address))
@@ -181,7 +217,7 @@ where
             let _ = hand_over.send(Upgraded { stream, read });
         }
     });
-    Ok(Connection {
+    Ok(Http1 {
         sender,
         reused: false,
         upgrade,

@@ -201,5 +201,7 @@ fn a_tunnel_without_a_sign_of_life_ends() {
     client.send("a");
     assert_eq!(client.bytes(1), b"A");
     assert!(client.ends());
-    eventually("it is counted", || (world.rig.counter("timeouts_total") > 0).then_some(()));
+    eventually("it is counted", || {
+        (world.rig.counter("timeouts_total") > 0).then_some(())
+    });
 }
