@@ -8,6 +8,8 @@
 mod framing;
 #[path = "wire/headers.rs"]
 mod headers;
+#[path = "wire/http2.rs"]
+mod http2;
 #[path = "wire/lifecycle.rs"]
 mod lifecycle;
 #[path = "wire/pods.rs"]

@@ -211,8 +211,9 @@ impl ReplyBody {
         }
     }
 
-    /// The request is under way until its reply is out.
+    /// The request is under way until its reply is out. From now on it is the client's to take it.
     pub fn hold(&mut self, in_flight: InFlight) {
+        self.client.sends(Some(&in_flight.0.clock));
         self.in_flight = Some(in_flight);
     }
 
@@ -253,7 +254,11 @@ impl Body for ReplyBody {
         let this = &mut *self;
         this.client.sends(None);
         let exchange = match &mut this.source {
-            Source::Ours(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Ours(text) => {
+                let clock = this.in_flight.as_ref().map(|in_flight| &in_flight.0.clock);
+                this.client.sends(clock.filter(|_| text.is_some()));
+                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+            }
             Source::Pod(exchange) => exchange,
         };
         match Pin::new(&mut exchange.incoming).poll_frame(cx) {

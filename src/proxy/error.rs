@@ -107,6 +107,9 @@ pub enum ProxyError {
     /// No endpoint takes a connection in time.
     #[error("connecting took too long")]
     ConnectTimeout,
+    /// The endpoint does not speak HTTP/2, though `appProtocol` or an annotation says so.
+    #[error("the pod does not speak HTTP/2 in plain, as its Service's appProtocol says it does")]
+    NotHttp2,
     /// The connection ended before the response head.
     #[error("the pod closed the connection before it answered")]
     Closed,
@@ -196,6 +199,7 @@ impl ProxyError {
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
             Self::Connect => (502, "bad gateway", 14, Upstream, Always, false, "connect"),
             Self::ConnectTimeout => (504, "gateway timeout", 14, Upstream, Always, false, "connect_timeout"),
+            Self::NotHttp2 => (502, "bad gateway", 14, Upstream, Always, false, "not_http2"),
             Self::Closed => (502, "bad gateway", 14, Upstream, IfIdempotent, false, "closed"),
             Self::StreamRefused => (502, "bad gateway", 14, Upstream, Always, false, "stream_refused"),
             Self::BadResponse => (502, "bad gateway", 13, Upstream, Never, false, "bad_response"),

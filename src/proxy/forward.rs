@@ -95,6 +95,7 @@ pub async fn forward(
             Err(cause) => {
                 let error = match cause.kind() {
                     io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
+                    io::ErrorKind::InvalidData => ProxyError::NotHttp2,
                     _ => ProxyError::Connect,
                 };
                 worker.counters.upstream_connect_failures.add();

@@ -9,13 +9,16 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Waker;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Requests at once on one connection, if the endpoint allows as many (RFC 9113, section 6.5.2 advises 100 at least).
 const MAX_STREAMS: usize = 100;
+/// What hyper takes for the endpoint's limit until that is known; no limit anybody sets.
+const UNKNOWN: usize = 12_345;
 /// Bytes of one response that may come before they are asked for, and of all of a connection: as many as all streams
 /// may take together, so that a client that does not read holds up no other's response.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -103,7 +106,7 @@ where
     /// it too.
     ///
     /// # Errors
-    /// What the kernel says, or `TimedOut`.
+    /// What the kernel says, `TimedOut`, or `InvalidData` from an endpoint that does not speak HTTP/2.
     pub async fn take(&self, address: SocketAddr, settings: &PoolSettings) -> io::Result<Stream<B>> {
         if let Some(stream) = self.find() {
             return Ok(stream);
@@ -145,13 +148,25 @@ where
     }
 }
 
-/// Starts hyper's tasks on the present shard.
-#[derive(Clone)]
-struct OnShard;
+/// Starts hyper's tasks on the present shard. One of them reads, and nobody else hears of what it reads; so each wakes
+/// whoever waits for SETTINGS.
+#[derive(Clone, Default)]
+struct OnShard(Rc<RefCell<Option<Waker>>>);
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnShard {
     fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
+        let waiting = self.0.clone();
+        tokio::task::spawn_local(async move {
+            let mut task = pin!(task);
+            poll_fn(|cx| {
+                let poll = task.as_mut().poll(cx);
+                if let Some(waker) = waiting.take() {
+                    waker.wake();
+                }
+                poll
+            })
+            .await;
+        });
     }
 }
 
@@ -164,25 +179,40 @@ where
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
+    let tasks = OnShard::default();
     let head_bytes = u32::try_from(settings.max_response_head).unwrap_or(u32::MAX);
-    let (sender, mut connection) = http2::Builder::new(OnShard)
+    let (sender, mut connection) = http2::Builder::new(tasks.clone())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(head_bytes)
+        .initial_max_send_streams(UNKNOWN)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    let limit = Rc::new(Cell::new(connection.current_max_send_streams()));
-    let known = limit.clone();
+    let limit = Rc::new(Cell::new(UNKNOWN));
+    let (known, settings_came) = oneshot::channel();
+    let (mut known, shared_limit) = (Some(known), limit.clone());
     tokio::task::spawn_local(async move {
         // Its errors reach the requests that were under way.
         let _ = poll_fn(|cx| {
             let poll = Pin::new(&mut connection).poll(cx);
-            known.set(connection.current_max_send_streams());
+            shared_limit.set(connection.current_max_send_streams());
+            if shared_limit.get() == UNKNOWN {
+                tasks.0.replace(Some(cx.waker().clone()));
+            } else if let Some(known) = known.take() {
+                let _ = known.send(());
+            }
             poll
         })
         .await;
     });
+    // Who does not send SETTINGS first speaks something else (RFC 9113, section 3.4), and how many requests the
+    // connection takes is known only then.
+    match tokio::time::timeout(settings.connect_timeout, settings_came).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(io::ErrorKind::InvalidData.into()),
+        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    }
     Ok(Shared {
         sender,
         streams: Cell::new(0),
