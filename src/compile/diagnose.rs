@@ -17,7 +17,8 @@ impl State {
         match object.kind {
             Kind::Ingress => self.diagnose_ingress(object, &mut said),
             Kind::EndpointSlice | Kind::Endpoints => self.diagnose_endpoints(object, &mut said),
-            Kind::IngressClass | Kind::Service | Kind::Secret => {}
+            Kind::Secret => self.diagnose_secret(object, &mut said),
+            Kind::IngressClass | Kind::Service => {}
         }
         said
     }
@@ -80,6 +81,7 @@ impl State {
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
         }
+        self.diagnose_tls(object, ingress, &reading.tls, said);
         said.extend(reading.findings);
     }
 

@@ -6,10 +6,10 @@ use super::read::{Reading, read};
 use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef};
-use crate::table::Policies;
 use crate::table::route::Age;
+use crate::table::{HostPattern, Policies};
 use hashbrown::HashTable;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -105,6 +105,11 @@ impl State {
         for backend in &new_backends {
             self.hold_backend(backend, &key.1);
         }
+        let hosts = old_reading
+            .iter()
+            .chain(new_reading.as_ref().map(|(reading, _)| reading))
+            .flat_map(hosts)
+            .collect();
         let mut edits = Edits::new();
         for spot in old_reading.iter().flat_map(spots) {
             edits.entry(spot).or_default();
@@ -116,14 +121,24 @@ impl State {
             self.drop_backend(backend, &key.1);
         }
         self.settle(&key, edits);
+        let tls = new_reading
+            .as_ref()
+            .map(|(reading, meta)| (*meta, reading.tls.as_slice()));
+        self.settle_tls(&key, tls, hosts);
         if let Some(new) = new {
             self.ingresses.insert(new);
         }
     }
 
     fn claim(&self, reading: &Reading, meta: &Meta, edits: &mut Edits) {
-        let policies = self.share_policies(&reading.policies);
-        let claimed = |backend, place| Claimed {
+        let mut by_host: HashMap<HostPattern, Arc<Policies>> = HashMap::new();
+        let mut policies_of = |host: &HostPattern| {
+            let policies = by_host
+                .entry(host.clone())
+                .or_insert_with(|| self.policies_of(reading, host));
+            policies.clone()
+        };
+        let claimed = |backend, place, policies| Claimed {
             age: Age {
                 created: meta.created,
                 namespace: meta.namespace.clone(),
@@ -131,29 +146,49 @@ impl State {
                 place,
             },
             backend: self.backend_id(backend),
-            policies: policies.clone(),
+            policies,
         };
         for claim in &reading.claims {
             let spot = Spot::Path(claim.host.clone(), claim.path.clone());
             edits
                 .entry(spot)
                 .or_default()
-                .push(claimed(&claim.backend, claim.place));
+                .push(claimed(&claim.backend, claim.place, policies_of(&claim.host)));
         }
         if let Some((backend, _)) = &reading.default {
             for spot in default_spots(reading) {
+                let policies = match &spot {
+                    Spot::Default(host) => policies_of(host),
+                    _ => policies_of(&HostPattern::Any),
+                };
                 edits
                     .entry(spot)
                     .or_default()
-                    .push(claimed(backend, (u32::MAX, u32::MAX)));
+                    .push(claimed(backend, (u32::MAX, u32::MAX), policies));
             }
         }
+    }
+
+    /// What a route of this host does: plain HTTP is redirected where the Ingress's own `spec.tls` covers it.
+    fn policies_of(&self, reading: &Reading, host: &HostPattern) -> Arc<Policies> {
+        let redirect = reading
+            .ssl_redirect
+            .unwrap_or_else(|| self.options.ssl_redirect && self.is_covered(&reading.tls, host));
+        if redirect == reading.policies.https_redirect {
+            return self.share_policies(&reading.policies);
+        }
+        self.share_policies(&Policies {
+            https_redirect: redirect,
+            ..reading.policies.clone()
+        })
     }
 
     /// Most Ingresses have no settings, so all of them share one.
     fn share_policies(&self, policies: &Policies) -> Arc<Policies> {
         if *policies == Policies::default() {
             self.no_policies.clone()
+        } else if *policies == *self.redirecting {
+            self.redirecting.clone()
         } else {
             Arc::new(policies.clone())
         }
@@ -167,6 +202,12 @@ fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
         .map(|claim| &claim.backend)
         .chain(default.map(|(backend, _)| backend))
         .collect()
+}
+
+/// The hosts an Ingress has rules for.
+fn hosts(reading: &Reading) -> impl Iterator<Item = HostPattern> {
+    let defaults = reading.default.iter().flat_map(|(_, hosts)| hosts);
+    reading.claims.iter().map(|claim| &claim.host).chain(defaults).cloned()
 }
 
 /// What an Ingress claims.

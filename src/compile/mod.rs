@@ -6,12 +6,14 @@
 
 mod again;
 mod backends;
+mod certificate;
 mod claims;
 mod classes;
 mod diagnose;
 mod ingress;
 pub mod lint;
 mod read;
+mod tls;
 
 use crate::model::object::{Endpoints, IngressClass, Secret, Service};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
@@ -23,6 +25,7 @@ use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use tls::Tls;
 
 /// The controller name IngressClasses of ours carry.
 pub const CONTROLLER: &str = "narthex.io/ingress-controller";
@@ -89,6 +92,9 @@ pub struct State {
     now: Timestamp,
     /// What most routes have.
     no_policies: Arc<Policies>,
+    /// What those have whose host has TLS.
+    redirecting: Arc<Policies>,
+    tls: Tls,
     broken: HashMap<ObjectRef, Diagnostic>,
     table: Table,
     changed: bool,
@@ -104,6 +110,10 @@ impl State {
     pub fn new(options: Options) -> Self {
         Self {
             options,
+            redirecting: Arc::new(Policies {
+                https_redirect: true,
+                ..Policies::default()
+            }),
             ..Self::default()
         }
     }
@@ -130,7 +140,7 @@ impl State {
             } => self.replace(kind, namespace, objects, broken),
             Change::Broken(diagnostic) => self.mark_broken(diagnostic),
             Change::Files(diagnostics) => self.report.files = diagnostics,
-            Change::Time(now) => self.now = now,
+            Change::Time(now) => self.set_time(now),
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
         }
     }
@@ -172,7 +182,8 @@ impl State {
 
     /// Secrets that are needed, by namespace and name: a source need not know any other.
     pub fn wanted_secrets(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
-        self.options.default_certificate.iter().cloned().collect()
+        let default = self.options.default_certificate.iter();
+        default.chain(self.tls.wanted()).cloned().collect()
     }
 
     /// How many objects of each kind there are.
@@ -215,7 +226,7 @@ impl State {
             }
             Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
             Object::Secret(secret) => {
-                self.secrets.insert(key, secret);
+                self.put_secret(key, secret);
             }
         }
     }
@@ -238,7 +249,7 @@ impl State {
             }
             Kind::EndpointSlice | Kind::Endpoints => self.delete_endpoints(object),
             Kind::Secret => {
-                self.secrets.remove(&key);
+                self.delete_secret(&key);
             }
         }
     }

@@ -101,6 +101,20 @@ codes! {
     OrphanSlice => Warning,
     /// An endpoint that is one of narthex's own listeners: requests would go round in circles.
     EndpointIsSelf => Error,
+    /// The Secret of a `spec.tls` entry does not exist.
+    SecretNotFound => Error,
+    /// A Secret without a certificate and key that fit together.
+    InvalidCertificate => Error,
+    /// A certificate whose time is over.
+    CertificateExpired => Error,
+    /// A certificate whose time has not come.
+    CertificateNotYetValid => Warning,
+    /// A certificate for other names than the host it is to serve.
+    CertificateNameMismatch => Error,
+    /// Another, older Ingress's certificate is used for a host.
+    CertificateConflict => Warning,
+    /// A `spec.tls` host whose oldest rule is another namespace's.
+    HostOfOtherNamespace => Error,
     /// An annotation narthex knows with a value it does not.
     InvalidAnnotation => Error,
     /// Something an annotation or field asks for that narthex cannot do yet.

@@ -123,6 +123,18 @@ impl Table {
         found.map(|(_, set)| set)
     }
 
+    /// What is offered for exactly this name.
+    pub fn certificate_set(&self, pattern: &HostPattern) -> Option<&Arc<CertificateSet>> {
+        let hash = match pattern {
+            HostPattern::Exact(name) => certificate_hash(false, name),
+            HostPattern::Wildcard(suffix) => certificate_hash(true, suffix),
+            HostPattern::Any => return self.default_certificate.as_ref(),
+        };
+        self.certificates
+            .find(hash, |(other, _)| other == pattern)
+            .map(|(_, set)| set)
+    }
+
     /// Replaces what is offered for a name; none takes it away. For the compiler.
     pub fn set_certificates(&mut self, pattern: &HostPattern, set: Option<Arc<CertificateSet>>) {
         let hash = match pattern {
