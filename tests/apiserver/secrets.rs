@@ -173,7 +173,7 @@ async fn where_listing_is_forbidden_those_that_are_wanted_come_by_name() {
     );
     assert_eq!(
         world.failing(NAMED_SECRETS).unwrap(),
-        format!("1 of 3; closed/cert is forbidden: add to a Role in namespace closed: {RULE}")
+        format!("1 of 3; closed/cert: forbidden: add to a Role in namespace closed: {RULE}")
     );
     admin.apply(secret("open", "cert", TLS, "two")).await;
     world.until("a renewal", is("Secret open/cert", "two")).await;

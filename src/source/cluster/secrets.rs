@@ -41,7 +41,6 @@ pub async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
         if named.keep(&now.names).await.is_err() {
             return;
         }
-        named.summarise().await;
         if now.complete && !answered {
             let until = *deadline.get_or_insert_with(|| Instant::now() + ANSWERS_WITHIN);
             answered = named.all_answered(&now.names, until).await;
@@ -50,6 +49,7 @@ pub async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
                 return;
             }
         }
+        named.summarise(answered).await;
         let late = deadline.filter(|_| !answered);
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
@@ -151,8 +151,8 @@ impl Named {
         late
     }
 
-    /// Says how they are, in one line for all.
-    async fn summarise(&mut self) {
+    /// Says how they are, in one line for all; that all is well only once there were answers.
+    async fn summarise(&mut self, answered: bool) {
         let troubles = self.cluster.secrets.troubles().await;
         let mut before = std::mem::take(&mut self.said);
         for (key, failure) in &troubles {
@@ -175,11 +175,12 @@ impl Named {
         }
         let watches = &self.cluster.watches;
         match troubles.first_key_value() {
-            None => watches.live(NAMED_SECRETS),
+            None if answered => watches.live(NAMED_SECRETS),
+            None => {}
             Some((key, failure)) => {
                 let (failing, all) = (troubles.len(), self.running.len());
                 let advice = advice_on(key, failure);
-                watches.failing(NAMED_SECRETS, format!("{failing} of {all}; {} is {advice}", said(key)));
+                watches.failing(NAMED_SECRETS, format!("{failing} of {all}; {}: {advice}", said(key)));
             }
         }
     }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::source::Watches;
 use crate::source::cluster::Timing;
+use crate::source::{Phase, Watches};
 use http::{Request, Response};
 use kube::client::Body;
 use std::sync::Arc;
@@ -13,13 +13,15 @@ struct Stage {
     events: mpsc::Receiver<Event>,
     watches: Arc<Watches>,
     began: Instant,
+    asked: Arc<AtomicUsize>,
 }
 
 /// `answer` is given the number of the request, and none is an answer that never comes.
 fn stage(answer: fn(usize) -> Option<(u16, &'static str)>) -> Stage {
     let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
     let server = tower::service_fn(move |_: Request<Body>| {
-        let number = asked.fetch_add(1, Ordering::Relaxed);
+        let number = count.fetch_add(1, Ordering::Relaxed);
         async move {
             match answer(number) {
                 Some((code, text)) => {
@@ -48,6 +50,7 @@ fn stage(answer: fn(usize) -> Option<(u16, &'static str)>) -> Stage {
         events,
         watches,
         began: Instant::now(),
+        asked,
     }
 }
 
@@ -57,6 +60,12 @@ impl Stage {
             Event::Synced(name) => format!("synced {name}"),
             Event::Change(change) => format!("{change:?}"),
         }
+    }
+
+    /// Where it stands once the keeper has nothing more to do.
+    async fn phase(&self) -> Phase {
+        sleep(Duration::from_millis(1)).await;
+        self.watches.snapshot().remove(NAMED_SECRETS).unwrap().phase
     }
 }
 
@@ -75,11 +84,8 @@ async fn readiness_waits_for_an_answer_but_not_for_ever() {
         "{:?}",
         forbidden.began.elapsed()
     );
-    let phase = forbidden.watches.snapshot().remove(NAMED_SECRETS).unwrap().phase;
-    assert!(
-        format!("{phase:?}").contains("1 of 1; n/cert is forbidden"),
-        "{phase:?}"
-    );
+    let phase = forbidden.phase().await;
+    assert!(format!("{phase:?}").contains("1 of 1; n/cert: forbidden"), "{phase:?}");
 
     let mut none = stage(|_| Some((200, r#"{"metadata": {"resourceVersion": "5"}, "items": []}"#)));
     assert!(none.said().await.starts_with("Delete("), "what it knows comes first");
@@ -91,8 +97,9 @@ async fn readiness_waits_for_an_answer_but_not_for_ever() {
 async fn readiness_waits_until_all_that_want_secrets_are_known() {
     let mut stage = stage(NOBODY);
     stage.wanted.send_modify(|wanted| wanted.complete = false);
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(20)).await;
     assert!(stage.events.try_recv().is_err(), "the first table is not there yet");
+    assert_eq!(stage.phase().await, Phase::Listing);
     stage.wanted.send_modify(|wanted| {
         wanted.names.clear();
         wanted.complete = true;
@@ -103,6 +110,21 @@ async fn readiness_waits_until_all_that_want_secrets_are_known() {
         before.elapsed() < ANSWERS_WITHIN,
         "nothing is wanted, nothing to wait for"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wanted_no_more_is_not_asked_for() {
+    let stage = stage(NOBODY);
+    let asked = || stage.asked.load(Ordering::Relaxed);
+    while asked() < 2 {
+        sleep(Duration::from_secs(1)).await;
+    }
+    stage.wanted.send_modify(|wanted| wanted.names.clear());
+    stage.phase().await;
+    let before = asked();
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(asked(), before);
+    assert_eq!(stage.phase().await, Phase::Live);
 }
 
 #[tokio::test(start_paused = true)]
