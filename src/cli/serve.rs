@@ -6,7 +6,7 @@ use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
 use crate::serve::{Bound, Purpose, Server, Tls, bind};
 use crate::source::cluster::{self, ClusterOptions};
-use crate::source::{EVENT_QUEUE, Watches, directory};
+use crate::source::{EVENT_QUEUE, Wanted, Watches, directory};
 use crate::telemetry;
 use anyhow::{Context, anyhow};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How often the end of the last connection is looked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -54,6 +54,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let own = own_addresses(bound.iter().map(Bound::address).chain([admin_socket.address()]));
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let watches = Arc::new(Watches::default());
+    // Files hold what they hold: only a cluster is asked for single Secrets.
+    let (secrets, wanted) = watch::channel(Wanted::default());
     let source = if args.source.manifests.is_empty() {
         let options = ClusterOptions {
             kubeconfig: args.source.kubeconfig.clone(),
@@ -62,7 +64,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         };
         let client = cluster::connect(&options).await?;
         let (sender, watches) = (sender.clone(), watches.clone());
-        tokio::spawn(async move { cluster::run(client, options, sender, watches).await })
+        tokio::spawn(async move { cluster::run(client, options, sender, watches, wanted).await })
     } else {
         let paths = args.source.manifests.clone();
         tokio::spawn(directory::run(paths, sender.clone(), watches.clone()))
@@ -98,6 +100,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         guard: Guard::new(State::new(args.compile_options(own))),
         events,
         sender,
+        secrets,
         shared: shared.clone(),
         server: server.clone(),
         bound,

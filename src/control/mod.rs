@@ -7,7 +7,7 @@ pub use guard::Guard;
 
 use crate::model::{Change, Kind, Report, Severity, Timestamp};
 use crate::serve::{BindError, Bound, Server};
-use crate::source::{Event, Watches};
+use crate::source::{Event, NAMED_SECRETS, Wanted, Watches};
 use crate::table::Table;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +91,8 @@ pub struct Control {
     pub events: mpsc::Receiver<Event>,
     /// For the resolver of ExternalNames, which is a source too.
     pub sender: mpsc::Sender<Event>,
+    /// Where the source learns which Secrets are needed.
+    pub secrets: watch::Sender<Wanted>,
     /// What the admin side sees.
     pub shared: Arc<Shared>,
     /// The shards.
@@ -153,12 +155,26 @@ impl Control {
                 *names = wanted;
                 changed
             });
+            self.want_secrets();
             report_due.get_or_insert_with(|| Instant::now() + REPORT_PAUSE);
             if !self.is_live() && self.shared.watches.all_synced() {
                 self.publish_report();
                 self.go_live()?;
             }
         }
+    }
+
+    /// Tells the source which Secrets the state needs. After the watches are marked, so that a complete world is.
+    fn want_secrets(&self) {
+        let wanted = Wanted {
+            names: self.guard.state.wanted_secrets(),
+            complete: self.shared.watches.all_synced_but(NAMED_SECRETS),
+        };
+        self.secrets.send_if_modified(|known| {
+            let changed = *known != wanted;
+            *known = wanted;
+            changed
+        });
     }
 
     fn is_live(&self) -> bool {
