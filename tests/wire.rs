@@ -16,5 +16,7 @@ mod lifecycle;
 mod pods;
 #[path = "wire/rig.rs"]
 mod rig;
+#[path = "wire/tls.rs"]
+mod tls;
 #[path = "wire/websocket.rs"]
 mod websocket;

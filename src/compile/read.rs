@@ -211,13 +211,6 @@ impl<'i> Reader<'i> {
     /// Names what the object asks for and narthex does not do yet.
     fn unsupported(&mut self) {
         let ingress = self.ingress;
-        if !ingress.tls.is_empty() {
-            self.say(
-                Code::NotYet,
-                "spec.tls",
-                "narthex does not serve HTTPS yet: the hosts answer over HTTP only".to_owned(),
-            );
-        }
         for name in ingress.meta.annotations.keys() {
             if !name.starts_with("narthex.io/") && name != "kubernetes.io/ingress.class" {
                 self.say(

@@ -5,7 +5,7 @@ use crate::table::{Policies, Table};
 use http::header::{self, HeaderMap, HeaderValue};
 
 /// Paths a certificate authority asks for in plain (RFC 8555, section 8.3).
-const ACME: &str = "/.well-known/acme-challenge/";
+pub const ACME: &str = "/.well-known/acme-challenge/";
 
 /// Where a request goes that came in plain and should not have; none where it may stay.
 ///

@@ -13,6 +13,7 @@ pub mod worker;
 pub use body::{Exchange, ReplyBody};
 pub use client::{Client, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
+pub use https::ACME;
 pub use worker::{Counters, Settings, Worker};
 
 use crate::table::Protocol;
