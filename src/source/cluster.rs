@@ -218,14 +218,14 @@ pub async fn run(
         secrets: Arc::default(),
     };
     let duties = duties(&options.namespaces);
-    // All of them before the first can be done, lest readiness come early.
+    // All of them before the first can be done, lest readiness come early; and the one that waits for all others first.
+    cluster.watches.register(NAMED_SECRETS, true);
     for duty in &duties {
         cluster.watches.register(&duty.name(), duty.required);
         if duty.kind == Kind::Secret {
             cluster.secrets.expect(duty.place()).await;
         }
     }
-    cluster.watches.register(NAMED_SECRETS, true);
     let mut tasks = JoinSet::new();
     let mut running: HashMap<Id, Option<Duty>> = HashMap::new();
     let start = |tasks: &mut JoinSet<()>, duty: Option<Duty>, after| {

@@ -1,10 +1,20 @@
 //! Secrets: certificates all together, any other by name.
 
 use crate::fixture::shared;
-use crate::world::{Admin, World, secret};
-use narthex::model::Object;
-use narthex::source::NAMED_SECRETS;
+use crate::world::{Admin, World, hurried, secret};
+use clap::Parser;
+use narthex::cli::Cli;
+use narthex::compile::{Options, State};
+use narthex::control::{Control, Guard, Shared};
+use narthex::model::{Kind, Object};
+use narthex::serve::{Server, bind};
+use narthex::source::cluster::{self, ClusterOptions};
+use narthex::source::{EVENT_QUEUE, NAMED_SECRETS, Wanted};
 use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 const TLS: &str = "kubernetes.io/tls";
 
@@ -94,7 +104,7 @@ async fn a_full_list_of_certificates_takes_no_other_secret_away() {
         })
         .await;
     let before = lists(&world);
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while lists(&world) == before {
         // Others' changes make the history, then etcd forgets it: where the next watch wants to go on is gone.
         for number in 0..5 {
@@ -103,18 +113,14 @@ async fn a_full_list_of_certificates_takes_no_other_secret_away() {
                 .await;
         }
         tokio::task::spawn_blocking(|| shared().compact()).await.unwrap();
-        let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(2);
+        let soon = Instant::now() + Duration::from_secs(2);
         world
             .until("two seconds, or another list", |world| {
                 assert!(world.has("Secret relist/opaque"), "{:?}", world.history);
-                lists(world) > before || tokio::time::Instant::now() > soon
+                lists(world) > before || Instant::now() > soon
             })
             .await;
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "no second list: {:?}",
-            world.history
-        );
+        assert!(Instant::now() < deadline, "no second list: {:?}", world.history);
     }
     assert!(
         world.history.contains(&"replace Secret 2".to_owned()),
@@ -195,4 +201,50 @@ async fn where_listing_is_forbidden_those_that_are_wanted_come_by_name() {
     world.until("a renewal", is("Secret closed/cert", "three")).await;
     assert!(world.has("Secret open/cert"));
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
+    let api = shared();
+    let admin = Admin::of(api).await;
+    let ns = "default-certificate";
+    admin.namespaces(&[ns]).await;
+    admin.apply(secret(ns, "cert", "Opaque", "one")).await;
+    let args = Cli::parse_from(["narthex"]).serve;
+    let options = ClusterOptions {
+        kubeconfig: Some(api.kubeconfig("admin")),
+        // The default certificate's namespace need not be one that is watched.
+        namespaces: vec!["default".to_owned()],
+        timing: hurried(),
+    };
+    let client = cluster::connect(&options).await.unwrap();
+    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let (secrets, wanted) = watch::channel(Wanted::default());
+    let shared = Arc::new(Shared::new(Arc::default()));
+    let tables = shared.tables.clone();
+    let server = Server::start(tables, Arc::new(args.proxy_settings()), args.shard_settings(), 1, 10).unwrap();
+    let state = State::new(Options {
+        default_certificate: Some((ns.into(), "cert".into())),
+        ..Options::default()
+    });
+    let control = Control {
+        guard: Guard::new(state),
+        events,
+        sender: sender.clone(),
+        secrets,
+        shared: shared.clone(),
+        server: Arc::new(Mutex::new(server)),
+        bound: vec![bind("HTTP", "127.0.0.1:0".parse().unwrap(), false).unwrap()],
+    };
+    let source = tokio::spawn(cluster::run(client, options, sender, shared.watches.clone(), wanted));
+    let control = tokio::spawn(control.run());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !shared.is_ready() {
+        assert!(Instant::now() < deadline, "{:?}", shared.watches.snapshot());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Counted just before it became ready.
+    assert_eq!(shared.counts.lock().unwrap()[&Kind::Secret], 1);
+    source.abort();
+    control.abort();
 }
