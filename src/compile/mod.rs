@@ -186,6 +186,11 @@ impl State {
         default.chain(self.tls.wanted()).cloned().collect()
     }
 
+    /// Whether [`State::wanted_secrets`] may differ from what it was when this was asked last.
+    pub fn wanted_secrets_changed(&mut self) -> bool {
+        !std::mem::replace(&mut self.tls.wanted_known, true)
+    }
+
     /// How many objects of each kind there are.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         let slices = self

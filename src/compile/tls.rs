@@ -40,6 +40,8 @@ pub(super) struct Tls {
     /// Ingresses that name a Secret.
     users: HashMap<Key, BTreeSet<Key>>,
     offers: HashMap<HostPattern, BTreeSet<Offer>>,
+    /// Whether the Secrets in `users` are the same as when they were asked for last.
+    pub(super) wanted_known: bool,
     /// What each Ingress has in the two above.
     of_ingress: HashMap<Key, Given>,
 }
@@ -151,6 +153,7 @@ impl State {
                 if let Some(users) = self.tls.users.get_mut(&secret) {
                     users.remove(key);
                     if users.is_empty() {
+                        self.tls.wanted_known = false;
                         self.tls.users.remove(&secret);
                     }
                 }
@@ -164,7 +167,9 @@ impl State {
             }
             let secrets: Vec<Key> = entries.iter().filter_map(|entry| entry.secret.clone()).collect();
             for secret in &secrets {
-                self.tls.users.entry(secret.clone()).or_default().insert(key.clone());
+                let users = self.tls.users.entry(secret.clone()).or_default();
+                self.tls.wanted_known &= !users.is_empty();
+                users.insert(key.clone());
             }
             self.tls.of_ingress.insert(key.clone(), Given { offers, secrets });
         }

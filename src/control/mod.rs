@@ -165,10 +165,14 @@ impl Control {
     }
 
     /// Tells the source which Secrets the state needs. After the watches are marked, so that a complete world is.
-    fn want_secrets(&self) {
+    fn want_secrets(&mut self) {
+        let complete = self.shared.watches.all_synced_but(NAMED_SECRETS);
+        if !self.guard.state.wanted_secrets_changed() && self.secrets.borrow().complete == complete {
+            return;
+        }
         let wanted = Wanted {
             names: self.guard.state.wanted_secrets(),
-            complete: self.shared.watches.all_synced_but(NAMED_SECRETS),
+            complete,
         };
         self.secrets.send_if_modified(|known| {
             let changed = *known != wanted;

@@ -1,6 +1,7 @@
 //! Listening sockets: bound at start, listening only when the table is live, accepted in one place.
 
 use super::shard::{Accepted, Place};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io;
@@ -8,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Connections the kernel may hold for us; it caps this at `net.core.somaxconn`.
@@ -176,7 +178,12 @@ pub async fn accept(
     permits: Arc<Semaphore>,
     stop: impl Future<Output = ()>,
 ) {
-    let listener = match TcpListener::from_std(listener) {
+    #[expect(
+        deprecated,
+        reason = "its successor is an unsafe function, and std's listener keeps the promise that asks for"
+    )]
+    let registered = AsyncFd::with_interest(listener, Interest::READABLE);
+    let listener = match registered {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "the runtime cannot take a listening socket");
@@ -187,30 +194,44 @@ pub async fn accept(
         () = accept_all(&listener, secure, &doors, &permits) => {}
         () = stop => {}
     }
-    let Ok(listener) = listener.into_std() else { return };
     // At the limit too: these are the last, and no more than the kernel's queue holds.
-    while let Ok((stream, peer)) = listener.accept() {
+    while let Ok((stream, peer)) = accept_one(listener.get_ref()) {
         let permit = permits.clone().try_acquire_owned().ok();
-        if stream.set_nonblocking(true).is_ok() {
-            hand_over(&doors, stream, peer, secure, permit);
+        hand_over(&doors, stream, peer, secure, permit);
+    }
+}
+
+async fn accept_all(
+    listener: &AsyncFd<std::net::TcpListener>,
+    secure: bool,
+    doors: &[ShardDoor],
+    permits: &Arc<Semaphore>,
+) {
+    loop {
+        let Ok(mut ready) = listener.readable().await else {
+            return;
+        };
+        // At the limit no more are accepted: the kernel's queue is the waiting room. Not before somebody is there,
+        // for other listeners need the permits too.
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
+        match ready.try_io(|listener| accept_one(listener.get_ref())) {
+            Ok(Ok((stream, peer))) => hand_over(doors, stream, peer, secure, Some(permit)),
+            Ok(Err(error)) => pause_after(&error).await,
+            // Nobody is there after all.
+            Err(_) => {}
         }
     }
 }
 
-async fn accept_all(listener: &TcpListener, secure: bool, doors: &[ShardDoor], permits: &Arc<Semaphore>) {
-    loop {
-        // At the limit no more are accepted: the kernel's queue is the waiting room.
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let Ok(stream) = stream.into_std() else { continue };
-                hand_over(doors, stream, peer, secure, Some(permit));
-            }
-            Err(error) => pause_after(&error).await,
-        }
-    }
+/// One connection, set up for a runtime by the call that makes it.
+fn accept_one(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    let peer = SocketAddr::try_from(peer).map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+    Ok((socket.into(), peer))
 }
 
 fn hand_over(

@@ -7,7 +7,7 @@ use narthex::cli::Cli;
 use narthex::compile::{Options, State};
 use narthex::control::{Control, Guard, Shared};
 use narthex::model::{Kind, Object};
-use narthex::serve::{Server, bind};
+use narthex::serve::{Purpose, Server, bind};
 use narthex::source::cluster::{self, ClusterOptions};
 use narthex::source::{EVENT_QUEUE, NAMED_SECRETS, Wanted};
 use serde_json::json;
@@ -222,7 +222,14 @@ async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
     let (secrets, wanted) = watch::channel(Wanted::default());
     let shared = Arc::new(Shared::new(Arc::default()));
     let tables = shared.tables.clone();
-    let server = Server::start(tables, Arc::new(args.proxy_settings()), args.shard_settings(), 1, 10).unwrap();
+    let server = Server::start(
+        tables,
+        Arc::new(args.proxy_settings(None)),
+        args.shard_settings(None),
+        1,
+        10,
+    )
+    .unwrap();
     let state = State::new(Options {
         default_certificate: Some((ns.into(), "cert".into())),
         ..Options::default()
@@ -234,7 +241,7 @@ async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
         secrets,
         shared: shared.clone(),
         server: Arc::new(Mutex::new(server)),
-        bound: vec![bind("HTTP", "127.0.0.1:0".parse().unwrap(), false).unwrap()],
+        bound: vec![bind(Purpose::Http, "127.0.0.1:0".parse().unwrap(), false).unwrap()],
     };
     let source = tokio::spawn(cluster::run(client, options, sender, shared.watches.clone(), wanted));
     let control = tokio::spawn(control.run());
