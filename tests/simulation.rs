@@ -10,7 +10,7 @@
 mod world;
 
 use narthex::compile::{Options, State};
-use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report};
+use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
 use narthex::table::{Backend, Table, canonical_path, explain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use world::Rng;
 struct Contents {
     routes: BTreeSet<String>,
     backends: BTreeSet<String>,
+    certificates: Vec<String>,
     report: Vec<String>,
 }
 
@@ -49,8 +50,23 @@ fn contents(state: &mut State) -> Contents {
     Contents {
         routes,
         backends: table.backends().map(|backend| backend_text(backend)).collect(),
+        certificates: certificates(&table),
         report: report_text(state.refresh()),
     }
+}
+
+/// What each name is shown, by Secret and by the bytes of the leaf.
+fn certificates(table: &Table) -> Vec<String> {
+    let names = world::NAMES.iter().map(|name| Some(*name)).chain([None]);
+    let shown = names.map(|name| {
+        let set = table.certificates(name);
+        let each = set.iter().flat_map(|set| set.iter());
+        let each: Vec<String> = each
+            .map(|one| format!("{} {:?} {:x?}", one.secret, one.algorithm, &one.key.cert[0][..]))
+            .collect();
+        format!("{name:?} {}", each.join(", "))
+    });
+    shown.collect()
 }
 
 fn report_text(report: &Report) -> Vec<String> {
@@ -66,6 +82,7 @@ struct Mirror {
     objects: BTreeMap<ObjectRef, Object>,
     broken: BTreeMap<ObjectRef, Diagnostic>,
     resolved: BTreeMap<Arc<str>, Vec<std::net::IpAddr>>,
+    time: Option<Timestamp>,
 }
 
 impl Mirror {
@@ -108,7 +125,8 @@ impl Mirror {
                 broken.into_iter().for_each(|diagnostic| self.mark(diagnostic));
             }
             Change::Broken(diagnostic) => self.mark(diagnostic),
-            Change::Files(_) | Change::Time(_) => {}
+            Change::Time(now) => self.time = Some(now),
+            Change::Files(_) => {}
             Change::Resolved { name, addresses } => {
                 self.resolved.insert(name, addresses);
             }
@@ -120,6 +138,9 @@ impl Mirror {
         let mut objects: Vec<Object> = self.objects.values().cloned().collect();
         rng.shuffle(&mut objects);
         let mut state = State::compile(options, objects);
+        if let Some(now) = self.time {
+            state.apply(Change::Time(now));
+        }
         for (name, addresses) in &self.resolved {
             state.apply(Change::Resolved {
                 name: name.clone(),
@@ -142,6 +163,7 @@ fn options(rng: &mut Rng) -> Options {
         } else {
             Vec::new()
         },
+        default_certificate: rng.chance(1, 3).then(|| ("n".into(), "s1".into())),
         ..Options::default()
     }
 }
@@ -156,7 +178,8 @@ fn broken(object: ObjectRef, rng: &mut Rng) -> Diagnostic {
 }
 
 fn change(rng: &mut Rng, mirror: &Mirror) -> Change {
-    match rng.below(20) {
+    match rng.below(21) {
+        20 => Change::Time(world::time(rng)),
         0..11 => Change::Apply(world::object(rng)),
         11..15 => {
             let there: Vec<_> = mirror.objects.keys().chain(mirror.broken.keys()).collect();
@@ -238,8 +261,15 @@ fn history(seed: u64) {
         if found != wanted {
             let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
             panic!(
-                "NARTHEX_SIM_SEED={seed} step {step} after {what}\nroutes too many: {:#?}\nroutes missing: {:#?}\n\
+                "NARTHEX_SIM_SEED={seed} step {step} after {what}\ncertificates {:#?}\nroutes too many: {:#?}\nroutes missing: {:#?}\n\
                  backends too many: {:#?}\nbackends missing: {:#?}\nreport: {:#?}\nshould be: {:#?}",
+                found
+                    .certificates
+                    .iter()
+                    .zip(&wanted.certificates)
+                    .filter(|(a, b)| a != b)
+                    .map(|(a, b)| (&a[..a.len().min(90)], &b[..b.len().min(90)]))
+                    .collect::<Vec<_>>(),
                 only(&found.routes, &wanted.routes),
                 only(&wanted.routes, &found.routes),
                 only(&found.backends, &wanted.backends),
@@ -266,6 +296,15 @@ fn history(seed: u64) {
             held.remove(0);
         }
         walk(&table, &mut rng);
+        if rng.chance(1, 6) {
+            let (mut again, changes) = state.begin_again();
+            changes.into_iter().for_each(|change| again.apply(change));
+            assert_eq!(
+                contents(&mut again),
+                found,
+                "seed {seed} step {step}: a new beginning differs"
+            );
+        }
     }
 }
 

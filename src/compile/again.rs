@@ -10,7 +10,7 @@ impl State {
         let mut next = State::new(self.options.clone());
         next.next_slot = self.next_slot;
         next.table.generation = self.table.generation;
-        next.stale = self.report.objects.keys().cloned().collect();
+        next.stale.extend(self.report.objects.keys().cloned());
         let ingresses = self
             .ingresses
             .iter()

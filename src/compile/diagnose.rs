@@ -97,6 +97,14 @@ impl State {
         let name = &key.service;
         let service = self.services.get(&(key.namespace.clone(), name.clone()));
         let (code, message) = match backend.state {
+            BackendState::Ready if matches!(backend.app_protocol.as_deref(), Some("https" | "kubernetes.io/wss")) => (
+                Code::NotYet,
+                format!(
+                    "Service \"{name}\" says that its pods speak TLS (appProtocol of port {}), which narthex does not speak \
+                     to pods yet: it sends plain HTTP",
+                    key.port
+                ),
+            ),
             BackendState::Ready => {
                 let own = self.own_endpoint(backend)?;
                 (

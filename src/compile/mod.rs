@@ -108,7 +108,11 @@ pub struct State {
 impl State {
     /// An empty world.
     pub fn new(options: Options) -> Self {
+        // That it is missing is to be said even if nothing is ever heard of it.
+        let default = options.default_certificate.iter();
+        let default = default.map(|(namespace, name)| ObjectRef::new(Kind::Secret, namespace.clone(), name.clone()));
         Self {
+            stale: default.collect(),
             options,
             redirecting: Arc::new(Policies {
                 https_redirect: true,

@@ -11,6 +11,7 @@ use crate::model::object::{Ingress, Meta, Secret};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Timestamp};
 use crate::table::route::Age;
 use crate::table::{Certificate, CertificateSet, HostPattern};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -40,10 +41,19 @@ pub(super) struct Tls {
     /// Ingresses that name a Secret.
     users: HashMap<Key, BTreeSet<Key>>,
     offers: HashMap<HostPattern, BTreeSet<Offer>>,
+    /// What was last said of each name that is offered.
+    verdicts: HashMap<HostPattern, Verdict>,
     /// Whether the Secrets in `users` are the same as when they were asked for last.
     pub(super) wanted_known: bool,
     /// What each Ingress has in the two above.
     of_ingress: HashMap<Key, Given>,
+}
+
+/// What the reports of those who offer a certificate for a name depend on.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    owner: Option<Arc<str>>,
+    best: Vec<Offer>,
 }
 
 /// What one Ingress gives.
@@ -65,9 +75,18 @@ impl Tls {
     }
 }
 
+/// Where a certificate stands in time: too early, in it, too late. Before the compiler is told the time, all are in it.
+fn standing(certificate: &Certificate, now: Timestamp) -> Ordering {
+    match now {
+        Timestamp::UNKNOWN => Ordering::Equal,
+        now if now < certificate.not_before => Ordering::Less,
+        now if now > certificate.not_after => Ordering::Greater,
+        _ => Ordering::Equal,
+    }
+}
+
 fn in_time(certificate: &Certificate, now: Timestamp) -> bool {
-    // Before the compiler is told the time, all times are good.
-    now == Timestamp::UNKNOWN || (certificate.not_before <= now && now <= certificate.not_after)
+    standing(certificate, now).is_eq()
 }
 
 impl State {
@@ -127,7 +146,7 @@ impl State {
             .iter()
             .filter(|(_, read)| {
                 let good = read.good.as_ref();
-                good.is_some_and(|good| in_time(good, before) != in_time(good, now))
+                good.is_some_and(|good| standing(good, before) != standing(good, now))
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -263,6 +282,10 @@ impl State {
             return;
         }
         let taken = self.taken(name);
+        let verdict = Verdict {
+            owner: self.owner(name),
+            best: taken.iter().map(|(offer, _)| (*offer).clone()).collect(),
+        };
         let set = CertificateSet::new(taken.into_iter().map(|(_, certificate)| certificate.clone()));
         let some = set.iter().next().is_some();
         let set = some.then_some(set);
@@ -275,7 +298,10 @@ impl State {
         if !same {
             self.table.set_certificates(name, set.map(Arc::new));
             self.changed = true;
-            // What is said of those that are not taken names the one that is.
+        }
+        // What is said of those that are not taken names the one that is, or the owner.
+        if self.tls.verdicts.get(name) != Some(&verdict) {
+            self.tls.verdicts.insert(name.clone(), verdict);
             for offer in self.tls.offers.get(name).into_iter().flatten() {
                 let age = &offer.age;
                 self.stale
@@ -284,6 +310,7 @@ impl State {
         }
         if self.tls.offers.get(name).is_some_and(BTreeSet::is_empty) {
             self.tls.offers.remove(name);
+            self.tls.verdicts.remove(name);
         }
     }
 
@@ -321,21 +348,22 @@ impl State {
             return Some((Code::InvalidCertificate, format!("Secret \"{name}\" {problem}; {then}")));
         }
         let certificate = read.good.as_ref()?;
-        if self.now == Timestamp::UNKNOWN || in_time(certificate, self.now) {
-            return None;
-        }
-        Some(if certificate.not_after < self.now {
-            let when = certificate.not_after;
-            (
-                Code::CertificateExpired,
-                format!("the certificate of Secret \"{name}\" expired at {when}: renew it"),
-            )
-        } else {
-            let when = certificate.not_before;
-            (
-                Code::CertificateNotYetValid,
-                format!("the certificate of Secret \"{name}\" is valid only from {when}"),
-            )
+        Some(match standing(certificate, self.now) {
+            Ordering::Equal => return None,
+            Ordering::Greater => {
+                let when = certificate.not_after;
+                (
+                    Code::CertificateExpired,
+                    format!("the certificate of Secret \"{name}\" expired at {when}: renew it"),
+                )
+            }
+            Ordering::Less => {
+                let when = certificate.not_before;
+                (
+                    Code::CertificateNotYetValid,
+                    format!("the certificate of Secret \"{name}\" is valid only from {when}"),
+                )
+            }
         })
     }
 

@@ -157,7 +157,8 @@ fn check(request: &Request<Incoming>, limits: &Limits) -> Result<(), ProxyError>
     if !is_server && !is_target(target.as_bytes()) {
         return Err(ProxyError::BadTarget);
     }
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+    // Without :authority, h2 leaves the scheme out too.
+    if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
         return Err(ProxyError::BadTarget);
     }
     // h2 looks at the first only, and the pod would get both.

@@ -5,7 +5,7 @@ use narthex::model::object::{
     IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort,
 };
 use narthex::model::{Kind, Object, Timestamp};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A seeded generator (SplitMix64), so that a seed means the same for ever.
 pub struct Rng(u64);
@@ -101,10 +101,76 @@ fn backend(rng: &mut Rng) -> IngressBackend {
     }
 }
 
+fn tls(rng: &mut Rng) -> IngressTls {
+    IngressTls {
+        hosts: (0..rng.below(3)).map(|_| rng.one(HOSTS).to_owned()).collect(),
+        secret: rng
+            .chance(7, 8)
+            .then(|| rng.one(&["s1", "s2", "s3", "bad", "none", ""]).to_owned()),
+    }
+}
+
+/// Certificates made once, with what they are for and until when.
+static CERTIFICATES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    let (ecdsa, rsa) = (&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_RSA_SHA256);
+    let made = [
+        (&["a.example.com"][..], ecdsa, 2040),
+        (&["a.example.com"], rsa, 2040),
+        (&["a.example.com", "b.example.com"], ecdsa, 2030),
+        (&["*.example.com", "example.com"], rsa, 2040),
+        (&["*.example.com"], ecdsa, 2020),
+        (&["elsewhere.example.org"], ecdsa, 2040),
+    ];
+    let made = made.into_iter().map(|(names, algorithm, year)| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut parameters = rcgen::CertificateParams::new(names).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2010, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    });
+    made.collect()
+});
+
+fn secret(rng: &mut Rng) -> Object {
+    let mut meta = meta(rng, &["s1", "s2", "s3", "bad"]);
+    // One that turns bad keeps what it had, which a fresh compile cannot know: so what is bad here always was.
+    let (certificate, key) = if &*meta.name == "bad" {
+        ("nonsense".to_owned(), "nonsense".to_owned())
+    } else {
+        rng.one(&CERTIFICATES)
+    };
+    meta.created = Timestamp(1);
+    Object::Secret(
+        Secret {
+            meta,
+            certificate: Some(certificate.as_bytes().into()),
+            key: Some(key.as_bytes().into()),
+            ..Secret::default()
+        }
+        .into(),
+    )
+}
+
+/// Before, between and after the certificates' ends.
+pub fn time(rng: &mut Rng) -> Timestamp {
+    Timestamp(rng.one(&[1_000_000_000, 1_500_000_000, 1_800_000_000, 2_000_000_000]))
+}
+
+/// Names a client may ask for.
+pub const NAMES: &[&str] = &[
+    "a.example.com",
+    "b.example.com",
+    "c.example.com",
+    "example.com",
+    "elsewhere.example.org",
+];
+
 fn ingress(rng: &mut Rng) -> Object {
     let mut meta = meta(rng, &["i1", "i2", "i3", "i4"]);
     for (key, values) in [
         ("narthex.io/merge-slashes", &["false", "true", "odd"][..]),
+        ("narthex.io/ssl-redirect", &["false", "true"]),
         ("kubernetes.io/ingress.class", &["ours", "theirs"]),
         ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
     ] {
@@ -133,8 +199,8 @@ fn ingress(rng: &mut Rng) -> Object {
                 .then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).to_owned()),
             default_backend: rng.chance(1, 2).then(|| backend(rng)),
             rules,
-            tls: if rng.chance(1, 8) {
-                vec![IngressTls::default()]
+            tls: if rng.chance(1, 2) {
+                (0..rng.below(4)).map(|_| tls(rng)).collect()
             } else {
                 Vec::new()
             },
@@ -233,21 +299,14 @@ pub fn object(rng: &mut Rng) -> Object {
     match rng.below(16) {
         0..7 => ingress(rng),
         7..10 => service(rng),
-        10..14 => endpoints(rng),
-        14 => {
+        10..13 => endpoints(rng),
+        13 => {
             let mut meta = meta(rng, &["ours", "theirs", "narthex"]);
             meta.namespace = "".into();
             let controller = rng.one(&[narthex::compile::CONTROLLER, "k8s.io/other"]).to_owned();
             Object::IngressClass(IngressClass { meta, controller }.into())
         }
-        _ => Object::Secret(
-            Secret {
-                meta: meta(rng, &["secret"]),
-                kind: None,
-                ..Secret::default()
-            }
-            .into(),
-        ),
+        _ => secret(rng),
     }
 }
 

@@ -384,6 +384,8 @@ fn heads_that_no_filter_has_seen_are_checked_too() {
             (400, get("http://a.test/..%2f..%00")),
             (404, get("http://nobody.test/")),
             (200, get("http://a.test/").header("host", "A.test")),
+            (200, get("/").header("host", "a.test")),
+            (400, get("/")),
         ] {
             let asked = asked.body(()).unwrap();
             let shown = format!("{} {:?}", asked.uri(), asked.headers());
@@ -394,8 +396,8 @@ fn heads_that_no_filter_has_seen_are_checked_too() {
     });
     assert_eq!(
         rig.pod().requests().len(),
-        before + 1,
-        "only the good one reached the pod"
+        before + 2,
+        "only the good ones reached the pod"
     );
 }
 

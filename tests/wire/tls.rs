@@ -510,3 +510,39 @@ fn alpn_chooses_the_protocol() {
         assert_eq!(client.0.conn.alpn_protocol(), chosen.map(str::as_bytes), "{offered:?}");
     }
 }
+
+#[test]
+fn a_host_is_its_owners_and_the_best_of_its_certificates_is_shown() {
+    let (own, theirs, wild) = (make(&["a.test"]), make(&["a.test"]), make(&["*.test"]));
+    let expired = make_with(&["b.test"], &PKCS_ECDSA_P256_SHA256, |parameters| {
+        parameters.not_after = rcgen::date_time_ymd(2002, 2, 3);
+    });
+    let good = make(&["b.test"]);
+    let in_zoo = |text: String| text.replace("metadata: {name: ", "metadata: {namespace: zoo, name: ");
+    let manifests = [
+        secret("own", &own.certificate, &own.key),
+        secure("a", "a.test", "a.test", "own", ""),
+        // Another namespace, later by name: neither its certificate for the host nor its wildcard counts there.
+        in_zoo(secret("theirs", &theirs.certificate, &theirs.key)),
+        in_zoo(secret("wild", &wild.certificate, &wild.key)),
+        in_zoo(secure("a", "a.test", "a.test", "theirs", "")),
+        in_zoo(secure("wild", "zoo.test", "\"*.test\"", "wild", "")),
+        // Of two offers the valid one, though its Ingress is later.
+        secret("expired", &expired.certificate, &expired.key),
+        secret("good", &good.certificate, &good.key),
+        secure("b1", "b.test", "b.test", "expired", ""),
+        secure("b2", "b.test", "b.test", "good", ""),
+    ]
+    .concat();
+    let rig = world(&[], &manifests);
+    assert_eq!(shown(&rig, "a.test"), own.der);
+    assert_eq!(shown(&rig, "zoo.test"), wild.der);
+    assert_eq!(shown(&rig, "c.test"), wild.der);
+    eventually("the valid one is shown", || {
+        (shown(&rig, "b.test") == good.der).then_some(())
+    });
+    eventually("it is said", || {
+        let problems = crate::rig::get(rig.admin, "/api/v1/diagnostics").1;
+        (problems.contains("HostOfOtherNamespace") && problems.contains("CertificateConflict")).then_some(())
+    });
+}
