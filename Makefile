@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference test-peers
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -27,6 +27,12 @@ image: static ## target/narthex.tar, a container image made without Docker
 test: kube-binaries ## unit, property, wire and real API server tests
 	tests/cluster/deps.sh apiserver
 	cargo test --locked
+
+test-peers: ## a real gRPC client and server, a WebSocket library, through narthex (from PyPI)
+	cargo build --locked
+	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
+	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4
+	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py target/debug/narthex
 
 e2e: deps ## the walkthrough on a real two-node cluster (root)
 	tests/cluster/kube-binaries.sh
