@@ -1,5 +1,7 @@
 //! What is to be said of one object, given all others.
 
+mod tls;
+
 use super::backends::{BackendKey, find_port, kind_in_use};
 use super::claims::Spot;
 use super::ingress::default_spots;
@@ -17,7 +19,8 @@ impl State {
         match object.kind {
             Kind::Ingress => self.diagnose_ingress(object, &mut said),
             Kind::EndpointSlice | Kind::Endpoints => self.diagnose_endpoints(object, &mut said),
-            Kind::IngressClass | Kind::Service | Kind::Secret => {}
+            Kind::Secret => self.diagnose_secret(object, &mut said),
+            Kind::IngressClass | Kind::Service => {}
         }
         said
     }
@@ -79,6 +82,9 @@ impl State {
         backends.extend(reading.default.iter().map(|(backend, _)| (field.to_owned(), backend)));
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
+        }
+        for entry in &reading.tls {
+            self.diagnose_tls(object, &ingress.meta, entry, said);
         }
         said.extend(reading.findings);
     }

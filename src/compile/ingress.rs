@@ -3,11 +3,12 @@
 use super::backends::BackendKey;
 use super::claims::{Claimed, Edits, Spot};
 use super::read::{Reading, read};
+use super::tls::Hosts;
 use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef};
-use crate::table::Policies;
 use crate::table::route::Age;
+use crate::table::{HostPattern, Policies};
 use hashbrown::HashTable;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -90,40 +91,48 @@ impl State {
     fn swap_ingress(&mut self, key: Key, new: Option<Known>) {
         self.stale
             .insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
-        let old_reading = self
-            .ingresses
-            .remove(&key)
-            .filter(|old| old.served)
-            .map(|old| read(&old.ingress));
+        let old = self.ingresses.remove(&key).filter(|old| old.served);
+        let old_reading = old.as_ref().map(|old| (read(&old.ingress), &old.ingress.meta));
         let new_reading = new
             .as_ref()
             .filter(|new| new.served)
             .map(|new| (read(&new.ingress), &new.ingress.meta));
-        let old_backends = backends(old_reading.as_ref());
+        let old_backends = backends(old_reading.as_ref().map(|(reading, _)| reading));
         let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
         // The new backends are held before the old are let go, so that one that stays keeps its identity.
         for backend in &new_backends {
             self.hold_backend(backend, &key.1);
         }
         let mut edits = Edits::new();
-        for spot in old_reading.iter().flat_map(spots) {
+        for spot in old_reading.iter().flat_map(|(reading, _)| spots(reading)) {
             edits.entry(spot).or_default();
         }
         if let Some((reading, meta)) = &new_reading {
+            self.need_secrets(reading, meta);
             self.claim(reading, meta, &mut edits);
         }
         for backend in old_backends.difference(&new_backends) {
             self.drop_backend(backend, &key.1);
         }
         self.settle(&key, edits);
+        self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
         if let Some(new) = new {
             self.ingresses.insert(new);
         }
     }
 
     fn claim(&self, reading: &Reading, meta: &Meta, edits: &mut Edits) {
-        let policies = self.share_policies(&reading.policies);
-        let claimed = |backend, place| Claimed {
+        let redirected = self.redirected(reading, meta);
+        let plain = self.share_policies(reading.settings.policies(false));
+        let redirecting = self.share_policies(reading.settings.policies(true));
+        let policies = |host: &HostPattern| {
+            if redirected.has(host) {
+                redirecting.clone()
+            } else {
+                plain.clone()
+            }
+        };
+        let claimed = |backend, place, policies| Claimed {
             age: Age {
                 created: meta.created,
                 namespace: meta.namespace.clone(),
@@ -131,32 +140,61 @@ impl State {
                 place,
             },
             backend: self.backend_id(backend),
-            policies: policies.clone(),
+            policies,
         };
         for claim in &reading.claims {
             let spot = Spot::Path(claim.host.clone(), claim.path.clone());
+            let policies = policies(&claim.host);
             edits
                 .entry(spot)
                 .or_default()
-                .push(claimed(&claim.backend, claim.place));
+                .push(claimed(&claim.backend, claim.place, policies));
         }
         if let Some((backend, _)) = &reading.default {
             for spot in default_spots(reading) {
+                let policies = policies(match &spot {
+                    Spot::Default(host) => host,
+                    Spot::Path(..) | Spot::Fallback => &HostPattern::Any,
+                });
                 edits
                     .entry(spot)
                     .or_default()
-                    .push(claimed(backend, (u32::MAX, u32::MAX)));
+                    .push(claimed(backend, (u32::MAX, u32::MAX), policies));
             }
         }
     }
 
-    /// Most Ingresses have no settings, so all of them share one.
-    fn share_policies(&self, policies: &Policies) -> Arc<Policies> {
-        if *policies == Policies::default() {
-            self.no_policies.clone()
-        } else {
-            Arc::new(policies.clone())
+    /// The hosts of an Ingress that are sent to HTTPS.
+    fn redirected<'r>(&'r self, reading: &'r Reading, meta: &Meta) -> Hosts<'r> {
+        match reading.settings.ssl_redirect {
+            Some(true) => Hosts::All,
+            Some(false) => Hosts::default(),
+            None if !self.options.ssl_redirect => Hosts::default(),
+            None => Hosts::of(&reading.tls, |secret| {
+                self.secrets
+                    .certificate(&(meta.namespace.clone(), secret.clone()))
+                    .map(|certificate| &**certificate)
+            }),
         }
+    }
+
+    fn share_policies(&self, policies: Policies) -> Arc<Policies> {
+        let known = self.common.0.iter().find(|known| ***known == policies);
+        known.cloned().unwrap_or_else(|| Arc::new(policies))
+    }
+}
+
+/// What most routes do besides forwarding: all that do no more share one of these.
+#[derive(Debug)]
+pub(super) struct Common([Arc<Policies>; 2]);
+
+impl Default for Common {
+    fn default() -> Self {
+        let redirect = Policies {
+            https_redirect: true,
+            ..Policies::default()
+        };
+        Self([Arc::default(), Arc::new(redirect)])
     }
 }
 

@@ -5,20 +5,28 @@
 //! a simulation in `tests/` shows that both give the same.
 
 mod again;
+pub mod annotations;
 mod backends;
+mod certificate;
 mod claims;
 mod classes;
 mod diagnose;
+mod hsts;
 mod ingress;
 pub mod lint;
+mod offers;
 mod read;
+mod secrets;
+mod tls;
 
-use crate::model::object::{Endpoints, IngressClass, Secret, Service};
+use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
-use crate::table::{BackendId, Policies, Table};
+use crate::table::{BackendId, HostPattern, Table};
 use backends::{BackendEntry, BackendKey};
 use claims::{Claimed, Spot};
-use ingress::Ingresses;
+use ingress::{Common, Ingresses};
+use offers::Offers;
+use secrets::Secrets;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -78,7 +86,8 @@ pub struct State {
     endpoints: HashMap<Key, OfService>,
     /// Which Service an EndpointSlice was last filed under, for labels do change.
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
-    secrets: HashMap<Key, Arc<Secret>>,
+    secrets: Secrets,
+    offers: Offers,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
@@ -88,7 +97,7 @@ pub struct State {
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
     now: Timestamp,
     /// What most routes have.
-    no_policies: Arc<Policies>,
+    common: Common,
     broken: HashMap<ObjectRef, Diagnostic>,
     table: Table,
     changed: bool,
@@ -96,14 +105,24 @@ pub struct State {
     stale: BTreeSet<ObjectRef>,
     /// Backends whose users must be: as many as a Service has Ingresses, so they are named only when the report is.
     stale_backends: BTreeSet<BackendKey>,
+    /// Likewise Secrets, and names that have another certificate or owner.
+    stale_secrets: BTreeSet<Key>,
+    stale_names: BTreeSet<HostPattern>,
     report: Report,
 }
 
 impl State {
     /// An empty world.
     pub fn new(options: Options) -> Self {
+        // A default certificate that never comes is to be reported too.
+        let stale = options
+            .default_certificate
+            .iter()
+            .map(|(namespace, name)| ObjectRef::new(Kind::Secret, namespace.clone(), name.clone()))
+            .collect();
         Self {
             options,
+            stale,
             ..Self::default()
         }
     }
@@ -130,7 +149,7 @@ impl State {
             } => self.replace(kind, namespace, objects, broken),
             Change::Broken(diagnostic) => self.mark_broken(diagnostic),
             Change::Files(diagnostics) => self.report.files = diagnostics,
-            Change::Time(now) => self.now = now,
+            Change::Time(now) => self.set_now(now),
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
         }
     }
@@ -151,6 +170,7 @@ impl State {
     /// Brings the report up to date; apart from the table, since requests do not wait for it.
     pub fn refresh(&mut self) -> &Report {
         self.name_stale_users();
+        self.name_stale_tls();
         for object in std::mem::take(&mut self.stale) {
             let diagnostics = self.diagnose(&object);
             self.report.set(&object, diagnostics);
@@ -172,7 +192,8 @@ impl State {
 
     /// Secrets that are needed, by namespace and name: a source need not know any other.
     pub fn wanted_secrets(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
-        self.options.default_certificate.iter().cloned().collect()
+        let default = self.options.default_certificate.iter();
+        self.offers.wanted().chain(default).cloned().collect()
     }
 
     /// How many objects of each kind there are.
@@ -214,9 +235,7 @@ impl State {
                 }
             }
             Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
-            Object::Secret(secret) => {
-                self.secrets.insert(key, secret);
-            }
+            Object::Secret(secret) => self.put_secret(&key, secret),
         }
     }
 
@@ -237,9 +256,7 @@ impl State {
                 }
             }
             Kind::EndpointSlice | Kind::Endpoints => self.delete_endpoints(object),
-            Kind::Secret => {
-                self.secrets.remove(&key);
-            }
+            Kind::Secret => self.delete_secret(&key),
         }
     }
 

@@ -1,12 +1,14 @@
 //! One Ingress by itself: what it claims, and what is wrong with it whatever the others say.
 
+use super::annotations::{self, Settings};
 use super::backends::BackendKey;
 use super::claims::Claim;
+use super::tls::{TlsEntry, read_tls};
 use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
-use crate::table::{HostPattern, PathKind, PathPattern, Policies};
+use crate::table::{HostPattern, PathKind, PathPattern};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -25,8 +27,10 @@ pub(super) struct Reading {
     pub claims: Vec<Claim>,
     /// The default backend and the hosts it is for; no hosts for an Ingress without rules.
     pub default: Option<(BackendKey, Vec<HostPattern>)>,
-    /// What its routes do besides forwarding.
-    pub policies: Policies,
+    /// What its annotations say.
+    pub settings: Settings,
+    /// `spec.tls`.
+    pub tls: Vec<TlsEntry>,
     /// What is wrong with it by itself.
     pub findings: Vec<Diagnostic>,
 }
@@ -34,7 +38,7 @@ pub(super) struct Reading {
 /// Reads one Ingress, apart from all others.
 pub(super) fn read(ingress: &Ingress) -> Reading {
     let mut reader = Reader::new(ingress);
-    reader.unsupported();
+    let tls = read_tls(ingress, &reader.object, &mut reader.findings);
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
     }
@@ -42,7 +46,8 @@ pub(super) fn read(ingress: &Ingress) -> Reading {
     Reading {
         claims: reader.claims,
         default,
-        policies: reader.policies,
+        settings: reader.settings,
+        tls,
         findings: reader.findings,
     }
 }
@@ -50,7 +55,7 @@ pub(super) fn read(ingress: &Ingress) -> Reading {
 struct Reader<'i> {
     object: ObjectRef,
     ingress: &'i Ingress,
-    policies: Policies,
+    settings: Settings,
     claims: Vec<Claim>,
     /// Where each host and path stands first.
     seen: HashMap<(HostPattern, PathPattern), (u32, u32)>,
@@ -65,7 +70,7 @@ impl<'i> Reader<'i> {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
         Self {
-            policies: policies(ingress, &object, &mut findings),
+            settings: annotations::read(&ingress.meta, &object, &mut findings),
             object,
             ingress,
             claims: Vec::new(),
@@ -164,27 +169,6 @@ impl<'i> Reader<'i> {
         (ingress.rules.is_empty() || !hosts.is_empty()).then_some((backend, hosts))
     }
 
-    /// Names what the object asks for and narthex does not do yet.
-    fn unsupported(&mut self) {
-        let ingress = self.ingress;
-        if !ingress.tls.is_empty() {
-            self.say(
-                Code::NotYet,
-                "spec.tls",
-                "narthex does not serve HTTPS yet: the hosts answer over HTTP only".to_owned(),
-            );
-        }
-        for name in ingress.meta.annotations.keys() {
-            if !name.starts_with("narthex.io/") && name != "kubernetes.io/ingress.class" {
-                self.say(
-                    Code::NotYet,
-                    &format!("metadata.annotations[{name}]"),
-                    "narthex does not act on this annotation yet".to_owned(),
-                );
-            }
-        }
-    }
-
     fn host(&mut self, host: Option<&str>, field: &str) -> Option<HostPattern> {
         let Some(host) = host.filter(|host| !host.is_empty()) else {
             return Some(HostPattern::Any);
@@ -222,7 +206,7 @@ impl<'i> Reader<'i> {
             text.contains('?')
                 .then(|| "has a \"?\", but a path is compared without the query: leave it and the rest out".to_owned())
         };
-        match canonical_rule_path(text, self.policies.keep_slashes) {
+        match canonical_rule_path(text, self.settings.keep_slashes) {
             Ok(canonical) => {
                 if let Some(literally) = literally {
                     let message = format!("\"{text}\" {literally}");
@@ -303,7 +287,7 @@ pub(super) fn place_field((rule, path): (u32, u32)) -> String {
 }
 
 /// A rule's host in the form requests have; the error says what would be right.
-fn read_host(host: &str) -> Result<HostPattern, String> {
+pub(super) fn read_host(host: &str) -> Result<HostPattern, String> {
     // An IPv6 address is written bare in manifests and in brackets in requests.
     let bracketed;
     let address = match host.parse::<std::net::Ipv6Addr>() {
@@ -370,32 +354,4 @@ fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey
         )),
         IngressBackend::Missing => invalid("it names no Service: give service.name and service.port".to_owned()),
     }
-}
-
-/// Reads the annotations of ours.
-fn policies(ingress: &Ingress, object: &ObjectRef, findings: &mut Vec<Diagnostic>) -> Policies {
-    let mut policies = Policies::default();
-    for (name, value) in &ingress.meta.annotations {
-        let Some(ours) = name.strip_prefix("narthex.io/") else {
-            continue;
-        };
-        let field = format!("metadata.annotations[{name}]");
-        match (ours, value.as_str()) {
-            ("merge-slashes", "true") => policies.keep_slashes = false,
-            ("merge-slashes", "false") => policies.keep_slashes = true,
-            ("merge-slashes", other) => findings.push(Diagnostic::new(
-                Code::InvalidAnnotation,
-                object,
-                field,
-                format!("\"{other}\" is neither \"true\" nor \"false\"; \"true\" is used"),
-            )),
-            _ => findings.push(Diagnostic::new(
-                Code::InvalidAnnotation,
-                object,
-                field,
-                "narthex knows no such annotation, so it does nothing; known: narthex.io/merge-slashes",
-            )),
-        }
-    }
-    policies
 }

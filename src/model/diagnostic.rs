@@ -101,6 +101,20 @@ codes! {
     OrphanSlice => Warning,
     /// An endpoint that is one of narthex's own listeners: requests would go round in circles.
     EndpointIsSelf => Error,
+    /// `spec.tls` names a Secret that does not exist.
+    SecretNotFound => Error,
+    /// A Secret whose `tls.crt` and `tls.key` make no certificate.
+    InvalidCertificate => Error,
+    /// A certificate that is not valid any more.
+    CertificateExpired => Error,
+    /// A certificate that is not valid yet.
+    CertificateNotYetValid => Warning,
+    /// A certificate whose subjectAltNames lack the host it is used for.
+    CertificateNameMismatch => Error,
+    /// Another Ingress, older or earlier by name, has a certificate with the same kind of key for the host.
+    CertificateConflict => Warning,
+    /// A certificate for a host that an Ingress of another namespace had first.
+    HostOfOtherNamespace => Error,
     /// An annotation narthex knows with a value it does not.
     InvalidAnnotation => Error,
     /// Something an annotation or field asks for that narthex cannot do yet.

@@ -123,6 +123,13 @@ impl Table {
         found.map(|(_, set)| set)
     }
 
+    /// Every name with what is offered for it, in no order; the default certificate is that of [`HostPattern::Any`].
+    pub fn all_certificates(&self) -> impl Iterator<Item = (&HostPattern, &Arc<CertificateSet>)> {
+        let default = self.default_certificate.iter().map(|set| (&HostPattern::Any, set));
+        let named = self.certificates.iter().map(|(pattern, set)| (pattern, set));
+        named.chain(default)
+    }
+
     /// Replaces what is offered for a name; none takes it away. For the compiler.
     pub fn set_certificates(&mut self, pattern: &HostPattern, set: Option<Arc<CertificateSet>>) {
         let hash = match pattern {
