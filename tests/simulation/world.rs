@@ -5,7 +5,7 @@ use narthex::model::object::{
     IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort,
 };
 use narthex::model::{Kind, Object, Timestamp};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A seeded generator (SplitMix64), so that a seed means the same for ever.
 pub struct Rng(u64);
@@ -66,6 +66,30 @@ const HOSTS: &[&str] = &[
 ];
 const PATHS: &[&str] = &["/", "/x", "/x/", "/x//", "/x/y", "/x//y", "/z/*", "relative", ""];
 const KINDS: &[&str] = &["Exact", "Prefix", "ImplementationSpecific", "Odd"];
+/// Hosts of tls entries: those of rules, and others that certificates are for.
+const TLS_HOSTS: &[&str] = &[
+    "a.example.com",
+    "b.example.com",
+    "*.example.com",
+    "example.com",
+    "Shared.example.com",
+    "c.example.org",
+    "*",
+];
+/// Certificate and key by their files in tests/data/tls; the last three make none.
+const CERTIFICATES: &[(&str, &str)] = &[
+    ("a-ecdsa", "a-ecdsa"),
+    ("b-ecdsa", "b-ecdsa"),
+    ("wildcard", "wildcard"),
+    ("a-rsa", "a-rsa"),
+    ("expired", "expired"),
+    ("future", "future"),
+    ("nameless", "nameless"),
+    ("a-ecdsa", "b-ecdsa"),
+    ("wildcard", ""),
+    ("", ""),
+];
+const GOOD: usize = 7;
 const SERVICES: &[&str] = &["one", "two", "three", ""];
 
 pub fn namespace(rng: &mut Rng) -> &'static str {
@@ -101,10 +125,63 @@ fn backend(rng: &mut Rng) -> IngressBackend {
     }
 }
 
+/// What a Secret holds, by place in [`CERTIFICATES`].
+fn pem(place: usize) -> (Option<Arc<[u8]>>, Option<Arc<[u8]>>) {
+    static READ: LazyLock<Vec<(Option<Arc<[u8]>>, Option<Arc<[u8]>>)>> = LazyLock::new(|| {
+        let read = |stem: &str, ending: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+            (!stem.is_empty()).then(|| std::fs::read(format!("{folder}/{stem}.{ending}")).unwrap().into())
+        };
+        let both = CERTIFICATES.iter();
+        both.map(|(certificate, key)| (read(certificate, "crt"), read(key, "key")))
+            .collect()
+    });
+    READ[place].clone()
+}
+
+/// Whether a Secret holds a certificate.
+pub fn is_good(secret: &Secret) -> bool {
+    (0..GOOD).any(|place| pem(place) == (secret.certificate.clone(), secret.key.clone()))
+}
+
+fn secret(rng: &mut Rng) -> Object {
+    let (certificate, key) = pem(rng.below(CERTIFICATES.len()));
+    Object::Secret(
+        Secret {
+            meta: meta(rng, &["s1", "s2", "s3"]),
+            kind: None,
+            certificate,
+            key,
+            ca: None,
+        }
+        .into(),
+    )
+}
+
+fn tls(rng: &mut Rng) -> Vec<IngressTls> {
+    let entries = rng.below(3);
+    (0..entries)
+        .map(|_| IngressTls {
+            hosts: (0..rng.below(4)).map(|_| rng.one(TLS_HOSTS).to_owned()).collect(),
+            secret: rng
+                .one(&[Some("s1"), Some("s2"), Some("s3"), Some("s4"), None])
+                .map(str::to_owned),
+        })
+        .collect()
+}
+
+/// A moment before, between or after those at which certificates begin and end, or exactly one of them.
+pub fn now(rng: &mut Rng) -> Timestamp {
+    const END: i64 = 1_767_323_040;
+    Timestamp(rng.one(&[0, END - 86400, END, END + 1, 1_893_456_000, 2_000_000_000, i64::MAX]))
+}
+
 fn ingress(rng: &mut Rng) -> Object {
     let mut meta = meta(rng, &["i1", "i2", "i3", "i4"]);
     for (key, values) in [
         ("narthex.io/merge-slashes", &["false", "true", "odd"][..]),
+        ("narthex.io/ssl-redirect", &["false", "true", "odd"]),
+        ("narthex.io/hsts", &["max-age=1", "off", "odd"]),
         ("kubernetes.io/ingress.class", &["ours", "theirs"]),
         ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
     ] {
@@ -133,11 +210,7 @@ fn ingress(rng: &mut Rng) -> Object {
                 .then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).to_owned()),
             default_backend: rng.chance(1, 2).then(|| backend(rng)),
             rules,
-            tls: if rng.chance(1, 8) {
-                vec![IngressTls::default()]
-            } else {
-                Vec::new()
-            },
+            tls: tls(rng),
             legacy: rng.chance(1, 4),
         }
         .into(),
@@ -230,7 +303,7 @@ fn endpoints(rng: &mut Rng) -> Object {
 
 /// Any object of the universe.
 pub fn object(rng: &mut Rng) -> Object {
-    match rng.below(16) {
+    match rng.below(19) {
         0..7 => ingress(rng),
         7..10 => service(rng),
         10..14 => endpoints(rng),
@@ -240,14 +313,7 @@ pub fn object(rng: &mut Rng) -> Object {
             let controller = rng.one(&[narthex::compile::CONTROLLER, "k8s.io/other"]).to_owned();
             Object::IngressClass(IngressClass { meta, controller }.into())
         }
-        _ => Object::Secret(
-            Secret {
-                meta: meta(rng, &["secret"]),
-                kind: None,
-                ..Secret::default()
-            }
-            .into(),
-        ),
+        _ => secret(rng),
     }
 }
 
