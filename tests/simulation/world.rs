@@ -303,7 +303,7 @@ fn endpoints(rng: &mut Rng) -> Object {
 
 /// Any object of the universe.
 pub fn object(rng: &mut Rng) -> Object {
-    match rng.below(19) {
+    match rng.below(22) {
         0..7 => ingress(rng),
         7..10 => service(rng),
         10..14 => endpoints(rng),
