@@ -1,98 +1,23 @@
 //! Flags and environment, read once into types. Unknown or contradictory settings are errors here.
 //! Every default and bound of the program stands here, with its reason.
 
+mod values;
+
+pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, TlsVersion};
+
 use crate::compile;
 use crate::proxy;
 use crate::serve::strict::Limits;
-use crate::serve::{ShardSettings, Timeouts};
+use crate::serve::{MinVersion, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
 use crate::upstream::PoolSettings;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::HeaderValue;
 use ipnet::IpNet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What becomes of `%2F` and `%5C` in a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EncodedSlash {
-    /// They stay as they are and separate nothing (GitLab, npm, RabbitMQ need them).
-    Keep,
-    /// Such a request is answered 400.
-    Reject,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON otherwise.
-    Auto,
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
-}
-
-/// An address to listen on: `:8080` is every address of both families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddress(pub SocketAddr);
-
-impl std::str::FromStr for ListenAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("localhost:")) {
-            let port = port.parse().map_err(|_| format!("\"{port}\" is no port"))?;
-            let ip = if text.starts_with(':') {
-                Ipv6Addr::UNSPECIFIED.into()
-            } else {
-                Ipv4Addr::LOCALHOST.into()
-            };
-            return Ok(Self(SocketAddr::new(ip, port)));
-        }
-        text.parse()
-            .map(Self)
-            .map_err(|_| "write IP:PORT, [IPv6]:PORT or :PORT".to_owned())
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write 500ms, 10s or 1m"))?;
-    if duration.is_zero() {
-        return Err("it must be more than nothing".to_owned());
-    }
-    Ok(duration)
-}
-
-fn grace(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write 0s, 500ms or 10s"))
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let (number, unit) = match text.find(|character: char| !character.is_ascii_digit()) {
-        Some(at) => text.split_at(at),
-        None => (text, ""),
-    };
-    let unit = match unit {
-        "" | "B" => 1,
-        "k" | "K" | "KiB" => 1 << 10,
-        "M" | "MiB" => 1 << 20,
-        _ => return Err("write a number of bytes, or of KiB or MiB".to_owned()),
-    };
-    let number: usize = number.parse().map_err(|_| format!("\"{number}\" is no number"))?;
-    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
-}
-
-fn net(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| "write an address or a network such as 10.0.0.0/8".to_owned())
-}
-
-fn header(text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text).map_err(|_| "it cannot stand in a header".to_owned())
-}
+use values::{bytes, duration, grace, header, net, secret};
 
 /// Where objects come from.
 #[derive(Args, Clone, Debug, Default)]
@@ -128,6 +53,13 @@ pub struct RuleArgs {
     /// Whether ExternalName Services may be backends: they can lead anywhere.
     #[arg(long, env = "NARTHEX_ALLOW_EXTERNAL_NAMES")]
     pub allow_external_names: bool,
+    /// The Secret whose certificate names get that have no other [default: a self-signed one, made at start].
+    #[arg(long, env = "NARTHEX_DEFAULT_CERTIFICATE", value_name = "NAMESPACE/NAME", value_parser = secret)]
+    pub default_certificate: Option<(Arc<str>, Arc<str>)>,
+    /// Whether hosts in `spec.tls` send plain HTTP to HTTPS (308). An Ingress can decide with narthex.io/ssl-redirect.
+    #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub ssl_redirect: bool,
 }
 
 /// All flags of `serve`.
@@ -148,6 +80,9 @@ pub struct ServeArgs {
     /// Time-outs.
     #[command(flatten)]
     pub timeouts: TimeoutArgs,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Headers and paths.
     #[command(flatten)]
     pub http: HttpArgs,
@@ -166,9 +101,12 @@ pub struct ServeArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Listening")]
 pub struct ListenArgs {
-    /// Where HTTP requests come in.
-    #[arg(long, env = "NARTHEX_LISTEN_HTTP", value_name = "ADDR", default_value = "[::]:80")]
-    pub listen_http: ListenAddress,
+    /// Where HTTP requests come in, or `off` [default: `[::]:80`].
+    #[arg(long, env = "NARTHEX_LISTEN_HTTP", value_name = "ADDR")]
+    pub listen_http: Option<Listen>,
+    /// Where HTTPS requests come in, or `off` [default: `[::]:443`, but off where only --listen-http is given].
+    #[arg(long, env = "NARTHEX_LISTEN_HTTPS", value_name = "ADDR")]
+    pub listen_https: Option<Listen>,
     /// Where probes, metrics and questions come in.
     #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR", default_value = ":8080")]
     pub admin: ListenAddress,
@@ -229,6 +167,9 @@ pub struct TimeoutArgs {
     /// Without a byte of a reply being taken by the client.
     #[arg(long, env = "NARTHEX_SEND_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub send_timeout: Duration,
+    /// Without a byte in either direction of a WebSocket.
+    #[arg(long, env = "NARTHEX_TUNNEL_TIMEOUT", value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub tunnel_timeout: Duration,
     /// For one connect to a pod.
     #[arg(long, env = "NARTHEX_CONNECT_TIMEOUT", value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub connect_timeout: Duration,
@@ -241,6 +182,30 @@ pub struct TimeoutArgs {
     /// For an idle connection to a pod. Below the 5 s that Node.js keeps its own.
     #[arg(long, env = "NARTHEX_UPSTREAM_IDLE_TIMEOUT", value_name = "TIME", default_value = "4s", value_parser = duration)]
     pub upstream_idle_timeout: Duration,
+}
+
+/// TLS towards clients.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "TLS")]
+pub struct TlsArgs {
+    /// The oldest version of TLS spoken.
+    #[arg(
+        long,
+        env = "NARTHEX_TLS_MIN_VERSION",
+        value_name = "VERSION",
+        value_enum,
+        default_value = "1.2"
+    )]
+    pub tls_min_version: TlsVersion,
+    /// Refuse clients that ask for a name without a certificate, or for none.
+    #[arg(long, env = "NARTHEX_STRICT_SNI")]
+    pub strict_sni: bool,
+    /// For a whole TLS handshake.
+    #[arg(long, env = "NARTHEX_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub handshake_timeout: Duration,
+    /// Connections in their TLS handshake at once; others wait in turn.
+    #[arg(long, env = "NARTHEX_MAX_HANDSHAKES", value_name = "N", default_value_t = 4096)]
+    pub max_handshakes: usize,
 }
 
 /// Headers and paths.
@@ -328,16 +293,70 @@ impl ServeArgs {
         if !self.source.manifests.is_empty() && self.source.kubeconfig.is_some() {
             return Err("--manifests and --kubeconfig contradict each other: objects come from one place".to_owned());
         }
-        if self.listen.listen_http.0.port() != 0 && self.listen.listen_http == self.listen.admin {
-            return Err(format!(
-                "--listen-http and --admin are both {}: give one of them another port",
-                self.listen.admin.0
-            ));
+        let listening = self.listening();
+        let admin = self.listen.admin.0;
+        let mut taken = vec![("--admin", admin)];
+        for one in &listening {
+            let flag = match one.purpose {
+                Purpose::Https => "--listen-https",
+                _ => "--listen-http",
+            };
+            if one.address.port() != 0
+                && let Some((other, address)) = taken.iter().find(|(_, address)| *address == one.address)
+            {
+                return Err(format!(
+                    "{flag} and {other} are both {address}: give one of them another port"
+                ));
+            }
+            taken.push((flag, one.address));
+        }
+        if listening.is_empty() {
+            return Err("--listen-http and --listen-https are both off: nothing would be served".to_owned());
         }
         if self.limits.attempts == 0 {
             return Err("--attempts 0 would try no endpoint: give 1 or more".to_owned());
         }
         Ok(())
+    }
+
+    /// The listeners for requests. Neither flag given, both defaults; only --listen-http given, no HTTPS.
+    pub fn listening(&self) -> Vec<Listening> {
+        let (http, https) = (self.listen.listen_http, self.listen.listen_https);
+        let default = |port| ListenAddress(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+        let both = [
+            (Purpose::Http, http, http.unwrap_or(Listen::At(default(80)))),
+            (
+                Purpose::Https,
+                https,
+                match (http, https) {
+                    (_, Some(https)) => https,
+                    (Some(Listen::At(_)), None) => Listen::Off,
+                    _ => Listen::At(default(443)),
+                },
+            ),
+        ];
+        let decided = both.into_iter().filter_map(|(purpose, asked, decided)| match decided {
+            Listen::At(ListenAddress(address)) => Some(Listening {
+                purpose,
+                address,
+                named: asked.is_some(),
+            }),
+            Listen::Off => None,
+        });
+        decided.collect()
+    }
+
+    /// Settings of TLS towards clients.
+    pub fn tls_settings(&self) -> TlsSettings {
+        TlsSettings {
+            min_version: match self.tls.tls_min_version {
+                TlsVersion::Tls12 => MinVersion::Tls12,
+                TlsVersion::Tls13 => MinVersion::Tls13,
+            },
+            strict_sni: self.tls.strict_sni,
+            handshake_timeout: self.tls.handshake_timeout,
+            max_handshakes: self.tls.max_handshakes.max(1),
+        }
     }
 
     /// How many shards there are.
@@ -357,8 +376,8 @@ impl ServeArgs {
         }
     }
 
-    /// Settings of the request's road.
-    pub fn proxy_settings(&self) -> proxy::Settings {
+    /// Settings of the request's road. `https_port` is where HTTPS is listened for.
+    pub fn proxy_settings(&self, https_port: Option<u16>) -> proxy::Settings {
         let shards = u32::try_from(self.shards()).unwrap_or(u32::MAX);
         proxy::Settings {
             pool: PoolSettings {
@@ -372,18 +391,20 @@ impl ServeArgs {
             attempts: self.limits.attempts,
             reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
             server_header: self.http.server_header.clone(),
+            https_port,
             max_in_flight: self.limits.max_in_flight.div_ceil(shards),
         }
     }
 
     /// Settings of client connections.
-    pub fn shard_settings(&self) -> ShardSettings {
+    pub fn shard_settings(&self, tls: Option<Arc<Tls>>) -> ShardSettings {
         ShardSettings {
             timeouts: Timeouts {
                 head: self.timeouts.head_timeout,
                 idle: self.timeouts.idle_timeout,
                 body: self.timeouts.body_timeout,
                 send: self.timeouts.send_timeout,
+                tunnel: self.timeouts.tunnel_timeout,
             },
             limits: Limits {
                 head_bytes: self.limits.max_head,
@@ -392,6 +413,7 @@ impl ServeArgs {
                 ..Limits::default()
             },
             trusted: Arc::from(self.http.trusted_proxies.clone()),
+            tls,
         }
     }
 }
@@ -404,7 +426,8 @@ impl RuleArgs {
             class_less: self.class_less,
             allow_external_names: self.allow_external_names,
             own_addresses,
-            ..compile::Options::default()
+            default_certificate: self.default_certificate.clone(),
+            ssl_redirect: self.ssl_redirect,
         }
     }
 }

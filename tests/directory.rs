@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use narthex::model::Object;
 use narthex::source::directory::{Loaded, load};
 use std::fs;
 use std::path::Path;
@@ -169,4 +170,48 @@ fn a_config_map_mount_and_loops_of_links_are_read_once() {
         loaded.objects[0].1.to_string(),
         format!("{}/a.yaml:1:1", folder.path().display())
     );
+}
+
+#[test]
+fn a_secret_has_its_data_and_no_complaint_quotes_it() {
+    let file = |entries: &str| {
+        let head = "apiVersion: v1\nkind: Secret\nmetadata: {name: cert}\ntype: kubernetes.io/tls\n";
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("cert.yaml"), format!("{head}{entries}")).unwrap();
+        let loaded = load(&[folder.path().to_owned()]);
+        let said = said(&loaded, folder.path());
+        (loaded, said)
+    };
+    let (loaded, said) = file("data: {tls.crt: b25l, tls.key: dHdv}\nstringData:\n  tls.key: |\n    hunter2\n");
+    assert!(said.is_empty(), "{said:?}");
+    let [(Object::Secret(secret), _)] = &loaded.objects[..] else {
+        panic!("{:?}", loaded.objects)
+    };
+    assert_eq!(secret.certificate.as_deref(), Some(&b"one"[..]));
+    assert_eq!(secret.key.as_deref(), Some(&b"hunter2\n"[..]));
+
+    let (_, said) = file("data:\n  tls.crt: hunter2 !\n");
+    let expected = "cert.yaml:6:12: Secret default/cert: data.tls.crt: not base64";
+    assert!(said[0].starts_with(expected), "{said:?}");
+
+    let spoiled = [
+        "data: {tls.crt: hunter2 !}\n",
+        "data: hunter2\n",
+        "stringData:\n  tls.key: [hunter2]\n",
+        "stringData:\n  ? [hunter2]\n  : x\n",
+        "stringData:\n  tls.key: hunter2: hunter2\n",
+        "stringData:\n  tls.key: \"hunter2\n",
+        "stringData:\n  tls.key: \"\\hunter2\"\n",
+        "stringData:\n  tls.key: *hunter2\n",
+        "stringData:\n  tls.key: |\n    -----BEGIN\n  hunter2\n",
+        "immutable: hunter2\n",
+    ];
+    for entries in spoiled {
+        let (loaded, said) = file(entries);
+        assert!(loaded.objects.is_empty() && !said.is_empty(), "{entries}: {loaded:?}");
+        assert!(
+            !format!("{said:?} {loaded:?}").contains("hunter2"),
+            "{entries}: {said:?}"
+        );
+    }
 }

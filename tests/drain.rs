@@ -3,7 +3,7 @@
 
 use clap::Parser;
 use narthex::cli::Cli;
-use narthex::serve::{Server, bind};
+use narthex::serve::{Purpose, Server, bind};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 fn started() -> (Server, SocketAddr) {
     let args = Cli::parse_from(["narthex"]).serve;
-    let settings = Arc::new(args.proxy_settings());
-    let mut server = Server::start(Arc::default(), settings, args.shard_settings(), 2, 100).unwrap();
-    let bound = bind("HTTP", "127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let settings = Arc::new(args.proxy_settings(None));
+    let mut server = Server::start(Arc::default(), settings, args.shard_settings(None), 2, 100).unwrap();
+    let bound = bind(Purpose::Http, "127.0.0.1:0".parse().unwrap(), false).unwrap();
     let address = bound.address();
     server.listen(vec![bound]).unwrap();
     (server, address)

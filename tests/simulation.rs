@@ -287,6 +287,7 @@ fn history(seed: u64) {
     let mut mirror = Mirror::default();
     // Tables that are still in use must not change under those who hold them.
     let mut held: Vec<(Table, BTreeSet<String>)> = Vec::new();
+    let mut secrets = BTreeSet::new();
     for step in 0..60 {
         let change = change(&mut rng, &mirror);
         let what = format!("{change:?}");
@@ -295,6 +296,12 @@ fn history(seed: u64) {
         let before = state.table();
         state.apply(change);
         compare(&before, &state.table(), single, seed, step);
+        let wanted = state.wanted_secrets();
+        assert!(
+            state.wanted_secrets_changed() || wanted == secrets,
+            "seed {seed} step {step}: other Secrets are wanted, and nobody is told"
+        );
+        secrets = wanted;
         if rng.chance(1, 2) {
             continue;
         }

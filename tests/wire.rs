@@ -8,9 +8,15 @@
 mod framing;
 #[path = "wire/headers.rs"]
 mod headers;
+#[path = "wire/http2.rs"]
+mod http2;
 #[path = "wire/lifecycle.rs"]
 mod lifecycle;
 #[path = "wire/pods.rs"]
 mod pods;
 #[path = "wire/rig.rs"]
 mod rig;
+#[path = "wire/tls.rs"]
+mod tls;
+#[path = "wire/websocket.rs"]
+mod websocket;

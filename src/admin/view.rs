@@ -1,6 +1,7 @@
 //! What the admin API and the commands show, as JSON and as text: one set of types for both.
 
 use crate::model::{Diagnostic, Origin, Report};
+use crate::proxy::ACME;
 use crate::table::canonical::{canonical_host, canonical_path};
 use crate::table::explain::{Explanation, explain};
 use crate::table::{Backend, Route, Table};
@@ -79,6 +80,9 @@ pub struct Decision {
     pub status: Option<u16>,
     /// Why, in one sentence.
     pub summary: String,
+    /// For an HTTPS URL: whose certificate is shown.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate: Option<String>,
     /// The rule that answers.
     pub rule: Option<Rule>,
     /// Claims to the very same host and path that lost to it.
@@ -132,7 +136,7 @@ pub struct Question {
 /// # Errors
 /// When the URL is none. A URL that a request could carry but that narthex refuses is a decision, not an error.
 pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Decision, String> {
-    let (host, path) = split(&question.url)?;
+    let (scheme, host, path) = split(&question.url)?;
     let host = question
         .headers
         .iter()
@@ -149,6 +153,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Dec
         path: path.clone(),
         status: None,
         summary: String::new(),
+        certificate: None,
         rule: None,
         shadows: Vec::new(),
         endpoints: Vec::new(),
@@ -177,23 +182,42 @@ pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Dec
     };
     let explanation = explain(table, decision.host.as_deref(), &canonical);
     decision.fill(table, report, &canonical, &explanation);
+    match (scheme, &explanation.route) {
+        (Scheme::Https, _) => decision.certificate = Some(certificate(table, decision.host.as_deref())),
+        (Scheme::Http, Some(route)) if route.policies.https_redirect && !decision.path.starts_with(ACME) => {
+            let why = format!(
+                "{} has TLS for this host, so plain HTTP is sent to HTTPS",
+                route.origin.object
+            );
+            decision.refuse(308, why);
+        }
+        (Scheme::Http, _) => {}
+    }
     Ok(decision)
 }
 
-/// Host and path of a URL; a bare path or host is fine.
-fn split(url: &str) -> Result<(Option<String>, String), String> {
-    let rest = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => rest,
+/// Scheme, host and path of a URL; a bare path or host is fine.
+fn split(url: &str) -> Result<(Scheme, Option<String>, String), String> {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
         Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is neither http nor https")),
-        None if url.starts_with('/') => return Ok((None, cut(url))),
-        None => url,
+        None if url.starts_with('/') => return Ok((Scheme::Http, None, cut(url))),
+        None => (Scheme::Http, url),
     };
     let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(at);
     if host.is_empty() {
         return Err(format!("\"{url}\" names no host: write http://HOST/PATH"));
     }
-    Ok((Some(host.to_owned()), cut(path)))
+    Ok((scheme, Some(host.to_owned()), cut(path)))
+}
+
+/// How the client would come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
 }
 
 fn cut(path: &str) -> String {
@@ -202,6 +226,21 @@ fn cut(path: &str) -> String {
         "/".to_owned()
     } else {
         path.to_owned()
+    }
+}
+
+/// What a client that asks for a host is shown.
+fn certificate(table: &Table, host: Option<&str>) -> String {
+    let set = table.certificates(host);
+    let secrets: Vec<String> = set
+        .iter()
+        .flat_map(|set| set.iter())
+        .map(|one| one.secret.to_string())
+        .collect();
+    if secrets.is_empty() {
+        "narthex's own, self-signed: no Secret has one for this host".to_owned()
+    } else {
+        secrets.join(" and ")
     }
 }
 
@@ -298,6 +337,9 @@ impl Decision {
         let host = self.host.as_deref().unwrap_or("(no host)");
         writeln!(out, "{} {host} {}", self.method, self.path)?;
         writeln!(out, "  {}", self.summary)?;
+        if let Some(certificate) = &self.certificate {
+            writeln!(out, "  shows     {certificate}")?;
+        }
         if let Some(rule) = &self.rule {
             writeln!(out, "  rule      {} {}", rule.host, rule.path)?;
             writeln!(out, "  from      {} {}", rule.object, rule.field)?;

@@ -5,7 +5,7 @@ use super::{Output, print};
 use crate::admin::view::Problem;
 use crate::compile::{State, lint};
 use crate::config::RuleArgs;
-use crate::model::{Change, Diagnostic, Location, ObjectRef, Severity};
+use crate::model::{Change, Diagnostic, Location, ObjectRef, Severity, Timestamp};
 use crate::source::directory::{self, Loaded};
 use clap::Args;
 use std::collections::{BTreeMap, HashMap};
@@ -36,6 +36,7 @@ pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> (State, HashMap<ObjectRef
         places.insert(object.reference(), location);
         state.apply(Change::Apply(object));
     }
+    state.apply(Change::Time(Timestamp::now()));
     state.apply(Change::Files(diagnostics));
     (state, places)
 }

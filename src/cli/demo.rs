@@ -1,7 +1,7 @@
 //! `narthex demo`: the walkthrough with no cluster at all.
 
 use super::print;
-use crate::config::{ListenAddress, ServeArgs};
+use crate::config::{Listen, ListenAddress, ServeArgs};
 use anyhow::Context;
 use clap::{Args, Parser};
 use http_body_util::Full;
@@ -42,6 +42,9 @@ pub struct DemoArgs {
     /// Where HTTP requests come in
     #[arg(long, env = "NARTHEX_LISTEN_HTTP", value_name = "ADDR", default_value = "[::]:8000")]
     pub listen_http: ListenAddress,
+    /// Where HTTPS requests come in, with a certificate made at start
+    #[arg(long, env = "NARTHEX_LISTEN_HTTPS", value_name = "ADDR", default_value = "[::]:8443")]
+    pub listen_https: Listen,
     /// Where probes, metrics and questions come in
     #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR", default_value = ":8080")]
     pub admin: ListenAddress,
@@ -108,7 +111,8 @@ fn serve_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
     let mut serve = super::Cli::parse_from(["narthex"]).serve;
     serve.source.manifests = vec![folder.to_path_buf()];
     serve.source.kubeconfig = None;
-    serve.listen.listen_http = args.listen_http;
+    serve.listen.listen_http = Some(Listen::At(args.listen_http));
+    serve.listen.listen_https = Some(args.listen_https);
     serve.listen.admin = args.admin;
     serve.listen.probe_socket = None;
     serve.listen.shards = args.shards;

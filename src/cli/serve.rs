@@ -2,11 +2,11 @@
 
 use crate::admin::{self, Admin, probe};
 use crate::compile::State;
-use crate::config::ServeArgs;
+use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
-use crate::serve::{Server, bind};
+use crate::serve::{Bound, Purpose, Server, Tls, bind};
 use crate::source::cluster::{self, ClusterOptions};
-use crate::source::{EVENT_QUEUE, Watches, directory};
+use crate::source::{EVENT_QUEUE, Wanted, Watches, directory};
 use crate::telemetry;
 use anyhow::{Context, anyhow};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How often the end of the last connection is looked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -48,12 +48,14 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let descriptors = raise_descriptor_limit();
     let share = args.listen.share_ports;
-    let http = bind("HTTP", args.listen.listen_http.0, share)?;
-    let admin_socket = bind("admin", args.listen.admin.0, share)?;
+    let bound = bind_all(args)?;
+    let admin_socket = bind(Purpose::Admin, args.listen.admin.0, share)?;
     let probe_socket = args.listen.probe_socket.as_deref().map(probe::bind).transpose()?;
-    let own = own_addresses(&[http.address(), admin_socket.address()]);
+    let own = own_addresses(bound.iter().map(Bound::address).chain([admin_socket.address()]));
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let watches = Arc::new(Watches::default());
+    // Files hold what they hold: only a cluster is asked for single Secrets.
+    let (secrets, wanted) = watch::channel(Wanted::default());
     let source = if args.source.manifests.is_empty() {
         let options = ClusterOptions {
             kubeconfig: args.source.kubeconfig.clone(),
@@ -62,16 +64,20 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         };
         let client = cluster::connect(&options).await?;
         let (sender, watches) = (sender.clone(), watches.clone());
-        tokio::spawn(async move { cluster::run(client, options, sender, watches).await })
+        tokio::spawn(async move { cluster::run(client, options, sender, watches, wanted).await })
     } else {
         let paths = args.source.manifests.clone();
         tokio::spawn(directory::run(paths, sender.clone(), watches.clone()))
     };
     let shared = Arc::new(Shared::new(watches));
+    let https = bound.iter().find(|bound| bound.purpose() == Purpose::Https);
+    let tls = https
+        .map(|_| Tls::new(&args.tls_settings(), shared.tables.clone()))
+        .transpose()?;
     let server = Server::start(
         shared.tables.clone(),
-        Arc::new(args.proxy_settings()),
-        args.shard_settings(),
+        Arc::new(args.proxy_settings(https.map(|bound| bound.address().port()))),
+        args.shard_settings(tls.map(Arc::new)),
         args.shards(),
         args.max_connections(descriptors),
     )
@@ -87,16 +93,17 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     tokio::spawn(admin::run(admin_socket.listen()?, admin));
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"), shards = args.shards(), http = %http.address(), admin = %admin_address,
+        version = env!("CARGO_PKG_VERSION"), shards = args.shards(), listening = addresses(&bound), admin = %admin_address,
         "narthex starts"
     );
     let control = Control {
         guard: Guard::new(State::new(args.compile_options(own))),
         events,
         sender,
+        secrets,
         shared: shared.clone(),
         server: server.clone(),
-        bound: vec![http],
+        bound,
     };
     let control = tokio::spawn(control.run());
     tokio::select! {
@@ -110,6 +117,38 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         () = broken(&server) => Err(anyhow!("a shard or acceptor thread is gone; see the log")),
         quick = told_to_stop() => Ok(end(args, &shared, &server, quick?).await),
     }
+}
+
+/// Binds what is to be listened on. A default address that cannot be had is fatal only in a cluster, where nobody
+/// would see that it is missing.
+fn bind_all(args: &ServeArgs) -> anyhow::Result<Vec<Bound>> {
+    let mut bound = Vec::new();
+    for Listening {
+        purpose,
+        address,
+        named,
+    } in args.listening()
+    {
+        match bind(purpose, address, args.listen.share_ports) {
+            Ok(one) => bound.push(one),
+            Err(error) if named || args.source.manifests.is_empty() => return Err(error.into()),
+            Err(error) => tracing::warn!("going on without {purpose}: {error}"),
+        }
+    }
+    if bound.is_empty() {
+        return Err(anyhow!(
+            "no address to listen on can be had: give --listen-http ADDR, with a port above 1023"
+        ));
+    }
+    Ok(bound)
+}
+
+fn addresses(bound: &[Bound]) -> String {
+    let each: Vec<String> = bound
+        .iter()
+        .map(|bound| format!("{} {}", bound.purpose(), bound.address()))
+        .collect();
+    each.join(", ")
 }
 
 /// Waits for SIGTERM or SIGINT; true for SIGINT, after which nobody waits for load balancers.
@@ -185,7 +224,7 @@ fn raise_descriptor_limit() -> usize {
 }
 
 /// Every address narthex can be reached at, so that an endpoint there can be told.
-fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
+fn own_addresses(listening: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut own = Vec::new();
     for address in listening {
         if address.ip().is_unspecified() {
@@ -196,7 +235,7 @@ fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
                     .map(|interface| SocketAddr::new(interface.ip(), address.port())),
             );
         } else {
-            own.push(*address);
+            own.push(address);
         }
     }
     own

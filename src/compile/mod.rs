@@ -196,6 +196,11 @@ impl State {
         self.offers.wanted().chain(default).cloned().collect()
     }
 
+    /// Whether [`State::wanted_secrets`] may differ from what it was when this was asked last.
+    pub fn wanted_secrets_changed(&mut self) -> bool {
+        self.offers.wanted_changed()
+    }
+
     /// How many objects of each kind there are.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         let slices = self

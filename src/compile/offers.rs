@@ -106,6 +106,8 @@ pub(super) struct Name {
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     uses: HashMap<Key, Uses>,
+    /// Whether somebody was told of all Secrets in that.
+    wanted_known: bool,
     names: HashMap<HostPattern, Name>,
     /// Which Secrets are offered for a name, or would be if they held a certificate.
     offered: BTreeMap<(HostPattern, Key), Option<Rank>>,
@@ -122,6 +124,11 @@ impl Offers {
     /// The Secrets that entries name.
     pub fn wanted(&self) -> impl Iterator<Item = &Key> {
         self.uses.keys().filter(|(_, name)| !name.is_empty())
+    }
+
+    /// Whether other Secrets are wanted than when this was asked last.
+    pub fn wanted_changed(&mut self) -> bool {
+        !std::mem::replace(&mut self.wanted_known, true)
     }
 
     /// What is known of a name.

@@ -5,9 +5,9 @@ mod guard;
 
 pub use guard::Guard;
 
-use crate::model::{Kind, Report, Severity};
+use crate::model::{Change, Kind, Report, Severity, Timestamp};
 use crate::serve::{BindError, Bound, Server};
-use crate::source::{Event, Watches};
+use crate::source::{Event, NAMED_SECRETS, Wanted, Watches};
 use crate::table::Table;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,8 @@ const REPORT_PAUSE: Duration = Duration::from_millis(200);
 const LOGGED: usize = 50;
 /// How often the control task shows that it makes progress.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often the compiler is told the time.
+const TIME: Duration = Duration::from_secs(60);
 /// Old tables kept for requests that still read them; freed here, never on a shard.
 const OLD_TABLES: usize = 64;
 
@@ -89,6 +91,8 @@ pub struct Control {
     pub events: mpsc::Receiver<Event>,
     /// For the resolver of ExternalNames, which is a source too.
     pub sender: mpsc::Sender<Event>,
+    /// Where the source learns which Secrets are needed.
+    pub secrets: watch::Sender<Wanted>,
     /// What the admin side sees.
     pub shared: Arc<Shared>,
     /// The shards.
@@ -106,6 +110,8 @@ impl Control {
         let (names, wanted) = watch::channel(BTreeSet::new());
         tokio::spawn(external::run(wanted, self.sender.clone()));
         let mut beats = tokio::time::interval(HEARTBEAT);
+        // At once, and then now and then: certificates begin and expire.
+        let mut times = tokio::time::interval(TIME);
         let mut report_due: Option<Instant> = None;
         let mut old: Vec<Arc<Table>> = Vec::new();
         let mut batch = Vec::with_capacity(BATCH);
@@ -125,6 +131,7 @@ impl Control {
                     report_due = None;
                 }
                 _ = beats.tick() => {}
+                _ = times.tick() => batch.push(Event::Change(Change::Time(Timestamp::now()))),
             }
             self.shared.beat();
             if batch.is_empty() {
@@ -148,12 +155,30 @@ impl Control {
                 *names = wanted;
                 changed
             });
+            self.want_secrets();
             report_due.get_or_insert_with(|| Instant::now() + REPORT_PAUSE);
             if !self.is_live() && self.shared.watches.all_synced() {
                 self.publish_report();
                 self.go_live()?;
             }
         }
+    }
+
+    /// Tells the source which Secrets the state needs. After the watches are marked, so that a complete world is.
+    fn want_secrets(&mut self) {
+        let complete = self.shared.watches.all_synced_but(NAMED_SECRETS);
+        if !self.guard.state.wanted_secrets_changed() && self.secrets.borrow().complete == complete {
+            return;
+        }
+        let wanted = Wanted {
+            names: self.guard.state.wanted_secrets(),
+            complete,
+        };
+        self.secrets.send_if_modified(|known| {
+            let changed = *known != wanted;
+            *known = wanted;
+            changed
+        });
     }
 
     fn is_live(&self) -> bool {
@@ -197,7 +222,10 @@ impl Control {
 
     fn go_live(&mut self) -> Result<(), BindError> {
         let bound = std::mem::take(&mut self.bound);
-        let addresses: Vec<String> = bound.iter().map(|bound| bound.address().to_string()).collect();
+        let addresses: Vec<String> = bound
+            .iter()
+            .map(|bound| format!("{} {}", bound.purpose(), bound.address()))
+            .collect();
         lock(&self.server).listen(bound)?;
         self.shared.ready.store(true, Ordering::Release);
         let routes = self.shared.tables.load().routes().count();
@@ -211,7 +239,7 @@ impl Control {
         tracing::info!(
             routes,
             problems,
-            http = addresses.join(", "),
+            listening = addresses.join(", "),
             "ready: the table is live and requests are served"
         );
         Ok(())

@@ -117,6 +117,22 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// No `creationTimestamp`: counts as younger than any object that has one.
     pub const UNKNOWN: Timestamp = Timestamp(i64::MAX);
+
+    /// The time of the system's clock. Not for the compiler, which is told.
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// `2026-01-31T23:59:59Z`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0) {
+            Ok(time) => write!(f, "{time}"),
+            Err(_) => f.write_str("an unknown time"),
+        }
+    }
 }
 
 impl Default for Timestamp {

@@ -7,7 +7,7 @@ use crate::upstream::{Connection, Lease};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -18,6 +18,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// connection, and the reply.
 #[derive(Default)]
 pub struct Upload {
+    /// Here and not in the body, so that it can be let go of while the pod's connection still has that.
+    incoming: RefCell<Option<Incoming>>,
     done: Cell<bool>,
     error: Cell<Option<ProxyError>>,
 }
@@ -28,6 +30,11 @@ impl Upload {
         self.error.take()
     }
 
+    /// Nobody waits for the rest any more: the client is told by not being read from.
+    fn abandon(&self) {
+        self.incoming.take();
+    }
+
     /// Whether the body has been read to its end.
     pub fn is_done(&self) -> bool {
         self.done.get()
@@ -36,7 +43,8 @@ impl Upload {
 
 /// A request body, as sent to a pod. Remembers whose fault its end was.
 pub struct ClientBody {
-    incoming: Option<Incoming>,
+    /// Whether there is nothing in it, nor ever was.
+    empty: bool,
     upload: Rc<Upload>,
     client: Rc<Client>,
     worker: Rc<Worker>,
@@ -47,8 +55,9 @@ impl ClientBody {
     pub fn new(incoming: Incoming, upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         let ended = incoming.is_end_stream();
         upload.done.set(ended);
+        upload.incoming.replace((!ended).then_some(incoming));
         Self {
-            incoming: (!ended).then_some(incoming),
+            empty: ended,
             upload: upload.clone(),
             client: client.clone(),
             worker: worker.clone(),
@@ -58,7 +67,7 @@ impl ClientBody {
     /// A body for another attempt at a request that had none.
     pub fn empty(upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         Self {
-            incoming: None,
+            empty: true,
             upload: upload.clone(),
             client: client.clone(),
             worker: worker.clone(),
@@ -67,7 +76,7 @@ impl ClientBody {
 
     /// Whether there is nothing in it, so that it can be made again.
     pub fn is_empty(&self) -> bool {
-        self.incoming.is_none()
+        self.empty
     }
 }
 
@@ -77,10 +86,21 @@ impl Body for ClientBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else {
+        if this.empty {
             return Poll::Ready(None);
+        }
+        let mut slot = this.upload.incoming.borrow_mut();
+        let Some(incoming) = &mut *slot else {
+            return Poll::Ready(Some(Err("the reply has come before the whole request".into())));
         };
-        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        if this.client.multiplexed && this.client.body_late.get() {
+            this.upload.error.set(Some(ProxyError::BodyTimeout));
+            return Poll::Ready(Some(Err("the client stopped in the middle of its request".into())));
+        }
+        let poll = Pin::new(&mut *incoming).poll_frame(cx);
+        let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
+        this.client.awaits_upload(waiting);
+        let frame = ready!(poll);
         if let Some(Err(_)) = &frame {
             let late = this.client.body_late.get();
             let error = if late {
@@ -98,11 +118,15 @@ impl Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.empty || self.upload.incoming.borrow().as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        if self.empty {
+            return SizeHint::with_exact(0);
+        }
+        let incoming = self.upload.incoming.borrow();
+        incoming.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
@@ -127,6 +151,9 @@ pub struct Exchange {
 impl Drop for Exchange {
     /// Gives the connection back if both messages ended as they should; otherwise it closes by being dropped.
     fn drop(&mut self) {
+        if !self.upload.is_done() {
+            self.upload.abandon();
+        }
         if let Some(connection) = self.connection.take()
             && self.reusable
             && (self.ended || self.incoming.is_end_stream())
@@ -134,6 +161,10 @@ impl Drop for Exchange {
             && !self.lease.endpoint.gone.get()
         {
             let settings = &self.worker.settings.pool;
+            // A stream is given back by being dropped.
+            let Connection::Http1(connection) = connection else {
+                return;
+            };
             self.lease.endpoint.pool.put(connection, &self.worker.clock, settings);
         }
     }
@@ -180,9 +211,18 @@ impl ReplyBody {
         }
     }
 
-    /// The request is under way until its reply is out.
+    /// The request is under way until its reply is out. From now on it is the client's to take it.
     pub fn hold(&mut self, in_flight: InFlight) {
+        self.client.sends(Some(&in_flight.0.clock));
         self.in_flight = Some(in_flight);
+    }
+
+    /// What a reply without a body holds, for a tunnel to go on with.
+    pub fn take_exchange(&mut self) -> Option<Exchange> {
+        match std::mem::replace(&mut self.source, Source::Ours(None)) {
+            Source::Pod(exchange) => Some(exchange),
+            Source::Ours(_) => None,
+        }
     }
 
     /// A pod's reply.
@@ -198,6 +238,7 @@ impl ReplyBody {
 impl Drop for ReplyBody {
     fn drop(&mut self) {
         self.client.waited();
+        self.client.sends(None);
         self.client.replies.set(self.client.replies.get().wrapping_add(1));
         if self.client.wake_on_reply.get() {
             self.client.wake();
@@ -211,8 +252,13 @@ impl Body for ReplyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        this.client.sends(None);
         let exchange = match &mut this.source {
-            Source::Ours(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Ours(text) => {
+                let clock = this.in_flight.as_ref().map(|in_flight| &in_flight.0.clock);
+                this.client.sends(clock.filter(|_| text.is_some()));
+                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+            }
             Source::Pod(exchange) => exchange,
         };
         match Pin::new(&mut exchange.incoming).poll_frame(cx) {
@@ -220,12 +266,16 @@ impl Body for ReplyBody {
                 this.client.waited();
                 let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
                 exchange.ended |= trailers || frame.is_none();
+                if frame.is_some() {
+                    this.client.sends(Some(&exchange.worker.clock));
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending if this.client.take_late() => {
                 Poll::Ready(Some(Err("the pod stopped in the middle of its response".into())))
             }
             Poll::Pending => {
+                this.client.register(cx.waker());
                 this.client.wait_for(Waiting::Body, &exchange.worker.clock);
                 Poll::Pending
             }

@@ -1,7 +1,9 @@
 //! The request in canonical form: one host, one path, computed once, for matching and forwarding.
 
+use super::client::Client;
 use super::error::ProxyError;
 use super::headers::Fields;
+use super::https;
 use super::worker::Settings;
 use crate::table::canonical::{HostError, canonical_host, canonical_path};
 use crate::table::{CanonicalPath, Route};
@@ -38,7 +40,9 @@ pub fn canonical<'r>(parts: &'r Parts, fields: &Fields<'r>, settings: &Settings)
     if fields.second_host {
         return Err(ProxyError::DuplicateHost);
     }
-    if fields.host.is_none() && parts.version >= Version::HTTP_11 {
+    let named = fields.host.is_some() || parts.uri.authority().is_some();
+    let named = named && (fields.host.is_some() || parts.version == Version::HTTP_2);
+    if !named && parts.version >= Version::HTTP_11 {
         return Err(ProxyError::MissingHost);
     }
     // Even where an absolute target overrules it, a malformed Host is refused (RFC 9112 §3.2).
@@ -80,6 +84,23 @@ pub fn canonical<'r>(parts: &'r Parts, fields: &Fields<'r>, settings: &Settings)
 }
 
 impl Canonical<'_> {
+    /// Where a request is sent that came in plain to a route that wants HTTPS.
+    pub fn https_location(
+        &self,
+        parts: &Parts,
+        route: &Route,
+        client: &Client,
+        settings: &Settings,
+    ) -> Option<HeaderValue> {
+        if !route.policies.https_redirect {
+            return None;
+        }
+        let path = self.path.form(route.policies.keep_slashes);
+        let (host, query) = (self.host.as_deref(), parts.uri.query());
+        let port = settings.https_port;
+        https::redirect(&route.policies, &client.peer, &parts.headers, port, host, path, query)
+    }
+
     /// The target a pod gets: the very path that was matched, with the query as it came.
     ///
     /// # Errors

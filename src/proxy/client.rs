@@ -1,11 +1,14 @@
 //! The client's side of a request: who it is, and how long it has been silent.
 
+use super::body::Exchange;
 use crate::upstream::{Clock, Tick};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// What a request waits for on the pod's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,38 +21,80 @@ pub enum Waiting {
     Body,
 }
 
-/// One client connection as the requests on it see it.
+/// Who is at the other end of a connection.
 #[derive(Debug)]
-pub struct Client {
-    /// The other end of the connection.
-    pub peer: SocketAddr,
+pub struct Peer {
+    /// The other end.
+    pub socket: SocketAddr,
     /// Its address as header text, IPv4 in IPv6 unwrapped.
     pub address: HeaderValue,
-    /// `http`, until TLS comes.
+    /// `http` or `https`.
     pub scheme: &'static str,
     /// Whether it is one of `--trusted-proxies`.
     pub trusted: bool,
+    /// What the TLS handshake said; none without TLS.
+    pub tls: Option<Handshake>,
+}
+
+/// What a request must know of the TLS it came by.
+#[derive(Debug)]
+pub struct Handshake {
+    /// The name the client asked for (SNI), in canonical form; none if it named none.
+    pub server_name: Option<Box<str>>,
+}
+
+impl Peer {
+    /// The other end of a connection.
+    pub fn new(socket: SocketAddr, trusted: bool, tls: Option<Handshake>) -> Self {
+        let address = socket.ip().to_canonical().to_string();
+        Self {
+            socket,
+            // An address is always header text.
+            address: HeaderValue::from_str(&address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            scheme: if tls.is_some() { "https" } else { "http" },
+            trusted,
+            tls,
+        }
+    }
+}
+
+/// A client as one request sees it: who it is, and what is waited for. Over HTTP/1.1 one serves all requests of a
+/// connection, for they come one after the other.
+pub struct Client {
+    /// Who it is.
+    pub peer: Rc<Peer>,
     /// Replies given so far, complete to their last byte.
     pub replies: Cell<u32>,
     /// Whether the connection's task must look again when a reply is complete.
     pub wake_on_reply: Cell<bool>,
     /// Set before the connection breaks off a stalled request body.
     pub body_late: Cell<bool>,
+    /// The pod's side of a connection that has changed its protocol.
+    pub tunnel: RefCell<Option<Exchange>>,
+    /// Whether its connection has other requests at the same time (HTTP/2).
+    pub multiplexed: bool,
+    /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
+    upload: Cell<Option<Tick>>,
+    uploader: RefCell<Option<Waker>>,
+    /// Since when a piece of the reply has not been taken; likewise.
+    sending: Cell<Option<Tick>>,
+    task: RefCell<Option<AbortHandle>>,
     waiting: Cell<Option<(Waiting, Tick)>>,
     late: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Client {
-    /// A new connection from `peer`.
-    pub fn new(peer: SocketAddr, trusted: bool) -> Self {
-        let address = peer.ip().to_canonical().to_string();
+    /// Nothing is waited for yet.
+    pub fn new(peer: Rc<Peer>) -> Self {
         Self {
             peer,
-            // An address is always header text.
-            address: HeaderValue::from_str(&address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            scheme: "http",
-            trusted,
+            tunnel: RefCell::default(),
+            multiplexed: false,
+            upload: Cell::new(None),
+            uploader: RefCell::default(),
+            sending: Cell::new(None),
+            task: RefCell::default(),
             replies: Cell::new(0),
             wake_on_reply: Cell::new(false),
             body_late: Cell::new(false),
@@ -57,6 +102,54 @@ impl Client {
             late: Cell::new(false),
             waker: RefCell::default(),
         }
+    }
+
+    /// One of many requests of a connection.
+    pub fn multiplexed(peer: Rc<Peer>) -> Self {
+        Self {
+            multiplexed: true,
+            ..Self::new(peer)
+        }
+    }
+
+    /// The task that answers it, to be ended if its reply is not taken.
+    pub fn set_task(&self, task: AbortHandle) {
+        self.task.replace(Some(task));
+    }
+
+    /// A piece of the request body is waited for, or (none) there.
+    pub fn awaits_upload(&self, waiting: Option<(&Waker, &Clock)>) {
+        match waiting {
+            Some((waker, clock)) if self.multiplexed => {
+                self.uploader.replace(Some(waker.clone()));
+                if self.upload.get().is_none() {
+                    self.upload.set(Some(clock.now()));
+                }
+            }
+            _ => self.upload.set(None),
+        }
+    }
+
+    /// A piece of the reply was handed out, or (none) the next is asked for.
+    pub fn sends(&self, clock: Option<&Clock>) {
+        self.sending.set(clock.filter(|_| self.multiplexed).map(Clock::now));
+    }
+
+    /// Ends a stream whose client is silent in its body or does not take its reply. Whether it did.
+    pub fn check_stream(&self, clock: &Clock, body: Duration, send: Duration) -> bool {
+        if self.upload.get().is_some_and(|since| clock.passed(since, body)) {
+            self.upload.set(None);
+            self.body_late.set(true);
+            if let Some(waker) = self.uploader.take() {
+                waker.wake();
+            }
+            return true;
+        }
+        let stuck = self.sending.get().is_some_and(|since| clock.passed(since, send));
+        if stuck && let Some(task) = self.task.take() {
+            task.abort();
+        }
+        stuck
     }
 
     /// Remembers the connection's task, to wake it when something is late.

@@ -62,6 +62,9 @@ pub enum ProxyError {
     /// Host is no host.
     #[error("{0}")]
     BadHost(HostError),
+    /// `:authority` and `Host` disagree.
+    #[error(":authority and Host name different hosts")]
+    HostMismatch,
     /// The path has no canonical form.
     #[error("{0}")]
     BadPath(PathError),
@@ -86,6 +89,9 @@ pub enum ProxyError {
     /// `Expect` asks for something else than 100-continue.
     #[error("only 100-continue can be expected")]
     BadExpectation,
+    /// A host that is served under another certificate than the one this connection was shown.
+    #[error("the host is served under another certificate than this connection's")]
+    Misdirected,
     /// No rule matches.
     #[error("no rule matches")]
     NoRoute,
@@ -101,9 +107,15 @@ pub enum ProxyError {
     /// No endpoint takes a connection in time.
     #[error("connecting took too long")]
     ConnectTimeout,
+    /// The endpoint does not speak HTTP/2, though `appProtocol` or an annotation says so.
+    #[error("the pod does not speak HTTP/2 in plain, as its Service's appProtocol says it does")]
+    NotHttp2,
     /// The connection ended before the response head.
     #[error("the pod closed the connection before it answered")]
     Closed,
+    /// The pod gave an HTTP/2 stream back untouched.
+    #[error("the pod refused the stream")]
+    StreamRefused,
     /// The response is not HTTP.
     #[error("the pod's answer is not valid HTTP")]
     BadResponse,
@@ -172,6 +184,7 @@ impl ProxyError {
             Self::MissingHost => (400, "bad request", 13, Client, Never, true, "missing_host"),
             Self::DuplicateHost => (400, "bad request", 13, Client, Never, true, "duplicate_host"),
             Self::BadHost(_) => (400, "bad request", 13, Client, Never, true, "bad_host"),
+            Self::HostMismatch => (400, "bad request", 13, Client, Never, true, "host_mismatch"),
             Self::BadPath(_) => (400, "bad request", 13, Client, Never, true, "bad_path"),
             Self::BadTarget => (400, "bad request", 13, Client, Never, true, "bad_target"),
             Self::Refused => (400, "bad request", 13, Client, Never, true, "refused"),
@@ -180,12 +193,15 @@ impl ProxyError {
             Self::HeadTimeout => (408, "request timeout", 4, Client, Never, true, "head_timeout"),
             Self::BodyTimeout => (408, "request timeout", 4, Client, Never, true, "body_timeout"),
             Self::BadExpectation => (417, "expectation failed", 13, Client, Never, true, "bad_expectation"),
+            Self::Misdirected => (421, "misdirected request", 13, Client, Never, false, "misdirected"),
             Self::NoRoute => (404, "404 page not found", 12, Client, Never, false, "no_route"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
             Self::Connect => (502, "bad gateway", 14, Upstream, Always, false, "connect"),
             Self::ConnectTimeout => (504, "gateway timeout", 14, Upstream, Always, false, "connect_timeout"),
+            Self::NotHttp2 => (502, "bad gateway", 14, Upstream, Always, false, "not_http2"),
             Self::Closed => (502, "bad gateway", 14, Upstream, IfIdempotent, false, "closed"),
+            Self::StreamRefused => (502, "bad gateway", 14, Upstream, Always, false, "stream_refused"),
             Self::BadResponse => (502, "bad gateway", 13, Upstream, Never, false, "bad_response"),
             Self::UnaskedUpgrade => (502, "bad gateway", 13, Upstream, Never, true, "unasked_upgrade"),
             Self::ResponseTimeout => (504, "gateway timeout", 4, Upstream, Never, false, "response_timeout"),

@@ -5,12 +5,15 @@ use super::canonical::Canonical;
 use super::client::{Client, Waiting};
 use super::error::{ProxyError, Retry, idempotent};
 use super::headers::{self, Fields, Forwarded};
+use super::upgrade;
 use super::worker::Worker;
-use crate::table::{BackendId, Route};
+use crate::table::{BackendId, Protocol, Route};
 use crate::upstream::pool::{connect, is_local};
 use crate::upstream::{Connection, Lease, LiveEndpoint};
+use http::header;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 use std::future::poll_fn;
@@ -32,6 +35,10 @@ pub struct Outgoing<'r> {
     pub request_id: &'r HeaderValue,
     /// How often it has passed through narthex.
     pub hops: u8,
+    /// What the backend's endpoints speak.
+    pub protocol: Protocol,
+    /// Whether it asks for a WebSocket.
+    pub upgrade: bool,
     /// What its fields say.
     pub fields: &'r Fields<'r>,
     /// How far its body has come.
@@ -83,11 +90,12 @@ pub async fn forward(
         attempt += 1;
         let lease = pick(worker, outgoing.route.backend, &mut tried)?;
         let endpoint = lease.endpoint.clone();
-        let connection = match checkout(worker, &endpoint, fresh).await {
+        let mut connection = match checkout(worker, &endpoint, outgoing.protocol, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
                 let error = match cause.kind() {
                     io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
+                    io::ErrorKind::InvalidData => ProxyError::NotHttp2,
                     _ => ProxyError::Connect,
                 };
                 worker.counters.upstream_connect_failures.add();
@@ -107,7 +115,7 @@ pub async fn forward(
             attempt -= 1;
             continue;
         }
-        let reused = connection.reused;
+        let reused = connection.reused();
         let request = outgoing
             .request(
                 worker,
@@ -117,6 +125,9 @@ pub async fn forward(
                     .unwrap_or_else(|| ClientBody::empty(outgoing.upload, client, worker)),
             )
             .map_err(|error| Failure::at(error, &endpoint))?;
+        if let (true, Connection::Http1(connection)) = (outgoing.upgrade, &mut connection) {
+            connection.expect_upgrade();
+        }
         match send(worker, client, outgoing.upload, connection, request).await {
             Ok((response, connection)) => {
                 endpoint.reached();
@@ -131,7 +142,7 @@ pub async fn forward(
                 }
                 let again = match error.verdict().retry {
                     Retry::Never => false,
-                    Retry::Always => true,
+                    Retry::Always => unsent.is_some() || replayable,
                     Retry::IfIdempotent => unsent.is_some() || (replayable && idempotent(&outgoing.parts.method)),
                 };
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
@@ -167,20 +178,33 @@ fn pick(worker: &Worker, backend: BackendId, tried: &mut Tried) -> Result<Lease<
 async fn checkout(
     worker: &Worker,
     endpoint: &LiveEndpoint<ClientBody>,
+    protocol: Protocol,
     fresh: bool,
 ) -> io::Result<Connection<ClientBody>> {
     let settings = &worker.settings.pool;
+    let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
+    if protocol == Protocol::H2c {
+        let taken = match (endpoint.h2.take(address, settings).await, alternate) {
+            (Err(_), Some(alternate)) => endpoint.h2.take(alternate, settings).await,
+            (result, _) => result,
+        };
+        return taken
+            .inspect(|stream| {
+                if !stream.reused {
+                    worker.counters.upstream_connects.add();
+                }
+            })
+            .map(Connection::Http2);
+    }
     if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, settings).await {
-        return Ok(connection);
+        return Ok(Connection::Http1(connection));
     }
     worker.counters.upstream_connects.add();
-    match (
-        connect(endpoint.endpoint.address, settings).await,
-        endpoint.endpoint.alternate,
-    ) {
+    let connected = match (connect(address, settings).await, alternate) {
         (Err(_), Some(alternate)) => connect(alternate, settings).await,
         (result, _) => result,
-    }
+    };
+    connected.map(Connection::Http1)
 }
 
 /// One attempt on one connection. Gives the body back if nothing of the request was sent.
@@ -197,14 +221,17 @@ async fn send(
         Waiting::Upload
     };
     client.wait_for(first, &worker.clock);
-    let mut response = pin!(connection.sender.try_send_request(request));
-    let outcome = poll_fn(|cx| {
-        if client.take_late() {
-            return Poll::Ready(None);
-        }
-        response.as_mut().poll(cx).map(Some)
-    })
-    .await;
+    let outcome = {
+        let mut response = pin!(connection.send(request));
+        poll_fn(|cx| {
+            if client.take_late() {
+                return Poll::Ready(None);
+            }
+            client.register(cx.waker());
+            response.as_mut().poll(cx).map(Some)
+        })
+        .await
+    };
     client.waited();
     match outcome {
         None => Err((ProxyError::ResponseTimeout, None)),
@@ -214,11 +241,18 @@ async fn send(
             let error = match upload.take_error() {
                 Some(error) => error,
                 None if failed.error().is_parse() => ProxyError::BadResponse,
+                None if is_refused(failed.error()) => ProxyError::StreamRefused,
                 None => ProxyError::Closed,
             };
             Err((error, unsent))
         }
     }
+}
+
+/// Whether an endpoint says that it has done nothing with a request (RFC 9113, section 8.7).
+fn is_refused(error: &hyper::Error) -> bool {
+    let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    h2.is_some_and(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// Takes a response in, with what it says about its connection.
@@ -230,13 +264,17 @@ fn accept(
     lease: Lease<ClientBody>,
 ) -> Result<(Response<()>, Exchange), ProxyError> {
     let (mut parts, incoming) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    if upgraded && !(outgoing.upgrade && upgrade::is_websocket(&parts.headers)) {
         return Err(ProxyError::UnaskedUpgrade);
     }
     // Ours is the version of this hop; the pod's was of the other (RFC 9110 §2.5).
     parts.version = Version::HTTP_11;
     let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
-    let reusable = headers::clean_response(&mut parts.headers)? && !personal;
+    let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
+    if upgraded {
+        upgrade::ask(&mut parts.headers);
+    }
     let exchange = Exchange {
         incoming,
         connection: Some(connection),
@@ -263,14 +301,34 @@ impl Outgoing<'_> {
             port: self.canonical.port,
             request_id: self.request_id,
             hops: self.hops,
-            chunked: !body.is_empty() && self.fields.chunked,
+            // HTTP/2 frames bodies itself, so one without a length has no field that says so.
+            chunked: !body.is_empty() && (self.fields.chunked || (client.multiplexed && !self.fields.length)),
+            multiplexed: self.protocol == Protocol::H2c,
+            upgrade: self.upgrade,
             fields: self.fields,
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
+        *request.headers_mut() =
+            headers::upstream_headers(&self.parts.headers, &client.peer, &forwarded, &worker.template);
+        if self.protocol == Protocol::H2c {
+            *request.version_mut() = Version::HTTP_2;
+            name_authority(&mut request)?;
+        }
         Ok(request)
     }
+}
+
+/// Over HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).
+fn name_authority(request: &mut Request<ClientBody>) -> Result<(), ProxyError> {
+    let host = request
+        .headers_mut()
+        .remove(header::HOST)
+        .ok_or(ProxyError::MissingHost)?;
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| ProxyError::BadTarget)?);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| ProxyError::BadTarget)?;
+    Ok(())
 }

@@ -1,7 +1,8 @@
 //! Which header fields pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239; reliability rows 20-22).
 
-use super::client::Client;
+use super::client::Peer;
 use super::error::ProxyError;
+use super::upgrade;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -85,6 +86,16 @@ pub struct Fields<'r> {
     hops: Option<&'r HeaderValue>,
     /// Whether `Transfer-Encoding` is there; the filter has checked that it says `chunked` and no more.
     pub chunked: bool,
+    /// Whether `Content-Length` is there.
+    pub length: bool,
+    /// `Upgrade`, if there is one and no more.
+    pub upgrade: Option<&'r HeaderValue>,
+    upgrades: bool,
+    /// Whether `Content-Type` says that it is gRPC (gRPC-Web is not: its errors are HTTP's).
+    pub grpc: bool,
+    /// Whether `Cookie` is there more than once.
+    crumbs: bool,
+    cookie: bool,
     connection: bool,
     te: bool,
 }
@@ -101,9 +112,16 @@ impl<'r> Fields<'r> {
                     fields.host = fields.host.or(Some(value));
                 }
                 6 if *name == header::EXPECT => fields.expect = Some(value),
+                6 if *name == header::COOKIE => fields.crumbs |= std::mem::replace(&mut fields.cookie, true),
+                7 if *name == header::UPGRADE => {
+                    fields.upgrade = fields.upgrade.is_none().then_some(value).filter(|_| !fields.upgrades);
+                    fields.upgrades = true;
+                }
                 10 => fields.connection |= *name == header::CONNECTION,
+                12 if *name == header::CONTENT_TYPE => fields.grpc = is_grpc(value.as_bytes()),
                 13 if *name == header::AUTHORIZATION => fields.binds_identity |= binds(value.as_bytes()),
                 14 if *name == HOPS => fields.hops = Some(value),
+                14 => fields.length |= *name == header::CONTENT_LENGTH,
                 17 => fields.chunked |= *name == header::TRANSFER_ENCODING,
                 _ => {}
             }
@@ -126,6 +144,12 @@ impl<'r> Fields<'r> {
         }
         Ok(before + 1)
     }
+}
+
+/// `application/grpc`, perhaps with `+proto` or the like.
+fn is_grpc(kind: &[u8]) -> bool {
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Whether a `Connection` is one of the two everyday ones.
@@ -167,6 +191,10 @@ pub struct Forwarded<'a> {
     pub hops: u8,
     /// Whether it has a body whose length is not known.
     pub chunked: bool,
+    /// Whether the pod speaks HTTP/2, which has no fields of one hop.
+    pub multiplexed: bool,
+    /// Whether it asks for a WebSocket.
+    pub upgrade: bool,
     /// The fields it came with.
     pub fields: &'a Fields<'a>,
 }
@@ -192,15 +220,15 @@ pub fn template() -> HeaderMap {
 
 /// The fields narthex sets, before any of the client's. Those of [`template`], in its order, for a stranger's request
 /// that names a host.
-fn own_fields(client: &Client, forwarded: &Forwarded<'_>, template: &HeaderMap) -> HeaderMap {
-    if let (false, Some(host)) = (client.trusted, forwarded.host) {
+fn own_fields(peer: &Peer, forwarded: &Forwarded<'_>, template: &HeaderMap) -> HeaderMap {
+    if let (false, Some(host)) = (peer.trusted, forwarded.host) {
         let values = [
             host.clone(),
             host.clone(),
-            port_value(client, forwarded),
-            client.address.clone(),
-            HeaderValue::from_static(client.scheme),
-            client.address.clone(),
+            port_value(peer, forwarded),
+            peer.address.clone(),
+            HeaderValue::from_static(peer.scheme),
+            peer.address.clone(),
             forwarded.request_id.clone(),
             hops_value(forwarded.hops),
         ];
@@ -218,11 +246,11 @@ fn own_fields(client: &Client, forwarded: &Forwarded<'_>, template: &HeaderMap) 
     }
     headers.append(X_REQUEST_ID, forwarded.request_id.clone());
     headers.append(HOPS, hops_value(forwarded.hops));
-    if !client.trusted {
-        headers.append(X_FORWARDED_PORT, port_value(client, forwarded));
-        headers.append(X_FORWARDED_FOR, client.address.clone());
-        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
-        headers.append(X_REAL_IP, client.address.clone());
+    if !peer.trusted {
+        headers.append(X_FORWARDED_PORT, port_value(peer, forwarded));
+        headers.append(X_FORWARDED_FOR, peer.address.clone());
+        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(peer.scheme));
+        headers.append(X_REAL_IP, peer.address.clone());
     }
     headers
 }
@@ -230,7 +258,7 @@ fn own_fields(client: &Client, forwarded: &Forwarded<'_>, template: &HeaderMap) 
 /// The fields a pod gets. The originals stay as they are, for another attempt.
 pub fn upstream_headers(
     original: &HeaderMap,
-    client: &Client,
+    peer: &Peer,
     forwarded: &Forwarded<'_>,
     template: &HeaderMap,
 ) -> HeaderMap {
@@ -239,73 +267,93 @@ pub fn upstream_headers(
     } else {
         Options::new()
     };
-    let mut headers = own_fields(client, forwarded, template);
+    let mut headers = own_fields(peer, forwarded, template);
     for (name, value) in original {
         let text = name.as_str();
         let dropped = *name == header::HOST
             || *name == header::EXPECT
             || is_hop_by_hop(name)
             || (!options.is_empty() && options.contains(name))
-            || (is_managed(text) && (!client.trusted || *name == HOPS || *name == X_REQUEST_ID))
+            || (is_managed(text) && (!peer.trusted || *name == HOPS || *name == X_REQUEST_ID))
             || is_alias(text);
         if !dropped {
             headers.append(name.clone(), value.clone());
         }
     }
-    if forwarded.chunked {
+    if forwarded.chunked && !forwarded.multiplexed {
         // hyper's client would send a GET without its body otherwise.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    if forwarded.fields.crumbs {
+        join_cookies(&mut headers);
+    }
     if forwarded.fields.te && wants_trailers(original) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        if !forwarded.multiplexed {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
     }
-    if client.trusted {
-        append_to_trusted(&mut headers, client, forwarded);
+    if forwarded.upgrade {
+        upgrade::ask(&mut headers);
+    }
+    if peer.trusted {
+        append_to_trusted(&mut headers, peer, forwarded);
     }
     headers
 }
 
+/// HTTP/2 clients send a cookie in crumbs; over HTTP/1.1 it must be one line again (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
 /// A trusted proxy's words stay; our part is added.
-fn append_to_trusted(headers: &mut HeaderMap, client: &Client, forwarded: &Forwarded<'_>) {
+fn append_to_trusted(headers: &mut HeaderMap, peer: &Peer, forwarded: &Forwarded<'_>) {
     let lines: Vec<&[u8]> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
     if lines.is_empty() {
-        headers.insert(X_FORWARDED_FOR, client.address.clone());
+        headers.insert(X_FORWARDED_FOR, peer.address.clone());
     } else {
         let mut all = lines.join(&b", "[..]);
         all.extend_from_slice(b", ");
-        all.extend_from_slice(client.address.as_bytes());
+        all.extend_from_slice(peer.address.as_bytes());
         if let Ok(value) = HeaderValue::from_bytes(&all) {
             headers.insert(X_FORWARDED_FOR, value);
         }
     }
     if headers.contains_key(header::FORWARDED) {
-        let node = match client.peer.ip().to_canonical() {
+        let node = match peer.socket.ip().to_canonical() {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("\"[{v6}]\""),
         };
-        if let Ok(value) = HeaderValue::from_str(&format!("for={node};proto={}", client.scheme)) {
+        if let Ok(value) = HeaderValue::from_str(&format!("for={node};proto={}", peer.scheme)) {
             headers.append(header::FORWARDED, value);
         }
     }
     headers
         .entry(X_FORWARDED_PROTO)
-        .or_insert_with(|| HeaderValue::from_static(client.scheme));
+        .or_insert_with(|| HeaderValue::from_static(peer.scheme));
     if let Some(host) = forwarded.host {
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     }
     headers
         .entry(X_FORWARDED_PORT)
-        .or_insert_with(|| port_value(client, forwarded));
-    headers.entry(X_REAL_IP).or_insert_with(|| client.address.clone());
+        .or_insert_with(|| port_value(peer, forwarded));
+    headers.entry(X_REAL_IP).or_insert_with(|| peer.address.clone());
 }
 
-fn port_value(client: &Client, forwarded: &Forwarded<'_>) -> HeaderValue {
-    match (forwarded.port, client.scheme) {
+fn port_value(peer: &Peer, forwarded: &Forwarded<'_>) -> HeaderValue {
+    match (forwarded.port, peer.scheme) {
         (Some(port), _) => HeaderValue::from(port),
         (None, "https") => HeaderValue::from_static("443"),
         (None, _) => HeaderValue::from_static("80"),
@@ -401,7 +449,7 @@ mod tests {
         let host = HeaderValue::from_static("a.test:8000");
         let id = HeaderValue::from_static("id");
         let fields = Fields::default();
-        let client = Client::new("10.0.0.1:5".parse().unwrap(), false);
+        let peer = Peer::new("10.0.0.1:5".parse().unwrap(), false, None);
         let forwarded = Forwarded {
             host: Some(&host),
             endpoint: "10.0.0.9:80".parse().unwrap(),
@@ -409,9 +457,11 @@ mod tests {
             request_id: &id,
             hops: 2,
             chunked: false,
+            multiplexed: false,
+            upgrade: false,
             fields: &fields,
         };
-        let headers = upstream_headers(&HeaderMap::new(), &client, &forwarded, &template());
+        let headers = upstream_headers(&HeaderMap::new(), &peer, &forwarded, &template());
         for (name, wanted) in [
             ("host", "a.test:8000"),
             ("x-forwarded-host", "a.test:8000"),

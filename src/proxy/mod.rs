@@ -6,24 +6,32 @@ pub mod client;
 pub mod error;
 mod forward;
 pub mod headers;
+mod https;
+pub mod upgrade;
 pub mod worker;
 
-pub use body::ReplyBody;
-pub use client::Client;
+pub use body::{Exchange, ReplyBody};
+pub use client::{Client, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
+pub use https::ACME;
 pub use worker::{Counters, Settings, Worker};
 
+use crate::table::Protocol;
 use body::{ClientBody, InFlight, Upload};
 use bytes::Bytes;
+use error::Verdict;
 use forward::{Failure, Outgoing};
 use futures_util::FutureExt;
 use headers::Fields;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Answers a request, whatever happens: errors and panics become replies here and nowhere else.
 ///
@@ -54,9 +62,19 @@ pub async fn respond(
     Ok(reply)
 }
 
+/// Answers a request that is not even looked at.
+pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, error: ProxyError) -> Response<ReplyBody> {
+    worker.counters.requests.add();
+    let reply = error_reply(client, &new_request_id(), &error.into(), &Seen::default());
+    worker.counters.response(reply.status());
+    reply
+}
+
 /// What a log line names of a request that failed; filled in as far as it got.
 #[derive(Default)]
 struct Seen {
+    /// Whether the client expects gRPC.
+    grpc: bool,
     route: Option<String>,
     origin: Option<String>,
 }
@@ -79,11 +97,21 @@ async fn answer(
         return Ok(server_options(client));
     }
     let fields = Fields::of(&parts.headers);
+    seen.grpc = fields.grpc && client.multiplexed;
     let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
     let table = worker.table();
+    if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
+        return Err(ProxyError::Misdirected.into());
+    }
     let route = table
         .lookup(canonical.host.as_deref(), &canonical.path)
         .ok_or(ProxyError::NoRoute)?;
+    if let Some(location) = canonical.https_location(&parts, route, client, &worker.settings) {
+        return Ok(moved(client, location));
+    }
+    let protocol = table
+        .backend(route.backend)
+        .map_or_else(Protocol::default, |known| known.protocol());
     let outgoing = Outgoing {
         parts: &parts,
         canonical: &canonical,
@@ -93,6 +121,8 @@ async fn answer(
             worker.counters.loops.add();
             seen.name(route);
         })?,
+        protocol,
+        upgrade: protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty()),
         fields: &fields,
         upload: &upload,
     };
@@ -100,6 +130,11 @@ async fn answer(
         .await
         .inspect_err(|_| seen.name(route))?;
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // The connection's task takes it from here, when hyper has written the head.
+        client.tunnel.replace(reply.body_mut().take_exchange());
+    }
+    https::add_hsts(&route.policies, &client.peer, &parts.headers, reply.headers_mut());
     if let Some(server) = &worker.settings.server_header {
         let entry = reply.headers_mut().entry(header::SERVER);
         entry.or_insert_with(|| server.clone());
@@ -114,6 +149,17 @@ impl Seen {
     }
 }
 
+/// 308, which keeps method and body (RFC 9110 §15.4.9).
+fn moved(client: &Rc<Client>, location: HeaderValue) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::ours(Bytes::from_static(b"Permanent Redirect\n"), client));
+    *reply.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let fields = reply.headers_mut();
+    fields.insert(header::LOCATION, location);
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    fields.insert(header::CONTENT_TYPE, text);
+    reply
+}
+
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
 fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
     let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client));
@@ -125,7 +171,7 @@ fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
 
 /// A trusted proxy's id, or a new one.
 fn request_id(request: &Request<Incoming>, client: &Client) -> HeaderValue {
-    if client.trusted
+    if client.peer.trusted
         && let Some(id) = request.headers().get(headers::X_REQUEST_ID)
     {
         return id.clone();
@@ -150,6 +196,9 @@ pub fn new_request_id() -> HeaderValue {
 fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure, seen: &Seen) -> Response<ReplyBody> {
     let verdict = failure.error.verdict();
     log_failure(client, request_id, failure, seen);
+    if seen.grpc {
+        return grpc_error(client, request_id, &verdict);
+    }
     let text = Bytes::from(format!("{}\n", verdict.body));
     let mut reply = Response::new(ReplyBody::ours(text, client));
     *reply.status_mut() = verdict.status;
@@ -160,13 +209,25 @@ fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure,
     );
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(headers::X_REQUEST_ID, request_id.clone());
-    if verdict.close {
+    // HTTP/2 has no such field, and one request's fault is no other's.
+    if verdict.close && !client.multiplexed {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
         let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         fields.insert(header::ALLOW, methods);
     }
+    reply
+}
+
+/// A gRPC client looks for its own status, in a response of a head alone (gRPC over HTTP/2, "Trailers-Only").
+fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client));
+    let fields = reply.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.insert(GRPC_STATUS, HeaderValue::from(u16::from(verdict.grpc)));
+    fields.insert(GRPC_MESSAGE, HeaderValue::from_static(verdict.body));
+    fields.insert(headers::X_REQUEST_ID, request_id.clone());
     reply
 }
 
@@ -180,7 +241,7 @@ fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, see
         verdict.label,
         failure.error,
     );
-    let peer = client.peer;
+    let peer = client.peer.socket;
     // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
     if verdict.side == Side::Client {
         tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");

@@ -28,6 +28,8 @@ pub struct Settings {
     pub reject_encoded_slash: bool,
     /// `--server-header`.
     pub server_header: Option<HeaderValue>,
+    /// The port of `--listen-https`: where plain requests are sent, if their route says so. None where there is none.
+    pub https_port: Option<u16>,
     /// Requests under way on one shard.
     pub max_in_flight: u32,
 }
@@ -68,6 +70,12 @@ impl Counter {
 counters! {
     /// Client connections accepted.
     connections,
+    /// Of these, those that speak HTTP/2.
+    connections_h2,
+    /// TLS handshakes done.
+    handshakes,
+    /// TLS handshakes that failed, were refused or took too long.
+    handshake_failures,
     /// Requests with a complete head.
     requests,
     /// Responses 2xx.

@@ -1,8 +1,12 @@
 //! One client connection: the strict filter under hyper, time-outs above it, and a clean end.
 
-use super::shard::Shard;
+use super::h2;
+use super::preface::{Look, Preface};
+use super::shard::{Shard, Swept};
+use super::stream::Stream;
 use super::strict::{Fault, FaultKind, Framer, Position};
-use crate::proxy::{self, Client, ProxyError, RawReply};
+use super::tunnel;
+use crate::proxy::{self, Client, Peer, ProxyError, RawReply};
 use crate::upstream::{Clock, Tick};
 use bytes::Buf;
 use hyper::rt::ReadBufCursor;
@@ -16,7 +20,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 /// How long a connection may take. Defaults are in `config.rs`.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +32,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Without a byte of a reply being taken.
     pub send: Duration,
+    /// Without a byte in either direction of a WebSocket.
+    pub tunnel: Duration,
 }
 
 /// How long a closed connection's unread bytes are read and thrown away, lest a reset takes the reply from the
@@ -56,7 +61,7 @@ enum Expired {
 pub struct Conn {
     client: Rc<Client>,
     shard: Rc<Shard>,
-    stream: RefCell<TcpStream>,
+    stream: RefCell<Stream>,
     framer: RefCell<Framer>,
     heads: Cell<u32>,
     fault: Cell<Option<Fault>>,
@@ -68,6 +73,7 @@ pub struct Conn {
     seen_replies: Cell<u32>,
     write_since: Cell<Option<Tick>>,
     expired: Cell<Option<Expired>>,
+    preface: RefCell<Preface>,
     draining: Cell<bool>,
 }
 
@@ -88,8 +94,7 @@ impl Conn {
         self.heads.get() == self.client.replies.get()
     }
 
-    /// Looks for what takes too long; the sweeper calls this every tick.
-    pub fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
+    fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
         let (clock, since) = (self.clock(), self.since.get());
         self.client.check(clock, response, stream, timeouts.body);
         let passed = |limit| clock.passed(since, limit);
@@ -104,7 +109,14 @@ impl Conn {
             return self.expire(Expired::Send);
         }
         // hyper does not look at a client it has all from: one that broke off would go unnoticed until it is written to.
-        if !self.is_idle() && self.stream.borrow().take_error().is_ok_and(|error| error.is_some()) {
+        if !self.is_idle()
+            && self
+                .stream
+                .borrow()
+                .tcp()
+                .take_error()
+                .is_ok_and(|error| error.is_some())
+        {
             return self.expire(Expired::Gone);
         }
         if self.fault.get().is_some() {
@@ -137,12 +149,6 @@ impl Conn {
         self.client.wake();
     }
 
-    /// Finishes what is under way and then closes.
-    pub fn drain(&self) {
-        self.draining.set(true);
-        self.client.wake();
-    }
-
     fn poll_read(&self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.client.body_late.get() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -151,7 +157,9 @@ impl Conn {
             return self.read_after_fault();
         }
         let mut scratch = self.shard.scratch.borrow_mut();
-        let room = scratch.len().min(buffer.remaining());
+        let mut preface = self.preface.borrow_mut();
+        // What was held back of a preface that is none comes on top.
+        let room = scratch.len().min(buffer.remaining().saturating_sub(preface.held()));
         let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
         let poll = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read);
         if poll.is_pending() && !self.reading.replace(true) {
@@ -168,6 +176,21 @@ impl Conn {
             self.ended.set(true);
             return Poll::Ready(Ok(()));
         }
+        let joined;
+        let bytes = match preface.look(bytes) {
+            Look::Other => bytes,
+            Look::OtherAfter(held) => {
+                joined = [held, bytes].concat();
+                &joined
+            }
+            Look::Unclear => {
+                drop((preface, scratch));
+                return self.poll_read(cx, buffer);
+            }
+            // To hyper's HTTP/1.1 this is the end.
+            Look::Http2 => return Poll::Ready(Ok(())),
+        };
+        drop(preface);
         let mut framer = self.framer.borrow_mut();
         let before = framer.position();
         let scan = framer.scan(bytes);
@@ -217,6 +240,17 @@ impl Conn {
     }
 }
 
+impl Swept for Conn {
+    fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
+        self.check(timeouts, stream, response);
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        self.client.wake();
+    }
+}
+
 /// What hyper reads from and writes to.
 struct Io(Rc<Conn>);
 
@@ -234,7 +268,10 @@ impl hyper::rt::Write for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx)
+        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx);
+        // TLS takes in what the socket does not; only here it is seen that it does not leave.
+        self.0.note_write(&poll);
+        poll
     }
 
     /// Left to the connection's task, which may have an error reply to write first.
@@ -258,8 +295,8 @@ impl hyper::rt::Write for Io {
 }
 
 /// Serves one client connection from accept to close.
-pub async fn run(shard: Rc<Shard>, stream: TcpStream, client: Rc<Client>) {
-    shard.worker.counters.connections.add();
+pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>) {
+    let client = Rc::new(Client::new(peer));
     let conn = Rc::new(Conn {
         client: client.clone(),
         stream: RefCell::new(stream),
@@ -272,30 +309,28 @@ pub async fn run(shard: Rc<Shard>, stream: TcpStream, client: Rc<Client>) {
         seen_replies: Cell::new(0),
         write_since: Cell::new(None),
         expired: Cell::new(None),
+        // Under TLS the handshake has said which protocol it is.
+        preface: RefCell::new(Preface::seen(client.peer.tls.is_none())),
         draining: Cell::new(shard.draining.get()),
         shard: shard.clone(),
     });
-    let _listed = Listed::new(&shard, &conn);
+    let listed = shard.list(conn.clone());
     let end = converse(&conn).await;
-    finish(&conn, end).await;
-}
-
-/// A connection's place in the shard's list, until dropped.
-struct Listed<'s> {
-    shard: &'s Shard,
-    key: usize,
-}
-
-impl<'s> Listed<'s> {
-    fn new(shard: &'s Shard, conn: &Rc<Conn>) -> Self {
-        let key = shard.connections.borrow_mut().insert(conn.clone());
-        Self { shard, key }
+    let prefix = conn.preface.borrow_mut().take();
+    let tunnel = client.tunnel.take();
+    if prefix.is_none() && tunnel.is_none() {
+        return finish(&conn, end).await;
     }
-}
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        self.shard.connections.borrow_mut().remove(self.key);
+    drop(listed);
+    let Some(conn) = Rc::into_inner(conn) else { return };
+    // Who speaks before the 101 does not keep to RFC 6455, and its bytes have been read as HTTP.
+    let quiet = conn.is_idle() && conn.fault.get().is_none() && conn.framer.borrow().position() == Position::Between;
+    let begins = quiet && matches!(end, End::Done);
+    let stream = conn.stream.into_inner();
+    match (prefix, tunnel) {
+        (Some(prefix), _) => h2::run(shard, stream, client.peer.clone(), prefix).await,
+        (None, Some(exchange)) if begins => tunnel::run(shard, stream, exchange).await,
+        (None, _) => {}
     }
 }
 
@@ -347,7 +382,7 @@ async fn converse(conn: &Rc<Conn>) -> End {
         Ok(Err(error)) => {
             if error.is_parse() && conn.fault.get().is_none() {
                 conn.shard.worker.counters.refused_by_hyper.add();
-                tracing::warn!(peer = %conn.client.peer, %error, "hyper refused what the filter let pass");
+                tracing::warn!(peer = %conn.client.peer.socket, %error, "hyper refused what the filter let pass");
             }
             End::Done
         }
@@ -385,7 +420,7 @@ async fn finish(conn: &Conn, end: End) {
         conn.shard.worker.counters.response(verdict.status);
         tracing::debug!(
             status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault,
-            peer = %conn.client.peer, request_id, "request refused"
+            peer = %conn.client.peer.socket, request_id, "request refused"
         );
         let mut reply = io::Cursor::new(RawReply { error, request_id }.to_string());
         while reply.has_remaining() {

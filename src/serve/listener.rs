@@ -1,13 +1,16 @@
 //! Listening sockets: bound at start, listening only when the table is live, accepted in one place.
 
 use super::shard::{Accepted, Place};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Connections the kernel may hold for us; it caps this at `net.core.somaxconn`.
@@ -22,7 +25,7 @@ pub enum BindError {
     )]
     InUse {
         /// Which listener.
-        what: &'static str,
+        what: Purpose,
         /// Its address.
         address: SocketAddr,
     },
@@ -32,7 +35,7 @@ pub enum BindError {
     )]
     Denied {
         /// Which listener.
-        what: &'static str,
+        what: Purpose,
         /// Its address.
         address: SocketAddr,
     },
@@ -40,7 +43,7 @@ pub enum BindError {
     #[error("cannot listen on {what} address {address}: {source}")]
     Other {
         /// Which listener.
-        what: &'static str,
+        what: Purpose,
         /// Its address.
         address: SocketAddr,
         /// What the kernel says.
@@ -48,15 +51,36 @@ pub enum BindError {
     },
 }
 
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Requests.
+    Http,
+    /// Requests under TLS.
+    Https,
+    /// Probes and questions.
+    Admin,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Purpose::Http => "HTTP",
+            Purpose::Https => "HTTPS",
+            Purpose::Admin => "admin",
+        })
+    }
+}
+
 /// A socket that is bound but does not listen: clients are refused, not left waiting.
 #[derive(Debug)]
 pub struct Bound {
-    what: &'static str,
+    purpose: Purpose,
     socket: Socket,
     address: SocketAddr,
 }
 
-fn explain(what: &'static str, address: SocketAddr, source: io::Error) -> BindError {
+fn explain(what: Purpose, address: SocketAddr, source: io::Error) -> BindError {
     match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { what, address },
         io::ErrorKind::PermissionDenied => BindError::Denied { what, address },
@@ -68,7 +92,7 @@ fn explain(what: &'static str, address: SocketAddr, source: io::Error) -> BindEr
 ///
 /// # Errors
 /// Says which listener, which address, and what to do.
-pub fn bind(what: &'static str, address: SocketAddr, share: bool) -> Result<Bound, BindError> {
+pub fn bind(purpose: Purpose, address: SocketAddr, share: bool) -> Result<Bound, BindError> {
     match try_bind(address, share) {
         Ok(socket) => {
             let address = socket
@@ -76,19 +100,23 @@ pub fn bind(what: &'static str, address: SocketAddr, share: bool) -> Result<Boun
                 .ok()
                 .and_then(|local| local.as_socket())
                 .unwrap_or(address);
-            Ok(Bound { what, socket, address })
+            Ok(Bound {
+                purpose,
+                socket,
+                address,
+            })
         }
         Err(error)
             if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
                 && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
         {
             bind(
-                what,
+                purpose,
                 SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
                 share,
             )
         }
-        Err(error) => Err(explain(what, address, error)),
+        Err(error) => Err(explain(purpose, address, error)),
     }
 }
 
@@ -112,6 +140,11 @@ impl Bound {
         self.address
     }
 
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// Begins to listen.
     ///
     /// # Errors
@@ -119,7 +152,7 @@ impl Bound {
     pub fn listen(self) -> Result<std::net::TcpListener, BindError> {
         self.socket
             .listen(BACKLOG)
-            .map_err(|error| explain(self.what, self.address, error))?;
+            .map_err(|error| explain(self.purpose, self.address, error))?;
         Ok(self.socket.into())
     }
 }
@@ -140,11 +173,17 @@ pub struct ShardDoor {
 /// connections are few and long (figures in docs/performance.md), and one socket is one thing to hand over.
 pub async fn accept(
     listener: std::net::TcpListener,
+    secure: bool,
     doors: Vec<ShardDoor>,
     permits: Arc<Semaphore>,
     stop: impl Future<Output = ()>,
 ) {
-    let listener = match TcpListener::from_std(listener) {
+    #[expect(
+        deprecated,
+        reason = "its successor is an unsafe function, and std's listener keeps the promise that asks for"
+    )]
+    let registered = AsyncFd::with_interest(listener, Interest::READABLE);
+    let listener = match registered {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "the runtime cannot take a listening socket");
@@ -152,41 +191,66 @@ pub async fn accept(
         }
     };
     tokio::select! {
-        () = accept_all(&listener, &doors, &permits) => {}
+        () = accept_all(&listener, secure, &doors, &permits) => {}
         () = stop => {}
     }
-    let Ok(listener) = listener.into_std() else { return };
     // At the limit too: these are the last, and no more than the kernel's queue holds.
-    while let Ok((stream, peer)) = listener.accept() {
+    while let Ok((stream, peer)) = accept_one(listener.get_ref()) {
         let permit = permits.clone().try_acquire_owned().ok();
-        if stream.set_nonblocking(true).is_ok() {
-            hand_over(&doors, stream, peer, permit);
-        }
+        hand_over(&doors, stream, peer, secure, permit);
     }
 }
 
-async fn accept_all(listener: &TcpListener, doors: &[ShardDoor], permits: &Arc<Semaphore>) {
+async fn accept_all(
+    listener: &AsyncFd<std::net::TcpListener>,
+    secure: bool,
+    doors: &[ShardDoor],
+    permits: &Arc<Semaphore>,
+) {
     loop {
-        // At the limit no more are accepted: the kernel's queue is the waiting room.
+        let Ok(mut ready) = listener.readable().await else {
+            return;
+        };
+        // At the limit no more are accepted: the kernel's queue is the waiting room. Not before somebody is there,
+        // for other listeners need the permits too.
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let Ok(stream) = stream.into_std() else { continue };
-                hand_over(doors, stream, peer, Some(permit));
-            }
-            Err(error) => pause_after(&error).await,
+        match ready.try_io(|listener| accept_one(listener.get_ref())) {
+            Ok(Ok((stream, peer))) => hand_over(doors, stream, peer, secure, Some(permit)),
+            Ok(Err(error)) => pause_after(&error).await,
+            // Nobody is there after all.
+            Err(_) => {}
         }
     }
 }
 
-fn hand_over(doors: &[ShardDoor], stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+/// One connection, set up for a runtime by the call that makes it.
+fn accept_one(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    let peer = SocketAddr::try_from(peer).map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+    Ok((socket.into(), peer))
+}
+
+fn hand_over(
+    doors: &[ShardDoor],
+    stream: TcpStream,
+    peer: SocketAddr,
+    secure: bool,
+    permit: Option<OwnedSemaphorePermit>,
+) {
     let _ = stream.set_nodelay(true);
     if let Some(door) = doors.iter().min_by_key(|door| door.open.load(Ordering::Relaxed)) {
         let place = Place::new(door.open.clone(), permit);
         // A shard that is gone ends the process soon.
-        let _ = door.accepted.send(Accepted { stream, peer, place });
+        let _ = door.accepted.send(Accepted {
+            stream,
+            peer,
+            secure,
+            place,
+        });
     }
 }
 

@@ -1,13 +1,19 @@
 //! Listeners, shards and client connections: everything around a request.
 
 pub mod connection;
+mod h2;
 pub mod listener;
+mod preface;
 pub mod shard;
+mod stream;
 pub mod strict;
+pub mod tls;
+mod tunnel;
 
 pub use connection::Timeouts;
-pub use listener::{BindError, Bound, bind};
+pub use listener::{BindError, Bound, Purpose, bind};
 pub use shard::{ShardSettings, Stage};
+pub use tls::{MinVersion, Tls, TlsSettings};
 
 use crate::proxy::{Counters, Settings, Worker};
 use crate::table::Table;
@@ -91,18 +97,18 @@ impl Server {
     /// When another process took the address in the meantime.
     pub fn listen(&mut self, bound: Vec<Bound>) -> Result<(), BindError> {
         for bound in bound {
-            let address = bound.address();
+            let (address, secure) = (bound.address(), bound.purpose() == Purpose::Https);
             let listener = bound.listen()?;
             let (doors, permits, mut stage) = (self.doors.clone(), self.permits.clone(), self.stage.subscribe());
             let run = move || async move {
                 let stop = async {
                     let _ = stage.wait_for(|stage| !matches!(stage, Stage::Serving(_))).await;
                 };
-                listener::accept(listener, doors, permits, stop).await;
+                listener::accept(listener, secure, doors, permits, stop).await;
             };
             let started = thread(format!("accept-{}", address.port()), run);
             self.acceptors.push(started.map_err(|source| BindError::Other {
-                what: "listener",
+                what: if secure { Purpose::Https } else { Purpose::Http },
                 address,
                 source,
             })?);

@@ -1,9 +1,13 @@
 //! One shard: a thread with its own runtime, connections, pools and counters.
 
-use super::connection::{self, Conn, Timeouts};
+use super::connection::{self, Timeouts};
+use super::h2;
+use super::stream::Stream;
 use super::strict::Limits;
-use crate::proxy::{Client, Worker};
+use super::tls::{Shaken, Tls};
+use crate::proxy::{Peer, Worker};
 use crate::upstream::TICK;
+use bytes::Bytes;
 use ipnet::IpNet;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -11,8 +15,9 @@ use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Bytes read from a client at once. One such buffer serves all connections of a shard.
 const SCRATCH: usize = 64 << 10;
@@ -32,6 +37,8 @@ pub struct Accepted {
     pub stream: StdStream,
     /// The other end.
     pub peer: SocketAddr,
+    /// Whether it begins with a TLS handshake.
+    pub secure: bool,
     /// Its place.
     pub place: Place,
 }
@@ -65,6 +72,29 @@ pub struct ShardSettings {
     pub limits: Limits,
     /// `--trusted-proxies`.
     pub trusted: Arc<[IpNet]>,
+    /// For HTTPS, where that is listened for.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// A connection as the sweeper sees it.
+pub trait Swept {
+    /// Looks for what takes too long; called every tick. `stream` and `response` are the time-outs of pods.
+    fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration);
+
+    /// Finishes what is under way and then closes.
+    fn drain(&self);
+}
+
+/// A connection's place in the shard's list, until dropped.
+pub struct Listed<'s> {
+    shard: &'s Shard,
+    key: usize,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.shard.connections.borrow_mut().remove(self.key);
+    }
 }
 
 /// A shard's state, shared by its tasks.
@@ -76,9 +106,11 @@ pub struct Shard {
     /// Where clients' bytes are read before they are looked at.
     pub scratch: RefCell<Vec<u8>>,
     /// All client connections.
-    pub connections: RefCell<Slab<Rc<Conn>>>,
+    connections: RefCell<Slab<Rc<dyn Swept>>>,
     /// Whether new connections are to close after what they sent already.
     pub draining: Cell<bool>,
+    /// One handshake computes at a time: see [`Tls::shake_hands`].
+    handshake_turn: Semaphore,
     settings: ShardSettings,
 }
 
@@ -95,6 +127,7 @@ pub async fn run(
         scratch: RefCell::new(vec![0; SCRATCH]),
         connections: RefCell::default(),
         draining: Cell::new(false),
+        handshake_turn: Semaphore::new(1),
         settings,
     });
     let mut sweeper = tokio::task::spawn_local(sweep(shard.clone()));
@@ -119,16 +152,42 @@ pub async fn run(
 }
 
 impl Shard {
+    /// Has a connection swept.
+    pub fn list(&self, conn: Rc<dyn Swept>) -> Listed<'_> {
+        let key = self.connections.borrow_mut().insert(conn);
+        Listed { shard: self, key }
+    }
+
     fn take(self: Rc<Self>, accepted: Accepted) {
+        self.worker.counters.connections.add();
         let trusted = self.trusts(accepted.peer.ip());
         // The acceptor has set it non-blocking; what can still fail here is the runtime being out of memory.
         let Ok(stream) = TcpStream::from_std(accepted.stream) else {
             return;
         };
-        let client = Rc::new(Client::new(accepted.peer, trusted));
         tokio::task::spawn_local(async move {
             let _place = accepted.place;
-            connection::run(self, stream, client).await;
+            let peer = accepted.peer;
+            if !accepted.secure {
+                let peer = Rc::new(Peer::new(peer, trusted, None));
+                return connection::run(self, Stream::Plain(stream), peer).await;
+            }
+            let Some(tls) = &self.settings.tls else { return };
+            match tls.shake_hands(stream, &self.handshake_turn).await {
+                Ok(Shaken { stream, handshake, h2 }) => {
+                    self.worker.counters.handshakes.add();
+                    let peer = Rc::new(Peer::new(peer, trusted, Some(handshake)));
+                    if h2 {
+                        h2::run(self, stream, peer, Bytes::new()).await;
+                    } else {
+                        connection::run(self, stream, peer).await;
+                    }
+                }
+                Err(error) => {
+                    self.worker.counters.handshake_failures.add();
+                    tracing::debug!(%peer, %error, "TLS handshake failed");
+                }
+            }
         });
     }
 
@@ -154,7 +213,7 @@ async fn sweep(shard: Rc<Shard>) {
         let worker = &shard.worker;
         worker.clock.advance();
         for (_, conn) in shard.connections.borrow().iter() {
-            conn.check(
+            conn.sweep(
                 &shard.settings.timeouts,
                 worker.settings.stream_timeout,
                 worker.settings.response_timeout,

@@ -30,6 +30,17 @@ pub use fault::{Fault, FaultKind};
 
 use head::{Field, Method, Word};
 
+/// Whether this is a path, perhaps with a query, as [`Framer`] lets it pass: for HTTP/2, whose heads no filter sees.
+pub fn is_target(target: &[u8]) -> bool {
+    let (path, query) = match memchr::memchr(b'?', target) {
+        Some(at) => target.split_at(at),
+        None => (target, &b""[..]),
+    };
+    path.first() == Some(&b'/')
+        && path.iter().all(|byte| class::is(*byte, class::PATH))
+        && query.iter().all(|byte| class::is(*byte, class::QUERY))
+}
+
 /// Bounds on what a client may send.
 ///
 /// [`Framer::new`] lowers what is above hyper's fixed limits.

@@ -1,21 +1,24 @@
 //! Objects from an API server: one watch per kind (and namespace), each following on its own.
 //!
 //! Ingresses, Services and EndpointSlices are required: readiness waits for their first full list. IngressClasses and
-//! Secrets are optional: where they are forbidden or missing, that is said and everything else goes on. Where
-//! EndpointSlices are forbidden or missing, Endpoints are read instead, and slices tried again now and then.
+//! Secrets are optional: where they are forbidden or missing, that is said and everything else goes on. Of Secrets,
+//! certificates are watched all together and any other that is wanted on its own ([`secrets`]). Where EndpointSlices are forbidden or missing, Endpoints are read instead, and slices tried again now and then.
 
 mod api;
 mod follow;
+mod secrets;
 
-use super::{Sender, Watches};
+use super::{NAMED_SECRETS, Sender, Wanted, Watches};
 use crate::model::Kind;
 use api::Failure;
 use follow::{Ended, Follower, Order, Superseded, pause};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use secrets::ledger::{Ledger, Voice};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info, warn};
 
@@ -159,6 +162,10 @@ impl Duty {
     fn name(&self) -> String {
         name(self.kind, self.namespace.as_deref())
     }
+
+    fn place(&self) -> Option<Arc<str>> {
+        self.namespace.as_deref().map(Arc::from)
+    }
 }
 
 /// `services`, or `services in team-a`.
@@ -194,40 +201,57 @@ fn duties(namespaces: &[String]) -> Vec<Duty> {
     duties
 }
 
-/// Follows everything until the control task is gone. A watch whose task panics is started again.
-pub async fn run(client: kube::Client, options: ClusterOptions, sender: Sender, watches: Arc<Watches>) {
+/// Follows everything until the control task is gone, which says in `wanted` which Secrets it needs whatever their
+/// type. A watch whose task panics is started again.
+pub async fn run(
+    client: kube::Client,
+    options: ClusterOptions,
+    sender: Sender,
+    watches: Arc<Watches>,
+    wanted: watch::Receiver<Wanted>,
+) {
     let cluster = Cluster {
         client,
         sender,
         watches,
         timing: options.timing,
+        secrets: Arc::default(),
     };
     let duties = duties(&options.namespaces);
-    // All of them before the first can be done, lest readiness come early.
+    // All of them before the first can be done, lest readiness come early; and the one that waits for all others first.
+    cluster.watches.register(NAMED_SECRETS, true);
     for duty in &duties {
         cluster.watches.register(&duty.name(), duty.required);
+        if duty.kind == Kind::Secret {
+            cluster.secrets.expect(duty.place()).await;
+        }
     }
     let mut tasks = JoinSet::new();
-    let mut running: HashMap<Id, Duty> = HashMap::new();
-    for duty in duties {
-        let task = tasks.spawn(cluster.clone().fulfil(duty.clone(), Duration::ZERO));
-        running.insert(task.id(), duty);
+    let mut running: HashMap<Id, Option<Duty>> = HashMap::new();
+    let start = |tasks: &mut JoinSet<()>, duty: Option<Duty>, after| {
+        let cluster = cluster.clone();
+        match duty {
+            Some(duty) => tasks.spawn(cluster.fulfil(duty, after)).id(),
+            None => tasks.spawn(cluster.named_secrets(wanted.clone(), after)).id(),
+        }
+    };
+    for duty in duties.into_iter().map(Some).chain([None]) {
+        running.insert(start(&mut tasks, duty.clone(), Duration::ZERO), duty);
     }
     while let Some(ended) = tasks.join_next_with_id().await {
         let Err(panic) = ended else { continue };
         let Some(duty) = running.remove(&panic.id()) else {
             continue;
         };
+        let name = duty.as_ref().map_or_else(|| NAMED_SECRETS.to_owned(), Duty::name);
         error!(
-            watch = duty.name(),
+            watch = name,
             "this is a bug in narthex, the watch is started again: {panic}"
         );
-        cluster.watches.failing(
-            &duty.name(),
-            "its task panicked (a bug in narthex) and is started again",
-        );
-        let task = tasks.spawn(cluster.clone().fulfil(duty.clone(), cluster.timing.longest_wait));
-        running.insert(task.id(), duty);
+        cluster
+            .watches
+            .failing(&name, "its task panicked (a bug in narthex) and is started again");
+        running.insert(start(&mut tasks, duty.clone(), cluster.timing.longest_wait), duty);
     }
 }
 
@@ -238,9 +262,15 @@ struct Cluster {
     sender: Sender,
     watches: Arc<Watches>,
     timing: Timing,
+    secrets: Arc<Ledger>,
 }
 
 impl Cluster {
+    async fn named_secrets(self, wanted: watch::Receiver<Wanted>, after: Duration) {
+        tokio::time::sleep(after).await;
+        secrets::run(self, wanted).await;
+    }
+
     async fn fulfil(self, duty: Duty, after: Duration) {
         tokio::time::sleep(after).await;
         if duty.kind == Kind::EndpointSlice {
@@ -270,6 +300,10 @@ impl Cluster {
                 Kind::Service | Kind::Endpoints | Kind::Secret => CORE,
             },
             name: name(kind, namespace.as_deref()),
+            secrets: (kind == Kind::Secret).then(|| {
+                let place = namespace.as_deref().map(Arc::from);
+                (self.secrets.clone(), Voice::Wide(place))
+            }),
             namespace,
             patience,
         }

@@ -1,14 +1,15 @@
 //! From the API's types to the slim ones of [`crate::model::object`].
 //!
 //! Both sources decode here, so an object means the same whether an API server or a file said it. What is not kept
-//! (managedFields, status, Secret data) is dropped here and never stays in memory. Nothing is validated: the compiler
+//! (managedFields, status, most of a Secret's data) is dropped here and never stays in memory. Nothing is validated: the compiler
 //! does that, and names the object and field.
 
 mod legacy;
+mod secret;
 
 use crate::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Ingress, IngressBackend, IngressClass, IngressPath,
-    IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort, keep_annotation,
+    IngressRule, IngressTls, Meta, PortRef, Service, ServicePort, keep_annotation,
 };
 use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Timestamp};
 use k8s_openapi::api::core::v1 as core;
@@ -149,14 +150,7 @@ fn decode(kind: Kind, version: Version, mut value: Value) -> Result<Object, Mist
             Ok(Object::Endpoints(Arc::new(endpoint_slice(typed(value)?))))
         }
         (Kind::Endpoints, _) => Ok(Object::Endpoints(Arc::new(endpoints(typed(value)?)))),
-        (Kind::Secret, _) => {
-            // What is never kept need not fit either: a Secret's data is none of ours yet.
-            if let Some(fields) = value.as_object_mut() {
-                fields.remove("data");
-                fields.remove("stringData");
-            }
-            Ok(Object::Secret(Arc::new(secret(typed(value)?))))
-        }
+        (Kind::Secret, _) => Ok(Object::Secret(Arc::new(secret::secret(value)?))),
     }
 }
 
@@ -428,15 +422,6 @@ pub fn endpoints(object: core::Endpoints) -> Endpoints {
 fn target(reference: Option<core::ObjectReference>) -> (Option<Arc<str>>, Option<Arc<str>>) {
     let reference = reference.unwrap_or_default();
     (reference.name.map(Arc::from), reference.uid.map(Arc::from))
-}
-
-/// core/v1 Secret: its name and type; the data is dropped.
-pub fn secret(object: core::Secret) -> Secret {
-    Secret {
-        meta: meta(object.metadata),
-        kind: object.type_,
-        ..Secret::default()
-    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ pub mod decode;
 pub mod directory;
 
 use crate::model::Change;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -18,6 +18,19 @@ pub enum Event {
     /// Everything the named watch's first full list held has been sent before this.
     Synced(String),
 }
+
+/// What the control task asks a source for: Secrets that must be known whatever their type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Their namespaces and names.
+    pub names: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Whether all objects that want some are known: everything readiness waits for but [`NAMED_SECRETS`].
+    pub complete: bool,
+}
+
+/// The watch that stands for all Secrets asked for by name. It is synced once each that the first full table wants
+/// has been asked for.
+pub const NAMED_SECRETS: &str = "secrets by name";
 
 /// The way from the sources to the control task. Bounded: a source that outruns the compiler waits.
 pub type Sender = mpsc::Sender<Event>;
@@ -106,6 +119,15 @@ impl Watches {
         });
     }
 
+    /// Notes that all is well with a watch that stands for several, of which each hears for itself.
+    pub fn live(&self, name: &str) {
+        self.with(|watches| {
+            if let Some(watch) = watches.get_mut(name) {
+                watch.phase = Phase::Live;
+            }
+        });
+    }
+
     /// Notes what is wrong with a watch.
     pub fn failing(&self, name: &str, why: impl Into<String>) {
         let why = why.into();
@@ -128,6 +150,14 @@ impl Watches {
     /// Whether every required watch's first full list is in the live table.
     pub fn all_synced(&self) -> bool {
         self.with(|watches| !watches.is_empty() && watches.values().all(|watch| watch.synced || !watch.required))
+    }
+
+    /// The same of all but one.
+    pub fn all_synced_but(&self, name: &str) -> bool {
+        self.with(|watches| {
+            let mut others = watches.iter().filter(|(other, _)| *other != name);
+            others.all(|(_, watch)| watch.synced || !watch.required)
+        })
     }
 
     /// Every watch as it stands.

@@ -51,6 +51,16 @@ impl BackendState {
     }
 }
 
+/// What endpoints speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 in plain, by prior knowledge.
+    H2c,
+}
+
 /// One Service port, as rules name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
@@ -64,10 +74,20 @@ pub struct Backend {
     pub port: Arc<str>,
     /// What it resolves to.
     pub state: BackendState,
-    /// `appProtocol` of the Service port, for the protocol work to come.
+    /// `appProtocol` of the Service port (KEP-1422, KEP-3726).
     pub app_protocol: Option<Arc<str>>,
     /// The endpoints in use, sorted by address; empty unless the state is Ready or OnlyTerminating.
     pub endpoints: Arc<[Endpoint]>,
+}
+
+impl Backend {
+    /// What its endpoints speak.
+    pub fn protocol(&self) -> Protocol {
+        match self.app_protocol.as_deref() {
+            Some("kubernetes.io/h2c" | "h2c" | "grpc") => Protocol::H2c,
+            _ => Protocol::Http1,
+        }
+    }
 }
 
 impl fmt::Display for Backend {

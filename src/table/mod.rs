@@ -10,7 +10,7 @@ mod parts;
 pub mod paths;
 pub mod route;
 
-pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint};
+pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint, Protocol};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route};

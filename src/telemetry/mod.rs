@@ -13,7 +13,12 @@ const WAITING_LINES: usize = 16_384;
 /// # Errors
 /// When the level or filter cannot be read.
 pub fn init(args: &LogArgs) -> Result<WorkerGuard, String> {
-    let filter = format!("{},{}", args.log_level.to_lowercase(), crate::source::cluster::QUIET);
+    // What a user names in the level comes last, and so overrules these.
+    let quiet = crate::source::cluster::QUIET;
+    let filter = format!(
+        "{quiet},h2=info,hyper=info,rustls=info,{}",
+        args.log_level.to_lowercase()
+    );
     let filter = EnvFilter::try_new(&filter).map_err(|_| {
         format!(
             "--log-level {}: write error, warn, info, debug, trace or a filter",

@@ -1,6 +1,7 @@
 //! One endpoint as a shard sees it: connections, load, health.
 
 use super::clock::{Clock, Tick};
+use super::h2::H2Pool;
 use super::pool::Pool;
 use crate::table::Endpoint;
 use std::cell::Cell;
@@ -15,8 +16,10 @@ const MAX_DOUBLINGS: u32 = 5;
 pub struct LiveEndpoint<B> {
     /// Where it is and whose.
     pub endpoint: Endpoint,
-    /// Its idle connections.
+    /// Its idle HTTP/1.1 connections.
     pub pool: Pool<B>,
+    /// Its HTTP/2 connections.
+    pub h2: H2Pool<B>,
     /// Requests under way.
     pub in_flight: Cell<u32>,
     /// Set when the endpoint left the backend: its connections are not kept any more.
@@ -32,6 +35,7 @@ impl<B> LiveEndpoint<B> {
         Self {
             endpoint,
             pool: Pool::default(),
+            h2: H2Pool::default(),
             in_flight: Cell::new(0),
             gone: Cell::new(false),
             failures: Cell::new(0),

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod endpoint;
+pub mod h2;
 pub mod pool;
 
 pub use clock::{Clock, TICK, Tick};
@@ -71,7 +72,7 @@ impl<B> Drop for Lease<B> {
 
 impl<B> Upstream<B>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn new(backend: &Arc<Backend>, rotation: Arc<AtomicUsize>) -> Self {
@@ -104,6 +105,7 @@ where
         for live in old.into_values() {
             live.gone.set(true);
             live.pool.clear();
+            live.h2.clear();
         }
     }
 
@@ -163,7 +165,7 @@ pub struct Upstreams<B> {
 
 impl<B> Upstreams<B>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// Nothing yet; `rotations` is shared by all shards.
@@ -217,6 +219,7 @@ where
         for (_, upstream) in self.by_slot.borrow().iter().flatten() {
             for live in upstream.endpoints.borrow().iter() {
                 live.pool.sweep(clock, settings);
+                live.h2.sweep();
             }
         }
     }
@@ -224,13 +227,14 @@ where
 
 impl<B> Upstream<B>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn replace_endpoints_with_none(&self) {
         for live in self.endpoints.take() {
             live.gone.set(true);
             live.pool.clear();
+            live.h2.clear();
         }
     }
 }

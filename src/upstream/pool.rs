@@ -1,15 +1,20 @@
 //! Connections to one endpoint: kept, found again, thrown away.
 
 use super::clock::{Clock, Tick};
+use super::h2::Stream;
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body::Body;
-use hyper::client::conn::http1;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 /// How to connect and how long to keep.
@@ -25,16 +30,71 @@ pub struct PoolSettings {
     pub max_response_head: usize,
 }
 
+/// A place for one request.
+pub enum Connection<B> {
+    /// A connection of its own.
+    Http1(Http1<B>),
+    /// A stream of one it shares.
+    Http2(Stream<B>),
+}
+
+impl<B> Connection<B>
+where
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Whether requests were served on it before: then its end may be a keep-alive race.
+    pub fn reused(&self) -> bool {
+        match self {
+            Connection::Http1(connection) => connection.reused,
+            Connection::Http2(stream) => stream.reused,
+        }
+    }
+
+    /// Sends the one request.
+    ///
+    /// # Errors
+    /// hyper's, with the request if nothing of it was sent.
+    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        match self {
+            Connection::Http1(connection) => connection.sender.try_send_request(request).await,
+            Connection::Http2(stream) => stream.sender().try_send_request(request).await,
+        }
+    }
+}
+
 /// One HTTP/1.1 connection to an endpoint, free for one request.
-pub struct Connection<B> {
+pub struct Http1<B> {
     /// Where requests go in.
     pub sender: http1::SendRequest<B>,
     /// Whether it has served a request before: then its end may be a keep-alive race.
     pub reused: bool,
+    upgrade: Rc<Cell<bool>>,
+    upgraded: oneshot::Receiver<Upgraded>,
     task: AbortHandle,
 }
 
-impl<B> Drop for Connection<B> {
+/// A connection that speaks another protocol now, with what was read of it already.
+pub struct Upgraded {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Its first bytes.
+    pub read: Bytes,
+}
+
+impl<B> Http1<B> {
+    /// The next request may change the protocol (RFC 9110, section 7.8).
+    pub fn expect_upgrade(&self) {
+        self.upgrade.set(true);
+    }
+
+    /// The connection itself, after a 101 that was expected; none if it ended instead.
+    pub async fn upgraded(&mut self) -> Option<Upgraded> {
+        (&mut self.upgraded).await.ok()
+    }
+}
+
+impl<B> Drop for Http1<B> {
     /// Closes it at once. Its task would go on sending an upload that nobody waits for, or stick in one that the pod
     /// does not take.
     fn drop(&mut self) {
@@ -43,7 +103,7 @@ impl<B> Drop for Connection<B> {
 }
 
 struct Idle<B> {
-    connection: Connection<B>,
+    connection: Http1<B>,
     since: Tick,
 }
 
@@ -62,11 +122,11 @@ impl<B> Default for Pool<B> {
 
 impl<B> Pool<B>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// The idle connection that was used last and still lives.
-    pub async fn take(&self, clock: &Clock, settings: &PoolSettings) -> Option<Connection<B>> {
+    pub async fn take(&self, clock: &Clock, settings: &PoolSettings) -> Option<Http1<B>> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             let connection = idle.connection;
@@ -85,10 +145,11 @@ where
     }
 
     /// Keeps a connection whose response has been read to its end.
-    pub fn put(&self, mut connection: Connection<B>, clock: &Clock, settings: &PoolSettings) {
+    pub fn put(&self, mut connection: Http1<B>, clock: &Clock, settings: &PoolSettings) {
         let mut idle = self.idle.borrow_mut();
         if !connection.sender.is_closed() && idle.len() < settings.max_idle {
             connection.reused = true;
+            connection.upgrade.set(false);
             let since = clock.now();
             idle.push(Idle { connection, since });
         }
@@ -127,9 +188,9 @@ pub fn is_local(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// What the kernel says, or `TimedOut`.
-pub async fn connect<B>(address: SocketAddr, settings: &PoolSettings) -> io::Result<Connection<B>>
+pub async fn connect<B>(address: SocketAddr, settings: &PoolSettings) -> io::Result<Http1<B>>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let stream = tokio::time::timeout(settings.connect_timeout, TcpStream::connect(address))
@@ -144,12 +205,23 @@ where
         .await
         .map_err(io::Error::other)?;
     // Its errors reach the request that was under way; an idle one has nobody to tell.
+    let upgrade = Rc::new(Cell::new(false));
+    let (hand_over, upgraded) = oneshot::channel();
+    let wanted = upgrade.clone();
+    let mut connection = connection;
     let task = tokio::task::spawn_local(async move {
-        let _ = connection.await;
+        let ended = (&mut connection).await;
+        if ended.is_ok() && wanted.get() {
+            let parts = connection.into_parts();
+            let (stream, read) = (parts.io.into_inner(), parts.read_buf);
+            let _ = hand_over.send(Upgraded { stream, read });
+        }
     });
-    Ok(Connection {
+    Ok(Http1 {
         sender,
         reused: false,
+        upgrade,
+        upgraded,
         task: task.abort_handle(),
     })
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// Tokens and the users they stand for. `admin` may do everything, the others what a test gives them.
-pub const USERS: &[&str] = &["admin", "nobody", "walker", "team", "optional"];
+pub const USERS: &[&str] = &["admin", "nobody", "walker", "team", "optional", "narrow"];
 
 /// How long a server may take to start: 6 s here, more where the machine is busy.
 const START_TIME: Duration = Duration::from_secs(120);
@@ -105,7 +105,7 @@ impl Server {
             "--disable-admission-plugins=ServiceAccount".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             // Without a watch cache a watch fails as soon as etcd is compacted: how 410 Gone is brought about.
-            "--watch-cache-sizes=ingressclasses.networking.k8s.io#0".to_owned(),
+            "--watch-cache-sizes=ingressclasses.networking.k8s.io#0,secrets#0".to_owned(),
             file("service-account-key-file", "sa.key"),
             file("service-account-signing-key-file", "sa.key"),
             file("cert-dir", "certs"),

@@ -8,5 +8,6 @@
 mod fixture;
 mod outage;
 mod rights;
+mod secrets;
 mod watching;
 mod world;

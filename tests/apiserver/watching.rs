@@ -20,8 +20,8 @@ async fn each_kind_is_listed_and_its_changes_arrive() {
     admin.apply(service(ns, "web", 80)).await;
     admin.apply(slice(ns, "web-1", "10.0.0.1")).await;
     admin.apply(class("kinds", "narthex.io/ingress-controller")).await;
-    admin.apply(secret(ns, "cert", "kubernetes.io/tls")).await;
-    admin.apply(secret(ns, "password", "Opaque")).await;
+    admin.apply(secret(ns, "cert", "kubernetes.io/tls", "one")).await;
+    admin.apply(secret(ns, "password", "Opaque", "one")).await;
     admin.apply(ingress("elsewhere", "web", "a.example")).await;
 
     let mut world = World::watch(server, "admin", &[ns]).await;
@@ -80,7 +80,7 @@ async fn each_kind_is_listed_and_its_changes_arrive() {
         service(ns, "web", 0),
         slice(ns, "web-1", ""),
         class("kinds", ""),
-        secret(ns, "cert", ""),
+        secret(ns, "cert", "", ""),
     ] {
         admin.delete(object).await;
     }

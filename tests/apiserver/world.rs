@@ -3,13 +3,13 @@
 use crate::fixture::Server;
 use narthex::model::{Change, Diagnostic, Kind, Object, ObjectRef};
 use narthex::source::cluster::{self, ClusterOptions, Timing};
-use narthex::source::{Event, Phase, Watches};
+use narthex::source::{Event, NAMED_SECRETS, Phase, Wanted, Watches};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 /// How long anything may take to arrive. Far more than it takes; the machine may be busy.
@@ -39,6 +39,7 @@ pub struct World {
     pub broken: Vec<Diagnostic>,
     /// The state of the watches.
     pub watches: Arc<Watches>,
+    wanted: watch::Sender<Wanted>,
     events: mpsc::Receiver<Event>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -58,16 +59,24 @@ impl World {
         };
         let client = cluster::connect(&options).await.unwrap();
         let (sender, events) = mpsc::channel(16);
+        let (wanted, taken) = watch::channel(Wanted::default());
         let watches = Arc::<Watches>::default();
-        let task = tokio::spawn(cluster::run(client, options, sender, watches.clone()));
+        let task = tokio::spawn(cluster::run(client, options, sender, watches.clone(), taken));
         World {
             objects: BTreeMap::new(),
             history: vec![],
             broken: vec![],
             watches,
+            wanted,
             events,
             task,
         }
+    }
+
+    /// Wants these Secrets, by namespace and name, and no others.
+    pub fn want(&self, names: &[(&str, &str)]) {
+        let names = names.iter().map(|&(namespace, name)| (namespace.into(), name.into()));
+        self.wanted.send_modify(|wanted| wanted.names = names.collect());
     }
 
     /// Takes events until something holds.
@@ -134,7 +143,9 @@ impl World {
         let change = match event {
             Event::Synced(name) => {
                 self.history.push(format!("synced {name}"));
-                return self.watches.synced(&name);
+                self.watches.synced(&name);
+                let complete = self.watches.all_synced_but(NAMED_SECRETS);
+                return self.wanted.send_modify(|wanted| wanted.complete = complete);
             }
             Event::Change(change) => change,
         };
@@ -305,10 +316,10 @@ pub fn class(name: &str, controller: &str) -> Value {
     })
 }
 
-/// A Secret of a type.
-pub fn secret(namespace: &str, name: &str, kind: &str) -> Value {
+/// A Secret of a type, with a certificate.
+pub fn secret(namespace: &str, name: &str, kind: &str, certificate: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "type": kind,
-        "data": {"tls.crt": "", "tls.key": ""},
+        "stringData": {"tls.crt": certificate, "tls.key": "key"},
     })
 }

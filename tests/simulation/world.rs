@@ -125,9 +125,12 @@ fn backend(rng: &mut Rng) -> IngressBackend {
     }
 }
 
+/// Certificate and key.
+type Pair = (Option<Arc<[u8]>>, Option<Arc<[u8]>>);
+
 /// What a Secret holds, by place in [`CERTIFICATES`].
-fn pem(place: usize) -> (Option<Arc<[u8]>>, Option<Arc<[u8]>>) {
-    static READ: LazyLock<Vec<(Option<Arc<[u8]>>, Option<Arc<[u8]>>)>> = LazyLock::new(|| {
+fn pem(place: usize) -> Pair {
+    static READ: LazyLock<Vec<Pair>> = LazyLock::new(|| {
         let read = |stem: &str, ending: &str| {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
             (!stem.is_empty()).then(|| std::fs::read(format!("{folder}/{stem}.{ending}")).unwrap().into())

@@ -190,6 +190,7 @@ pub fn message_length(buffer: &[u8]) -> Option<usize> {
 /// A running narthex.
 pub struct Rig {
     pub http: SocketAddr,
+    pub https: SocketAddr,
     pub admin: SocketAddr,
     pub pods: Vec<Pod>,
     pub folder: tempfile::TempDir,
@@ -247,12 +248,14 @@ impl Rig {
         std::fs::write(folder.path().join("all.yaml"), manifests(&pods)).unwrap();
         // A free port may be taken between here and there; then another is tried.
         for _ in 0..5 {
-            let (http, admin) = (free_address(), free_address());
+            let (http, https, admin) = (free_address(), free_address(), free_address());
             let mut child = Command::new(env!("CARGO_BIN_EXE_narthex"))
                 .args([
                     "serve",
                     "--listen-http",
                     &http.to_string(),
+                    "--listen-https",
+                    &https.to_string(),
                     "--admin",
                     &admin.to_string(),
                 ])
@@ -273,6 +276,7 @@ impl Rig {
             if up {
                 return Self {
                     http,
+                    https,
                     admin,
                     pods,
                     folder,
@@ -422,6 +426,14 @@ impl Client {
 
     pub fn answer(&mut self) -> Answer {
         self.answer_to("GET").expect("a reply, not the end of the connection")
+    }
+
+    /// So many bytes, whatever they are.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.fill(), "the connection ends after {:?}", self.buffer);
+        }
+        self.buffer.drain(..count).collect()
     }
 
     /// Whether the connection ends, with nothing more said.

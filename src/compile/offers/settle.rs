@@ -108,6 +108,7 @@ impl State {
         }
         for (secret, parts) in changed {
             let uses = self.offers.uses.entry(secret.clone()).or_default();
+            let was_used = !uses.entries.is_empty();
             let (entry, whole) = uses.firsts();
             let before = (entry.cloned(), whole.cloned());
             for (part, is_new) in parts {
@@ -126,7 +127,9 @@ impl State {
                 let names = certificate.names.iter().cloned();
                 dirty.extend(names.map(|name| (name, secret.clone())));
             }
-            if uses.entries.is_empty() {
+            let is_used = !uses.entries.is_empty();
+            self.offers.wanted_known &= was_used == is_used;
+            if !is_used {
                 self.offers.uses.remove(secret);
             }
         }

@@ -13,6 +13,7 @@ use kube::core::Status;
 use serde::Deserialize;
 use serde_json::Value;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -28,7 +29,7 @@ const EVENT_BYTES: usize = 32 << 20;
 /// How much of an error's body is read.
 const ERROR_BYTES: usize = 64 << 10;
 
-/// One kind in one version, everywhere or in one namespace.
+/// One kind in one version, everywhere or in one namespace, or one object alone.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// What is listed.
@@ -37,6 +38,8 @@ pub struct Target {
     pub api_version: &'static str,
     /// None for all.
     pub namespace: Option<String>,
+    /// The only object listed; none for all. Asked for by field selector, which a role with `resourceNames` allows.
+    pub name: Option<Arc<str>>,
 }
 
 impl Target {
@@ -55,33 +58,25 @@ impl Target {
         }
     }
 
-    /// Secrets of other types are none of our business, and their number can be large.
+    /// Of Secrets, whole lists are of certificates only: there may be many others, and they are none of our business.
     fn selector(&self) -> Option<String> {
-        (self.kind == Kind::Secret).then(|| format!("type={SECRET_TYPE}"))
-    }
-
-    /// Of a Secret only that it exists is needed so far: what is not asked for cannot leak.
-    fn accept(&self, what: &str) -> String {
-        if self.kind == Kind::Secret {
-            format!("application/json;as=PartialObjectMetadata{what};g=meta.k8s.io;v=v1")
-        } else {
-            "application/json".to_owned()
+        match (&self.name, self.kind) {
+            (Some(name), _) => Some(format!("metadata.name={name}")),
+            (None, Kind::Secret) => Some(format!("type={SECRET_TYPE}")),
+            (None, _) => None,
         }
     }
 
-    /// Puts in what the API server leaves out: items of a list have no kind, metadata alone has another.
+    /// Puts in what the API server leaves out: items of a list have no kind.
     pub fn complete(&self, object: &mut Value) {
         if let Some(fields) = object.as_object_mut() {
             fields.insert("apiVersion".to_owned(), self.api_version.into());
             fields.insert("kind".to_owned(), self.kind.name().into());
-            if self.kind == Kind::Secret {
-                fields.insert("type".to_owned(), SECRET_TYPE.into());
-            }
         }
     }
 }
 
-/// The only type of Secret that is watched.
+/// The type of Secret that is watched wholesale.
 const SECRET_TYPE: &str = "kubernetes.io/tls";
 
 /// Why a call did not do what it should.
@@ -166,8 +161,8 @@ impl Failure {
     }
 }
 
-/// One page of a list.
-#[derive(Debug, Default, Deserialize)]
+/// One page of a list. Not `Debug`, like [`Said`]: it may hold Secrets.
+#[derive(Default, Deserialize)]
 pub struct Page {
     /// Where in history the list stands, and where its next page is.
     #[serde(default)]
@@ -197,7 +192,7 @@ pub async fn list(client: &kube::Client, target: &Target, limit: u32, from: Opti
     params.continue_token = from.map(str::to_owned);
     let request = kube::core::Request::new(target.path()).list(&params);
     let answer = async {
-        let response = send(client, request, &target.accept("List")).await?;
+        let response = send(client, request).await?;
         let body = read(response.into_body(), PAGE_BYTES).await?;
         serde_json::from_slice::<Page>(&body).map_err(|error| Failure::Malformed(error.to_string()))
     };
@@ -209,7 +204,6 @@ pub async fn list(client: &kube::Client, target: &Target, limit: u32, from: Opti
 }
 
 /// What a watch says.
-#[derive(Debug)]
 pub enum Said {
     /// ADDED or MODIFIED
     Applied(Value),
@@ -259,9 +253,8 @@ pub async fn watch(
     let mut params = WatchParams::default().timeout(seconds);
     params.field_selector = target.selector();
     let request = kube::core::Request::new(target.path()).watch(&params, from);
-    let accept = target.accept("");
     let began = Instant::now();
-    let answer = timeout(ANSWER_TIME, send(client, request, &accept));
+    let answer = timeout(ANSWER_TIME, send(client, request));
     let response = answer.await.unwrap_or_else(|_| Err(too_slow()))?;
     Ok(Stream {
         body: response.into_body(),
@@ -339,14 +332,13 @@ fn too_slow() -> Failure {
 async fn send(
     client: &kube::Client,
     request: Result<Request<Vec<u8>>, kube::core::request::Error>,
-    accept: &str,
 ) -> Result<Response<Body>, Failure> {
     let mut request = request
         .map_err(|error| Failure::Malformed(error.to_string()))?
         .map(Body::from);
     debug_assert_eq!(request.method(), Method::GET);
-    let accept = header::HeaderValue::from_str(accept).map_err(|error| Failure::Malformed(error.to_string()))?;
-    request.headers_mut().insert(header::ACCEPT, accept);
+    let json = header::HeaderValue::from_static("application/json");
+    request.headers_mut().insert(header::ACCEPT, json);
     let response = client.send(request).await.map_err(|error| Failure::of_error(&error))?;
     let code = response.status();
     if code == StatusCode::OK {
@@ -407,6 +399,7 @@ mod tests {
                 kind,
                 api_version,
                 namespace: namespace.map(str::to_owned),
+                name: None,
             }
             .path()
         };

@@ -4,6 +4,7 @@
 //! as if it had never been, and while the API server is away the last state stays.
 
 use super::api::{self, Failure, Said, Target};
+use super::secrets::ledger::{Ledger, Voice};
 use super::{Timing, advice};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef};
 use crate::source::{Event, Sender, Watches, decode};
@@ -25,7 +26,7 @@ pub enum Ended {
 }
 
 /// There is nobody to tell.
-struct Closed;
+pub struct Closed;
 
 impl From<Closed> for Ended {
     fn from(_: Closed) -> Self {
@@ -81,9 +82,32 @@ pub struct Order {
     pub name: String,
     /// How long to wait, at most, between two attempts at what is forbidden or missing; none to give up instead.
     pub patience: Option<Duration>,
+    /// For Secrets: what is said goes through here, in this voice.
+    pub secrets: Option<(Arc<Ledger>, Voice)>,
 }
 
-/// Follows one kind, in one namespace or everywhere.
+impl Order {
+    /// The only object followed.
+    fn only(&self) -> Option<&Arc<str>> {
+        match &self.secrets {
+            Some((_, Voice::Named((_, name)))) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What is wrong and what to do about it.
+    fn advice(&self, failure: &Failure) -> String {
+        let advice = advice(failure, self.kind, self.api_versions, self.namespace.as_deref());
+        match &self.secrets {
+            Some((_, Voice::Wide(_))) if failure.denied() => {
+                format!("{advice}; until then, those that are wanted are asked for by name")
+            }
+            _ => advice,
+        }
+    }
+}
+
+/// Follows one kind, in one namespace or everywhere, or one object.
 pub struct Follower {
     order: Order,
     /// The follower this takes the place of.
@@ -188,15 +212,22 @@ impl Follower {
     /// Says what is wrong (once), and waits.
     async fn wait(&mut self, failure: &Failure) -> Result<(), Closed> {
         let order = &self.order;
-        let advice = advice(failure, order.kind, order.api_versions, order.namespace.as_deref());
+        let advice = order.advice(failure);
         order.watches.failing(&order.name, advice.as_str());
+        if let Some((ledger, voice)) = &order.secrets {
+            ledger.failed(voice, failure).await;
+        }
         let kind_of = |failure: &Failure| std::mem::discriminant(failure);
         match &self.trouble {
             Some((said, _)) if kind_of(said) == kind_of(failure) => {
                 debug!(watch = order.name, "still: {failure}");
             }
             trouble => {
-                warn!(watch = order.name, error = %failure, "{advice}");
+                // Of many watches for one object each, their keeper says it for all.
+                match order.only() {
+                    Some(_) => debug!(watch = order.name, error = %failure, "{advice}"),
+                    None => warn!(watch = order.name, error = %failure, "{advice}"),
+                }
                 let since = trouble.as_ref().map_or_else(Instant::now, |(_, since)| *since);
                 self.trouble = Some((failure.clone(), since));
             }
@@ -227,6 +258,7 @@ impl Follower {
                 kind,
                 api_version,
                 namespace: namespace.clone(),
+                name: self.order.only().cloned(),
             };
             match self.whole_list(&target).await {
                 Ok((objects, broken, version)) => {
@@ -311,7 +343,12 @@ impl Follower {
             () = sender.closed() => return Err(Stop::Closed),
         };
         watches.seen(name);
-        match self.trouble.take() {
+        let trouble = self.trouble.take();
+        if let (Some(_), Some((ledger, voice))) = (&trouble, &self.order.secrets) {
+            ledger.recovered(voice).await;
+        }
+        match trouble {
+            _ if self.order.only().is_some() => debug!(watch = name, "live"),
             Some((_, since)) => info!(watch = name, "live again after {} s", since.elapsed().as_secs()),
             None if !self.announced => info!(watch = name, api = at.target.api_version, "live"),
             None => debug!(watch = name, version = at.version, "watching on"),
@@ -394,7 +431,13 @@ impl Follower {
     }
 
     async fn send(&self, event: Event) -> Result<(), Closed> {
-        self.order.sender.send(event).await.map_err(|_| Closed)
+        let sender = &self.order.sender;
+        match (&self.order.secrets, event) {
+            (Some((ledger, voice)), Event::Change(change)) => ledger.say(voice, change, sender).await,
+            // Nobody waits for a single one of many: their keeper says when all have answered.
+            (Some((_, Voice::Named(_))), Event::Synced(_)) => Ok(()),
+            (_, event) => sender.send(event).await.map_err(|_| Closed),
+        }
     }
 }
 

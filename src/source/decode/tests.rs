@@ -259,15 +259,89 @@ fn endpoints_are_taken_apart_as_slices_are() {
     assert_eq!(second.ports[0].port, Some(9090));
 }
 
-#[test]
-fn a_secret_is_a_name_and_a_type() {
-    let Object::Secret(secret) = decoded(json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cert"}, "type": "kubernetes.io/tls",
-        "data": {"tls.key": "not base64 !"},
-    })) else {
+fn a_secret(fields: Value) -> Value {
+    let mut secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cert", "namespace": "shop"},
+        "type": "kubernetes.io/tls",
+    });
+    let Value::Object(fields) = fields else { panic!() };
+    secret.as_object_mut().unwrap().extend(fields);
+    secret
+}
+
+fn its_data(fields: Value) -> [Option<String>; 3] {
+    let Object::Secret(secret) = decoded(a_secret(fields)) else {
         panic!("not a Secret")
     };
     assert_eq!(secret.kind.as_deref(), Some("kubernetes.io/tls"));
+    let text = |bytes: &Option<Arc<[u8]>>| Some(String::from_utf8(bytes.as_ref()?.to_vec()).unwrap());
+    [text(&secret.certificate), text(&secret.key), text(&secret.ca)]
+}
+
+#[test]
+fn of_a_secret_three_entries_are_kept() {
+    let some = |text: &str| Some(text.to_owned());
+    let data = json!({"tls.crt": "b25l", "tls.key": "dHdv", "ca.crt": "dGhyZWU=", "password": "not base64 !"});
+    assert_eq!(
+        its_data(json!({"data": data})),
+        [some("one"), some("two"), some("three")]
+    );
+    assert_eq!(
+        its_data(json!({"data": data, "stringData": {"tls.key": "new", "other": 5}})),
+        [some("one"), some("new"), some("three")],
+        "stringData overrides, entry by entry"
+    );
+    assert_eq!(
+        its_data(json!({"data": {"tls.crt": "", "tls.key": null, "ca.crt": "dGhy\nZWU=\n"}})),
+        [some(""), None, some("three")]
+    );
+    assert_eq!(its_data(json!({"data": null})), [None, None, None]);
+    assert_eq!(its_data(json!({})), [None, None, None]);
+}
+
+#[test]
+fn no_error_holds_what_a_secret_holds() {
+    const HIDDEN: &str = "hunter2 !";
+    let cases = [
+        (json!({"data": {"tls.crt": HIDDEN}}), "data.tls.crt: not base64"),
+        (json!({"data": {"tls.key": [HIDDEN]}}), "data.tls.key: not text"),
+        (
+            json!({"data": {"ca.crt": HIDDEN}, "stringData": {"ca.crt": "x"}}),
+            "data.ca.crt: not base64",
+        ),
+        (json!({"data": HIDDEN}), "data: not a mapping"),
+        (json!({"stringData": [HIDDEN]}), "stringData: not a mapping"),
+        (
+            json!({"stringData": {"tls.key": {"x": HIDDEN}}}),
+            "stringData.tls.key: not text",
+        ),
+        (json!({"type": {"x": HIDDEN}}), "type: does not fit, expected a string"),
+        (
+            json!({"immutable": HIDDEN}),
+            "immutable: does not fit, expected a boolean",
+        ),
+        (
+            json!({"metadata": {"name": "cert", "namespace": "shop", "creationTimestamp": HIDDEN}}),
+            "metadata.creationTimestamp: does not fit",
+        ),
+    ];
+    for (fields, start) in cases {
+        let error = from_value(a_secret(fields)).expect_err("is refused");
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("Secret shop/cert: {start}")), "{said}");
+        let all = format!("{said} {error:?} {:?}", Diagnostic::from(error.clone()));
+        assert!(!all.contains("hunter2"), "{all}");
+    }
+    let good = decoded(a_secret(
+        json!({"stringData": {"tls.key": HIDDEN, "tls.crt": HIDDEN, "ca.crt": HIDDEN}}),
+    ));
+    let bytes = format!("{:?}", HIDDEN.as_bytes());
+    for said in [
+        format!("{good:?}"),
+        format!("{:?}", crate::model::Change::Apply(good.clone())),
+    ] {
+        assert!(!said.contains("hunter2") && !said.contains(&bytes), "{said}");
+    }
 }
 
 #[test]

@@ -213,10 +213,17 @@ impl Builder {
                 return self.value(node, 0);
             }
             Event::UnresolvedAlias(name) => {
-                let message = format!(
-                    "`*{name}` is a YAML alias, and there is no anchor `&{name}`; if it is meant as text, put it in \
-                     quotes: \"*{name}\""
-                );
+                // Shown where it is a host's wildcard; any other word may be a Secret's.
+                let message = if name.starts_with('.') {
+                    format!(
+                        "`*{name}` is a YAML alias, and there is no anchor `&{name}`; if it is meant as text, put it \
+                         in quotes: \"*{name}\""
+                    )
+                } else {
+                    "`*` begins a YAML alias, and there is no anchor `&` of its name; if it is meant as text, put it \
+                     in quotes"
+                        .to_owned()
+                };
                 return Err(SyntaxError::new(at, message));
             }
             _ => {}

@@ -284,19 +284,64 @@ async fn the_denied_wait_or_give_up_as_they_are_told() {
     assert!(matches!(ended, Ended::Denied(Failure::Missing(_))), "{ended:?}");
 }
 
+fn secret(name: &str, kind: &str, version: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "n", "resourceVersion": version}, "type": kind,
+        "data": {"tls.crt": "b25l", "tls.key": "dHdv"},
+    })
+}
+
 #[tokio::test(start_paused = true)]
-async fn of_secrets_only_certificates_are_asked_for() {
-    let item = json!({"kind": "PartialObjectMetadata", "metadata": {"name": "cert", "namespace": "n", "resourceVersion": "1"}});
+async fn of_secrets_only_certificates_are_asked_for_and_come_whole() {
     let mut stage = stage_of(
         Kind::Secret,
         SERVICES,
         None,
-        vec![list("5", vec![item]), events(&[], End::Never)],
+        vec![
+            list("5", vec![secret("cert", "kubernetes.io/tls", "1")]),
+            events(&[], End::Never),
+        ],
     );
-    assert_eq!(stage.said(1).await, ["replace cert"]);
+    let Some(Event::Change(Change::Replace { objects, .. })) = stage.events.recv().await else {
+        panic!()
+    };
+    let [Object::Secret(cert)] = &objects[..] else {
+        panic!("{objects:?}")
+    };
+    assert_eq!(cert.key.as_deref(), Some(&b"two"[..]));
     stage.asked(2).await;
     for uri in stage.requests.lock().unwrap().iter() {
         assert!(uri.contains("fieldSelector=type%3Dkubernetes.io%2Ftls"), "{uri}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_by_name_is_asked_for_alone_and_is_no_full_list() {
+    let ledger = Arc::<Ledger>::default();
+    ledger.begin(("n".into(), "ca".into())).await;
+    let mut broken = secret("ca", "Opaque", "8");
+    broken["data"]["tls.crt"] = json!("hunter2 !");
+    let script = vec![
+        list("5", vec![secret("ca", "Opaque", "1")]),
+        events(
+            &[("MODIFIED", secret("ca", "Opaque", "7")), ("MODIFIED", broken)],
+            End::Now,
+        ),
+        refusal(410),
+        list("9", vec![]),
+        events(&[], End::Never),
+    ];
+    let mut stage = stage_of_secret(ledger, "ca", script);
+    let said = stage.said(4).await;
+    assert_eq!((&*said[0], &*said[1], &*said[3]), ("apply ca", "apply ca", "delete ca"));
+    assert!(
+        said[2].starts_with("broken Secret n/ca: data.tls.crt: not base64"),
+        "{said:?}"
+    );
+    stage.asked(5).await;
+    for uri in stage.requests.lock().unwrap().iter() {
+        assert!(uri.starts_with("/api/v1/namespaces/n/secrets?"), "{uri}");
+        assert!(uri.contains("fieldSelector=metadata.name%3Dca"), "{uri}");
     }
 }
 

@@ -123,6 +123,23 @@ pub(super) fn stage_of(
     patience: Option<Duration>,
     script: Vec<Reply>,
 ) -> Stage {
+    stage_for(kind, api_versions, patience, None, script)
+}
+
+/// Of one Secret alone.
+pub(super) fn stage_of_secret(ledger: Arc<Ledger>, name: &str, script: Vec<Reply>) -> Stage {
+    let voice = Voice::Named(("n".into(), name.into()));
+    let patience = Some(Duration::from_secs(300));
+    stage_for(Kind::Secret, SERVICES, patience, Some((ledger, voice)), script)
+}
+
+fn stage_for(
+    kind: Kind,
+    api_versions: &'static [&'static str],
+    patience: Option<Duration>,
+    secrets: Option<(Arc<Ledger>, Voice)>,
+    script: Vec<Reply>,
+) -> Stage {
     let requests: Arc<Mutex<Vec<String>>> = Arc::default();
     let script = Arc::new(Mutex::new(VecDeque::from(script)));
     let log = requests.clone();
@@ -147,10 +164,11 @@ pub(super) fn stage_of(
         watches: watches.clone(),
         timing: Timing::default(),
         kind,
-        namespace: None,
+        namespace: secrets.is_some().then(|| "n".to_owned()),
         api_versions,
         name: "it".to_owned(),
         patience,
+        secrets,
     });
     let follower = tokio::spawn(async move { follower.run().await });
     Stage {

@@ -1,0 +1,142 @@
+//! What flags can say, and how it is read.
+
+use crate::serve::Purpose;
+use clap::ValueEnum;
+use http::HeaderValue;
+use ipnet::IpNet;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `--tls-min-version`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[value(name = "1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[value(name = "1.3")]
+    Tls13,
+}
+
+/// What becomes of `%2F` and `%5C` in a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EncodedSlash {
+    /// They stay as they are and separate nothing (GitLab, npm, RabbitMQ need them).
+    Keep,
+    /// Such a request is answered 400.
+    Reject,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// An address to listen on: `:8080` is every address of both families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl std::str::FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("localhost:")) {
+            let port = port.parse().map_err(|_| format!("\"{port}\" is no port"))?;
+            let ip = if text.starts_with(':') {
+                Ipv6Addr::UNSPECIFIED.into()
+            } else {
+                Ipv4Addr::LOCALHOST.into()
+            };
+            return Ok(Self(SocketAddr::new(ip, port)));
+        }
+        text.parse()
+            .map(Self)
+            .map_err(|_| "write IP:PORT, [IPv6]:PORT or :PORT".to_owned())
+    }
+}
+
+/// An address to listen on, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// At this address.
+    At(ListenAddress),
+    /// Not at all.
+    Off,
+}
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse()
+            .map(Self::At)
+            .map_err(|error: String| format!("{error}, or off"))
+    }
+}
+
+/// A listener that was decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For what.
+    pub purpose: Purpose,
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether the operator named it. A default that cannot be had is fatal only in a cluster.
+    pub named: bool,
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write 500ms, 10s or 1m"))?;
+    if duration.is_zero() {
+        return Err("it must be more than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+pub(super) fn grace(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write 0s, 500ms or 10s"))
+}
+
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    let (number, unit) = match text.find(|character: char| !character.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let unit = match unit {
+        "" | "B" => 1,
+        "k" | "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        _ => return Err("write a number of bytes, or of KiB or MiB".to_owned()),
+    };
+    let number: usize = number.parse().map_err(|_| format!("\"{number}\" is no number"))?;
+    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+}
+
+pub(super) fn net(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "write an address or a network such as 10.0.0.0/8".to_owned())
+}
+
+pub(super) fn secret(text: &str) -> Result<(Arc<str>, Arc<str>), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.into(), name.into()))
+        }
+        _ => Err("write NAMESPACE/NAME of a Secret".to_owned()),
+    }
+}
+
+pub(super) fn header(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text).map_err(|_| "it cannot stand in a header".to_owned())
+}

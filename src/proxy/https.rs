@@ -1,0 +1,66 @@
+//! Plain HTTP to HTTPS, the certificate a request may be answered under, and `Strict-Transport-Security`.
+
+use super::client::Peer;
+use crate::table::{Policies, Table};
+use http::header::{self, HeaderMap, HeaderValue};
+
+/// Paths a certificate authority asks for in plain (RFC 8555, section 8.3).
+pub const ACME: &str = "/.well-known/acme-challenge/";
+
+/// Where a request goes that came in plain and should not have; none where it may stay.
+///
+/// Never where a trusted proxy says that the client spoke HTTPS to it: behind such a one the redirect would come back
+/// in plain for ever.
+pub fn redirect(
+    policies: &Policies,
+    peer: &Peer,
+    headers: &HeaderMap,
+    https_port: Option<u16>,
+    host: Option<&str>,
+    path: &str,
+    query: Option<&str>,
+) -> Option<HeaderValue> {
+    let (true, Some(port), Some(host)) = (policies.https_redirect, https_port, host) else {
+        return None;
+    };
+    if is_secure(peer, headers) || path.starts_with(ACME) {
+        return None;
+    }
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    HeaderValue::try_from(format!("https://{host}{port}{path}{query}")).ok()
+}
+
+/// Whether the client speaks HTTPS, to us or to a trusted proxy before us.
+pub fn is_secure(peer: &Peer, headers: &HeaderMap) -> bool {
+    if peer.tls.is_some() {
+        return true;
+    }
+    let said = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+    peer.trusted && said.is_some_and(|said| said.trim_ascii().eq_ignore_ascii_case(b"https"))
+}
+
+/// Whether a host may be asked for on this connection: it must be one that the certificate shown is for, by the
+/// table's decision and not by the letters of the name (RFC 9110, section 15.5.20). Without that, a client that was
+/// let in for one name could reach another (domain fronting), and browsers that join connections would go astray.
+pub fn may_ask(table: &Table, peer: &Peer, host: Option<&str>) -> bool {
+    let Some(handshake) = &peer.tls else { return true };
+    let asked = handshake.server_name.as_deref();
+    if asked == host {
+        return true;
+    }
+    match (table.certificates(asked), table.certificates(host)) {
+        (Some(asked), Some(host)) => asked.is_same(host),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Adds `Strict-Transport-Security` where the route asks for it, over HTTPS only (RFC 6797, section 7.2).
+pub fn add_hsts(policies: &Policies, peer: &Peer, request: &HeaderMap, reply: &mut HeaderMap) {
+    if let Some(value) = &policies.hsts
+        && is_secure(peer, request)
+    {
+        reply.insert(header::STRICT_TRANSPORT_SECURITY, value.clone());
+    }
+}

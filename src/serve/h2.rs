@@ -1,0 +1,301 @@
+//! One client connection that speaks HTTP/2 (RFC 9113): over TLS, or in plain by prior knowledge.
+//!
+//! The h2 crate reads and writes frames and bounds what a client may do with them. Here are the time-outs it does not
+//! have, and the checks of a request head that the strict filter makes for HTTP/1.1.
+
+use super::Timeouts;
+use super::shard::{Shard, Swept};
+use super::stream::Stream;
+use super::strict::{Limits, is_target};
+use crate::proxy::{self, Client, Peer, ProxyError};
+use crate::upstream::{Clock, Tick};
+use bytes::{Buf, Bytes};
+use http::header::{self, HeaderValue};
+use http::{Method, Request};
+use hyper::body::Incoming;
+use hyper::rt::{Executor, ReadBufCursor};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Requests at once on one connection (nginx: 128, Envoy's advice: 100).
+const MAX_STREAMS: u32 = 100;
+/// Bytes of one request body, and of all of a connection, that may come before they are asked for.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of one reply that are held for a client that does not take them.
+const SEND_BUFFER: usize = 64 << 10;
+/// How long a connection that was told to end may go on before it is cut.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// One connection.
+struct Conn {
+    peer: Rc<Peer>,
+    shard: Rc<Shard>,
+    stream: RefCell<Stream>,
+    /// Bytes that were read before it was known that this is HTTP/2.
+    prefix: RefCell<Bytes>,
+    /// Requests under way; those that ended are swept away.
+    requests: RefCell<Vec<Weak<Client>>>,
+    /// The request whose task hyper is about to start.
+    newest: RefCell<Option<Rc<Client>>>,
+    /// When it was last seen busy.
+    since: Cell<Tick>,
+    served: Cell<bool>,
+    write_since: Cell<Option<Tick>>,
+    ending: Cell<Option<Tick>>,
+    cut: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Conn {
+    fn clock(&self) -> &Clock {
+        &self.shard.worker.clock
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// No more requests from now on; those under way finish.
+    fn end(&self) {
+        if self.ending.get().is_none() {
+            self.ending.set(Some(self.clock().now()));
+            self.wake();
+        }
+    }
+
+    fn cut(&self) {
+        self.cut.set(true);
+        self.wake();
+    }
+
+    fn begin(&self, request: &Request<Incoming>) -> (Rc<Client>, Option<ProxyError>) {
+        let client = Rc::new(Client::multiplexed(self.peer.clone()));
+        self.served.set(true);
+        self.requests.borrow_mut().push(Rc::downgrade(&client));
+        self.newest.replace(Some(client.clone()));
+        let refused = check(request, &self.shard.limits).err();
+        (client, refused)
+    }
+
+    fn note_write<T>(&self, poll: &Poll<T>) {
+        match poll {
+            Poll::Ready(_) => self.write_since.set(None),
+            Poll::Pending if self.write_since.get().is_none() => self.write_since.set(Some(self.clock().now())),
+            Poll::Pending => {}
+        }
+    }
+}
+
+impl Swept for Conn {
+    fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
+        let clock = self.clock();
+        let mut requests = self.requests.borrow_mut();
+        requests.retain(|request| request.strong_count() > 0);
+        for client in requests.iter().filter_map(Weak::upgrade) {
+            client.check(clock, response, stream, timeouts.body);
+            if client.check_stream(clock, timeouts.body, timeouts.send) {
+                self.shard.worker.counters.timeouts.add();
+            }
+        }
+        if self
+            .write_since
+            .get()
+            .is_some_and(|since| clock.passed(since, timeouts.send))
+        {
+            self.shard.worker.counters.timeouts.add();
+            return self.cut();
+        }
+        if !requests.is_empty() {
+            return self.since.set(clock.now());
+        }
+        let patience = if self.served.get() {
+            timeouts.idle
+        } else {
+            timeouts.head
+        };
+        if clock.passed(self.since.get(), patience) {
+            self.end();
+        }
+        if self.ending.get().is_some_and(|since| clock.passed(since, GOODBYE)) {
+            self.cut();
+        }
+    }
+
+    fn drain(&self) {
+        self.end();
+    }
+}
+
+/// What the strict filter checks of an HTTP/1.1 head and h2 does not of this one.
+fn check(request: &Request<Incoming>, limits: &Limits) -> Result<(), ProxyError> {
+    let (uri, fields) = (request.uri(), request.headers());
+    let target = uri.path_and_query().map_or("", |target| target.as_str());
+    if target.len() > limits.uri_bytes {
+        return Err(ProxyError::UriTooLong);
+    }
+    if fields.len() > limits.header_count {
+        return Err(ProxyError::HeadTooLarge);
+    }
+    if *request.method() == Method::CONNECT {
+        return Err(ProxyError::MethodNotAllowed);
+    }
+    let is_server = target == "*" && *request.method() == Method::OPTIONS;
+    if !is_server && !is_target(target.as_bytes()) {
+        return Err(ProxyError::BadTarget);
+    }
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(ProxyError::BadTarget);
+    }
+    // h2 looks at the first only, and the pod would get both.
+    if fields.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+        return Err(ProxyError::Malformed);
+    }
+    // RFC 9113, section 8.3.1: they must not disagree.
+    let host = fields.get(header::HOST).map(HeaderValue::as_bytes);
+    if let (Some(authority), Some(host)) = (uri.authority(), host)
+        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host)
+    {
+        return Err(ProxyError::HostMismatch);
+    }
+    Ok(())
+}
+
+/// Starts hyper's tasks on the shard, and remembers which is whose.
+#[derive(Clone)]
+struct OnShard(Rc<Conn>);
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for OnShard {
+    fn execute(&self, task: F) {
+        let handle = tokio::task::spawn_local(task).abort_handle();
+        if let Some(client) = self.0.newest.take() {
+            client.set_task(handle);
+        }
+    }
+}
+
+/// What hyper reads from and writes to.
+struct Io(Rc<Conn>);
+
+impl hyper::rt::Read for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let mut prefix = self.0.prefix.borrow_mut();
+        if !prefix.is_empty() {
+            let length = prefix.remaining().min(buffer.remaining());
+            buffer.put_slice(&prefix.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
+        let mut scratch = self.0.shard.scratch.borrow_mut();
+        let room = scratch.len().min(buffer.remaining());
+        let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
+        ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, &mut read))?;
+        self.0.since.set(self.0.clock().now());
+        buffer.put_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes);
+        self.0.note_write(&poll);
+        poll
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx);
+        self.0.note_write(&poll);
+        poll
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, slices);
+        self.0.note_write(&poll);
+        poll
+    }
+}
+
+/// Serves a connection from its preface, of which `prefix` may have been read already, to its end.
+pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes) {
+    shard.worker.counters.connections_h2.add();
+    let conn = Rc::new(Conn {
+        peer,
+        stream: RefCell::new(stream),
+        prefix: RefCell::new(prefix),
+        requests: RefCell::default(),
+        newest: RefCell::default(),
+        since: Cell::new(shard.worker.clock.now()),
+        served: Cell::new(false),
+        write_since: Cell::new(None),
+        ending: Cell::new(None),
+        cut: Cell::new(false),
+        waker: RefCell::default(),
+        shard: shard.clone(),
+    });
+    if shard.draining.get() {
+        conn.end();
+    }
+    let _listed = shard.list(conn.clone());
+    let service = service_fn(|request: Request<Incoming>| {
+        let worker = conn.shard.worker.clone();
+        let (client, refused) = conn.begin(&request);
+        async move {
+            match refused {
+                Some(error) => Ok(proxy::refuse(&worker, &client, error)),
+                None => proxy::respond(worker, client, request).await,
+            }
+        }
+    });
+    let head_bytes = u32::try_from(shard.limits.head_bytes).unwrap_or(u32::MAX);
+    let hyper = http2::Builder::new(OnShard(conn.clone()))
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(head_bytes)
+        .serve_connection(Io(conn.clone()), service);
+    let mut hyper = pin!(hyper);
+    let mut told = false;
+    let result = poll_fn(|cx| {
+        conn.waker.replace(Some(cx.waker().clone()));
+        if conn.cut.get() {
+            return Poll::Ready(Ok(()));
+        }
+        if conn.ending.get().is_some() && !std::mem::replace(&mut told, true) {
+            hyper.as_mut().graceful_shutdown();
+        }
+        hyper.as_mut().poll(cx)
+    })
+    .await;
+    if let Err(error) = result {
+        tracing::debug!(peer = %conn.peer.socket, %error, "an HTTP/2 connection broke off");
+    }
+    // Says goodbye where TLS wants that; a connection that is gone already cannot hear it.
+    let last = poll_fn(|cx| Pin::new(&mut *conn.stream.borrow_mut()).poll_shutdown(cx));
+    let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
+}

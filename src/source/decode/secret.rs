@@ -1,0 +1,97 @@
+//! Secrets: three entries of their data, and never a word of their contents in an error.
+//!
+//! Data is taken out of the value before anything else looks at it, since serde's errors quote what does not fit.
+
+use super::{Mistake, meta, typed};
+use crate::model::object::Secret;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1 as core;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The entries that are kept. All others are dropped unread.
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+const CA: &str = "ca.crt";
+
+/// core/v1 Secret. `stringData` overrides `data`, entry by entry, as the API server merges them.
+///
+/// # Errors
+/// When an entry that is kept is not base64 (or not text, in `stringData`), or another field does not fit. Contents
+/// are not quoted, also where they stand in the wrong field.
+pub fn secret(mut value: Value) -> Result<Secret, Mistake> {
+    let mut entries = Entries {
+        data: field(&mut value, "data", "names and base64")?,
+        text: field(&mut value, "stringData", "names and text")?,
+    };
+    let certificate = entries.take(CERTIFICATE)?;
+    let key = entries.take(KEY)?;
+    let ca = entries.take(CA)?;
+    let object: core::Secret = typed(value).map_err(|(field, message)| (field, without_value(&message)))?;
+    Ok(Secret {
+        meta: meta(object.metadata),
+        kind: object.type_,
+        certificate,
+        key,
+        ca,
+    })
+}
+
+/// `data` and `stringData`.
+struct Entries {
+    data: Map<String, Value>,
+    text: Map<String, Value>,
+}
+
+impl Entries {
+    fn take(&mut self, name: &str) -> Result<Option<Arc<[u8]>>, Mistake> {
+        let mistake = |of: &str, message: &str| (format!("{of}.{name}"), message.to_owned());
+        let bytes = match self.data.remove(name) {
+            None | Some(Value::Null) => None,
+            // Also where `stringData` overrides it: the API server would refuse the whole object.
+            Some(Value::String(text)) => Some(base64(text).ok_or_else(|| {
+                mistake(
+                    "data",
+                    "not base64, which values here are; plain text belongs in `stringData`",
+                )
+            })?),
+            Some(_) => return Err(mistake("data", "not text: it has to be base64")),
+        };
+        match self.text.remove(name) {
+            None | Some(Value::Null) => Ok(bytes.map(Arc::from)),
+            Some(Value::String(text)) => Ok(Some(text.into_bytes().into())),
+            Some(_) => Err(mistake(
+                "stringData",
+                "not text: put it in quotes, or after `|` in lines of its own",
+            )),
+        }
+    }
+}
+
+/// Takes a mapping out of a Secret; empty where there is none.
+fn field(value: &mut Value, name: &str, of: &str) -> Result<Map<String, Value>, Mistake> {
+    match value.as_object_mut().and_then(|fields| fields.remove(name)) {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(entries)) => Ok(entries),
+        Some(_) => Err((name.to_owned(), format!("not a mapping, of {of}"))),
+    }
+}
+
+/// Base64 with padding; line breaks are nothing, as for the API server.
+fn base64(text: String) -> Option<Vec<u8>> {
+    let text = if text.contains(['\n', '\r']) {
+        text.replace(['\n', '\r'], "")
+    } else {
+        text
+    };
+    let ByteString(bytes) = serde_json::from_value(Value::String(text)).ok()?;
+    Some(bytes)
+}
+
+/// What serde expected, without what it found.
+fn without_value(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("does not fit, expected {expected}"),
+        None => "does not fit".to_owned(),
+    }
+}
