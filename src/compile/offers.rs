@@ -9,6 +9,7 @@ mod settle;
 use super::Key;
 use super::secrets::{Secrets, Validity, validity};
 use crate::model::Timestamp;
+use crate::table::route::wildcard_suffix;
 use crate::table::{CertificateSet, HostPattern};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -77,6 +78,11 @@ pub(super) struct Grade {
 }
 
 impl Grade {
+    /// Whether clients take it.
+    pub fn is_valid(self) -> bool {
+        !self.mismatched && !self.out_of_time
+    }
+
     /// Whether clients would take it as they would the other.
     pub fn as_valid_as(self, other: Grade) -> bool {
         (self.mismatched, self.out_of_time) == (other.mismatched, other.out_of_time)
@@ -102,6 +108,14 @@ pub(super) struct Name {
     set: Option<Arc<CertificateSet>>,
 }
 
+/// The wildcard that is asked for a name that has nothing itself.
+fn wildcard_of(name: &HostPattern) -> Option<HostPattern> {
+    match name {
+        HostPattern::Exact(name) => wildcard_suffix(name).map(|suffix| HostPattern::Wildcard(suffix.into())),
+        HostPattern::Wildcard(_) | HostPattern::Any => None,
+    }
+}
+
 /// All offers.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
@@ -113,6 +127,8 @@ pub(super) struct Offers {
     offered: BTreeMap<(HostPattern, Key), Option<Rank>>,
     /// Those that do hold one, in order.
     ranked: BTreeSet<(HostPattern, Rank)>,
+    /// Names that have nothing valid of their own, behind the wildcard that may have.
+    weak: BTreeSet<(HostPattern, HostPattern)>,
 }
 
 impl Offers {
@@ -194,6 +210,31 @@ impl Offers {
         if let Some(rank) = rank {
             self.ranked.insert((name.clone(), rank));
         }
+    }
+
+    /// Notes whether a name has nothing valid of its own, and says whether its wildcard, of the same namespace, has:
+    /// then nothing is to stand in front of that.
+    fn yields(&mut self, name: &HostPattern, chosen: &[Rank]) -> bool {
+        let Some(wildcard) = wildcard_of(name) else {
+            return false;
+        };
+        let pair = (wildcard, name.clone());
+        let Some(best) = chosen.first().filter(|best| !best.grade.is_valid()) else {
+            self.weak.remove(&pair);
+            return false;
+        };
+        let other = self.names.get(&pair.0).and_then(|wildcard| wildcard.chosen.first());
+        let yields = other.is_some_and(|other| other.grade.is_valid() && other.namespace == best.namespace);
+        self.weak.insert(pair);
+        yields
+    }
+
+    /// The names that may yield to a wildcard.
+    fn weak_below<'o>(&'o self, wildcard: &'o HostPattern) -> impl Iterator<Item = &'o HostPattern> {
+        self.weak
+            .range((wildcard.clone(), HostPattern::Any)..)
+            .take_while(move |(other, _)| other == wildcard)
+            .map(|(_, name)| name)
     }
 
     /// The offers a name takes: its owner's namespace alone counts, where it has an owner.

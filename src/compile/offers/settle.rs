@@ -235,8 +235,8 @@ impl State {
     }
 
     /// Chooses again for names of which an offer or the owner changed.
-    fn settle_names(&mut self, names: BTreeSet<HostPattern>) {
-        for host in names {
+    fn settle_names(&mut self, mut names: BTreeSet<HostPattern>) {
+        while let Some(host) = names.pop_first() {
             let offered = self.offers.secrets_of(&host).next().is_some();
             let before = self.offers.names.remove(&host);
             if !offered && before.is_none() {
@@ -250,19 +250,23 @@ impl State {
             let chosen = self.offers.choose(&host, name.owner.as_ref());
             if name.chosen != chosen {
                 self.stale_names.insert(host.clone());
+                names.extend(self.offers.weak_below(&host).cloned());
             }
             name.chosen = chosen;
-            let certificates = name.chosen.iter().filter_map(|rank| {
+            let yields = self.offers.yields(&host, &name.chosen);
+            let shown = name.chosen.iter().filter(|_| !yields);
+            let certificates = shown.filter_map(|rank| {
                 let secret = (rank.namespace.clone(), rank.secret.clone());
                 self.secrets.certificate(&secret).cloned()
             });
             let set = CertificateSet::new(certificates);
+            let some = set.iter().next().is_some();
             let same = match &name.set {
                 Some(old) => old.is_same(&set),
-                None => name.chosen.is_empty(),
+                None => !some,
             };
             if !same {
-                name.set = (!name.chosen.is_empty()).then(|| Arc::new(set));
+                name.set = some.then(|| Arc::new(set));
                 self.table.set_certificates(&host, name.set.clone());
                 self.changed = true;
             }
