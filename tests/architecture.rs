@@ -118,12 +118,16 @@ fn rooms_import_only_what_they_may() {
 }
 
 #[test]
-fn the_reference_says_what_the_code_says() {
-    let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md"));
-    let written = written.expect("docs/reference.md is there");
-    let made = narthex::cli::reference::markdown();
-    assert!(
-        written == made,
-        "docs/reference.md is not what the code says: run `make reference`"
-    );
+fn the_pages_made_from_the_code_say_what_it_says() {
+    for (page, made) in [
+        ("docs/reference.md", narthex::cli::reference::markdown()),
+        ("docs/annotations.md", narthex::compile::annotations::markdown()),
+    ] {
+        let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page));
+        let written = written.expect("the page is there");
+        assert!(
+            written == made,
+            "{page} is not what the code says: run `make reference`"
+        );
+    }
 }

@@ -6,12 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use narthex::compile::{Options, State, lint};
-use narthex::model::{Change, Report};
+use narthex::model::object::{Meta, Secret};
+use narthex::model::{Change, Object, Report, Timestamp};
 use narthex::source::directory::load;
 use narthex::table::{HostPattern, Route, Table};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[test]
 fn cases() {
@@ -40,15 +42,18 @@ fn case(folder: &Path) {
 
 fn render(folder: &Path) -> String {
     let text = std::fs::read_to_string(folder.join("options")).unwrap_or_default();
-    let (options, resolved, about) = options(&text);
+    let (options, given, about) = options(&text);
     let loaded = load(&[folder.to_owned()]);
     let mut state = State::new(options);
-    for change in resolved {
-        state.apply(change);
-    }
     let mut backwards = State::new(options_of(&text));
     for (object, _) in loaded.objects.iter().rev() {
         backwards.apply(Change::Apply(object.clone()));
+    }
+    for change in given {
+        if !matches!(change, Change::Resolved { .. }) {
+            backwards.apply(change.clone());
+        }
+        state.apply(change);
     }
     for (object, _) in loaded.objects {
         state.apply(Change::Apply(object));
@@ -83,10 +88,31 @@ fn options_of(text: &str) -> Options {
     options(text).0
 }
 
-/// Reads the file `options`: the settings, the addresses names resolve to, and what the case shows.
+/// A Secret made of two files of tests/data/tls; `-` is none.
+fn secret(of: &str, certificate: &str, key: &str) -> Change {
+    let data = |file: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+        (file != "-").then(|| std::fs::read(folder.join(file)).unwrap().into())
+    };
+    let (namespace, name) = of.split_once('/').unwrap();
+    Change::Apply(Object::Secret(Arc::new(Secret {
+        meta: Meta {
+            namespace: namespace.into(),
+            name: name.into(),
+            ..Meta::default()
+        },
+        kind: Some("kubernetes.io/tls".to_owned()),
+        certificate: data(certificate),
+        key: data(key),
+        ca: None,
+    })))
+}
+
+/// Reads the file `options`: the settings, the addresses names resolve to, the time, Secrets with certificates, and
+/// what the case shows.
 fn options(text: &str) -> (Options, Vec<Change>, String) {
     let mut options = Options::default();
-    let mut resolved = Vec::new();
+    let mut given = Vec::new();
     let mut about = String::new();
     for line in text.lines() {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
@@ -95,9 +121,23 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
             "ingress-class" => options.ingress_class = value.to_owned(),
             "allow-external-names" => options.allow_external_names = value.parse().unwrap(),
             "own" => options.own_addresses.push(value.parse().unwrap()),
+            "ssl-redirect" => options.ssl_redirect = value.parse().unwrap(),
+            "default-certificate" => {
+                let (namespace, name) = value.split_once('/').unwrap();
+                options.default_certificate = Some((namespace.into(), name.into()));
+            }
+            "now" => {
+                let now: jiff::Timestamp = value.parse().unwrap();
+                given.push(Change::Time(Timestamp(now.as_second())));
+            }
+            "secret" => match *value.split(' ').collect::<Vec<_>>() {
+                [of, stem] => given.push(secret(of, &format!("{stem}.crt"), &format!("{stem}.key"))),
+                [of, certificate, key] => given.push(secret(of, certificate, key)),
+                _ => panic!("options: {line}"),
+            },
             "resolve" => {
                 let (name, addresses) = value.split_once(' ').unwrap();
-                resolved.push(Change::Resolved {
+                given.push(Change::Resolved {
                     name: name.into(),
                     addresses: addresses.split(' ').map(|address| address.parse().unwrap()).collect(),
                 });
@@ -109,7 +149,7 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
         }
         writeln!(about, "with {line}").unwrap();
     }
-    (options, resolved, about)
+    (options, given, about)
 }
 
 fn render_table(table: &Table, out: &mut String) {
@@ -143,12 +183,17 @@ fn render_table(table: &Table, out: &mut String) {
             .as_ref()
             .map(|app| format!(" {app}"))
             .unwrap_or_default();
-        let keep = if route.policies.keep_slashes {
-            " keep-slashes"
-        } else {
-            ""
-        };
-        writeln!(out, "  {path:<24} -> {backend}{app} {:?}{keep}", backend.state).unwrap();
+        let mut policies = String::new();
+        for (has, name) in [
+            (route.policies.keep_slashes, " keep-slashes"),
+            (route.policies.https_redirect, " https-redirect"),
+        ] {
+            policies.push_str(if has { name } else { "" });
+        }
+        if let Some(hsts) = &route.policies.hsts {
+            write!(policies, " hsts \"{}\"", hsts.to_str().unwrap()).unwrap();
+        }
+        writeln!(out, "  {path:<24} -> {backend}{app} {:?}{policies}", backend.state).unwrap();
         for endpoint in backend.endpoints.iter() {
             let alternate = endpoint
                 .alternate
@@ -168,6 +213,14 @@ fn render_table(table: &Table, out: &mut String) {
     }
     if table.routes().next().is_none() {
         writeln!(out, "no routes").unwrap();
+    }
+    let mut names: Vec<_> = table.all_certificates().collect();
+    names.sort_by_key(|(name, _)| *name);
+    for (name, set) in names {
+        writeln!(out, "certificate of {name}").unwrap();
+        for certificate in set.iter() {
+            writeln!(out, "  {} {:?}", certificate.secret, certificate.algorithm).unwrap();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod world;
 
 use narthex::compile::{Options, State};
 use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
-use narthex::table::{Backend, Table, canonical_path, explain};
+use narthex::table::{Backend, Certificate, Table, canonical_path, explain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use world::Rng;
@@ -21,8 +21,27 @@ use world::Rng;
 struct Contents {
     routes: BTreeSet<String>,
     backends: BTreeSet<String>,
-    certificates: Vec<String>,
+    certificates: BTreeSet<String>,
+    wanted: BTreeSet<(Arc<str>, Arc<str>)>,
     report: Vec<String>,
+}
+
+fn certificate_text(certificate: &Certificate) -> String {
+    let der = certificate.key.cert.first().unwrap();
+    let sum = der
+        .iter()
+        .fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    format!("{} {:?} {sum:x}", certificate.secret, certificate.algorithm)
+}
+
+fn certificates(table: &Table) -> BTreeSet<String> {
+    table
+        .all_certificates()
+        .map(|(name, set)| {
+            let set: Vec<String> = set.iter().map(|certificate| certificate_text(certificate)).collect();
+            format!("{name}: {}", set.join(" and "))
+        })
+        .collect()
 }
 
 fn backend_text(backend: &Backend) -> String {
@@ -51,22 +70,9 @@ fn contents(state: &mut State) -> Contents {
         routes,
         backends: table.backends().map(|backend| backend_text(backend)).collect(),
         certificates: certificates(&table),
+        wanted: state.wanted_secrets(),
         report: report_text(state.refresh()),
     }
-}
-
-/// What each name is shown, by Secret and by the bytes of the leaf.
-fn certificates(table: &Table) -> Vec<String> {
-    let names = world::NAMES.iter().map(|name| Some(*name)).chain([None]);
-    let shown = names.map(|name| {
-        let set = table.certificates(name);
-        let each = set.iter().flat_map(|set| set.iter());
-        let each: Vec<String> = each
-            .map(|one| format!("{} {:?} {:x?}", one.secret, one.algorithm, &one.key.cert[0][..]))
-            .collect();
-        format!("{name:?} {}", each.join(", "))
-    });
-    shown.collect()
 }
 
 fn report_text(report: &Report) -> Vec<String> {
@@ -82,13 +88,26 @@ struct Mirror {
     objects: BTreeMap<ObjectRef, Object>,
     broken: BTreeMap<ObjectRef, Diagnostic>,
     resolved: BTreeMap<Arc<str>, Vec<std::net::IpAddr>>,
-    time: Option<Timestamp>,
+    /// The last version that held a certificate of each Secret whose last version does not: that stays in use.
+    good: BTreeMap<ObjectRef, Object>,
+    now: Timestamp,
+}
+
+fn holds_certificate(object: &Object) -> bool {
+    matches!(object, Object::Secret(secret) if world::is_good(secret))
 }
 
 impl Mirror {
     fn put(&mut self, object: Object) {
-        self.broken.remove(&object.reference());
-        self.objects.insert(object.reference(), object);
+        let reference = object.reference();
+        self.broken.remove(&reference);
+        let is_good = holds_certificate(&object);
+        let old = self.objects.insert(reference.clone(), object);
+        if is_good {
+            self.good.remove(&reference);
+        } else if let Some(old) = old.filter(holds_certificate) {
+            self.good.insert(reference, old);
+        }
     }
 
     fn mark(&mut self, diagnostic: Diagnostic) {
@@ -100,6 +119,7 @@ impl Mirror {
             Change::Apply(object) => self.put(object),
             Change::Delete(object) => {
                 self.objects.remove(&object);
+                self.good.remove(&object);
                 self.broken.remove(&object);
             }
             Change::Replace {
@@ -119,14 +139,17 @@ impl Mirror {
                             .is_none_or(|namespace| object.namespace == *namespace)
                         && !named.contains(object)
                 };
-                self.objects.retain(|object, _| !gone(object));
+                let listed: BTreeSet<ObjectRef> = objects.iter().map(Object::reference).collect();
+                let gone_for_good = |object: &ObjectRef| gone(object) && !listed.contains(object);
+                self.objects.retain(|object, _| !gone_for_good(object));
+                self.good.retain(|object, _| !gone_for_good(object));
                 self.broken.retain(|object, _| !gone(object));
                 objects.into_iter().for_each(|object| self.put(object));
                 broken.into_iter().for_each(|diagnostic| self.mark(diagnostic));
             }
             Change::Broken(diagnostic) => self.mark(diagnostic),
-            Change::Time(now) => self.time = Some(now),
             Change::Files(_) => {}
+            Change::Time(now) => self.now = now,
             Change::Resolved { name, addresses } => {
                 self.resolved.insert(name, addresses);
             }
@@ -137,9 +160,18 @@ impl Mirror {
     fn compile(&self, options: Options, rng: &mut Rng) -> State {
         let mut objects: Vec<Object> = self.objects.values().cloned().collect();
         rng.shuffle(&mut objects);
-        let mut state = State::compile(options, objects);
-        if let Some(now) = self.time {
-            state.apply(Change::Time(now));
+        let good = self.good.values().cloned();
+        let mut state = State::new(options);
+        let early = rng.chance(1, 2);
+        let time = |state: &mut State| state.apply(Change::Time(self.now));
+        if early {
+            time(&mut state);
+        }
+        for object in good.chain(objects) {
+            state.apply(Change::Apply(object));
+        }
+        if !early {
+            time(&mut state);
         }
         for (name, addresses) in &self.resolved {
             state.apply(Change::Resolved {
@@ -163,7 +195,8 @@ fn options(rng: &mut Rng) -> Options {
         } else {
             Vec::new()
         },
-        default_certificate: rng.chance(1, 3).then(|| ("n".into(), "s1".into())),
+        default_certificate: rng.chance(1, 3).then(|| (world::namespace(rng).into(), "s1".into())),
+        ssl_redirect: rng.chance(4, 5),
         ..Options::default()
     }
 }
@@ -178,8 +211,7 @@ fn broken(object: ObjectRef, rng: &mut Rng) -> Diagnostic {
 }
 
 fn change(rng: &mut Rng, mirror: &Mirror) -> Change {
-    match rng.below(21) {
-        20 => Change::Time(world::time(rng)),
+    match rng.below(22) {
         0..11 => Change::Apply(world::object(rng)),
         11..15 => {
             let there: Vec<_> = mirror.objects.keys().chain(mirror.broken.keys()).collect();
@@ -194,6 +226,7 @@ fn change(rng: &mut Rng, mirror: &Mirror) -> Change {
             name: "out.example.org".into(),
             addresses: rng.addresses(),
         },
+        19 | 20 => Change::Time(world::now(rng)),
         // The same again changes nothing.
         _ => mirror.objects.values().next().map_or_else(
             || Change::Apply(world::object(rng)),
@@ -238,6 +271,15 @@ fn relist(rng: &mut Rng, mirror: &Mirror) -> Change {
     }
 }
 
+/// The state made again from its own objects, as after a panic.
+fn anew(state: &State) -> State {
+    let (mut next, changes) = state.begin_again();
+    for (_, step) in changes.into_iter().flat_map(Change::in_steps) {
+        next.apply(step);
+    }
+    next
+}
+
 fn history(seed: u64) {
     let mut rng = Rng::new(seed);
     let options = options(&mut rng);
@@ -245,6 +287,7 @@ fn history(seed: u64) {
     let mut mirror = Mirror::default();
     // Tables that are still in use must not change under those who hold them.
     let mut held: Vec<(Table, BTreeSet<String>)> = Vec::new();
+    let mut secrets = BTreeSet::new();
     for step in 0..60 {
         let change = change(&mut rng, &mirror);
         let what = format!("{change:?}");
@@ -253,27 +296,35 @@ fn history(seed: u64) {
         let before = state.table();
         state.apply(change);
         compare(&before, &state.table(), single, seed, step);
+        let wanted = state.wanted_secrets();
+        assert!(
+            state.wanted_secrets_changed() || wanted == secrets,
+            "seed {seed} step {step}: other Secrets are wanted, and nobody is told"
+        );
+        secrets = wanted;
         if rng.chance(1, 2) {
             continue;
         }
         let wanted = contents(&mut mirror.compile(options.clone(), &mut rng));
-        let found = contents(&mut state);
+        let found = if rng.chance(1, 8) {
+            contents(&mut anew(&state))
+        } else {
+            contents(&mut state)
+        };
         if found != wanted {
             let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
             panic!(
-                "NARTHEX_SIM_SEED={seed} step {step} after {what}\ncertificates {:#?}\nroutes too many: {:#?}\nroutes missing: {:#?}\n\
-                 backends too many: {:#?}\nbackends missing: {:#?}\nreport: {:#?}\nshould be: {:#?}",
-                found
-                    .certificates
-                    .iter()
-                    .zip(&wanted.certificates)
-                    .filter(|(a, b)| a != b)
-                    .map(|(a, b)| (&a[..a.len().min(90)], &b[..b.len().min(90)]))
-                    .collect::<Vec<_>>(),
+                "NARTHEX_SIM_SEED={seed} step {step} after {what}\nroutes too many: {:#?}\nroutes missing: {:#?}\n\
+                 backends too many: {:#?}\nbackends missing: {:#?}\ncertificates: {:#?}\nshould be: {:#?}\n\
+                 wanted: {:?}\nshould be: {:?}\nreport: {:#?}\nshould be: {:#?}",
                 only(&found.routes, &wanted.routes),
                 only(&wanted.routes, &found.routes),
                 only(&found.backends, &wanted.backends),
                 only(&wanted.backends, &found.backends),
+                only(&found.certificates, &wanted.certificates),
+                only(&wanted.certificates, &found.certificates),
+                found.wanted,
+                wanted.wanted,
                 found
                     .report
                     .iter()
@@ -296,15 +347,6 @@ fn history(seed: u64) {
             held.remove(0);
         }
         walk(&table, &mut rng);
-        if rng.chance(1, 6) {
-            let (mut again, changes) = state.begin_again();
-            changes.into_iter().for_each(|change| again.apply(change));
-            assert_eq!(
-                contents(&mut again),
-                found,
-                "seed {seed} step {step}: a new beginning differs"
-            );
-        }
     }
 }
 
@@ -330,6 +372,7 @@ fn keys(table: &Table) -> BTreeSet<String> {
     table
         .routes()
         .map(|route| format!("{route:?} {:?}", table.backend(route.backend)))
+        .chain(certificates(table))
         .collect()
 }
 

@@ -75,7 +75,11 @@ pub enum Command {
     },
     /// Print docs/reference.md
     #[command(hide = true)]
-    Reference,
+    Reference {
+        /// Print docs/annotations.md instead
+        #[arg(long)]
+        annotations: bool,
+    },
 }
 
 /// Runs the command of the process's arguments.
@@ -99,8 +103,13 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Reference) => {
-            print(&reference::markdown());
+        Some(Command::Reference { annotations }) => {
+            let page = if annotations {
+                crate::compile::annotations::markdown
+            } else {
+                reference::markdown
+            };
+            print(&page());
             Ok(ExitCode::SUCCESS)
         }
     };

@@ -15,10 +15,15 @@ impl State {
             .ingresses
             .iter()
             .map(|known| Object::Ingress(known.ingress.clone()));
+        // A Secret that went bad comes in its last good version first, so that its certificate stays in use.
+        let secrets = self
+            .secrets
+            .iter()
+            .flat_map(|known| known.last_good().into_iter().chain([&known.secret]));
         let objects = (self.classes.values().cloned().map(Object::IngressClass))
             .chain(self.services.values().cloned().map(Object::Service))
             .chain(self.slices.values().map(|(_, slice)| Object::Endpoints(slice.clone())))
-            .chain(self.secrets.values().cloned().map(Object::Secret))
+            .chain(secrets.cloned().map(Object::Secret))
             .chain(ingresses);
         let mut changes = vec![Change::Time(self.now)];
         changes.extend(objects.map(Change::Apply));

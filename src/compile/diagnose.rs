@@ -1,5 +1,7 @@
 //! What is to be said of one object, given all others.
 
+mod tls;
+
 use super::backends::{BackendKey, find_port, kind_in_use};
 use super::claims::Spot;
 use super::ingress::default_spots;
@@ -81,7 +83,9 @@ impl State {
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
         }
-        self.diagnose_tls(object, ingress, &reading.tls, said);
+        for entry in &reading.tls {
+            self.diagnose_tls(object, &ingress.meta, entry, said);
+        }
         said.extend(reading.findings);
     }
 

@@ -3,13 +3,14 @@
 use super::backends::BackendKey;
 use super::claims::{Claimed, Edits, Spot};
 use super::read::{Reading, read};
+use super::tls::Hosts;
 use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef};
 use crate::table::route::Age;
 use crate::table::{HostPattern, Policies};
 use hashbrown::HashTable;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -90,53 +91,46 @@ impl State {
     fn swap_ingress(&mut self, key: Key, new: Option<Known>) {
         self.stale
             .insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
-        let old_reading = self
-            .ingresses
-            .remove(&key)
-            .filter(|old| old.served)
-            .map(|old| read(&old.ingress));
+        let old = self.ingresses.remove(&key).filter(|old| old.served);
+        let old_reading = old.as_ref().map(|old| (read(&old.ingress), &old.ingress.meta));
         let new_reading = new
             .as_ref()
             .filter(|new| new.served)
             .map(|new| (read(&new.ingress), &new.ingress.meta));
-        let old_backends = backends(old_reading.as_ref());
+        let old_backends = backends(old_reading.as_ref().map(|(reading, _)| reading));
         let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
         // The new backends are held before the old are let go, so that one that stays keeps its identity.
         for backend in &new_backends {
             self.hold_backend(backend, &key.1);
         }
-        let hosts = old_reading
-            .iter()
-            .chain(new_reading.as_ref().map(|(reading, _)| reading))
-            .flat_map(hosts)
-            .collect();
         let mut edits = Edits::new();
-        for spot in old_reading.iter().flat_map(spots) {
+        for spot in old_reading.iter().flat_map(|(reading, _)| spots(reading)) {
             edits.entry(spot).or_default();
         }
         if let Some((reading, meta)) = &new_reading {
+            self.need_secrets(reading, meta);
             self.claim(reading, meta, &mut edits);
         }
         for backend in old_backends.difference(&new_backends) {
             self.drop_backend(backend, &key.1);
         }
         self.settle(&key, edits);
-        let tls = new_reading
-            .as_ref()
-            .map(|(reading, meta)| (*meta, reading.tls.as_slice()));
-        self.settle_tls(&key, tls, hosts);
+        self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
         if let Some(new) = new {
             self.ingresses.insert(new);
         }
     }
 
     fn claim(&self, reading: &Reading, meta: &Meta, edits: &mut Edits) {
-        let mut by_host: HashMap<HostPattern, Arc<Policies>> = HashMap::new();
-        let mut policies_of = |host: &HostPattern| {
-            let policies = by_host
-                .entry(host.clone())
-                .or_insert_with(|| self.policies_of(reading, host));
-            policies.clone()
+        let redirected = self.redirected(reading, meta);
+        let plain = self.share_policies(reading.settings.policies(false));
+        let redirecting = self.share_policies(reading.settings.policies(true));
+        let policies = |host: &HostPattern| {
+            if redirected.has(host) {
+                redirecting.clone()
+            } else {
+                plain.clone()
+            }
         };
         let claimed = |backend, place, policies| Claimed {
             age: Age {
@@ -150,17 +144,18 @@ impl State {
         };
         for claim in &reading.claims {
             let spot = Spot::Path(claim.host.clone(), claim.path.clone());
+            let policies = policies(&claim.host);
             edits
                 .entry(spot)
                 .or_default()
-                .push(claimed(&claim.backend, claim.place, policies_of(&claim.host)));
+                .push(claimed(&claim.backend, claim.place, policies));
         }
         if let Some((backend, _)) = &reading.default {
             for spot in default_spots(reading) {
-                let policies = match &spot {
-                    Spot::Default(host) => policies_of(host),
-                    _ => policies_of(&HostPattern::Any),
-                };
+                let policies = policies(match &spot {
+                    Spot::Default(host) => host,
+                    Spot::Path(..) | Spot::Fallback => &HostPattern::Any,
+                });
                 edits
                     .entry(spot)
                     .or_default()
@@ -169,29 +164,37 @@ impl State {
         }
     }
 
-    /// What a route of this host does: plain HTTP is redirected where the Ingress's own `spec.tls` covers it.
-    fn policies_of(&self, reading: &Reading, host: &HostPattern) -> Arc<Policies> {
-        let redirect = reading
-            .ssl_redirect
-            .unwrap_or_else(|| self.options.ssl_redirect && self.is_covered(&reading.tls, host));
-        if redirect == reading.policies.https_redirect {
-            return self.share_policies(&reading.policies);
+    /// The hosts of an Ingress that are sent to HTTPS.
+    fn redirected<'r>(&'r self, reading: &'r Reading, meta: &Meta) -> Hosts<'r> {
+        match reading.settings.ssl_redirect {
+            Some(true) => Hosts::All,
+            Some(false) => Hosts::default(),
+            None if !self.options.ssl_redirect => Hosts::default(),
+            None => Hosts::of(&reading.tls, |secret| {
+                self.secrets
+                    .certificate(&(meta.namespace.clone(), secret.clone()))
+                    .map(|certificate| &**certificate)
+            }),
         }
-        self.share_policies(&Policies {
-            https_redirect: redirect,
-            ..reading.policies.clone()
-        })
     }
 
-    /// Most Ingresses have no settings, so all of them share one.
-    fn share_policies(&self, policies: &Policies) -> Arc<Policies> {
-        if *policies == Policies::default() {
-            self.no_policies.clone()
-        } else if *policies == *self.redirecting {
-            self.redirecting.clone()
-        } else {
-            Arc::new(policies.clone())
-        }
+    fn share_policies(&self, policies: Policies) -> Arc<Policies> {
+        let known = self.common.0.iter().find(|known| ***known == policies);
+        known.cloned().unwrap_or_else(|| Arc::new(policies))
+    }
+}
+
+/// What most routes do besides forwarding: all that do no more share one of these.
+#[derive(Debug)]
+pub(super) struct Common([Arc<Policies>; 2]);
+
+impl Default for Common {
+    fn default() -> Self {
+        let redirect = Policies {
+            https_redirect: true,
+            ..Policies::default()
+        };
+        Self([Arc::default(), Arc::new(redirect)])
     }
 }
 
@@ -202,12 +205,6 @@ fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
         .map(|claim| &claim.backend)
         .chain(default.map(|(backend, _)| backend))
         .collect()
-}
-
-/// The hosts an Ingress has rules for.
-fn hosts(reading: &Reading) -> impl Iterator<Item = HostPattern> {
-    let defaults = reading.default.iter().flat_map(|(_, hosts)| hosts);
-    reading.claims.iter().map(|claim| &claim.host).chain(defaults).cloned()
 }
 
 /// What an Ingress claims.

@@ -5,27 +5,32 @@
 //! a simulation in `tests/` shows that both give the same.
 
 mod again;
+pub mod annotations;
 mod backends;
 mod certificate;
 mod claims;
 mod classes;
 mod diagnose;
+mod hsts;
 mod ingress;
 pub mod lint;
+mod offers;
 mod read;
+mod secrets;
 mod tls;
 
-use crate::model::object::{Endpoints, IngressClass, Secret, Service};
+use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
-use crate::table::{BackendId, Policies, Table};
+use crate::table::{BackendId, HostPattern, Table};
 use backends::{BackendEntry, BackendKey};
 use claims::{Claimed, Spot};
-use ingress::Ingresses;
+use ingress::{Common, Ingresses};
+use offers::Offers;
+use secrets::Secrets;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use tls::Tls;
 
 /// The controller name IngressClasses of ours carry.
 pub const CONTROLLER: &str = "narthex.io/ingress-controller";
@@ -81,7 +86,8 @@ pub struct State {
     endpoints: HashMap<Key, OfService>,
     /// Which Service an EndpointSlice was last filed under, for labels do change.
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
-    secrets: HashMap<Key, Arc<Secret>>,
+    secrets: Secrets,
+    offers: Offers,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
@@ -91,10 +97,7 @@ pub struct State {
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
     now: Timestamp,
     /// What most routes have.
-    no_policies: Arc<Policies>,
-    /// What those have whose host has TLS.
-    redirecting: Arc<Policies>,
-    tls: Tls,
+    common: Common,
     broken: HashMap<ObjectRef, Diagnostic>,
     table: Table,
     changed: bool,
@@ -102,22 +105,24 @@ pub struct State {
     stale: BTreeSet<ObjectRef>,
     /// Backends whose users must be: as many as a Service has Ingresses, so they are named only when the report is.
     stale_backends: BTreeSet<BackendKey>,
+    /// Likewise Secrets, and names that have another certificate or owner.
+    stale_secrets: BTreeSet<Key>,
+    stale_names: BTreeSet<HostPattern>,
     report: Report,
 }
 
 impl State {
     /// An empty world.
     pub fn new(options: Options) -> Self {
-        // That it is missing is to be said even if nothing is ever heard of it.
-        let default = options.default_certificate.iter();
-        let default = default.map(|(namespace, name)| ObjectRef::new(Kind::Secret, namespace.clone(), name.clone()));
+        // A default certificate that never comes is to be reported too.
+        let stale = options
+            .default_certificate
+            .iter()
+            .map(|(namespace, name)| ObjectRef::new(Kind::Secret, namespace.clone(), name.clone()))
+            .collect();
         Self {
-            stale: default.collect(),
             options,
-            redirecting: Arc::new(Policies {
-                https_redirect: true,
-                ..Policies::default()
-            }),
+            stale,
             ..Self::default()
         }
     }
@@ -144,7 +149,7 @@ impl State {
             } => self.replace(kind, namespace, objects, broken),
             Change::Broken(diagnostic) => self.mark_broken(diagnostic),
             Change::Files(diagnostics) => self.report.files = diagnostics,
-            Change::Time(now) => self.set_time(now),
+            Change::Time(now) => self.set_now(now),
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
         }
     }
@@ -165,6 +170,7 @@ impl State {
     /// Brings the report up to date; apart from the table, since requests do not wait for it.
     pub fn refresh(&mut self) -> &Report {
         self.name_stale_users();
+        self.name_stale_tls();
         for object in std::mem::take(&mut self.stale) {
             let diagnostics = self.diagnose(&object);
             self.report.set(&object, diagnostics);
@@ -187,12 +193,12 @@ impl State {
     /// Secrets that are needed, by namespace and name: a source need not know any other.
     pub fn wanted_secrets(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
         let default = self.options.default_certificate.iter();
-        default.chain(self.tls.wanted()).cloned().collect()
+        self.offers.wanted().chain(default).cloned().collect()
     }
 
     /// Whether [`State::wanted_secrets`] may differ from what it was when this was asked last.
     pub fn wanted_secrets_changed(&mut self) -> bool {
-        !std::mem::replace(&mut self.tls.wanted_known, true)
+        self.offers.wanted_changed()
     }
 
     /// How many objects of each kind there are.
@@ -234,9 +240,7 @@ impl State {
                 }
             }
             Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
-            Object::Secret(secret) => {
-                self.put_secret(key, secret);
-            }
+            Object::Secret(secret) => self.put_secret(&key, secret),
         }
     }
 
@@ -257,9 +261,7 @@ impl State {
                 }
             }
             Kind::EndpointSlice | Kind::Endpoints => self.delete_endpoints(object),
-            Kind::Secret => {
-                self.delete_secret(&key);
-            }
+            Kind::Secret => self.delete_secret(&key),
         }
     }
 

@@ -1,14 +1,14 @@
 //! One Ingress by itself: what it claims, and what is wrong with it whatever the others say.
 
-use super::Key;
+use super::annotations::{self, Settings};
 use super::backends::BackendKey;
 use super::claims::Claim;
-use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, PortRef};
+use super::tls::{TlsEntry, read_tls};
+use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
-use crate::table::{HostPattern, PathKind, PathPattern, Policies};
-use http::HeaderValue;
+use crate::table::{HostPattern, PathKind, PathPattern};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -27,43 +27,26 @@ pub(super) struct Reading {
     pub claims: Vec<Claim>,
     /// The default backend and the hosts it is for; no hosts for an Ingress without rules.
     pub default: Option<(BackendKey, Vec<HostPattern>)>,
-    /// What its routes do besides forwarding.
-    pub policies: Policies,
-    /// `narthex.io/ssl-redirect`, where it is given.
-    pub ssl_redirect: Option<bool>,
+    /// What its annotations say.
+    pub settings: Settings,
     /// `spec.tls`.
     pub tls: Vec<TlsEntry>,
     /// What is wrong with it by itself.
     pub findings: Vec<Diagnostic>,
 }
 
-/// One of `spec.tls`.
-pub(super) struct TlsEntry {
-    /// Its index.
-    pub index: u32,
-    /// The Secret it names.
-    pub secret: Option<Key>,
-    /// Its hosts, with their index.
-    pub hosts: Vec<(usize, HostPattern)>,
-}
-
 /// Reads one Ingress, apart from all others.
 pub(super) fn read(ingress: &Ingress) -> Reading {
     let mut reader = Reader::new(ingress);
-    reader.unsupported();
+    let tls = read_tls(ingress, &reader.object, &mut reader.findings);
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
     }
     let default = reader.default_backend();
-    let tls = (0_u32..)
-        .zip(&ingress.tls)
-        .map(|(index, entry)| reader.tls(index, entry))
-        .collect();
     Reading {
         claims: reader.claims,
         default,
-        policies: reader.policies,
-        ssl_redirect: reader.ssl_redirect,
+        settings: reader.settings,
         tls,
         findings: reader.findings,
     }
@@ -72,8 +55,7 @@ pub(super) fn read(ingress: &Ingress) -> Reading {
 struct Reader<'i> {
     object: ObjectRef,
     ingress: &'i Ingress,
-    policies: Policies,
-    ssl_redirect: Option<bool>,
+    settings: Settings,
     claims: Vec<Claim>,
     /// Where each host and path stands first.
     seen: HashMap<(HostPattern, PathPattern), (u32, u32)>,
@@ -88,8 +70,7 @@ impl<'i> Reader<'i> {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
         Self {
-            ssl_redirect: ssl_redirect(ingress),
-            policies: policies(ingress, &object, &mut findings),
+            settings: annotations::read(&ingress.meta, &object, &mut findings),
             object,
             ingress,
             claims: Vec::new(),
@@ -102,26 +83,6 @@ impl<'i> Reader<'i> {
 
     fn say(&mut self, code: Code, field: &str, message: String) {
         self.findings.push(Diagnostic::new(code, &self.object, field, message));
-    }
-
-    fn tls(&mut self, index: u32, entry: &IngressTls) -> TlsEntry {
-        let mut hosts = Vec::new();
-        for (at, host) in entry.hosts.iter().enumerate() {
-            match read_host(host) {
-                Ok(host) => hosts.push((at, host)),
-                Err(wrong) => {
-                    let field = format!("spec.tls[{index}].hosts[{at}]");
-                    self.say(Code::InvalidHost, &field, format!("\"{host}\" is no host: {wrong}"));
-                }
-            }
-        }
-        let namespace = &self.ingress.meta.namespace;
-        let secret = entry.secret.as_deref().filter(|name| !name.is_empty());
-        TlsEntry {
-            index,
-            secret: secret.map(|name| (namespace.clone(), name.into())),
-            hosts,
-        }
     }
 
     fn rule(&mut self, index: u32, rule: &IngressRule) {
@@ -208,20 +169,6 @@ impl<'i> Reader<'i> {
         (ingress.rules.is_empty() || !hosts.is_empty()).then_some((backend, hosts))
     }
 
-    /// Names what the object asks for and narthex does not do yet.
-    fn unsupported(&mut self) {
-        let ingress = self.ingress;
-        for name in ingress.meta.annotations.keys() {
-            if !name.starts_with("narthex.io/") && name != "kubernetes.io/ingress.class" {
-                self.say(
-                    Code::NotYet,
-                    &format!("metadata.annotations[{name}]"),
-                    "narthex does not act on this annotation yet".to_owned(),
-                );
-            }
-        }
-    }
-
     fn host(&mut self, host: Option<&str>, field: &str) -> Option<HostPattern> {
         let Some(host) = host.filter(|host| !host.is_empty()) else {
             return Some(HostPattern::Any);
@@ -259,7 +206,7 @@ impl<'i> Reader<'i> {
             text.contains('?')
                 .then(|| "has a \"?\", but a path is compared without the query: leave it and the rest out".to_owned())
         };
-        match canonical_rule_path(text, self.policies.keep_slashes) {
+        match canonical_rule_path(text, self.settings.keep_slashes) {
             Ok(canonical) => {
                 if let Some(literally) = literally {
                     let message = format!("\"{text}\" {literally}");
@@ -340,7 +287,7 @@ pub(super) fn place_field((rule, path): (u32, u32)) -> String {
 }
 
 /// A rule's host in the form requests have; the error says what would be right.
-fn read_host(host: &str) -> Result<HostPattern, String> {
+pub(super) fn read_host(host: &str) -> Result<HostPattern, String> {
     // An IPv6 address is written bare in manifests and in brackets in requests.
     let bracketed;
     let address = match host.parse::<std::net::Ipv6Addr>() {
@@ -407,70 +354,4 @@ fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey
         )),
         IngressBackend::Missing => invalid("it names no Service: give service.name and service.port".to_owned()),
     }
-}
-
-/// Reads the annotations of ours.
-fn policies(ingress: &Ingress, object: &ObjectRef, findings: &mut Vec<Diagnostic>) -> Policies {
-    let mut policies = Policies::default();
-    for (name, value) in &ingress.meta.annotations {
-        let Some(ours) = name.strip_prefix("narthex.io/") else {
-            continue;
-        };
-        let field = format!("metadata.annotations[{name}]");
-        match (ours, value.as_str()) {
-            ("merge-slashes", "true") => policies.keep_slashes = false,
-            ("merge-slashes", "false") => policies.keep_slashes = true,
-            // Read by `ssl_redirect`.
-            ("ssl-redirect", "true" | "false") => {}
-            ("ssl-redirect", other) => findings.push(Diagnostic::new(
-                Code::InvalidAnnotation,
-                object,
-                field,
-                format!("\"{other}\" is neither \"true\" nor \"false\"; it is as if it were not there"),
-            )),
-            ("hsts", "false") => policies.hsts = None,
-            ("hsts", text) => match hsts(text) {
-                Ok(value) => policies.hsts = Some(value),
-                Err(wrong) => findings.push(Diagnostic::new(Code::InvalidAnnotation, object, field, wrong)),
-            },
-            ("merge-slashes", other) => findings.push(Diagnostic::new(
-                Code::InvalidAnnotation,
-                object,
-                field,
-                format!("\"{other}\" is neither \"true\" nor \"false\"; \"true\" is used"),
-            )),
-            _ => findings.push(Diagnostic::new(
-                Code::InvalidAnnotation,
-                object,
-                field,
-                "narthex knows no such annotation, so it does nothing; known: narthex.io/merge-slashes, narthex.io/ssl-redirect, narthex.io/hsts",
-            )),
-        }
-    }
-    policies
-}
-
-/// `narthex.io/ssl-redirect`.
-fn ssl_redirect(ingress: &Ingress) -> Option<bool> {
-    ingress.meta.annotations.get("narthex.io/ssl-redirect")?.parse().ok()
-}
-
-/// A value of `Strict-Transport-Security` (RFC 6797, section 6.1).
-fn hsts(text: &str) -> Result<HeaderValue, String> {
-    let wrong = || {
-        format!("\"{text}\" is no such policy; write max-age=SECONDS, and perhaps ; includeSubDomains and ; preload")
-    };
-    let mut age = None;
-    let mut directives = Vec::new();
-    for directive in text.split(';').map(str::trim).filter(|directive| !directive.is_empty()) {
-        let lower = directive.to_ascii_lowercase();
-        match lower.strip_prefix("max-age=") {
-            Some(seconds) if age.is_none() => age = Some(seconds.parse::<u64>().map_err(|_| wrong())?),
-            None if lower == "includesubdomains" => directives.push("; includeSubDomains"),
-            None if lower == "preload" => directives.push("; preload"),
-            _ => return Err(wrong()),
-        }
-    }
-    let age = age.ok_or_else(wrong)?;
-    HeaderValue::try_from(format!("max-age={age}{}", directives.concat())).map_err(|_| wrong())
 }

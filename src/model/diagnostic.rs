@@ -101,19 +101,19 @@ codes! {
     OrphanSlice => Warning,
     /// An endpoint that is one of narthex's own listeners: requests would go round in circles.
     EndpointIsSelf => Error,
-    /// The Secret of a `spec.tls` entry does not exist.
+    /// `spec.tls` names a Secret that does not exist.
     SecretNotFound => Error,
-    /// A Secret without a certificate and key that fit together.
+    /// A Secret whose `tls.crt` and `tls.key` make no certificate.
     InvalidCertificate => Error,
-    /// A certificate whose time is over.
+    /// A certificate that is not valid any more.
     CertificateExpired => Error,
-    /// A certificate whose time has not come.
+    /// A certificate that is not valid yet.
     CertificateNotYetValid => Warning,
-    /// A certificate for other names than the host it is to serve.
+    /// A certificate whose subjectAltNames lack the host it is used for.
     CertificateNameMismatch => Error,
-    /// Another, older Ingress's certificate is used for a host.
+    /// Another Ingress, older or earlier by name, has a certificate with the same kind of key for the host.
     CertificateConflict => Warning,
-    /// A `spec.tls` host whose oldest rule is another namespace's.
+    /// A certificate for a host that an Ingress of another namespace had first.
     HostOfOtherNamespace => Error,
     /// An annotation narthex knows with a value it does not.
     InvalidAnnotation => Error,

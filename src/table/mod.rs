@@ -123,16 +123,11 @@ impl Table {
         found.map(|(_, set)| set)
     }
 
-    /// What is offered for exactly this name.
-    pub fn certificate_set(&self, pattern: &HostPattern) -> Option<&Arc<CertificateSet>> {
-        let hash = match pattern {
-            HostPattern::Exact(name) => certificate_hash(false, name),
-            HostPattern::Wildcard(suffix) => certificate_hash(true, suffix),
-            HostPattern::Any => return self.default_certificate.as_ref(),
-        };
-        self.certificates
-            .find(hash, |(other, _)| other == pattern)
-            .map(|(_, set)| set)
+    /// Every name with what is offered for it, in no order; the default certificate is that of [`HostPattern::Any`].
+    pub fn all_certificates(&self) -> impl Iterator<Item = (&HostPattern, &Arc<CertificateSet>)> {
+        let default = self.default_certificate.iter().map(|set| (&HostPattern::Any, set));
+        let named = self.certificates.iter().map(|(pattern, set)| (pattern, set));
+        named.chain(default)
     }
 
     /// Replaces what is offered for a name; none takes it away. For the compiler.

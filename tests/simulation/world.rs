@@ -66,6 +66,30 @@ const HOSTS: &[&str] = &[
 ];
 const PATHS: &[&str] = &["/", "/x", "/x/", "/x//", "/x/y", "/x//y", "/z/*", "relative", ""];
 const KINDS: &[&str] = &["Exact", "Prefix", "ImplementationSpecific", "Odd"];
+/// Hosts of tls entries: those of rules, and others that certificates are for.
+const TLS_HOSTS: &[&str] = &[
+    "a.example.com",
+    "b.example.com",
+    "*.example.com",
+    "example.com",
+    "Shared.example.com",
+    "c.example.org",
+    "*",
+];
+/// Certificate and key by their files in tests/data/tls; the last three make none.
+const CERTIFICATES: &[(&str, &str)] = &[
+    ("a-ecdsa", "a-ecdsa"),
+    ("b-ecdsa", "b-ecdsa"),
+    ("wildcard", "wildcard"),
+    ("a-rsa", "a-rsa"),
+    ("expired", "expired"),
+    ("future", "future"),
+    ("nameless", "nameless"),
+    ("a-ecdsa", "b-ecdsa"),
+    ("wildcard", ""),
+    ("", ""),
+];
+const GOOD: usize = 7;
 const SERVICES: &[&str] = &["one", "two", "three", ""];
 
 pub fn namespace(rng: &mut Rng) -> &'static str {
@@ -101,76 +125,66 @@ fn backend(rng: &mut Rng) -> IngressBackend {
     }
 }
 
-fn tls(rng: &mut Rng) -> IngressTls {
-    IngressTls {
-        hosts: (0..rng.below(3)).map(|_| rng.one(HOSTS).to_owned()).collect(),
-        secret: rng
-            .chance(7, 8)
-            .then(|| rng.one(&["s1", "s2", "s3", "bad", "none", ""]).to_owned()),
-    }
+/// Certificate and key.
+type Pair = (Option<Arc<[u8]>>, Option<Arc<[u8]>>);
+
+/// What a Secret holds, by place in [`CERTIFICATES`].
+fn pem(place: usize) -> Pair {
+    static READ: LazyLock<Vec<Pair>> = LazyLock::new(|| {
+        let read = |stem: &str, ending: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+            (!stem.is_empty()).then(|| std::fs::read(format!("{folder}/{stem}.{ending}")).unwrap().into())
+        };
+        let both = CERTIFICATES.iter();
+        both.map(|(certificate, key)| (read(certificate, "crt"), read(key, "key")))
+            .collect()
+    });
+    READ[place].clone()
 }
 
-/// Certificates made once, with what they are for and until when.
-static CERTIFICATES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
-    let (ecdsa, rsa) = (&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_RSA_SHA256);
-    let made = [
-        (&["a.example.com"][..], ecdsa, 2040),
-        (&["a.example.com"], rsa, 2040),
-        (&["a.example.com", "b.example.com"], ecdsa, 2030),
-        (&["*.example.com", "example.com"], rsa, 2040),
-        (&["*.example.com"], ecdsa, 2020),
-        (&["elsewhere.example.org"], ecdsa, 2040),
-    ];
-    let made = made.into_iter().map(|(names, algorithm, year)| {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut parameters = rcgen::CertificateParams::new(names).unwrap();
-        parameters.not_before = rcgen::date_time_ymd(2010, 1, 1);
-        parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
-        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
-        (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
-    });
-    made.collect()
-});
+/// Whether a Secret holds a certificate.
+pub fn is_good(secret: &Secret) -> bool {
+    (0..GOOD).any(|place| pem(place) == (secret.certificate.clone(), secret.key.clone()))
+}
 
 fn secret(rng: &mut Rng) -> Object {
-    let mut meta = meta(rng, &["s1", "s2", "s3", "bad"]);
-    // One that turns bad keeps what it had, which a fresh compile cannot know: so what is bad here always was.
-    let (certificate, key) = if &*meta.name == "bad" {
-        ("nonsense".to_owned(), "nonsense".to_owned())
-    } else {
-        rng.one(&CERTIFICATES)
-    };
-    meta.created = Timestamp(1);
+    let (certificate, key) = pem(rng.below(CERTIFICATES.len()));
     Object::Secret(
         Secret {
-            meta,
-            certificate: Some(certificate.as_bytes().into()),
-            key: Some(key.as_bytes().into()),
-            ..Secret::default()
+            meta: meta(rng, &["s1", "s2", "s3"]),
+            kind: None,
+            certificate,
+            key,
+            ca: None,
         }
         .into(),
     )
 }
 
-/// Before, between and after the certificates' ends.
-pub fn time(rng: &mut Rng) -> Timestamp {
-    Timestamp(rng.one(&[1_000_000_000, 1_500_000_000, 1_800_000_000, 2_000_000_000]))
+fn tls(rng: &mut Rng) -> Vec<IngressTls> {
+    let entries = rng.below(3);
+    (0..entries)
+        .map(|_| IngressTls {
+            hosts: (0..rng.below(4)).map(|_| rng.one(TLS_HOSTS).to_owned()).collect(),
+            secret: rng
+                .one(&[Some("s1"), Some("s2"), Some("s3"), Some("s4"), None])
+                .map(str::to_owned),
+        })
+        .collect()
 }
 
-/// Names a client may ask for.
-pub const NAMES: &[&str] = &[
-    "a.example.com",
-    "b.example.com",
-    "c.example.com",
-    "example.com",
-    "elsewhere.example.org",
-];
+/// A moment before, between or after those at which certificates begin and end, or exactly one of them.
+pub fn now(rng: &mut Rng) -> Timestamp {
+    const END: i64 = 1_767_323_040;
+    Timestamp(rng.one(&[0, END - 86400, END, END + 1, 1_893_456_000, 2_000_000_000, i64::MAX]))
+}
 
 fn ingress(rng: &mut Rng) -> Object {
     let mut meta = meta(rng, &["i1", "i2", "i3", "i4"]);
     for (key, values) in [
         ("narthex.io/merge-slashes", &["false", "true", "odd"][..]),
-        ("narthex.io/ssl-redirect", &["false", "true"]),
+        ("narthex.io/ssl-redirect", &["false", "true", "odd"]),
+        ("narthex.io/hsts", &["max-age=1", "off", "odd"]),
         ("kubernetes.io/ingress.class", &["ours", "theirs"]),
         ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
     ] {
@@ -199,11 +213,7 @@ fn ingress(rng: &mut Rng) -> Object {
                 .then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).to_owned()),
             default_backend: rng.chance(1, 2).then(|| backend(rng)),
             rules,
-            tls: if rng.chance(1, 2) {
-                (0..rng.below(4)).map(|_| tls(rng)).collect()
-            } else {
-                Vec::new()
-            },
+            tls: tls(rng),
             legacy: rng.chance(1, 4),
         }
         .into(),
@@ -296,11 +306,11 @@ fn endpoints(rng: &mut Rng) -> Object {
 
 /// Any object of the universe.
 pub fn object(rng: &mut Rng) -> Object {
-    match rng.below(16) {
+    match rng.below(22) {
         0..7 => ingress(rng),
         7..10 => service(rng),
-        10..13 => endpoints(rng),
-        13 => {
+        10..14 => endpoints(rng),
+        14 => {
             let mut meta = meta(rng, &["ours", "theirs", "narthex"]);
             meta.namespace = "".into();
             let controller = rng.one(&[narthex::compile::CONTROLLER, "k8s.io/other"]).to_owned();

@@ -1,0 +1,133 @@
+//! What is to be said of an Ingress's `spec.tls`, given all others.
+
+use crate::compile::certificate::list_names;
+use crate::compile::offers::{Grade, Rank, Use};
+use crate::compile::secrets::{Validity, validity};
+use crate::compile::tls::TlsEntry;
+use crate::compile::{Key, State};
+use crate::model::object::Meta;
+use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::table::{Certificate, HostPattern};
+
+impl State {
+    pub(super) fn diagnose_tls(&self, object: &ObjectRef, meta: &Meta, entry: &TlsEntry, said: &mut Vec<Diagnostic>) {
+        let secret: Key = (object.namespace.clone(), entry.secret.clone());
+        let field = entry.field();
+        let secret_field = format!("{field}.secretName");
+        if !entry.secret.is_empty() {
+            for (code, mut message) in self.diagnose_certificate(&secret) {
+                let no_certificate = self.secrets.certificate(&secret).is_none();
+                message.push_str(match code {
+                    Code::SecretNotFound | Code::InvalidCertificate if no_certificate => {
+                        "; its hosts get the default certificate"
+                    }
+                    Code::CertificateExpired => "; clients refuse it",
+                    Code::CertificateNotYetValid => "; until then clients refuse it",
+                    _ => "",
+                });
+                said.push(Diagnostic::new(code, object, &secret_field, message));
+            }
+        }
+        let certificate = self.secrets.certificate(&secret).map(|certificate| &**certificate);
+        let mut say = |field: String, (code, message): (Code, String)| {
+            said.push(Diagnostic::new(code, object, field, message));
+        };
+        for (place, host) in &entry.hosts {
+            let field = format!("{field}.hosts[{place}]");
+            if let Some(stranger) = self.stranger(object, host) {
+                say(field, stranger);
+                continue;
+            }
+            let Some(certificate) = certificate else { continue };
+            if !certificate.covers(host) {
+                let message = format!(
+                    "the certificate of Secret \"{}\" is for {}, not for {host}",
+                    entry.secret,
+                    list_names(certificate)
+                );
+                say(field.clone(), (Code::CertificateNameMismatch, message));
+            }
+            if let Some(conflict) = self.conflict(meta, entry, host, certificate) {
+                say(field, conflict);
+            }
+        }
+        if let Some(certificate) = certificate.filter(|_| entry.whole) {
+            for name in &certificate.names {
+                // A name nobody listed is no mistake where it is another's.
+                if self.stranger(object, name).is_none()
+                    && let Some(conflict) = self.conflict(meta, entry, name, certificate)
+                {
+                    say(secret_field.clone(), conflict);
+                }
+            }
+        }
+    }
+
+    /// The owner of a host, where it lives in another namespace than the Ingress.
+    fn stranger(&self, object: &ObjectRef, host: &HostPattern) -> Option<(Code, String)> {
+        let owner = self.offers.name(host)?.owner.as_ref()?;
+        if owner.namespace == object.namespace {
+            return None;
+        }
+        let owner_object = ObjectRef::new(Kind::Ingress, owner.namespace.clone(), owner.name.clone());
+        Some((
+            Code::HostOfOtherNamespace,
+            format!(
+                "{host} belongs to namespace \"{}\", where {owner_object} is the oldest with a rule for it: only \
+                 certificates of that namespace are used for it",
+                owner.namespace
+            ),
+        ))
+    }
+
+    /// The certificate that a host has in the place of an entry's, where both are as good and have the same kind of
+    /// key. What makes one worse is said by itself.
+    fn conflict(
+        &self,
+        meta: &Meta,
+        entry: &TlsEntry,
+        host: &HostPattern,
+        certificate: &Certificate,
+    ) -> Option<(Code, String)> {
+        let grade = Grade {
+            mismatched: !certificate.covers(host),
+            out_of_time: validity(certificate, self.now) != Validity::Valid,
+            implicit: false,
+        };
+        let algorithm = u16::from(u8::from(certificate.algorithm));
+        let chosen = &self.offers.name(host)?.chosen;
+        let winner = chosen.iter().find(|rank| rank.algorithm == algorithm)?;
+        let same = winner.namespace == meta.namespace && winner.secret == entry.secret;
+        if same || winner.grade != grade {
+            return None;
+        }
+        Some((
+            Code::CertificateConflict,
+            format!(
+                "{host} has the certificate of Secret \"{}\" already, by {}; that of Secret \"{}\" is not used for it",
+                winner.secret,
+                winner_text(winner, meta, entry),
+                entry.secret
+            ),
+        ))
+    }
+}
+
+/// Who offers what was taken, and why that counts.
+fn winner_text(winner: &Rank, meta: &Meta, entry: &TlsEntry) -> String {
+    let Use {
+        created,
+        ingress,
+        entry: index,
+    } = &winner.by;
+    if winner.namespace == meta.namespace && *ingress == meta.name {
+        return format!("spec.tls[{index}], which comes before {}", entry.field());
+    }
+    let object = ObjectRef::new(Kind::Ingress, winner.namespace.clone(), ingress.clone());
+    let why = if *created < meta.created {
+        "is older"
+    } else {
+        "is as old and comes first by namespace and name"
+    };
+    format!("{object} (spec.tls[{index}]), which {why}")
+}

@@ -1,0 +1,285 @@
+//! Which certificate a name gets.
+//!
+//! A Secret is offered for a name where a `spec.tls` entry says so, and for every other name of a certificate that is
+//! in use. Offers are kept in the order in which they are taken, so that a change costs the logarithm of how many
+//! there are: ten thousand Ingresses may name one host, or one Secret.
+
+mod settle;
+
+use super::Key;
+use super::secrets::{Secrets, Validity, validity};
+use crate::model::Timestamp;
+use crate::table::route::wildcard_suffix;
+use crate::table::{CertificateSet, HostPattern};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// An entry of an Ingress that names a Secret, of the same namespace. Their order is that of their age.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Use {
+    /// When the Ingress was made.
+    pub created: Timestamp,
+    /// Its name.
+    pub ingress: Arc<str>,
+    /// The index in `spec.tls`.
+    pub entry: u32,
+}
+
+/// Who uses a Secret, and for what.
+#[derive(Debug, Default)]
+pub(super) struct Uses {
+    /// Every entry that names it.
+    pub entries: BTreeSet<Use>,
+    /// Those without hosts.
+    whole: BTreeSet<Use>,
+    /// Those with hosts, by host.
+    listed: BTreeSet<(HostPattern, Use)>,
+}
+
+impl Uses {
+    fn listing<'u>(&'u self, name: &'u HostPattern) -> impl Iterator<Item = &'u Use> {
+        // Nothing comes before this one of the same name.
+        let first = Use {
+            created: Timestamp(i64::MIN),
+            ..Use::default()
+        };
+        self.listed
+            .range((name.clone(), first)..)
+            .take_while(move |(listed, _)| listed == name)
+            .map(|(_, by)| by)
+    }
+}
+
+/// A Secret's place among those offered for one name; the least is taken, one for each kind of key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// The kind of its key, by rustls' number; wider than that so that there is one after the last.
+    pub algorithm: u16,
+    /// How good it is.
+    pub grade: Grade,
+    /// The oldest entry that offers it.
+    pub by: Use,
+    /// The Secret's name.
+    pub secret: Arc<str>,
+}
+
+/// How good an offer is, as what speaks against it; the least is the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Grade {
+    /// The certificate is not for the name: clients refuse it.
+    pub mismatched: bool,
+    /// It is expired or not yet valid: likewise.
+    pub out_of_time: bool,
+    /// No entry says that it is for this name.
+    pub implicit: bool,
+}
+
+impl Grade {
+    /// Whether clients take it.
+    pub fn is_valid(self) -> bool {
+        !self.mismatched && !self.out_of_time
+    }
+
+    /// Whether clients would take it as they would the other.
+    pub fn as_valid_as(self, other: Grade) -> bool {
+        (self.mismatched, self.out_of_time) == (other.mismatched, other.out_of_time)
+    }
+}
+
+/// The oldest Ingress with a rule, or default backend, for exactly a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Owner {
+    pub created: Timestamp,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// A name for which there are offers.
+#[derive(Debug, Default)]
+pub(super) struct Name {
+    /// Whose it is; none where no rule has it.
+    pub owner: Option<Owner>,
+    /// The offers taken.
+    pub chosen: SmallVec<[Rank; 1]>,
+    /// What the table has.
+    set: Option<Arc<CertificateSet>>,
+}
+
+/// The wildcard that is asked for a name that has nothing itself.
+fn wildcard_of(name: &HostPattern) -> Option<HostPattern> {
+    match name {
+        HostPattern::Exact(name) => wildcard_suffix(name).map(|suffix| HostPattern::Wildcard(suffix.into())),
+        HostPattern::Wildcard(_) | HostPattern::Any => None,
+    }
+}
+
+/// All offers.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    uses: HashMap<Key, Uses>,
+    /// Whether somebody was told of all Secrets in that.
+    wanted_known: bool,
+    names: HashMap<HostPattern, Name>,
+    /// Which Secrets are offered for a name, or would be if they held a certificate.
+    offered: BTreeMap<(HostPattern, Key), Option<Rank>>,
+    /// Those that do hold one, in order.
+    ranked: BTreeSet<(HostPattern, Rank)>,
+    /// Names that have nothing valid of their own, behind the wildcard that may have.
+    weak: BTreeSet<(HostPattern, HostPattern)>,
+}
+
+impl Offers {
+    /// Who uses a Secret; none if nobody does.
+    pub fn uses(&self, secret: &Key) -> Option<&Uses> {
+        self.uses.get(secret)
+    }
+
+    /// The Secrets that entries name.
+    pub fn wanted(&self) -> impl Iterator<Item = &Key> {
+        self.uses.keys().filter(|(_, name)| !name.is_empty())
+    }
+
+    /// Whether other Secrets are wanted than when this was asked last.
+    pub fn wanted_changed(&mut self) -> bool {
+        !std::mem::replace(&mut self.wanted_known, true)
+    }
+
+    /// What is known of a name.
+    pub fn name(&self, name: &HostPattern) -> Option<&Name> {
+        self.names.get(name)
+    }
+
+    fn secrets_of<'o>(&'o self, name: &'o HostPattern) -> impl Iterator<Item = &'o Key> {
+        self.offered
+            .range((name.clone(), Key::default())..)
+            .take_while(move |((other, _), _)| other == name)
+            .map(|((_, secret), _)| secret)
+    }
+
+    /// The Ingresses of which something is said that hangs on who gets a name.
+    fn concerned(&self, name: &HostPattern) -> BTreeSet<Key> {
+        let mut found = BTreeSet::new();
+        for secret in self.secrets_of(name) {
+            if let Some(uses) = self.uses.get(secret) {
+                let by = uses.listing(name).chain(&uses.whole);
+                found.extend(by.map(|by| (secret.0.clone(), by.ingress.clone())));
+            }
+        }
+        found
+    }
+
+    /// Whether a Secret is offered for a name, and if it holds a certificate, with which rank.
+    fn rank(&self, name: &HostPattern, secret: &Key, secrets: &Secrets, now: Timestamp) -> Option<Option<Rank>> {
+        let uses = self.uses.get(secret)?;
+        let certificate = secrets.certificate(secret);
+        let covers = certificate.is_some_and(|certificate| certificate.names.contains(name));
+        let listed = uses.listing(name).next();
+        let explicit = listed.into_iter().chain(uses.whole.first().filter(|_| covers)).min();
+        let by = explicit.or(uses.entries.first().filter(|_| covers))?;
+        Some(certificate.map(|certificate| Rank {
+            namespace: secret.0.clone(),
+            algorithm: u8::from(certificate.algorithm).into(),
+            grade: Grade {
+                mismatched: !certificate.covers(name),
+                out_of_time: validity(certificate, now) != Validity::Valid,
+                implicit: explicit.is_none(),
+            },
+            by: by.clone(),
+            secret: secret.1.clone(),
+        }))
+    }
+
+    /// Puts one offer in its place.
+    fn place(&mut self, name: &HostPattern, secret: &Key, secrets: &Secrets, now: Timestamp) {
+        let rank = self.rank(name, secret, secrets, now);
+        let pair = (name.clone(), secret.clone());
+        let before = match rank.clone() {
+            Some(rank) => self.offered.insert(pair, rank),
+            None => self.offered.remove(&pair),
+        };
+        let (before, rank) = (before.flatten(), rank.flatten());
+        if before == rank {
+            return;
+        }
+        if let Some(before) = before {
+            self.ranked.remove(&(name.clone(), before));
+        }
+        if let Some(rank) = rank {
+            self.ranked.insert((name.clone(), rank));
+        }
+    }
+
+    /// Notes whether a name has nothing valid of its own, and says whether its wildcard, of the same namespace, has:
+    /// then nothing is to stand in front of that.
+    fn yields(&mut self, name: &HostPattern, chosen: &[Rank]) -> bool {
+        let Some(wildcard) = wildcard_of(name) else {
+            return false;
+        };
+        let pair = (wildcard, name.clone());
+        let Some(best) = chosen.first().filter(|best| !best.grade.is_valid()) else {
+            self.weak.remove(&pair);
+            return false;
+        };
+        let other = self.names.get(&pair.0).and_then(|wildcard| wildcard.chosen.first());
+        let yields = other.is_some_and(|other| other.grade.is_valid() && other.namespace == best.namespace);
+        self.weak.insert(pair);
+        yields
+    }
+
+    /// The names that may yield to a wildcard.
+    fn weak_below<'o>(&'o self, wildcard: &'o HostPattern) -> impl Iterator<Item = &'o HostPattern> {
+        self.weak
+            .range((wildcard.clone(), HostPattern::Any)..)
+            .take_while(move |(other, _)| other == wildcard)
+            .map(|(_, name)| name)
+    }
+
+    /// The offers a name takes: its owner's namespace alone counts, where it has an owner.
+    fn choose(&self, name: &HostPattern, owner: Option<&Owner>) -> SmallVec<[Rank; 1]> {
+        let mut firsts: Vec<&Rank> = Vec::new();
+        let mut from = Rank {
+            namespace: owner.map(|owner| owner.namespace.clone()).unwrap_or_default(),
+            by: Use {
+                created: Timestamp(i64::MIN),
+                ..Use::default()
+            },
+            ..Rank::default()
+        };
+        // From each namespace and kind of key the first; those after it are passed over.
+        while let Some((_, rank)) = self
+            .ranked
+            .range((name.clone(), from.clone())..)
+            .next()
+            .filter(|(other, rank)| other == name && owner.is_none_or(|owner| owner.namespace == rank.namespace))
+        {
+            firsts.push(rank);
+            from.namespace = rank.namespace.clone();
+            from.algorithm = rank.algorithm + 1;
+        }
+        firsts.sort_by_key(|rank| {
+            (
+                rank.grade,
+                rank.by.created,
+                &rank.namespace,
+                &rank.by.ingress,
+                rank.by.entry,
+                &rank.secret,
+            )
+        });
+        let mut chosen: SmallVec<[Rank; 1]> = SmallVec::new();
+        for rank in firsts {
+            let beside = chosen.first().is_none_or(|best| {
+                // Clients choose by what they can verify: beside a good one, none may stand that they then refuse.
+                // And beside what somebody asked for, none of a stranger who did not ask for this name.
+                rank.grade.as_valid_as(best.grade) && (!rank.grade.implicit || rank.namespace == best.namespace)
+            });
+            if beside && chosen.iter().all(|other| other.algorithm != rank.algorithm) {
+                chosen.push(rank.clone());
+            }
+        }
+        chosen
+    }
+}

@@ -1,0 +1,295 @@
+//! Brings offers, and the table's certificates, up to date with a change.
+
+use super::{Owner, Use, Uses};
+use crate::compile::claims::Spot;
+use crate::compile::ingress::default_spots;
+use crate::compile::read::Reading;
+use crate::compile::{Key, State};
+use crate::model::object::Meta;
+use crate::model::{Kind, ObjectRef};
+use crate::table::{Certificate, CertificateSet, HostPattern};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// An Ingress as read, and whose it is.
+type Read<'i> = (Reading, &'i Meta);
+
+/// One thing an Ingress says of a Secret.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    secret: Key,
+    what: What,
+    by: Use,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Entry,
+    Whole,
+    Host(HostPattern),
+}
+
+fn parts(read: Option<&Read<'_>>) -> BTreeSet<Part> {
+    let mut parts = BTreeSet::new();
+    let Some((reading, meta)) = read else { return parts };
+    for entry in &reading.tls {
+        let part = |what| Part {
+            secret: (meta.namespace.clone(), entry.secret.clone()),
+            what,
+            by: Use {
+                created: meta.created,
+                ingress: meta.name.clone(),
+                entry: entry.index,
+            },
+        };
+        parts.insert(part(What::Entry));
+        if entry.whole {
+            parts.insert(part(What::Whole));
+        }
+        parts.extend(entry.hosts.iter().map(|(_, host)| part(What::Host(host.clone()))));
+    }
+    parts
+}
+
+/// The hosts an Ingress has a rule or a default backend for.
+fn hosts(read: Option<&Read<'_>>) -> BTreeSet<HostPattern> {
+    let mut hosts = BTreeSet::new();
+    if let Some((reading, _)) = read {
+        hosts.extend(reading.claims.iter().map(|claim| claim.host.clone()));
+        hosts.extend(default_spots(reading).filter_map(|spot| match spot {
+            Spot::Default(host) => Some(host),
+            Spot::Path(..) | Spot::Fallback => None,
+        }));
+    }
+    hosts
+}
+
+impl Uses {
+    fn insert(&mut self, part: &Part) {
+        match &part.what {
+            What::Entry => self.entries.insert(part.by.clone()),
+            What::Whole => self.whole.insert(part.by.clone()),
+            What::Host(host) => self.listed.insert((host.clone(), part.by.clone())),
+        };
+    }
+
+    fn remove(&mut self, part: &Part) {
+        match &part.what {
+            What::Entry => self.entries.remove(&part.by),
+            What::Whole => self.whole.remove(&part.by),
+            What::Host(host) => self.listed.remove(&(host.clone(), part.by.clone())),
+        };
+    }
+
+    /// What the offers for names nobody lists hang on.
+    fn firsts(&self) -> (Option<&Use>, Option<&Use>) {
+        (self.entries.first(), self.whole.first())
+    }
+}
+
+impl State {
+    /// Reads the Secrets that an Ingress is about to name: its policies may hang on them.
+    pub(in crate::compile) fn need_secrets(&mut self, reading: &Reading, meta: &Meta) {
+        for entry in &reading.tls {
+            self.secrets.need(&(meta.namespace.clone(), entry.secret.clone()));
+        }
+    }
+
+    /// Puts what one Ingress offers in the place of what it offered; its routes are in the table by now.
+    pub(in crate::compile) fn settle_tls(&mut self, key: &Key, old: Option<&Read<'_>>, new: Option<&Read<'_>>) {
+        let mut dirty = BTreeSet::new();
+        let (old_parts, new_parts) = (parts(old), parts(new));
+        let mut changed: BTreeMap<&Key, Vec<(&Part, bool)>> = BTreeMap::new();
+        for part in old_parts.difference(&new_parts) {
+            changed.entry(&part.secret).or_default().push((part, false));
+        }
+        for part in new_parts.difference(&old_parts) {
+            changed.entry(&part.secret).or_default().push((part, true));
+        }
+        for (secret, parts) in changed {
+            let uses = self.offers.uses.entry(secret.clone()).or_default();
+            let was_used = !uses.entries.is_empty();
+            let (entry, whole) = uses.firsts();
+            let before = (entry.cloned(), whole.cloned());
+            for (part, is_new) in parts {
+                if is_new {
+                    uses.insert(part);
+                } else {
+                    uses.remove(part);
+                }
+                if let What::Host(host) = &part.what {
+                    dirty.insert((self.table.share_host(host), secret.clone()));
+                }
+            }
+            if (before.0.as_ref(), before.1.as_ref()) != uses.firsts()
+                && let Some(certificate) = self.secrets.certificate(secret)
+            {
+                let names = certificate.names.iter().cloned();
+                dirty.extend(names.map(|name| (name, secret.clone())));
+            }
+            let is_used = !uses.entries.is_empty();
+            self.offers.wanted_known &= was_used == is_used;
+            if !is_used {
+                self.offers.uses.remove(secret);
+            }
+        }
+        let mut names = self.place(dirty);
+        names.extend(self.settle_owners(key, old, new));
+        self.settle_names(names);
+    }
+
+    /// Offers a Secret anew that changed, or that came or went, or whose validity did; `before` is the certificate it
+    /// had.
+    pub(in crate::compile) fn offer_anew(&mut self, secret: &Key, before: Option<&Arc<Certificate>>) {
+        let Some(uses) = self.offers.uses.get(secret) else {
+            return;
+        };
+        self.stale_secrets.insert(secret.clone());
+        let names_of = |certificate: Option<&Arc<Certificate>>| match certificate {
+            Some(certificate) => certificate.names.clone(),
+            None => Vec::new(),
+        };
+        let (old_names, new_names) = (names_of(before), names_of(self.secrets.certificate(secret)));
+        // An entry without hosts is for what its certificate is for, and so are its Ingress's redirects.
+        let recompiled: BTreeSet<Key> = if old_names == new_names {
+            BTreeSet::new()
+        } else {
+            let whole = uses.whole.iter();
+            whole.map(|by| (secret.0.clone(), by.ingress.clone())).collect()
+        };
+        let listed = uses.listed.iter().map(|(host, _)| host.clone());
+        let dirty = old_names
+            .into_iter()
+            .chain(new_names)
+            .chain(listed)
+            .map(|name| (name, secret.clone()))
+            .collect();
+        let names = self.place(dirty);
+        self.settle_names(names);
+        for key in recompiled {
+            if let Some(known) = self.ingresses.get(&key) {
+                let ingress = known.ingress.clone();
+                self.recompile_ingress(key, ingress);
+            }
+        }
+    }
+
+    /// Puts offers in their places, and gives back the names they are for.
+    fn place(&mut self, dirty: BTreeSet<(HostPattern, Key)>) -> BTreeSet<HostPattern> {
+        let mut names = BTreeSet::new();
+        for (name, secret) in dirty {
+            self.offers.place(&name, &secret, &self.secrets, self.now);
+            names.insert(name);
+        }
+        names
+    }
+
+    /// Finds out who owns the hosts of an Ingress now, and gives back those whose owner changed.
+    fn settle_owners(&mut self, key: &Key, old: Option<&Read<'_>>, new: Option<&Read<'_>>) -> Vec<HostPattern> {
+        let mut changed = Vec::new();
+        if self.offers.names.is_empty() {
+            return changed;
+        }
+        let new_hosts = hosts(new);
+        let me = new.map(|(_, meta)| Owner {
+            created: meta.created,
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+        });
+        for host in hosts(old).union(&new_hosts) {
+            let Some(known) = self.offers.names.get(host) else {
+                continue;
+            };
+            let me = me.as_ref().filter(|_| new_hosts.contains(host));
+            let owner = match &known.owner {
+                // Who is next is found only by asking all its routes: the oldest Ingress of a host alone costs that.
+                Some(owner) if owner.namespace == key.0 && owner.name == key.1 && Some(owner) != me => {
+                    self.find_owner(host)
+                }
+                owner => owner.iter().chain(me).min().cloned(),
+            };
+            if owner == known.owner {
+                continue;
+            }
+            if let Some(name) = self.offers.names.get_mut(host) {
+                name.owner = owner;
+            }
+            self.stale_names.insert(host.clone());
+            changed.push(host.clone());
+        }
+        changed
+    }
+
+    fn find_owner(&self, host: &HostPattern) -> Option<Owner> {
+        let table = self.table.host(host)?;
+        let routes = table.paths.routes().chain(&table.default);
+        let oldest = routes.min_by_key(|route| {
+            let object = &route.origin.object;
+            (route.created, &object.namespace, &object.name)
+        })?;
+        Some(Owner {
+            created: oldest.created,
+            namespace: oldest.origin.object.namespace.clone(),
+            name: oldest.origin.object.name.clone(),
+        })
+    }
+
+    /// Chooses again for names of which an offer or the owner changed.
+    fn settle_names(&mut self, mut names: BTreeSet<HostPattern>) {
+        while let Some(host) = names.pop_first() {
+            let offered = self.offers.secrets_of(&host).next().is_some();
+            let before = self.offers.names.remove(&host);
+            if !offered && before.is_none() {
+                continue;
+            }
+            let known = before.is_some();
+            let mut name = before.unwrap_or_default();
+            if !known {
+                name.owner = self.find_owner(&host);
+            }
+            let chosen = self.offers.choose(&host, name.owner.as_ref());
+            if name.chosen != chosen {
+                self.stale_names.insert(host.clone());
+                names.extend(self.offers.weak_below(&host).cloned());
+            }
+            name.chosen = chosen;
+            let yields = self.offers.yields(&host, &name.chosen);
+            let shown = name.chosen.iter().filter(|_| !yields);
+            let certificates = shown.filter_map(|rank| {
+                let secret = (rank.namespace.clone(), rank.secret.clone());
+                self.secrets.certificate(&secret).cloned()
+            });
+            let set = CertificateSet::new(certificates);
+            let some = set.iter().next().is_some();
+            let same = match &name.set {
+                Some(old) => old.is_same(&set),
+                None => !some,
+            };
+            if !same {
+                name.set = some.then(|| Arc::new(set));
+                self.table.set_certificates(&host, name.set.clone());
+                self.changed = true;
+            }
+            if offered {
+                self.offers.names.insert(host, name);
+            }
+        }
+    }
+
+    /// Names the Ingresses of which other words are to be said: as many as use a Secret or a host, so they are named
+    /// only when the report is.
+    pub(in crate::compile) fn name_stale_tls(&mut self) {
+        let mut keys: BTreeSet<Key> = BTreeSet::new();
+        for secret in std::mem::take(&mut self.stale_secrets) {
+            let uses = self.offers.uses.get(&secret).into_iter();
+            let by = uses.flat_map(|uses| &uses.entries);
+            keys.extend(by.map(|by| (secret.0.clone(), by.ingress.clone())));
+        }
+        for name in std::mem::take(&mut self.stale_names) {
+            keys.extend(self.offers.concerned(&name));
+        }
+        let objects = keys.into_iter();
+        self.stale
+            .extend(objects.map(|(namespace, name)| ObjectRef::new(Kind::Ingress, namespace, name)));
+    }
+}

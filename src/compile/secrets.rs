@@ -1,0 +1,302 @@
+//! What is known of Secrets: each is read once per version, and only when something needs it.
+
+use super::{Key, State, certificate};
+use crate::model::object::Secret;
+use crate::model::{Code, Diagnostic, Kind, ObjectRef, Timestamp};
+use crate::table::{Certificate, CertificateSet, HostPattern};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// A Secret that is there.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Its last version.
+    pub secret: Arc<Secret>,
+    /// What came of reading that; none until somebody needs it.
+    reading: Option<Result<Arc<Certificate>, String>>,
+    /// The last version that could be read, where the last of all cannot.
+    good: Option<(Arc<Secret>, Arc<Certificate>)>,
+}
+
+impl Known {
+    fn new(secret: Arc<Secret>) -> Self {
+        Self {
+            secret,
+            reading: None,
+            good: None,
+        }
+    }
+
+    fn read(&mut self) -> &Result<Arc<Certificate>, String> {
+        let secret = &self.secret;
+        self.reading
+            .get_or_insert_with(|| certificate::read(secret).map(Arc::new))
+    }
+
+    /// The certificate in use: that of the last version that could be read.
+    pub fn certificate(&self) -> Option<&Arc<Certificate>> {
+        match self.reading.as_ref()? {
+            Ok(certificate) => Some(certificate),
+            Err(_) => self.good.as_ref().map(|(_, certificate)| certificate),
+        }
+    }
+
+    /// What is wrong with the last version, once it was read.
+    pub fn fault(&self) -> Option<&str> {
+        self.reading.as_ref()?.as_ref().err().map(String::as_str)
+    }
+
+    /// The last version that could be read, where that is not the last of all.
+    pub fn last_good(&self) -> Option<&Arc<Secret>> {
+        self.good.as_ref().map(|(secret, _)| secret)
+    }
+
+    /// Takes a new version. It is read at once, and so is the old one where the new is bad: whether somebody needs it
+    /// now must not decide what is left of it later.
+    fn replace(&mut self, secret: Arc<Secret>) {
+        let same = self.secret.certificate == secret.certificate && self.secret.key == secret.key;
+        if same {
+            self.secret = secret;
+            return;
+        }
+        let mut new = Known::new(secret);
+        if new.read().is_err() {
+            let old = self.read().clone();
+            new.good = match old {
+                Ok(certificate) => Some((self.secret.clone(), certificate)),
+                Err(_) => self.good.take(),
+            };
+        }
+        *self = new;
+    }
+}
+
+/// The Secrets that are there.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    known: HashMap<Key, Known>,
+    /// The first seconds at which a certificate in use is, or is no longer, valid.
+    turns: BTreeSet<(Timestamp, Key)>,
+}
+
+impl Secrets {
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.known.keys()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.known.values()
+    }
+
+    pub fn get(&self, key: &Key) -> Option<&Known> {
+        self.known.get(key)
+    }
+
+    /// The certificate in use of a Secret, once it was read.
+    pub fn certificate(&self, key: &Key) -> Option<&Arc<Certificate>> {
+        self.known.get(key)?.certificate()
+    }
+
+    /// Reads a Secret that somebody needs.
+    pub fn need(&mut self, key: &Key) {
+        let Some(known) = self.known.get_mut(key) else { return };
+        if known.reading.is_none() {
+            let _ = known.read();
+            self.note_turns(key);
+        }
+    }
+
+    fn put(&mut self, key: &Key, secret: Arc<Secret>) {
+        self.forget_turns(key);
+        match self.known.get_mut(key) {
+            Some(known) => known.replace(secret),
+            None => {
+                self.known.insert(key.clone(), Known::new(secret));
+            }
+        }
+        self.note_turns(key);
+    }
+
+    fn remove(&mut self, key: &Key) -> bool {
+        self.forget_turns(key);
+        self.known.remove(key).is_some()
+    }
+
+    fn turns_of(&self, key: &Key) -> Option<[(Timestamp, Key); 2]> {
+        let certificate = self.certificate(key)?;
+        Some(turns(certificate).map(|turn| (turn, key.clone())))
+    }
+
+    fn note_turns(&mut self, key: &Key) {
+        let turns = self.turns_of(key);
+        self.turns.extend(turns.into_iter().flatten());
+    }
+
+    fn forget_turns(&mut self, key: &Key) {
+        for turn in self.turns_of(key).into_iter().flatten() {
+            self.turns.remove(&turn);
+        }
+    }
+
+    /// The Secrets whose certificates may be valid at one of two times and not at the other.
+    fn turning(&self, one: Timestamp, other: Timestamp) -> BTreeSet<Key> {
+        let (from, to) = (one.min(other), one.max(other));
+        // While nobody has said what time it is, all are valid.
+        let least = if to == Timestamp::UNKNOWN {
+            Timestamp(i64::MIN)
+        } else {
+            Timestamp(from.0.saturating_add(1))
+        };
+        self.turns
+            .range((least, Key::default())..)
+            .take_while(|(turn, _)| *turn <= to)
+            .map(|(_, key)| key.clone())
+            .collect()
+    }
+}
+
+/// The first second in which a certificate is valid, and the first in which it is not any more.
+fn turns(certificate: &Certificate) -> [Timestamp; 2] {
+    [
+        certificate.not_before,
+        Timestamp(certificate.not_after.0.saturating_add(1)),
+    ]
+}
+
+/// Where a certificate stands in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Validity {
+    Valid,
+    NotYet,
+    Expired,
+}
+
+/// RFC 5280 section 4.1.2.5: both ends belong to the time in which it is valid.
+pub(super) fn validity(certificate: &Certificate, now: Timestamp) -> Validity {
+    let [begin, end] = turns(certificate);
+    if now == Timestamp::UNKNOWN || (begin <= now && now < end) {
+        Validity::Valid
+    } else if now < begin {
+        Validity::NotYet
+    } else {
+        Validity::Expired
+    }
+}
+
+impl State {
+    pub(super) fn put_secret(&mut self, key: &Key, secret: Arc<Secret>) {
+        if self.secrets.get(key).is_some_and(|known| known.secret == secret) {
+            return;
+        }
+        let before = self.secrets.certificate(key).cloned();
+        self.secrets.put(key, secret);
+        self.secret_changed(key, before.as_ref());
+    }
+
+    pub(super) fn delete_secret(&mut self, key: &Key) {
+        let before = self.secrets.certificate(key).cloned();
+        if self.secrets.remove(key) {
+            self.secret_changed(key, before.as_ref());
+        }
+    }
+
+    fn secret_changed(&mut self, key: &Key, before: Option<&Arc<Certificate>>) {
+        let is_default = self.options.default_certificate.as_ref() == Some(key);
+        if is_default || self.offers.uses(key).is_some() {
+            self.secrets.need(key);
+        }
+        if is_default {
+            self.default_changed();
+        }
+        self.offer_anew(key, before);
+    }
+
+    /// The default certificate's Secret is another, or its validity.
+    fn default_changed(&mut self) {
+        let Some(key) = &self.options.default_certificate else {
+            return;
+        };
+        self.stale
+            .insert(ObjectRef::new(Kind::Secret, key.0.clone(), key.1.clone()));
+        let set = self.secrets.certificate(key).cloned();
+        let set = set.map(|certificate| Arc::new(CertificateSet::new([certificate])));
+        self.table.set_certificates(&HostPattern::Any, set);
+        self.changed = true;
+    }
+
+    /// Takes in what time it is: certificates begin and cease to be valid.
+    pub(super) fn set_now(&mut self, now: Timestamp) {
+        let turning = self.secrets.turning(self.now, now);
+        self.now = now;
+        for key in turning {
+            let certificate = self.secrets.certificate(&key).cloned();
+            if self.options.default_certificate.as_ref() == Some(&key) {
+                self.stale
+                    .insert(ObjectRef::new(Kind::Secret, key.0.clone(), key.1.clone()));
+            }
+            self.offer_anew(&key, certificate.as_ref());
+        }
+    }
+
+    /// What is to be said of a Secret itself: something only where it is the default certificate, for of the others
+    /// it is said where they are named.
+    pub(super) fn diagnose_secret(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
+        let key = super::key(object);
+        if self.options.default_certificate.as_ref() != Some(&key) {
+            return;
+        }
+        let mut problems = self.diagnose_certificate(&key);
+        for problem in &mut problems {
+            problem.1.push_str(" (it is the --default-certificate)");
+        }
+        said.extend(
+            problems
+                .into_iter()
+                .map(|(code, message)| Diagnostic::new(code, object, "", message)),
+        );
+    }
+
+    /// What is wrong with a Secret as a certificate, whatever it is used for.
+    pub(super) fn diagnose_certificate(&self, key: &Key) -> Vec<(Code, String)> {
+        let (namespace, name) = key;
+        let Some(known) = self.secrets.get(key) else {
+            return vec![(
+                Code::SecretNotFound,
+                format!("Secret \"{name}\" does not exist in namespace \"{namespace}\""),
+            )];
+        };
+        let mut said = Vec::new();
+        if let Some(fault) = known.fault() {
+            let stays = match known.certificate() {
+                Some(_) => "; the certificate it had before stays in use",
+                None => "",
+            };
+            said.push((Code::InvalidCertificate, format!("{fault}{stays}")));
+        }
+        let Some(certificate) = known.certificate() else {
+            return said;
+        };
+        match validity(certificate, self.now) {
+            Validity::Valid => {}
+            Validity::Expired => said.push((
+                Code::CertificateExpired,
+                format!(
+                    "the certificate of Secret \"{name}\" expired on {}",
+                    certificate::moment(certificate.not_after)
+                ),
+            )),
+            Validity::NotYet => said.push((
+                Code::CertificateNotYetValid,
+                format!(
+                    "the certificate of Secret \"{name}\" is valid only from {}",
+                    certificate::moment(certificate.not_before)
+                ),
+            )),
+        }
+        said
+    }
+}
