@@ -125,16 +125,6 @@ impl Timestamp {
     }
 }
 
-impl fmt::Display for Timestamp {
-    /// `2026-01-31T23:59:59Z`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_second(self.0) {
-            Ok(time) => write!(f, "{time}"),
-            Err(_) => f.write_str("an unknown time"),
-        }
-    }
-}
-
 impl Default for Timestamp {
     fn default() -> Self {
         Self::UNKNOWN

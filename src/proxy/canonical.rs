@@ -40,8 +40,8 @@ pub fn canonical<'r>(parts: &'r Parts, fields: &Fields<'r>, settings: &Settings)
     if fields.second_host {
         return Err(ProxyError::DuplicateHost);
     }
-    let named = fields.host.is_some() || parts.uri.authority().is_some();
-    let named = named && (fields.host.is_some() || parts.version == Version::HTTP_2);
+    // Over HTTP/2 an :authority is as good as a Host; an absolute target of HTTP/1.1 comes with one.
+    let named = fields.host.is_some() || (parts.version == Version::HTTP_2 && parts.uri.authority().is_some());
     if !named && parts.version >= Version::HTTP_11 {
         return Err(ProxyError::MissingHost);
     }
@@ -98,7 +98,7 @@ impl Canonical<'_> {
         let path = self.path.form(route.policies.keep_slashes);
         let (host, query) = (self.host.as_deref(), parts.uri.query());
         let port = settings.https_port;
-        https::redirect(&route.policies, &client.peer, &parts.headers, port, host, path, query)
+        https::redirect(&client.peer, &parts.headers, port, host, path, query)
     }
 
     /// The target a pod gets: the very path that was matched, with the query as it came.

@@ -7,12 +7,11 @@ use http::header::{self, HeaderMap, HeaderValue};
 /// Paths a certificate authority asks for in plain (RFC 8555, section 8.3).
 pub const ACME: &str = "/.well-known/acme-challenge/";
 
-/// Where a request goes that came in plain and should not have; none where it may stay.
+/// Where a request of a route that wants HTTPS goes, if it came in plain; none where it may stay.
 ///
 /// Never where a trusted proxy says that the client spoke HTTPS to it: behind such a one the redirect would come back
 /// in plain for ever.
 pub fn redirect(
-    policies: &Policies,
     peer: &Peer,
     headers: &HeaderMap,
     https_port: Option<u16>,
@@ -20,9 +19,7 @@ pub fn redirect(
     path: &str,
     query: Option<&str>,
 ) -> Option<HeaderValue> {
-    let (true, Some(port), Some(host)) = (policies.https_redirect, https_port, host) else {
-        return None;
-    };
+    let (port, host) = (https_port?, host?);
     if is_secure(peer, headers) || path.starts_with(ACME) {
         return None;
     }

@@ -63,6 +63,13 @@ struct Side<S> {
     pulse: Rc<Pulse>,
 }
 
+impl<S> Side<S> {
+    fn new(stream: S, pulse: &Rc<Pulse>) -> Self {
+        let pulse = pulse.clone();
+        Self { stream, pulse }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Side<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
@@ -100,17 +107,7 @@ pub async fn run(shard: Rc<Shard>, client: Stream, mut exchange: Exchange) {
         shard: shard.clone(),
     });
     let _listed = shard.list(pulse.clone());
-    let side = |stream| Side {
-        stream,
-        pulse: pulse.clone(),
-    };
-    let (mut client, mut pod_side) = (
-        Side {
-            stream: client,
-            pulse: pulse.clone(),
-        },
-        side(pod.stream),
-    );
+    let (mut client, mut pod_side) = (Side::new(client, &pulse), Side::new(pod.stream, &pulse));
     let pass_on = async {
         // What the pod said right behind its 101.
         client.write_all(&pod.read).await?;

@@ -1,6 +1,6 @@
 //! HTTP/2 connections to one endpoint: each carries many requests, and there are as many as those need.
 
-use super::pool::PoolSettings;
+use super::pool::{PoolSettings, dial};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http2;
@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Waker;
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Requests at once on one connection, if the endpoint allows as many (RFC 9113, section 6.5.2 advises 100 at least).
@@ -175,10 +174,7 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = tokio::time::timeout(settings.connect_timeout, TcpStream::connect(address))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
+    let stream = dial(address, settings).await?;
     let tasks = OnShard::default();
     let head_bytes = u32::try_from(settings.max_response_head).unwrap_or(u32::MAX);
     let (sender, mut connection) = http2::Builder::new(tasks.clone())

@@ -184,6 +184,18 @@ pub fn is_local(error: &io::Error) -> bool {
         .is_some_and(|code| lacking.iter().any(|lacking| lacking.raw_os_error() == code))
 }
 
+/// Opens a socket to an endpoint, whatever is to be spoken on it.
+///
+/// # Errors
+/// What the kernel says, or `TimedOut`.
+pub async fn dial(address: SocketAddr, settings: &PoolSettings) -> io::Result<TcpStream> {
+    let stream = tokio::time::timeout(settings.connect_timeout, TcpStream::connect(address))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// Opens a connection. Its task runs on the present shard until either side closes it.
 ///
 /// # Errors
@@ -193,23 +205,19 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = tokio::time::timeout(settings.connect_timeout, TcpStream::connect(address))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = http1::Builder::new()
+    let stream = dial(address, settings).await?;
+    let (sender, mut connection) = http1::Builder::new()
         .max_buf_size(settings.max_response_head.max(64 << 10))
         .max_header_size(settings.max_response_head)
         .max_headers(256)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    // Its errors reach the request that was under way; an idle one has nobody to tell.
     let upgrade = Rc::new(Cell::new(false));
     let (hand_over, upgraded) = oneshot::channel();
     let wanted = upgrade.clone();
-    let mut connection = connection;
     let task = tokio::task::spawn_local(async move {
+        // Its errors reach the request that was under way; an idle one has nobody to tell.
         let ended = (&mut connection).await;
         if ended.is_ok() && wanted.get() {
             let parts = connection.into_parts();
