@@ -67,6 +67,7 @@ propagation: deps static ## how soon a change in a real API server is served
 	tests/cluster/kube-binaries.sh kube-apiserver kubectl
 	tests/cluster/propagation.py $(STATIC)
 
-reference: ## docs/reference.md and docs/annotations.md, from the code
+reference: ## docs/reference.md, docs/annotations.md and its schema, from the code
 	cargo run --quiet --locked -- reference > docs/reference.md
 	cargo run --quiet --locked -- reference --annotations > docs/annotations.md
+	cargo run --quiet --locked -- reference --schema > docs/annotations.schema.json

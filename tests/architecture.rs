@@ -122,6 +122,7 @@ fn the_pages_made_from_the_code_say_what_it_says() {
     for (page, made) in [
         ("docs/reference.md", narthex::cli::reference::markdown()),
         ("docs/annotations.md", narthex::compile::annotations::markdown()),
+        ("docs/annotations.schema.json", narthex::compile::annotations::schema()),
     ] {
         let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page));
         let written = written.expect("the page is there");

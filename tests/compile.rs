@@ -193,6 +193,9 @@ fn render_table(table: &Table, out: &mut String) {
         if let Some(hsts) = &route.policies.hsts {
             write!(policies, " hsts \"{}\"", hsts.to_str().unwrap()).unwrap();
         }
+        for (name, value) in backend.settings.said() {
+            write!(policies, " {name}={value}").unwrap();
+        }
         writeln!(out, "  {path:<24} -> {backend}{app} {:?}{policies}", backend.state).unwrap();
         for endpoint in backend.endpoints.iter() {
             let alternate = endpoint

@@ -46,8 +46,11 @@ fn certificates(table: &Table) -> BTreeSet<String> {
 
 fn backend_text(backend: &Backend) -> String {
     format!(
-        "{backend} {:?} {:?} {:?}",
-        backend.state, backend.app_protocol, backend.endpoints
+        "{backend} {:?} {:?} {:?} {:?}",
+        backend.state,
+        backend.app_protocol,
+        backend.settings.said(),
+        backend.endpoints
     )
 }
 
@@ -360,7 +363,7 @@ fn compare(before: &Table, after: &Table, single: bool, seed: u64, step: usize) 
         );
     }
     // A full list may take a backend from one Ingress before it gives it to another.
-    let stays = |one: &Backend, other: &Backend| one.to_string() == other.to_string();
+    let stays = |one: &Backend, other: &Backend| one.to_string() == other.to_string() && one.asked == other.asked;
     for backend in before.backends().filter(|_| single) {
         if let Some(same) = after.backends().find(|other| stays(backend, other)) {
             assert_eq!(backend.id, same.id, "seed {seed} step {step}: {backend} is another");

@@ -79,6 +79,9 @@ pub enum Command {
         /// Print docs/annotations.md instead
         #[arg(long)]
         annotations: bool,
+        /// Print docs/annotations.schema.json instead
+        #[arg(long, conflicts_with = "annotations")]
+        schema: bool,
     },
 }
 
@@ -103,11 +106,11 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Reference { annotations }) => {
-            let page = if annotations {
-                crate::compile::annotations::markdown
-            } else {
-                reference::markdown
+        Some(Command::Reference { annotations, schema }) => {
+            let page = match (annotations, schema) {
+                (true, _) => crate::compile::annotations::markdown,
+                (_, true) => crate::compile::annotations::schema,
+                _ => reference::markdown,
             };
             print(&page());
             Ok(ExitCode::SUCCESS)

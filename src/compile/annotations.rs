@@ -1,12 +1,18 @@
-//! The annotations of an Ingress that narthex acts on, each defined once: its name, what it does, the form of its
-//! value. Parsing, the diagnostics and docs/annotations.md all come from the one list.
+//! The annotations that narthex acts on, each defined once: its name, what it does, the form of its value. Parsing, the
+//! diagnostics, docs/annotations.md and its JSON schema all come from the one list.
 
-use super::hsts;
+mod list;
+mod page;
+mod value;
+
+pub use page::{markdown, schema};
+
 use crate::model::object::Meta;
-use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::Policies;
+use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::table::{BackendSettings, Policies};
 use http::HeaderValue;
-use std::fmt::Write;
+use list::ALL;
+use value::Value;
 
 /// What the names of all annotations of ours begin with.
 const PREFIX: &str = "narthex.io/";
@@ -14,10 +20,13 @@ const PREFIX: &str = "narthex.io/";
 /// The annotation of others that is read as a class (see [`super::classes`]).
 const CLASS: &str = "kubernetes.io/ingress.class";
 
+/// Those by which Traefik lets a Service say how it is spoken to.
+const TRAEFIK: &str = "traefik.ingress.kubernetes.io/";
+
 /// How many slips of the pen a name may be away from one that is known, to be taken for it.
 const NEAR: usize = 2;
 
-/// What the annotations of one Ingress say; where it has none, what holds without.
+/// What the annotations of one object say; where it has none, what holds without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     /// `merge-slashes: "false"`.
@@ -26,6 +35,8 @@ pub(super) struct Settings {
     pub ssl_redirect: Option<bool>,
     /// `hsts`.
     pub hsts: Option<HeaderValue>,
+    /// What is said of the backends.
+    pub backend: BackendSettings,
 }
 
 impl Settings {
@@ -39,59 +50,20 @@ impl Settings {
     }
 }
 
-/// A kind of value, and where a value of that kind goes. A kind more is a variant more; an annotation more of a kind
-/// there is needs its entry in [`ALL`] and a field to go to, and nothing else.
-enum Value {
-    /// `"true"` or `"false"`.
-    Switch(fn(&mut Settings, bool)),
-    /// The value of a header field, or `"false"` or `"off"` for none.
-    Header {
-        /// How the value is written, for people.
-        form: &'static str,
-        /// Checks a value and puts it in its normal form; the error says what would be right.
-        read: fn(&str) -> Result<String, String>,
-        set: fn(&mut Settings, Option<HeaderValue>),
-    },
-}
-
-impl Value {
-    /// How a value is written, in Markdown.
-    fn form(&self) -> String {
-        match self {
-            Value::Switch(_) => "`\"true\"` or `\"false\"`".to_owned(),
-            Value::Header { form, .. } => format!("{form}; `\"false\"` or `\"off\"` for none"),
-        }
-    }
-
-    /// Reads a value and puts it in its place; the error says what is wrong with it.
-    fn apply(&self, text: &str, settings: &mut Settings) -> Result<(), String> {
-        match self {
-            Value::Switch(set) => match text {
-                "true" => set(settings, true),
-                "false" => set(settings, false),
-                other => return Err(format!("\"{other}\" is neither \"true\" nor \"false\"")),
-            },
-            Value::Header { read, set, .. } => {
-                let value = match text {
-                    "false" | "off" => None,
-                    text => {
-                        let wrong = |why: String| format!("\"{text}\" is left out: {why}");
-                        let value = read(text).map_err(wrong)?;
-                        let value = HeaderValue::try_from(value);
-                        Some(value.map_err(|_| wrong("it has a character no header field may have".to_owned()))?)
-                    }
-                };
-                set(settings, value);
-            }
-        }
-        Ok(())
-    }
+/// What an annotation is about, and so where it may stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// The requests of an Ingress's rules: on that Ingress.
+    Route,
+    /// A Service: on it, or on an Ingress for what that sends to it.
+    Backend,
 }
 
 /// One annotation.
 struct Annotation {
     /// Its name after the prefix.
     name: &'static str,
+    scope: Scope,
     /// What it does, in a sentence of Markdown.
     about: &'static str,
     /// What holds where it is missing or wrong, in a diagnostic and on the page.
@@ -101,53 +73,30 @@ struct Annotation {
     value: Value,
 }
 
-/// All of them, by name.
-static ALL: &[Annotation] = &[
-    Annotation {
-        name: "hsts",
-        about: "Replies over TLS carry `Strict-Transport-Security` with this value (RFC 6797): browsers then use \
-                HTTPS only, for as long as `max-age` says.",
-        default: "none is sent",
-        example: "max-age=31536000; includeSubDomains",
-        value: Value::Header {
-            form: "`max-age=SECONDS`, then `includeSubDomains` and `preload` as wanted, with `;` between",
-            read: hsts::normalise,
-            set: |settings, value| settings.hsts = value,
-        },
-    },
-    Annotation {
-        name: "merge-slashes",
-        about: "Whether empty path segments are left out before paths are compared and forwarded: `/a//b` is `/a/b`.",
-        default: "\"true\" is used",
-        example: "false",
-        value: Value::Switch(|settings, merge| settings.keep_slashes = !merge),
-    },
-    Annotation {
-        name: "ssl-redirect",
-        about: "Whether plain HTTP is sent to HTTPS with 308. `\"true\"` does so for all rules, also those without a \
-                host and those without an entry in `spec.tls`.",
-        default: "hosts that spec.tls covers are redirected, unless --ssl-redirect=false",
-        example: "false",
-        value: Value::Switch(|settings, redirect| settings.ssl_redirect = Some(redirect)),
-    },
-];
-
-/// Reads the annotations of an Ingress, and says which of them are wrong or do nothing.
+/// Reads the annotations of an Ingress or a Service, and says which of them are wrong or do nothing.
 pub(super) fn read(meta: &Meta, object: &ObjectRef, findings: &mut Vec<Diagnostic>) -> Settings {
     let mut settings = Settings::default();
     for (name, value) in &meta.annotations {
         let mut say = |code, message| {
-            let field = format!("metadata.annotations[{name}]");
-            findings.push(Diagnostic::new(code, object, field, message));
+            findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
         };
         let Some(ours) = name.strip_prefix(PREFIX) else {
-            if name != CLASS {
+            // A Service has annotations for many; an Ingress for its controller.
+            let asks = match object.kind {
+                Kind::Ingress => name != CLASS,
+                _ => name.starts_with(TRAEFIK),
+            };
+            if asks {
                 let message = "narthex does not act on this annotation yet";
                 say(Code::NotYet, message.to_owned());
             }
             continue;
         };
         match ALL.iter().find(|known| known.name == ours) {
+            Some(known) if known.scope == Scope::Route && object.kind != Kind::Ingress => say(
+                Code::InvalidAnnotation,
+                "it is about the rules of an Ingress, and does nothing here: put it there".to_owned(),
+            ),
             Some(known) => {
                 if let Err(wrong) = known.value.apply(value, &mut settings) {
                     say(Code::InvalidAnnotation, format!("{wrong}; {}", known.default));
@@ -192,34 +141,6 @@ fn distance(one: &str, other: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or_default()
-}
-
-/// docs/annotations.md.
-pub fn markdown() -> String {
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_page(&mut out);
-    out
-}
-
-fn write_page(out: &mut String) -> std::fmt::Result {
-    writeln!(out, "# Annotations\n")?;
-    writeln!(
-        out,
-        "What an Ingress can ask for beyond its fields. A value is always a string, so numbers and booleans are quoted. \
-         One that is wrong is reported and changes nothing. Made from the code; a test compares the two."
-    )?;
-    for annotation in ALL {
-        writeln!(out, "\n## `{PREFIX}{}`\n\n{}\n", annotation.name, annotation.about)?;
-        writeln!(out, "- value: {}", annotation.value.form())?;
-        writeln!(out, "- without it: {}", annotation.default)?;
-        writeln!(
-            out,
-            "- example: `{PREFIX}{}: \"{}\"`",
-            annotation.name, annotation.example
-        )?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

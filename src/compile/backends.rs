@@ -1,9 +1,9 @@
 //! Backends: a Service port as rules name it, and the endpoints behind it.
 
-use super::{Key, OfService, State};
+use super::{Key, OfService, State, annotations};
 use crate::model::object::{EndpointAddress, EndpointSubset, Endpoints, PortRef, Service, ServicePort};
-use crate::model::{Kind, ObjectRef};
-use crate::table::{Backend, BackendId, BackendState, Endpoint};
+use crate::model::{Diagnostic, Kind, ObjectRef};
+use crate::table::{Backend, BackendId, BackendSettings, BackendState, Endpoint};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub(super) struct BackendKey {
     pub namespace: Arc<str>,
     pub service: Arc<str>,
     pub port: PortRef,
+    /// What the Ingress says of its backends, where it says something: it has backends of its own then.
+    pub settings: Option<Arc<BackendSettings>>,
 }
 
 #[derive(Debug)]
@@ -211,7 +213,22 @@ impl State {
             port: key.port.to_string().into(),
             state,
             app_protocol,
+            asked: key.settings.clone(),
+            settings: self.backend_settings(key),
             endpoints: endpoints.into(),
+        }
+    }
+
+    /// What the Ingress says of a backend, then its Service.
+    fn backend_settings(&self, key: &BackendKey) -> Arc<BackendSettings> {
+        let service = self.services.get(&(key.namespace.clone(), key.service.clone()));
+        let said = service.map(|service| service_settings(service, &mut Vec::new()));
+        match (&key.settings, said) {
+            (None, None) => self.common.settings.clone(),
+            (None, Some(service)) if service == BackendSettings::default() => self.common.settings.clone(),
+            (None, Some(service)) => Arc::new(service),
+            (Some(ingress), None) => ingress.clone(),
+            (Some(ingress), Some(service)) => Arc::new(ingress.over(&service)),
         }
     }
 
@@ -275,6 +292,16 @@ impl State {
         }
         (BackendState::Ready, addresses)
     }
+}
+
+/// What the annotations of a Service say of its backends, and what is wrong with them.
+pub(super) fn service_settings(service: &Service, findings: &mut Vec<Diagnostic>) -> BackendSettings {
+    let meta = &service.meta;
+    if meta.annotations.is_empty() {
+        return BackendSettings::default();
+    }
+    let object = ObjectRef::new(Kind::Service, meta.namespace.clone(), meta.name.clone());
+    annotations::read(meta, &object, findings).backend
 }
 
 /// Addresses no name from outside may lead to: on hostNetwork they are the node's own (kubelet, etcd, our admin port).

@@ -19,7 +19,7 @@ pub(super) fn class_of(ingress: &Ingress) -> Option<&str> {
 /// The field [`class_of`] reads, for diagnostics.
 pub(super) fn class_field(ingress: &Ingress) -> String {
     if ingress.class.is_none() && ingress.meta.annotations.contains_key(OLD_ANNOTATION) {
-        format!("metadata.annotations[{OLD_ANNOTATION}]")
+        format!("annotation {OLD_ANNOTATION}")
     } else {
         "spec.ingressClassName".to_owned()
     }

@@ -2,7 +2,7 @@
 
 mod tls;
 
-use super::backends::{BackendKey, find_port, kind_in_use};
+use super::backends::{BackendKey, find_port, kind_in_use, service_settings};
 use super::claims::Spot;
 use super::ingress::default_spots;
 use super::read::{place_field, read};
@@ -20,7 +20,12 @@ impl State {
             Kind::Ingress => self.diagnose_ingress(object, &mut said),
             Kind::EndpointSlice | Kind::Endpoints => self.diagnose_endpoints(object, &mut said),
             Kind::Secret => self.diagnose_secret(object, &mut said),
-            Kind::IngressClass | Kind::Service => {}
+            Kind::Service => {
+                if let Some(service) = self.services.get(&key(object)) {
+                    service_settings(service, &mut said);
+                }
+            }
+            Kind::IngressClass => {}
         }
         said
     }

@@ -8,7 +8,7 @@ use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef};
 use crate::table::route::Age;
-use crate::table::{HostPattern, Policies};
+use crate::table::{BackendSettings, HostPattern, Policies};
 use hashbrown::HashTable;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -179,14 +179,17 @@ impl State {
     }
 
     fn share_policies(&self, policies: Policies) -> Arc<Policies> {
-        let known = self.common.0.iter().find(|known| ***known == policies);
+        let known = self.common.policies.iter().find(|known| ***known == policies);
         known.cloned().unwrap_or_else(|| Arc::new(policies))
     }
 }
 
-/// What most routes do besides forwarding: all that do no more share one of these.
+/// What most routes and backends have: all that ask for no more share these.
 #[derive(Debug)]
-pub(super) struct Common([Arc<Policies>; 2]);
+pub(super) struct Common {
+    policies: [Arc<Policies>; 2],
+    pub settings: Arc<BackendSettings>,
+}
 
 impl Default for Common {
     fn default() -> Self {
@@ -194,7 +197,10 @@ impl Default for Common {
             https_redirect: true,
             ..Policies::default()
         };
-        Self([Arc::default(), Arc::new(redirect)])
+        Self {
+            policies: [Arc::default(), Arc::new(redirect)],
+            settings: Arc::default(),
+        }
     }
 }
 

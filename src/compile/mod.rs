@@ -96,7 +96,7 @@ pub struct State {
     next_slot: u32,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
     now: Timestamp,
-    /// What most routes have.
+    /// What most routes and backends have.
     common: Common,
     broken: HashMap<ObjectRef, Diagnostic>,
     table: Table,
@@ -236,6 +236,7 @@ impl State {
             Object::Service(service) => {
                 if self.services.get(&key) != Some(&service) {
                     self.services.insert(key.clone(), service);
+                    self.stale.insert(reference);
                     self.service_changed(&key);
                 }
             }

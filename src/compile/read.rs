@@ -8,7 +8,7 @@ use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Po
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
-use crate::table::{HostPattern, PathKind, PathPattern};
+use crate::table::{BackendSettings, HostPattern, PathKind, PathPattern};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -56,6 +56,8 @@ struct Reader<'i> {
     object: ObjectRef,
     ingress: &'i Ingress,
     settings: Settings,
+    /// What of them is about backends, where something is.
+    backend_settings: Option<Arc<BackendSettings>>,
     claims: Vec<Claim>,
     /// Where each host and path stands first.
     seen: HashMap<(HostPattern, PathPattern), (u32, u32)>,
@@ -69,8 +71,11 @@ impl<'i> Reader<'i> {
     fn new(ingress: &'i Ingress) -> Self {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
+        let settings = annotations::read(&ingress.meta, &object, &mut findings);
+        let said = settings.backend != BackendSettings::default();
         Self {
-            settings: annotations::read(&ingress.meta, &object, &mut findings),
+            backend_settings: said.then(|| Arc::new(settings.backend.clone())),
+            settings,
             object,
             ingress,
             claims: Vec::new(),
@@ -123,7 +128,8 @@ impl<'i> Reader<'i> {
             );
             return;
         };
-        let backend = backend_key(backend, ingress).unwrap_or_else(|_| no_backend(ingress));
+        let settings = self.backend_settings.clone();
+        let backend = backend_key(backend, ingress, settings).unwrap_or_else(|_| no_backend(ingress));
         let all = PathPattern {
             kind: PathKind::Prefix,
             path: ROOT.clone(),
@@ -270,7 +276,7 @@ impl<'i> Reader<'i> {
     /// The backend a path names. One that names nothing keeps its path, which answers 503: a shorter prefix must not
     /// answer in its place.
     fn backend(&mut self, backend: &IngressBackend, field: &str) -> BackendKey {
-        backend_key(backend, self.ingress).unwrap_or_else(|(code, wrong)| {
+        backend_key(backend, self.ingress, self.backend_settings.clone()).unwrap_or_else(|(code, wrong)| {
             self.say(code, field, format!("{wrong}; requests get 503"));
             no_backend(self.ingress)
         })
@@ -325,11 +331,16 @@ fn no_backend(ingress: &Ingress) -> BackendKey {
         namespace: ingress.meta.namespace.clone(),
         service: "".into(),
         port: PortRef::Missing,
+        settings: None,
     }
 }
 
 /// The Service port a backend names, or what is wrong with it.
-fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey, (Code, String)> {
+fn backend_key(
+    backend: &IngressBackend,
+    ingress: &Ingress,
+    settings: Option<Arc<BackendSettings>>,
+) -> Result<BackendKey, (Code, String)> {
     let invalid = |wrong| Err((Code::InvalidBackend, wrong));
     match backend {
         IngressBackend::Service { name, .. } if name.is_empty() => {
@@ -346,6 +357,7 @@ fn backend_key(backend: &IngressBackend, ingress: &Ingress) -> Result<BackendKey
                 namespace: ingress.meta.namespace.clone(),
                 service: name.clone(),
                 port: port.clone(),
+                settings,
             }),
         },
         IngressBackend::Resource { kind, name } => Err((

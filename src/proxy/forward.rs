@@ -183,7 +183,7 @@ async fn checkout(
 ) -> io::Result<Connection<ClientBody>> {
     let settings = &worker.settings.pool;
     let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
-    if protocol == Protocol::H2c {
+    if protocol == Protocol::Http2 {
         let taken = match (endpoint.h2.take(address, settings).await, alternate) {
             (Err(_), Some(alternate)) => endpoint.h2.take(alternate, settings).await,
             (result, _) => result,
@@ -303,7 +303,7 @@ impl Outgoing<'_> {
             hops: self.hops,
             // HTTP/2 frames bodies itself, so one without a length has no field that says so.
             chunked: !body.is_empty() && (self.fields.chunked || (client.multiplexed && !self.fields.length)),
-            multiplexed: self.protocol == Protocol::H2c,
+            multiplexed: self.protocol == Protocol::Http2,
             upgrade: self.upgrade,
             fields: self.fields,
         };
@@ -312,7 +312,7 @@ impl Outgoing<'_> {
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.headers_mut() =
             headers::upstream_headers(&self.parts.headers, &client.peer, &forwarded, &worker.template);
-        if self.protocol == Protocol::H2c {
+        if self.protocol == Protocol::Http2 {
             *request.version_mut() = Version::HTTP_2;
             name_authority(&mut request)?;
         }

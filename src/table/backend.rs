@@ -1,5 +1,6 @@
 //! Backends: one Service port each, with the endpoints behind it.
 
+use super::settings::{BackendProtocol, BackendSettings};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,8 +58,8 @@ pub enum Protocol {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2 in plain, by prior knowledge.
-    H2c,
+    /// HTTP/2, by prior knowledge.
+    Http2,
 }
 
 /// One Service port, as rules name it.
@@ -76,6 +77,11 @@ pub struct Backend {
     pub state: BackendState,
     /// `appProtocol` of the Service port (KEP-1422, KEP-3726).
     pub app_protocol: Option<Arc<str>>,
+    /// What the annotations of Ingresses say of it. Part of what it is: for Ingresses that say something else, the same
+    /// Service port is another backend.
+    pub asked: Option<Arc<BackendSettings>>,
+    /// What annotations say of it, the Ingresses' before its Service's.
+    pub settings: Arc<BackendSettings>,
     /// The endpoints in use, sorted by address; empty unless the state is Ready or OnlyTerminating.
     pub endpoints: Arc<[Endpoint]>,
 }
@@ -83,9 +89,11 @@ pub struct Backend {
 impl Backend {
     /// What its endpoints speak.
     pub fn protocol(&self) -> Protocol {
-        match self.app_protocol.as_deref() {
-            Some("kubernetes.io/h2c" | "h2c" | "grpc") => Protocol::H2c,
-            _ => Protocol::Http1,
+        match (self.settings.protocol, self.app_protocol.as_deref()) {
+            (Some(BackendProtocol::H2c | BackendProtocol::Grpc | BackendProtocol::Grpcs), _) => Protocol::Http2,
+            (Some(BackendProtocol::Http | BackendProtocol::Https), _) => Protocol::Http1,
+            (None, Some("kubernetes.io/h2c" | "h2c" | "grpc")) => Protocol::Http2,
+            (None, _) => Protocol::Http1,
         }
     }
 }

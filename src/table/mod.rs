@@ -9,11 +9,13 @@ pub mod explain;
 mod parts;
 pub mod paths;
 pub mod route;
+pub mod settings;
 
 pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint, Protocol};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route};
+pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn};
 
 use foldhash::fast::FixedState;
 use parts::Parts;

@@ -187,6 +187,7 @@ fn ingress(rng: &mut Rng) -> Object {
         ("narthex.io/hsts", &["max-age=1", "off", "odd"]),
         ("kubernetes.io/ingress.class", &["ours", "theirs"]),
         ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
+        ("narthex.io/backend-protocol", &["HTTP", "GRPC", "GRP"]),
     ] {
         if rng.chance(1, 8) {
             meta.annotations.insert(key.to_owned(), rng.one(values).to_owned());
@@ -239,9 +240,15 @@ fn service(rng: &mut Rng) -> Object {
     {
         first.app_protocol = Some("kubernetes.io/h2c".to_owned());
     }
+    let mut meta = meta(rng, &["one", "two", "three"]);
+    if rng.chance(1, 6) {
+        let protocol = rng.one(&["H2C", "GRPC", "SPDY"]).to_owned();
+        meta.annotations
+            .insert("narthex.io/backend-protocol".to_owned(), protocol);
+    }
     Object::Service(
         Service {
-            meta: meta(rng, &["one", "two", "three"]),
+            meta,
             external_name: rng
                 .chance(1, 8)
                 .then(|| rng.one(&["out.example.org", "other.example.org"]).to_owned()),
