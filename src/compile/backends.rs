@@ -283,6 +283,7 @@ impl State {
                 uid: None,
                 pod: None,
                 zone: None,
+                near: true,
             })
             .collect();
         addresses.sort();
@@ -422,6 +423,7 @@ fn join_families<'a>(
             uid: known.uid.clone(),
             pod: known.pod.clone(),
             zone: known.zone.clone(),
+            near: true,
         });
     }
     for endpoint in &mut endpoints {

@@ -1,5 +1,6 @@
 //! One request, from its head to the reply.
 
+mod affinity;
 pub mod body;
 mod canonical;
 pub mod client;
@@ -7,6 +8,7 @@ pub mod error;
 mod forward;
 pub mod headers;
 mod https;
+mod retry;
 pub mod upgrade;
 pub mod worker;
 
@@ -109,9 +111,8 @@ async fn answer(
     if let Some(location) = canonical.https_location(&parts, route, client, &worker.settings) {
         return Ok(moved(client, location));
     }
-    let protocol = table
-        .backend(route.backend)
-        .map_or_else(Protocol::default, |known| known.protocol());
+    let backend = table.backend(route.backend).ok_or(ProxyError::BackendGone)?;
+    let (protocol, settings) = (backend.protocol(), &*backend.settings);
     let outgoing = Outgoing {
         parts: &parts,
         canonical: &canonical,
@@ -122,6 +123,8 @@ async fn answer(
             seen.name(route);
         })?,
         protocol,
+        settings,
+        affinity: affinity::affinity(&parts, &canonical, route, settings, &client.peer),
         upgrade: protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty()),
         fields: &fields,
         upload: &upload,
@@ -129,7 +132,10 @@ async fn answer(
     let (response, exchange) = forward::forward(worker, client, &outgoing, body)
         .await
         .inspect_err(|_| seen.name(route))?;
+    let endpoint = exchange.lease.endpoint.id;
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    let (asked, answered) = (&parts.headers, reply.headers_mut());
+    affinity::remember(settings, outgoing.affinity, endpoint, &client.peer, asked, answered);
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The connection's task takes it from here, when hyper has written the head.
         client.tunnel.replace(reply.body_mut().take_exchange());
@@ -212,6 +218,9 @@ fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure,
     // HTTP/2 has no such field, and one request's fault is no other's.
     if verdict.close && !client.multiplexed {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us {
+        fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
         let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
