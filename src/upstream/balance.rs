@@ -3,6 +3,7 @@
 use super::LiveEndpoint;
 use super::clock::Clock;
 use crate::table::{BackendSettings, Balance};
+use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -92,13 +93,18 @@ impl<'c, B> Choice<'c, B> {
         if all.is_empty() {
             return None;
         }
-        let from = |start: usize| {
-            let (head, tail) = all.split_at(start % all.len());
-            tail.iter().chain(head).find(|live| accept(live))
+        let from = |start: usize| match all.get(start % all.len()) {
+            Some(live) if accept(live) => Some(live),
+            // Its part goes to all others, not to its neighbour.
+            _ => {
+                let accepted: SmallVec<[_; 16]> = all.iter().filter(|live| accept(live)).collect();
+                accepted.get(start % accepted.len().max(1)).copied()
+            }
         };
         // Few requests are spread evenly by turns, however many shards there are.
         let turns = self.in_flight == 0 && self.settings.balance != Some(Balance::Ewma);
-        if turns || self.settings.balance == Some(Balance::RoundRobin) {
+        // Another attempt has no turn of its own, or the next request would begin where this one did.
+        if self.tried.is_empty() && (turns || self.settings.balance == Some(Balance::RoundRobin)) {
             return from(self.rotation.fetch_add(1, Ordering::Relaxed));
         }
         if all.len() == 1 {

@@ -37,8 +37,8 @@ const EJECT_SHARE: u32 = 50;
 const PANIC_PERCENT: usize = 10;
 /// What one request adds to the budget of retries: they may be 20 % of the requests.
 const BUDGET_SHARE: f32 = 0.2;
-/// What the budget is at first and at most.
-const BUDGET_FIRST: f32 = 3.0;
+/// What the budget is at first, enough until a failing endpoint is set aside, and at most.
+const BUDGET_FIRST: f32 = 5.0;
 const BUDGET_MOST: f32 = 100.0;
 
 /// One backend's live state on one shard.

@@ -192,7 +192,7 @@ pub(super) static ALL: &[Annotation] = &[
         scope: Scope::Backend,
         about: "How many more attempts a request may have, at other pods if there are any, when one \
                 fails as `retry-on` says. All retries of a Service are at most a fifth of its requests \
-                (and 3). Never after a byte of the response was passed on, and with a body only as far \
+                (and 5). Never after a byte of the response was passed on, and with a body only as far \
                 as `retry-buffer` holds it.",
         default: "only what nothing can be lost by is tried again: connections that cannot be opened, requests of which nothing was sent or that are idempotent (RFC 9110) and without a body",
         example: "2",
