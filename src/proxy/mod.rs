@@ -7,13 +7,15 @@ pub mod error;
 mod forward;
 pub mod headers;
 mod https;
+mod trust;
 pub mod upgrade;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
-pub use client::{Client, Handshake, Peer};
+pub use client::{Client, Ends, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
 pub use https::ACME;
+pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
 use crate::table::Protocol;
@@ -44,6 +46,7 @@ pub async fn respond(
 ) -> Result<Response<ReplyBody>, Infallible> {
     worker.counters.requests.add();
     let in_flight = InFlight::new(&worker);
+    client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
     let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
@@ -241,11 +244,11 @@ fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, see
         verdict.label,
         failure.error,
     );
-    let peer = client.peer.socket;
+    let (peer, client) = (client.peer.socket, client.address());
     // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
     if verdict.side == Side::Client {
-        tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");
+        tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %client, %peer, request_id, "request failed");
     } else {
-        tracing::warn!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");
+        tracing::warn!(status, side, reason = label, %error, route, origin, endpoint, %client, %peer, request_id, "request failed");
     }
 }

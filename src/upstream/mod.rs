@@ -7,6 +7,7 @@ pub mod clock;
 pub mod endpoint;
 pub mod h2;
 pub mod pool;
+pub mod proxy_protocol;
 
 pub use clock::{Clock, TICK, Tick};
 pub use endpoint::LiveEndpoint;
