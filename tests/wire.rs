@@ -14,6 +14,8 @@ mod http2;
 mod lifecycle;
 #[path = "wire/pods.rs"]
 mod pods;
+#[path = "wire/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "wire/rig.rs"]
 mod rig;
 #[path = "wire/tls.rs"]
