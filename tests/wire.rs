@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "wire/balancers.rs"]
+mod balancers;
 #[path = "wire/framing.rs"]
 mod framing;
 #[path = "wire/headers.rs"]

@@ -1,20 +1,19 @@
 //! The PROXY protocol from balancers, and who the client of a request is.
 
-use crate::rig::{Client, Rig, eventually, ingress, service};
+use crate::rig::{Client, Rig, eventually};
 use crate::tls::{Tls, config, make, secret, secure, world};
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+pub const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 const TCP4: &[u8] = b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// 192.0.2.2:4711 to 10.0.0.1:80.
@@ -35,12 +34,12 @@ fn v2(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// 127.0.0.1 is the balancer; 127.0.0.2 is not.
-fn rig(how: &str, more: &[&str]) -> Rig {
+pub fn rig(how: &str, more: &[&str]) -> Rig {
     let flags = ["--proxy-protocol", how, "--trusted-proxies", "127.0.0.1"];
     Rig::new(1, &[&flags, more].concat())
 }
 
-fn stream(from: &str, to: SocketAddr) -> TcpStream {
+pub fn stream(from: &str, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(from.parse().unwrap(), 0).into()).unwrap();
     socket.connect(&to.into()).unwrap();
@@ -462,121 +461,4 @@ fn nobody_can_be_believed_without_trusted_proxies() {
             "{said}"
         );
     }
-}
-
-/// A program that stands before narthex, until dropped.
-struct Balancer(Child);
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Balancer {
-    fn start(command: &mut Command, at: SocketAddr) -> Self {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let balancer = Self(child);
-        eventually("the balancer listens", || TcpStream::connect(at).ok());
-        balancer
-    }
-}
-
-fn program(names: &[&str]) -> Option<String> {
-    let found = names.iter().find(|name| Path::new(name).exists());
-    if found.is_none() {
-        eprintln!("skipped: none of {names:?} is here");
-    }
-    found.map(ToString::to_string)
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-#[test]
-fn curl_is_understood() {
-    let Some(curl) = program(&["/usr/bin/curl"]) else {
-        return;
-    };
-    let rig = rig("required", &[]);
-    let out = Command::new(curl)
-        .args(["-s", "--haproxy-protocol", "-H", "Host: a.test"])
-        .arg(format!("http://{}/", rig.http))
-        .output()
-        .unwrap();
-    assert_eq!(out.stdout, b"ok\n");
-}
-
-#[test]
-fn haproxy_is_understood() {
-    let Some(haproxy) = program(&["/usr/sbin/haproxy"]) else {
-        return;
-    };
-    let made = make(&["a.test"]);
-    let manifests = |pods: &[crate::rig::Pod]| {
-        service("web", &[(pods[0].address, "p0")]) + &ingress("web", "a.test", "/", "web", "")
-    };
-    let flags = ["--proxy-protocol", "required", "--trusted-proxies", "127.0.0.1"];
-    let rig = Rig::with(1, &flags, manifests);
-    let pem = rig.folder.path().join(".pem");
-    std::fs::write(&pem, made.certificate + &made.key).unwrap();
-    for (spoken, tls) in [
-        ("send-proxy", false),
-        ("send-proxy-v2", false),
-        ("send-proxy-v2-ssl", true),
-    ] {
-        let at = free_address();
-        let ssl = if tls {
-            format!("ssl crt {}", pem.display())
-        } else {
-            String::new()
-        };
-        let file = rig.folder.path().join(".haproxy");
-        let text = format!(
-            "defaults\n mode tcp\n timeout connect 5s\n timeout client 9s\n timeout server 9s\n\
-             listen all\n bind {at} {ssl}\n server narthex {} {spoken}\n",
-            rig.http
-        );
-        std::fs::write(&file, text).unwrap();
-        let _balancer = Balancer::start(Command::new(&haproxy).arg("-db").arg("-f").arg(&file), at);
-        let tcp = stream("127.0.0.3", at);
-        if tls {
-            let name = ServerName::try_from("a.test").unwrap();
-            let mut client = Tls::over(tcp, name, Arc::new(config(rustls::ALL_VERSIONS))).unwrap();
-            assert_eq!(client.get("a.test", "/").0, 200);
-        } else {
-            assert_eq!(Client::over(tcp).send(GET).answer().status, 200, "{spoken}");
-        }
-        let got = rig.pod().last();
-        assert_eq!(got.field("x-forwarded-for"), ["127.0.0.3"], "{spoken}");
-        assert_eq!(got.field("x-forwarded-proto"), [if tls { "https" } else { "http" }]);
-    }
-}
-
-/// Debian's `libnginx-mod-stream` has the module; NARTHEX_NGINX_STREAM names it elsewhere.
-#[test]
-fn nginx_is_understood() {
-    let named = std::env::var("NARTHEX_NGINX_STREAM").unwrap_or_default();
-    let Some(nginx) = program(&["/usr/sbin/nginx"]) else {
-        return;
-    };
-    let module = [&named, "/usr/lib/nginx/modules/ngx_stream_module.so"];
-    let Some(module) = program(&module) else { return };
-    let rig = rig("required", &[]);
-    let (folder, at) = (rig.folder.path().join(".nginx"), free_address());
-    std::fs::create_dir(&folder).unwrap();
-    let text = format!(
-        "load_module {module};\ndaemon off;\nmaster_process off;\npid {0}/pid;\nerror_log {0}/error;\nevents {{}}\n\
-         stream {{ server {{ listen {at}; proxy_pass {1}; proxy_protocol on; }} }}\n",
-        folder.display(),
-        rig.http
-    );
-    std::fs::write(folder.join("conf"), text).unwrap();
-    let mut command = Command::new(nginx);
-    let _balancer = Balancer::start(command.arg("-p").arg(&folder).arg("-c").arg(folder.join("conf")), at);
-    let mut client = Client::over(stream("127.0.0.3", at));
-    assert_eq!(client.send(GET).answer().status, 200);
-    assert_eq!(rig.pod().last().field("x-forwarded-for"), ["127.0.0.3"]);
 }
