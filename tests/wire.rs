@@ -6,6 +6,8 @@
 
 #[path = "wire/balance.rs"]
 mod balance;
+#[path = "wire/balancers.rs"]
+mod balancers;
 #[path = "wire/framing.rs"]
 mod framing;
 #[path = "wire/headers.rs"]
@@ -18,6 +20,8 @@ mod http2;
 mod lifecycle;
 #[path = "wire/pods.rs"]
 mod pods;
+#[path = "wire/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "wire/rig.rs"]
 mod rig;
 #[path = "wire/tls.rs"]

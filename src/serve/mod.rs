@@ -4,6 +4,7 @@ pub mod connection;
 mod h2;
 pub mod listener;
 mod preface;
+mod proxy_protocol;
 pub mod shard;
 mod stream;
 pub mod strict;
@@ -12,6 +13,7 @@ mod tunnel;
 
 pub use connection::Timeouts;
 pub use listener::{BindError, Bound, Purpose, bind};
+pub use proxy_protocol::ProxyProtocol;
 pub use shard::{ShardSettings, Stage};
 pub use tls::{MinVersion, Tls, TlsSettings};
 
