@@ -8,6 +8,8 @@
 mod balance;
 #[path = "wire/balancers.rs"]
 mod balancers;
+#[path = "wire/checks.rs"]
+mod checks;
 #[path = "wire/framing.rs"]
 mod framing;
 #[path = "wire/headers.rs"]

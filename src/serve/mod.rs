@@ -140,6 +140,11 @@ impl Server {
         self.acceptors.iter().all(JoinHandle::is_finished) && self.open_connections() == 0
     }
 
+    /// What the shards have in common of backends.
+    pub fn commons(&self) -> Arc<Commons> {
+        self.commons.clone()
+    }
+
     /// Client connections open now.
     pub fn open_connections(&self) -> usize {
         self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).sum()
