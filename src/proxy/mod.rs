@@ -25,14 +25,16 @@ use body::{ClientBody, InFlight, Upload};
 use bytes::Bytes;
 use error::Verdict;
 use forward::{Failure, Outgoing};
-use futures_util::FutureExt;
 use headers::Fields;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -51,9 +53,15 @@ pub async fn respond(
     client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
-    let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
-        .catch_unwind()
-        .await;
+    let answered = {
+        // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
+        let mut answering = pin!(answer(&worker, &client, request, &request_id, &mut seen));
+        poll_fn(|cx| {
+            let poll = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
+            poll.map_or(Poll::Ready(Err(())), |poll| poll.map(Ok))
+        })
+        .await
+    };
     let mut reply = match answered {
         Ok(Ok(reply)) => reply,
         Ok(Err(failure)) => error_reply(&client, &request_id, &failure, &seen),
