@@ -39,6 +39,8 @@ pub struct Outgoing<'r> {
     pub protocol: Protocol,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
+    /// Over HTTP/2, where the handshake with the pod is ours: its key.
+    pub key: Option<&'r upgrade::Key>,
     /// What its fields say.
     pub fields: &'r Fields<'r>,
     /// How far its body has come.
@@ -268,11 +270,14 @@ fn accept(
     if upgraded && !(outgoing.upgrade && upgrade::is_websocket(&parts.headers)) {
         return Err(ProxyError::UnaskedUpgrade);
     }
+    if let Some(key) = outgoing.key {
+        key.check(parts.status, &mut parts.headers)?;
+    }
     // Ours is the version of this hop; the pod's was of the other (RFC 9110 §2.5).
     parts.version = Version::HTTP_11;
     let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
     let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
-    if upgraded {
+    if upgraded && outgoing.key.is_none() {
         upgrade::ask(&mut parts.headers);
     }
     let exchange = Exchange {
@@ -312,6 +317,9 @@ impl Outgoing<'_> {
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.headers_mut() =
             headers::upstream_headers(&self.parts.headers, &client.peer, &forwarded, &worker.template);
+        if let Some(key) = self.key {
+            key.offer(request.headers_mut());
+        }
         if self.protocol == Protocol::Http2 {
             *request.version_mut() = Version::HTTP_2;
             name_authority(&mut request)?;

@@ -3,6 +3,7 @@
 pub mod body;
 mod canonical;
 pub mod client;
+mod deadline;
 pub mod error;
 mod forward;
 pub mod headers;
@@ -19,6 +20,7 @@ pub use worker::{Counters, Settings, Worker};
 use crate::table::Protocol;
 use body::{ClientBody, InFlight, Upload};
 use bytes::Bytes;
+use deadline::Alarm;
 use error::Verdict;
 use forward::{Failure, Outgoing};
 use futures_util::FutureExt;
@@ -90,14 +92,21 @@ async fn answer(
     if worker.in_flight.get() > worker.settings.max_in_flight {
         return Err(ProxyError::Overloaded.into());
     }
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let key = upgrade::Key::of(&mut parts)?;
     let upload: Rc<Upload> = Rc::default();
     let body = ClientBody::new(body, &upload, client, worker);
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
         return Ok(server_options(client));
     }
     let fields = Fields::of(&parts.headers);
-    seen.grpc = fields.grpc && client.multiplexed;
+    // Their status is 200, which would agree to a WebSocket.
+    seen.grpc = fields.grpc && client.multiplexed && key.is_none();
+    let deadline = if seen.grpc {
+        deadline::deadline(&parts.headers, &fields).map(|after| tokio::time::Instant::now() + after)
+    } else {
+        None
+    };
     let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
     let table = worker.table();
     if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
@@ -112,6 +121,10 @@ async fn answer(
     let protocol = table
         .backend(route.backend)
         .map_or_else(Protocol::default, |known| known.protocol());
+    if key.is_some() && protocol != Protocol::Http1 {
+        seen.name(route);
+        return Err(ProxyError::NoWebSocket.into());
+    }
     let outgoing = Outgoing {
         parts: &parts,
         canonical: &canonical,
@@ -122,14 +135,20 @@ async fn answer(
             seen.name(route);
         })?,
         protocol,
-        upgrade: protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty()),
+        upgrade: key.is_some()
+            || (protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty())),
+        key: key.as_ref(),
         fields: &fields,
         upload: &upload,
     };
-    let (response, exchange) = forward::forward(worker, client, &outgoing, body)
-        .await
-        .inspect_err(|_| seen.name(route))?;
+    let forwarding = forward::forward(worker, client, &outgoing, body);
+    let forwarded = match deadline {
+        None => forwarding.await,
+        Some(at) => deadline::keep(at, Box::pin(forwarding)).await,
+    };
+    let (response, exchange) = forwarded.inspect_err(|_| seen.name(route))?;
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The connection's task takes it from here, when hyper has written the head.
         client.tunnel.replace(reply.body_mut().take_exchange());
@@ -138,6 +157,10 @@ async fn answer(
     if let Some(server) = &worker.settings.server_header {
         let entry = reply.headers_mut().entry(header::SERVER);
         entry.or_insert_with(|| server.clone());
+    }
+    if key.is_some() && reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // HTTP/2 has no 101: the stream is open (RFC 8441, section 5).
+        *reply.status_mut() = StatusCode::OK;
     }
     Ok(reply)
 }
