@@ -136,10 +136,12 @@ async fn send(stream: &mut SendStream<Bytes>, mut all: Bytes) {
 
 /// How a stream ends: with END_STREAM, or by a reset.
 async fn ending(body: &mut RecvStream) -> Option<Reason> {
-    match body.data().await {
-        None => None,
-        Some(Ok(piece)) => panic!("bytes, and no end: {piece:?}"),
-        Some(Err(error)) => Some(error.reason().expect("a reset")),
+    loop {
+        match body.data().await {
+            None => return None,
+            Some(Ok(piece)) => assert!(piece.is_empty(), "bytes, and no end: {piece:?}"),
+            Some(Err(error)) => return Some(error.reason().expect("a reset")),
+        }
     }
 }
 

@@ -4,17 +4,19 @@ use crate::rig::{Rig, eventually, get, ingress};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs a test's client on a runtime of its own.
+/// Runs a test's client on a runtime of its own, whose connections go on while the test waits for a pod.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
@@ -36,6 +38,8 @@ pub struct H2Pod {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
     pub requests: Arc<AtomicUsize>,
+    /// Why streams were reset by narthex.
+    pub resets: Arc<Mutex<Vec<Reason>>>,
 }
 
 /// What it does with a request.
@@ -51,6 +55,10 @@ pub enum Manner {
     Together(usize),
     /// Answers at the head, and neither reads nor resets.
     Early,
+    /// Never answers.
+    Silent,
+    /// Begins to answer, with this many bytes, and never ends.
+    Stalls(usize),
 }
 
 impl H2Pod {
@@ -61,8 +69,9 @@ impl H2Pod {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
             requests: Arc::default(),
+            resets: Arc::default(),
         };
-        let (connections, requests) = (pod.connections.clone(), pod.requests.clone());
+        let (connections, requests, resets) = (pod.connections.clone(), pod.requests.clone(), pod.resets.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -73,7 +82,7 @@ impl H2Pod {
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
                     connections.fetch_add(1, Ordering::SeqCst);
-                    tokio::spawn(converse(stream, manner, max_streams, requests.clone()));
+                    tokio::spawn(converse(stream, manner, max_streams, requests.clone(), resets.clone()));
                 }
             });
         });
@@ -85,7 +94,13 @@ impl H2Pod {
     }
 }
 
-pub async fn converse(stream: TcpStream, manner: Manner, max_streams: u32, requests: Arc<AtomicUsize>) {
+async fn converse(
+    stream: TcpStream,
+    manner: Manner,
+    max_streams: u32,
+    requests: Arc<AtomicUsize>,
+    resets: Arc<Mutex<Vec<Reason>>>,
+) {
     let mut builder = server::Builder::new();
     builder.max_concurrent_streams(max_streams);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
@@ -101,9 +116,13 @@ pub async fn converse(stream: TcpStream, manner: Manner, max_streams: u32, reque
         if manner == Manner::GoAway {
             connection.graceful_shutdown();
         }
-        let requests = requests.clone();
+        let (requests, resets) = (requests.clone(), resets.clone());
         tokio::spawn(async move {
             let (parts, mut body) = request.into_parts();
+            if let Manner::Silent | Manner::Stalls(_) = manner {
+                let reset = stall(respond, manner).await;
+                return resets.lock().unwrap().extend(reset);
+            }
             if manner == Manner::Early {
                 let reply = Response::builder().status(413).body(()).unwrap();
                 respond.send_response(reply, true).unwrap();
@@ -158,6 +177,20 @@ pub async fn converse(stream: TcpStream, manner: Manner, max_streams: u32, reque
             }
         });
     }
+}
+
+/// Says nothing, or not all, until narthex resets the stream; why it does.
+async fn stall(mut respond: server::SendResponse<Bytes>, manner: Manner) -> Option<Reason> {
+    let Manner::Stalls(said) = manner else {
+        return poll_fn(|cx| respond.poll_reset(cx)).await.ok();
+    };
+    let reply = Response::builder()
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let mut stream = respond.send_response(reply, false).unwrap();
+    stream.send_data(vec![0; said].into(), false).unwrap();
+    poll_fn(|cx| stream.poll_reset(cx)).await.ok()
 }
 
 pub fn manifest(pod: SocketAddr, protocol: &str) -> String {
@@ -225,9 +258,10 @@ pub async fn ask(
 ) -> Result<Answer, h2::Error> {
     let (response, mut stream) = sender.send_request(request, body.is_none())?;
     if let Some((bytes, trailers)) = body {
-        stream.send_data(bytes, trailers.is_none())?;
-        if let Some(trailers) = trailers {
-            stream.send_trailers(trailers)?;
+        // narthex may have answered already; what it said is what counts.
+        let sent = stream.send_data(bytes, trailers.is_none());
+        if let (Ok(()), Some(trailers)) = (sent, trailers) {
+            let _ = stream.send_trailers(trailers);
         }
     }
     let (parts, mut body) = response.await?.into_parts();
