@@ -55,6 +55,7 @@ impl Alarm {
         let client = client.clone();
         let task = tokio::task::spawn_local(async move {
             tokio::time::sleep_until(at).await;
+            tracing::debug!(peer = %client.peer.socket, "a gRPC deadline passed within a response");
             client.reset();
         });
         Self(task.abort_handle())

@@ -31,6 +31,7 @@ use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use tokio::time::Instant;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -102,11 +103,8 @@ async fn answer(
     let fields = Fields::of(&parts.headers);
     // Their status is 200, which would agree to a WebSocket.
     seen.grpc = fields.grpc && client.multiplexed && key.is_none();
-    let deadline = if seen.grpc {
-        deadline::deadline(&parts.headers, &fields).map(|after| tokio::time::Instant::now() + after)
-    } else {
-        None
-    };
+    let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
+    let deadline = deadline.map(|after| Instant::now() + after);
     let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
     let table = worker.table();
     if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {

@@ -282,13 +282,14 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
     let service = service_fn(|mut request: Request<Incoming>| {
         let worker = conn.shard.worker.clone();
         let (client, refused) = conn.begin(&request);
-        let upgrade = (*request.method() == Method::CONNECT).then(|| (conn.clone(), hyper::upgrade::on(&mut request)));
+        let upgrade = (*request.method() == Method::CONNECT)
+            .then(|| (conn.clone(), client.clone(), hyper::upgrade::on(&mut request)));
         async move {
             if let Some(error) = refused {
                 return Ok(proxy::refuse(&worker, &client, error));
             }
-            let reply = proxy::respond(worker, client.clone(), request).await;
-            if let Some((conn, upgrade)) = upgrade {
+            let reply = proxy::respond(worker, client, request).await;
+            if let Some((conn, client, upgrade)) = upgrade {
                 conn.carry(client, upgrade);
             }
             reply
