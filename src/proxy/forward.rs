@@ -277,8 +277,12 @@ fn accept(
     parts.version = Version::HTTP_11;
     let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
     let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
-    if upgraded && outgoing.key.is_none() {
-        upgrade::ask(&mut parts.headers);
+    if upgraded {
+        // What follows has no length, whatever the pod says (RFC 9110, section 8.6).
+        parts.headers.remove(header::CONTENT_LENGTH);
+        if outgoing.key.is_none() {
+            upgrade::ask(&mut parts.headers);
+        }
     }
     let exchange = Exchange {
         incoming,

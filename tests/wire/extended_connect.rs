@@ -39,8 +39,9 @@ fn answer(head: &str, says: Says) -> String {
     hash.update(field(head, "sec-websocket-key").unwrap().as_bytes());
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let accept = base64::engine::general_purpose::STANDARD.encode(hash.finish());
+    // A length is wrong here (RFC 9110, section 8.6), and hyper would reset the stream for it.
     format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\
          Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Accept: {accept}\r\n\r\n{behind}"
     )
 }
