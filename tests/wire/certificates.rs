@@ -1,6 +1,6 @@
 //! Certificates: which is shown for which name, and when it changes.
 
-use crate::rig::{Rig, eventually, ingress};
+use crate::rig::{eventually, ingress};
 use crate::tls_rig::{TakeAny, Tls, make, make_with, secret, secure, shown, world};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use rustls::ClientConfig;
