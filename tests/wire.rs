@@ -4,8 +4,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "wire/balance.rs"]
+mod balance;
+#[path = "wire/balancers.rs"]
+mod balancers;
 #[path = "wire/certificates.rs"]
 mod certificates;
+#[path = "wire/checks.rs"]
+mod checks;
 #[path = "wire/extended_connect.rs"]
 mod extended_connect;
 #[path = "wire/framing.rs"]
@@ -16,6 +22,8 @@ mod grpc;
 mod h2_rig;
 #[path = "wire/headers.rs"]
 mod headers;
+#[path = "wire/health.rs"]
+mod health;
 #[path = "wire/http2.rs"]
 mod http2;
 #[path = "wire/http2_pods.rs"]
@@ -24,6 +32,8 @@ mod http2_pods;
 mod lifecycle;
 #[path = "wire/pods.rs"]
 mod pods;
+#[path = "wire/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "wire/rig.rs"]
 mod rig;
 #[path = "wire/tls.rs"]

@@ -1,5 +1,6 @@
 //! One request, from its head to the reply.
 
+mod affinity;
 pub mod body;
 mod canonical;
 pub mod client;
@@ -8,13 +9,16 @@ pub mod error;
 mod forward;
 pub mod headers;
 mod https;
+mod retry;
+mod trust;
 pub mod upgrade;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
-pub use client::{Client, Handshake, Peer};
+pub use client::{Client, Ends, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
 pub use https::ACME;
+pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
 use crate::table::Protocol;
@@ -47,6 +51,7 @@ pub async fn respond(
 ) -> Result<Response<ReplyBody>, Infallible> {
     worker.counters.requests.add();
     let in_flight = InFlight::new(&worker);
+    client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
     let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
@@ -116,9 +121,8 @@ async fn answer(
     if let Some(location) = canonical.https_location(&parts, route, client, &worker.settings) {
         return Ok(moved(client, location));
     }
-    let protocol = table
-        .backend(route.backend)
-        .map_or_else(Protocol::default, |known| known.protocol());
+    let backend = table.backend(route.backend).ok_or(ProxyError::BackendGone)?;
+    let (protocol, settings) = (backend.protocol(), &*backend.settings);
     if key.is_some() && protocol != Protocol::Http1 {
         seen.name(route);
         return Err(ProxyError::NoWebSocket.into());
@@ -133,6 +137,8 @@ async fn answer(
             seen.name(route);
         })?,
         protocol,
+        settings,
+        affinity: affinity::affinity(&parts, &canonical, route, settings, client),
         upgrade: key.is_some()
             || (protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty())),
         key: key.as_ref(),
@@ -145,8 +151,11 @@ async fn answer(
         Some(at) => deadline::keep(at, Box::pin(forwarding)).await,
     };
     let (response, exchange) = forwarded.inspect_err(|_| seen.name(route))?;
+    let endpoint = exchange.lease.endpoint.id;
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
     reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
+    let (asked, answered) = (&parts.headers, reply.headers_mut());
+    affinity::remember(settings, outgoing.affinity, endpoint, &client.peer, asked, answered);
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The connection's task takes it from here, when hyper has written the head.
         client.tunnel.replace(reply.body_mut().take_exchange());
@@ -234,6 +243,9 @@ fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure,
     if verdict.close && !client.multiplexed {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us {
+        fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
         let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         fields.insert(header::ALLOW, methods);
@@ -262,11 +274,11 @@ fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, see
         verdict.label,
         failure.error,
     );
-    let peer = client.peer.socket;
+    let (peer, client) = (client.peer.socket, client.address());
     // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
     if verdict.side == Side::Client {
-        tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");
+        tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %client, %peer, request_id, "request failed");
     } else {
-        tracing::warn!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");
+        tracing::warn!(status, side, reason = label, %error, route, origin, endpoint, %client, %peer, request_id, "request failed");
     }
 }

@@ -2,8 +2,9 @@
 
 use super::body::ClientBody;
 use super::headers::template;
+use super::trust::TrustedProxies;
 use crate::table::Table;
-use crate::upstream::{Clock, PoolSettings, Rotations, Upstreams};
+use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
 use http::{HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub server_header: Option<HeaderValue>,
     /// The port of `--listen-https`: where plain requests are sent, if their route says so. None where there is none.
     pub https_port: Option<u16>,
+    /// `--trusted-proxies`.
+    pub trusted_proxies: TrustedProxies,
     /// Requests under way on one shard.
     pub max_in_flight: u32,
 }
@@ -76,6 +79,8 @@ counters! {
     handshakes,
     /// TLS handshakes that failed, were refused or took too long.
     handshake_failures,
+    /// Connections closed because their PROXY header was missing, malformed or late, or who sent it is not trusted.
+    proxy_protocol_failures,
     /// Requests with a complete head.
     requests,
     /// Responses 2xx.
@@ -92,6 +97,8 @@ counters! {
     upstream_connect_failures,
     /// Requests sent again.
     retries,
+    /// Endpoints set aside for what they answered.
+    ejections,
     /// Requests that went round in circles.
     loops,
     /// Requests the strict filter refused.
@@ -141,13 +148,13 @@ impl Worker {
         tables: Arc<ArcSwap<Table>>,
         settings: Arc<Settings>,
         counters: Arc<Counters>,
-        rotations: Arc<Rotations>,
+        commons: Arc<Commons>,
     ) -> Self {
         let mut cache = Cache::new(tables);
         let current = Rc::new(Held(cache.load().clone()));
         Self {
             clock: Clock::default(),
-            upstreams: Upstreams::new(rotations),
+            upstreams: Upstreams::new(commons),
             settings,
             counters,
             in_flight: Cell::new(0),

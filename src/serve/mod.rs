@@ -4,6 +4,7 @@ pub mod connection;
 mod h2;
 pub mod listener;
 mod preface;
+mod proxy_protocol;
 pub mod shard;
 mod stream;
 pub mod strict;
@@ -12,12 +13,13 @@ mod tunnel;
 
 pub use connection::Timeouts;
 pub use listener::{BindError, Bound, Purpose, bind};
+pub use proxy_protocol::ProxyProtocol;
 pub use shard::{ShardSettings, Stage};
 pub use tls::{MinVersion, Tls, TlsSettings};
 
 use crate::proxy::{Counters, Settings, Worker};
 use crate::table::Table;
-use crate::upstream::Rotations;
+use crate::upstream::Commons;
 use arc_swap::ArcSwap;
 use listener::ShardDoor;
 use std::io;
@@ -32,7 +34,7 @@ pub struct Server {
     stage: watch::Sender<Stage>,
     doors: Vec<ShardDoor>,
     counters: Vec<Arc<Counters>>,
-    rotations: Arc<Rotations>,
+    commons: Arc<Commons>,
     permits: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
     acceptors: Vec<JoinHandle<()>>,
@@ -70,7 +72,7 @@ impl Server {
             stage,
             doors: Vec::new(),
             counters: Vec::new(),
-            rotations: Arc::default(),
+            commons: Arc::default(),
             permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             threads: Vec::new(),
             acceptors: Vec::new(),
@@ -80,10 +82,10 @@ impl Server {
             let (counters, open) = (Arc::new(Counters::default()), Arc::new(AtomicUsize::new(0)));
             server.doors.push(ShardDoor { accepted, open });
             server.counters.push(counters.clone());
-            let (tables, settings, rotations) = (tables.clone(), settings.clone(), server.rotations.clone());
+            let (tables, settings, commons) = (tables.clone(), settings.clone(), server.commons.clone());
             let (shard_settings, stage) = (shard_settings.clone(), server.stage.subscribe());
             let run = move || {
-                let worker = Worker::new(tables, settings, counters, rotations);
+                let worker = Worker::new(tables, settings, counters, commons);
                 shard::run(worker, shard_settings, queue, stage)
             };
             server.threads.push(thread(format!("shard-{index}"), run)?);
@@ -118,7 +120,7 @@ impl Server {
 
     /// Tells the shards of a new table, so that connections to endpoints that are gone are closed.
     pub fn table_changed(&self, table: &Table) {
-        self.rotations.retain(table);
+        self.commons.retain(table);
         self.stage.send_if_modified(|stage| {
             let serving = matches!(stage, Stage::Serving(_));
             if serving {
@@ -136,6 +138,11 @@ impl Server {
     /// Whether, after [`Server::drain`], nothing is left to do.
     pub fn is_drained(&self) -> bool {
         self.acceptors.iter().all(JoinHandle::is_finished) && self.open_connections() == 0
+    }
+
+    /// What the shards have in common of backends.
+    pub fn commons(&self) -> Arc<Commons> {
+        self.commons.clone()
     }
 
     /// Client connections open now.

@@ -119,8 +119,12 @@ impl Tls {
             Some(name) => ServerName::try_from(name.to_owned()).unwrap(),
             None => ServerName::from(address.ip()),
         };
+        Self::over(TcpStream::connect(address)?, server, config)
+    }
+
+    /// Shakes hands over a connection that is there.
+    pub fn over(tcp: TcpStream, server: ServerName<'static>, config: Arc<ClientConfig>) -> std::io::Result<Self> {
         let connection = ClientConnection::new(config, server).unwrap();
-        let tcp = TcpStream::connect(address)?;
         tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut stream = StreamOwned::new(connection, tcp);
         while stream.conn.is_handshaking() {
