@@ -27,14 +27,16 @@ use bytes::Bytes;
 use deadline::Alarm;
 use error::Verdict;
 use forward::{Failure, Outgoing};
-use futures_util::FutureExt;
 use headers::Fields;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use tokio::time::Instant;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -54,9 +56,15 @@ pub async fn respond(
     client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
-    let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
-        .catch_unwind()
-        .await;
+    let answered = {
+        // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
+        let mut answering = pin!(answer(&worker, &client, request, &request_id, &mut seen));
+        poll_fn(|cx| {
+            let poll = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
+            poll.map_or(Poll::Ready(Err(())), |poll| poll.map(Ok))
+        })
+        .await
+    };
     let mut reply = match answered {
         Ok(Ok(reply)) => reply,
         Ok(Err(failure)) => error_reply(&client, &request_id, &failure, &seen),
@@ -145,10 +153,11 @@ async fn answer(
         fields: &fields,
         upload: &upload,
     };
-    let forwarding = forward::forward(worker, client, &outgoing, body);
+    let forwarding = pin!(forward::forward(worker, client, &outgoing, body));
     let forwarded = match deadline {
         None => forwarding.await,
-        Some(at) => deadline::keep(at, Box::pin(forwarding)).await,
+        // On the heap, for few requests need it.
+        Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
     };
     let (response, exchange) = forwarded.inspect_err(|_| seen.name(route))?;
     let endpoint = exchange.lease.endpoint.id;
