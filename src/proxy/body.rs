@@ -1,6 +1,7 @@
 //! Bodies on their way: the client's to the pod, the pod's to the client.
 
 use super::client::{Client, Waiting};
+use super::deadline::Alarm;
 use super::error::ProxyError;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
@@ -304,6 +305,7 @@ pub struct ReplyBody {
     source: Source,
     client: Rc<Client>,
     in_flight: Option<InFlight>,
+    alarm: Option<Alarm>,
 }
 
 impl ReplyBody {
@@ -313,6 +315,7 @@ impl ReplyBody {
             source: Source::Ours(Some(text).filter(|text| !text.is_empty())),
             client: client.clone(),
             in_flight: None,
+            alarm: None,
         }
     }
 
@@ -320,6 +323,11 @@ impl ReplyBody {
     pub fn hold(&mut self, in_flight: InFlight) {
         self.client.sends(Some(&in_flight.0.clock));
         self.in_flight = Some(in_flight);
+    }
+
+    /// It is to be out when the alarm goes off.
+    pub fn end_with(&mut self, alarm: Option<Alarm>) {
+        self.alarm = alarm;
     }
 
     /// What a reply without a body holds, for a tunnel to go on with.
@@ -335,6 +343,7 @@ impl ReplyBody {
         Self {
             client: client.clone(),
             in_flight: None,
+            alarm: None,
             source: Source::Pod(exchange),
         }
     }

@@ -46,6 +46,8 @@ pub struct Outgoing<'r> {
     pub affinity: Affinity,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
+    /// Over HTTP/2, where the handshake with the pod is ours: its key.
+    pub key: Option<&'r upgrade::Key>,
     /// What its fields say.
     pub fields: &'r Fields<'r>,
     /// How far its body has come.
@@ -356,12 +358,19 @@ fn accept(
     if upgraded && !(outgoing.upgrade && upgrade::is_websocket(&parts.headers)) {
         return Err(ProxyError::UnaskedUpgrade);
     }
+    if let Some(key) = outgoing.key {
+        key.check(parts.status, &mut parts.headers)?;
+    }
     // Ours is the version of this hop; the pod's was of the other (RFC 9110 §2.5).
     parts.version = Version::HTTP_11;
     let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
     let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
     if upgraded {
-        upgrade::ask(&mut parts.headers);
+        // What follows has no length, whatever the pod says (RFC 9110, section 8.6).
+        parts.headers.remove(header::CONTENT_LENGTH);
+        if outgoing.key.is_none() {
+            upgrade::ask(&mut parts.headers);
+        }
     }
     let exchange = Exchange {
         incoming,
@@ -400,6 +409,9 @@ impl Outgoing<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
+        if let Some(key) = self.key {
+            key.offer(request.headers_mut());
+        }
         if self.protocol == Protocol::Http2 {
             *request.version_mut() = Version::HTTP_2;
             name_authority(&mut request)?;
