@@ -66,7 +66,7 @@ pub async fn run(tables: Arc<ArcSwap<Table>>, commons: Arc<Commons>, mut swapped
         let wanted: HashMap<_, _> = table
             .backends()
             .filter(|backend| backend.settings.is_checked())
-            .flat_map(|backend| plans(backend))
+            .flat_map(plans)
             .collect();
         drop(table);
         tasks.retain(|key, task| wanted.get(key) == Some(&task.plan));

@@ -367,6 +367,9 @@ impl Body for ReplyBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         this.client.sends(None);
+        if this.alarm.as_ref().is_some_and(Alarm::has_rung) {
+            return Poll::Ready(Some(Err("the time for the request is up".into())));
+        }
         let exchange = match &mut this.source {
             Source::Ours(text) => {
                 let clock = this.in_flight.as_ref().map(|in_flight| &in_flight.0.clock);

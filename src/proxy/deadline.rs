@@ -1,11 +1,13 @@
-//! The time a gRPC client gives (gRPC over HTTP/2, "Timeout"). The pod is told of it, and where the pod does not keep
-//! it, narthex does. To the point, so not by the sweeper's ticks.
+//! The time a whole request has: what its backend's `request-timeout` allows, and what a gRPC client gives (gRPC over
+//! HTTP/2, "Timeout"). The pod is told of the latter, and where the pod does not keep it, narthex does. To the point, so
+//! not by the sweeper's ticks.
 
 use super::client::Client;
 use super::error::ProxyError;
 use super::forward::Failure;
 use super::headers::Fields;
 use http::HeaderMap;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -46,25 +48,40 @@ pub async fn keep<T>(at: Instant, waited: impl Future<Output = Result<T, Failure
     kept.unwrap_or_else(|_| Err(ProxyError::Deadline.into()))
 }
 
-/// Resets a client's stream, and so the pod's, when the time is up; unless it is dropped before.
-pub struct Alarm(AbortHandle);
+/// Breaks a response off, and so the pod's, when the time is up; unless it is dropped before.
+pub struct Alarm {
+    task: AbortHandle,
+    rung: Rc<Cell<bool>>,
+}
 
 impl Alarm {
     /// Goes off then. In a task of its own, for a reply that its client does not take is not polled.
     pub fn set(at: Instant, client: &Rc<Client>) -> Self {
-        let client = client.clone();
+        let (client, rung) = (client.clone(), Rc::new(Cell::new(false)));
+        let ring = rung.clone();
         let task = tokio::task::spawn_local(async move {
             tokio::time::sleep_until(at).await;
-            tracing::debug!(peer = %client.peer.socket, "a gRPC deadline passed within a response");
+            tracing::debug!(peer = %client.peer.socket, "the time for a request passed within its response");
+            ring.set(true);
+            // Over HTTP/1.1 the body finds out, and the connection ends.
             client.reset();
+            client.wake();
         });
-        Self(task.abort_handle())
+        Self {
+            task: task.abort_handle(),
+            rung,
+        }
+    }
+
+    /// Whether the time is up.
+    pub fn has_rung(&self) -> bool {
+        self.rung.get()
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 

@@ -205,10 +205,8 @@ fn note_answer(worker: &Worker, lease: &Lease<ClientBody>, status: StatusCode, b
 fn note_failure(worker: &Worker, lease: &Lease<ClientBody>, error: ProxyError, reused: bool) {
     match error {
         ProxyError::Closed if !reused => lease.unreachable(&worker.clock),
-        ProxyError::ResponseTimeout | ProxyError::BadResponse => {
-            if lease.failed(&worker.clock) {
-                set_aside(worker, lease, Why::Failing);
-            }
+        ProxyError::ResponseTimeout | ProxyError::BadResponse if lease.failed(&worker.clock) => {
+            set_aside(worker, lease, Why::Failing);
         }
         _ => {}
     }

@@ -117,7 +117,6 @@ async fn answer(
     // Their status is 200, which would agree to a WebSocket.
     seen.grpc = fields.grpc && client.multiplexed && key.is_none();
     let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
-    let deadline = deadline.map(|after| Instant::now() + after);
     let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
     let table = worker.table();
     if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
@@ -153,6 +152,8 @@ async fn answer(
         fields: &fields,
         upload: &upload,
     };
+    let deadline = [deadline, settings.request_timeout].into_iter().flatten().min();
+    let deadline = deadline.map(|after| Instant::now() + after);
     let forwarding = pin!(forward::forward(worker, client, &outgoing, body));
     let forwarded = match deadline {
         None => forwarding.await,

@@ -160,6 +160,20 @@ fn times_of_a_backend_are_its_own() {
 }
 
 #[test]
+fn a_whole_request_has_its_time() {
+    let rig = rig(1, "narthex.io/request-timeout: 300ms");
+    assert_eq!(rig.client().send(GET).answer().status, 200);
+    rig.pod().answers(Reply::Silence);
+    assert_eq!(rig.client().send(GET).answer().status, 504);
+    // Within the response the connection ends, so that the client can tell.
+    rig.pod()
+        .answers(Reply::text("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx"));
+    let mut client = rig.client();
+    client.send(GET);
+    assert!(client.answer_to("GET").is_none(), "the response is not complete");
+}
+
+#[test]
 fn a_connect_has_its_own_time() {
     // Nobody answers at this address (RFC 5737, TEST-NET-1), or the way there is refused at once.
     let dead: std::net::SocketAddr = "192.0.2.1:80".parse().unwrap();

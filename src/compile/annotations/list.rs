@@ -258,6 +258,21 @@ pub(super) static ALL: &[Annotation] = &[
         },
     },
     Annotation {
+        name: "request-timeout",
+        scope: Scope::Backend,
+        about: "How long a whole request may take, from its head to the last byte of the response. \
+                Before the response head the client then gets 504; later the connection, or over HTTP/2 \
+                the stream, is cut. WebSockets are not cut. `grpc-timeout` of a gRPC client holds as \
+                well.",
+        default: "a request may take as long as its parts may",
+        example: "30s",
+        value: Value::Time {
+            least: TIME,
+            most: DAY,
+            set: |settings, time| settings.backend.request_timeout = Some(time),
+        },
+    },
+    Annotation {
         name: "response-timeout",
         scope: Scope::Backend,
         about: "How long a pod may take to begin its answer, from the last byte of the request; then the \
