@@ -32,6 +32,8 @@ mod http2_pods;
 mod lifecycle;
 #[path = "wire/pods.rs"]
 mod pods;
+#[path = "wire/proxied_pods.rs"]
+mod proxied_pods;
 #[path = "wire/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "wire/rig.rs"]

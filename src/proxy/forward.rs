@@ -9,8 +9,10 @@ use super::retry::{Retries, Tried};
 use super::upgrade;
 use super::worker::Worker;
 use crate::table::{BackendId, BackendSettings, Protocol, Route};
+use crate::upstream::h2::H2Pool;
 use crate::upstream::health::Why;
-use crate::upstream::pool::{connect, is_local};
+use crate::upstream::pool::{Dial, connect, is_local};
+use crate::upstream::proxy_protocol;
 use crate::upstream::{Affinity, Connection, Lease, LiveEndpoint, Place};
 use http::header;
 use http::request::Parts;
@@ -107,7 +109,7 @@ pub async fn forward(
             !std::mem::replace(&mut begun, true),
         )?;
         let endpoint = lease.endpoint.clone();
-        let mut connection = match checkout(worker, &endpoint, outgoing, fresh).await {
+        let mut connection = match checkout(worker, client, &endpoint, outgoing, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
                 let error = connect_error(&cause);
@@ -244,47 +246,61 @@ fn pick(
 
 async fn checkout(
     worker: &Worker,
+    client: &Client,
     endpoint: &LiveEndpoint<ClientBody>,
     outgoing: &Outgoing<'_>,
     fresh: bool,
 ) -> io::Result<Connection<ClientBody>> {
-    if outgoing.protocol == Protocol::Http2 {
+    if outgoing.settings.proxy_protocol == Some(true) {
+        // For this client only.
+    } else if outgoing.protocol == Protocol::Http2 {
         if let Some(stream) = endpoint.h2.find() {
             return Ok(Connection::Http2(stream));
         }
     } else if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, &worker.settings.pool).await {
         return Ok(Connection::Http1(connection));
     }
-    Box::pin(open(worker, endpoint, outgoing)).await
+    Box::pin(open(worker, client, endpoint, outgoing)).await
 }
 
+/// Opens a connection, at the pod's other address if the first cannot be reached.
 async fn open(
     worker: &Worker,
+    client: &Client,
     endpoint: &LiveEndpoint<ClientBody>,
     outgoing: &Outgoing<'_>,
 ) -> io::Result<Connection<ClientBody>> {
-    let settings = &worker.settings.pool;
-    let patience = outgoing.settings.connect_timeout.unwrap_or(settings.connect_timeout);
-    let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
-    if outgoing.protocol == Protocol::Http2 {
-        let taken = match (endpoint.h2.take(address, settings, patience).await, alternate) {
-            (Err(_), Some(alternate)) => endpoint.h2.take(alternate, settings, patience).await,
-            (result, _) => result,
-        };
-        return taken
-            .inspect(|stream| {
-                if !stream.reused {
-                    worker.counters.upstream_connects.add();
-                }
-            })
-            .map(Connection::Http2);
-    }
-    worker.counters.upstream_connects.add();
-    let connected = match (connect(address, settings, patience).await, alternate) {
-        (Err(_), Some(alternate)) => connect(alternate, settings, patience).await,
-        (result, _) => result,
+    let (pool, settings) = (&worker.settings.pool, outgoing.settings);
+    let peer = &client.peer;
+    let dial = Dial {
+        settings: pool,
+        patience: settings.connect_timeout.unwrap_or(pool.connect_timeout),
+        prelude: (settings.proxy_protocol == Some(true))
+            .then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
     };
-    connected.map(Connection::Http1)
+    let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
+    match (open_at(address, endpoint, outgoing, &dial).await, alternate) {
+        (Err(_), Some(alternate)) => open_at(alternate, endpoint, outgoing, &dial).await,
+        (result, _) => result,
+    }
+    .inspect(|connection| {
+        if !connection.reused() {
+            worker.counters.upstream_connects.add();
+        }
+    })
+}
+
+async fn open_at(
+    address: SocketAddr,
+    endpoint: &LiveEndpoint<ClientBody>,
+    outgoing: &Outgoing<'_>,
+    dial: &Dial<'_>,
+) -> io::Result<Connection<ClientBody>> {
+    match (outgoing.protocol, &dial.prelude) {
+        (Protocol::Http1, _) => connect(address, dial).await.map(Connection::Http1),
+        (Protocol::Http2, None) => endpoint.h2.take(address, dial).await.map(Connection::Http2),
+        (Protocol::Http2, Some(_)) => H2Pool::own(address, dial).await.map(Connection::Http2),
+    }
 }
 
 /// One attempt on one connection. Gives the body back if nothing of the request was sent. `limit` is how long the
@@ -363,6 +379,7 @@ fn accept(
     parts.version = Version::HTTP_11;
     let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
     let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
+    let reusable = reusable && outgoing.settings.proxy_protocol != Some(true);
     if upgraded {
         // What follows has no length, whatever the pod says (RFC 9110, section 8.6).
         parts.headers.remove(header::CONTENT_LENGTH);

@@ -1,6 +1,6 @@
 //! HTTP/2 connections to one endpoint: each carries many requests, and there are as many as those need.
 
-use super::pool::{PoolSettings, dial};
+use super::pool::Dial;
 use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http2;
@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Requests at once on one connection, if the endpoint allows as many (RFC 9113, section 6.5.2 advises 100 at least).
@@ -107,12 +106,7 @@ where
     ///
     /// # Errors
     /// What the kernel says, `TimedOut`, or `InvalidData` from an endpoint that does not speak HTTP/2.
-    pub async fn take(
-        &self,
-        address: SocketAddr,
-        settings: &PoolSettings,
-        patience: Duration,
-    ) -> io::Result<Stream<B>> {
+    pub async fn take(&self, address: SocketAddr, dial: &Dial<'_>) -> io::Result<Stream<B>> {
         if let Some(stream) = self.find() {
             return Ok(stream);
         }
@@ -124,7 +118,7 @@ where
         if let (true, Some(kind)) = (self.failures.get() != before, self.failure.get()) {
             return Err(kind.into());
         }
-        match connect(address, settings, patience).await {
+        match connect(address, dial).await {
             Ok(shared) => {
                 let shared = Rc::new(shared);
                 self.connections.borrow_mut().push(shared.clone());
@@ -136,6 +130,15 @@ where
                 Err(error)
             }
         }
+    }
+
+    /// Opens a connection that serves one request and no other.
+    ///
+    /// # Errors
+    /// As [`H2Pool::take`].
+    pub async fn own(address: SocketAddr, dial: &Dial<'_>) -> io::Result<Stream<B>> {
+        let shared = connect(address, dial).await?;
+        Ok(Stream::new(Rc::new(shared), false))
     }
 
     /// Lets go of connections that are closed, and of all but one that nobody uses.
@@ -175,12 +178,12 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnShard {
     }
 }
 
-async fn connect<B>(address: SocketAddr, settings: &PoolSettings, patience: Duration) -> io::Result<Shared<B>>
+async fn connect<B>(address: SocketAddr, dial: &Dial<'_>) -> io::Result<Shared<B>>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = dial(address, patience).await?;
+    let (stream, settings) = (dial.open(address).await?, dial.settings);
     let tasks = OnShard::default();
     let head_bytes = u32::try_from(settings.max_response_head).unwrap_or(u32::MAX);
     let (sender, mut connection) = http2::Builder::new(tasks.clone())
@@ -210,7 +213,7 @@ where
     });
     // Who does not send SETTINGS first speaks something else (RFC 9113, section 3.4), and how many requests the
     // connection takes is known only then.
-    match tokio::time::timeout(patience, settings_came).await {
+    match tokio::time::timeout(dial.patience, settings_came).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Err(io::ErrorKind::InvalidData.into()),
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),

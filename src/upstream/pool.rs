@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -184,28 +185,44 @@ pub fn is_local(error: &io::Error) -> bool {
         .is_some_and(|code| lacking.iter().any(|lacking| lacking.raw_os_error() == code))
 }
 
-/// Opens a socket to an endpoint, whatever is to be spoken on it.
-///
-/// # Errors
-/// What the kernel says, or `TimedOut`.
-pub async fn dial(address: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-    let stream = tokio::time::timeout(patience, TcpStream::connect(address))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// How a connection to an endpoint is opened.
+pub struct Dial<'d> {
+    /// What holds for all.
+    pub settings: &'d PoolSettings,
+    /// How long the socket may take.
+    pub patience: Duration,
+    /// What is sent before anything else: a PROXY header. Such a connection is for one client, and never shared.
+    pub prelude: Option<Vec<u8>>,
+}
+
+impl Dial<'_> {
+    /// Opens a socket to an endpoint, whatever is to be spoken on it.
+    ///
+    /// # Errors
+    /// What the kernel says, or `TimedOut`.
+    pub async fn open(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let mut stream = tokio::time::timeout(self.patience, TcpStream::connect(address))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        stream.set_nodelay(true)?;
+        if let Some(prelude) = &self.prelude {
+            // It fits into the socket's buffer, so nobody waits.
+            stream.write_all(prelude).await?;
+        }
+        Ok(stream)
+    }
 }
 
 /// Opens a connection. Its task runs on the present shard until either side closes it.
 ///
 /// # Errors
 /// What the kernel says, or `TimedOut`.
-pub async fn connect<B>(address: SocketAddr, settings: &PoolSettings, patience: Duration) -> io::Result<Http1<B>>
+pub async fn connect<B>(address: SocketAddr, dial: &Dial<'_>) -> io::Result<Http1<B>>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = dial(address, patience).await?;
+    let (stream, settings) = (dial.open(address).await?, dial.settings);
     let (sender, mut connection) = http1::Builder::new()
         .max_buf_size(settings.max_response_head.max(64 << 10))
         .max_header_size(settings.max_response_head)

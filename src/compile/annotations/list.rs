@@ -34,6 +34,19 @@ pub(super) static ALL: &[Annotation] = &[
         },
     },
     Annotation {
+        name: "backend-proxy-protocol",
+        scope: Scope::Backend,
+        about: "Connections to the pods begin with a PROXY protocol header of version 2, which names the \
+                client, the address it came to, and the TLS it spoke. Such a connection serves one \
+                request and is not kept, as it stands for one client.",
+        default: "pods get no such header",
+        example: "v2",
+        value: Value::Choice {
+            of: &["v2", "off"],
+            set: |settings, word| settings.backend.proxy_protocol = Some(word == "v2"),
+        },
+    },
+    Annotation {
         name: "balance",
         scope: Scope::Backend,
         about: "How one of several pods is chosen: the less loaded of two at random (`p2c`), one after \
