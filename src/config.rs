@@ -146,6 +146,9 @@ pub struct LimitArgs {
     /// Idle connections kept per endpoint and shard.
     #[arg(long, env = "NARTHEX_UPSTREAM_MAX_IDLE", value_name = "N", default_value_t = 128)]
     pub upstream_max_idle: usize,
+    /// Memory for compressing replies; without room for another encoder (0.4 to 2.4 MiB) a reply goes uncompressed.
+    #[arg(long, env = "NARTHEX_COMPRESSION_MEMORY", value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
+    pub compression_memory: usize,
     /// Endpoints tried for one request.
     #[arg(long, env = "NARTHEX_ATTEMPTS", value_name = "N", default_value_t = 3)]
     pub attempts: usize,
@@ -378,7 +381,8 @@ impl ServeArgs {
 
     /// Settings of the request's road. `https_port` is where HTTPS is listened for.
     pub fn proxy_settings(&self, https_port: Option<u16>) -> proxy::Settings {
-        let shards = u32::try_from(self.shards()).unwrap_or(u32::MAX);
+        let all_shards = self.shards().max(1);
+        let shards = u32::try_from(all_shards).unwrap_or(u32::MAX);
         proxy::Settings {
             pool: PoolSettings {
                 connect_timeout: self.timeouts.connect_timeout,
@@ -393,6 +397,7 @@ impl ServeArgs {
             server_header: self.http.server_header.clone(),
             https_port,
             max_in_flight: self.limits.max_in_flight.div_ceil(shards),
+            compression_memory: self.limits.compression_memory.div_ceil(all_shards),
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Settings {
     pub https_port: Option<u16>,
     /// Requests under way on one shard.
     pub max_in_flight: u32,
+    /// Bytes that encoders of replies may take on one shard.
+    pub compression_memory: usize,
 }
 
 macro_rules! counters {
@@ -98,6 +100,10 @@ counters! {
     refused_by_filter,
     /// Requests hyper refused though the filter let them pass: should stay 0.
     refused_by_hyper,
+    /// Replies compressed.
+    compressions,
+    /// Replies not compressed for want of memory: see --compression-memory.
+    compressions_refused,
     /// Requests that ended in a panic.
     panics,
     /// Connections closed because a head, a body or the reading of a reply took too long.
@@ -129,6 +135,8 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     /// Requests under way.
     pub in_flight: Cell<u32>,
+    /// Bytes that encoders of replies take.
+    pub encoders: Cell<usize>,
     /// What requests to pods are made from: see [`template`].
     pub template: HeaderMap,
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -151,6 +159,7 @@ impl Worker {
             settings,
             counters,
             in_flight: Cell::new(0),
+            encoders: Cell::new(0),
             template: template(),
             tables: RefCell::new(cache),
             current: RefCell::new(current),

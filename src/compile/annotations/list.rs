@@ -3,7 +3,7 @@
 use super::value::Value;
 use super::{Annotation, Scope};
 use crate::compile::hsts;
-use crate::table::BackendProtocol;
+use crate::table::{BackendProtocol, Coding, Compression};
 
 /// All of them, by name.
 pub(super) static ALL: &[Annotation] = &[
@@ -21,6 +21,24 @@ pub(super) static ALL: &[Annotation] = &[
                     "GRPC" => BackendProtocol::Grpc,
                     _ => BackendProtocol::Http,
                 });
+            },
+        },
+    },
+    Annotation {
+        name: "compress",
+        scope: Scope::Route,
+        about: "Replies are compressed for clients that take it, with the first of these codings where a client likes \
+                several equally well. `\"true\"` is `zstd, br, gzip`. Read about BREACH in \
+                [compression](compression.md) first.",
+        default: "nothing is compressed",
+        example: "br, gzip",
+        value: Value::Text {
+            form: "one or more of `zstd`, `br`, `gzip`, with commas between; or `\"true\"`; `\"false\"` or `\"off\"` \
+                   for none",
+            pattern: "^\\s*(true|false|off|(zstd|br|gzip)(\\s*,\\s*(zstd|br|gzip))*)\\s*$",
+            read: |settings, text| {
+                settings.compression = compress(text)?;
+                Ok(())
             },
         },
     },
@@ -55,3 +73,23 @@ pub(super) static ALL: &[Annotation] = &[
         value: Value::Switch(|settings, redirect| settings.ssl_redirect = Some(redirect)),
     },
 ];
+
+/// `compress`: the codings in the order they are named, or all in ours.
+fn compress(text: &str) -> Result<Option<Compression>, String> {
+    let words = text.trim();
+    let is = |known: &str| words.eq_ignore_ascii_case(known);
+    if is("false") || is("off") {
+        return Ok(None);
+    }
+    if is("true") {
+        return Ok(Compression::of(Coding::ALL));
+    }
+    let coding = |word: &str| {
+        let mut known = Coding::ALL.into_iter();
+        known
+            .find(|coding| coding.name().eq_ignore_ascii_case(word.trim()))
+            .ok_or_else(|| format!("\"{}\" is not one of zstd, br, gzip", word.trim()))
+    };
+    let codings: Result<Vec<_>, _> = words.split(',').map(coding).collect();
+    Ok(Compression::of(codings?))
+}
