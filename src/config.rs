@@ -56,6 +56,12 @@ pub struct RuleArgs {
     /// The Secret whose certificate names get that have no other [default: a self-signed one, made at start].
     #[arg(long, env = "NARTHEX_DEFAULT_CERTIFICATE", value_name = "NAMESPACE/NAME", value_parser = secret)]
     pub default_certificate: Option<(Arc<str>, Arc<str>)>,
+    /// The zone this node is in, for the hints of EndpointSlices [default: the label topology.kubernetes.io/zone of --node].
+    #[arg(long, env = "NARTHEX_ZONE", value_name = "ZONE")]
+    pub zone: Option<Arc<str>>,
+    /// The name of this node, for the hints of EndpointSlices.
+    #[arg(long, env = "NARTHEX_NODE", value_name = "NAME")]
+    pub node: Option<Arc<str>>,
     /// Whether hosts in `spec.tls` send plain HTTP to HTTPS (308). An Ingress can decide with narthex.io/ssl-redirect.
     #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -283,11 +289,6 @@ pub struct TraefikArgs {
 const RESERVED_FDS: usize = 256;
 
 impl ServeArgs {
-    /// What the compiler needs to know. `own` are the addresses narthex listens on.
-    pub fn compile_options(&self, own: Vec<SocketAddr>) -> compile::Options {
-        self.rules.compile_options(own)
-    }
-
     /// Checks what clap cannot.
     ///
     /// # Errors
@@ -432,6 +433,8 @@ impl RuleArgs {
             allow_external_names: self.allow_external_names,
             own_addresses,
             default_certificate: self.default_certificate.clone(),
+            zone: self.zone.clone(),
+            node: self.node.clone(),
             ssl_redirect: self.ssl_redirect,
         }
     }

@@ -121,6 +121,8 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
             "ingress-class" => options.ingress_class = value.to_owned(),
             "allow-external-names" => options.allow_external_names = value.parse().unwrap(),
             "own" => options.own_addresses.push(value.parse().unwrap()),
+            "zone" => options.zone = Some(value.into()),
+            "node" => options.node = Some(value.into()),
             "ssl-redirect" => options.ssl_redirect = value.parse().unwrap(),
             "default-certificate" => {
                 let (namespace, name) = value.split_once('/').unwrap();
@@ -207,7 +209,8 @@ fn render_table(table: &Table, out: &mut String) {
                 .as_ref()
                 .map(|zone| format!(" in {zone}"))
                 .unwrap_or_default();
-            writeln!(out, "  {:<24}      {endpoint}{alternate}{zone}", "").unwrap();
+            let far = if endpoint.near { "" } else { " (meant for others)" };
+            writeln!(out, "  {:<24}      {endpoint}{alternate}{zone}{far}", "").unwrap();
         }
         writeln!(out, "  {:<24}    by {}", "", route.origin).unwrap();
         for shadow in &route.shadows {

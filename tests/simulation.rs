@@ -199,6 +199,7 @@ fn options(rng: &mut Rng) -> Options {
             Vec::new()
         },
         default_certificate: rng.chance(1, 3).then(|| (world::namespace(rng).into(), "s1".into())),
+        zone: rng.chance(1, 2).then(|| "here".into()),
         ssl_redirect: rng.chance(4, 5),
         ..Options::default()
     }

@@ -4,10 +4,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "wire/balance.rs"]
+mod balance;
 #[path = "wire/framing.rs"]
 mod framing;
 #[path = "wire/headers.rs"]
 mod headers;
+#[path = "wire/health.rs"]
+mod health;
 #[path = "wire/http2.rs"]
 mod http2;
 #[path = "wire/lifecycle.rs"]

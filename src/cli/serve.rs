@@ -56,6 +56,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let watches = Arc::new(Watches::default());
     // Files hold what they hold: only a cluster is asked for single Secrets.
     let (secrets, wanted) = watch::channel(Wanted::default());
+    let mut rules = args.rules.clone();
     let source = if args.source.manifests.is_empty() {
         let options = ClusterOptions {
             kubeconfig: args.source.kubeconfig.clone(),
@@ -63,6 +64,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             ..ClusterOptions::default()
         };
         let client = cluster::connect(&options).await?;
+        rules.zone = zone(&client, args).await;
         let (sender, watches) = (sender.clone(), watches.clone());
         tokio::spawn(async move { cluster::run(client, options, sender, watches, wanted).await })
     } else {
@@ -97,7 +99,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         "narthex starts"
     );
     let control = Control {
-        guard: Guard::new(State::new(args.compile_options(own))),
+        guard: Guard::new(State::new(rules.compile_options(own))),
         events,
         sender,
         secrets,
@@ -116,6 +118,20 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         _ = source => Err(anyhow!("the source of objects has ended; see the log")),
         () = broken(&server) => Err(anyhow!("a shard or acceptor thread is gone; see the log")),
         quick = told_to_stop() => Ok(end(args, &shared, &server, quick?).await),
+    }
+}
+
+/// The zone this node is in, where it can be known.
+async fn zone(client: &kube::Client, args: &ServeArgs) -> Option<Arc<str>> {
+    let (None, Some(node)) = (&args.rules.zone, &args.rules.node) else {
+        return args.rules.zone.clone();
+    };
+    match cluster::zone_of(client, node).await {
+        Ok(zone) => zone.map(Arc::from),
+        Err(why) => {
+            tracing::info!("the zone of node {node} is not known ({why}): hints for zones do not count");
+            None
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Backends: a Service port as rules name it, and the endpoints behind it.
 
+use super::hints::Near;
 use super::{Key, OfService, State, annotations};
 use crate::model::object::{EndpointAddress, EndpointSubset, Endpoints, PortRef, Service, ServicePort};
 use crate::model::{Diagnostic, Kind, ObjectRef};
@@ -250,7 +251,7 @@ impl State {
         };
         let endpoints = self.endpoints.get(&name);
         let (any_ready, endpoints) =
-            endpoints.map_or((false, Vec::new()), |of_service| merge(service, port, of_service));
+            endpoints.map_or((false, Vec::new()), |of_service| self.merge(service, port, of_service));
         let state = match (any_ready, endpoints.is_empty()) {
             (true, _) => BackendState::Ready,
             (false, false) => BackendState::OnlyTerminating,
@@ -283,6 +284,7 @@ impl State {
                 uid: None,
                 pod: None,
                 zone: None,
+                near: true,
             })
             .collect();
         addresses.sort();
@@ -342,42 +344,52 @@ pub(super) fn kind_in_use(of_service: &OfService) -> Kind {
     }
 }
 
-/// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
-/// The flag says whether they are ready ones.
-fn merge(service: &Service, port: &ServicePort, of_service: &OfService) -> (bool, Vec<Endpoint>) {
-    let wanted = kind_in_use(of_service);
-    let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
-    let subsets = of_service
-        .iter()
-        .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
-        .flat_map(|(_, endpoints)| &endpoints.subsets);
-    for subset in subsets {
-        for number in ports_of(subset, port) {
-            for endpoint in &subset.endpoints {
-                let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
-                    continue;
-                };
-                let ready = endpoint.ready.unwrap_or(true);
-                let one = merged.entry(SocketAddr::new(address, number)).or_default();
-                one.ready |= ready;
-                one.serving |= endpoint.serving.unwrap_or(ready);
-                one.terminating |= endpoint.terminating.unwrap_or(false);
-                // A slice that calls it ready knows more of it than one that does not.
-                if one.pod.is_none() || ready {
-                    one.pod = Some(endpoint);
+impl State {
+    /// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
+    /// The flag says whether they are ready ones.
+    fn merge(&self, service: &Service, port: &ServicePort, of_service: &OfService) -> (bool, Vec<Endpoint>) {
+        let wanted = kind_in_use(of_service);
+        let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
+        let subsets = of_service
+            .iter()
+            .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
+            .flat_map(|(_, endpoints)| &endpoints.subsets);
+        for subset in subsets {
+            for number in ports_of(subset, port) {
+                for endpoint in &subset.endpoints {
+                    let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
+                        continue;
+                    };
+                    let ready = endpoint.ready.unwrap_or(true);
+                    let one = merged.entry(SocketAddr::new(address, number)).or_default();
+                    one.ready |= ready;
+                    one.serving |= endpoint.serving.unwrap_or(ready);
+                    one.terminating |= endpoint.terminating.unwrap_or(false);
+                    // A slice that calls it ready knows more of it than one that does not.
+                    if one.pod.is_none() || ready {
+                        one.pod = Some(endpoint);
+                    }
                 }
             }
         }
+        let any_ready = merged.values().any(|one| one.ready);
+        let usable = merged.iter().filter(|(_, one)| {
+            if any_ready {
+                one.ready
+            } else {
+                one.serving && one.terminating
+            }
+        });
+        let usable: Vec<_> = usable.collect();
+        let hints = usable
+            .iter()
+            .map(|(_, one)| one.pod.and_then(|pod| pod.hints.as_deref()));
+        let near = Near::of(&self.options, hints);
+        let endpoints = join_families(usable.into_iter(), service.ipv6_first, |pod| {
+            near.is(pod.hints.as_deref())
+        });
+        (any_ready, endpoints)
     }
-    let any_ready = merged.values().any(|one| one.ready);
-    let usable = merged.iter().filter(|(_, one)| {
-        if any_ready {
-            one.ready
-        } else {
-            one.serving && one.terminating
-        }
-    });
-    (any_ready, join_families(usable, service.ipv6_first))
 }
 
 /// The numbers a slice's port of the Service port's name has.
@@ -399,6 +411,7 @@ fn ports_of(subset: &EndpointSubset, port: &ServicePort) -> BTreeSet<u16> {
 fn join_families<'a>(
     usable: impl Iterator<Item = (&'a SocketAddr, &'a Merged<'a>)>,
     ipv6_first: bool,
+    near: impl Fn(&EndpointAddress) -> bool,
 ) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     let mut by_pod: HashMap<(Arc<str>, u16), usize> = HashMap::new();
@@ -422,6 +435,7 @@ fn join_families<'a>(
             uid: known.uid.clone(),
             pod: known.pod.clone(),
             zone: known.zone.clone(),
+            near: near(known),
         });
     }
     for endpoint in &mut endpoints {

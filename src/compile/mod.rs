@@ -11,6 +11,7 @@ mod certificate;
 mod claims;
 mod classes;
 mod diagnose;
+mod hints;
 mod hsts;
 mod ingress;
 pub mod lint;
@@ -48,6 +49,10 @@ pub struct Options {
     pub own_addresses: Vec<SocketAddr>,
     /// `--default-certificate`: namespace and name of a Secret.
     pub default_certificate: Option<(Arc<str>, Arc<str>)>,
+    /// `--zone`, or the node's label: the slice hints that are for us.
+    pub zone: Option<Arc<str>>,
+    /// `--node`: likewise.
+    pub node: Option<Arc<str>>,
     /// `--ssl-redirect`: hosts with TLS send plain HTTP to HTTPS, unless an annotation says otherwise.
     pub ssl_redirect: bool,
 }
@@ -60,6 +65,8 @@ impl Default for Options {
             allow_external_names: false,
             own_addresses: Vec::new(),
             default_certificate: None,
+            zone: None,
+            node: None,
             ssl_redirect: true,
         }
     }

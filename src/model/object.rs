@@ -210,6 +210,17 @@ pub struct EndpointAddress {
     pub uid: Option<Arc<str>>,
     /// `zone`.
     pub zone: Option<Arc<str>>,
+    /// `hints`: for whom it is meant.
+    pub hints: Option<Arc<Hints>>,
+}
+
+/// The hints of an endpoint (KEP-2433, KEP-4444): the nodes and zones it is meant for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Hints {
+    /// `forNodes`.
+    pub nodes: Vec<Arc<str>>,
+    /// `forZones`.
+    pub zones: Vec<Arc<str>>,
 }
 
 /// core/v1 Secret: the entries narthex reads of it.

@@ -4,7 +4,7 @@ use super::client::{Client, Waiting};
 use super::compress::Compressed;
 use super::error::ProxyError;
 use super::worker::Worker;
-use crate::upstream::{Connection, Lease};
+use crate::upstream::{Connection, Lease, Place};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -23,6 +23,19 @@ pub struct Upload {
     incoming: RefCell<Option<Incoming>>,
     done: Cell<bool>,
     error: Cell<Option<ProxyError>>,
+    /// What was read of it, for another attempt.
+    tape: RefCell<Option<Box<Tape>>>,
+}
+
+/// The beginning of a request body, kept for another attempt.
+struct Tape {
+    pieces: Vec<Bytes>,
+    /// Bytes that may still be kept.
+    room: usize,
+    /// The piece that is sent next, where the body is sent again.
+    next: usize,
+    /// Which attempt may read: the body of an attempt that was given up may still be held by its connection.
+    turn: u32,
 }
 
 impl Upload {
@@ -40,12 +53,78 @@ impl Upload {
     pub fn is_done(&self) -> bool {
         self.done.get()
     }
+
+    /// Keeps what is read from now on for another attempt, as long as it is no more than `most` bytes.
+    pub fn keep(&self, most: usize) {
+        self.tape.replace(Some(Box::new(Tape {
+            pieces: Vec::new(),
+            room: most,
+            next: 0,
+            turn: 0,
+        })));
+    }
+
+    /// Whether all that was read is kept.
+    pub fn is_kept(&self) -> bool {
+        self.tape.borrow().is_some()
+    }
+
+    /// The body for another attempt: from its beginning where it is kept, and empty where there was none.
+    pub fn again(self: &Rc<Self>, client: &Rc<Client>, worker: &Rc<Worker>) -> ClientBody {
+        let mut tape = self.tape.borrow_mut();
+        if let Some(tape) = &mut *tape {
+            tape.next = 0;
+            tape.turn += 1;
+            self.done
+                .set(tape.pieces.is_empty() && self.incoming.borrow().is_none());
+            self.error.set(None);
+        }
+        ClientBody {
+            empty: tape.is_none(),
+            turn: tape.as_ref().map_or(0, |tape| tape.turn),
+            upload: self.clone(),
+            client: client.clone(),
+            worker: worker.clone(),
+        }
+    }
+
+    /// The next piece that is to be sent again.
+    fn replay(&self) -> Option<Bytes> {
+        let mut tape = self.tape.borrow_mut();
+        let tape = tape.as_mut()?;
+        let piece = tape.pieces.get(tape.next)?.clone();
+        tape.next += 1;
+        Some(piece)
+    }
+
+    /// Keeps a piece that was read for the first time. What cannot be kept makes all of it useless.
+    fn record(&self, frame: &Frame<Bytes>) {
+        let mut slot = self.tape.borrow_mut();
+        let Some(tape) = &mut *slot else { return };
+        match frame.data_ref() {
+            Some(data) if data.len() <= tape.room => {
+                tape.room -= data.len();
+                tape.pieces.push(data.clone());
+                tape.next = tape.pieces.len();
+            }
+            _ => *slot = None,
+        }
+    }
+
+    /// Bytes that are still to be sent again.
+    fn left_on_tape(&self) -> u64 {
+        let tape = self.tape.borrow();
+        let left = tape.as_ref().and_then(|tape| tape.pieces.get(tape.next..));
+        left.into_iter().flatten().map(|piece| piece.len() as u64).sum()
+    }
 }
 
 /// A request body, as sent to a pod. Remembers whose fault its end was.
 pub struct ClientBody {
     /// Whether there is nothing in it, nor ever was.
     empty: bool,
+    /// Which attempt it is for.
+    turn: u32,
     upload: Rc<Upload>,
     client: Rc<Client>,
     worker: Rc<Worker>,
@@ -59,16 +138,7 @@ impl ClientBody {
         upload.incoming.replace((!ended).then_some(incoming));
         Self {
             empty: ended,
-            upload: upload.clone(),
-            client: client.clone(),
-            worker: worker.clone(),
-        }
-    }
-
-    /// A body for another attempt at a request that had none.
-    pub fn empty(upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
-        Self {
-            empty: true,
+            turn: 0,
             upload: upload.clone(),
             client: client.clone(),
             worker: worker.clone(),
@@ -89,6 +159,16 @@ impl Body for ClientBody {
         let this = &mut *self;
         if this.empty {
             return Poll::Ready(None);
+        }
+        if this.is_stale() {
+            return Poll::Ready(Some(Err("the request is sent again elsewhere".into())));
+        }
+        if let Some(piece) = this.upload.replay() {
+            if this.is_end_stream() {
+                this.upload.done.set(true);
+                this.client.upload_moved(true, &this.worker.clock);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let mut slot = this.upload.incoming.borrow_mut();
         let Some(incoming) = &mut *slot else {
@@ -111,6 +191,9 @@ impl Body for ClientBody {
             };
             this.upload.error.set(Some(error));
         } else {
+            if let Some(Ok(frame)) = &frame {
+                this.upload.record(frame);
+            }
             let complete = frame.is_none() || incoming.is_end_stream();
             this.upload.done.set(complete);
             this.client.upload_moved(complete, &this.worker.clock);
@@ -119,7 +202,9 @@ impl Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.empty || self.upload.incoming.borrow().as_ref().is_some_and(Body::is_end_stream)
+        self.empty
+            || (self.upload.incoming.borrow().as_ref().is_some_and(Body::is_end_stream)
+                && self.upload.left_on_tape() == 0)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -127,7 +212,25 @@ impl Body for ClientBody {
             return SizeHint::with_exact(0);
         }
         let incoming = self.upload.incoming.borrow();
-        incoming.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        let mut hint = incoming.as_ref().map_or_else(SizeHint::default, Body::size_hint);
+        let again = self.upload.left_on_tape();
+        if again > 0 {
+            let (lower, upper) = (hint.lower(), hint.upper());
+            hint = SizeHint::new();
+            if let Some(upper) = upper {
+                hint.set_upper(upper + again);
+            }
+            hint.set_lower(lower + again);
+        }
+        hint
+    }
+}
+
+impl ClientBody {
+    /// Whether a later attempt sends the body now.
+    fn is_stale(&self) -> bool {
+        let tape = self.upload.tape.borrow();
+        tape.as_ref().is_some_and(|tape| tape.turn != self.turn)
     }
 }
 
@@ -141,6 +244,8 @@ pub struct Exchange {
     pub reusable: bool,
     /// Counts the request in the endpoint's load.
     pub lease: Lease<ClientBody>,
+    /// Its place among the requests under way to the backend, where these have a limit.
+    pub place: Option<Place>,
     /// How far the request's body has come.
     pub upload: Rc<Upload>,
     /// Whether the response was read to its end; a chunked one never says so by itself.

@@ -79,6 +79,8 @@ pub struct Client {
     /// Since when a piece of the reply has not been taken; likewise.
     sending: Cell<Option<Tick>>,
     task: RefCell<Option<AbortHandle>>,
+    /// How long a response head, and each piece of its body, may take for this request, where that differs.
+    pub limits: Cell<(Option<Duration>, Option<Duration>)>,
     waiting: Cell<Option<(Waiting, Tick)>>,
     late: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -98,6 +100,7 @@ impl Client {
             replies: Cell::new(0),
             wake_on_reply: Cell::new(false),
             body_late: Cell::new(false),
+            limits: Cell::default(),
             waiting: Cell::new(None),
             late: Cell::new(false),
             waker: RefCell::default(),
@@ -191,6 +194,8 @@ impl Client {
     /// its body: while that is not complete, it is the client's time that runs, and only then the pod's.
     pub fn check(&self, clock: &Clock, head: Duration, body: Duration, upload: Duration) {
         if let Some((what, since)) = self.waiting.get() {
+            let (own_head, own_body) = self.limits.get();
+            let (head, body) = (own_head.unwrap_or(head), own_body.unwrap_or(body));
             let limit = match what {
                 Waiting::Head => head,
                 Waiting::Upload => head + upload,

@@ -101,6 +101,9 @@ pub enum ProxyError {
     /// The backend is in no table any more.
     #[error("the backend is gone")]
     BackendGone,
+    /// The backend has as many requests under way, and waiting, as its annotations allow.
+    #[error("the backend has as many requests under way as narthex.io/max-in-flight allows")]
+    BackendFull,
     /// No endpoint takes a connection.
     #[error("no endpoint accepts a connection")]
     Connect,
@@ -197,6 +200,7 @@ impl ProxyError {
             Self::NoRoute => (404, "404 page not found", 12, Client, Never, false, "no_route"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
+            Self::BackendFull => (503, "service unavailable", 14, Us, Never, false, "backend_full"),
             Self::Connect => (502, "bad gateway", 14, Upstream, Always, false, "connect"),
             Self::ConnectTimeout => (504, "gateway timeout", 14, Upstream, Always, false, "connect_timeout"),
             Self::NotHttp2 => (502, "bad gateway", 14, Upstream, Always, false, "not_http2"),

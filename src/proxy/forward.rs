@@ -3,25 +3,27 @@
 use super::body::{ClientBody, Exchange, Upload};
 use super::canonical::Canonical;
 use super::client::{Client, Waiting};
-use super::error::{ProxyError, Retry, idempotent};
+use super::error::ProxyError;
 use super::headers::{self, Fields, Forwarded};
+use super::retry::{Retries, Tried};
 use super::upgrade;
 use super::worker::Worker;
-use crate::table::{BackendId, Protocol, Route};
+use crate::table::{BackendId, BackendSettings, Protocol, Route};
+use crate::upstream::health::Why;
 use crate::upstream::pool::{connect, is_local};
-use crate::upstream::{Connection, Lease, LiveEndpoint};
+use crate::upstream::{Affinity, Connection, Lease, LiveEndpoint, Place};
 use http::header;
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use smallvec::SmallVec;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 /// A request with all that a pod is to get, for as many attempts as it takes.
 pub struct Outgoing<'r> {
@@ -37,6 +39,10 @@ pub struct Outgoing<'r> {
     pub hops: u8,
     /// What the backend's endpoints speak.
     pub protocol: Protocol,
+    /// What annotations say of the backend.
+    pub settings: &'r BackendSettings,
+    /// What of the request decides for an endpoint.
+    pub affinity: Affinity,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
     /// What its fields say.
@@ -45,8 +51,8 @@ pub struct Outgoing<'r> {
     pub upload: &'r Rc<Upload>,
 }
 
-/// Endpoints that could not be reached in this request.
-type Tried = SmallVec<[Rc<LiveEndpoint<ClientBody>>; 3]>;
+/// Response heads that may take no longer than this are timed exactly.
+const EXACT: Duration = Duration::from_secs(10);
 
 /// Why forwarding failed, and at which endpoint.
 pub struct Failure {
@@ -81,111 +87,171 @@ pub async fn forward(
     outgoing: &Outgoing<'_>,
     body: ClientBody,
 ) -> Result<(Response<()>, Exchange), Failure> {
-    let replayable = body.is_empty();
+    let place = enter(worker, outgoing.route.backend, outgoing.settings).await?;
+    let mut retries = Retries::new(worker, outgoing, &body);
     let mut body = Some(body);
-    let mut tried = Tried::new();
-    let mut fresh = false;
-    let mut attempt = 0;
+    let (mut fresh, mut begun) = (false, false);
     loop {
-        attempt += 1;
-        let lease = pick(worker, outgoing.route.backend, &mut tried)?;
+        retries.attempts += 1;
+        let lease = pick(
+            worker,
+            outgoing,
+            &mut retries.tried,
+            !std::mem::replace(&mut begun, true),
+        )?;
         let endpoint = lease.endpoint.clone();
-        let mut connection = match checkout(worker, &endpoint, outgoing.protocol, fresh).await {
+        let mut connection = match checkout(worker, &endpoint, outgoing, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
-                let error = match cause.kind() {
-                    io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
-                    io::ErrorKind::InvalidData => ProxyError::NotHttp2,
-                    _ => ProxyError::Connect,
-                };
+                let error = connect_error(&cause);
                 worker.counters.upstream_connect_failures.add();
                 if !is_local(&cause) {
-                    endpoint.failed(&worker.clock);
+                    lease.unreachable(&worker.clock);
                 }
-                if attempt >= worker.settings.attempts {
+                if retries.attempts >= worker.settings.attempts {
                     return Err(Failure::at(error, &endpoint));
                 }
-                worker.counters.retries.add();
-                tried.push(endpoint);
+                retries.go_on(worker, Some(endpoint));
                 continue;
             }
         };
         // While the connection was opened, the endpoint may have left the backend.
         if endpoint.gone.get() {
-            attempt -= 1;
+            retries.attempts -= 1;
             continue;
         }
         let reused = connection.reused();
+        let sent = body.take().unwrap_or_else(|| outgoing.upload.again(client, worker));
         let request = outgoing
-            .request(
-                worker,
-                client,
-                endpoint.endpoint.address,
-                body.take()
-                    .unwrap_or_else(|| ClientBody::empty(outgoing.upload, client, worker)),
-            )
+            .request(worker, client, endpoint.endpoint.address, sent)
             .map_err(|error| Failure::at(error, &endpoint))?;
         if let (true, Connection::Http1(connection)) = (outgoing.upgrade, &mut connection) {
             connection.expect_upgrade();
         }
-        match send(worker, client, outgoing.upload, connection, request).await {
+        let began = lease.is_timed().then(Instant::now);
+        match send(worker, client, outgoing, retries.limit(), connection, request).await {
             Ok((response, connection)) => {
-                endpoint.reached();
-                return accept(worker, outgoing, response, connection, lease)
+                note_answer(worker, &lease, response.status(), began);
+                if retries.again_for(&lease, response.status()) {
+                    retries.go_on(worker, Some(endpoint));
+                    continue;
+                }
+                return accept(worker, outgoing, response, connection, (lease, place))
                     .map_err(|error| Failure::at(error, &endpoint));
             }
             Err((error, unsent)) => {
-                // A connection that had served before may have been closed just now; one that was opened for this
-                // request tells of the pod.
-                if !reused && error == ProxyError::Closed {
-                    endpoint.failed(&worker.clock);
-                }
-                let again = match error.verdict().retry {
-                    Retry::Never => false,
-                    Retry::Always => unsent.is_some() || replayable,
-                    Retry::IfIdempotent => unsent.is_some() || (replayable && idempotent(&outgoing.parts.method)),
-                };
+                note_failure(worker, &lease, error, reused);
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
-                attempt -= usize::from(reused);
-                if !again || attempt >= worker.settings.attempts {
+                retries.attempts -= usize::from(reused);
+                if !retries.again_after(&lease, error, unsent.is_some()) {
                     return Err(Failure::at(error, &endpoint));
                 }
-                worker.counters.retries.add();
+                retries.go_on(worker, (!reused).then_some(endpoint));
                 body = unsent;
                 fresh = true;
-                if !reused {
-                    tried.push(endpoint);
-                }
             }
         }
     }
 }
 
+fn connect_error(cause: &io::Error) -> ProxyError {
+    match cause.kind() {
+        io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
+        io::ErrorKind::InvalidData => ProxyError::NotHttp2,
+        _ => ProxyError::Connect,
+    }
+}
+
+/// Takes a place among the requests under way, where the backend has a limit of these.
+async fn enter(worker: &Worker, backend: BackendId, settings: &BackendSettings) -> Result<Option<Place>, ProxyError> {
+    if settings.max_in_flight.is_none() {
+        return Ok(None);
+    }
+    let upstream = worker.upstreams.get(&worker.table(), backend, &worker.clock);
+    match upstream.and_then(|upstream| upstream.limit()) {
+        None => Ok(None),
+        Some(limit) => limit.enter().await.map(Some).ok_or(ProxyError::BackendFull),
+    }
+}
+
+/// Tells the endpoint's health what came back. What a request asks for that cannot be done (501, 505) is no sign of
+/// bad health.
+fn note_answer(worker: &Worker, lease: &Lease<ClientBody>, status: StatusCode, began: Option<Instant>) {
+    let failed = status.is_server_error()
+        && status != StatusCode::NOT_IMPLEMENTED
+        && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+    let mut aside = None;
+    if failed {
+        aside = lease.failed(&worker.clock).then_some(Why::Failing);
+    } else {
+        lease.endpoint.health.good(&worker.clock);
+    }
+    if let Some(began) = began
+        && lease.measured(&worker.clock, began.elapsed().as_secs_f32())
+    {
+        aside = Some(Why::Slow);
+    }
+    if let Some(why) = aside {
+        set_aside(worker, lease, why);
+    }
+}
+
+/// Likewise of an attempt that got no answer. A connection that had served before may have been closed just now; one
+/// that was opened for this request tells of the pod. What was the client's fault tells nothing.
+fn note_failure(worker: &Worker, lease: &Lease<ClientBody>, error: ProxyError, reused: bool) {
+    match error {
+        ProxyError::Closed if !reused => lease.unreachable(&worker.clock),
+        ProxyError::ResponseTimeout | ProxyError::BadResponse => {
+            if lease.failed(&worker.clock) {
+                set_aside(worker, lease, Why::Failing);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn set_aside(worker: &Worker, lease: &Lease<ClientBody>, why: Why) {
+    worker.counters.ejections.add();
+    tracing::warn!(endpoint = %lease.endpoint.endpoint, reason = why.name(), "an endpoint is set aside for a while");
+}
+
 /// An endpoint from the live table. When all have been tried, another round begins.
-fn pick(worker: &Worker, backend: BackendId, tried: &mut Tried) -> Result<Lease<ClientBody>, ProxyError> {
-    let table = worker.table();
-    let known = table.backend(backend).ok_or(ProxyError::BackendGone)?;
-    let upstream = worker.upstreams.get(&table, backend).ok_or(ProxyError::BackendGone)?;
-    upstream
-        .pick(tried, &worker.clock)
-        .or_else(|| {
-            tried.clear();
-            upstream.pick(tried, &worker.clock)
-        })
-        .ok_or(ProxyError::NoBackend(known.state))
+fn pick(
+    worker: &Worker,
+    outgoing: &Outgoing<'_>,
+    tried: &mut Tried,
+    first: bool,
+) -> Result<Lease<ClientBody>, ProxyError> {
+    let (table, backend) = (worker.table(), outgoing.route.backend);
+    let upstream = worker
+        .upstreams
+        .get(&table, backend, &worker.clock)
+        .ok_or(ProxyError::BackendGone)?;
+    if first && outgoing.settings.retries.is_some() {
+        upstream.earn_retries();
+    }
+    let picked = upstream.pick(tried, outgoing.affinity, &worker.clock).or_else(|| {
+        tried.clear();
+        upstream.pick(tried, outgoing.affinity, &worker.clock)
+    });
+    picked.ok_or_else(|| {
+        let known = table.backend(backend);
+        known.map_or(ProxyError::BackendGone, |known| ProxyError::NoBackend(known.state))
+    })
 }
 
 async fn checkout(
     worker: &Worker,
     endpoint: &LiveEndpoint<ClientBody>,
-    protocol: Protocol,
+    outgoing: &Outgoing<'_>,
     fresh: bool,
 ) -> io::Result<Connection<ClientBody>> {
     let settings = &worker.settings.pool;
+    let patience = outgoing.settings.connect_timeout.unwrap_or(settings.connect_timeout);
     let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
-    if protocol == Protocol::Http2 {
-        let taken = match (endpoint.h2.take(address, settings).await, alternate) {
-            (Err(_), Some(alternate)) => endpoint.h2.take(alternate, settings).await,
+    if outgoing.protocol == Protocol::Http2 {
+        let taken = match (endpoint.h2.take(address, settings, patience).await, alternate) {
+            (Err(_), Some(alternate)) => endpoint.h2.take(alternate, settings, patience).await,
             (result, _) => result,
         };
         return taken
@@ -200,37 +266,45 @@ async fn checkout(
         return Ok(Connection::Http1(connection));
     }
     worker.counters.upstream_connects.add();
-    let connected = match (connect(address, settings).await, alternate) {
-        (Err(_), Some(alternate)) => connect(alternate, settings).await,
+    let connected = match (connect(address, settings, patience).await, alternate) {
+        (Err(_), Some(alternate)) => connect(alternate, settings, patience).await,
         (result, _) => result,
     };
     connected.map(Connection::Http1)
 }
 
-/// One attempt on one connection. Gives the body back if nothing of the request was sent.
+/// One attempt on one connection. Gives the body back if nothing of the request was sent. `limit` is how long the
+/// response head may take, where the backend has a time of its own.
 async fn send(
     worker: &Worker,
     client: &Client,
-    upload: &Upload,
+    outgoing: &Outgoing<'_>,
+    limit: Option<Duration>,
     mut connection: Connection<ClientBody>,
     request: Request<ClientBody>,
 ) -> Result<(Response<Incoming>, Connection<ClientBody>), (ProxyError, Option<ClientBody>)> {
+    let upload = outgoing.upload;
     let first = if upload.is_done() {
         Waiting::Head
     } else {
         Waiting::Upload
     };
+    client.limits.set((limit, outgoing.settings.stream_timeout));
     client.wait_for(first, &worker.clock);
     let outcome = {
         let mut response = pin!(connection.send(request));
-        poll_fn(|cx| {
+        let answer = poll_fn(|cx| {
             if client.take_late() {
                 return Poll::Ready(None);
             }
             client.register(cx.waker());
             response.as_mut().poll(cx).map(Some)
-        })
-        .await
+        });
+        match limit.filter(|limit| first == Waiting::Head && *limit <= EXACT) {
+            // The sweeper would be late by up to two ticks, which counts where the time is short.
+            Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or(None),
+            None => answer.await,
+        }
     };
     client.waited();
     match outcome {
@@ -261,7 +335,7 @@ fn accept(
     outgoing: &Outgoing<'_>,
     response: Response<Incoming>,
     connection: Connection<ClientBody>,
-    lease: Lease<ClientBody>,
+    (lease, place): (Lease<ClientBody>, Option<Place>),
 ) -> Result<(Response<()>, Exchange), ProxyError> {
     let (mut parts, incoming) = response.into_parts();
     let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -280,6 +354,7 @@ fn accept(
         connection: Some(connection),
         reusable,
         lease,
+        place,
         upload: outgoing.upload.clone(),
         ended: false,
         worker: worker.clone(),

@@ -1,5 +1,6 @@
 //! One request, from its head to the reply.
 
+mod affinity;
 pub mod body;
 mod canonical;
 pub mod client;
@@ -8,6 +9,7 @@ pub mod error;
 mod forward;
 pub mod headers;
 mod https;
+mod retry;
 pub mod upgrade;
 pub mod worker;
 
@@ -110,9 +112,8 @@ async fn answer(
     if let Some(location) = canonical.https_location(&parts, route, client, &worker.settings) {
         return Ok(moved(client, location));
     }
-    let protocol = table
-        .backend(route.backend)
-        .map_or_else(Protocol::default, |known| known.protocol());
+    let backend = table.backend(route.backend).ok_or(ProxyError::BackendGone)?;
+    let (protocol, settings) = (backend.protocol(), &*backend.settings);
     let outgoing = Outgoing {
         parts: &parts,
         canonical: &canonical,
@@ -123,6 +124,8 @@ async fn answer(
             seen.name(route);
         })?,
         protocol,
+        settings,
+        affinity: affinity::affinity(&parts, &canonical, route, settings, &client.peer),
         upgrade: protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty()),
         fields: &fields,
         upload: &upload,
@@ -130,7 +133,10 @@ async fn answer(
     let (response, exchange) = forward::forward(worker, client, &outgoing, body)
         .await
         .inspect_err(|_| seen.name(route))?;
+    let endpoint = exchange.lease.endpoint.id;
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    let (asked, answered) = (&parts.headers, reply.headers_mut());
+    affinity::remember(settings, outgoing.affinity, endpoint, &client.peer, asked, answered);
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The connection's task takes it from here, when hyper has written the head.
         client.tunnel.replace(reply.body_mut().take_exchange());
@@ -216,6 +222,9 @@ fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure,
     // HTTP/2 has no such field, and one request's fault is no other's.
     if verdict.close && !client.multiplexed {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us {
+        fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
         let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");

@@ -3,7 +3,7 @@
 use super::body::ClientBody;
 use super::headers::template;
 use crate::table::Table;
-use crate::upstream::{Clock, PoolSettings, Rotations, Upstreams};
+use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
 use http::{HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
@@ -94,6 +94,8 @@ counters! {
     upstream_connect_failures,
     /// Requests sent again.
     retries,
+    /// Endpoints set aside for what they answered.
+    ejections,
     /// Requests that went round in circles.
     loops,
     /// Requests the strict filter refused.
@@ -149,13 +151,13 @@ impl Worker {
         tables: Arc<ArcSwap<Table>>,
         settings: Arc<Settings>,
         counters: Arc<Counters>,
-        rotations: Arc<Rotations>,
+        commons: Arc<Commons>,
     ) -> Self {
         let mut cache = Cache::new(tables);
         let current = Rc::new(Held(cache.load().clone()));
         Self {
             clock: Clock::default(),
-            upstreams: Upstreams::new(rotations),
+            upstreams: Upstreams::new(commons),
             settings,
             counters,
             in_flight: Cell::new(0),

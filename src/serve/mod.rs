@@ -17,7 +17,7 @@ pub use tls::{MinVersion, Tls, TlsSettings};
 
 use crate::proxy::{Counters, Settings, Worker};
 use crate::table::Table;
-use crate::upstream::Rotations;
+use crate::upstream::Commons;
 use arc_swap::ArcSwap;
 use listener::ShardDoor;
 use std::io;
@@ -32,7 +32,7 @@ pub struct Server {
     stage: watch::Sender<Stage>,
     doors: Vec<ShardDoor>,
     counters: Vec<Arc<Counters>>,
-    rotations: Arc<Rotations>,
+    commons: Arc<Commons>,
     permits: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
     acceptors: Vec<JoinHandle<()>>,
@@ -70,7 +70,7 @@ impl Server {
             stage,
             doors: Vec::new(),
             counters: Vec::new(),
-            rotations: Arc::default(),
+            commons: Arc::default(),
             permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             threads: Vec::new(),
             acceptors: Vec::new(),
@@ -80,10 +80,10 @@ impl Server {
             let (counters, open) = (Arc::new(Counters::default()), Arc::new(AtomicUsize::new(0)));
             server.doors.push(ShardDoor { accepted, open });
             server.counters.push(counters.clone());
-            let (tables, settings, rotations) = (tables.clone(), settings.clone(), server.rotations.clone());
+            let (tables, settings, commons) = (tables.clone(), settings.clone(), server.commons.clone());
             let (shard_settings, stage) = (shard_settings.clone(), server.stage.subscribe());
             let run = move || {
-                let worker = Worker::new(tables, settings, counters, rotations);
+                let worker = Worker::new(tables, settings, counters, commons);
                 shard::run(worker, shard_settings, queue, stage)
             };
             server.threads.push(thread(format!("shard-{index}"), run)?);
@@ -118,7 +118,7 @@ impl Server {
 
     /// Tells the shards of a new table, so that connections to endpoints that are gone are closed.
     pub fn table_changed(&self, table: &Table) {
-        self.rotations.retain(table);
+        self.commons.retain(table);
         self.stage.send_if_modified(|stage| {
             let serving = matches!(stage, Stage::Serving(_));
             if serving {

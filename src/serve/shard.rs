@@ -139,7 +139,7 @@ pub async fn run(
             changed = stage.changed() => {
                 let now = *stage.borrow_and_update();
                 match now {
-                    Stage::Serving(_) => shard.worker.upstreams.follow(&shard.worker.table()),
+                    Stage::Serving(_) => shard.worker.upstreams.follow(&shard.worker.table(), &shard.worker.clock),
                     Stage::Draining => shard.drain(),
                 }
                 if changed.is_err() {

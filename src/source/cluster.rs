@@ -6,7 +6,10 @@
 
 mod api;
 mod follow;
+mod node;
 mod secrets;
+
+pub use node::zone_of;
 
 use super::{NAMED_SECRETS, Sender, Wanted, Watches};
 use crate::model::Kind;

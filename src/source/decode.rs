@@ -8,8 +8,8 @@ mod legacy;
 mod secret;
 
 use crate::model::object::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Ingress, IngressBackend, IngressClass, IngressPath,
-    IngressRule, IngressTls, Meta, PortRef, Service, ServicePort, keep_annotation,
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
+    IngressPath, IngressRule, IngressTls, Meta, PortRef, Service, ServicePort, keep_annotation,
 };
 use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Timestamp};
 use k8s_openapi::api::core::v1 as core;
@@ -358,6 +358,7 @@ pub fn endpoint_slice(object: discovery::EndpointSlice) -> Endpoints {
             pod,
             uid,
             zone: endpoint.zone.map(Arc::from),
+            hints: endpoint.hints.map(hints).map(Arc::new),
         }
     };
     Endpoints {
@@ -369,6 +370,15 @@ pub fn endpoint_slice(object: discovery::EndpointSlice) -> Endpoints {
             endpoints: object.endpoints.unwrap_or_default().into_iter().map(endpoint).collect(),
         }],
         unsupported_type: Some(object.address_type).filter(|family| family != "IPv4" && family != "IPv6"),
+    }
+}
+
+fn hints(hints: discovery::EndpointHints) -> Hints {
+    let nodes = hints.for_nodes.unwrap_or_default();
+    let zones = hints.for_zones.unwrap_or_default();
+    Hints {
+        nodes: nodes.into_iter().map(|node| node.name.into()).collect(),
+        zones: zones.into_iter().map(|zone| zone.name.into()).collect(),
     }
 }
 
@@ -390,6 +400,7 @@ pub fn endpoints(object: core::Endpoints) -> Endpoints {
                 pod,
                 uid,
                 zone: None,
+                hints: None,
             }
         }
     };

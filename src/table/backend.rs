@@ -120,6 +120,8 @@ pub struct Endpoint {
     pub pod: Option<Arc<str>>,
     /// `zone`.
     pub zone: Option<Arc<str>>,
+    /// Whether it is meant for this node by the hints of its slice; all are where hints say nothing of use.
+    pub near: bool,
 }
 
 /// What must stay the same for an endpoint to be the same: all but where the pod runs.

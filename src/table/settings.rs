@@ -89,6 +89,13 @@ settings! {
     queue_timeout: Duration,
 }
 
+impl BackendSettings {
+    /// Whether its pods are asked whether they are well.
+    pub fn is_checked(&self) -> bool {
+        self.health_path.is_some() || self.health_protocol == Some(HealthProtocol::Grpc)
+    }
+}
+
 /// `narthex.io/backend-protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BackendProtocol {

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const TICK: Duration = Duration::from_millis(250);
 
 /// A point in time, in ticks since the shard began. Wraps after 34 years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tick(u32);
 
 /// Counts ticks; the shard's sweeper advances it.
@@ -25,6 +25,11 @@ impl Clock {
     /// One tick later.
     pub fn advance(&self) {
         self.now.set(self.now.get().wrapping_add(1));
+    }
+
+    /// How long ago `then` was, to a tick.
+    pub fn since(&self, then: Tick) -> Duration {
+        TICK * self.now.get().wrapping_sub(then.0)
     }
 
     /// Whether `limit` has passed since `then`. Late by up to a tick, never early.

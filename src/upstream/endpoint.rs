@@ -2,20 +2,24 @@
 
 use super::clock::{Clock, Tick};
 use super::h2::H2Pool;
+use super::health::Health;
 use super::pool::Pool;
 use crate::table::Endpoint;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use twox_hash::XxHash3_64;
 
-/// The first time an unreachable endpoint is set aside for; doubles with each further failure.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// How often that doubles: 32 s.
-const MAX_DOUBLINGS: u32 = 5;
+/// The share of its share that a pod gets at least while it starts slowly.
+const LEAST_WARMTH: f32 = 0.1;
 
 /// The live state of one endpoint on one shard. Outlives tables: it is found again by pod and address.
 pub struct LiveEndpoint<B> {
     /// Where it is and whose.
     pub endpoint: Endpoint,
+    /// A number that is the same on all replicas of narthex and after a restart, and another's for another pod.
+    pub id: u64,
     /// Its idle HTTP/1.1 connections.
     pub pool: Pool<B>,
     /// Its HTTP/2 connections.
@@ -24,55 +28,53 @@ pub struct LiveEndpoint<B> {
     pub in_flight: Cell<u32>,
     /// Set when the endpoint left the backend: its connections are not kept any more.
     pub gone: Cell<bool>,
-    failures: Cell<u32>,
-    failed_at: Cell<Option<Tick>>,
-    probing: Cell<bool>,
+    /// What its answers have shown.
+    pub health: Health,
+    /// Whether the hints of its slice prefer it for this node.
+    pub near: Cell<bool>,
+    /// What active checks say; none where there are none.
+    pub checked: RefCell<Option<Arc<AtomicBool>>>,
+    /// When it joined a backend that was there already.
+    joined: Option<Tick>,
 }
 
 impl<B> LiveEndpoint<B> {
-    /// A new endpoint, in good health.
-    pub fn new(endpoint: Endpoint) -> Self {
+    /// A new endpoint, in good health. `joined` is now, if it joins others.
+    pub fn new(endpoint: Endpoint, joined: Option<Tick>) -> Self {
         Self {
+            id: stable_id(&endpoint),
+            near: Cell::new(endpoint.near),
             endpoint,
             pool: Pool::default(),
             h2: H2Pool::default(),
             in_flight: Cell::new(0),
             gone: Cell::new(false),
-            failures: Cell::new(0),
-            failed_at: Cell::new(None),
-            probing: Cell::new(false),
+            health: Health::default(),
+            checked: RefCell::default(),
+            joined,
         }
     }
 
-    /// It could not be reached: it is set aside, twice as long each time. Failures of requests that were under way
-    /// when that began say nothing new.
-    pub fn failed(&self, clock: &Clock) {
-        if self.probing.take() || !self.set_aside(clock) {
-            self.failures.set(self.failures.get().saturating_add(1));
-            self.failed_at.set(Some(clock.now()));
-        }
+    /// Whether it may get requests as far as its health is known.
+    pub fn is_well(&self, clock: &Clock) -> bool {
+        !self.health.is_set_aside(clock)
+            && self
+                .checked
+                .borrow()
+                .as_ref()
+                .is_none_or(|well| well.load(Ordering::Relaxed))
     }
 
-    /// It was picked. After a pause one request tries it again, and the others pass it over until that one knows.
-    pub fn picked(&self, clock: &Clock) {
-        if self.failed_at.get().is_some() && !self.set_aside(clock) {
-            self.probing.set(true);
-            self.failed_at.set(Some(clock.now()));
-        }
+    /// Whether it takes a request now: always, but seldom in the first `window` after it joined.
+    pub fn is_warm(&self, clock: &Clock, window: Duration) -> bool {
+        let Some(joined) = self.joined else { return true };
+        let age = clock.since(joined);
+        age >= window || fastrand::f32() < (age.as_secs_f32() / window.as_secs_f32()).max(LEAST_WARMTH)
     }
+}
 
-    /// It was reached.
-    pub fn reached(&self) {
-        self.failures.set(0);
-        self.failed_at.set(None);
-        self.probing.set(false);
-    }
-
-    /// Whether it is set aside at present.
-    pub fn set_aside(&self, clock: &Clock) -> bool {
-        self.failed_at.get().is_some_and(|then| {
-            let doublings = self.failures.get().saturating_sub(1).min(MAX_DOUBLINGS);
-            !clock.passed(then, FIRST_PAUSE * (1 << doublings))
-        })
-    }
+/// By pod where there is one, so that it is the same wherever a slice lists it.
+fn stable_id(endpoint: &Endpoint) -> u64 {
+    let pod = endpoint.uid.as_deref().or(endpoint.pod.as_deref()).unwrap_or_default();
+    XxHash3_64::oneshot(format!("{pod}@{}", endpoint.address).as_bytes())
 }

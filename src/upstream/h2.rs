@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Requests at once on one connection, if the endpoint allows as many (RFC 9113, section 6.5.2 advises 100 at least).
@@ -106,7 +107,12 @@ where
     ///
     /// # Errors
     /// What the kernel says, `TimedOut`, or `InvalidData` from an endpoint that does not speak HTTP/2.
-    pub async fn take(&self, address: SocketAddr, settings: &PoolSettings) -> io::Result<Stream<B>> {
+    pub async fn take(
+        &self,
+        address: SocketAddr,
+        settings: &PoolSettings,
+        patience: Duration,
+    ) -> io::Result<Stream<B>> {
         if let Some(stream) = self.find() {
             return Ok(stream);
         }
@@ -118,7 +124,7 @@ where
         if let (true, Some(kind)) = (self.failures.get() != before, self.failure.get()) {
             return Err(kind.into());
         }
-        match connect(address, settings).await {
+        match connect(address, settings, patience).await {
             Ok(shared) => {
                 let shared = Rc::new(shared);
                 self.connections.borrow_mut().push(shared.clone());
@@ -169,12 +175,12 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnShard {
     }
 }
 
-async fn connect<B>(address: SocketAddr, settings: &PoolSettings) -> io::Result<Shared<B>>
+async fn connect<B>(address: SocketAddr, settings: &PoolSettings, patience: Duration) -> io::Result<Shared<B>>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = dial(address, settings).await?;
+    let stream = dial(address, patience).await?;
     let tasks = OnShard::default();
     let head_bytes = u32::try_from(settings.max_response_head).unwrap_or(u32::MAX);
     let (sender, mut connection) = http2::Builder::new(tasks.clone())
@@ -204,7 +210,7 @@ where
     });
     // Who does not send SETTINGS first speaks something else (RFC 9113, section 3.4), and how many requests the
     // connection takes is known only then.
-    match tokio::time::timeout(settings.connect_timeout, settings_came).await {
+    match tokio::time::timeout(patience, settings_came).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Err(io::ErrorKind::InvalidData.into()),
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),

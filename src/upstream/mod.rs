@@ -1,58 +1,56 @@
 //! The live side of backends on one shard: endpoints' state, balance, health, connections.
 //!
 //! What must survive a swap of tables lives here, found again by identity. Nothing here is shared with another shard
-//! but one relaxed counter per backend, which is touched only when the shard has nothing in flight to it.
+//! but what `common` names.
 
+mod balance;
 pub mod clock;
+mod common;
 pub mod endpoint;
 pub mod h2;
+pub mod health;
 pub mod pool;
 
+pub use balance::Affinity;
 pub use clock::{Clock, TICK, Tick};
+pub use common::{Common, Commons, Limit, Place};
 pub use endpoint::LiveEndpoint;
 pub use pool::{Connection, PoolSettings};
 
-use crate::table::{Backend, BackendId, Table};
+use crate::table::{Backend, BackendId, Balance, Table};
+use balance::Choice;
 use bytes::Bytes;
 use foldhash::HashMap;
+use health::Why;
 use http_body::Body;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-/// Start positions, one per backend, shared by all shards: so that few requests spread evenly however many shards
-/// there are.
-#[derive(Debug, Default)]
-pub struct Rotations {
-    by_backend: Mutex<HashMap<BackendId, Arc<AtomicUsize>>>,
-}
-
-impl Rotations {
-    fn of(&self, backend: BackendId) -> Arc<AtomicUsize> {
-        self.by_backend
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(backend)
-            .or_default()
-            .clone()
-    }
-
-    /// Forgets backends that are gone from the table.
-    pub fn retain(&self, table: &Table) {
-        self.by_backend
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|backend, _| table.backend(*backend).is_some());
-    }
-}
+/// Failures in a row after which an endpoint is set aside, where nothing else is said (Envoy: 5).
+const EJECT_AFTER: u32 = 5;
+/// The share of a backend's endpoints that may be set aside for what they answer, in percent. Those that cannot be
+/// reached do not count, for nothing is lost by not asking them.
+const EJECT_SHARE: u32 = 50;
+/// Where not even so many of a hundred endpoints are well, it is more likely that the way of telling is wrong: then all
+/// are used (Envoy: "panic threshold").
+const PANIC_PERCENT: usize = 10;
+/// What one request adds to the budget of retries: they may be 20 % of the requests.
+const BUDGET_SHARE: f32 = 0.2;
+/// What the budget is at first, enough until a failing endpoint is set aside, and at most.
+const BUDGET_FIRST: f32 = 5.0;
+const BUDGET_MOST: f32 = 100.0;
 
 /// One backend's live state on one shard.
 pub struct Upstream<B> {
     seen: RefCell<Arc<Backend>>,
     endpoints: RefCell<Vec<Rc<LiveEndpoint<B>>>>,
     in_flight: Cell<u32>,
-    rotation: Arc<AtomicUsize>,
+    common: Arc<Common>,
+    limit: RefCell<Option<Arc<Limit>>>,
+    by_hints: Cell<bool>,
+    panics: Cell<bool>,
+    budget: Cell<f32>,
 }
 
 /// A request's hold on an endpoint: counted in its load until dropped.
@@ -75,33 +73,48 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn new(backend: &Arc<Backend>, rotation: Arc<AtomicUsize>) -> Self {
+    fn new(backend: &Arc<Backend>, common: Arc<Common>) -> Self {
         let upstream = Self {
             seen: RefCell::new(backend.clone()),
             endpoints: RefCell::default(),
             in_flight: Cell::new(0),
-            rotation,
+            common,
+            limit: RefCell::default(),
+            by_hints: Cell::new(false),
+            panics: Cell::new(false),
+            budget: Cell::new(BUDGET_FIRST),
         };
-        upstream.replace_endpoints(backend);
+        upstream.take_in(backend, None);
         upstream
     }
 
     /// Follows the table: new endpoints come, gone ones lose their connections, the others keep all they have.
-    fn refresh(&self, backend: &Arc<Backend>) {
+    fn refresh(&self, backend: &Arc<Backend>, clock: &Clock) {
         if !Arc::ptr_eq(&self.seen.borrow(), backend) {
             self.seen.replace(backend.clone());
-            self.replace_endpoints(backend);
+            self.take_in(backend, Some(clock.now()));
         }
     }
 
-    fn replace_endpoints(&self, backend: &Backend) {
+    /// `joined` is when endpoints that are new join those that are there.
+    fn take_in(&self, backend: &Backend, joined: Option<Tick>) {
+        let settings = &backend.settings;
+        self.limit.replace(self.common.limit(settings));
         let mut endpoints = self.endpoints.borrow_mut();
+        let joined = joined.filter(|_| !endpoints.is_empty());
         let known = endpoints.drain(..).map(|live| (live.endpoint.identity(), live));
         let mut old: HashMap<_, _> = known.collect();
         for wanted in backend.endpoints.iter() {
             let kept = old.remove(&wanted.identity());
-            endpoints.push(kept.unwrap_or_else(|| Rc::new(LiveEndpoint::new(wanted.clone()))));
+            let live = kept.unwrap_or_else(|| Rc::new(LiveEndpoint::new(wanted.clone(), joined)));
+            live.near.set(wanted.near);
+            let checks = settings.is_checked();
+            live.checked
+                .replace(checks.then(|| self.common.checked(&wanted.identity())));
+            endpoints.push(live);
         }
+        self.by_hints
+            .set(backend.endpoints.iter().any(|endpoint| !endpoint.near));
         for live in old.into_values() {
             live.gone.set(true);
             live.pool.clear();
@@ -109,20 +122,27 @@ where
         }
     }
 
-    /// Chooses an endpoint that was not tried yet: with nothing in flight the next in turn, else the less loaded of
-    /// two at random. Endpoints set aside are passed over as long as there is another.
-    pub fn pick(self: &Rc<Self>, tried: &[Rc<LiveEndpoint<B>>], clock: &Clock) -> Option<Lease<B>> {
+    /// The limit of requests under way, where there is one.
+    pub fn limit(&self) -> Option<Arc<Limit>> {
+        self.limit.borrow().clone()
+    }
+
+    /// Chooses an endpoint that was not tried yet.
+    pub fn pick(self: &Rc<Self>, tried: &[Rc<LiveEndpoint<B>>], affinity: Affinity, clock: &Clock) -> Option<Lease<B>> {
         let endpoints = self.endpoints.borrow();
-        let free = |live: &Rc<LiveEndpoint<B>>| !tried.iter().any(|other| Rc::ptr_eq(live, other));
-        let chosen = match endpoints.as_slice() {
-            [] => return None,
-            [only] => free(only).then_some(only)?,
-            all => {
-                let usable = |live: &Rc<LiveEndpoint<B>>| free(live) && !live.set_aside(clock);
-                self.choose(all, usable).or_else(|| self.choose(all, free))?
-            }
+        let choice = Choice {
+            endpoints: &endpoints,
+            tried,
+            settings: &self.seen.borrow().settings,
+            clock,
+            affinity,
+            in_flight: self.in_flight.get(),
+            rotation: &self.common.rotation,
+            panics: self.panics.get(),
+            by_hints: self.by_hints.get(),
         };
-        chosen.picked(clock);
+        let chosen = choice.make()?;
+        chosen.health.picked(clock);
         chosen.in_flight.set(chosen.in_flight.get() + 1);
         self.in_flight.set(self.in_flight.get() + 1);
         Some(Lease {
@@ -131,26 +151,83 @@ where
         })
     }
 
-    fn choose<'e>(
-        &self,
-        all: &'e [Rc<LiveEndpoint<B>>],
-        accept: impl Fn(&Rc<LiveEndpoint<B>>) -> bool,
-    ) -> Option<&'e Rc<LiveEndpoint<B>>> {
-        let from = |start: usize| {
-            let (head, tail) = all.split_at(start % all.len());
-            tail.iter().chain(head).find(|live| accept(live))
+    /// A request adds to the budget of retries.
+    pub fn earn_retries(&self) {
+        self.budget.set((self.budget.get() + BUDGET_SHARE).min(BUDGET_MOST));
+    }
+
+    /// Whether too few endpoints are well to believe it.
+    fn look_for_panic(&self, clock: &Clock) {
+        let endpoints = self.endpoints.borrow();
+        let well = endpoints.iter().filter(|live| live.is_well(clock)).count();
+        self.panics.set(well * 100 < endpoints.len() * PANIC_PERCENT);
+    }
+}
+
+impl<B> Lease<B> {
+    /// The endpoint failed: set aside after several in a row, unless too many are already. Whether it is now.
+    pub fn failed(&self, clock: &Clock) -> bool {
+        let limit = self.upstream.seen.borrow().settings.eject_after;
+        self.endpoint.health.bad(clock, limit.unwrap_or(EJECT_AFTER)) && self.eject(clock, Why::Failing)
+    }
+
+    /// The endpoint could not be reached.
+    pub fn unreachable(&self, clock: &Clock) {
+        self.endpoint.health.unreachable(clock);
+    }
+
+    /// Whether another attempt fits in the budget, which it then uses.
+    pub fn may_retry(&self) -> bool {
+        let budget = &self.upstream.budget;
+        let left = budget.get() - 1.0;
+        if left >= 0.0 {
+            budget.set(left);
+        }
+        left >= 0.0
+    }
+
+    /// Whether times are asked for.
+    pub fn is_timed(&self) -> bool {
+        let seen = self.upstream.seen.borrow();
+        seen.settings.balance == Some(Balance::Ewma) || seen.settings.eject_slower.is_some()
+    }
+
+    /// A response head came after so many seconds. Whether the endpoint was found too slow and set aside.
+    pub fn measured(&self, clock: &Clock, seconds: f32) -> bool {
+        let health = &self.endpoint.health;
+        health.measure(clock, seconds);
+        let Some(slower) = self.upstream.seen.borrow().settings.eject_slower else {
+            return false;
         };
-        if self.in_flight.get() == 0 {
-            return from(self.rotation.fetch_add(1, Ordering::Relaxed));
+        let (Some(latency), true) = (health.latency(), health.is_settled()) else {
+            return false;
+        };
+        let endpoints = self.upstream.endpoints.borrow();
+        let others = endpoints.iter().filter(|live| !Rc::ptr_eq(live, &self.endpoint));
+        let (mut sum, mut count) = (0.0, 0.0);
+        for known in others.filter_map(|live| live.health.latency()) {
+            sum += known;
+            count += 1.0;
         }
-        let first = fastrand::usize(..all.len());
-        let second = (first + fastrand::usize(1..all.len())) % all.len();
-        match (all.get(first), all.get(second)) {
-            (Some(a), Some(b)) if accept(a) && accept(b) => {
-                Some(if b.in_flight.get() < a.in_flight.get() { b } else { a })
-            }
-            _ => from(first),
+        drop(endpoints);
+        #[expect(clippy::cast_precision_loss, reason = "a factor is small")]
+        let slow = count > 0.0 && latency > sum / count * slower as f32;
+        slow && !health.is_set_aside(clock) && self.eject(clock, Why::Slow)
+    }
+
+    /// Sets the endpoint aside if not too many are: one that was set aside before and is tried again still is.
+    fn eject(&self, clock: &Clock, why: Why) -> bool {
+        let share = self.upstream.seen.borrow().settings.eject_share.unwrap_or(EJECT_SHARE);
+        let endpoints = self.upstream.endpoints.borrow();
+        let aside = endpoints
+            .iter()
+            .filter(|live| !Rc::ptr_eq(live, &self.endpoint) && live.health.is_set_aside(clock))
+            .count();
+        let room = (aside + 1) * 100 <= endpoints.len() * share as usize;
+        if room {
+            self.endpoint.health.set_aside(clock, why);
         }
+        room
     }
 }
 
@@ -160,7 +237,7 @@ type Slot<B> = Option<(BackendId, Rc<Upstream<B>>)>;
 /// All backends' live state on one shard, by slot.
 pub struct Upstreams<B> {
     by_slot: RefCell<Vec<Slot<B>>>,
-    rotations: Arc<Rotations>,
+    commons: Arc<Commons>,
 }
 
 impl<B> Upstreams<B>
@@ -168,29 +245,29 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Nothing yet; `rotations` is shared by all shards.
-    pub fn new(rotations: Arc<Rotations>) -> Self {
+    /// Nothing yet; `commons` is shared by all shards.
+    pub fn new(commons: Arc<Commons>) -> Self {
         Self {
             by_slot: RefCell::default(),
-            rotations,
+            commons,
         }
     }
 
     /// The live state of a backend, as the table now has it; none if the table has it no more.
-    pub fn get(&self, table: &Table, id: BackendId) -> Option<Rc<Upstream<B>>> {
+    pub fn get(&self, table: &Table, id: BackendId, clock: &Clock) -> Option<Rc<Upstream<B>>> {
         let backend = table.backend(id)?;
         let slot = id.slot as usize;
         if let Some(Some((known, upstream))) = self.by_slot.borrow().get(slot)
             && *known == id
         {
-            upstream.refresh(backend);
+            upstream.refresh(backend, clock);
             return Some(upstream.clone());
         }
         let mut by_slot = self.by_slot.borrow_mut();
         if by_slot.len() <= slot {
             by_slot.resize_with(slot + 1, || None);
         }
-        let upstream = Rc::new(Upstream::new(backend, self.rotations.of(id)));
+        let upstream = Rc::new(Upstream::new(backend, self.commons.of(id)));
         if let Some(place) = by_slot.get_mut(slot) {
             // One that stood here is another backend's, gone since; its connections go with it.
             if let Some((_, old)) = place.replace((id, upstream.clone())) {
@@ -201,11 +278,11 @@ where
     }
 
     /// Follows a new table: connections to endpoints that are gone are closed at once, used or not.
-    pub fn follow(&self, table: &Table) {
+    pub fn follow(&self, table: &Table, clock: &Clock) {
         for place in self.by_slot.borrow_mut().iter_mut() {
             let Some((id, upstream)) = place else { continue };
             match table.backend(*id) {
-                Some(backend) => upstream.refresh(backend),
+                Some(backend) => upstream.refresh(backend, clock),
                 None => {
                     upstream.replace_endpoints_with_none();
                     *place = None;
@@ -217,6 +294,7 @@ where
     /// Closes connections that have been idle too long.
     pub fn sweep(&self, clock: &Clock, settings: &PoolSettings) {
         for (_, upstream) in self.by_slot.borrow().iter().flatten() {
+            upstream.look_for_panic(clock);
             for live in upstream.endpoints.borrow().iter() {
                 live.pool.sweep(clock, settings);
                 live.h2.sweep();

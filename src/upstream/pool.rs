@@ -188,8 +188,8 @@ pub fn is_local(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// What the kernel says, or `TimedOut`.
-pub async fn dial(address: SocketAddr, settings: &PoolSettings) -> io::Result<TcpStream> {
-    let stream = tokio::time::timeout(settings.connect_timeout, TcpStream::connect(address))
+pub async fn dial(address: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let stream = tokio::time::timeout(patience, TcpStream::connect(address))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
@@ -200,12 +200,12 @@ pub async fn dial(address: SocketAddr, settings: &PoolSettings) -> io::Result<Tc
 ///
 /// # Errors
 /// What the kernel says, or `TimedOut`.
-pub async fn connect<B>(address: SocketAddr, settings: &PoolSettings) -> io::Result<Http1<B>>
+pub async fn connect<B>(address: SocketAddr, settings: &PoolSettings, patience: Duration) -> io::Result<Http1<B>>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = dial(address, settings).await?;
+    let stream = dial(address, patience).await?;
     let (sender, mut connection) = http1::Builder::new()
         .max_buf_size(settings.max_response_head.max(64 << 10))
         .max_header_size(settings.max_response_head)

@@ -1,8 +1,8 @@
 //! A small universe of objects, small enough that everything collides with everything.
 
 use narthex::model::object::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Ingress, IngressBackend, IngressClass, IngressPath,
-    IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort,
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
+    IngressPath, IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort,
 };
 use narthex::model::{Kind, Object, Timestamp};
 use std::sync::{Arc, LazyLock};
@@ -294,6 +294,13 @@ fn endpoints(rng: &mut Rng) -> Object {
                     pod: uid.map(Arc::from),
                     uid: uid.map(Arc::from),
                     zone: None,
+                    hints: rng.chance(3, 4).then(|| {
+                        let zone = rng.one(&["here", "there"]).to_string();
+                        Arc::new(Hints {
+                            nodes: Vec::new(),
+                            zones: vec![zone.as_str().into()],
+                        })
+                    }),
                 }
             })
             .collect(),

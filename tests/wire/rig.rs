@@ -78,6 +78,8 @@ pub struct Pod {
     pub got: Arc<Mutex<Vec<Got>>>,
     pub connections: Arc<AtomicUsize>,
     reply: Arc<Mutex<Reply>>,
+    /// How long an answer takes.
+    time: Arc<Mutex<Duration>>,
 }
 
 impl Pod {
@@ -90,13 +92,15 @@ impl Pod {
             reply: Arc::new(Mutex::new(Reply::text(
                 "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n",
             ))),
+            time: Arc::default(),
         };
         let (got, connections, reply) = (pod.got.clone(), pod.connections.clone(), pod.reply.clone());
+        let time = pod.time.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 connections.fetch_add(1, Ordering::SeqCst);
-                let (got, reply) = (got.clone(), reply.clone());
-                std::thread::spawn(move || serve(stream, &got, &reply));
+                let (got, reply, time) = (got.clone(), reply.clone(), time.clone());
+                std::thread::spawn(move || serve(stream, &got, &reply, &time));
             }
         });
         pod
@@ -104,6 +108,11 @@ impl Pod {
 
     pub fn answers(&self, reply: Reply) {
         *self.reply.lock().unwrap() = reply;
+    }
+
+    /// From now on it is so slow.
+    pub fn takes(&self, time: Duration) {
+        *self.time.lock().unwrap() = time;
     }
 
     pub fn requests(&self) -> Vec<Got> {
@@ -115,7 +124,7 @@ impl Pod {
     }
 }
 
-fn serve(mut stream: TcpStream, got: &Mutex<Vec<Got>>, reply: &Mutex<Reply>) {
+fn serve(mut stream: TcpStream, got: &Mutex<Vec<Got>>, reply: &Mutex<Reply>, time: &Mutex<Duration>) {
     let mut buffer = Vec::new();
     loop {
         let Some(length) = message_length(&buffer) else {
@@ -134,7 +143,8 @@ fn serve(mut stream: TcpStream, got: &Mutex<Vec<Got>>, reply: &Mutex<Reply>) {
         };
         let bytes: Vec<u8> = buffer.drain(..length).collect();
         got.lock().unwrap().push(Got { bytes });
-        let reply = reply.lock().unwrap().clone();
+        let (reply, time) = (reply.lock().unwrap().clone(), *time.lock().unwrap());
+        std::thread::sleep(time);
         match reply {
             Reply::Bytes(bytes) => {
                 if stream.write_all(&bytes).is_err() {
@@ -207,6 +217,18 @@ pub fn service(name: &str, endpoints: &[(SocketAddr, &str)]) -> String {
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n---\n");
     for (address, pod) in endpoints {
         out += &slice(name, *address, pod);
+    }
+    out
+}
+
+/// A Service with these annotations, and a slice for each pod: `p0`, `p1` and so on.
+pub fn service_with(name: &str, pods: &[Pod], annotations: &str) -> String {
+    let mut out = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n\
+         spec: {{ports: [{{port: 80}}]}}\n---\n"
+    );
+    for (index, pod) in pods.iter().enumerate() {
+        out += &slice(name, pod.address, &format!("p{index}"));
     }
     out
 }

@@ -1,9 +1,17 @@
 //! Every annotation narthex acts on.
 
-use super::value::Value;
+use super::value::{Value, balance, compression, retry_on, token};
 use super::{Annotation, Scope};
 use crate::compile::hsts;
-use crate::table::{BackendProtocol, Coding, Compression};
+use crate::table::BackendProtocol;
+use std::time::Duration;
+
+/// The shortest and longest times that make sense.
+const TIME: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86400);
 
 /// All of them, by name.
 pub(super) static ALL: &[Annotation] = &[
@@ -25,6 +33,24 @@ pub(super) static ALL: &[Annotation] = &[
         },
     },
     Annotation {
+        name: "balance",
+        scope: Scope::Backend,
+        about: "How one of several pods is chosen: the less loaded of two at random (`p2c`), one after \
+                the other (`round-robin`), of two the one that answers sooner (`ewma`), or always the \
+                same for the same client address, header field, cookie or URI (`hash:...`), where few \
+                keys move when pods come and go and none gets much more than its share.",
+        default: "\"p2c\" is used",
+        example: "hash:header:x-user",
+        value: Value::Text {
+            form: "`p2c`, `round-robin`, `ewma`, `hash:source-ip`, `hash:header:NAME`, `hash:cookie:NAME` or `hash:uri`",
+            pattern: "^(p2c|round-robin|ewma|hash:source-ip|hash:uri|hash:(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+            read: |settings, text| {
+                settings.backend.balance = Some(balance(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
         name: "compress",
         scope: Scope::Route,
         about: "Replies are compressed for clients that take it, with the first of these codings where a client likes \
@@ -37,9 +63,62 @@ pub(super) static ALL: &[Annotation] = &[
                    for none",
             pattern: "^\\s*(true|false|off|(zstd|br|gzip)(\\s*,\\s*(zstd|br|gzip))*)\\s*$",
             read: |settings, text| {
-                settings.compression = compress(text)?;
+                settings.compression = compression(text)?;
                 Ok(())
             },
+        },
+    },
+    Annotation {
+        name: "connect-timeout",
+        scope: Scope::Backend,
+        about: "How long one attempt to connect to a pod may take.",
+        default: "--connect-timeout holds",
+        example: "500ms",
+        value: Value::Time {
+            least: TIME,
+            most: MINUTE,
+            set: |settings, time| settings.backend.connect_timeout = Some(time),
+        },
+    },
+    Annotation {
+        name: "eject-after",
+        scope: Scope::Backend,
+        about: "After how many failures in a row a pod gets no requests for a while: 10 s at first, \
+                twice as long each time up to 5 min; then one request tries it. Failures are answers 500 \
+                to 599 (but 501 and 505), answers that are no HTTP, and response heads that take too \
+                long; never what a client caused. `0` is never. A pod that cannot be reached at all is \
+                passed over at once, whatever this says.",
+        default: "5 failures in a row are used",
+        example: "3",
+        value: Value::Integer {
+            least: 0,
+            most: 1000,
+            set: |settings, number| settings.backend.eject_after = Some(number),
+        },
+    },
+    Annotation {
+        name: "eject-share",
+        scope: Scope::Backend,
+        about: "How many of a hundred pods may be set aside for what they answer at the same time.",
+        default: "50 of a hundred may be",
+        example: "30",
+        value: Value::Integer {
+            least: 0,
+            most: 100,
+            set: |settings, number| settings.backend.eject_share = Some(number),
+        },
+    },
+    Annotation {
+        name: "eject-slower",
+        scope: Scope::Backend,
+        about: "A pod whose average time to a response head is more than this many times that of the \
+                others is set aside for a while too.",
+        default: "slow pods stay",
+        example: "5",
+        value: Value::Integer {
+            least: 2,
+            most: 1000,
+            set: |settings, number| settings.backend.eject_slower = Some(number),
         },
     },
     Annotation {
@@ -56,12 +135,137 @@ pub(super) static ALL: &[Annotation] = &[
         },
     },
     Annotation {
+        name: "max-in-flight",
+        scope: Scope::Backend,
+        about: "How many requests may be under way to the Service's pods at a time, in the whole \
+                process. What is beyond waits (`max-pending`) or gets 503 with `Retry-After`.",
+        default: "there is no limit but that of the process",
+        example: "200",
+        value: Value::Integer {
+            least: 1,
+            most: 1000000,
+            set: |settings, number| settings.backend.max_in_flight = Some(number),
+        },
+    },
+    Annotation {
+        name: "max-pending",
+        scope: Scope::Backend,
+        about: "How many requests may wait for one of `max-in-flight` to end.",
+        default: "none waits",
+        example: "100",
+        value: Value::Integer {
+            least: 0,
+            most: 1000000,
+            set: |settings, number| settings.backend.max_pending = Some(number),
+        },
+    },
+    Annotation {
         name: "merge-slashes",
         scope: Scope::Route,
         about: "Whether empty path segments are left out before paths are compared and forwarded: `/a//b` is `/a/b`.",
         default: "\"true\" is used",
         example: "false",
         value: Value::Switch(|settings, merge| settings.keep_slashes = !merge),
+    },
+    Annotation {
+        name: "per-try-timeout",
+        scope: Scope::Backend,
+        about: "The same for one of several attempts: one that takes longer is given up for the next, as \
+                `retries` allows.",
+        default: "each attempt may take as long as `response-timeout`",
+        example: "2s",
+        value: Value::Time {
+            least: TIME,
+            most: DAY,
+            set: |settings, time| settings.backend.try_timeout = Some(time),
+        },
+    },
+    Annotation {
+        name: "queue-timeout",
+        scope: Scope::Backend,
+        about: "How long a request may wait for one of `max-in-flight` to end.",
+        default: "1s is used",
+        example: "500ms",
+        value: Value::Time {
+            least: TIME,
+            most: MINUTE,
+            set: |settings, time| settings.backend.queue_timeout = Some(time),
+        },
+    },
+    Annotation {
+        name: "response-timeout",
+        scope: Scope::Backend,
+        about: "How long a pod may take to begin its answer, from the last byte of the request; then the \
+                client gets 504.",
+        default: "--response-timeout holds",
+        example: "10s",
+        value: Value::Time {
+            least: TIME,
+            most: DAY,
+            set: |settings, time| settings.backend.response_timeout = Some(time),
+        },
+    },
+    Annotation {
+        name: "retries",
+        scope: Scope::Backend,
+        about: "How many more attempts a request may have, at other pods if there are any, when one \
+                fails as `retry-on` says. All retries of a Service are at most a fifth of its requests \
+                (and 5). Never after a byte of the response was passed on, and with a body only as far \
+                as `retry-buffer` holds it.",
+        default: "only what nothing can be lost by is tried again: connections that cannot be opened, requests of which nothing was sent or that are idempotent (RFC 9110) and without a body",
+        example: "2",
+        value: Value::Integer {
+            least: 0,
+            most: 10,
+            set: |settings, number| settings.backend.retries = Some(number),
+        },
+    },
+    Annotation {
+        name: "retry-buffer",
+        scope: Scope::Backend,
+        about: "How much of a request body is kept for another attempt; a longer one has none.",
+        default: "64KiB is used",
+        example: "256KiB",
+        value: Value::Bytes {
+            most: 16 << 20,
+            set: |settings, bytes| settings.backend.retry_buffer = Some(bytes),
+        },
+    },
+    Annotation {
+        name: "retry-on",
+        scope: Scope::Backend,
+        about: "What `retries` are for: `reset` is a connection that ends before the response head, \
+                `timeout` a response head that takes too long, numbers and `5xx` are statuses; with \
+                `non-idempotent` also requests whose method may not be sent twice, such as POST.",
+        default: "reset, 502, 503, 504 are used",
+        example: "reset, timeout, 5xx",
+        value: Value::Words {
+            of: &[
+                "reset",
+                "timeout",
+                "5xx",
+                "408",
+                "429",
+                "500",
+                "502",
+                "503",
+                "504",
+                "non-idempotent",
+            ],
+            set: |settings, words| settings.backend.retry_on = Some(retry_on(words)),
+        },
+    },
+    Annotation {
+        name: "slow-start",
+        scope: Scope::Backend,
+        about: "For how long a pod that joins others gets less than its share, rising from a tenth.",
+        default: "a new pod gets its share at once",
+        example: "30s",
+        value: Value::Time {
+            least: SECOND,
+            most: HOUR,
+            set: |settings, time| settings.backend.slow_start = Some(time),
+        },
     },
     Annotation {
         name: "ssl-redirect",
@@ -72,24 +276,33 @@ pub(super) static ALL: &[Annotation] = &[
         example: "false",
         value: Value::Switch(|settings, redirect| settings.ssl_redirect = Some(redirect)),
     },
+    Annotation {
+        name: "sticky-cookie",
+        scope: Scope::Backend,
+        about: "The name of a cookie that keeps a client at the pod that answered it first. Its value is \
+                the same for every narthex, so it holds on all nodes and after restarts; when its pod is \
+                gone or unwell, another takes over and the cookie is set anew.",
+        default: "no cookie is set",
+        example: "narthex-pod",
+        value: Value::Text {
+            form: "the name of a cookie",
+            pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$",
+            read: |settings, text| {
+                settings.backend.sticky_cookie = Some(token(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "stream-timeout",
+        scope: Scope::Backend,
+        about: "How long a response body may stand still at the pod's side; then the connection is cut.",
+        default: "--stream-timeout holds",
+        example: "1h",
+        value: Value::Time {
+            least: SECOND,
+            most: DAY,
+            set: |settings, time| settings.backend.stream_timeout = Some(time),
+        },
+    },
 ];
-
-/// `compress`: the codings in the order they are named, or all in ours.
-fn compress(text: &str) -> Result<Option<Compression>, String> {
-    let words = text.trim();
-    let is = |known: &str| words.eq_ignore_ascii_case(known);
-    if is("false") || is("off") {
-        return Ok(None);
-    }
-    if is("true") {
-        return Ok(Compression::of(Coding::ALL));
-    }
-    let coding = |word: &str| {
-        let mut known = Coding::ALL.into_iter();
-        known
-            .find(|coding| coding.name().eq_ignore_ascii_case(word.trim()))
-            .ok_or_else(|| format!("\"{}\" is not one of zstd, br, gzip", word.trim()))
-    };
-    let codings: Result<Vec<_>, _> = words.split(',').map(coding).collect();
-    Ok(Compression::of(codings?))
-}

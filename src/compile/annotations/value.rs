@@ -1,6 +1,7 @@
 //! The kinds of values annotations have: how each is written, read, and described to people and to machines.
 
 use super::Settings;
+use crate::table::{Balance, Coding, Compression, HashKey, RetryOn};
 use http::HeaderValue;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -211,4 +212,61 @@ pub(super) fn token(text: &str) -> Result<Arc<str>, String> {
             "\"{text}\" is no token of at most 128 letters, digits and !#$%&'*+-.^_`|~"
         ))
     }
+}
+
+/// `balance`.
+pub(super) fn balance(text: &str) -> Result<Balance, String> {
+    const FORMS: &str = "p2c, round-robin, ewma, hash:source-ip, hash:header:NAME, hash:cookie:NAME, hash:uri";
+    let key = match text {
+        "p2c" => return Ok(Balance::P2c),
+        "round-robin" => return Ok(Balance::RoundRobin),
+        "ewma" => return Ok(Balance::Ewma),
+        "hash:source-ip" => HashKey::SourceIp,
+        "hash:uri" => HashKey::Uri,
+        text => match (text.strip_prefix("hash:header:"), text.strip_prefix("hash:cookie:")) {
+            // Field names are compared without regard to case (RFC 9110, section 5.1), cookies' are not.
+            (Some(name), _) => HashKey::Header(token(&name.to_ascii_lowercase())?),
+            (_, Some(name)) => HashKey::Cookie(token(name)?),
+            _ => return Err(format!("\"{text}\" is not one of {FORMS}")),
+        },
+    };
+    Ok(Balance::Hash(key))
+}
+
+/// `retry-on`.
+pub(super) fn retry_on(words: &[&str]) -> RetryOn {
+    let mut on = RetryOn::NONE;
+    for word in words {
+        match *word {
+            "reset" => on.reset = true,
+            "timeout" => on.timeout = true,
+            "5xx" => on.any_5xx = true,
+            "non-idempotent" => on.non_idempotent = true,
+            status => {
+                // The list of words has no other statuses.
+                let _ = status.parse().is_ok_and(|status| on.add_status(status));
+            }
+        }
+    }
+    on
+}
+
+/// `compress`: the codings in the order they are named, or all in ours.
+pub(super) fn compression(text: &str) -> Result<Option<Compression>, String> {
+    let words = text.trim();
+    let is = |known: &str| words.eq_ignore_ascii_case(known);
+    if is("false") || is("off") {
+        return Ok(None);
+    }
+    if is("true") {
+        return Ok(Compression::of(Coding::ALL));
+    }
+    let coding = |word: &str| {
+        let mut known = Coding::ALL.into_iter();
+        known
+            .find(|coding| coding.name().eq_ignore_ascii_case(word.trim()))
+            .ok_or_else(|| format!("\"{}\" is not one of zstd, br, gzip", word.trim()))
+    };
+    let codings: Result<Vec<_>, _> = words.split(',').map(coding).collect();
+    Ok(Compression::of(codings?))
 }

@@ -1,0 +1,108 @@
+//! Whether a request that failed, or got a bad answer, is sent again.
+//!
+//! What nothing can be lost by is always tried again: a connection that could not be opened, a request of which nothing
+//! was sent or that may be sent twice. What may be a load or a change at a pod is tried again where the backend's
+//! `retries` says so, within a budget of all its requests.
+
+use super::body::ClientBody;
+use super::error::{ProxyError, Retry, idempotent};
+use super::forward::Outgoing;
+use super::worker::Worker;
+use crate::table::RetryOn;
+use crate::upstream::{Lease, LiveEndpoint};
+use http::StatusCode;
+use smallvec::SmallVec;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Bytes of a request body that are kept for another attempt, where nothing else is said.
+const KEPT: usize = 64 << 10;
+
+/// Endpoints that this request has failed at.
+pub type Tried = SmallVec<[Rc<LiveEndpoint<ClientBody>>; 3]>;
+
+/// The attempts of one request.
+pub struct Retries<'r> {
+    outgoing: &'r Outgoing<'r>,
+    /// Attempts that count for `--attempts`.
+    pub attempts: usize,
+    most: usize,
+    /// Attempts that are left by `retries`.
+    left: u32,
+    on: RetryOn,
+    /// Whether there was no body from the beginning.
+    empty: bool,
+    idempotent: bool,
+    /// Where it failed.
+    pub tried: Tried,
+}
+
+impl<'r> Retries<'r> {
+    /// None made yet.
+    pub fn new(worker: &Worker, outgoing: &'r Outgoing<'r>, body: &ClientBody) -> Self {
+        let settings = outgoing.settings;
+        let left = settings.retries.unwrap_or(0);
+        // A WebSocket's key must not be answered twice.
+        let left = if outgoing.upgrade { 0 } else { left };
+        if left > 0 && !body.is_empty() {
+            outgoing.upload.keep(settings.retry_buffer.unwrap_or(KEPT));
+        }
+        Self {
+            attempts: 0,
+            most: worker.settings.attempts,
+            left,
+            on: settings.retry_on.unwrap_or_default(),
+            empty: body.is_empty(),
+            idempotent: idempotent(&outgoing.parts.method),
+            tried: Tried::new(),
+            outgoing,
+        }
+    }
+
+    /// How long the response head may take in this attempt, where the backend has a time of its own.
+    pub fn limit(&self) -> Option<Duration> {
+        let settings = self.outgoing.settings;
+        let last = self.left == 0;
+        settings.try_timeout.filter(|_| !last).or(settings.response_timeout)
+    }
+
+    /// Whether a response is thrown away for another attempt.
+    pub fn again_for(&mut self, lease: &Lease<ClientBody>, status: StatusCode) -> bool {
+        self.left > 0 && self.on.status(status.as_u16()) && self.once_more(lease)
+    }
+
+    /// Whether there is another attempt after one without a response; `unsent` says that nothing of it left.
+    pub fn again_after(&mut self, lease: &Lease<ClientBody>, error: ProxyError, unsent: bool) -> bool {
+        let safe = match error.verdict().retry {
+            Retry::Never => false,
+            Retry::Always => unsent || self.empty,
+            Retry::IfIdempotent => unsent || (self.empty && self.idempotent),
+        };
+        if safe && self.attempts < self.most {
+            return true;
+        }
+        let wanted = match error {
+            ProxyError::Closed | ProxyError::StreamRefused => self.on.reset,
+            ProxyError::ResponseTimeout => self.on.timeout || self.outgoing.settings.try_timeout.is_some(),
+            _ => false,
+        };
+        wanted && self.left > 0 && self.once_more(lease)
+    }
+
+    /// Whether one of `retries` can be made, which it then is.
+    fn once_more(&mut self, lease: &Lease<ClientBody>) -> bool {
+        let allowed = self.idempotent || self.on.non_idempotent;
+        let possible = allowed && (self.empty || self.outgoing.upload.is_kept());
+        if !possible || !lease.may_retry() {
+            return false;
+        }
+        self.left -= 1;
+        true
+    }
+
+    /// Goes on with the next attempt, at another endpoint if there is one.
+    pub fn go_on(&mut self, worker: &Worker, failed: Option<Rc<LiveEndpoint<ClientBody>>>) {
+        worker.counters.retries.add();
+        self.tried.extend(failed);
+    }
+}

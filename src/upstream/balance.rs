@@ -1,0 +1,166 @@
+//! Which of a backend's endpoints a request goes to.
+
+use super::LiveEndpoint;
+use super::clock::Clock;
+use crate::table::{BackendSettings, Balance};
+use smallvec::SmallVec;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// By hash, an endpoint may have this many times the average of requests under way, and at least [`ALWAYS`]; the next
+/// in its key's order gets what is beyond (consistent hashing with bounded loads, Mirrokni et al., 2016).
+const BOUND: f32 = 1.25;
+/// With few requests an average means little, and a key would not stay at its pod.
+const ALWAYS: u32 = 4;
+
+/// What of a request decides for an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Affinity {
+    /// The hash of what the backend balances by; none where the request lacks it.
+    pub key: Option<u64>,
+    /// The endpoint its cookie names.
+    pub sticky: Option<u64>,
+}
+
+/// All that a choice looks at.
+pub(super) struct Choice<'c, B> {
+    pub endpoints: &'c [Rc<LiveEndpoint<B>>],
+    /// Endpoints this request has tried.
+    pub tried: &'c [Rc<LiveEndpoint<B>>],
+    pub settings: &'c BackendSettings,
+    pub clock: &'c Clock,
+    pub affinity: Affinity,
+    /// Requests under way to all endpoints.
+    pub in_flight: u32,
+    /// Where the next round begins, for all shards.
+    pub rotation: &'c AtomicUsize,
+    /// Whether too few are well to believe it.
+    pub panics: bool,
+    /// Whether some endpoint is not near.
+    pub by_hints: bool,
+}
+
+impl<'c, B> Choice<'c, B> {
+    /// An endpoint that was not tried yet; none if all were. Those that are not well are passed over as long as there
+    /// are others, those that slice hints prefer come first, and new ones get less where that is asked for.
+    pub fn make(&self) -> Option<&'c Rc<LiveEndpoint<B>>> {
+        let [only] = self.endpoints else {
+            return self.of_several();
+        };
+        self.is_free(only).then_some(only)
+    }
+
+    fn of_several(&self) -> Option<&'c Rc<LiveEndpoint<B>>> {
+        let usable = |live: &Rc<LiveEndpoint<B>>| self.is_free(live) && live.is_well(self.clock);
+        if let Some(sticky) = self.affinity.sticky
+            && let Some(live) = self.endpoints.iter().find(|live| live.id == sticky)
+            && usable(live)
+        {
+            return Some(live);
+        }
+        if let (true, Some(key)) = (
+            matches!(self.settings.balance, Some(Balance::Hash(_))),
+            self.affinity.key,
+        ) {
+            return self
+                .by_key(key, usable)
+                .or_else(|| self.by_key(key, |live| self.is_free(live)));
+        }
+        if self.by_hints
+            && let Some(live) = self.spread(|live| live.near.get() && self.is_warm(live) && usable(live))
+        {
+            return Some(live);
+        }
+        let well = if self.panics {
+            None
+        } else {
+            self.spread(|live| usable(live) && self.is_warm(live))
+        };
+        well.or_else(|| self.spread(|live| self.is_free(live)))
+    }
+
+    fn is_free(&self, live: &Rc<LiveEndpoint<B>>) -> bool {
+        !self.tried.iter().any(|other| Rc::ptr_eq(live, other))
+    }
+
+    fn is_warm(&self, live: &LiveEndpoint<B>) -> bool {
+        let window = self.settings.slow_start;
+        window.is_none_or(|window| live.is_warm(self.clock, window))
+    }
+
+    fn spread(&self, accept: impl Fn(&Rc<LiveEndpoint<B>>) -> bool) -> Option<&'c Rc<LiveEndpoint<B>>> {
+        let all = self.endpoints;
+        if all.is_empty() {
+            return None;
+        }
+        let from = |start: usize| match all.get(start % all.len()) {
+            Some(live) if accept(live) => Some(live),
+            // Its part goes to all others, not to its neighbour.
+            _ => {
+                let accepted: SmallVec<[_; 16]> = all.iter().filter(|live| accept(live)).collect();
+                accepted.get(start % accepted.len().max(1)).copied()
+            }
+        };
+        // Few requests are spread evenly by turns, however many shards there are.
+        let turns = self.in_flight == 0 && self.settings.balance != Some(Balance::Ewma);
+        // Another attempt has no turn of its own, or the next request would begin where this one did.
+        if self.tried.is_empty() && (turns || self.settings.balance == Some(Balance::RoundRobin)) {
+            return from(self.rotation.fetch_add(1, Ordering::Relaxed));
+        }
+        if all.len() == 1 {
+            return from(0);
+        }
+        let first = fastrand::usize(..all.len());
+        let second = (first + fastrand::usize(1..all.len())) % all.len();
+        match (all.get(first), all.get(second)) {
+            (Some(a), Some(b)) if accept(a) && accept(b) => Some(if self.is_better(b, a) { b } else { a }),
+            _ => from(first),
+        }
+    }
+
+    fn is_better(&self, one: &LiveEndpoint<B>, other: &LiveEndpoint<B>) -> bool {
+        if self.settings.balance == Some(Balance::Ewma) {
+            return cost(one) < cost(other);
+        }
+        one.in_flight.get() < other.in_flight.get()
+    }
+
+    /// The endpoint with the highest score for a key, unless it has too much to do: when one comes or goes, only the
+    /// keys that are its move (rendezvous hashing).
+    fn by_key(&self, key: u64, accept: impl Fn(&Rc<LiveEndpoint<B>>) -> bool) -> Option<&'c Rc<LiveEndpoint<B>>> {
+        let accepted = || self.endpoints.iter().filter(|live| accept(live));
+        let count = accepted().count().max(1);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
+        let bound = ((self.in_flight + 1) as f32 / count as f32 * BOUND).ceil() as u32;
+        let bound = bound.max(ALWAYS);
+        let best = |room: bool| {
+            accepted()
+                .filter(|live| !room || live.in_flight.get() < bound)
+                .max_by_key(|live| score(key, live.id))
+        };
+        best(true).or_else(|| best(false))
+    }
+}
+
+/// What another request would wait, by how long others did. One that is not known yet is tried by one request.
+fn cost<B>(live: &LiveEndpoint<B>) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "no endpoint has 2^24 requests under way")]
+    let load = live.in_flight.get() as f32;
+    match live.health.latency() {
+        Some(latency) => latency * (load + 1.0),
+        None if load > 0.0 => f32::MAX,
+        None => 0.0,
+    }
+}
+
+/// Mixes a key and an endpoint (the finalizer of splitmix64).
+fn score(key: u64, endpoint: u64) -> u64 {
+    let mut mixed = key ^ endpoint.rotate_left(32);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
