@@ -6,6 +6,8 @@
 
 #[path = "wire/balance.rs"]
 mod balance;
+#[path = "wire/compression.rs"]
+mod compression;
 #[path = "wire/framing.rs"]
 mod framing;
 #[path = "wire/headers.rs"]

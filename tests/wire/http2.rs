@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test's client on a runtime of its own.
-fn run<T>(test: impl Future<Output = T>) -> T {
+pub fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -201,24 +201,24 @@ async fn connect_and_watch(rig: &Rig) -> (client::SendRequest<Bytes>, tokio::tas
     (sender.ready().await.unwrap(), ended)
 }
 
-async fn connect(rig: &Rig) -> client::SendRequest<Bytes> {
+pub async fn connect(rig: &Rig) -> client::SendRequest<Bytes> {
     connect_and_watch(rig).await.0
 }
 
-struct Answer {
+pub struct Answer {
     status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    trailers: Option<HeaderMap>,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    pub trailers: Option<HeaderMap>,
 }
 
 impl Answer {
-    fn field(&self, name: &str) -> &str {
+    pub fn field(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-async fn ask(
+pub async fn ask(
     sender: &mut client::SendRequest<Bytes>,
     request: Request<()>,
     body: Option<(Bytes, Option<HeaderMap>)>,
@@ -240,7 +240,7 @@ async fn ask(
     })
 }
 
-fn request(method: &str, uri: &str) -> http::request::Builder {
+pub fn request(method: &str, uri: &str) -> http::request::Builder {
     Request::builder().method(method).uri(uri)
 }
 
