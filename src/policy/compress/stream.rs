@@ -79,15 +79,15 @@ impl Compressor {
         B: Body<Data = Bytes, Error = BoxError> + Unpin,
     {
         loop {
-            match std::mem::replace(&mut self.stage, Stage::Closed) {
-                Stage::Open => self.stage = Stage::Open,
-                Stage::Closing(last) => return Poll::Ready(Some(last)),
-                Stage::Closed => return Poll::Ready(None),
-            }
             if self.stretch >= STRETCH {
                 self.stretch = 0;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            match std::mem::replace(&mut self.stage, Stage::Closed) {
+                Stage::Open => self.stage = Stage::Open,
+                Stage::Closing(last) => return Poll::Ready(Some(last)),
+                Stage::Closed => return Poll::Ready(None),
             }
             let step = if self.input.is_empty() {
                 match Pin::new(&mut *source).poll_frame(cx) {
@@ -175,10 +175,12 @@ impl Compressor {
         Ok(encoder.take())
     }
 
-    /// What came before an error, which is then said.
+    /// What came before an error, which is said when that has had its turn to be written: hyper throws away what it
+    /// holds when it is told of one.
     fn break_off(&mut self, error: BoxError) -> io::Result<Bytes> {
         let bytes = self.flush()?;
         self.encoder = None;
+        self.stretch = STRETCH;
         self.stage = Stage::Closing(Err(error));
         Ok(bytes)
     }
@@ -187,6 +189,7 @@ impl Compressor {
     fn finish(&mut self, then: Stage) -> io::Result<Bytes> {
         self.encoder()?;
         let bytes = self.encoder.take().map(Encoder::finish).transpose()?;
+        self.stretch = 0;
         self.stage = then;
         Ok(bytes.unwrap_or_default())
     }
