@@ -82,6 +82,7 @@ pub fn slice(service: usize, version: usize) -> Object {
         pod: Some(format!("pod-{service}-{n}").into()),
         uid: Some(format!("uid-{service}-{n}").into()),
         zone: None,
+        hints: None,
     };
     Object::Endpoints(Arc::new(Endpoints {
         meta: meta(format!("service-{service}-abcde")),

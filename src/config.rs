@@ -3,12 +3,12 @@
 
 mod values;
 
-pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, TlsVersion};
+pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
 
 use crate::compile;
-use crate::proxy;
+use crate::proxy::{self, TrustedProxies};
 use crate::serve::strict::Limits;
-use crate::serve::{MinVersion, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
+use crate::serve::{MinVersion, ProxyProtocol, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
 use crate::upstream::PoolSettings;
 use clap::Args;
 use http::HeaderValue;
@@ -122,6 +122,15 @@ pub struct ListenArgs {
     /// Let another process of the same user listen on the same addresses (SO_REUSEPORT), for upgrades.
     #[arg(long, env = "NARTHEX_SHARE_PORTS")]
     pub share_ports: bool,
+    /// Whether connections from --trusted-proxies begin with a PROXY header (v1 or v2); "required" closes all others.
+    #[arg(
+        long,
+        env = "NARTHEX_PROXY_PROTOCOL",
+        value_name = "WHETHER",
+        value_enum,
+        default_value = "off"
+    )]
+    pub proxy_protocol: ProxyHeader,
     /// Threads that serve requests; 0 is one per processor.
     #[arg(long, env = "NARTHEX_SHARDS", value_name = "N", default_value_t = 0)]
     pub shards: usize,
@@ -221,7 +230,7 @@ pub struct TlsArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
-    /// Peers whose X-Forwarded-* fields are believed: addresses or networks.
+    /// Peers whose X-Forwarded-* fields and PROXY headers are believed: addresses or networks.
     #[arg(long, env = "NARTHEX_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
     pub trusted_proxies: Vec<IpNet>,
     /// What becomes of %2F and %5C in a path.
@@ -317,6 +326,12 @@ impl ServeArgs {
         if listening.is_empty() {
             return Err("--listen-http and --listen-https are both off: nothing would be served".to_owned());
         }
+        if self.listen.proxy_protocol != ProxyHeader::Off && self.http.trusted_proxies.is_empty() {
+            return Err(
+                "--proxy-protocol believes nobody without --trusted-proxies: name the balancer's addresses there"
+                    .to_owned(),
+            );
+        }
         if self.limits.attempts == 0 {
             return Err("--attempts 0 would try no endpoint: give 1 or more".to_owned());
         }
@@ -397,6 +412,7 @@ impl ServeArgs {
             reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
             server_header: self.http.server_header.clone(),
             https_port,
+            trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
             max_in_flight: self.limits.max_in_flight.div_ceil(shards),
             compression_memory: self.limits.compression_memory.div_ceil(all_shards),
         }
@@ -418,7 +434,11 @@ impl ServeArgs {
                 header_count: self.limits.max_headers,
                 ..Limits::default()
             },
-            trusted: Arc::from(self.http.trusted_proxies.clone()),
+            proxy_protocol: match self.listen.proxy_protocol {
+                ProxyHeader::Off => ProxyProtocol::Off,
+                ProxyHeader::Optional => ProxyProtocol::Optional,
+                ProxyHeader::Required => ProxyProtocol::Required,
+            },
             tls,
         }
     }

@@ -6,6 +6,10 @@
 
 #[path = "wire/balance.rs"]
 mod balance;
+#[path = "wire/balancers.rs"]
+mod balancers;
+#[path = "wire/checks.rs"]
+mod checks;
 #[path = "wire/compression.rs"]
 mod compression;
 #[path = "wire/framing.rs"]
@@ -20,6 +24,8 @@ mod http2;
 mod lifecycle;
 #[path = "wire/pods.rs"]
 mod pods;
+#[path = "wire/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "wire/rig.rs"]
 mod rig;
 #[path = "wire/tls.rs"]

@@ -5,7 +5,7 @@ use super::{Output, print};
 use crate::admin::view::Problem;
 use crate::compile::{State, lint};
 use crate::config::RuleArgs;
-use crate::model::{Change, Diagnostic, Location, ObjectRef, Severity, Timestamp};
+use crate::model::{Change, Code, Diagnostic, Kind, Location, ObjectRef, Severity, Timestamp};
 use crate::source::directory::{self, Loaded};
 use clap::Args;
 use std::collections::{BTreeMap, HashMap};
@@ -45,6 +45,12 @@ pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> (State, HashMap<ObjectRef
 fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<Diagnostic> {
     let mut said: Vec<Diagnostic> = state.refresh().iter().cloned().collect();
     said.extend(lint::lint(state));
+    // Files that people write hold no slices: where there is none at all, pods are not what is asked about.
+    let counts = state.counts();
+    let known = |kind| counts.get(&kind).is_some_and(|count| *count > 0);
+    if !known(Kind::EndpointSlice) && !known(Kind::Endpoints) {
+        said.retain(|diagnostic| diagnostic.code != Code::NoEndpoints);
+    }
     place(&mut said, places);
     said.sort_by(|a, b| {
         (&a.location, a.severity(), &a.object, &a.field, &a.message).cmp(&(

@@ -28,6 +28,17 @@ pub enum EncodedSlash {
     Reject,
 }
 
+/// `--proxy-protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProxyHeader {
+    /// Connections begin with TLS or HTTP.
+    Off,
+    /// Those from --trusted-proxies may begin with a PROXY header.
+    Optional,
+    /// There are only those from --trusted-proxies, and they must begin with one.
+    Required,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {

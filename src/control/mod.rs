@@ -1,5 +1,6 @@
 //! Owns the objects and the compile state: applies changes, swaps tables, says when narthex is ready.
 
+mod checks;
 mod external;
 mod guard;
 
@@ -109,6 +110,9 @@ impl Control {
     pub async fn run(mut self) -> Result<(), BindError> {
         let (names, wanted) = watch::channel(BTreeSet::new());
         tokio::spawn(external::run(wanted, self.sender.clone()));
+        let (swapped, swaps) = watch::channel(0);
+        let commons = lock(&self.server).commons();
+        tokio::spawn(checks::run(self.shared.tables.clone(), commons, swaps));
         let mut beats = tokio::time::interval(HEARTBEAT);
         // At once, and then now and then: certificates begin and expire.
         let mut times = tokio::time::interval(TIME);
@@ -142,7 +146,10 @@ impl Control {
                 tracing::error!("the compiler fails on what it has: the last good table stays, and nothing is updated");
                 return self.stand_still().await;
             };
-            old.extend(self.swap());
+            if let Some(before) = self.swap() {
+                old.push(before);
+                swapped.send_modify(|swaps| *swaps += 1);
+            }
             if old.len() > OLD_TABLES {
                 old.retain(|table| Arc::strong_count(table) > 1);
             }

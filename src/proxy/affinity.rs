@@ -1,12 +1,13 @@
 //! What of a request decides for a pod: the key of hashed balancing, and the cookie of a sticky session.
 
 use super::canonical::Canonical;
-use super::client::Peer;
+use super::client::{Client, Peer};
 use super::https::is_secure;
 use crate::table::{BackendSettings, Balance, HashKey, Route};
 use crate::upstream::Affinity;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
+use std::net::IpAddr;
 use twox_hash::XxHash3_64;
 
 /// Reads it. Costs nothing where the backend asks for none.
@@ -15,10 +16,10 @@ pub fn affinity(
     canonical: &Canonical<'_>,
     route: &Route,
     settings: &BackendSettings,
-    peer: &Peer,
+    client: &Client,
 ) -> Affinity {
     let key = match &settings.balance {
-        Some(Balance::Hash(key)) => key_of(key, parts, canonical, route, peer),
+        Some(Balance::Hash(key)) => key_of(key, parts, canonical, route, client),
         _ => None,
     };
     let sticky = settings.sticky_cookie.as_ref().and_then(|name| {
@@ -29,10 +30,13 @@ pub fn affinity(
     Affinity { key, sticky }
 }
 
-fn key_of(key: &HashKey, parts: &Parts, canonical: &Canonical<'_>, route: &Route, peer: &Peer) -> Option<u64> {
+fn key_of(key: &HashKey, parts: &Parts, canonical: &Canonical<'_>, route: &Route, client: &Client) -> Option<u64> {
     let hash = XxHash3_64::oneshot;
     match key {
-        HashKey::SourceIp => Some(hash(peer.address.as_bytes())),
+        HashKey::SourceIp => Some(match client.address() {
+            IpAddr::V4(v4) => hash(&v4.octets()),
+            IpAddr::V6(v6) => hash(&v6.octets()),
+        }),
         HashKey::Header(name) => parts.headers.get(&**name).map(|value| hash(value.as_bytes())),
         HashKey::Cookie(name) => cookie(&parts.headers, name).map(hash),
         HashKey::Uri => {

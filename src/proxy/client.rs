@@ -1,10 +1,12 @@
 //! The client's side of a request: who it is, and how long it has been silent.
 
 use super::body::Exchange;
+use super::trust::{TrustedProxies, address_value};
 use crate::upstream::{Clock, Tick};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -21,19 +23,36 @@ pub enum Waiting {
     Body,
 }
 
+/// Between whom a connection is: the ends of its socket, or what a PROXY header names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The client.
+    pub client: SocketAddr,
+    /// What it connected to.
+    pub local: SocketAddr,
+    /// The version of TLS that the client spoke to the balancer, by the PROXY header; none if it spoke none.
+    pub tls_version: Option<Cow<'static, str>>,
+}
+
 /// Who is at the other end of a connection.
 #[derive(Debug)]
 pub struct Peer {
-    /// The other end.
+    /// The other end, as a PROXY header names it, else the socket's.
     pub socket: SocketAddr,
-    /// Its address as header text, IPv4 in IPv6 unwrapped.
+    /// What it connected to, likewise.
+    pub local: SocketAddr,
+    /// Its address, IPv4 in IPv6 unwrapped.
+    pub ip: IpAddr,
+    /// The same as header text.
     pub address: HeaderValue,
-    /// `http` or `https`.
+    /// `http` or `https`, which it also is if the client spoke TLS to the balancer, by the PROXY header.
     pub scheme: &'static str,
     /// Whether it is one of `--trusted-proxies`.
     pub trusted: bool,
     /// What the TLS handshake said; none without TLS.
     pub tls: Option<Handshake>,
+    /// The version of TLS the client speaks, to us or to the balancer; none in plain.
+    pub tls_version: Option<Cow<'static, str>>,
 }
 
 /// What a request must know of the TLS it came by.
@@ -41,19 +60,25 @@ pub struct Peer {
 pub struct Handshake {
     /// The name the client asked for (SNI), in canonical form; none if it named none.
     pub server_name: Option<Box<str>>,
+    /// The version agreed on, as OpenSSL names it: `TLSv1.3`.
+    pub version: &'static str,
 }
 
 impl Peer {
     /// The other end of a connection.
-    pub fn new(socket: SocketAddr, trusted: bool, tls: Option<Handshake>) -> Self {
-        let address = socket.ip().to_canonical().to_string();
+    pub fn new(ends: Ends, trusted: bool, tls: Option<Handshake>) -> Self {
+        let ip = ends.client.ip().to_canonical();
+        let version = tls.as_ref().map(|handshake| Cow::Borrowed(handshake.version));
+        let tls_version = version.or(ends.tls_version);
         Self {
-            socket,
-            // An address is always header text.
-            address: HeaderValue::from_str(&address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            scheme: if tls.is_some() { "https" } else { "http" },
+            socket: ends.client,
+            local: ends.local,
+            ip,
+            address: address_value(ip),
+            scheme: if tls_version.is_some() { "https" } else { "http" },
             trusted,
             tls,
+            tls_version,
         }
     }
 }
@@ -63,6 +88,7 @@ impl Peer {
 pub struct Client {
     /// Who it is.
     pub peer: Rc<Peer>,
+    address: Cell<IpAddr>,
     /// Replies given so far, complete to their last byte.
     pub replies: Cell<u32>,
     /// Whether the connection's task must look again when a reply is complete.
@@ -90,6 +116,7 @@ impl Client {
     /// Nothing is waited for yet.
     pub fn new(peer: Rc<Peer>) -> Self {
         Self {
+            address: Cell::new(peer.ip),
             peer,
             tunnel: RefCell::default(),
             multiplexed: false,
@@ -113,6 +140,18 @@ impl Client {
             multiplexed: true,
             ..Self::new(peer)
         }
+    }
+
+    /// A request begins. What it says of where it comes from is looked at only if a trusted proxy says it.
+    pub fn begins(&self, headers: &HeaderMap, trusted: &TrustedProxies) {
+        if self.peer.trusted {
+            self.address.set(trusted.client(self.peer.ip, headers));
+        }
+    }
+
+    /// The client's address, for all that goes by it: the connection's, or behind a trusted proxy the one it names.
+    pub fn address(&self) -> IpAddr {
+        self.address.get()
     }
 
     /// The task that answers it, to be ended if its reply is not taken.

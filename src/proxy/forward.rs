@@ -385,8 +385,7 @@ impl Outgoing<'_> {
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
-        *request.headers_mut() =
-            headers::upstream_headers(&self.parts.headers, &client.peer, &forwarded, &worker.template);
+        *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
         if self.protocol == Protocol::Http2 {
             *request.version_mut() = Version::HTTP_2;
             name_authority(&mut request)?;

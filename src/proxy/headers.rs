@@ -1,7 +1,8 @@
 //! Which header fields pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239; reliability rows 20-22).
 
-use super::client::Peer;
+use super::client::{Client, Peer};
 use super::error::ProxyError;
+use super::trust::address_value;
 use super::upgrade;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
@@ -258,7 +259,7 @@ fn own_fields(peer: &Peer, forwarded: &Forwarded<'_>, template: &HeaderMap) -> H
 /// The fields a pod gets. The originals stay as they are, for another attempt.
 pub fn upstream_headers(
     original: &HeaderMap,
-    peer: &Peer,
+    client: &Client,
     forwarded: &Forwarded<'_>,
     template: &HeaderMap,
 ) -> HeaderMap {
@@ -267,6 +268,7 @@ pub fn upstream_headers(
     } else {
         Options::new()
     };
+    let peer = &*client.peer;
     let mut headers = own_fields(peer, forwarded, template);
     for (name, value) in original {
         let text = name.as_str();
@@ -297,7 +299,7 @@ pub fn upstream_headers(
         upgrade::ask(&mut headers);
     }
     if peer.trusted {
-        append_to_trusted(&mut headers, peer, forwarded);
+        append_to_trusted(&mut headers, client, forwarded);
     }
     headers
 }
@@ -315,7 +317,8 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// A trusted proxy's words stay; our part is added.
-fn append_to_trusted(headers: &mut HeaderMap, peer: &Peer, forwarded: &Forwarded<'_>) {
+fn append_to_trusted(headers: &mut HeaderMap, client: &Client, forwarded: &Forwarded<'_>) {
+    let peer = &*client.peer;
     let lines: Vec<&[u8]> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
@@ -332,7 +335,7 @@ fn append_to_trusted(headers: &mut HeaderMap, peer: &Peer, forwarded: &Forwarded
         }
     }
     if headers.contains_key(header::FORWARDED) {
-        let node = match peer.socket.ip().to_canonical() {
+        let node = match peer.ip {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("\"[{v6}]\""),
         };
@@ -349,7 +352,9 @@ fn append_to_trusted(headers: &mut HeaderMap, peer: &Peer, forwarded: &Forwarded
     headers
         .entry(X_FORWARDED_PORT)
         .or_insert_with(|| port_value(peer, forwarded));
-    headers.entry(X_REAL_IP).or_insert_with(|| peer.address.clone());
+    headers
+        .entry(X_REAL_IP)
+        .or_insert_with(|| address_value(client.address()));
 }
 
 fn port_value(peer: &Peer, forwarded: &Forwarded<'_>) -> HeaderValue {
@@ -443,13 +448,20 @@ fn binds(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Ends;
+    use std::rc::Rc;
 
     #[test]
     fn the_template_is_filled_in_its_own_order() {
         let host = HeaderValue::from_static("a.test:8000");
         let id = HeaderValue::from_static("id");
         let fields = Fields::default();
-        let peer = Peer::new("10.0.0.1:5".parse().unwrap(), false, None);
+        let ends = Ends {
+            client: "10.0.0.1:5".parse().unwrap(),
+            local: "10.0.0.2:80".parse().unwrap(),
+            tls_version: None,
+        };
+        let client = Client::new(Rc::new(Peer::new(ends, false, None)));
         let forwarded = Forwarded {
             host: Some(&host),
             endpoint: "10.0.0.9:80".parse().unwrap(),
@@ -461,7 +473,7 @@ mod tests {
             upgrade: false,
             fields: &fields,
         };
-        let headers = upstream_headers(&HeaderMap::new(), &peer, &forwarded, &template());
+        let headers = upstream_headers(&HeaderMap::new(), &client, &forwarded, &template());
         for (name, wanted) in [
             ("host", "a.test:8000"),
             ("x-forwarded-host", "a.test:8000"),

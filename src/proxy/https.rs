@@ -28,9 +28,10 @@ pub fn redirect(
     HeaderValue::try_from(format!("https://{host}{port}{path}{query}")).ok()
 }
 
-/// Whether the client speaks HTTPS, to us or to a trusted proxy before us.
+/// Whether the client speaks HTTPS, to us or to a trusted proxy before us that says so, by the PROXY protocol or in a
+/// field.
 pub fn is_secure(peer: &Peer, headers: &HeaderMap) -> bool {
-    if peer.tls.is_some() {
+    if peer.tls_version.is_some() {
         return true;
     }
     let said = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);

@@ -10,13 +10,15 @@ mod forward;
 pub mod headers;
 mod https;
 mod retry;
+mod trust;
 pub mod upgrade;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
-pub use client::{Client, Handshake, Peer};
+pub use client::{Client, Ends, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
 pub use https::ACME;
+pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
 use crate::table::Protocol;
@@ -47,6 +49,7 @@ pub async fn respond(
 ) -> Result<Response<ReplyBody>, Infallible> {
     worker.counters.requests.add();
     let in_flight = InFlight::new(&worker);
+    client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
     let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
@@ -125,7 +128,7 @@ async fn answer(
         })?,
         protocol,
         settings,
-        affinity: affinity::affinity(&parts, &canonical, route, settings, &client.peer),
+        affinity: affinity::affinity(&parts, &canonical, route, settings, client),
         upgrade: protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty()),
         fields: &fields,
         upload: &upload,
@@ -254,11 +257,11 @@ fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, see
         verdict.label,
         failure.error,
     );
-    let peer = client.peer.socket;
+    let (peer, client) = (client.peer.socket, client.address());
     // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
     if verdict.side == Side::Client {
-        tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");
+        tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %client, %peer, request_id, "request failed");
     } else {
-        tracing::warn!(status, side, reason = label, %error, route, origin, endpoint, %peer, request_id, "request failed");
+        tracing::warn!(status, side, reason = label, %error, route, origin, endpoint, %client, %peer, request_id, "request failed");
     }
 }

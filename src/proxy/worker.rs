@@ -2,6 +2,7 @@
 
 use super::body::ClientBody;
 use super::headers::template;
+use super::trust::TrustedProxies;
 use crate::table::Table;
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub server_header: Option<HeaderValue>,
     /// The port of `--listen-https`: where plain requests are sent, if their route says so. None where there is none.
     pub https_port: Option<u16>,
+    /// `--trusted-proxies`.
+    pub trusted_proxies: TrustedProxies,
     /// Requests under way on one shard.
     pub max_in_flight: u32,
     /// Bytes that encoders of replies may take on one shard.
@@ -78,6 +81,8 @@ counters! {
     handshakes,
     /// TLS handshakes that failed, were refused or took too long.
     handshake_failures,
+    /// Connections closed because their PROXY header was missing, malformed or late, or who sent it is not trusted.
+    proxy_protocol_failures,
     /// Requests with a complete head.
     requests,
     /// Responses 2xx.

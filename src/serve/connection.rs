@@ -294,8 +294,8 @@ impl hyper::rt::Write for Io {
     }
 }
 
-/// Serves one client connection from accept to close.
-pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>) {
+/// Serves one client connection from accept to close. `held` was read from it before and comes first.
+pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'static [u8]) {
     let client = Rc::new(Client::new(peer));
     let conn = Rc::new(Conn {
         client: client.clone(),
@@ -310,7 +310,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>) {
         write_since: Cell::new(None),
         expired: Cell::new(None),
         // Under TLS the handshake has said which protocol it is.
-        preface: RefCell::new(Preface::seen(client.peer.tls.is_none())),
+        preface: RefCell::new(Preface::seen(client.peer.tls.is_none(), held)),
         draining: Cell::new(shard.draining.get()),
         shard: shard.clone(),
     });

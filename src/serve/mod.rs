@@ -4,6 +4,7 @@ pub mod connection;
 mod h2;
 pub mod listener;
 mod preface;
+mod proxy_protocol;
 pub mod shard;
 mod stream;
 pub mod strict;
@@ -12,6 +13,7 @@ mod tunnel;
 
 pub use connection::Timeouts;
 pub use listener::{BindError, Bound, Purpose, bind};
+pub use proxy_protocol::ProxyProtocol;
 pub use shard::{ShardSettings, Stage};
 pub use tls::{MinVersion, Tls, TlsSettings};
 
@@ -136,6 +138,11 @@ impl Server {
     /// Whether, after [`Server::drain`], nothing is left to do.
     pub fn is_drained(&self) -> bool {
         self.acceptors.iter().all(JoinHandle::is_finished) && self.open_connections() == 0
+    }
+
+    /// What the shards have in common of backends.
+    pub fn commons(&self) -> Arc<Commons> {
+        self.commons.clone()
     }
 
     /// Client connections open now.

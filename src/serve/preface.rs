@@ -8,6 +8,8 @@ use bytes::Bytes;
 pub enum Preface {
     /// So many bytes are those of the preface; hyper has not seen them.
     Begun(usize),
+    /// Not HTTP/2, and hyper has not seen these first bytes.
+    Held(&'static [u8]),
     /// Not HTTP/2, or not asked.
     Other,
     /// HTTP/2: the preface and what was read after it.
@@ -28,22 +30,36 @@ pub enum Look {
 }
 
 impl Preface {
-    /// Nothing seen yet; `possible` says whether to look at all.
-    pub fn seen(possible: bool) -> Self {
-        if possible { Self::Begun(0) } else { Self::Other }
+    /// Nothing seen yet but `held`, which was read before; `possible` says whether to look at all.
+    pub fn seen(possible: bool, held: &'static [u8]) -> Self {
+        if possible && PREFACE.starts_with(held) {
+            Self::Begun(held.len())
+        } else if held.is_empty() {
+            Self::Other
+        } else {
+            Self::Held(held)
+        }
     }
 
     /// How many bytes are held back.
     pub fn held(&self) -> usize {
         match self {
             Self::Begun(held) => *held,
+            Self::Held(held) => held.len(),
             Self::Other | Self::Http2(_) => 0,
         }
     }
 
     /// Looks at the next bytes.
     pub fn look(&mut self, bytes: &[u8]) -> Look {
-        let Self::Begun(held) = *self else { return Look::Other };
+        let held = match *self {
+            Self::Begun(held) => held,
+            Self::Held(held) => {
+                *self = Self::Other;
+                return Look::OtherAfter(held);
+            }
+            Self::Other | Self::Http2(_) => return Look::Other,
+        };
         let (known, wanted) = PREFACE.split_at(held);
         if bytes.len() < wanted.len() && wanted.starts_with(bytes) {
             *self = Self::Begun(held + bytes.len());
@@ -65,7 +81,7 @@ impl Preface {
     pub fn take(&mut self) -> Option<Bytes> {
         match std::mem::replace(self, Self::Other) {
             Self::Http2(bytes) => Some(bytes),
-            Self::Begun(_) | Self::Other => None,
+            Self::Begun(_) | Self::Held(_) | Self::Other => None,
         }
     }
 }
@@ -75,7 +91,7 @@ mod tests {
     use super::*;
 
     fn looks(pieces: &[&[u8]]) -> (Vec<Look>, Option<Bytes>) {
-        let mut preface = Preface::seen(true);
+        let mut preface = Preface::seen(true, b"");
         let looks = pieces.iter().map(|piece| preface.look(piece)).collect();
         (looks, preface.take())
     }
@@ -99,6 +115,15 @@ mod tests {
             looks(&[b"PR", b"I", b" * HTTP/1.1"]).0,
             [Look::Unclear, Look::Unclear, Look::OtherAfter(b"PRI")]
         );
-        assert_eq!(Preface::seen(false).look(PREFACE), Look::Other);
+        assert_eq!(Preface::seen(false, b"").look(PREFACE), Look::Other);
+    }
+
+    #[test]
+    fn what_was_read_before_comes_first() {
+        let mut preface = Preface::seen(true, b"PRO");
+        assert_eq!(preface.held(), 3);
+        assert_eq!(preface.look(b"PFIND / HTTP/1.1"), Look::OtherAfter(b"PRO"));
+        assert_eq!(preface.look(b"\r\n"), Look::Other);
+        assert_eq!(Preface::seen(true, b"PR").look(&PREFACE[2..]), Look::Http2);
     }
 }

@@ -2,16 +2,17 @@
 
 use super::connection::{self, Timeouts};
 use super::h2;
+use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
 use super::stream::Stream;
 use super::strict::Limits;
 use super::tls::{Shaken, Tls};
-use crate::proxy::{Peer, Worker};
+use crate::proxy::{Ends, Peer, Worker};
 use crate::upstream::TICK;
 use bytes::Bytes;
-use ipnet::IpNet;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
+use std::io;
+use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,8 +71,8 @@ pub struct ShardSettings {
     pub timeouts: Timeouts,
     /// Limits of what clients may send.
     pub limits: Limits,
-    /// `--trusted-proxies`.
-    pub trusted: Arc<[IpNet]>,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
     /// For HTTPS, where that is listened for.
     pub tls: Option<Arc<Tls>>,
 }
@@ -160,40 +161,76 @@ impl Shard {
 
     fn take(self: Rc<Self>, accepted: Accepted) {
         self.worker.counters.connections.add();
-        let trusted = self.trusts(accepted.peer.ip());
         // The acceptor has set it non-blocking; what can still fail here is the runtime being out of memory.
         let Ok(stream) = TcpStream::from_std(accepted.stream) else {
             return;
         };
         tokio::task::spawn_local(async move {
             let _place = accepted.place;
-            let peer = accepted.peer;
-            if !accepted.secure {
-                let peer = Rc::new(Peer::new(peer, trusted, None));
-                return connection::run(self, Stream::Plain(stream), peer).await;
-            }
-            let Some(tls) = &self.settings.tls else { return };
-            match tls.shake_hands(stream, &self.handshake_turn).await {
-                Ok(Shaken { stream, handshake, h2 }) => {
-                    self.worker.counters.handshakes.add();
-                    let peer = Rc::new(Peer::new(peer, trusted, Some(handshake)));
-                    if h2 {
-                        h2::run(self, stream, peer, Bytes::new()).await;
-                    } else {
-                        connection::run(self, stream, peer).await;
-                    }
-                }
-                Err(error) => {
-                    self.worker.counters.handshake_failures.add();
-                    tracing::debug!(%peer, %error, "TLS handshake failed");
-                }
-            }
+            self.begin(stream, accepted.peer, accepted.secure).await;
         });
     }
 
-    fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.settings.trusted.iter().any(|net| net.contains(&peer))
+    /// Serves a connection: its PROXY header, its TLS, its requests.
+    async fn begin(self: Rc<Self>, mut stream: TcpStream, socket: SocketAddr, secure: bool) {
+        let Some((ends, trusted, held)) = self.open(&mut stream, socket).await else {
+            return;
+        };
+        if !secure {
+            let peer = Rc::new(Peer::new(ends, trusted, None));
+            return connection::run(self, Stream::Plain(stream), peer, held).await;
+        }
+        let Some(tls) = &self.settings.tls else { return };
+        let peer = ends.client;
+        // No TLS begins like a PROXY header, so what is held back is neither.
+        let shaken = match held {
+            [] => tls.shake_hands(stream, &self.handshake_turn).await,
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        };
+        match shaken {
+            Ok(Shaken { stream, handshake, h2 }) => {
+                self.worker.counters.handshakes.add();
+                let peer = Rc::new(Peer::new(ends, trusted, Some(handshake)));
+                if h2 {
+                    h2::run(self, stream, peer, Bytes::new()).await;
+                } else {
+                    connection::run(self, stream, peer, b"").await;
+                }
+            }
+            Err(error) => {
+                self.worker.counters.handshake_failures.add();
+                tracing::debug!(%peer, %error, "TLS handshake failed");
+            }
+        }
+    }
+
+    /// Between whom a connection is, whether the client is trusted, and what was read that is no PROXY header. None if
+    /// it is to be closed.
+    async fn open(&self, stream: &mut TcpStream, socket: SocketAddr) -> Option<(Ends, bool, &'static [u8])> {
+        let proxies = &self.worker.settings.trusted_proxies;
+        let (trusted, timeout) = (proxies.contains(socket.ip()), self.settings.timeouts.head);
+        match self.settings.proxy_protocol.open(stream, trusted, timeout).await {
+            Ok(Opened { ends: Some(ends), .. }) => {
+                // The balancer is trusted to name its client, which makes the client no proxy.
+                let trusted = proxies.contains(ends.client.ip());
+                Some((ends, trusted, b""))
+            }
+            Ok(Opened { ends: None, held }) => {
+                let ends = Ends {
+                    client: socket,
+                    local: stream.local_addr().ok()?,
+                    tls_version: None,
+                };
+                Some((ends, trusted, held))
+            }
+            Err(error) => {
+                if !matches!(error, HeaderError::Closed) {
+                    self.worker.counters.proxy_protocol_failures.add();
+                }
+                tracing::debug!(peer = %socket, %error, "connection closed before its first request");
+                None
+            }
+        }
     }
 
     fn drain(&self) {

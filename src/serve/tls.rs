@@ -189,10 +189,14 @@ impl Tls {
         .await?;
         let server_name = stream.get_ref().1.server_name().map(Box::from);
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let version = match stream.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
         Ok(Shaken {
             h2,
             stream: Stream::Tls(Box::new(stream)),
-            handshake: Handshake { server_name },
+            handshake: Handshake { server_name, version },
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod h2;
 pub mod health;
 pub mod pool;
+pub mod proxy_protocol;
 
 pub use balance::Affinity;
 pub use clock::{Clock, TICK, Tick};

@@ -391,7 +391,10 @@ impl Answer {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
@@ -456,6 +459,12 @@ impl Client {
             assert!(self.fill(), "the connection ends after {:?}", self.buffer);
         }
         self.buffer.drain(..count).collect()
+    }
+
+    /// All that comes until the connection ends.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.buffer)
     }
 
     /// Whether the connection ends, with nothing more said.

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A certificate and its key.
-struct Made {
+pub struct Made {
     der: Vec<u8>,
-    certificate: String,
-    key: String,
+    pub certificate: String,
+    pub key: String,
 }
 
-fn make(names: &[&str]) -> Made {
+pub fn make(names: &[&str]) -> Made {
     make_with(names, &PKCS_ECDSA_P256_SHA256, |_| {})
 }
 
@@ -39,7 +39,7 @@ fn make_with(
     }
 }
 
-fn secret(name: &str, certificate: &str, key: &str) -> String {
+pub fn secret(name: &str, certificate: &str, key: &str) -> String {
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ntype: kubernetes.io/tls\n\
@@ -50,7 +50,7 @@ fn secret(name: &str, certificate: &str, key: &str) -> String {
 }
 
 /// An Ingress of a host with one entry in `spec.tls`.
-fn secure(name: &str, host: &str, hosts: &str, secret: &str, annotations: &str) -> String {
+pub fn secure(name: &str, host: &str, hosts: &str, secret: &str, annotations: &str) -> String {
     let extra = format!(", annotations: {{{annotations}}}");
     let rules = ingress(name, host, "/", "web", &extra);
     let tls = format!("spec:\n  tls: [{{hosts: [{hosts}], secretName: {secret}}}]\n");
@@ -100,7 +100,7 @@ impl ServerCertVerifier for TakeAny {
     }
 }
 
-fn config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
+pub fn config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
@@ -110,7 +110,7 @@ fn config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfi
 }
 
 /// A client that has shaken hands.
-struct Tls(StreamOwned<ClientConnection, TcpStream>);
+pub struct Tls(StreamOwned<ClientConnection, TcpStream>);
 
 impl Tls {
     fn with(address: SocketAddr, name: Option<&str>, config: Arc<ClientConfig>) -> std::io::Result<Self> {
@@ -119,8 +119,12 @@ impl Tls {
             Some(name) => ServerName::try_from(name.to_owned()).unwrap(),
             None => ServerName::from(address.ip()),
         };
+        Self::over(TcpStream::connect(address)?, server, config)
+    }
+
+    /// Shakes hands over a connection that is there.
+    pub fn over(tcp: TcpStream, server: ServerName<'static>, config: Arc<ClientConfig>) -> std::io::Result<Self> {
         let connection = ClientConnection::new(config, server).unwrap();
-        let tcp = TcpStream::connect(address)?;
         tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut stream = StreamOwned::new(connection, tcp);
         while stream.conn.is_handshaking() {
@@ -138,7 +142,7 @@ impl Tls {
     }
 
     /// Status and head of the reply to a GET.
-    fn get(&mut self, host: &str, path: &str) -> (u16, String) {
+    pub fn get(&mut self, host: &str, path: &str) -> (u16, String) {
         write!(self.0, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
         let mut said = Vec::new();
         let mut piece = [0; 4096];
@@ -164,7 +168,7 @@ fn shown(rig: &Rig, name: &str) -> Vec<u8> {
 }
 
 /// narthex with what `manifests` says, and one pod behind Service `web`.
-fn world(flags: &[&str], manifests: &str) -> Rig {
+pub fn world(flags: &[&str], manifests: &str) -> Rig {
     Rig::with(1, flags, |pods| service("web", &[(pods[0].address, "p0")]) + manifests)
 }
 

@@ -1,13 +1,14 @@
 //! Every annotation narthex acts on.
 
-use super::value::{Value, balance, compression, retry_on, token};
+use super::value::{Value, balance, compression, path, retry_on, token};
 use super::{Annotation, Scope};
 use crate::compile::hsts;
-use crate::table::BackendProtocol;
+use crate::table::{BackendProtocol, HealthProtocol};
 use std::time::Duration;
 
 /// The shortest and longest times that make sense.
 const TIME: Duration = Duration::from_millis(1);
+const TENTH: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -119,6 +120,88 @@ pub(super) static ALL: &[Annotation] = &[
             least: 2,
             most: 1000,
             set: |settings, number| settings.backend.eject_slower = Some(number),
+        },
+    },
+    Annotation {
+        name: "health-fall",
+        scope: Scope::Backend,
+        about: "After how many bad answers in a row a pod gets no requests.",
+        default: "3 is used",
+        example: "2",
+        value: Value::Integer {
+            least: 1,
+            most: 100,
+            set: |settings, number| settings.backend.health_fall = Some(number),
+        },
+    },
+    Annotation {
+        name: "health-interval",
+        scope: Scope::Backend,
+        about: "How often each pod is asked.",
+        default: "10s is used",
+        example: "5s",
+        value: Value::Time {
+            least: TENTH,
+            most: HOUR,
+            set: |settings, time| settings.backend.health_interval = Some(time),
+        },
+    },
+    Annotation {
+        name: "health-path",
+        scope: Scope::Backend,
+        about: "A path each pod is asked for now and then, once for the whole of narthex: a pod that \
+                does not answer 200 to 399 in time gets no requests until it does again. This is besides \
+                the pod's readiness, which Kubernetes looks after.",
+        default: "no pod is asked",
+        example: "/healthz",
+        value: Value::Text {
+            form: "a path, with a query if wanted",
+            pattern: "^/[!-~]*$",
+            read: |settings, text| {
+                settings.backend.health_path = Some(path(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "health-protocol",
+        scope: Scope::Backend,
+        about: "How pods are asked: `HTTP`, by a GET of `health-path`, or `gRPC`, by \
+                grpc.health.v1.Health/Check, which needs no path.",
+        default: "\"HTTP\" is used",
+        example: "gRPC",
+        value: Value::Choice {
+            of: &["HTTP", "gRPC"],
+            set: |settings, word| {
+                settings.backend.health_protocol = Some(match word {
+                    "gRPC" => HealthProtocol::Grpc,
+                    _ => HealthProtocol::Http,
+                });
+            },
+        },
+    },
+    Annotation {
+        name: "health-rise",
+        scope: Scope::Backend,
+        about: "After how many good answers in a row it gets requests again.",
+        default: "2 is used",
+        example: "1",
+        value: Value::Integer {
+            least: 1,
+            most: 100,
+            set: |settings, number| settings.backend.health_rise = Some(number),
+        },
+    },
+    Annotation {
+        name: "health-timeout",
+        scope: Scope::Backend,
+        about: "How long a pod may take to answer that.",
+        default: "1s is used",
+        example: "500ms",
+        value: Value::Time {
+            least: TIME,
+            most: MINUTE,
+            set: |settings, time| settings.backend.health_timeout = Some(time),
         },
     },
     Annotation {

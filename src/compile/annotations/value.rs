@@ -270,3 +270,12 @@ pub(super) fn compression(text: &str) -> Result<Option<Compression>, String> {
     let codings: Result<Vec<_>, _> = words.split(',').map(coding).collect();
     Ok(Compression::of(codings?))
 }
+
+/// A path as it stands in a request line (RFC 9112, section 3.2.1).
+pub(super) fn path(text: &str) -> Result<Arc<str>, String> {
+    if text.starts_with('/') && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.into())
+    } else {
+        Err(format!("\"{text}\" is no path: it begins with / and has no blanks"))
+    }
+}

@@ -26,7 +26,9 @@ fn search(node: &Node, wanted: &[(Location, String)], places: &mut [Location]) {
     }
     for ((object, field), place) in wanted.iter().zip(places) {
         if (object.line, object.column) == (node.at.line as usize, node.at.column as usize) {
-            let Mark { line, column } = node.locate(field);
+            let annotation = field.strip_prefix("annotation ");
+            let annotation = annotation.map(|name| format!("metadata.annotations[{name}]"));
+            let Mark { line, column } = node.locate(annotation.as_ref().unwrap_or(field));
             (place.line, place.column) = (line as usize, column as usize);
         }
     }
