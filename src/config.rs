@@ -6,6 +6,7 @@ mod values;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
 
 use crate::compile;
+use crate::policy::compress::Memory;
 use crate::proxy::{self, TrustedProxies};
 use crate::serve::strict::Limits;
 use crate::serve::{MinVersion, ProxyProtocol, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
@@ -397,8 +398,7 @@ impl ServeArgs {
 
     /// Settings of the request's road. `https_port` is where HTTPS is listened for.
     pub fn proxy_settings(&self, https_port: Option<u16>) -> proxy::Settings {
-        let all_shards = self.shards().max(1);
-        let shards = u32::try_from(all_shards).unwrap_or(u32::MAX);
+        let shards = u32::try_from(self.shards()).unwrap_or(u32::MAX);
         proxy::Settings {
             pool: PoolSettings {
                 connect_timeout: self.timeouts.connect_timeout,
@@ -414,7 +414,7 @@ impl ServeArgs {
             https_port,
             trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
             max_in_flight: self.limits.max_in_flight.div_ceil(shards),
-            compression_memory: self.limits.compression_memory.div_ceil(all_shards),
+            compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
         }
     }
 

@@ -5,10 +5,11 @@
 
 mod encoder;
 mod kind;
+mod memory;
 mod negotiate;
 mod stream;
 
-pub use encoder::memory;
+pub use memory::{Memory, Room};
 pub use stream::Compressor;
 
 use crate::table::{Coding, Compression};

@@ -3,7 +3,7 @@
 use super::body::{BoxError, Exchange, ReplyBody};
 use super::client::Client;
 use super::worker::Worker;
-use crate::policy::compress::{Compressor, memory, plan};
+use crate::policy::compress::{Compressor, Room, plan};
 use crate::table::Compression;
 use bytes::Bytes;
 use http::request::Parts;
@@ -12,33 +12,6 @@ use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-
-/// Memory for an encoder, until dropped.
-struct Room {
-    worker: Rc<Worker>,
-    bytes: usize,
-}
-
-impl Room {
-    /// Some, if there is as much left.
-    fn take(worker: &Rc<Worker>, bytes: usize) -> Option<Self> {
-        let taken = worker.encoders.get().saturating_add(bytes);
-        if taken > worker.settings.compression_memory {
-            worker.counters.compressions_refused.add();
-            return None;
-        }
-        worker.encoders.set(taken);
-        let worker = worker.clone();
-        Some(Self { worker, bytes })
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let encoders = &self.worker.encoders;
-        encoders.set(encoders.get().saturating_sub(self.bytes));
-    }
-}
 
 /// Compresses a pod's reply, if it is one to be compressed and the client takes it. Without memory for another encoder
 /// it goes as it is.
@@ -50,7 +23,8 @@ pub fn compress(worker: &Rc<Worker>, settings: &Compression, request: &Parts, re
         return;
     };
     if !bodiless {
-        let Some(room) = Room::take(worker, memory(plan.coding)) else {
+        let Some(room) = worker.settings.compression_memory.room(plan.coding) else {
+            worker.counters.compressions_refused.add();
             return;
         };
         let compressor = Compressor::new(plan);

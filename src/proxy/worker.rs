@@ -3,6 +3,7 @@
 use super::body::ClientBody;
 use super::headers::template;
 use super::trust::TrustedProxies;
+use crate::policy::compress::Memory;
 use crate::table::Table;
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
@@ -35,8 +36,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Requests under way on one shard.
     pub max_in_flight: u32,
-    /// Bytes that encoders of replies may take on one shard.
-    pub compression_memory: usize,
+    /// What the encoders of replies may take, over all shards.
+    pub compression_memory: Arc<Memory>,
 }
 
 macro_rules! counters {
@@ -142,8 +143,6 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     /// Requests under way.
     pub in_flight: Cell<u32>,
-    /// Bytes that encoders of replies take.
-    pub encoders: Cell<usize>,
     /// What requests to pods are made from: see [`template`].
     pub template: HeaderMap,
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -166,7 +165,6 @@ impl Worker {
             settings,
             counters,
             in_flight: Cell::new(0),
-            encoders: Cell::new(0),
             template: template(),
             tables: RefCell::new(cache),
             current: RefCell::new(current),
