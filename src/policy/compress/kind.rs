@@ -3,7 +3,6 @@
 /// Beside `text/*` and what ends in `+json`, `+xml`, `+text` or `+yaml`.
 const TYPES: [&str; 31] = [
     "application/ecmascript",
-    "application/geo+json-seq",
     "application/graphql",
     "application/javascript",
     "application/json",
@@ -32,6 +31,7 @@ const TYPES: [&str; 31] = [
     "font/sfnt",
     "font/ttf",
     "image/bmp",
+    "image/vnd.microsoft.icon",
     "image/x-icon",
 ];
 
