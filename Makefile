@@ -28,11 +28,12 @@ test: kube-binaries ## unit, property, wire and real API server tests
 	tests/cluster/deps.sh apiserver
 	cargo test --locked
 
-test-peers: ## a real gRPC client and server, a WebSocket library, through narthex (from PyPI)
+test-peers: ## through narthex: gRPC, WebSockets (from PyPI), nginx before and behind, h2load (from Debian)
 	cargo build --locked
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
-	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4
+	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4 h2==4.4.1
 	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py target/debug/narthex
+	$(CACHE)/peers-venv/bin/python tests/peers/nginx.py target/debug/narthex
 
 e2e: deps ## the walkthrough on a real two-node cluster (root)
 	tests/cluster/kube-binaries.sh

@@ -8,18 +8,28 @@
 mod balance;
 #[path = "wire/balancers.rs"]
 mod balancers;
+#[path = "wire/certificates.rs"]
+mod certificates;
 #[path = "wire/checks.rs"]
 mod checks;
 #[path = "wire/compression.rs"]
 mod compression;
+#[path = "wire/extended_connect.rs"]
+mod extended_connect;
 #[path = "wire/framing.rs"]
 mod framing;
+#[path = "wire/grpc.rs"]
+mod grpc;
+#[path = "wire/h2_rig.rs"]
+mod h2_rig;
 #[path = "wire/headers.rs"]
 mod headers;
 #[path = "wire/health.rs"]
 mod health;
 #[path = "wire/http2.rs"]
 mod http2;
+#[path = "wire/http2_pods.rs"]
+mod http2_pods;
 #[path = "wire/lifecycle.rs"]
 mod lifecycle;
 #[path = "wire/pods.rs"]
@@ -30,5 +40,7 @@ mod proxy_protocol;
 mod rig;
 #[path = "wire/tls.rs"]
 mod tls;
+#[path = "wire/tls_rig.rs"]
+mod tls_rig;
 #[path = "wire/websocket.rs"]
 mod websocket;

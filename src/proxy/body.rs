@@ -2,6 +2,7 @@
 
 use super::client::{Client, Waiting};
 use super::compress::Compressed;
+use super::deadline::Alarm;
 use super::error::ProxyError;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
@@ -256,6 +257,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// The next piece of the response, waited for on behalf of a client.
+    #[inline]
     pub(super) fn poll_frame(
         &mut self,
         client: &Client,
@@ -332,6 +334,7 @@ pub struct ReplyBody {
     source: Source,
     client: Rc<Client>,
     in_flight: Option<InFlight>,
+    alarm: Option<Alarm>,
 }
 
 impl ReplyBody {
@@ -341,6 +344,7 @@ impl ReplyBody {
             source: Source::Ours(Some(text).filter(|text| !text.is_empty())),
             client: client.clone(),
             in_flight: None,
+            alarm: None,
         }
     }
 
@@ -348,6 +352,11 @@ impl ReplyBody {
     pub fn hold(&mut self, in_flight: InFlight) {
         self.client.sends(Some(&in_flight.0.clock));
         self.in_flight = Some(in_flight);
+    }
+
+    /// It is to be out when the alarm goes off.
+    pub fn end_with(&mut self, alarm: Option<Alarm>) {
+        self.alarm = alarm;
     }
 
     /// What a reply without a body holds, for a tunnel to go on with.
@@ -370,6 +379,7 @@ impl ReplyBody {
         Self {
             client: client.clone(),
             in_flight: None,
+            alarm: None,
             source: Source::Pod(exchange),
         }
     }

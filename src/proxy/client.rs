@@ -177,6 +177,13 @@ impl Client {
         self.sending.set(clock.filter(|_| self.multiplexed).map(Clock::now));
     }
 
+    /// Ends the task that answers it, which resets its stream (HTTP/2).
+    pub fn reset(&self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+
     /// Ends a stream whose client is silent in its body or does not take its reply. Whether it did.
     pub fn check_stream(&self, clock: &Clock, body: Duration, send: Duration) -> bool {
         if self.upload.get().is_some_and(|since| clock.passed(since, body)) {
@@ -188,8 +195,8 @@ impl Client {
             return true;
         }
         let stuck = self.sending.get().is_some_and(|since| clock.passed(since, send));
-        if stuck && let Some(task) = self.task.take() {
-            task.abort();
+        if stuck {
+            self.reset();
         }
         stuck
     }

@@ -80,6 +80,9 @@ pub enum ProxyError {
     /// CONNECT and TRACE.
     #[error("method not allowed")]
     MethodNotAllowed,
+    /// Extended CONNECT for something else than a WebSocket (RFC 8441, RFC 9220 section 3).
+    #[error("the only :protocol of a CONNECT is websocket")]
+    UnknownProtocol,
     /// The head took too long.
     #[error("the request head took too long")]
     HeadTimeout,
@@ -125,6 +128,15 @@ pub enum ProxyError {
     /// 101 without being asked.
     #[error("the pod switched protocols unasked")]
     UnaskedUpgrade,
+    /// A WebSocket over HTTP/2 for a backend whose endpoints speak HTTP/2.
+    #[error("WebSockets over HTTP/2 go to pods that speak HTTP/1.1, and the Service's appProtocol says HTTP/2")]
+    NoWebSocket,
+    /// The answer to a WebSocket handshake of ours is neither an agreement to it nor an error.
+    #[error("the pod's answer does not fit the WebSocket handshake")]
+    BadWebSocket,
+    /// The time a gRPC client gave has passed.
+    #[error("the pod did not answer before the client's deadline (grpc-timeout)")]
+    Deadline,
     /// The response head took too long.
     #[error("the pod took too long to answer")]
     ResponseTimeout,
@@ -193,6 +205,7 @@ impl ProxyError {
             Self::Refused => (400, "bad request", 13, Client, Never, true, "refused"),
             Self::BadBody => (400, "bad request", 13, Client, Never, true, "bad_body"),
             Self::MethodNotAllowed => (405, "method not allowed", 12, Client, Never, true, "method_not_allowed"),
+            Self::UnknownProtocol => (501, "not implemented", 12, Client, Never, false, "unknown_protocol"),
             Self::HeadTimeout => (408, "request timeout", 4, Client, Never, true, "head_timeout"),
             Self::BodyTimeout => (408, "request timeout", 4, Client, Never, true, "body_timeout"),
             Self::BadExpectation => (417, "expectation failed", 13, Client, Never, true, "bad_expectation"),
@@ -208,6 +221,9 @@ impl ProxyError {
             Self::StreamRefused => (502, "bad gateway", 14, Upstream, Always, false, "stream_refused"),
             Self::BadResponse => (502, "bad gateway", 13, Upstream, Never, false, "bad_response"),
             Self::UnaskedUpgrade => (502, "bad gateway", 13, Upstream, Never, true, "unasked_upgrade"),
+            Self::NoWebSocket => (501, "not implemented", 12, Us, Never, false, "no_websocket"),
+            Self::BadWebSocket => (502, "bad gateway", 13, Upstream, Never, false, "bad_websocket"),
+            Self::Deadline => (504, "deadline exceeded", 4, Upstream, Never, false, "deadline"),
             Self::ResponseTimeout => (504, "gateway timeout", 4, Upstream, Never, false, "response_timeout"),
             Self::Loop => (508, "loop detected", 13, Us, Never, false, "loop"),
             Self::Overloaded => (503, "service unavailable", 14, Us, Never, true, "overloaded"),

@@ -20,10 +20,11 @@ use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use tokio::time::Sleep;
 
 /// A request with all that a pod is to get, for as many attempts as it takes.
 pub struct Outgoing<'r> {
@@ -45,6 +46,8 @@ pub struct Outgoing<'r> {
     pub affinity: Affinity,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
+    /// Over HTTP/2, where the handshake with the pod is ours: its key.
+    pub key: Option<&'r upgrade::Key>,
     /// What its fields say.
     pub fields: &'r Fields<'r>,
     /// How far its body has come.
@@ -87,7 +90,11 @@ pub async fn forward(
     outgoing: &Outgoing<'_>,
     body: ClientBody,
 ) -> Result<(Response<()>, Exchange), Failure> {
-    let place = enter(worker, outgoing.route.backend, outgoing.settings).await?;
+    // What few requests need lies on the heap: all of them would carry it otherwise.
+    let place = match outgoing.settings.max_in_flight {
+        None => None,
+        Some(_) => Box::pin(enter(worker, outgoing.route.backend)).await?,
+    };
     let mut retries = Retries::new(worker, outgoing, &body);
     let mut body = Some(body);
     let (mut fresh, mut begun) = (false, false);
@@ -163,10 +170,7 @@ fn connect_error(cause: &io::Error) -> ProxyError {
 }
 
 /// Takes a place among the requests under way, where the backend has a limit of these.
-async fn enter(worker: &Worker, backend: BackendId, settings: &BackendSettings) -> Result<Option<Place>, ProxyError> {
-    if settings.max_in_flight.is_none() {
-        return Ok(None);
-    }
+async fn enter(worker: &Worker, backend: BackendId) -> Result<Option<Place>, ProxyError> {
     let upstream = worker.upstreams.get(&worker.table(), backend, &worker.clock);
     match upstream.and_then(|upstream| upstream.limit()) {
         None => Ok(None),
@@ -246,6 +250,21 @@ async fn checkout(
     outgoing: &Outgoing<'_>,
     fresh: bool,
 ) -> io::Result<Connection<ClientBody>> {
+    if outgoing.protocol == Protocol::Http2 {
+        if let Some(stream) = endpoint.h2.find() {
+            return Ok(Connection::Http2(stream));
+        }
+    } else if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, &worker.settings.pool).await {
+        return Ok(Connection::Http1(connection));
+    }
+    Box::pin(open(worker, endpoint, outgoing)).await
+}
+
+async fn open(
+    worker: &Worker,
+    endpoint: &LiveEndpoint<ClientBody>,
+    outgoing: &Outgoing<'_>,
+) -> io::Result<Connection<ClientBody>> {
     let settings = &worker.settings.pool;
     let patience = outgoing.settings.connect_timeout.unwrap_or(settings.connect_timeout);
     let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
@@ -261,9 +280,6 @@ async fn checkout(
                 }
             })
             .map(Connection::Http2);
-    }
-    if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, settings).await {
-        return Ok(Connection::Http1(connection));
     }
     worker.counters.upstream_connects.add();
     let connected = match (connect(address, settings, patience).await, alternate) {
@@ -292,19 +308,19 @@ async fn send(
     client.limits.set((limit, outgoing.settings.stream_timeout));
     client.wait_for(first, &worker.clock);
     let outcome = {
+        // The sweeper would be late by up to two ticks, which counts where the time is short.
+        let exact = limit.filter(|limit| first == Waiting::Head && *limit <= EXACT);
+        let mut alarm = exact.map(|limit| Box::pin(tokio::time::sleep(limit)));
         let mut response = pin!(connection.send(request));
         let answer = poll_fn(|cx| {
-            if client.take_late() {
+            let rung = |alarm: &mut Pin<Box<Sleep>>| alarm.as_mut().poll(cx).is_ready();
+            if client.take_late() || alarm.as_mut().is_some_and(rung) {
                 return Poll::Ready(None);
             }
             client.register(cx.waker());
             response.as_mut().poll(cx).map(Some)
         });
-        match limit.filter(|limit| first == Waiting::Head && *limit <= EXACT) {
-            // The sweeper would be late by up to two ticks, which counts where the time is short.
-            Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or(None),
-            None => answer.await,
-        }
+        answer.await
     };
     client.waited();
     match outcome {
@@ -342,12 +358,19 @@ fn accept(
     if upgraded && !(outgoing.upgrade && upgrade::is_websocket(&parts.headers)) {
         return Err(ProxyError::UnaskedUpgrade);
     }
+    if let Some(key) = outgoing.key {
+        key.check(parts.status, &mut parts.headers)?;
+    }
     // Ours is the version of this hop; the pod's was of the other (RFC 9110 §2.5).
     parts.version = Version::HTTP_11;
     let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
     let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
     if upgraded {
-        upgrade::ask(&mut parts.headers);
+        // What follows has no length, whatever the pod says (RFC 9110, section 8.6).
+        parts.headers.remove(header::CONTENT_LENGTH);
+        if outgoing.key.is_none() {
+            upgrade::ask(&mut parts.headers);
+        }
     }
     let exchange = Exchange {
         incoming,
@@ -386,6 +409,9 @@ impl Outgoing<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
+        if let Some(key) = self.key {
+            key.offer(request.headers_mut());
+        }
         if self.protocol == Protocol::Http2 {
             *request.version_mut() = Version::HTTP_2;
             name_authority(&mut request)?;

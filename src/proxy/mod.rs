@@ -5,6 +5,7 @@ pub mod body;
 mod canonical;
 pub mod client;
 mod compress;
+mod deadline;
 pub mod error;
 mod forward;
 pub mod headers;
@@ -24,16 +25,20 @@ pub use worker::{Counters, Settings, Worker};
 use crate::table::Protocol;
 use body::{ClientBody, InFlight, Upload};
 use bytes::Bytes;
+use deadline::Alarm;
 use error::Verdict;
 use forward::{Failure, Outgoing};
-use futures_util::FutureExt;
 use headers::Fields;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
+use tokio::time::Instant;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -52,9 +57,15 @@ pub async fn respond(
     client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
-    let answered = AssertUnwindSafe(answer(&worker, &client, request, &request_id, &mut seen))
-        .catch_unwind()
-        .await;
+    let answered = {
+        // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
+        let mut answering = pin!(answer(&worker, &client, request, &request_id, &mut seen));
+        poll_fn(|cx| {
+            let poll = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
+            poll.map_or(Poll::Ready(Err(())), |poll| poll.map(Ok))
+        })
+        .await
+    };
     let mut reply = match answered {
         Ok(Ok(reply)) => reply,
         Ok(Err(failure)) => error_reply(&client, &request_id, &failure, &seen),
@@ -96,14 +107,18 @@ async fn answer(
     if worker.in_flight.get() > worker.settings.max_in_flight {
         return Err(ProxyError::Overloaded.into());
     }
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let key = upgrade::Key::of(&mut parts)?;
     let upload: Rc<Upload> = Rc::default();
     let body = ClientBody::new(body, &upload, client, worker);
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
         return Ok(server_options(client));
     }
     let fields = Fields::of(&parts.headers);
-    seen.grpc = fields.grpc && client.multiplexed;
+    // Their status is 200, which would agree to a WebSocket.
+    seen.grpc = fields.grpc && client.multiplexed && key.is_none();
+    let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
+    let deadline = deadline.map(|after| Instant::now() + after);
     let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
     let table = worker.table();
     if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
@@ -117,6 +132,10 @@ async fn answer(
     }
     let backend = table.backend(route.backend).ok_or(ProxyError::BackendGone)?;
     let (protocol, settings) = (backend.protocol(), &*backend.settings);
+    if key.is_some() && protocol != Protocol::Http1 {
+        seen.name(route);
+        return Err(ProxyError::NoWebSocket.into());
+    }
     let outgoing = Outgoing {
         parts: &parts,
         canonical: &canonical,
@@ -129,15 +148,22 @@ async fn answer(
         protocol,
         settings,
         affinity: affinity::affinity(&parts, &canonical, route, settings, client),
-        upgrade: protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty()),
+        upgrade: key.is_some()
+            || (protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty())),
+        key: key.as_ref(),
         fields: &fields,
         upload: &upload,
     };
-    let (response, exchange) = forward::forward(worker, client, &outgoing, body)
-        .await
-        .inspect_err(|_| seen.name(route))?;
+    let forwarding = pin!(forward::forward(worker, client, &outgoing, body));
+    let forwarded = match deadline {
+        None => forwarding.await,
+        // On the heap, for few requests need it.
+        Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
+    };
+    let (response, exchange) = forwarded.inspect_err(|_| seen.name(route))?;
     let endpoint = exchange.lease.endpoint.id;
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
     let (asked, answered) = (&parts.headers, reply.headers_mut());
     affinity::remember(settings, outgoing.affinity, endpoint, &client.peer, asked, answered);
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -151,6 +177,10 @@ async fn answer(
     if let Some(server) = &worker.settings.server_header {
         let entry = reply.headers_mut().entry(header::SERVER);
         entry.or_insert_with(|| server.clone());
+    }
+    if key.is_some() && reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // HTTP/2 has no 101: the stream is open (RFC 8441, section 5).
+        *reply.status_mut() = StatusCode::OK;
     }
     Ok(reply)
 }

@@ -7,6 +7,7 @@ use super::Timeouts;
 use super::shard::{Shard, Swept};
 use super::stream::Stream;
 use super::strict::{Limits, is_target};
+use super::tunnel;
 use crate::proxy::{self, Client, Peer, ProxyError};
 use crate::upstream::{Clock, Tick};
 use bytes::{Buf, Bytes};
@@ -16,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::rt::{Executor, ReadBufCursor};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -24,6 +26,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -49,6 +53,8 @@ struct Conn {
     requests: RefCell<Vec<Weak<Client>>>,
     /// The request whose task hyper is about to start.
     newest: RefCell<Option<Rc<Client>>>,
+    /// The tunnel whose sending task hyper is about to start.
+    newest_tunnel: RefCell<Option<oneshot::Sender<JoinHandle<()>>>>,
     /// When it was last seen busy.
     since: Cell<Tick>,
     served: Cell<bool>,
@@ -87,8 +93,18 @@ impl Conn {
         self.served.set(true);
         self.requests.borrow_mut().push(Rc::downgrade(&client));
         self.newest.replace(Some(client.clone()));
+        // Of a tunnel that did not come about: the next task is not its own.
+        self.newest_tunnel.take();
         let refused = check(request, &self.shard.limits).err();
         (client, refused)
+    }
+
+    /// Passes the bytes of a stream on, if its request has become a tunnel.
+    fn carry(&self, client: Rc<Client>, upgrade: OnUpgrade) {
+        let Some(exchange) = client.tunnel.take() else { return };
+        let (hand_over, sending) = oneshot::channel();
+        self.newest_tunnel.replace(Some(hand_over));
+        tokio::task::spawn_local(tunnel::over_h2(self.shard.clone(), client, upgrade, sending, exchange));
     }
 
     fn note_write<T>(&self, poll: &Poll<T>) {
@@ -150,9 +166,7 @@ fn check(request: &Request<Incoming>, limits: &Limits) -> Result<(), ProxyError>
     if fields.len() > limits.header_count {
         return Err(ProxyError::HeadTooLarge);
     }
-    if *request.method() == Method::CONNECT {
-        return Err(ProxyError::MethodNotAllowed);
-    }
+    proxy::upgrade::is_extended_connect(request.method(), request.extensions())?;
     let is_server = target == "*" && *request.method() == Method::OPTIONS;
     if !is_server && !is_target(target.as_bytes()) {
         return Err(ProxyError::BadTarget);
@@ -181,9 +195,11 @@ struct OnShard(Rc<Conn>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for OnShard {
     fn execute(&self, task: F) {
-        let handle = tokio::task::spawn_local(task).abort_handle();
+        let task = tokio::task::spawn_local(task);
         if let Some(client) = self.0.newest.take() {
-            client.set_task(handle);
+            client.set_task(task.abort_handle());
+        } else if let Some(tunnel) = self.0.newest_tunnel.take() {
+            let _ = tunnel.send(task);
         }
     }
 }
@@ -250,6 +266,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         prefix: RefCell::new(prefix),
         requests: RefCell::default(),
         newest: RefCell::default(),
+        newest_tunnel: RefCell::default(),
         since: Cell::new(shard.worker.clock.now()),
         served: Cell::new(false),
         write_since: Cell::new(None),
@@ -262,14 +279,20 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         conn.end();
     }
     let _listed = shard.list(conn.clone());
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let worker = conn.shard.worker.clone();
         let (client, refused) = conn.begin(&request);
+        let upgrade = (*request.method() == Method::CONNECT)
+            .then(|| (conn.clone(), client.clone(), hyper::upgrade::on(&mut request)));
         async move {
-            match refused {
-                Some(error) => Ok(proxy::refuse(&worker, &client, error)),
-                None => proxy::respond(worker, client, request).await,
+            if let Some(error) = refused {
+                return Ok(proxy::refuse(&worker, &client, error));
             }
+            let reply = proxy::respond(worker, client, request).await;
+            if let Some((conn, client, upgrade)) = upgrade {
+                conn.carry(client, upgrade);
+            }
+            reply
         }
     });
     let head_bytes = u32::try_from(shard.limits.head_bytes).unwrap_or(u32::MAX);
@@ -279,6 +302,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(head_bytes)
+        .enable_connect_protocol()
         .serve_connection(Io(conn.clone()), service);
     let mut hyper = pin!(hyper);
     let mut told = false;

@@ -3,16 +3,20 @@
 use super::Timeouts;
 use super::shard::{Shard, Swept};
 use super::stream::Stream;
-use crate::proxy::Exchange;
+use crate::proxy::{Client, Exchange};
 use crate::upstream::{Clock, Connection, Tick};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Bytes under way in each direction.
 const BUFFER: usize = 16 << 10;
@@ -26,6 +30,15 @@ struct Pulse {
 }
 
 impl Pulse {
+    fn new(shard: &Rc<Shard>) -> Rc<Self> {
+        Rc::new(Self {
+            last: Cell::new(shard.worker.clock.now()),
+            expired: Cell::new(false),
+            waker: RefCell::default(),
+            shard: shard.clone(),
+        })
+    }
+
     fn clock(&self) -> &Clock {
         &self.shard.worker.clock
     }
@@ -58,19 +71,14 @@ impl Swept for Pulse {
 }
 
 /// One side, whose every byte is a sign of life.
-struct Side<S> {
+struct Side<'t, S> {
     stream: S,
-    pulse: Rc<Pulse>,
+    pulse: &'t Pulse,
+    /// Whether it has been told that no more comes.
+    told_end: &'t Cell<bool>,
 }
 
-impl<S> Side<S> {
-    fn new(stream: S, pulse: &Rc<Pulse>) -> Self {
-        let pulse = pulse.clone();
-        Self { stream, pulse }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Side<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Side<'_, S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if poll.is_ready() {
@@ -80,7 +88,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Side<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Side<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Side<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -90,24 +98,72 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Side<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.told_end.set(true);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-/// Passes bytes on until both sides are done, one breaks off, or neither says anything for too long.
-pub async fn run(shard: Rc<Shard>, client: Stream, mut exchange: Exchange) {
-    let Some(Connection::Http1(connection)) = &mut exchange.connection else {
+/// A client's connection of its own, when the 101 has gone out.
+pub async fn run(shard: Rc<Shard>, mut client: Stream, exchange: Exchange) {
+    pass_on(&shard, &mut client, exchange, &Cell::new(false), pending()).await;
+}
+
+/// One of a client's streams (RFC 8441). `sending` is hyper's task that sends what is written to it.
+pub async fn over_h2(
+    shard: Rc<Shard>,
+    // As long as somebody has it, its connection is in use.
+    _client: Rc<Client>,
+    upgrade: OnUpgrade,
+    sending: oneshot::Receiver<JoinHandle<()>>,
+    exchange: Exchange,
+) {
+    // The client may be gone before its 200.
+    let (Ok(stream), Ok(sending)) = (upgrade.await, sending.await) else {
         return;
     };
-    let Some(pod) = connection.upgraded().await else { return };
-    let pulse = Rc::new(Pulse {
-        last: Cell::new(shard.worker.clock.now()),
-        expired: Cell::new(false),
-        waker: RefCell::default(),
-        shard: shard.clone(),
-    });
+    let (mut stream, told_end) = (TokioIo::new(stream), Cell::new(false));
+    let task = sending.abort_handle();
+    // To who reads, hyper shows a reset as an end; to who does not write, it shows nothing.
+    let reset = async {
+        let _ = sending.await;
+        if told_end.get() {
+            pending::<()>().await;
+        }
+    };
+    if !pass_on(&shard, &mut stream, exchange, &told_end, reset).await {
+        // An end must not look like that of a conversation: without this task the stream is reset.
+        task.abort();
+    }
+}
+
+/// Passes bytes on until both sides are done, one breaks off, or neither says anything for too long. Whether both were
+/// done. `told_end` is set when the client has been told that the pod says no more; `reset` is when it breaks off
+/// unseen by its reader.
+async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
+    shard: &Rc<Shard>,
+    client: &mut C,
+    mut exchange: Exchange,
+    told_end: &Cell<bool>,
+    reset: impl Future<Output = ()>,
+) -> bool {
+    let Some(Connection::Http1(connection)) = &mut exchange.connection else {
+        return false;
+    };
+    let Some(pod) = connection.upgraded().await else {
+        return false;
+    };
+    let (pulse, pod_told_end) = (Pulse::new(shard), Cell::new(false));
     let _listed = shard.list(pulse.clone());
-    let (mut client, mut pod_side) = (Side::new(client, &pulse), Side::new(pod.stream, &pulse));
+    let mut client = Side {
+        stream: client,
+        pulse: &pulse,
+        told_end,
+    };
+    let mut pod_side = Side {
+        stream: pod.stream,
+        pulse: &pulse,
+        told_end: &pod_told_end,
+    };
     let pass_on = async {
         // What the pod said right behind its 101.
         client.write_all(&pod.read).await?;
@@ -115,10 +171,15 @@ pub async fn run(shard: Rc<Shard>, client: Stream, mut exchange: Exchange) {
     };
     tokio::select! {
         ended = pass_on => {
-            if let Err(error) = ended {
+            if let Err(error) = &ended {
                 tracing::debug!(endpoint = %exchange.lease.endpoint.endpoint, %error, "a tunnel broke off");
             }
+            ended.is_ok()
         }
-        () = pulse.stops() => shard.worker.counters.timeouts.add(),
+        () = pulse.stops() => {
+            shard.worker.counters.timeouts.add();
+            false
+        }
+        () = reset => false,
     }
 }

@@ -94,7 +94,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// A connection with room for one more request.
-    fn find(&self) -> Option<Stream<B>> {
+    pub fn find(&self) -> Option<Stream<B>> {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|shared| !shared.sender.is_closed());
         // The first with room, so that those opened for a rush empty and can be closed.

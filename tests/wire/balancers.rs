@@ -2,7 +2,7 @@
 
 use crate::proxy_protocol::{GET, rig, stream};
 use crate::rig::{Client, eventually};
-use crate::tls::{Tls, config, make};
+use crate::tls_rig::{Tls, config, make};
 use rustls::pki_types::ServerName;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;

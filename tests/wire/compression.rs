@@ -1,6 +1,6 @@
 //! `narthex.io/compress`: what clients get who take codings, and who do not (RFC 9110, section 12.5.3).
 
-use crate::http2::{ask, connect, request, run};
+use crate::h2_rig::{ask, connect, request, run};
 use crate::rig::{Answer, Client, PATIENCE, Reply, Rig, eventually, ingress, message_length, service};
 use bytes::Bytes;
 use http::{HeaderMap, Response};

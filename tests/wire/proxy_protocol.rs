@@ -1,7 +1,7 @@
 //! The PROXY protocol from balancers, and who the client of a request is.
 
 use crate::rig::{Client, Rig, eventually};
-use crate::tls::{Tls, config, make, secret, secure, world};
+use crate::tls_rig::{Tls, config, make, secret, secure, world};
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Write};
