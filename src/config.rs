@@ -6,6 +6,7 @@ mod values;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
 
 use crate::compile;
+use crate::policy::compress::Memory;
 use crate::proxy::{self, TrustedProxies};
 use crate::serve::strict::Limits;
 use crate::serve::{MinVersion, ProxyProtocol, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
@@ -161,6 +162,9 @@ pub struct LimitArgs {
     /// Idle connections kept per endpoint and shard.
     #[arg(long, env = "NARTHEX_UPSTREAM_MAX_IDLE", value_name = "N", default_value_t = 128)]
     pub upstream_max_idle: usize,
+    /// Memory for compressing replies; without room for another encoder (0.4 to 2.4 MiB) a reply goes uncompressed.
+    #[arg(long, env = "NARTHEX_COMPRESSION_MEMORY", value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
+    pub compression_memory: usize,
     /// Endpoints tried for one request.
     #[arg(long, env = "NARTHEX_ATTEMPTS", value_name = "N", default_value_t = 3)]
     pub attempts: usize,
@@ -410,6 +414,7 @@ impl ServeArgs {
             https_port,
             trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
             max_in_flight: self.limits.max_in_flight.div_ceil(shards),
+            compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
         }
     }
 

@@ -90,6 +90,18 @@ fn rooms_import_only_what_they_may() {
             &["crate::proxy", "crate::serve", "crate::compile", "crate::control"],
         ),
         (
+            "policy",
+            &[
+                "crate::proxy",
+                "crate::upstream",
+                "crate::serve",
+                "crate::compile",
+                "crate::control",
+                "tokio",
+                "hyper",
+            ],
+        ),
+        (
             "proxy",
             &["crate::serve", "crate::compile", "crate::control", "crate::admin"],
         ),
@@ -107,7 +119,7 @@ fn rooms_import_only_what_they_may() {
     for (room, forbidden) in rules {
         found.extend(offences(room, forbidden));
     }
-    for room in ["table", "proxy", "upstream", "serve"] {
+    for room in ["table", "policy", "proxy", "upstream", "serve"] {
         found.extend(offences(room, kube));
     }
     assert!(

@@ -195,6 +195,10 @@ fn render_table(table: &Table, out: &mut String) {
         if let Some(hsts) = &route.policies.hsts {
             write!(policies, " hsts \"{}\"", hsts.to_str().unwrap()).unwrap();
         }
+        if let Some(compression) = &route.policies.compression {
+            let names: Vec<_> = compression.codings.iter().map(|coding| coding.name()).collect();
+            write!(policies, " compress \"{}\"", names.join(", ")).unwrap();
+        }
         for (name, value) in backend.settings.said() {
             write!(policies, " {name}={value}").unwrap();
         }

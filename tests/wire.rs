@@ -12,6 +12,8 @@ mod balancers;
 mod certificates;
 #[path = "wire/checks.rs"]
 mod checks;
+#[path = "wire/compression.rs"]
+mod compression;
 #[path = "wire/extended_connect.rs"]
 mod extended_connect;
 #[path = "wire/framing.rs"]

@@ -9,7 +9,7 @@ pub use page::{markdown, schema};
 
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::{BackendSettings, Policies};
+use crate::table::{BackendSettings, Compression, Policies};
 use http::HeaderValue;
 use list::ALL;
 use value::Value;
@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub ssl_redirect: Option<bool>,
     /// `hsts`.
     pub hsts: Option<HeaderValue>,
+    /// `compress`.
+    pub compression: Option<Compression>,
     /// What is said of the backends.
     pub backend: BackendSettings,
 }
@@ -46,6 +48,7 @@ impl Settings {
             keep_slashes: self.keep_slashes,
             https_redirect,
             hsts: self.hsts.clone(),
+            compression: self.compression.clone(),
         }
     }
 }

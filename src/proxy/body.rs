@@ -1,6 +1,7 @@
 //! Bodies on their way: the client's to the pod, the pod's to the client.
 
 use super::client::{Client, Waiting};
+use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
 use super::worker::Worker;
@@ -13,7 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How far the body of one request has come. Shared by the body, which may outlive its request on the pod's
 /// connection, and the reply.
@@ -254,6 +255,33 @@ pub struct Exchange {
     pub worker: Rc<Worker>,
 }
 
+impl Exchange {
+    /// The next piece of the response, waited for on behalf of a client.
+    #[inline]
+    pub(super) fn poll_frame(
+        &mut self,
+        client: &Client,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                client.waited();
+                let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                self.ended |= trailers || frame.is_none();
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending if client.take_late() => {
+                Poll::Ready(Some(Err("the pod stopped in the middle of its response".into())))
+            }
+            Poll::Pending => {
+                client.register(cx.waker());
+                client.wait_for(Waiting::Body, &self.worker.clock);
+                Poll::Pending
+            }
+        }
+    }
+}
+
 impl Drop for Exchange {
     /// Gives the connection back if both messages ended as they should; otherwise it closes by being dropped.
     fn drop(&mut self) {
@@ -280,6 +308,7 @@ impl Drop for Exchange {
 enum Source {
     Ours(Option<Bytes>),
     Pod(Exchange),
+    Compressed(Box<Compressed>),
 }
 
 /// Counts a request as under way until dropped.
@@ -334,7 +363,14 @@ impl ReplyBody {
     pub fn take_exchange(&mut self) -> Option<Exchange> {
         match std::mem::replace(&mut self.source, Source::Ours(None)) {
             Source::Pod(exchange) => Some(exchange),
-            Source::Ours(_) => None,
+            Source::Ours(_) | Source::Compressed(_) => None,
+        }
+    }
+
+    /// Has a pod's reply come out compressed.
+    pub fn compress(&mut self, compressed: impl FnOnce(Exchange) -> Compressed) {
+        if let Some(exchange) = self.take_exchange() {
+            self.source = Source::Compressed(Box::new(compressed(exchange)));
         }
     }
 
@@ -370,39 +406,29 @@ impl Body for ReplyBody {
         if this.alarm.as_ref().is_some_and(Alarm::has_rung) {
             return Poll::Ready(Some(Err("the time for the request is up".into())));
         }
-        let exchange = match &mut this.source {
+        let (frame, clock) = match &mut this.source {
             Source::Ours(text) => {
                 let clock = this.in_flight.as_ref().map(|in_flight| &in_flight.0.clock);
                 this.client.sends(clock.filter(|_| text.is_some()));
                 return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
             }
-            Source::Pod(exchange) => exchange,
+            Source::Pod(exchange) => (ready!(exchange.poll_frame(&this.client, cx)), &exchange.worker.clock),
+            Source::Compressed(reply) => {
+                let frame = ready!(reply.poll_frame(&this.client, cx));
+                (frame, &reply.exchange.worker.clock)
+            }
         };
-        match Pin::new(&mut exchange.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                this.client.waited();
-                let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
-                exchange.ended |= trailers || frame.is_none();
-                if frame.is_some() {
-                    this.client.sends(Some(&exchange.worker.clock));
-                }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Poll::Pending if this.client.take_late() => {
-                Poll::Ready(Some(Err("the pod stopped in the middle of its response".into())))
-            }
-            Poll::Pending => {
-                this.client.register(cx.waker());
-                this.client.wait_for(Waiting::Body, &exchange.worker.clock);
-                Poll::Pending
-            }
+        if frame.is_some() {
+            this.client.sends(Some(clock));
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Ours(text) => text.is_none(),
             Source::Pod(exchange) => exchange.incoming.is_end_stream(),
+            Source::Compressed(reply) => reply.is_end_stream(),
         }
     }
 
@@ -410,6 +436,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Source::Pod(exchange) => exchange.incoming.size_hint(),
+            Source::Compressed(_) => SizeHint::default(),
         }
     }
 }

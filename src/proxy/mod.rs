@@ -4,6 +4,7 @@ mod affinity;
 pub mod body;
 mod canonical;
 pub mod client;
+mod compress;
 mod deadline;
 pub mod error;
 mod forward;
@@ -169,6 +170,9 @@ async fn answer(
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The connection's task takes it from here, when hyper has written the head.
         client.tunnel.replace(reply.body_mut().take_exchange());
+    }
+    if let Some(settings) = &route.policies.compression {
+        compress::compress(worker, settings, &parts, &mut reply);
     }
     https::add_hsts(&route.policies, &client.peer, &parts.headers, reply.headers_mut());
     if let Some(server) = &worker.settings.server_header {

@@ -3,6 +3,7 @@
 use super::body::ClientBody;
 use super::headers::template;
 use super::trust::TrustedProxies;
+use crate::policy::compress::Memory;
 use crate::table::Table;
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Requests under way on one shard.
     pub max_in_flight: u32,
+    /// What the encoders of replies may take, over all shards.
+    pub compression_memory: Arc<Memory>,
 }
 
 macro_rules! counters {
@@ -105,6 +108,10 @@ counters! {
     refused_by_filter,
     /// Requests hyper refused though the filter let them pass: should stay 0.
     refused_by_hyper,
+    /// Replies compressed.
+    compressions,
+    /// Replies not compressed for want of memory: see --compression-memory.
+    compressions_refused,
     /// Requests that ended in a panic.
     panics,
     /// Connections closed because a head, a body or the reading of a reply took too long.

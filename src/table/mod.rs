@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod canonical;
 pub mod certificate;
+mod compression;
 pub mod explain;
 mod parts;
 pub mod paths;
@@ -14,6 +15,7 @@ pub mod settings;
 pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint, Protocol};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
+pub use compression::{Coding, Compression};
 pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route};
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn};
 

@@ -1,6 +1,7 @@
 //! What a table holds: routes with their place in the order of precedence.
 
 use super::backend::BackendId;
+use super::compression::Compression;
 use crate::model::{Origin, Timestamp};
 use http::HeaderValue;
 use std::cmp::Reverse;
@@ -145,6 +146,8 @@ pub struct Policies {
     pub https_redirect: bool,
     /// `narthex.io/hsts`: `Strict-Transport-Security` of replies over TLS (RFC 6797).
     pub hsts: Option<HeaderValue>,
+    /// `narthex.io/compress`: replies are compressed for clients that take it.
+    pub compression: Option<Compression>,
 }
 
 /// How many claims that lost a route names: a default page that thousands of Ingresses give must not make each of

@@ -1,6 +1,6 @@
 //! Every annotation narthex acts on.
 
-use super::value::{Value, balance, path, retry_on, token};
+use super::value::{Value, balance, compression, path, retry_on, token};
 use super::{Annotation, Scope};
 use crate::compile::hsts;
 use crate::table::{BackendProtocol, HealthProtocol};
@@ -60,6 +60,24 @@ pub(super) static ALL: &[Annotation] = &[
             pattern: "^(p2c|round-robin|ewma|hash:source-ip|hash:uri|hash:(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
             read: |settings, text| {
                 settings.backend.balance = Some(balance(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "compress",
+        scope: Scope::Route,
+        about: "Replies are compressed for clients that take it, with the first of these codings where a client likes \
+                several equally well. `\"true\"` is `zstd, br, gzip`. Read about BREACH in \
+                [compression](compression.md) first.",
+        default: "nothing is compressed",
+        example: "br, gzip",
+        value: Value::Text {
+            form: "one or more of `zstd`, `br`, `gzip`, with commas between; or `\"true\"`; `\"false\"` or `\"off\"` \
+                   for none",
+            pattern: "^\\s*(true|false|off|(zstd|br|gzip)(\\s*,\\s*(zstd|br|gzip))*)\\s*$",
+            read: |settings, text| {
+                settings.compression = compression(text)?;
                 Ok(())
             },
         },

@@ -1,7 +1,7 @@
 //! The kinds of values annotations have: how each is written, read, and described to people and to machines.
 
 use super::Settings;
-use crate::table::{Balance, HashKey, RetryOn};
+use crate::table::{Balance, Coding, Compression, HashKey, RetryOn};
 use http::HeaderValue;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -249,6 +249,26 @@ pub(super) fn retry_on(words: &[&str]) -> RetryOn {
         }
     }
     on
+}
+
+/// `compress`: the codings in the order they are named, or all in ours.
+pub(super) fn compression(text: &str) -> Result<Option<Compression>, String> {
+    let words = text.trim();
+    let is = |known: &str| words.eq_ignore_ascii_case(known);
+    if is("false") || is("off") {
+        return Ok(None);
+    }
+    if is("true") {
+        return Ok(Compression::of(Coding::ALL));
+    }
+    let coding = |word: &str| {
+        let mut known = Coding::ALL.into_iter();
+        known
+            .find(|coding| coding.name().eq_ignore_ascii_case(word.trim()))
+            .ok_or_else(|| format!("\"{}\" is not one of zstd, br, gzip", word.trim()))
+    };
+    let codings: Result<Vec<_>, _> = words.split(',').map(coding).collect();
+    Ok(Compression::of(codings?))
 }
 
 /// A path as it stands in a request line (RFC 9112, section 3.2.1).

@@ -1,0 +1,4 @@
+//! What a route does besides forwarding: behaviour, one file per policy. What a route wants is data, and stands in
+//! `table`.
+
+pub mod compress;
