@@ -453,6 +453,7 @@ impl RuleArgs {
             allow_external_names: self.allow_external_names,
             own_addresses,
             default_certificate: self.default_certificate.clone(),
+            system_roots: compile::backend_tls::system_roots(),
             zone: self.zone.clone(),
             node: self.node.clone(),
             ssl_redirect: self.ssl_redirect,

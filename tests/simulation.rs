@@ -10,6 +10,7 @@
 mod world;
 
 use narthex::compile::{Options, State};
+use narthex::model::object::Secret;
 use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
 use narthex::table::{Backend, Certificate, Table, canonical_path, explain};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +47,8 @@ fn certificates(table: &Table) -> BTreeSet<String> {
 
 fn backend_text(backend: &Backend) -> String {
     format!(
-        "{backend} {:?} {:?} {:?} {:?}",
+        "{backend} {:?} {:?} {:?} {:?} {:?}",
+        backend.tls,
         backend.state,
         backend.app_protocol,
         backend.settings.said(),
@@ -93,6 +95,8 @@ struct Mirror {
     resolved: BTreeMap<Arc<str>, Vec<std::net::IpAddr>>,
     /// The last version that held a certificate of each Secret whose last version does not: that stays in use.
     good: BTreeMap<ObjectRef, Object>,
+    /// Likewise authorities.
+    good_authorities: BTreeMap<ObjectRef, Object>,
     now: Timestamp,
 }
 
@@ -100,16 +104,34 @@ fn holds_certificate(object: &Object) -> bool {
     matches!(object, Object::Secret(secret) if world::is_good(secret))
 }
 
+fn holds_authorities(object: &Object) -> bool {
+    matches!(object, Object::Secret(secret) if world::has_authorities(secret))
+}
+
+fn without(object: Object, take: impl FnOnce(&mut Secret)) -> Object {
+    let Object::Secret(secret) = object else { return object };
+    let mut secret = Secret::clone(&secret);
+    take(&mut secret);
+    Object::Secret(Arc::new(secret))
+}
+
 impl Mirror {
     fn put(&mut self, object: Object) {
         let reference = object.reference();
         self.broken.remove(&reference);
         let is_good = holds_certificate(&object);
+        let has_authorities = holds_authorities(&object);
         let old = self.objects.insert(reference.clone(), object);
+        if has_authorities {
+            self.good_authorities.remove(&reference);
+        } else if let Some(old) = old.clone().filter(holds_authorities) {
+            let old = without(old, |secret| (secret.certificate, secret.key) = (None, None));
+            self.good_authorities.insert(reference.clone(), old);
+        }
         if is_good {
             self.good.remove(&reference);
         } else if let Some(old) = old.filter(holds_certificate) {
-            self.good.insert(reference, old);
+            self.good.insert(reference, without(old, |secret| secret.ca = None));
         }
     }
 
@@ -123,6 +145,7 @@ impl Mirror {
             Change::Delete(object) => {
                 self.objects.remove(&object);
                 self.good.remove(&object);
+                self.good_authorities.remove(&object);
                 self.broken.remove(&object);
             }
             Change::Replace {
@@ -146,6 +169,7 @@ impl Mirror {
                 let gone_for_good = |object: &ObjectRef| gone(object) && !listed.contains(object);
                 self.objects.retain(|object, _| !gone_for_good(object));
                 self.good.retain(|object, _| !gone_for_good(object));
+                self.good_authorities.retain(|object, _| !gone_for_good(object));
                 self.broken.retain(|object, _| !gone(object));
                 objects.into_iter().for_each(|object| self.put(object));
                 broken.into_iter().for_each(|diagnostic| self.mark(diagnostic));
@@ -163,7 +187,7 @@ impl Mirror {
     fn compile(&self, options: Options, rng: &mut Rng) -> State {
         let mut objects: Vec<Object> = self.objects.values().cloned().collect();
         rng.shuffle(&mut objects);
-        let good = self.good.values().cloned();
+        let good = self.good.values().chain(self.good_authorities.values()).cloned();
         let mut state = State::new(options);
         let early = rng.chance(1, 2);
         let time = |state: &mut State| state.apply(Change::Time(self.now));

@@ -19,11 +19,11 @@ impl State {
         let secrets = self
             .secrets
             .iter()
-            .flat_map(|known| known.last_good().into_iter().chain([&known.secret]));
+            .flat_map(|known| known.last_good().into_iter().chain([known.secret.clone()]));
         let objects = (self.classes.values().cloned().map(Object::IngressClass))
             .chain(self.services.values().cloned().map(Object::Service))
             .chain(self.slices.values().map(|(_, slice)| Object::Endpoints(slice.clone())))
-            .chain(secrets.cloned().map(Object::Secret))
+            .chain(secrets.map(Object::Secret))
             .chain(ingresses);
         let mut changes = vec![Change::Time(self.now)];
         changes.extend(objects.map(Change::Apply));

@@ -47,6 +47,7 @@ impl State {
             self.next_slot += 1;
             BackendId { slot, generation: 0 }
         });
+        self.need_tls(key);
         let backend = Arc::new(self.resolve(key, id));
         self.table.set_backend(id.slot, Some(backend.clone()));
         self.changed = true;
@@ -74,6 +75,7 @@ impl State {
         }
         let id = entry.backend.id;
         self.backends.remove(key);
+        self.forget_tls(key);
         let service = (key.namespace.clone(), key.service.clone());
         if let Some(keys) = self.backends_of.get_mut(&service) {
             keys.retain(|other| other != key);
@@ -108,29 +110,37 @@ impl State {
     /// A Service, or where its pods are, changed: its backends are resolved again.
     pub(super) fn service_changed(&mut self, service: &Key) {
         for key in self.backends_of.get(service).cloned().unwrap_or_default() {
-            let Some(entry) = self.backends.get(&key) else { continue };
-            let backend = self.resolve(&key, entry.backend.id);
-            // Of one that has trouble the words may differ even where the backend does not: "ports: 80/http".
-            let quiet = self.is_quiet(&entry.backend) && self.is_quiet(&backend);
-            let same = *entry.backend == backend;
-            if !quiet {
-                self.stale_backends.insert(key.clone());
-            }
-            if same {
-                continue;
-            }
-            let backend = Arc::new(backend);
-            self.table.set_backend(backend.id.slot, Some(backend.clone()));
-            self.changed = true;
-            if let Some(entry) = self.backends.get_mut(&key) {
-                entry.backend = backend;
-            }
+            self.need_tls(&key);
+            self.resolve_again(&key);
+        }
+    }
+
+    /// Something a backend is made of changed.
+    pub(super) fn resolve_again(&mut self, key: &BackendKey) {
+        let Some(entry) = self.backends.get(key) else { return };
+        let backend = self.resolve(key, entry.backend.id);
+        // Of one that has trouble the words may differ even where the backend does not: "ports: 80/http".
+        let quiet = self.is_quiet(&entry.backend) && self.is_quiet(&backend);
+        let same = *entry.backend == backend;
+        if !quiet {
+            self.stale_backends.insert(key.clone());
+        }
+        if same {
+            return;
+        }
+        let backend = Arc::new(backend);
+        self.table.set_backend(backend.id.slot, Some(backend.clone()));
+        self.changed = true;
+        if let Some(entry) = self.backends.get_mut(key) {
+            entry.backend = backend;
         }
     }
 
     /// Whether nothing is said of a backend, whatever its endpoints are.
     fn is_quiet(&self, backend: &Backend) -> bool {
-        backend.state == BackendState::Ready && self.own_endpoint(backend).is_none()
+        // Of TLS there is more to say than the backend shows.
+        let plain = backend.tls.is_none();
+        plain && backend.state == BackendState::Ready && self.own_endpoint(backend).is_none()
     }
 
     /// An endpoint that is narthex itself.
@@ -206,7 +216,13 @@ impl State {
     }
 
     fn resolve(&self, key: &BackendKey, id: BackendId) -> Backend {
-        let (state, app_protocol, endpoints) = self.find_endpoints(key);
+        let (mut state, app_protocol, mut endpoints) = self.find_endpoints(key);
+        let settings = self.backend_settings(key);
+        let found = self.find_tls(key, &settings, app_protocol.as_deref());
+        if found.wanted && found.tls.is_none() && !endpoints.is_empty() {
+            // Nobody is asked in plain, or without the certificate that was to be shown.
+            (state, endpoints) = (BackendState::TlsUnready, Vec::new());
+        }
         Backend {
             id,
             namespace: key.namespace.clone(),
@@ -215,13 +231,14 @@ impl State {
             state,
             app_protocol,
             asked: key.settings.clone(),
-            settings: self.backend_settings(key),
+            settings,
+            tls: found.tls,
             endpoints: endpoints.into(),
         }
     }
 
     /// What the Ingress says of a backend, then its Service.
-    fn backend_settings(&self, key: &BackendKey) -> Arc<BackendSettings> {
+    pub(super) fn backend_settings(&self, key: &BackendKey) -> Arc<BackendSettings> {
         let service = self.services.get(&(key.namespace.clone(), key.service.clone()));
         let said = service.map(|service| service_settings(service, &mut Vec::new()));
         match (&key.settings, said) {

@@ -1,8 +1,10 @@
 //! A certificate out of a Secret's two entries, or what is wrong with them. Key material is in no message.
 
+use super::secrets::Authorities;
 use crate::model::object::Secret;
 use crate::model::{Kind, ObjectRef, Timestamp};
 use crate::table::{Certificate, HostPattern, canonical_host};
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -68,6 +70,45 @@ pub(super) fn read(secret: &Secret) -> Result<Certificate, String> {
         not_after: Timestamp(not_after),
         algorithm: key.algorithm(),
         key: Arc::new(CertifiedKey::new(chain, key)),
+    })
+}
+
+/// The certificates and the key of two entries that were read before.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn chain_and_key(
+    certificate: &[u8],
+    key: &[u8],
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain = chain(certificate).map_err(|why| format!("tls.crt {why}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "tls.key is no valid PEM".to_owned())?;
+    Ok((chain, key))
+}
+
+/// Reads a Secret's `ca.crt`: whom others' certificates may be signed by.
+///
+/// # Errors
+/// What is wrong, and what would be right: a sentence that names the Secret.
+pub(super) fn authorities(secret: &Secret) -> Result<Authorities, String> {
+    let name = &secret.meta.name;
+    let pem = secret.ca.clone().filter(|bytes| !bytes.is_empty());
+    let pem =
+        pem.ok_or_else(|| format!("Secret \"{name}\" has no ca.crt: it needs one or more certificates there, in PEM"))?;
+    let wrong = |why: String| format!("ca.crt of Secret \"{name}\" {why}");
+    let mut roots = RootCertStore::empty();
+    for (index, der) in chain(&pem).map_err(wrong)?.into_iter().enumerate() {
+        let added = roots.add(der);
+        added.map_err(|error| {
+            wrong(format!(
+                "has as certificate {} one that nobody can be verified by: {error}",
+                index + 1
+            ))
+        })?;
+    }
+    Ok(Authorities {
+        pem,
+        roots: Arc::new(roots),
     })
 }
 

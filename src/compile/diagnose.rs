@@ -87,6 +87,7 @@ impl State {
         backends.extend(reading.default.iter().map(|(backend, _)| (field.to_owned(), backend)));
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
+            self.diagnose_backend_tls(object, backend, &field, said);
         }
         for entry in &reading.tls {
             self.diagnose_tls(object, &ingress.meta, entry, said);
@@ -106,14 +107,6 @@ impl State {
         let name = &key.service;
         let service = self.services.get(&(key.namespace.clone(), name.clone()));
         let (code, message) = match backend.state {
-            BackendState::Ready if matches!(backend.app_protocol.as_deref(), Some("https" | "kubernetes.io/wss")) => (
-                Code::NotYet,
-                format!(
-                    "Service \"{name}\" says that its pods speak TLS (appProtocol of port {}), which narthex does not speak \
-                     to pods yet: it sends plain HTTP",
-                    key.port
-                ),
-            ),
             BackendState::Ready => {
                 let own = self.own_endpoint(backend)?;
                 (
@@ -123,8 +116,8 @@ impl State {
                     ),
                 )
             }
-            // What is wrong with it was said when it was read.
-            BackendState::Invalid => return None,
+            // What is wrong with it was said when it was read, or is said of TLS.
+            BackendState::Invalid | BackendState::TlsUnready => return None,
             BackendState::ServiceNotFound => (
                 Code::ServiceNotFound,
                 format!(

@@ -6,6 +6,7 @@
 
 mod again;
 pub mod annotations;
+pub mod backend_tls;
 mod backends;
 mod certificate;
 mod claims;
@@ -49,6 +50,8 @@ pub struct Options {
     pub own_addresses: Vec<SocketAddr>,
     /// `--default-certificate`: namespace and name of a Secret.
     pub default_certificate: Option<(Arc<str>, Arc<str>)>,
+    /// The authorities of this system, for pods whose backend names no others.
+    pub system_roots: Arc<rustls::RootCertStore>,
     /// `--zone`, or the node's label: the slice hints that are for us.
     pub zone: Option<Arc<str>>,
     /// `--node`: likewise.
@@ -65,6 +68,7 @@ impl Default for Options {
             allow_external_names: false,
             own_addresses: Vec::new(),
             default_certificate: None,
+            system_roots: Arc::new(rustls::RootCertStore::empty()),
             zone: None,
             node: None,
             ssl_redirect: true,
@@ -99,6 +103,10 @@ pub struct State {
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
     backends_of: HashMap<Key, SmallVec<[BackendKey; 1]>>,
+    /// The Secrets that backends need for TLS to their pods, and which backends need one.
+    tls_needs: HashMap<BackendKey, backend_tls::Needed>,
+    tls_users: HashMap<Key, BTreeSet<BackendKey>>,
+    tls_wanted_changed: bool,
     free_slots: Vec<BackendId>,
     next_slot: u32,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
@@ -200,12 +208,18 @@ impl State {
     /// Secrets that are needed, by namespace and name: a source need not know any other.
     pub fn wanted_secrets(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
         let default = self.options.default_certificate.iter();
-        self.offers.wanted().chain(default).cloned().collect()
+        self.offers
+            .wanted()
+            .chain(default)
+            .chain(self.tls_users.keys())
+            .cloned()
+            .collect()
     }
 
     /// Whether [`State::wanted_secrets`] may differ from what it was when this was asked last.
     pub fn wanted_secrets_changed(&mut self) -> bool {
-        self.offers.wanted_changed()
+        let by_backends = std::mem::take(&mut self.tls_wanted_changed);
+        self.offers.wanted_changed() || by_backends
     }
 
     /// How many objects of each kind there are.

@@ -4,6 +4,7 @@ use super::{Key, State, certificate};
 use crate::model::object::Secret;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Timestamp};
 use crate::table::{Certificate, CertificateSet, HostPattern};
+use rustls::RootCertStore;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -16,6 +17,18 @@ pub(super) struct Known {
     reading: Option<Result<Arc<Certificate>, String>>,
     /// The last version that could be read, where the last of all cannot.
     good: Option<(Arc<Secret>, Arc<Certificate>)>,
+    /// Likewise what comes of its `ca.crt`.
+    authorities: Option<Result<Arc<Authorities>, String>>,
+    good_authorities: Option<(Arc<Secret>, Arc<Authorities>)>,
+}
+
+/// Whom pods' certificates may be signed by.
+#[derive(Debug)]
+pub(super) struct Authorities {
+    /// As written.
+    pub pem: Arc<[u8]>,
+    /// As rustls has them.
+    pub roots: Arc<RootCertStore>,
 }
 
 impl Known {
@@ -24,6 +37,8 @@ impl Known {
             secret,
             reading: None,
             good: None,
+            authorities: None,
+            good_authorities: None,
         }
     }
 
@@ -46,21 +61,65 @@ impl Known {
         self.reading.as_ref()?.as_ref().err().map(String::as_str)
     }
 
-    /// The last version that could be read, where that is not the last of all.
-    pub fn last_good(&self) -> Option<&Arc<Secret>> {
-        self.good.as_ref().map(|(secret, _)| secret)
+    /// The version whose certificate is in use.
+    pub fn secret_in_use(&self) -> &Arc<Secret> {
+        self.good.as_ref().map_or(&self.secret, |(secret, _)| secret)
+    }
+
+    fn read_authorities(&mut self) -> &Result<Arc<Authorities>, String> {
+        let secret = &self.secret;
+        self.authorities
+            .get_or_insert_with(|| certificate::authorities(secret).map(Arc::new))
+    }
+
+    /// The authorities in use: those of the last version that could be read.
+    pub fn authorities(&self) -> Option<&Arc<Authorities>> {
+        match self.authorities.as_ref()? {
+            Ok(authorities) => Some(authorities),
+            Err(_) => self.good_authorities.as_ref().map(|(_, authorities)| authorities),
+        }
+    }
+
+    /// What is wrong with those of the last version, once they were read.
+    pub fn authorities_fault(&self) -> Option<&str> {
+        self.authorities.as_ref()?.as_ref().err().map(String::as_str)
+    }
+
+    /// What is in use of earlier versions, since the last of all cannot be read: each by itself, so that it does not
+    /// matter which came first.
+    pub fn last_good(&self) -> Vec<Arc<Secret>> {
+        let certificate = self.good.iter().map(|(secret, _)| Secret {
+            ca: None,
+            ..Secret::clone(secret)
+        });
+        let authorities = self.good_authorities.iter().map(|(secret, _)| Secret {
+            certificate: None,
+            key: None,
+            ..Secret::clone(secret)
+        });
+        certificate.chain(authorities).map(Arc::new).collect()
     }
 
     /// Takes a new version. It is read at once, and so is the old one where the new is bad: whether somebody needs it
     /// now must not decide what is left of it later.
     fn replace(&mut self, secret: Arc<Secret>) {
         let same = self.secret.certificate == secret.certificate && self.secret.key == secret.key;
-        if same {
+        if same && self.secret.ca == secret.ca {
             self.secret = secret;
             return;
         }
         let mut new = Known::new(secret);
-        if new.read().is_err() {
+        if new.read_authorities().is_err() {
+            let old = self.read_authorities().clone();
+            new.good_authorities = match old {
+                Ok(authorities) => Some((self.secret.clone(), authorities)),
+                Err(_) => self.good_authorities.take(),
+            };
+        }
+        if same {
+            new.reading = self.reading.take();
+            new.good = self.good.take();
+        } else if new.read().is_err() {
             let old = self.read().clone();
             new.good = match old {
                 Ok(certificate) => Some((self.secret.clone(), certificate)),
@@ -104,6 +163,7 @@ impl Secrets {
     /// Reads a Secret that somebody needs.
     pub fn need(&mut self, key: &Key) {
         let Some(known) = self.known.get_mut(key) else { return };
+        let _ = known.read_authorities();
         if known.reading.is_none() {
             let _ = known.read();
             self.note_turns(key);
@@ -211,6 +271,10 @@ impl State {
         }
         if is_default {
             self.default_changed();
+        }
+        if self.tls_users.contains_key(key) {
+            self.secrets.need(key);
+            self.tls_secret_changed(key);
         }
         self.offer_anew(key, before);
     }

@@ -115,6 +115,8 @@ codes! {
     CertificateConflict => Warning,
     /// A certificate for a host that an Ingress of another namespace had first.
     HostOfOtherNamespace => Error,
+    /// TLS to pods whose certificates are not verified, as an annotation asks.
+    BackendNotVerified => Info,
     /// An annotation narthex knows with a value it does not.
     InvalidAnnotation => Error,
     /// Something an annotation or field asks for that narthex cannot do yet.

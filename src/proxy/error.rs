@@ -116,6 +116,18 @@ pub enum ProxyError {
     /// The endpoint does not speak HTTP/2, though `appProtocol` or an annotation says so.
     #[error("the pod does not speak HTTP/2 in plain, as its Service's appProtocol says it does")]
     NotHttp2,
+    /// The endpoint's certificate is refused.
+    #[error("the pod's certificate is refused")]
+    TlsUntrusted,
+    /// The endpoint does not speak TLS, though `appProtocol` or an annotation says so.
+    #[error("the pod does not speak TLS, as its Service says it does")]
+    NotTls,
+    /// The endpoint speaks TLS, but not HTTP/2 in it.
+    #[error("the pod does not speak HTTP/2 under TLS, as its Service says it does")]
+    TlsNoHttp2,
+    /// The endpoint refuses the handshake: it may want a certificate of ours.
+    #[error("the pod refuses the TLS handshake")]
+    TlsRefused,
     /// The connection ended before the response head.
     #[error("the pod closed the connection before it answered")]
     Closed,
@@ -123,7 +135,7 @@ pub enum ProxyError {
     #[error("the pod refused the stream")]
     StreamRefused,
     /// The response is not HTTP.
-    #[error("the pod's answer is not valid HTTP")]
+    #[error("the pod's answer is not valid HTTP (if it speaks TLS: narthex.io/backend-protocol: HTTPS)")]
     BadResponse,
     /// 101 without being asked.
     #[error("the pod switched protocols unasked")]
@@ -217,6 +229,10 @@ impl ProxyError {
             Self::Connect => (502, "bad gateway", 14, Upstream, Always, false, "connect"),
             Self::ConnectTimeout => (504, "gateway timeout", 14, Upstream, Always, false, "connect_timeout"),
             Self::NotHttp2 => (502, "bad gateway", 14, Upstream, Always, false, "not_http2"),
+            Self::TlsUntrusted => (502, "bad gateway", 14, Upstream, Always, false, "tls_untrusted"),
+            Self::NotTls => (502, "bad gateway", 14, Upstream, Always, false, "not_tls"),
+            Self::TlsNoHttp2 => (502, "bad gateway", 14, Upstream, Always, false, "tls_no_http2"),
+            Self::TlsRefused => (502, "bad gateway", 14, Upstream, Always, false, "tls_refused"),
             Self::Closed => (502, "bad gateway", 14, Upstream, IfIdempotent, false, "closed"),
             Self::StreamRefused => (502, "bad gateway", 14, Upstream, Always, false, "stream_refused"),
             Self::BadResponse => (502, "bad gateway", 13, Upstream, Never, false, "bad_response"),

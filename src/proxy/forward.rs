@@ -8,11 +8,12 @@ use super::headers::{self, Fields, Forwarded};
 use super::retry::{Retries, Tried};
 use super::upgrade;
 use super::worker::Worker;
-use crate::table::{BackendId, BackendSettings, Protocol, Route};
+use crate::table::{BackendId, BackendSettings, BackendTls, Protocol, Route};
 use crate::upstream::h2::H2Pool;
 use crate::upstream::health::Why;
 use crate::upstream::pool::{Dial, connect, is_local};
 use crate::upstream::proxy_protocol;
+use crate::upstream::tls::{Fault, FaultKind};
 use crate::upstream::{Affinity, Connection, Lease, LiveEndpoint, Place};
 use http::header;
 use http::request::Parts;
@@ -42,6 +43,8 @@ pub struct Outgoing<'r> {
     pub hops: u8,
     /// What the backend's endpoints speak.
     pub protocol: Protocol,
+    /// The TLS they speak, where they do.
+    pub tls: Option<&'r BackendTls>,
     /// What annotations say of the backend.
     pub settings: &'r BackendSettings,
     /// What of the request decides for an endpoint.
@@ -65,6 +68,8 @@ pub struct Failure {
     pub error: ProxyError,
     /// Where, if it got that far.
     pub endpoint: Option<String>,
+    /// What exactly, where more is known than the error says.
+    pub cause: Option<String>,
 }
 
 impl Failure {
@@ -72,13 +77,18 @@ impl Failure {
         Self {
             error,
             endpoint: Some(endpoint.endpoint.to_string()),
+            cause: None,
         }
     }
 }
 
 impl From<ProxyError> for Failure {
     fn from(error: ProxyError) -> Self {
-        Self { error, endpoint: None }
+        Self {
+            error,
+            endpoint: None,
+            cause: None,
+        }
     }
 }
 
@@ -118,7 +128,11 @@ pub async fn forward(
                     lease.unreachable(&worker.clock);
                 }
                 if retries.attempts >= worker.settings.attempts {
-                    return Err(Failure::at(error, &endpoint));
+                    let cause = Some(cause.to_string());
+                    return Err(Failure {
+                        cause,
+                        ..Failure::at(error, &endpoint)
+                    });
                 }
                 retries.go_on(worker, Some(endpoint));
                 continue;
@@ -164,10 +178,14 @@ pub async fn forward(
 }
 
 fn connect_error(cause: &io::Error) -> ProxyError {
-    match cause.kind() {
-        io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
-        io::ErrorKind::InvalidData => ProxyError::NotHttp2,
-        _ => ProxyError::Connect,
+    match (Fault::of(cause).map(|fault| fault.kind), cause.kind()) {
+        (Some(FaultKind::Untrusted), _) => ProxyError::TlsUntrusted,
+        (Some(FaultKind::NotTls), _) => ProxyError::NotTls,
+        (Some(FaultKind::NoHttp2), _) => ProxyError::TlsNoHttp2,
+        (Some(FaultKind::Refused), _) => ProxyError::TlsRefused,
+        (None, io::ErrorKind::TimedOut) => ProxyError::ConnectTimeout,
+        (None, io::ErrorKind::InvalidData) => ProxyError::NotHttp2,
+        (None, _) => ProxyError::Connect,
     }
 }
 
@@ -277,6 +295,7 @@ async fn open(
         patience: settings.connect_timeout.unwrap_or(pool.connect_timeout),
         prelude: (settings.proxy_protocol == Some(true))
             .then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
+        tls: outgoing.tls,
     };
     let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
     match (open_at(address, endpoint, outgoing, &dial).await, alternate) {
@@ -429,20 +448,20 @@ impl Outgoing<'_> {
         }
         if self.protocol == Protocol::Http2 {
             *request.version_mut() = Version::HTTP_2;
-            name_authority(&mut request)?;
+            name_authority(&mut request, self.tls.is_some())?;
         }
         Ok(request)
     }
 }
 
 /// Over HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).
-fn name_authority(request: &mut Request<ClientBody>) -> Result<(), ProxyError> {
+fn name_authority(request: &mut Request<ClientBody>, secure: bool) -> Result<(), ProxyError> {
     let host = request
         .headers_mut()
         .remove(header::HOST)
         .ok_or(ProxyError::MissingHost)?;
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| ProxyError::BadTarget)?);
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| ProxyError::BadTarget)?;
     Ok(())

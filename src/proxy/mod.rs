@@ -145,6 +145,7 @@ async fn answer(
             seen.name(route);
         })?,
         protocol,
+        tls: backend.tls.as_deref(),
         settings,
         affinity: affinity::affinity(&parts, &canonical, route, settings, client),
         upgrade: key.is_some()
@@ -281,7 +282,7 @@ fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) 
 fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, seen: &Seen) {
     let verdict = failure.error.verdict();
     let request_id = request_id.to_str().unwrap_or_default();
-    let (route, origin, endpoint) = (&seen.route, &seen.origin, &failure.endpoint);
+    let (route, origin, endpoint, cause) = (&seen.route, &seen.origin, &failure.endpoint, &failure.cause);
     let (status, side, label, error) = (
         verdict.status.as_u16(),
         verdict.side.name(),
@@ -291,8 +292,8 @@ fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, see
     let (peer, client) = (client.peer.socket, client.address());
     // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
     if verdict.side == Side::Client {
-        tracing::debug!(status, side, reason = label, %error, route, origin, endpoint, %client, %peer, request_id, "request failed");
+        tracing::debug!(status, side, reason = label, %error, cause, route, origin, endpoint, %client, %peer, request_id, "request failed");
     } else {
-        tracing::warn!(status, side, reason = label, %error, route, origin, endpoint, %client, %peer, request_id, "request failed");
+        tracing::warn!(status, side, reason = label, %error, cause, route, origin, endpoint, %client, %peer, request_id, "request failed");
     }
 }

@@ -3,10 +3,10 @@
 use super::h2;
 use super::preface::{Look, Preface};
 use super::shard::{Shard, Swept};
-use super::stream::Stream;
 use super::strict::{Fault, FaultKind, Framer, Position};
 use super::tunnel;
 use crate::proxy::{self, Client, Peer, ProxyError, RawReply};
+use crate::upstream::Stream;
 use crate::upstream::{Clock, Tick};
 use bytes::Buf;
 use hyper::rt::ReadBufCursor;

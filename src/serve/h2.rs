@@ -5,10 +5,10 @@
 
 use super::Timeouts;
 use super::shard::{Shard, Swept};
-use super::stream::Stream;
 use super::strict::{Limits, is_target};
 use super::tunnel;
 use crate::proxy::{self, Client, Peer, ProxyError};
+use crate::upstream::Stream;
 use crate::upstream::{Clock, Tick};
 use bytes::{Buf, Bytes};
 use http::header::{self, HeaderValue};

@@ -6,7 +6,6 @@ pub mod listener;
 mod preface;
 mod proxy_protocol;
 pub mod shard;
-mod stream;
 pub mod strict;
 pub mod tls;
 mod tunnel;

@@ -3,10 +3,10 @@
 use super::connection::{self, Timeouts};
 use super::h2;
 use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
-use super::stream::Stream;
 use super::strict::Limits;
 use super::tls::{Shaken, Tls};
 use crate::proxy::{Ends, Peer, Worker};
+use crate::upstream::Stream;
 use crate::upstream::TICK;
 use bytes::Bytes;
 use slab::Slab;

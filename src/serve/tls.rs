@@ -1,8 +1,8 @@
 //! TLS towards clients: one configuration for all shards, a certificate for each name from the live table.
 
-use super::stream::Stream;
 use crate::proxy::Handshake;
 use crate::table::Table;
+use crate::upstream::Stream;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -195,7 +195,7 @@ impl Tls {
         };
         Ok(Shaken {
             h2,
-            stream: Stream::Tls(Box::new(stream)),
+            stream: Stream::Tls(Box::new(stream.into())),
             handshake: Handshake { server_name, version },
         })
     }

@@ -2,8 +2,8 @@
 
 use super::Timeouts;
 use super::shard::{Shard, Swept};
-use super::stream::Stream;
 use crate::proxy::{Client, Exchange};
+use crate::upstream::Stream;
 use crate::upstream::{Clock, Connection, Tick};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;

@@ -1,5 +1,6 @@
 //! Backends: one Service port each, with the endpoints behind it.
 
+use super::backend_tls::BackendTls;
 use super::settings::{BackendProtocol, BackendSettings};
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ pub enum BackendState {
     ExternalNameRefused,
     /// An ExternalName that does not resolve.
     ExternalNameUnresolved,
+    /// Its pods speak TLS, and what is needed for that is missing or broken.
+    TlsUnready,
 }
 
 impl BackendState {
@@ -48,6 +51,7 @@ impl BackendState {
             BackendState::Invalid => "the rule names no Service and port",
             BackendState::ExternalNameRefused => "ExternalName Services are not allowed",
             BackendState::ExternalNameUnresolved => "the ExternalName does not resolve",
+            BackendState::TlsUnready => "what TLS to its pods needs is missing or broken",
         }
     }
 }
@@ -82,8 +86,19 @@ pub struct Backend {
     pub asked: Option<Arc<BackendSettings>>,
     /// What annotations say of it, the Ingresses' before its Service's.
     pub settings: Arc<BackendSettings>,
+    /// The TLS its pods speak; none where they speak none.
+    pub tls: Option<Arc<BackendTls>>,
     /// The endpoints in use, sorted by address; empty unless the state is Ready or OnlyTerminating.
     pub endpoints: Arc<[Endpoint]>,
+}
+
+/// Whether TLS is to be spoken to pods, and in it HTTP/2.
+pub fn tls_wanted(settings: &BackendSettings, app_protocol: Option<&str>) -> Option<bool> {
+    match (settings.protocol, app_protocol) {
+        (Some(BackendProtocol::Https), _) | (None, Some("https" | "kubernetes.io/wss" | "wss")) => Some(false),
+        (Some(BackendProtocol::Grpcs), _) => Some(true),
+        _ => None,
+    }
 }
 
 impl Backend {

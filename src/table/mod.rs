@@ -3,6 +3,7 @@
 //! It knows nothing of Kubernetes but the [`Origin`](crate::model::Origin) on every route.
 
 pub mod backend;
+mod backend_tls;
 pub mod canonical;
 pub mod certificate;
 mod compression;
@@ -13,6 +14,7 @@ pub mod route;
 pub mod settings;
 
 pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint, Protocol};
+pub use backend_tls::{BackendTls, Ingredients};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};

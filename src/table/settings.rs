@@ -90,6 +90,17 @@ settings! {
 }
 
 impl BackendSettings {
+    /// Whether one of the annotations about TLS is among them.
+    pub fn names(&self, annotation: &str) -> bool {
+        match annotation {
+            "backend-ca-secret" => self.ca_secret.is_some(),
+            "backend-client-secret" => self.client_secret.is_some(),
+            "backend-server-name" => self.server_name.is_some(),
+            "backend-verify" => self.verify.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether its pods are asked whether they are well.
     pub fn is_checked(&self) -> bool {
         self.health_path.is_some() || self.health_protocol == Some(HealthProtocol::Grpc)

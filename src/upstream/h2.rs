@@ -1,6 +1,7 @@
 //! HTTP/2 connections to one endpoint: each carries many requests, and there are as many as those need.
 
 use super::pool::Dial;
+use super::tls::Fault;
 use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http2;
@@ -67,13 +68,29 @@ where
     }
 }
 
+/// Why no connection could be opened, for those who waited for it.
+struct Failure(io::ErrorKind, Option<Fault>);
+
+impl Failure {
+    fn of(error: &io::Error) -> Self {
+        Self(error.kind(), Fault::of(error).cloned())
+    }
+
+    fn error(&self) -> io::Error {
+        match &self.1 {
+            Some(fault) => io::Error::other(fault.clone()),
+            None => self.0.into(),
+        }
+    }
+}
+
 /// The connections to one endpoint.
 pub struct H2Pool<B> {
     connections: RefCell<Vec<Rc<Shared<B>>>>,
     /// One connects, and the others wait for what comes of it.
     connecting: Semaphore,
     failures: Cell<u32>,
-    failure: Cell<Option<io::ErrorKind>>,
+    failure: RefCell<Option<Failure>>,
 }
 
 impl<B> Default for H2Pool<B> {
@@ -82,7 +99,7 @@ impl<B> Default for H2Pool<B> {
             connections: RefCell::default(),
             connecting: Semaphore::new(1),
             failures: Cell::new(0),
-            failure: Cell::new(None),
+            failure: RefCell::default(),
         }
     }
 }
@@ -115,8 +132,8 @@ where
         if let Some(stream) = self.find() {
             return Ok(stream);
         }
-        if let (true, Some(kind)) = (self.failures.get() != before, self.failure.get()) {
-            return Err(kind.into());
+        if let (true, Some(failure)) = (self.failures.get() != before, &*self.failure.borrow()) {
+            return Err(failure.error());
         }
         match connect(address, dial).await {
             Ok(shared) => {
@@ -126,7 +143,7 @@ where
             }
             Err(error) => {
                 self.failures.set(self.failures.get().wrapping_add(1));
-                self.failure.set(Some(error.kind()));
+                self.failure.replace(Some(Failure::of(&error)));
                 Err(error)
             }
         }

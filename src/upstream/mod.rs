@@ -11,12 +11,15 @@ pub mod h2;
 pub mod health;
 pub mod pool;
 pub mod proxy_protocol;
+mod stream;
+pub mod tls;
 
 pub use balance::Affinity;
 pub use clock::{Clock, TICK, Tick};
 pub use common::{Common, Commons, Limit, Place};
 pub use endpoint::LiveEndpoint;
 pub use pool::{Connection, PoolSettings};
+pub use stream::Stream;
 
 use crate::table::{Backend, BackendId, Balance, Table};
 use balance::Choice;
@@ -85,28 +88,30 @@ where
             panics: Cell::new(false),
             budget: Cell::new(BUDGET_FIRST),
         };
-        upstream.take_in(backend, None);
+        upstream.take_in(backend, None, true);
         upstream
     }
 
     /// Follows the table: new endpoints come, gone ones lose their connections, the others keep all they have.
     fn refresh(&self, backend: &Arc<Backend>, clock: &Clock) {
         if !Arc::ptr_eq(&self.seen.borrow(), backend) {
-            self.seen.replace(backend.clone());
-            self.take_in(backend, Some(clock.now()));
+            let before = self.seen.replace(backend.clone());
+            // Whoever was trusted before may not be now.
+            self.take_in(backend, Some(clock.now()), before.tls == backend.tls);
         }
     }
 
-    /// `joined` is when endpoints that are new join those that are there.
-    fn take_in(&self, backend: &Backend, joined: Option<Tick>) {
+    /// `joined` is when endpoints that are new join those that are there. `same_trust` says that connections which are
+    /// open already may be used.
+    fn take_in(&self, backend: &Backend, joined: Option<Tick>, same_trust: bool) {
         let settings = &backend.settings;
         self.limit.replace(self.common.limit(settings));
         let mut endpoints = self.endpoints.borrow_mut();
-        let joined = joined.filter(|_| !endpoints.is_empty());
+        let joined = joined.filter(|_| same_trust && !endpoints.is_empty());
         let known = endpoints.drain(..).map(|live| (live.endpoint.identity(), live));
         let mut old: HashMap<_, _> = known.collect();
         for wanted in backend.endpoints.iter() {
-            let kept = old.remove(&wanted.identity());
+            let kept = same_trust.then(|| old.remove(&wanted.identity())).flatten();
             let live = kept.unwrap_or_else(|| Rc::new(LiveEndpoint::new(wanted.clone(), joined)));
             live.near.set(wanted.near);
             let checks = settings.is_checked();

@@ -1,7 +1,10 @@
 //! Connections to one endpoint: kept, found again, thrown away.
 
 use super::clock::{Clock, Tick};
-use super::h2::Stream;
+use super::h2;
+use super::stream::Stream;
+use super::tls;
+use crate::table::BackendTls;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -36,7 +39,7 @@ pub enum Connection<B> {
     /// A connection of its own.
     Http1(Http1<B>),
     /// A stream of one it shares.
-    Http2(Stream<B>),
+    Http2(h2::Stream<B>),
 }
 
 impl<B> Connection<B>
@@ -78,7 +81,7 @@ pub struct Http1<B> {
 /// A connection that speaks another protocol now, with what was read of it already.
 pub struct Upgraded {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Its first bytes.
     pub read: Bytes,
 }
@@ -193,14 +196,16 @@ pub struct Dial<'d> {
     pub patience: Duration,
     /// What is sent before anything else: a PROXY header. Such a connection is for one client, and never shared.
     pub prelude: Option<Vec<u8>>,
+    /// The TLS that comes next, where it does.
+    pub tls: Option<&'d BackendTls>,
 }
 
 impl Dial<'_> {
-    /// Opens a socket to an endpoint, whatever is to be spoken on it.
+    /// Opens a connection to an endpoint, whatever is to be spoken on it.
     ///
     /// # Errors
-    /// What the kernel says, or `TimedOut`.
-    pub async fn open(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    /// What the kernel says, `TimedOut`, or what [`tls::shake_hands`] says.
+    pub async fn open(&self, address: SocketAddr) -> io::Result<Stream> {
         let mut stream = tokio::time::timeout(self.patience, TcpStream::connect(address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -209,7 +214,10 @@ impl Dial<'_> {
             // It fits into the socket's buffer, so nobody waits.
             stream.write_all(prelude).await?;
         }
-        Ok(stream)
+        match self.tls {
+            None => Ok(Stream::Plain(stream)),
+            Some(tls) => tls::shake_hands(stream, tls).await,
+        }
     }
 }
 

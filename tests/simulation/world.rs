@@ -142,6 +142,36 @@ fn pem(place: usize) -> Pair {
     READ[place].clone()
 }
 
+/// Whether a Secret holds authorities.
+pub fn has_authorities(secret: &Secret) -> bool {
+    secret.ca.is_some() && (0..2).any(|place| secret.ca == authorities(place))
+}
+
+/// Two that are, one that is none, and none.
+fn authorities(place: usize) -> Option<Arc<[u8]>> {
+    match place {
+        0 => pem(3).0,
+        1 => pem(1).0,
+        2 => pem(3).1,
+        _ => None,
+    }
+}
+
+/// Annotations about TLS to pods.
+fn backend_tls(rng: &mut Rng, meta: &mut Meta) {
+    for (key, values) in [
+        ("narthex.io/backend-protocol", &["HTTPS", "GRPCS", "GRPC", "SPDY"][..]),
+        ("narthex.io/backend-ca-secret", &["s1", "s2", "s4", "S!"]),
+        ("narthex.io/backend-client-secret", &["s1", "s3", "s4"]),
+        ("narthex.io/backend-server-name", &["api.example", "10.0.0.1"]),
+        ("narthex.io/backend-verify", &["false", "true"]),
+    ] {
+        if rng.chance(1, 4) {
+            meta.annotations.insert(key.to_owned(), rng.one(values).to_owned());
+        }
+    }
+}
+
 /// Whether a Secret holds a certificate.
 pub fn is_good(secret: &Secret) -> bool {
     (0..GOOD).any(|place| pem(place) == (secret.certificate.clone(), secret.key.clone()))
@@ -155,7 +185,7 @@ fn secret(rng: &mut Rng) -> Object {
             kind: None,
             certificate,
             key,
-            ca: None,
+            ca: authorities(rng.below(4)),
         }
         .into(),
     )
@@ -192,6 +222,9 @@ fn ingress(rng: &mut Rng) -> Object {
         if rng.chance(1, 8) {
             meta.annotations.insert(key.to_owned(), rng.one(values).to_owned());
         }
+    }
+    if rng.chance(1, 3) {
+        backend_tls(rng, &mut meta);
     }
     let rules = (0..rng.below(4)).map(|_| IngressRule {
         host: Some(rng.one(HOSTS).to_owned()),
@@ -241,11 +274,7 @@ fn service(rng: &mut Rng) -> Object {
         first.app_protocol = Some("kubernetes.io/h2c".to_owned());
     }
     let mut meta = meta(rng, &["one", "two", "three"]);
-    if rng.chance(1, 6) {
-        let protocol = rng.one(&["H2C", "GRPC", "SPDY"]).to_owned();
-        meta.annotations
-            .insert("narthex.io/backend-protocol".to_owned(), protocol);
-    }
+    backend_tls(rng, &mut meta);
     Object::Service(
         Service {
             meta,

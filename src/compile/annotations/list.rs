@@ -1,6 +1,6 @@
 //! Every annotation narthex acts on.
 
-use super::value::{Value, balance, compression, path, retry_on, token};
+use super::value::{Value, balance, compression, object_name, path, retry_on, server_name, token};
 use super::{Annotation, Scope};
 use crate::compile::hsts;
 use crate::table::{BackendProtocol, HealthProtocol};
@@ -17,15 +17,49 @@ const DAY: Duration = Duration::from_secs(86400);
 /// All of them, by name.
 pub(super) static ALL: &[Annotation] = &[
     Annotation {
+        name: "backend-ca-secret",
+        scope: Scope::Backend,
+        about: "The Secret whose `ca.crt` holds the authorities that the pods' certificates must be \
+                signed by, where TLS is spoken to them.",
+        default: "those of the system are trusted",
+        example: "pods-ca",
+        value: Value::Text {
+            form: "the name of a Secret in the same namespace",
+            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            read: |settings, text| {
+                settings.backend.ca_secret = Some(object_name(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "backend-client-secret",
+        scope: Scope::Backend,
+        about: "The Secret (`tls.crt` and `tls.key`) with the certificate that narthex shows to the \
+                pods, where TLS is spoken to them.",
+        default: "none is shown",
+        example: "narthex-client",
+        value: Value::Text {
+            form: "the name of a Secret in the same namespace",
+            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            read: |settings, text| {
+                settings.backend.client_secret = Some(object_name(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
         name: "backend-protocol",
         scope: Scope::Backend,
-        about: "What the pods speak. `H2C` and `GRPC` are HTTP/2 without TLS, by prior knowledge.",
+        about: "What the pods speak. `H2C` and `GRPC` are HTTP/2 without TLS, by prior knowledge; `HTTPS` is HTTP/1.1 and `GRPCS` HTTP/2 under TLS.",
         default: "appProtocol of the Service port decides, and where it has none, HTTP is spoken",
         example: "GRPC",
         value: Value::Choice {
-            of: &["HTTP", "H2C", "GRPC"],
+            of: &["HTTP", "HTTPS", "H2C", "GRPC", "GRPCS"],
             set: |settings, word| {
                 settings.backend.protocol = Some(match word {
+                    "HTTPS" => BackendProtocol::Https,
+                    "GRPCS" => BackendProtocol::Grpcs,
                     "H2C" => BackendProtocol::H2c,
                     "GRPC" => BackendProtocol::Grpc,
                     _ => BackendProtocol::Http,
@@ -45,6 +79,30 @@ pub(super) static ALL: &[Annotation] = &[
             of: &["v2", "off"],
             set: |settings, word| settings.backend.proxy_protocol = Some(word == "v2"),
         },
+    },
+    Annotation {
+        name: "backend-server-name",
+        scope: Scope::Backend,
+        about: "The name the pods' certificates must be for, and that is asked for by SNI, where TLS is \
+                spoken to them.",
+        default: "it is SERVICE.NAMESPACE.svc",
+        example: "api.internal.example.com",
+        value: Value::Text {
+            form: "a DNS name or an address",
+            pattern: "^[0-9A-Za-z.:_-]+$",
+            read: |settings, text| {
+                settings.backend.server_name = Some(server_name(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "backend-verify",
+        scope: Scope::Backend,
+        about: "Whether the pods' certificates are verified, where TLS is spoken to them.",
+        default: "they are",
+        example: "false",
+        value: Value::Switch(|settings, verify| settings.backend.verify = Some(verify)),
     },
     Annotation {
         name: "balance",

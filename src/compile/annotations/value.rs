@@ -279,3 +279,11 @@ pub(super) fn path(text: &str) -> Result<Arc<str>, String> {
         Err(format!("\"{text}\" is no path: it begins with / and has no blanks"))
     }
 }
+
+/// What a certificate is for: a DNS name or an address.
+pub(super) fn server_name(text: &str) -> Result<Arc<str>, String> {
+    match rustls::pki_types::ServerName::try_from(text) {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err(format!("\"{text}\" is neither a DNS name nor an address")),
+    }
+}

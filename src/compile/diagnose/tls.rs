@@ -1,15 +1,53 @@
 //! What is to be said of an Ingress's `spec.tls`, given all others.
 
+use crate::compile::backends::BackendKey;
 use crate::compile::certificate::list_names;
 use crate::compile::offers::{Grade, Rank, Use};
 use crate::compile::secrets::{Validity, validity};
 use crate::compile::tls::TlsEntry;
-use crate::compile::{Key, State};
+use crate::compile::{Key, State, backend_tls};
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::{Certificate, HostPattern};
+use crate::table::{BackendState, Certificate, HostPattern};
 
 impl State {
+    /// What is to be said of TLS to the pods of a backend.
+    pub(super) fn diagnose_backend_tls(
+        &self,
+        object: &ObjectRef,
+        key: &BackendKey,
+        field: &str,
+        said: &mut Vec<Diagnostic>,
+    ) {
+        let Some(backend) = self.backend(key) else { return };
+        let found = self.find_tls(key, &backend.settings, backend.app_protocol.as_deref());
+        let mut say = |code, annotation: &str, message: String| {
+            // On the object that carries it, where that is this one; else by name.
+            let ours = backend.asked.as_ref().is_some_and(|asked| asked.names(annotation));
+            let (field, whose) = if ours {
+                (format!("annotation narthex.io/{annotation}"), String::new())
+            } else {
+                (
+                    field.to_owned(),
+                    format!("Service \"{}\", annotation narthex.io/{annotation}: ", key.service),
+                )
+            };
+            said.push(Diagnostic::new(code, object, field, format!("{whose}{message}")));
+        };
+        let unready = if backend.state == BackendState::TlsUnready {
+            "; requests get 503"
+        } else {
+            ""
+        };
+        for (code, annotation, message) in found.faults {
+            say(code, annotation, format!("{message}{unready}"));
+        }
+        if found.wanted && backend.settings.verify == Some(false) {
+            let message = "the pods' certificates are not verified, so anybody on the way to them can read and change what is sent";
+            say(Code::BackendNotVerified, backend_tls::VERIFY, message.to_owned());
+        }
+    }
+
     pub(super) fn diagnose_tls(&self, object: &ObjectRef, meta: &Meta, entry: &TlsEntry, said: &mut Vec<Diagnostic>) {
         let secret: Key = (object.namespace.clone(), entry.secret.clone());
         let field = entry.field();

@@ -1,13 +1,13 @@
-//! A client's bytes, with TLS or without.
+//! The bytes of a connection, with TLS or without, to a client or to a pod.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
-/// One client's byte stream.
+/// One connection's byte stream.
 pub enum Stream {
     /// As it comes.
     Plain(TcpStream),

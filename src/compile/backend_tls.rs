@@ -1,0 +1,297 @@
+//! TLS to pods: which Secrets a backend needs for it, and what comes of them.
+
+use super::backends::BackendKey;
+use super::secrets::Authorities;
+use super::{Key, State, certificate};
+use crate::model::Code;
+use crate::table::backend::tls_wanted;
+use crate::table::{BackendSettings, BackendTls, Ingredients};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use smallvec::SmallVec;
+use std::sync::{Arc, LazyLock};
+
+/// One provider for all.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+
+/// The Secrets a backend needs.
+pub(super) type Needed = SmallVec<[Key; 2]>;
+
+/// What is wrong: a word for what kind of thing, the annotation, and a sentence.
+pub(super) type Fault = (Code, &'static str, String);
+
+/// What is found out about TLS to a backend's pods.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What is spoken; none where it is none, or cannot be.
+    pub tls: Option<Arc<BackendTls>>,
+    /// Whether it is to be spoken.
+    pub wanted: bool,
+    /// What is wrong, though an older version of it may still be in use.
+    pub faults: Vec<Fault>,
+}
+
+/// The annotations, as diagnostics name them.
+const CA: &str = "backend-ca-secret";
+const CLIENT: &str = "backend-client-secret";
+const NAME: &str = "backend-server-name";
+pub(super) const VERIFY: &str = "backend-verify";
+
+impl State {
+    /// The Secrets that a backend needs as it is now.
+    pub(super) fn tls_secrets(&self, key: &BackendKey) -> Needed {
+        let mut needed = Needed::new();
+        let settings = self.backend_settings(key);
+        if tls_wanted(&settings, self.app_protocol(key).as_deref()).is_some() {
+            let named = settings.ca_secret.iter().chain(&settings.client_secret);
+            needed.extend(named.map(|name| (key.namespace.clone(), name.clone())));
+        }
+        needed
+    }
+
+    fn app_protocol(&self, key: &BackendKey) -> Option<Arc<str>> {
+        let service = self.services.get(&(key.namespace.clone(), key.service.clone()))?;
+        let port = super::backends::find_port(service, &key.port)?;
+        port.app_protocol.as_deref().map(Arc::from)
+    }
+
+    /// Reads the Secrets a backend needs, and notes who needs them.
+    pub(super) fn need_tls(&mut self, key: &BackendKey) {
+        let needed = self.tls_secrets(key);
+        for secret in &needed {
+            self.secrets.need(secret);
+        }
+        let before = self.tls_needs.get(key).cloned().unwrap_or_default();
+        if before == needed {
+            return;
+        }
+        self.forget_tls(key);
+        for secret in &needed {
+            self.tls_users.entry(secret.clone()).or_default().insert(key.clone());
+        }
+        if !needed.is_empty() {
+            self.tls_needs.insert(key.clone(), needed);
+        }
+        self.tls_wanted_changed = true;
+    }
+
+    /// A backend needs no Secrets any more.
+    pub(super) fn forget_tls(&mut self, key: &BackendKey) {
+        for secret in self.tls_needs.remove(key).unwrap_or_default() {
+            self.tls_wanted_changed = true;
+            if let Some(users) = self.tls_users.get_mut(&secret) {
+                users.remove(key);
+                if users.is_empty() {
+                    self.tls_users.remove(&secret);
+                }
+            }
+        }
+    }
+
+    /// A Secret changed: the backends that need it are resolved again, and what is said of them with them.
+    pub(super) fn tls_secret_changed(&mut self, secret: &Key) {
+        for key in self.tls_users.get(secret).cloned().unwrap_or_default() {
+            self.resolve_again(&key);
+            self.stale_backends.insert(key);
+        }
+    }
+
+    /// TLS to a backend's pods. What it was before is kept where nothing that it is made of differs.
+    pub(super) fn find_tls(&self, key: &BackendKey, settings: &BackendSettings, app_protocol: Option<&str>) -> Found {
+        let Some(http2) = tls_wanted(settings, app_protocol) else {
+            return Found::default();
+        };
+        let mut found = Found {
+            wanted: true,
+            ..Found::default()
+        };
+        if let Some(ingredients) = self.ingredients(key, settings, http2, &mut found.faults) {
+            let before = self.backend(key).and_then(|backend| backend.tls.clone());
+            found.tls = before.filter(|before| before.made_of == ingredients.0);
+            if found.tls.is_none() {
+                match self.make_tls(ingredients) {
+                    Ok(tls) => found.tls = Some(Arc::new(tls)),
+                    Err(fault) => found.faults.push(fault),
+                }
+            }
+        }
+        found
+    }
+
+    /// What TLS to these pods is made of; none where something is missing.
+    fn ingredients(
+        &self,
+        key: &BackendKey,
+        settings: &BackendSettings,
+        http2: bool,
+        faults: &mut Vec<Fault>,
+    ) -> Option<(Ingredients, Option<Arc<Authorities>>)> {
+        let verify = settings.verify.unwrap_or(true);
+        let of = |name: &Arc<str>| (key.namespace.clone(), name.clone());
+        let authorities = match settings.ca_secret.as_ref().filter(|_| verify).map(of) {
+            None => None,
+            Some(secret) => {
+                let known = self.secrets.get(&secret);
+                let fault = known.map(|known| known.authorities_fault());
+                self.note_fault(
+                    &secret,
+                    CA,
+                    fault,
+                    known.is_some_and(|known| known.authorities().is_some()),
+                    faults,
+                );
+                Some(known?.authorities()?.clone())
+            }
+        };
+        let shown = match settings.client_secret.as_ref().map(of) {
+            None => None,
+            Some(secret) => {
+                let known = self.secrets.get(&secret);
+                let fault = known.map(|known| known.fault());
+                self.note_fault(
+                    &secret,
+                    CLIENT,
+                    fault,
+                    known.is_some_and(|known| known.certificate().is_some()),
+                    faults,
+                );
+                let known = known?;
+                known.certificate()?;
+                let secret = known.secret_in_use();
+                Some((secret.certificate.clone()?, secret.key.clone()?))
+            }
+        };
+        let server_name = match &settings.server_name {
+            Some(name) => name.to_string(),
+            None => format!("{}.{}.svc", key.service, key.namespace),
+        };
+        let ingredients = Ingredients {
+            server_name,
+            http2,
+            verify,
+            authorities: authorities.as_ref().map(|authorities| authorities.pem.clone()),
+            shown,
+        };
+        Some((ingredients, authorities))
+    }
+
+    /// Says what is wrong with a Secret that is needed: that it is not there, or what `fault` says.
+    fn note_fault(
+        &self,
+        (namespace, name): &Key,
+        annotation: &'static str,
+        fault: Option<Option<&str>>,
+        in_use: bool,
+        faults: &mut Vec<Fault>,
+    ) {
+        match fault {
+            None => faults.push((
+                Code::SecretNotFound,
+                annotation,
+                format!("Secret \"{name}\" does not exist in namespace \"{namespace}\""),
+            )),
+            Some(Some(fault)) => {
+                let stays = if in_use {
+                    "; what it had before stays in use"
+                } else {
+                    ""
+                };
+                faults.push((Code::InvalidCertificate, annotation, format!("{fault}{stays}")));
+            }
+            Some(None) => {}
+        }
+    }
+
+    fn make_tls(&self, (made_of, authorities): (Ingredients, Option<Arc<Authorities>>)) -> Result<BackendTls, Fault> {
+        let wrong = |annotation, why: String| (Code::InvalidCertificate, annotation, why);
+        let server_name = ServerName::try_from(made_of.server_name.clone()).map_err(|_| {
+            wrong(
+                NAME,
+                format!("\"{}\" is neither a DNS name nor an address", made_of.server_name),
+            )
+        })?;
+        let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| wrong(CA, error.to_string()))?;
+        let builder = if made_of.verify {
+            let roots = match authorities {
+                Some(authorities) => authorities.roots.clone(),
+                None if self.options.system_roots.is_empty() => {
+                    let why = "no certificate authorities are known on this system, so no certificate of a pod can be trusted";
+                    return Err(wrong(CA, why.to_owned()));
+                }
+                None => self.options.system_roots.clone(),
+            };
+            builder.with_root_certificates(roots)
+        } else {
+            let any = Arc::new(AnyCertificate(PROVIDER.signature_verification_algorithms));
+            builder.dangerous().with_custom_certificate_verifier(any)
+        };
+        let mut config = match &made_of.shown {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let (chain, key) = certificate::chain_and_key(certificate, key).map_err(|why| wrong(CLIENT, why))?;
+                let shown = builder.with_client_auth_cert(chain, key);
+                shown.map_err(|error| wrong(CLIENT, error.to_string()))?
+            }
+        };
+        let protocol: &[u8] = if made_of.http2 { b"h2" } else { b"http/1.1" };
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(BackendTls {
+            server_name,
+            http2: made_of.http2,
+            config: Arc::new(config),
+            made_of,
+        })
+    }
+}
+
+/// The system's authorities; for who starts the program.
+pub fn system_roots() -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    // What cannot be read is not trusted; where nothing can, backends say so.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+}
+
+/// `backend-verify: "false"`: any certificate will do, but its owner must have its key.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}

@@ -1,0 +1,116 @@
+//! TLS to pods: the handshake, and in words what is wrong when there is none.
+
+use super::stream::Stream;
+use crate::table::BackendTls;
+use rustls::{CertificateError, Error as TlsError};
+use std::fmt;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// How long a handshake may take. A pod under load computes; a second, as for the socket, would be too short.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Its certificate is not one to trust.
+    Untrusted,
+    /// It speaks something else.
+    NotTls,
+    /// It does not choose HTTP/2.
+    NoHttp2,
+    /// It refuses, or fails in another way.
+    Refused,
+}
+
+/// Why there is no TLS with a pod.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// What it is.
+    pub kind: FaultKind,
+    /// In words, for the log.
+    pub why: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    /// The fault in an error of a connect, where it is one.
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    fn new(kind: FaultKind, why: impl Into<String>) -> io::Error {
+        io::Error::other(Self { kind, why: why.into() })
+    }
+}
+
+/// Shakes hands with a pod.
+///
+/// # Errors
+/// A [`Fault`], what the kernel says, or `TimedOut`.
+pub async fn shake_hands(tcp: TcpStream, tls: &BackendTls) -> io::Result<Stream> {
+    let connector = TlsConnector::from(tls.config.clone());
+    let handshake = connector.connect(tls.server_name.clone(), tcp);
+    let stream = tokio::time::timeout(PATIENCE, handshake)
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        .map_err(|error| explain(error, tls))?;
+    if tls.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(Fault::new(
+            FaultKind::NoHttp2,
+            "the pod speaks TLS, but does not offer HTTP/2 (ALPN h2) in it",
+        ));
+    }
+    Ok(Stream::Tls(Box::new(stream.into())))
+}
+
+fn explain(error: io::Error, tls: &BackendTls) -> io::Error {
+    let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
+        // The kernel's errors say what they say; an end within the handshake is a refusal.
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof => Fault::new(
+                FaultKind::Refused,
+                "the pod ended the connection within the TLS handshake",
+            ),
+            _ => error,
+        };
+    };
+    let name = tls.server_name.to_str();
+    match reason {
+        TlsError::InvalidCertificate(why) => {
+            let why = match why {
+                CertificateError::UnknownIssuer => {
+                    "it is signed by none of the authorities that are trusted (narthex.io/backend-ca-secret)".to_owned()
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    format!("it is not for \"{name}\" (narthex.io/backend-server-name): {why}")
+                }
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!("it has expired: {why}"),
+                why => why.to_string(),
+            };
+            Fault::new(FaultKind::Untrusted, format!("the pod's certificate is refused: {why}"))
+        }
+        TlsError::InvalidMessage(_)
+        | TlsError::InappropriateMessage { .. }
+        | TlsError::InappropriateHandshakeMessage { .. } => {
+            Fault::new(FaultKind::NotTls, format!("the pod does not speak TLS ({reason})"))
+        }
+        TlsError::NoApplicationProtocol => Fault::new(
+            FaultKind::NoHttp2,
+            "the pod refuses the protocol: it does not speak HTTP/2 under TLS",
+        ),
+        other => Fault::new(
+            FaultKind::Refused,
+            format!("the TLS handshake with the pod failed: {other}"),
+        ),
+    }
+}
