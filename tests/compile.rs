@@ -202,6 +202,9 @@ fn render_table(table: &Table, out: &mut String) {
         for (name, value) in backend.settings.said() {
             write!(policies, " {name}={value}").unwrap();
         }
+        if let Some(tls) = &backend.tls {
+            write!(policies, " {tls:?}").unwrap();
+        }
         writeln!(out, "  {path:<24} -> {backend}{app} {:?}{policies}", backend.state).unwrap();
         for endpoint in backend.endpoints.iter() {
             let alternate = endpoint

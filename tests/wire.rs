@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "wire/backend_tls.rs"]
+mod backend_tls;
 #[path = "wire/balance.rs"]
 mod balance;
 #[path = "wire/balancers.rs"]

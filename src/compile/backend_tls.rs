@@ -1,7 +1,7 @@
 //! TLS to pods: which Secrets a backend needs for it, and what comes of them.
 
 use super::backends::BackendKey;
-use super::secrets::Authorities;
+use super::secrets::{Authorities, Validity, validity};
 use super::{Key, State, certificate};
 use crate::model::Code;
 use crate::table::backend::tls_wanted;
@@ -159,7 +159,18 @@ impl State {
                     faults,
                 );
                 let known = known?;
-                known.certificate()?;
+                let expiry = match validity(known.certificate()?, self.now) {
+                    Validity::Valid => None,
+                    Validity::Expired => Some((Code::CertificateExpired, "has expired")),
+                    Validity::NotYet => Some((Code::CertificateNotYetValid, "is not valid yet")),
+                };
+                faults.extend(expiry.map(|(code, how)| {
+                    let message = format!(
+                        "the certificate of Secret \"{}\" {how}, so pods may refuse it",
+                        secret.1
+                    );
+                    (code, CLIENT, message)
+                }));
                 let secret = known.secret_in_use();
                 Some((secret.certificate.clone()?, secret.key.clone()?))
             }

@@ -297,6 +297,8 @@ impl State {
         let turning = self.secrets.turning(self.now, now);
         self.now = now;
         for key in turning {
+            let users = self.tls_users.get(&key).into_iter().flatten();
+            self.stale_backends.extend(users.cloned());
             let certificate = self.secrets.certificate(&key).cloned();
             if self.options.default_certificate.as_ref() == Some(&key) {
                 self.stale

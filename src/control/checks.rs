@@ -1,8 +1,8 @@
 //! Active health checks: asks the pods of backends that want it, once for the whole process, and tells the shards.
 
 use crate::table::backend::EndpointIdentity;
-use crate::table::{Backend, BackendId, BackendSettings, Endpoint, HealthProtocol, Protocol, Table};
-use crate::upstream::Commons;
+use crate::table::{Backend, BackendId, BackendSettings, BackendTls, Endpoint, HealthProtocol, Protocol, Table};
+use crate::upstream::{Commons, Stream, tls};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -43,6 +43,7 @@ struct Plan {
     endpoint: Endpoint,
     backend: String,
     protocol: Protocol,
+    tls: Option<Arc<BackendTls>>,
     settings: Arc<BackendSettings>,
 }
 
@@ -88,6 +89,7 @@ fn plans(backend: &Arc<Backend>) -> impl Iterator<Item = ((BackendId, EndpointId
             endpoint: endpoint.clone(),
             backend: backend.to_string(),
             protocol: backend.protocol(),
+            tls: backend.tls.clone(),
             settings: backend.settings.clone(),
         };
         ((backend.id, endpoint.identity()), plan)
@@ -136,6 +138,10 @@ async fn ask(plan: &Plan) -> Result<(), String> {
     let stream = TcpStream::connect(plan.endpoint.address)
         .await
         .map_err(|error| format!("it cannot be reached: {error}"))?;
+    let stream = match &plan.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => tls::shake_hands(stream, tls).await.map_err(|error| error.to_string())?,
+    };
     let broken = |error: hyper::Error| format!("it does not answer as it should: {error}");
     let stream = TokioIo::new(stream);
     let response = if http2 {
@@ -168,7 +174,8 @@ fn question(plan: &Plan, grpc: bool, http2: bool) -> Result<Request<Full<Bytes>>
         None => "/",
     };
     let target = if http2 {
-        format!("http://{address}{path}")
+        let scheme = if plan.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}{path}")
     } else {
         path.to_owned()
     };

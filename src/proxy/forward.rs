@@ -183,7 +183,7 @@ fn connect_error(cause: &io::Error) -> ProxyError {
         (Some(FaultKind::NotTls), _) => ProxyError::NotTls,
         (Some(FaultKind::NoHttp2), _) => ProxyError::TlsNoHttp2,
         (Some(FaultKind::Refused), _) => ProxyError::TlsRefused,
-        (None, io::ErrorKind::TimedOut) => ProxyError::ConnectTimeout,
+        (Some(FaultKind::Silent), _) | (None, io::ErrorKind::TimedOut) => ProxyError::ConnectTimeout,
         (None, io::ErrorKind::InvalidData) => ProxyError::NotHttp2,
         (None, _) => ProxyError::Connect,
     }

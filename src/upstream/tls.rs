@@ -21,6 +21,8 @@ pub enum FaultKind {
     NotTls,
     /// It does not choose HTTP/2.
     NoHttp2,
+    /// It says nothing.
+    Silent,
     /// It refuses, or fails in another way.
     Refused,
 }
@@ -62,7 +64,10 @@ pub async fn shake_hands(tcp: TcpStream, tls: &BackendTls) -> io::Result<Stream>
     let handshake = connector.connect(tls.server_name.clone(), tcp);
     let stream = tokio::time::timeout(PATIENCE, handshake)
         .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        .map_err(|_| {
+            let why = format!("the pod does not answer the TLS handshake within {PATIENCE:?}: does it speak TLS?");
+            Fault::new(FaultKind::Silent, why)
+        })?
         .map_err(|error| explain(error, tls))?;
     if tls.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(Fault::new(
@@ -88,7 +93,7 @@ fn explain(error: io::Error, tls: &BackendTls) -> io::Error {
     match reason {
         TlsError::InvalidCertificate(why) => {
             let why = match why {
-                CertificateError::UnknownIssuer => {
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     "it is signed by none of the authorities that are trusted (narthex.io/backend-ca-secret)".to_owned()
                 }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
