@@ -186,7 +186,7 @@ impl Secrets {
         self.known.remove(key).is_some()
     }
 
-    fn turns_of(&self, key: &Key) -> Option<[(Timestamp, Key); 2]> {
+    fn turns_of(&self, key: &Key) -> Option<[(Timestamp, Key); 3]> {
         let certificate = self.certificate(key)?;
         Some(turns(certificate).map(|turn| (turn, key.clone())))
     }
@@ -219,12 +219,17 @@ impl Secrets {
     }
 }
 
-/// The first second in which a certificate is valid, and the first in which it is not any more.
-fn turns(certificate: &Certificate) -> [Timestamp; 2] {
-    [
-        certificate.not_before,
-        Timestamp(certificate.not_after.0.saturating_add(1)),
-    ]
+/// How long before its end a certificate should have been renewed: two weeks, but of one that is valid for less than
+/// three months only a sixth of its time.
+const SOON: i64 = 14 * 86400;
+const PART: i64 = 6;
+
+/// The first second in which a certificate is valid, the first in which it should have been renewed, and the first in
+/// which it is not valid any more.
+fn turns(certificate: &Certificate) -> [Timestamp; 3] {
+    let (begin, end) = (certificate.not_before.0, certificate.not_after.0.saturating_add(1));
+    let soon = end.saturating_sub(SOON.min(end.saturating_sub(begin) / PART));
+    [begin, soon, end].map(Timestamp)
 }
 
 /// Where a certificate stands in time.
@@ -237,7 +242,7 @@ pub(super) enum Validity {
 
 /// RFC 5280 section 4.1.2.5: both ends belong to the time in which it is valid.
 pub(super) fn validity(certificate: &Certificate, now: Timestamp) -> Validity {
-    let [begin, end] = turns(certificate);
+    let [begin, _, end] = turns(certificate);
     if now == Timestamp::UNKNOWN || (begin <= now && now < end) {
         Validity::Valid
     } else if now < begin {
@@ -347,7 +352,18 @@ impl State {
             return said;
         };
         match validity(certificate, self.now) {
-            Validity::Valid => {}
+            Validity::Valid => {
+                let [_, soon, _] = turns(certificate);
+                if self.now >= soon && self.now != Timestamp::UNKNOWN {
+                    said.push((
+                        Code::CertificateExpiresSoon,
+                        format!(
+                            "the certificate of Secret \"{name}\" expires on {} and has not been renewed",
+                            certificate::moment(certificate.not_after)
+                        ),
+                    ));
+                }
+            }
             Validity::Expired => said.push((
                 Code::CertificateExpired,
                 format!(

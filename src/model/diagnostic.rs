@@ -107,6 +107,8 @@ codes! {
     InvalidCertificate => Error,
     /// A certificate that is not valid any more.
     CertificateExpired => Error,
+    /// A certificate that should have been renewed by now.
+    CertificateExpiresSoon => Warning,
     /// A certificate that is not valid yet.
     CertificateNotYetValid => Warning,
     /// A certificate whose subjectAltNames lack the host it is used for.
