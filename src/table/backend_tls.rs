@@ -18,6 +18,9 @@ pub struct BackendTls {
     pub made_of: Ingredients,
 }
 
+/// As it stands in a Secret.
+type Pem = Arc<[u8]>;
+
 /// What decides about TLS to pods.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ingredients {
@@ -28,9 +31,9 @@ pub struct Ingredients {
     /// Whether certificates are verified.
     pub verify: bool,
     /// The authorities, in PEM; none for the system's.
-    pub authorities: Option<Arc<[u8]>>,
+    pub authorities: Option<Pem>,
     /// The certificate that is shown, with its key, in PEM; none for none.
-    pub shown: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    pub shown: Option<(Pem, Pem)>,
 }
 
 impl PartialEq for BackendTls {

@@ -50,7 +50,7 @@ impl Fault {
         error.get_ref()?.downcast_ref()
     }
 
-    fn new(kind: FaultKind, why: impl Into<String>) -> io::Error {
+    fn error(kind: FaultKind, why: impl Into<String>) -> io::Error {
         io::Error::other(Self { kind, why: why.into() })
     }
 }
@@ -66,11 +66,11 @@ pub async fn shake_hands(tcp: TcpStream, tls: &BackendTls) -> io::Result<Stream>
         .await
         .map_err(|_| {
             let why = format!("the pod does not answer the TLS handshake within {PATIENCE:?}: does it speak TLS?");
-            Fault::new(FaultKind::Silent, why)
+            Fault::error(FaultKind::Silent, why)
         })?
         .map_err(|error| explain(error, tls))?;
     if tls.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return Err(Fault::new(
+        return Err(Fault::error(
             FaultKind::NoHttp2,
             "the pod speaks TLS, but does not offer HTTP/2 (ALPN h2) in it",
         ));
@@ -82,7 +82,7 @@ fn explain(error: io::Error, tls: &BackendTls) -> io::Error {
     let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
         // The kernel's errors say what they say; an end within the handshake is a refusal.
         return match error.kind() {
-            io::ErrorKind::UnexpectedEof => Fault::new(
+            io::ErrorKind::UnexpectedEof => Fault::error(
                 FaultKind::Refused,
                 "the pod ended the connection within the TLS handshake",
             ),
@@ -102,18 +102,18 @@ fn explain(error: io::Error, tls: &BackendTls) -> io::Error {
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!("it has expired: {why}"),
                 why => why.to_string(),
             };
-            Fault::new(FaultKind::Untrusted, format!("the pod's certificate is refused: {why}"))
+            Fault::error(FaultKind::Untrusted, format!("the pod's certificate is refused: {why}"))
         }
         TlsError::InvalidMessage(_)
         | TlsError::InappropriateMessage { .. }
         | TlsError::InappropriateHandshakeMessage { .. } => {
-            Fault::new(FaultKind::NotTls, format!("the pod does not speak TLS ({reason})"))
+            Fault::error(FaultKind::NotTls, format!("the pod does not speak TLS ({reason})"))
         }
-        TlsError::NoApplicationProtocol => Fault::new(
+        TlsError::NoApplicationProtocol => Fault::error(
             FaultKind::NoHttp2,
             "the pod refuses the protocol: it does not speak HTTP/2 under TLS",
         ),
-        other => Fault::new(
+        other => Fault::error(
             FaultKind::Refused,
             format!("the TLS handshake with the pod failed: {other}"),
         ),
