@@ -398,7 +398,6 @@ impl ServeArgs {
 
     /// Settings of the request's road. `https_port` is where HTTPS is listened for.
     pub fn proxy_settings(&self, https_port: Option<u16>) -> proxy::Settings {
-        let shards = u32::try_from(self.shards()).unwrap_or(u32::MAX);
         proxy::Settings {
             pool: PoolSettings {
                 connect_timeout: self.timeouts.connect_timeout,
@@ -413,7 +412,7 @@ impl ServeArgs {
             server_header: self.http.server_header.clone(),
             https_port,
             trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
-            max_in_flight: self.limits.max_in_flight.div_ceil(shards),
+            max_in_flight: self.limits.max_in_flight.into(),
             compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
         }
     }

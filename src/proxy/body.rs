@@ -317,14 +317,14 @@ pub struct InFlight(Rc<Worker>);
 impl InFlight {
     /// One more.
     pub fn new(worker: &Rc<Worker>) -> Self {
-        worker.in_flight.set(worker.in_flight.get() + 1);
+        worker.counters.in_flight.set(worker.counters.in_flight.get() + 1);
         Self(worker.clone())
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let in_flight = &self.0.in_flight;
+        let in_flight = &self.0.counters.in_flight;
         in_flight.set(in_flight.get().saturating_sub(1));
     }
 }

@@ -104,7 +104,7 @@ async fn answer(
     request_id: &HeaderValue,
     seen: &mut Seen,
 ) -> Result<Response<ReplyBody>, Failure> {
-    if worker.in_flight.get() > worker.settings.max_in_flight {
+    if worker.is_overloaded() {
         return Err(ProxyError::Overloaded.into());
     }
     let (mut parts, body) = request.into_parts();

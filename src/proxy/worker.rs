@@ -8,7 +8,7 @@ use crate::table::Table;
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
 use http::{HeaderMap, HeaderValue};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,8 +34,8 @@ pub struct Settings {
     pub https_port: Option<u16>,
     /// `--trusted-proxies`.
     pub trusted_proxies: TrustedProxies,
-    /// Requests under way on one shard.
-    pub max_in_flight: u32,
+    /// Requests under way in the process.
+    pub max_in_flight: u64,
     /// What the encoders of replies may take, over all shards.
     pub compression_memory: Arc<Memory>,
 }
@@ -45,7 +45,11 @@ macro_rules! counters {
         /// What happened on one shard. Only that shard writes; the admin side reads and adds up.
         #[derive(Debug, Default)]
         #[repr(align(128))]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
+        pub struct Counters {
+            /// Requests under way.
+            pub in_flight: Counter,
+            $($(#[$doc])* pub $name: Counter,)*
+        }
 
         impl Counters {
             /// Every counter with its name.
@@ -65,6 +69,11 @@ impl Counter {
     pub fn add(&self) {
         self.0
             .store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Another number, likewise.
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
     }
 
     /// As of now.
@@ -141,8 +150,8 @@ pub struct Worker {
     pub settings: Arc<Settings>,
     /// What happened.
     pub counters: Arc<Counters>,
-    /// Requests under way.
-    pub in_flight: Cell<u32>,
+    /// What happened on all shards, this one among them.
+    all: Arc<[Arc<Counters>]>,
     /// What requests to pods are made from: see [`template`].
     pub template: HeaderMap,
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -155,6 +164,7 @@ impl Worker {
         tables: Arc<ArcSwap<Table>>,
         settings: Arc<Settings>,
         counters: Arc<Counters>,
+        all: Arc<[Arc<Counters>]>,
         commons: Arc<Commons>,
     ) -> Self {
         let mut cache = Cache::new(tables);
@@ -164,11 +174,22 @@ impl Worker {
             upstreams: Upstreams::new(commons),
             settings,
             counters,
-            in_flight: Cell::new(0),
+            all,
             template: template(),
             tables: RefCell::new(cache),
             current: RefCell::new(current),
         }
+    }
+
+    /// Whether more requests are under way in the process than `--max-in-flight` allows. A shard that has no more than
+    /// its share need not look at the others: if they have more than theirs, it is they who refuse.
+    pub fn is_overloaded(&self) -> bool {
+        let (mine, most) = (self.counters.in_flight.get(), self.settings.max_in_flight);
+        if mine.saturating_mul(self.all.len() as u64) <= most {
+            return false;
+        }
+        let all: u64 = self.all.iter().map(|shard| shard.in_flight.get()).sum();
+        all > most
     }
 
     /// The live table. Cloning the `Rc` touches no memory of another shard.

@@ -76,15 +76,17 @@ impl Server {
             threads: Vec::new(),
             acceptors: Vec::new(),
         };
-        for index in 0..shards.max(1) {
+        let all: Arc<[Arc<Counters>]> = (0..shards.max(1)).map(|_| Arc::default()).collect();
+        for (index, counters) in all.iter().enumerate() {
             let (accepted, queue) = mpsc::unbounded_channel();
-            let (counters, open) = (Arc::new(Counters::default()), Arc::new(AtomicUsize::new(0)));
+            let (counters, open) = (counters.clone(), Arc::new(AtomicUsize::new(0)));
             server.doors.push(ShardDoor { accepted, open });
             server.counters.push(counters.clone());
             let (tables, settings, commons) = (tables.clone(), settings.clone(), server.commons.clone());
+            let all = all.clone();
             let (shard_settings, stage) = (shard_settings.clone(), server.stage.subscribe());
             let run = move || {
-                let worker = Worker::new(tables, settings, counters, commons);
+                let worker = Worker::new(tables, settings, counters, all, commons);
                 shard::run(worker, shard_settings, queue, stage)
             };
             server.threads.push(thread(format!("shard-{index}"), run)?);

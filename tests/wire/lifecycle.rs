@@ -290,6 +290,24 @@ fn requests_that_are_broken_off_are_not_counted_for_ever() {
 }
 
 #[test]
+fn a_limit_of_the_process_is_not_one_of_each_shard() {
+    // Two requests on one of three shards are more than its share, and two on others make the limit.
+    let rig = Rig::new(1, &["--shards", "3", "--max-in-flight", "4"]);
+    rig.pod().answers(Reply::Silence);
+    let mut hanging = Vec::new();
+    for count in 1..=4 {
+        let mut client = rig.client();
+        client.send(GET);
+        eventually("it is at the pod", || {
+            (rig.pod().requests().len() == count).then_some(())
+        });
+        hanging.push(client);
+    }
+    let answer = rig.client().send(GET).answer();
+    assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
+}
+
+#[test]
 fn a_head_that_waits_behind_a_slow_reply_is_not_late() {
     let rig = Rig::new(1, &["--head-timeout", "500ms"]);
     let body = vec![b'z'; 8 << 20];
