@@ -58,8 +58,9 @@ kube-binaries: ## kube-apiserver and kubectl, built from their Go modules once
 bench: ## lookup and compile
 	cargo bench --locked
 
-bench-compare: build ## beside nginx, HAProxy (and Envoy, Caddy with PEERS=all): CPU a request
+bench-compare: build ## beside nginx, HAProxy (and Envoy, Caddy with PEERS=all): CPU a request, in plain and under TLS
 	benches/compare/run.sh
+	benches/compare/tls.sh
 
 bench-instructions: build ## user-space instructions a request, beside nginx
 	benches/compare/instructions.sh

@@ -137,9 +137,20 @@ prepare() {
     taskset -cp "$LOAD_CPU" $$ >/dev/null
 }
 
-# render TEMPLATE PORT [FILE]: fills in a template of conf/ into the scratch folder.
+# The port for HTTPS of a proxy that has one for HTTP.
+tls_port() { echo $(($1 + 20)); }
+
+# render TEMPLATE PORT [FILE]: fills in a template of conf/ into the scratch folder; with TLS set, HTTPS is listened for too.
 render() {
-    sed -e "s|@DIR@|$scratch|g" -e "s|@PORT@|$2|g" -e "s|@BACKEND@|$BACKEND_PORT|g" \
+    local https nginx_tls= nginx_listen= haproxy_tls=
+    https=$(tls_port "$2")
+    if [ -n "${TLS:-}" ]; then
+        nginx_tls="ssl_certificate $scratch/tls.crt; ssl_certificate_key $scratch/tls.key; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519; ssl_session_tickets on;"
+        nginx_listen="listen 127.0.0.1:$https ssl http2;"
+        haproxy_tls="bind 127.0.0.1:$https backlog 4096 ssl crt $scratch/tls.pem alpn h2,http/1.1 ssl-min-ver TLSv1.3 curves X25519"
+    fi
+    sed -e "s|@NGINX_TLS@|$nginx_tls|" -e "s|@NGINX_LISTEN_TLS@|$nginx_listen|" -e "s|@HAPROXY_TLS@|$haproxy_tls|" \
+        -e "s|@DIR@|$scratch|g" -e "s|@PORT@|$2|g" -e "s|@BACKEND@|$BACKEND_PORT|g" \
         -e "s|@USER@|$(id -un)|g" -e "s|@GROUP@|$(id -gn)|g" -e "s|@NGINX_EXTRA@|${NGINX_EXTRA:-}|g" \
         -e "s|@NAME@|${3:-$1}|g" "$here/conf/$1" >"$scratch/conf/${3:-$1}"
 }
