@@ -113,3 +113,17 @@ fn grpc_pods_are_asked_in_their_own_words() {
         rig.log().contains("passes its health check again").then_some(())
     });
 }
+
+#[test]
+fn a_pod_that_takes_too_long_for_its_check_fails_it() {
+    let annotations = "narthex.io/health-path: /health, narthex.io/health-interval: 100ms, narthex.io/health-timeout: 50ms, \
+                       narthex.io/health-fall: \"1\"";
+    let rig = Rig::with(2, &[], |pods| {
+        service_with("web", pods, annotations) + &ingress("web", "a.test", "/", "web", "")
+    });
+    rig.pods[0].takes(std::time::Duration::from_millis(300));
+    eventually("it fails", || {
+        rig.log().contains("it did not answer within 50ms").then_some(())
+    });
+    assert!(passed_over(&rig, 0));
+}

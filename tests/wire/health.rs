@@ -219,3 +219,33 @@ fn some_may_wait_for_their_turn() {
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 200, 503]);
 }
+
+#[test]
+fn how_many_may_be_set_aside_can_be_said() {
+    // A third of three is one, a tenth is none, and all are all.
+    for (share, aside) in [("34", 1), ("10", 0), ("100", 3)] {
+        let annotations = format!("narthex.io/eject-after: \"1\", narthex.io/eject-share: \"{share}\"");
+        let rig = rig(3, &annotations);
+        for pod in &rig.pods {
+            pod.answers(Reply::text(BAD));
+        }
+        for _ in 0..30 {
+            assert_eq!(rig.client().send(GET).answer().status, 503);
+        }
+        assert_eq!(rig.counter("ejections_total"), aside, "{share} %");
+    }
+}
+
+#[test]
+fn who_waits_too_long_for_a_turn_is_told_to_come_again() {
+    let rig = rig(
+        1,
+        "narthex.io/max-in-flight: \"1\", narthex.io/max-pending: \"5\", narthex.io/queue-timeout: 50ms",
+    );
+    rig.pod().answers(Reply::Silence);
+    let mut first = rig.client();
+    first.send(GET);
+    rig.pod().last();
+    let answer = rig.client().send(GET).answer();
+    assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
+}
