@@ -2,7 +2,7 @@
 
 use crate::table::backend::EndpointIdentity;
 use crate::table::{Backend, BackendId, BackendSettings, BackendTls, Endpoint, HealthProtocol, Protocol, Table};
-use crate::upstream::{Commons, Stream, tls};
+use crate::upstream::{Commons, Stream, proxy_protocol, tls};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -86,7 +87,12 @@ pub async fn run(tables: Arc<ArcSwap<Table>>, commons: Arc<Commons>, mut swapped
 fn plans(backend: &Arc<Backend>) -> impl Iterator<Item = ((BackendId, EndpointIdentity), Plan)> {
     backend.endpoints.iter().map(|endpoint| {
         let plan = Plan {
-            endpoint: endpoint.clone(),
+            // For whom it is meant makes no difference here.
+            endpoint: Endpoint {
+                near: true,
+                zone: None,
+                ..endpoint.clone()
+            },
             backend: backend.to_string(),
             protocol: backend.protocol(),
             tls: backend.tls.clone(),
@@ -105,10 +111,14 @@ async fn watch_pod(plan: Plan, well: Arc<AtomicBool>) {
         settings.health_fall.unwrap_or(FALL),
     );
     let mut pause = interval.min(FIRST).mul_f64(fastrand::f64());
-    let (mut good, mut bad) = (0_u32, 0_u32);
+    let (mut good, mut bad, mut first) = (0_u32, 0_u32, true);
     loop {
         tokio::time::sleep(pause).await;
-        pause = interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64());
+        // After the first, which is soon, they are spread over the interval.
+        pause = match std::mem::take(&mut first) {
+            true => interval.mul_f64(fastrand::f64()),
+            false => interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64()),
+        };
         let timeout = settings.health_timeout.unwrap_or(TIMEOUT);
         let answer = tokio::time::timeout(timeout, ask(&plan)).await;
         let answer = answer.unwrap_or_else(|_| Err(format!("it did not answer within {timeout:?}")));
@@ -135,9 +145,13 @@ async fn ask(plan: &Plan) -> Result<(), String> {
     let grpc = plan.settings.health_protocol == Some(HealthProtocol::Grpc);
     let http2 = grpc || plan.protocol == Protocol::Http2;
     let request = question(plan, grpc, http2)?;
-    let stream = TcpStream::connect(plan.endpoint.address)
-        .await
-        .map_err(|error| format!("it cannot be reached: {error}"))?;
+    let unreachable = |error: std::io::Error| format!("it cannot be reached: {error}");
+    let mut stream = TcpStream::connect(plan.endpoint.address).await.map_err(unreachable)?;
+    if plan.settings.proxy_protocol == Some(true) {
+        let own = stream.local_addr().map_err(unreachable)?;
+        let header = proxy_protocol::header(own, plan.endpoint.address, None);
+        stream.write_all(&header).await.map_err(unreachable)?;
+    }
     let stream = match &plan.tls {
         None => Stream::Plain(stream),
         Some(tls) => tls::shake_hands(stream, tls).await.map_err(|error| error.to_string())?,

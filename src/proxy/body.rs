@@ -28,13 +28,19 @@ pub struct Upload {
     tape: RefCell<Option<Box<Tape>>>,
 }
 
+/// What a kept piece counts for at least.
+const LEAST_PIECE: usize = 64;
+
 /// The beginning of a request body, kept for another attempt.
 struct Tape {
     pieces: Vec<Bytes>,
     /// Bytes that may still be kept.
     room: usize,
-    /// The piece that is sent next, where the body is sent again.
+    /// The piece that is sent next, where the body is sent again, and the bytes from there on.
     next: usize,
+    left: u64,
+    /// All of them.
+    length: u64,
     /// Which attempt may read: the body of an attempt that was given up may still be held by its connection.
     turn: u32,
 }
@@ -61,8 +67,15 @@ impl Upload {
             pieces: Vec::new(),
             room: most,
             next: 0,
+            left: 0,
+            length: 0,
             turn: 0,
         })));
+    }
+
+    /// There will be no other attempt.
+    pub fn keep_no_more(&self) {
+        self.tape.take();
     }
 
     /// Whether all that was read is kept.
@@ -75,6 +88,7 @@ impl Upload {
         let mut tape = self.tape.borrow_mut();
         if let Some(tape) = &mut *tape {
             tape.next = 0;
+            tape.left = tape.length;
             tape.turn += 1;
             self.done
                 .set(tape.pieces.is_empty() && self.incoming.borrow().is_none());
@@ -95,6 +109,7 @@ impl Upload {
         let tape = tape.as_mut()?;
         let piece = tape.pieces.get(tape.next)?.clone();
         tape.next += 1;
+        tape.left = tape.left.saturating_sub(piece.len() as u64);
         Some(piece)
     }
 
@@ -103,8 +118,10 @@ impl Upload {
         let mut slot = self.tape.borrow_mut();
         let Some(tape) = &mut *slot else { return };
         match frame.data_ref() {
-            Some(data) if data.len() <= tape.room => {
-                tape.room -= data.len();
+            // A small piece costs more than its bytes.
+            Some(data) if data.len().max(LEAST_PIECE) <= tape.room => {
+                tape.room -= data.len().max(LEAST_PIECE);
+                tape.length += data.len() as u64;
                 tape.pieces.push(data.clone());
                 tape.next = tape.pieces.len();
             }
@@ -114,9 +131,7 @@ impl Upload {
 
     /// Bytes that are still to be sent again.
     fn left_on_tape(&self) -> u64 {
-        let tape = self.tape.borrow();
-        let left = tape.as_ref().and_then(|tape| tape.pieces.get(tape.next..));
-        left.into_iter().flatten().map(|piece| piece.len() as u64).sum()
+        self.tape.borrow().as_ref().map_or(0, |tape| tape.left)
     }
 }
 

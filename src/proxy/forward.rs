@@ -151,7 +151,8 @@ pub async fn forward(
         if let (true, Connection::Http1(connection)) = (outgoing.upgrade, &mut connection) {
             connection.expect_upgrade();
         }
-        let began = lease.is_timed().then(Instant::now);
+        // The time in which a client sends its body is not the pod's.
+        let began = (outgoing.upload.is_done() && lease.is_timed()).then(Instant::now);
         match send(worker, client, outgoing, retries.limit(), connection, request).await {
             Ok((response, connection)) => {
                 note_answer(worker, &lease, response.status(), began);
@@ -165,11 +166,12 @@ pub async fn forward(
             Err((error, unsent)) => {
                 note_failure(worker, &lease, error, reused);
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
-                retries.attempts -= usize::from(reused);
+                // But only the first: over HTTP/2 another attempt may come upon the same connection.
+                retries.attempts -= usize::from(reused && !fresh);
                 if !retries.again_after(&lease, error, unsent.is_some()) {
                     return Err(Failure::at(error, &endpoint));
                 }
-                retries.go_on(worker, (!reused).then_some(endpoint));
+                retries.go_on(worker, (!reused || fresh).then_some(endpoint));
                 body = unsent;
                 fresh = true;
             }
@@ -224,8 +226,8 @@ fn note_answer(worker: &Worker, lease: &Lease<ClientBody>, status: StatusCode, b
 /// that was opened for this request tells of the pod. What was the client's fault tells nothing.
 fn note_failure(worker: &Worker, lease: &Lease<ClientBody>, error: ProxyError, reused: bool) {
     match error {
-        ProxyError::Closed if !reused => lease.unreachable(&worker.clock),
-        ProxyError::ResponseTimeout | ProxyError::BadResponse if lease.failed(&worker.clock) => {
+        ProxyError::Closed if reused => {}
+        ProxyError::Closed | ProxyError::ResponseTimeout | ProxyError::BadResponse if lease.failed(&worker.clock) => {
             set_aside(worker, lease, Why::Failing);
         }
         _ => {}
@@ -406,6 +408,7 @@ fn accept(
             upgrade::ask(&mut parts.headers);
         }
     }
+    outgoing.upload.keep_no_more();
     let exchange = Exchange {
         incoming,
         connection: Some(connection),

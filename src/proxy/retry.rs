@@ -8,7 +8,7 @@ use super::body::ClientBody;
 use super::error::{ProxyError, Retry, idempotent};
 use super::forward::Outgoing;
 use super::worker::Worker;
-use crate::table::RetryOn;
+use crate::table::{Protocol, RetryOn};
 use crate::upstream::{Lease, LiveEndpoint};
 use http::StatusCode;
 use smallvec::SmallVec;
@@ -44,14 +44,17 @@ impl<'r> Retries<'r> {
         let left = settings.retries.unwrap_or(0);
         // A WebSocket's key must not be answered twice.
         let left = if outgoing.upgrade { 0 } else { left };
-        if left > 0 && !body.is_empty() {
+        let on = settings.retry_on.unwrap_or_default();
+        let allowed = idempotent(&outgoing.parts.method) || on.non_idempotent;
+        // An HTTP/2 connection that has answered early may go on reading the body for itself.
+        if left > 0 && allowed && !body.is_empty() && outgoing.protocol == Protocol::Http1 {
             outgoing.upload.keep(settings.retry_buffer.unwrap_or(KEPT));
         }
         Self {
             attempts: 0,
             most: worker.settings.attempts,
             left,
-            on: settings.retry_on.unwrap_or_default(),
+            on,
             empty: body.is_empty(),
             idempotent: idempotent(&outgoing.parts.method),
             tried: Tried::new(),
@@ -62,8 +65,8 @@ impl<'r> Retries<'r> {
     /// How long the response head may take in this attempt, where the backend has a time of its own.
     pub fn limit(&self) -> Option<Duration> {
         let settings = self.outgoing.settings;
-        let last = self.left == 0;
-        settings.try_timeout.filter(|_| !last).or(settings.response_timeout)
+        let another = self.left > 0 && self.is_repeatable();
+        settings.try_timeout.filter(|_| another).or(settings.response_timeout)
     }
 
     /// Whether a response is thrown away for another attempt.
@@ -89,11 +92,14 @@ impl<'r> Retries<'r> {
         wanted && self.left > 0 && self.once_more(lease)
     }
 
+    /// Whether the request may be sent again after a pod had it, and can be.
+    fn is_repeatable(&self) -> bool {
+        (self.idempotent || self.on.non_idempotent) && (self.empty || self.outgoing.upload.is_kept())
+    }
+
     /// Whether one of `retries` can be made, which it then is.
     fn once_more(&mut self, lease: &Lease<ClientBody>) -> bool {
-        let allowed = self.idempotent || self.on.non_idempotent;
-        let possible = allowed && (self.empty || self.outgoing.upload.is_kept());
-        if !possible || !lease.may_retry() {
+        if !self.is_repeatable() || !lease.may_retry() {
             return false;
         }
         self.left -= 1;

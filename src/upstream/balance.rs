@@ -51,7 +51,7 @@ impl<'c, B> Choice<'c, B> {
     }
 
     fn of_several(&self) -> Option<&'c Rc<LiveEndpoint<B>>> {
-        let usable = |live: &Rc<LiveEndpoint<B>>| self.is_free(live) && live.is_well(self.clock);
+        let usable = |live: &Rc<LiveEndpoint<B>>| self.is_free(live) && (self.panics || live.is_well(self.clock));
         if let Some(sticky) = self.affinity.sticky
             && let Some(live) = self.endpoints.iter().find(|live| live.id == sticky)
             && usable(live)
@@ -66,17 +66,25 @@ impl<'c, B> Choice<'c, B> {
                 .by_key(key, usable)
                 .or_else(|| self.by_key(key, |live| self.is_free(live)));
         }
+        let turn = self.turn();
+        let warm = |live: &Rc<LiveEndpoint<B>>| self.is_warm(live) && usable(live);
+        let near = |live: &Rc<LiveEndpoint<B>>| live.near.get() && usable(live);
         if self.by_hints
-            && let Some(live) = self.spread(|live| live.near.get() && self.is_warm(live) && usable(live))
+            && let Some(live) = self.spread(turn, near)
         {
             return Some(live);
         }
-        let well = if self.panics {
-            None
-        } else {
-            self.spread(|live| usable(live) && self.is_warm(live))
-        };
-        well.or_else(|| self.spread(|live| self.is_free(live)))
+        self.spread(turn, warm)
+            .or_else(|| self.spread(turn, usable))
+            .or_else(|| self.spread(turn, |live| self.is_free(live)))
+    }
+
+    /// Where this request's turn is, where it has one: few requests are spread evenly by turns, however many shards
+    /// there are. Another attempt has no turn of its own, or the next request would begin where this one did.
+    fn turn(&self) -> Option<usize> {
+        let idle = self.in_flight == 0 && self.settings.balance != Some(Balance::Ewma);
+        let turns = idle || self.settings.balance == Some(Balance::RoundRobin);
+        (turns && self.tried.is_empty()).then(|| self.rotation.fetch_add(1, Ordering::Relaxed))
     }
 
     fn is_free(&self, live: &Rc<LiveEndpoint<B>>) -> bool {
@@ -88,33 +96,35 @@ impl<'c, B> Choice<'c, B> {
         window.is_none_or(|window| live.is_warm(self.clock, window))
     }
 
-    fn spread(&self, accept: impl Fn(&Rc<LiveEndpoint<B>>) -> bool) -> Option<&'c Rc<LiveEndpoint<B>>> {
+    fn spread(
+        &self,
+        turn: Option<usize>,
+        accept: impl Fn(&Rc<LiveEndpoint<B>>) -> bool,
+    ) -> Option<&'c Rc<LiveEndpoint<B>>> {
         let all = self.endpoints;
-        if all.is_empty() {
-            return None;
-        }
-        let from = |start: usize| match all.get(start % all.len()) {
-            Some(live) if accept(live) => Some(live),
-            // Its part goes to all others, not to its neighbour.
-            _ => {
-                let accepted: SmallVec<[_; 16]> = all.iter().filter(|live| accept(live)).collect();
-                accepted.get(start % accepted.len().max(1)).copied()
+        // Mostly all are accepted, and one or two are looked at.
+        if let Some(turn) = turn {
+            if let Some(live) = all.get(turn % all.len().max(1)).filter(|live| accept(live)) {
+                return Some(live);
             }
-        };
-        // Few requests are spread evenly by turns, however many shards there are.
-        let turns = self.in_flight == 0 && self.settings.balance != Some(Balance::Ewma);
-        // Another attempt has no turn of its own, or the next request would begin where this one did.
-        if self.tried.is_empty() && (turns || self.settings.balance == Some(Balance::RoundRobin)) {
-            return from(self.rotation.fetch_add(1, Ordering::Relaxed));
+        } else if let Some((a, b)) = two_of(all.len())
+            && let (Some(a), Some(b)) = (all.get(a), all.get(b))
+            && accept(a)
+            && accept(b)
+        {
+            return Some(if self.is_better(b, a) { b } else { a });
         }
-        if all.len() == 1 {
-            return from(0);
+        // The part of one that is not goes to all others, not to its neighbour.
+        let accepted: SmallVec<[_; 16]> = all.iter().filter(|live| accept(live)).collect();
+        if let Some(turn) = turn {
+            return accepted.get((turn / all.len().max(1)) % accepted.len().max(1)).copied();
         }
-        let first = fastrand::usize(..all.len());
-        let second = (first + fastrand::usize(1..all.len())) % all.len();
-        match (all.get(first), all.get(second)) {
-            (Some(a), Some(b)) if accept(a) && accept(b) => Some(if self.is_better(b, a) { b } else { a }),
-            _ => from(first),
+        match two_of(accepted.len()) {
+            Some((a, b)) => match (accepted.get(a), accepted.get(b)) {
+                (Some(a), Some(b)) => Some(if self.is_better(b, a) { b } else { a }),
+                _ => None,
+            },
+            None => accepted.first().copied(),
         }
     }
 
@@ -144,6 +154,15 @@ impl<'c, B> Choice<'c, B> {
         };
         best(true).or_else(|| best(false))
     }
+}
+
+/// Two different places of so many, at random; none of less than two.
+fn two_of(count: usize) -> Option<(usize, usize)> {
+    if count < 2 {
+        return None;
+    }
+    let first = fastrand::usize(..count);
+    Some((first, (first + fastrand::usize(1..count)) % count))
 }
 
 /// What another request would wait, by how long others did. One that is not known yet is tried by one request.

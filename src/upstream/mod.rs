@@ -39,6 +39,8 @@ const EJECT_SHARE: u32 = 50;
 /// Where not even so many of a hundred endpoints are well, it is more likely that the way of telling is wrong: then all
 /// are used (Envoy: "panic threshold").
 const PANIC_PERCENT: usize = 10;
+/// Seconds an endpoint must be slower than the others, whatever the factor: of a millisecond three are no sign.
+const LEAST_GAP: f32 = 0.01;
 /// What one request adds to the budget of retries: they may be 20 % of the requests.
 const BUDGET_SHARE: f32 = 0.2;
 /// What the budget is at first, enough until a failing endpoint is set aside, and at most.
@@ -217,7 +219,7 @@ impl<B> Lease<B> {
         }
         drop(endpoints);
         #[expect(clippy::cast_precision_loss, reason = "a factor is small")]
-        let slow = count > 0.0 && latency > sum / count * slower as f32;
+        let slow = count > 0.0 && latency > sum / count * slower as f32 && latency > sum / count + LEAST_GAP;
         slow && !health.is_set_aside(clock) && self.eject(clock, Why::Slow)
     }
 
