@@ -6,6 +6,8 @@
 
 #[path = "wire/backend_tls.rs"]
 mod backend_tls;
+#[path = "wire/backend_trust.rs"]
+mod backend_trust;
 #[path = "wire/balance.rs"]
 mod balance;
 #[path = "wire/balancers.rs"]

@@ -8,7 +8,7 @@ use super::headers::{self, Fields, Forwarded};
 use super::retry::{Retries, Tried};
 use super::upgrade;
 use super::worker::Worker;
-use crate::table::{BackendId, BackendSettings, BackendTls, Protocol, Route};
+use crate::table::{BackendId, BackendSettings, Protocol, Route};
 use crate::upstream::h2::H2Pool;
 use crate::upstream::health::Why;
 use crate::upstream::pool::{Dial, connect, is_local};
@@ -43,8 +43,6 @@ pub struct Outgoing<'r> {
     pub hops: u8,
     /// What the backend's endpoints speak.
     pub protocol: Protocol,
-    /// The TLS they speak, where they do.
-    pub tls: Option<&'r BackendTls>,
     /// What annotations say of the backend.
     pub settings: &'r BackendSettings,
     /// What of the request decides for an endpoint.
@@ -146,7 +144,7 @@ pub async fn forward(
         let reused = connection.reused();
         let sent = body.take().unwrap_or_else(|| outgoing.upload.again(client, worker));
         let request = outgoing
-            .request(worker, client, endpoint.endpoint.address, sent)
+            .request(worker, client, &endpoint, sent)
             .map_err(|error| Failure::at(error, &endpoint))?;
         if let (true, Connection::Http1(connection)) = (outgoing.upgrade, &mut connection) {
             connection.expect_upgrade();
@@ -163,13 +161,16 @@ pub async fn forward(
                 return accept(worker, outgoing, response, connection, (lease, place))
                     .map_err(|error| Failure::at(error, &endpoint));
             }
-            Err((error, unsent)) => {
+            Err(Broken { error, cause, unsent }) => {
                 note_failure(worker, &lease, error, reused);
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
                 // But only the first: over HTTP/2 another attempt may come upon the same connection.
                 retries.attempts -= usize::from(reused && !fresh);
                 if !retries.again_after(&lease, error, unsent.is_some()) {
-                    return Err(Failure::at(error, &endpoint));
+                    return Err(Failure {
+                        cause,
+                        ..Failure::at(error, &endpoint)
+                    });
                 }
                 retries.go_on(worker, (!reused || fresh).then_some(endpoint));
                 body = unsent;
@@ -227,7 +228,9 @@ fn note_answer(worker: &Worker, lease: &Lease<ClientBody>, status: StatusCode, b
 fn note_failure(worker: &Worker, lease: &Lease<ClientBody>, error: ProxyError, reused: bool) {
     match error {
         ProxyError::Closed if reused => {}
-        ProxyError::Closed | ProxyError::ResponseTimeout | ProxyError::BadResponse if lease.failed(&worker.clock) => {
+        ProxyError::Closed | ProxyError::TlsRefused | ProxyError::ResponseTimeout | ProxyError::BadResponse
+            if lease.failed(&worker.clock) =>
+        {
             set_aside(worker, lease, Why::Failing);
         }
         _ => {}
@@ -297,7 +300,7 @@ async fn open(
         patience: settings.connect_timeout.unwrap_or(pool.connect_timeout),
         prelude: (settings.proxy_protocol == Some(true))
             .then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
-        tls: outgoing.tls,
+        tls: endpoint.tls.as_deref(),
     };
     let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
     match (open_at(address, endpoint, outgoing, &dial).await, alternate) {
@@ -324,7 +327,16 @@ async fn open_at(
     }
 }
 
-/// One attempt on one connection. Gives the body back if nothing of the request was sent. `limit` is how long the
+/// An attempt that came to no response head.
+struct Broken {
+    error: ProxyError,
+    /// What exactly, where more is known.
+    cause: Option<String>,
+    /// The body, if nothing of the request was sent.
+    unsent: Option<ClientBody>,
+}
+
+/// One attempt on one connection. `limit` is how long the
 /// response head may take, where the backend has a time of its own.
 async fn send(
     worker: &Worker,
@@ -333,8 +345,8 @@ async fn send(
     limit: Option<Duration>,
     mut connection: Connection<ClientBody>,
     request: Request<ClientBody>,
-) -> Result<(Response<Incoming>, Connection<ClientBody>), (ProxyError, Option<ClientBody>)> {
-    let upload = outgoing.upload;
+) -> Result<(Response<Incoming>, Connection<ClientBody>), Broken> {
+    let (upload, reused) = (outgoing.upload, connection.reused());
     let first = if upload.is_done() {
         Waiting::Head
     } else {
@@ -359,17 +371,27 @@ async fn send(
     };
     client.waited();
     match outcome {
-        None => Err((ProxyError::ResponseTimeout, None)),
+        None => Err(Broken {
+            error: ProxyError::ResponseTimeout,
+            cause: None,
+            unsent: None,
+        }),
         Some(Ok(response)) => Ok((response, connection)),
         Some(Err(mut failed)) => {
             let unsent = failed.take_message().map(Request::into_body);
+            let refusal = Fault::in_refusal(failed.error()).filter(|_| !reused);
             let error = match upload.take_error() {
                 Some(error) => error,
+                None if refusal.is_some() => ProxyError::TlsRefused,
                 None if failed.error().is_parse() => ProxyError::BadResponse,
                 None if is_refused(failed.error()) => ProxyError::StreamRefused,
                 None => ProxyError::Closed,
             };
-            Err((error, unsent))
+            Err(Broken {
+                error,
+                cause: refusal.map(|fault| fault.why),
+                unsent,
+            })
         }
     }
 }
@@ -427,12 +449,12 @@ impl Outgoing<'_> {
         &self,
         worker: &Worker,
         client: &Client,
-        endpoint: SocketAddr,
+        endpoint: &LiveEndpoint<ClientBody>,
         body: ClientBody,
     ) -> Result<Request<ClientBody>, ProxyError> {
         let forwarded = Forwarded {
             host: self.canonical.host_header.as_deref(),
-            endpoint,
+            endpoint: endpoint.endpoint.address,
             port: self.canonical.port,
             request_id: self.request_id,
             hops: self.hops,
@@ -451,7 +473,7 @@ impl Outgoing<'_> {
         }
         if self.protocol == Protocol::Http2 {
             *request.version_mut() = Version::HTTP_2;
-            name_authority(&mut request, self.tls.is_some())?;
+            name_authority(&mut request, endpoint.tls.is_some())?;
         }
         Ok(request)
     }

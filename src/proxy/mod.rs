@@ -145,7 +145,6 @@ async fn answer(
             seen.name(route);
         })?,
         protocol,
-        tls: backend.tls.as_deref(),
         settings,
         affinity: affinity::affinity(&parts, &canonical, route, settings, client),
         upgrade: key.is_some()

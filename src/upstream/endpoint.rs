@@ -4,7 +4,7 @@ use super::clock::{Clock, Tick};
 use super::h2::H2Pool;
 use super::health::Health;
 use super::pool::Pool;
-use crate::table::Endpoint;
+use crate::table::{BackendTls, Endpoint};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,9 @@ const LEAST_WARMTH: f32 = 0.1;
 pub struct LiveEndpoint<B> {
     /// Where it is and whose.
     pub endpoint: Endpoint,
+    /// The TLS that is spoken to it, where any is; for another there is another endpoint. So whoever connects goes by
+    /// what holds for its pools, however old the table is that the request began with.
+    pub tls: Option<Arc<BackendTls>>,
     /// A number that is the same on all replicas of narthex and after a restart, and another's for another pod.
     pub id: u64,
     /// Its idle HTTP/1.1 connections.
@@ -40,11 +43,12 @@ pub struct LiveEndpoint<B> {
 
 impl<B> LiveEndpoint<B> {
     /// A new endpoint, in good health. `joined` is now, if it joins others.
-    pub fn new(endpoint: Endpoint, joined: Option<Tick>) -> Self {
+    pub fn new(endpoint: Endpoint, tls: Option<Arc<BackendTls>>, joined: Option<Tick>) -> Self {
         Self {
             id: stable_id(&endpoint),
             near: Cell::new(endpoint.near),
             endpoint,
+            tls,
             pool: Pool::default(),
             h2: H2Pool::default(),
             in_flight: Cell::new(0),

@@ -216,23 +216,28 @@ where
     let (mut known, shared_limit) = (Some(known), limit.clone());
     tokio::task::spawn_local(async move {
         // Its errors reach the requests that were under way.
-        let _ = poll_fn(|cx| {
+        let ended = poll_fn(|cx| {
             let poll = Pin::new(&mut connection).poll(cx);
             shared_limit.set(connection.current_max_send_streams());
             if shared_limit.get() == UNKNOWN {
                 tasks.0.replace(Some(cx.waker().clone()));
             } else if let Some(known) = known.take() {
-                let _ = known.send(());
+                let _ = known.send(Ok(()));
             }
             poll
         })
         .await;
+        if let Some(known) = known.take() {
+            let _ = known.send(ended);
+        }
     });
     // Who does not send SETTINGS first speaks something else (RFC 9113, section 3.4), and how many requests the
     // connection takes is known only then.
     match tokio::time::timeout(dial.patience, settings_came).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return Err(io::ErrorKind::InvalidData.into()),
+        Ok(Ok(Ok(()))) if limit.get() != UNKNOWN => {}
+        // That HTTP/2 is spoken was agreed on in the handshake.
+        Ok(Ok(Err(error))) if dial.tls.is_some() => return Err(io::Error::other(Fault::silent_end(&root(&error)))),
+        Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),
     }
     Ok(Shared {
@@ -240,4 +245,13 @@ where
         streams: Cell::new(0),
         limit,
     })
+}
+
+/// What is at the bottom of an error.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }

@@ -114,7 +114,7 @@ where
         let mut old: HashMap<_, _> = known.collect();
         for wanted in backend.endpoints.iter() {
             let kept = same_trust.then(|| old.remove(&wanted.identity())).flatten();
-            let live = kept.unwrap_or_else(|| Rc::new(LiveEndpoint::new(wanted.clone(), joined)));
+            let live = kept.unwrap_or_else(|| Rc::new(LiveEndpoint::new(wanted.clone(), backend.tls.clone(), joined)));
             live.near.set(wanted.near);
             let checks = settings.is_checked();
             live.checked

@@ -29,11 +29,18 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Stream::Tls(tls) => match Pin::new(tls).poll_read(cx, buffer) {
-                // An end without close_notify. HTTP frames its messages itself, so nothing can be cut unnoticed.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-                other => other,
-            },
+            Stream::Tls(tls) => {
+                let from_client = matches!(**tls, TlsStream::Server(_));
+                match Pin::new(tls).poll_read(cx, buffer) {
+                    // An end without close_notify. Requests say how long they are, so none can be cut unnoticed. But a
+                    // pod's response may go on to the end of the connection, which is its own only if TLS says so
+                    // (RFC 9112, section 9.8); one of known length has been read by then.
+                    Poll::Ready(Err(error)) if from_client && error.kind() == io::ErrorKind::UnexpectedEof => {
+                        Poll::Ready(Ok(()))
+                    }
+                    other => other,
+                }
+            }
         }
     }
 }

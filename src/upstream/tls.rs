@@ -2,7 +2,8 @@
 
 use super::stream::Stream;
 use crate::table::BackendTls;
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -42,7 +43,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl Error for Fault {}
 
 impl Fault {
     /// The fault in an error of a connect, where it is one.
@@ -50,9 +51,60 @@ impl Fault {
         error.get_ref()?.downcast_ref()
     }
 
+    /// What a pod refuses after our side of the handshake is done, as it does with certificates under TLS 1.3 (RFC 8446,
+    /// section 4.4.2.4): known by the alert at the root of an error. Nothing was done with any request then.
+    pub fn in_refusal(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if let Some(TlsError::AlertReceived(alert)) = inner.and_then(|inner| inner.downcast_ref()) {
+                return is_about_us(*alert).then(|| Self::refused(*alert));
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// A pod that ended the connection before it said anything in HTTP/2.
+    pub fn silent_end(why: &str) -> Self {
+        Self {
+            kind: FaultKind::Refused,
+            why: format!("the pod ended the connection right after the TLS handshake: {why}{CERTIFICATE_HINT}"),
+        }
+    }
+
+    fn refused(alert: AlertDescription) -> Self {
+        let hint = if is_about_us(alert) { CERTIFICATE_HINT } else { "" };
+        Self {
+            kind: FaultKind::Refused,
+            why: format!("the pod refuses the TLS handshake with the alert {alert:?}{hint}"),
+        }
+    }
+
     fn error(kind: FaultKind, why: impl Into<String>) -> io::Error {
         io::Error::other(Self { kind, why: why.into() })
     }
+}
+
+const CERTIFICATE_HINT: &str = ": it may ask for a certificate, or another one (narthex.io/backend-client-secret)";
+
+/// Whether an alert is one by which servers refuse a client's certificate, or the lack of one.
+fn is_about_us(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::HandshakeFailure
+    )
 }
 
 /// Shakes hands with a pod.
@@ -109,10 +161,16 @@ fn explain(error: io::Error, tls: &BackendTls) -> io::Error {
         | TlsError::InappropriateHandshakeMessage { .. } => {
             Fault::error(FaultKind::NotTls, format!("the pod does not speak TLS ({reason})"))
         }
-        TlsError::NoApplicationProtocol => Fault::error(
+        TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) if tls.http2 => Fault::error(
             FaultKind::NoHttp2,
             "the pod refuses the protocol: it does not speak HTTP/2 under TLS",
         ),
+        TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => Fault::error(
+            FaultKind::Refused,
+            "the pod refuses the protocol: it does not speak HTTP/1.1 under TLS (narthex.io/backend-protocol: GRPCS is \
+             HTTP/2)",
+        ),
+        TlsError::AlertReceived(alert) => io::Error::other(Fault::refused(*alert)),
         other => Fault::error(
             FaultKind::Refused,
             format!("the TLS handshake with the pod failed: {other}"),

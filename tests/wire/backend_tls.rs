@@ -12,13 +12,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+pub const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 /// Whom pods' certificates are for where nothing else is said.
-const NAME: &str = "web.default.svc";
+pub const NAME: &str = "web.default.svc";
 
 /// A pod that speaks HTTP/1.1 under TLS, and answers with the name it was asked for by SNI.
-struct TlsPod {
-    address: SocketAddr,
+pub struct TlsPod {
+    pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
@@ -28,7 +28,7 @@ fn pair(made: &Made) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
 }
 
 /// What a pod shows, and whose certificates it asks for.
-fn pod_config(shown: &Made, clients: Option<&Made>) -> ServerConfig {
+pub fn pod_config(shown: &Made, clients: Option<&Made>) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -46,7 +46,7 @@ fn pod_config(shown: &Made, clients: Option<&Made>) -> ServerConfig {
 }
 
 impl TlsPod {
-    fn start(config: ServerConfig) -> Self {
+    pub fn start(config: ServerConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let pod = Self {
             address: listener.local_addr().unwrap(),
@@ -96,12 +96,12 @@ fn serve(mut stream: StreamOwned<ServerConnection, std::net::TcpStream>, connect
     }
 }
 
-fn authorities(name: &str, pem: &str) -> String {
+pub fn authorities(name: &str, pem: &str) -> String {
     let text = pem.replace('\n', "\n    ");
     format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n  ca.crt: |\n    {text}\n---\n")
 }
 
-fn world(pod: SocketAddr, annotations: &str) -> String {
+pub fn world(pod: SocketAddr, annotations: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: web, annotations: {{{annotations}}}}}\n\
          spec: {{ports: [{{port: 80, appProtocol: https}}]}}\n---\n"
@@ -109,12 +109,12 @@ fn world(pod: SocketAddr, annotations: &str) -> String {
         + &ingress("web", "a.test", "/", "web", "")
 }
 
-fn rig(manifests: String) -> Rig {
+pub fn rig(manifests: String) -> Rig {
     Rig::with(0, &["--shards", "1"], |_| manifests)
 }
 
 /// A status, and what the log says of the failure.
-fn outcome(manifests: String) -> (u16, String) {
+pub fn outcome(manifests: String) -> (u16, String) {
     let rig = rig(manifests);
     let answer = rig.client().send(GET).answer();
     if answer.status == 200 {
