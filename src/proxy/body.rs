@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -23,7 +23,13 @@ pub struct Upload {
     /// Here and not in the body, so that it can be let go of while the pod's connection still has that.
     incoming: RefCell<Option<Incoming>>,
     done: Cell<bool>,
+    /// Whether there is nothing in it, nor ever was.
+    empty: Cell<bool>,
     error: Cell<Option<ProxyError>>,
+    /// Which attempt may read: the body of one that was given up may still be held by its connection.
+    turn: Cell<u32>,
+    /// Who waits for the next piece, to be told when it will not come.
+    reader: RefCell<Option<Waker>>,
     /// What was read of it, for another attempt.
     tape: RefCell<Option<Box<Tape>>>,
 }
@@ -41,8 +47,6 @@ struct Tape {
     left: u64,
     /// All of them.
     length: u64,
-    /// Which attempt may read: the body of an attempt that was given up may still be held by its connection.
-    turn: u32,
 }
 
 impl Upload {
@@ -54,6 +58,19 @@ impl Upload {
     /// Nobody waits for the rest any more: the client is told by not being read from.
     fn abandon(&self) {
         self.incoming.take();
+        self.wake_reader();
+    }
+
+    /// The present attempt is given up: what its connection still has of the body is worth nothing from now on.
+    pub fn next_attempt(&self) {
+        self.turn.set(self.turn.get().wrapping_add(1));
+        self.wake_reader();
+    }
+
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 
     /// Whether the body has been read to its end.
@@ -69,7 +86,6 @@ impl Upload {
             next: 0,
             left: 0,
             length: 0,
-            turn: 0,
         })));
     }
 
@@ -83,20 +99,25 @@ impl Upload {
         self.tape.borrow().is_some()
     }
 
-    /// The body for another attempt: from its beginning where it is kept, and empty where there was none.
+    /// The body for another attempt: from its beginning where it is kept, and empty where there was none. If there was
+    /// one and it is not kept, the body is an error, so that nothing is ever taken for the whole of it.
     pub fn again(self: &Rc<Self>, client: &Rc<Client>, worker: &Rc<Worker>) -> ClientBody {
         let mut tape = self.tape.borrow_mut();
         if let Some(tape) = &mut *tape {
             tape.next = 0;
             tape.left = tape.length;
-            tape.turn += 1;
             self.done
                 .set(tape.pieces.is_empty() && self.incoming.borrow().is_none());
             self.error.set(None);
         }
+        let turn = self.turn.get();
         ClientBody {
-            empty: tape.is_none(),
-            turn: tape.as_ref().map_or(0, |tape| tape.turn),
+            empty: self.empty.get(),
+            turn: if self.empty.get() || tape.is_some() {
+                turn
+            } else {
+                turn.wrapping_sub(1)
+            },
             upload: self.clone(),
             client: client.clone(),
             worker: worker.clone(),
@@ -151,6 +172,7 @@ impl ClientBody {
     pub fn new(incoming: Incoming, upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         let ended = incoming.is_end_stream();
         upload.done.set(ended);
+        upload.empty.set(ended);
         upload.incoming.replace((!ended).then_some(incoming));
         Self {
             empty: ended,
@@ -164,6 +186,12 @@ impl ClientBody {
     /// Whether there is nothing in it, so that it can be made again.
     pub fn is_empty(&self) -> bool {
         self.empty
+    }
+
+    /// The same for the attempt that is made now, as nothing of it was sent in the one before.
+    pub fn unsent(mut self) -> Self {
+        self.turn = self.upload.turn.get();
+        self
     }
 }
 
@@ -195,6 +223,9 @@ impl Body for ClientBody {
             return Poll::Ready(Some(Err("the client stopped in the middle of its request".into())));
         }
         let poll = Pin::new(&mut *incoming).poll_frame(cx);
+        if poll.is_pending() {
+            this.upload.reader.replace(Some(cx.waker().clone()));
+        }
         let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
         this.client.awaits_upload(waiting);
         let frame = ready!(poll);
@@ -245,8 +276,7 @@ impl Body for ClientBody {
 impl ClientBody {
     /// Whether a later attempt sends the body now.
     fn is_stale(&self) -> bool {
-        let tape = self.upload.tape.borrow();
-        tape.as_ref().is_some_and(|tape| tape.turn != self.turn)
+        self.upload.turn.get() != self.turn
     }
 }
 

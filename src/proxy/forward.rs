@@ -55,6 +55,8 @@ pub struct Outgoing<'r> {
     pub fields: &'r Fields<'r>,
     /// How far its body has come.
     pub upload: &'r Rc<Upload>,
+    /// When the time is up that the backend's `request-timeout` gives.
+    pub until: Option<tokio::time::Instant>,
 }
 
 /// Response heads that may take no longer than this are timed exactly.
@@ -117,9 +119,16 @@ pub async fn forward(
             !std::mem::replace(&mut begun, true),
         )?;
         let endpoint = lease.endpoint.clone();
+        let attempt = Attempt {
+            worker,
+            lease: &lease,
+            until: outgoing.until,
+            settled: false,
+        };
         let mut connection = match checkout(worker, client, &endpoint, outgoing, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
+                attempt.settled();
                 let error = connect_error(&cause);
                 worker.counters.upstream_connect_failures.add();
                 if !is_local(&cause) {
@@ -139,10 +148,13 @@ pub async fn forward(
         // While the connection was opened, the endpoint may have left the backend.
         if endpoint.gone.get() {
             retries.attempts -= 1;
+            attempt.settled();
             continue;
         }
         let reused = connection.reused();
-        let sent = body.take().unwrap_or_else(|| outgoing.upload.again(client, worker));
+        let sent = body
+            .take()
+            .map_or_else(|| outgoing.upload.again(client, worker), ClientBody::unsent);
         let request = outgoing
             .request(worker, client, &endpoint, sent)
             .map_err(|error| Failure::at(error, &endpoint))?;
@@ -151,7 +163,9 @@ pub async fn forward(
         }
         // The time in which a client sends its body is not the pod's.
         let began = (outgoing.upload.is_done() && lease.is_timed()).then(Instant::now);
-        match send(worker, client, outgoing, retries.limit(), connection, request).await {
+        let outcome = send(worker, client, outgoing, retries.limit(), connection, request).await;
+        attempt.settled();
+        match outcome {
             Ok((response, connection)) => {
                 note_answer(worker, &lease, response.status(), began);
                 if retries.again_for(&lease, response.status()) {
@@ -198,6 +212,36 @@ async fn enter(worker: &Worker, backend: BackendId) -> Result<Option<Place>, Pro
     match upstream.and_then(|upstream| upstream.limit()) {
         None => Ok(None),
         Some(limit) => limit.enter().await.map(Some).ok_or(ProxyError::BackendFull),
+    }
+}
+
+/// An attempt of which nothing is known yet. If it is dropped so, the client has gone or the time is up, and only if
+/// that was the backend's own time does it tell of the endpoint.
+struct Attempt<'a> {
+    worker: &'a Worker,
+    lease: &'a Lease<ClientBody>,
+    until: Option<tokio::time::Instant>,
+    settled: bool,
+}
+
+impl Attempt<'_> {
+    /// What came of it is known.
+    fn settled(mut self) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let late = self.until.is_some_and(|until| tokio::time::Instant::now() >= until);
+        if !late {
+            self.lease.endpoint.health.unsettled();
+        } else if self.lease.failed(&self.worker.clock) {
+            set_aside(self.worker, self.lease, Why::Failing);
+        }
     }
 }
 

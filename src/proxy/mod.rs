@@ -152,9 +152,10 @@ async fn answer(
         key: key.as_ref(),
         fields: &fields,
         upload: &upload,
+        until: settings.request_timeout.map(|after| Instant::now() + after),
     };
-    let deadline = [deadline, settings.request_timeout].into_iter().flatten().min();
     let deadline = deadline.map(|after| Instant::now() + after);
+    let deadline = [deadline, outgoing.until].into_iter().flatten().min();
     let forwarding = pin!(forward::forward(worker, client, &outgoing, body));
     let forwarded = match deadline {
         None => forwarding.await,

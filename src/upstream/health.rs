@@ -44,6 +44,8 @@ impl Why {
 
 #[derive(Clone, Copy, Debug)]
 struct Aside {
+    /// When it was set aside, and since when its pause counts: a request that tries it begins that anew.
+    began: Tick,
     since: Tick,
     pause: Duration,
     why: Why,
@@ -54,8 +56,9 @@ struct Aside {
 pub struct Health {
     /// In a row.
     failures: Cell<u32>,
-    /// In a row, how often it was set aside.
+    /// In a row, how often it was set aside for the same reason, and when it was well again the last time.
     ejections: Cell<u32>,
+    last: Cell<Option<(Aside, Tick)>>,
     aside: Cell<Option<Aside>>,
     /// One request tries it after a pause.
     probing: Cell<bool>,
@@ -94,7 +97,19 @@ impl Health {
         // What was under way when it was set aside says nothing new; unless it was thought to be gone.
         if self.probing.take() || aside.why == Why::Unreachable || !self.is_set_aside(clock) {
             self.aside.set(None);
-            self.ejections.set(0);
+            self.last.set(Some((aside, clock.now())));
+        }
+    }
+
+    /// The request that was picked ended without telling anything. The next one may try.
+    pub fn unsettled(&self) {
+        if self.probing.take()
+            && let Some(aside) = self.aside.get()
+        {
+            self.aside.set(Some(Aside {
+                since: aside.began,
+                ..aside
+            }));
         }
     }
 
@@ -137,8 +152,17 @@ impl Health {
         self.measured.get() >= SAMPLES
     }
 
-    /// Sets the endpoint aside; each time in a row for twice as long.
+    /// Sets the endpoint aside; each time in a row for twice as long. It is one row if the reason is the same and it
+    /// has not been well since for as long as it was set aside.
     pub fn set_aside(&self, clock: &Clock, why: Why) {
+        let goes_on = match (self.aside.get(), self.last.get()) {
+            (Some(aside), _) => aside.why == why,
+            (None, Some((last, well))) => last.why == why && !clock.passed(well, last.pause),
+            (None, None) => false,
+        };
+        if !goes_on {
+            self.ejections.set(0);
+        }
         let doublings = self.ejections.get();
         let (first, doublings) = match why {
             Why::Unreachable => (UNREACHABLE, doublings.min(UNREACHABLE_DOUBLINGS)),
@@ -152,6 +176,7 @@ impl Health {
         self.measured.set(0);
         self.latency.set(0.0);
         self.aside.set(Some(Aside {
+            began: clock.now(),
             since: clock.now(),
             pause: pause.mul_f32(1.0 + JITTER * fastrand::f32()),
             why,
@@ -210,6 +235,39 @@ mod tests {
         health.picked(&clock);
         health.good(&clock);
         assert!(!health.is_set_aside(&clock));
+    }
+
+    #[test]
+    fn a_try_that_tells_nothing_leaves_it_to_the_next() {
+        let (health, clock) = (Health::default(), Clock::default());
+        health.set_aside(&clock, Why::Failing);
+        wait(&clock, FAILING * 2);
+        health.picked(&clock);
+        assert!(health.is_set_aside(&clock));
+        health.unsettled();
+        assert!(!health.is_set_aside(&clock), "nobody tries it any more");
+        health.picked(&clock);
+        health.good(&clock);
+        assert!(!health.is_set_aside(&clock));
+    }
+
+    #[test]
+    fn pauses_grow_over_short_recoveries_but_not_from_one_reason_to_another() {
+        let (health, clock) = (Health::default(), Clock::default());
+        let pause_of = |why| {
+            health.set_aside(&clock, why);
+            let pause = health.aside.get().map(|aside| aside.pause).unwrap();
+            wait(&clock, pause + TICK * 2);
+            health.picked(&clock);
+            health.good(&clock);
+            pause
+        };
+        assert!(pause_of(Why::Failing) < FAILING * 2);
+        assert!(pause_of(Why::Failing) >= FAILING * 2, "well only for a moment");
+        assert!(pause_of(Why::Unreachable) < UNREACHABLE * 2, "another reason");
+        pause_of(Why::Failing);
+        wait(&clock, FAILING * 5);
+        assert!(pause_of(Why::Failing) < FAILING * 2, "well for long");
     }
 
     #[test]

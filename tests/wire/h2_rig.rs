@@ -57,6 +57,8 @@ pub enum Manner {
     Early,
     /// Never answers.
     Silent,
+    /// Resets every stream when it has read the request.
+    Resets,
     /// Begins to answer, with this many bytes, and never ends.
     Stalls(usize),
 }
@@ -89,6 +91,10 @@ impl H2Pod {
         pod
     }
 
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -111,6 +117,10 @@ async fn converse(
         let count = requests.fetch_add(1, Ordering::SeqCst) + 1;
         if manner == Manner::RefuseFirst && std::mem::take(&mut first) {
             respond.send_reset(Reason::REFUSED_STREAM);
+            continue;
+        }
+        if manner == Manner::Resets {
+            respond.send_reset(Reason::INTERNAL_ERROR);
             continue;
         }
         if manner == Manner::GoAway {

@@ -144,6 +144,28 @@ fn one_try_that_takes_too_long_is_given_up_for_another() {
     }
 }
 
+/// It would only be cut off.
+#[test]
+fn a_request_that_cannot_be_sent_again_has_all_the_time_there_is() {
+    let rig = rig(1, "narthex.io/retries: \"2\", narthex.io/per-try-timeout: 50ms");
+    rig.pod().takes(Duration::from_millis(300));
+    assert_eq!(rig.client().send(post("once")).answer().status, 200);
+    assert_eq!(rig.pod().requests().len(), 1);
+}
+
+#[test]
+fn a_pod_that_lets_the_time_of_requests_run_out_fails() {
+    let rig = rig(
+        2,
+        "narthex.io/request-timeout: 200ms, narthex.io/eject-after: \"2\", narthex.io/balance: round-robin",
+    );
+    rig.pods[0].answers(Reply::Silence);
+    let late = (0..20)
+        .filter(|_| rig.client().send(GET).answer().status == 504)
+        .count();
+    assert_eq!(late, 2);
+}
+
 #[test]
 fn times_of_a_backend_are_its_own() {
     let rig = rig(1, "narthex.io/response-timeout: 100ms");

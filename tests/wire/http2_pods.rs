@@ -78,3 +78,18 @@ fn an_early_reply_over_http2_ends_the_upload_it_answers() {
     assert_eq!(client.answer().status, 413);
     assert!(client.ends(), "the rest of the upload is waited for");
 }
+
+/// The second attempt may come upon the same connection, so that it looks like one that was about to close each time.
+#[test]
+fn a_pod_that_resets_every_stream_is_not_asked_for_ever() {
+    let pod = H2Pod::start(Manner::Resets, 100);
+    let rig = world(&pod, &["--attempts", "3", "--shards", "1"]);
+    for asked in 1..=3 {
+        let before = pod.requests();
+        let mut client = rig.client();
+        client.send("GET / HTTP/1.1\r\nHost: h2.test\r\n\r\n");
+        assert_eq!(client.answer().status, 502);
+        let sent = pod.requests() - before;
+        assert!((1..=4).contains(&sent), "request {asked} was sent {sent} times");
+    }
+}
