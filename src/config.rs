@@ -123,6 +123,13 @@ pub struct ListenArgs {
     /// Let another process of the same user listen on the same addresses (SO_REUSEPORT), for upgrades.
     #[arg(long, env = "NARTHEX_SHARE_PORTS")]
     pub share_ports: bool,
+    /// Take over the listening sockets of the narthex that serves under this name on this node, and hand them to the next
+    /// one that asks: an upgrade loses no connection.
+    #[arg(long, env = "NARTHEX_HAND_OVER", value_name = "NAME")]
+    pub hand_over: Option<String>,
+    /// What this narthex calls itself in answers of its admin side [default: the host's name].
+    #[arg(long, env = "NARTHEX_POD", value_name = "NAME")]
+    pub pod: Option<String>,
     /// Whether connections from --trusted-proxies begin with a PROXY header (v1 or v2); "required" closes all others.
     #[arg(
         long,
@@ -255,6 +262,9 @@ pub struct EndArgs {
     /// How long connections are still accepted after SIGTERM, so that load balancers notice.
     #[arg(long, env = "NARTHEX_DRAIN_GRACE", value_name = "TIME", default_value = "3s", value_parser = grace)]
     pub drain_grace: Duration,
+    /// How long connections that are then idle are closed over, at random times: all at once, their clients would be too.
+    #[arg(long, env = "NARTHEX_DRAIN_SPREAD", value_name = "TIME", default_value = "5s", value_parser = grace)]
+    pub drain_spread: Duration,
     /// How long requests may then take to finish.
     #[arg(long, env = "NARTHEX_DRAIN_DEADLINE", value_name = "TIME", default_value = "25s", value_parser = grace)]
     pub drain_deadline: Duration,

@@ -36,6 +36,47 @@ fn rest(stream: &mut TcpStream) -> String {
     all
 }
 
+/// Whoever asks again is answered and told; nobody is cut off between two requests.
+#[test]
+fn the_next_reply_on_a_kept_connection_is_its_last() {
+    let (server, address) = started();
+    let mut kept = connected(address);
+    ask(&mut kept);
+    let mut answer = [0; 4096];
+    let length = kept.read(&mut answer).unwrap();
+    let first = String::from_utf8_lossy(answer.get(..length).unwrap()).to_lowercase();
+    assert!(!first.contains("connection: close"), "{first}");
+    server.drain(Duration::from_secs(36_000));
+    std::thread::sleep(Duration::from_millis(600));
+    ask(&mut kept);
+    let answer = rest(&mut kept).to_lowercase();
+    assert!(answer.starts_with("http/1.1 404 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
+#[test]
+fn idle_connections_are_not_all_closed_at_once() {
+    let (server, address) = started();
+    let mut idle: Vec<_> = (0..20).map(|_| connected(address)).collect();
+    for stream in &mut idle {
+        ask(stream);
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    }
+    server.drain(Duration::from_secs(4));
+    let began = Instant::now();
+    let waiting = idle.into_iter().map(|mut stream| {
+        std::thread::spawn(move || {
+            assert_eq!(rest(&mut stream), "");
+            began.elapsed()
+        })
+    });
+    let waiting: Vec<_> = waiting.collect();
+    let ends: Vec<_> = waiting.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let first = ends.iter().min().unwrap();
+    let last = ends.iter().max().unwrap();
+    assert!(*last - *first > Duration::from_millis(500), "{first:?} to {last:?}");
+}
+
 #[test]
 fn a_fresh_connection_is_answered_and_an_idle_one_is_closed() {
     let (server, address) = started();
@@ -47,7 +88,7 @@ fn a_fresh_connection_is_answered_and_an_idle_one_is_closed() {
     let (mut fresh, mut silent) = (connected(address), connected(address));
     std::thread::sleep(Duration::from_millis(100));
 
-    server.drain();
+    server.drain(Duration::ZERO);
     let began = Instant::now();
     assert_eq!(rest(&mut used), "");
     assert!(

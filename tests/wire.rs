@@ -48,5 +48,7 @@ mod rig;
 mod tls;
 #[path = "wire/tls_rig.rs"]
 mod tls_rig;
+#[path = "wire/upgrade.rs"]
+mod upgrade;
 #[path = "wire/websocket.rs"]
 mod websocket;

@@ -6,9 +6,10 @@ pub mod view;
 
 use crate::control::{Shared, lock};
 use crate::serve::Server;
+use crate::serve::handover::Intake;
 use crate::source::Phase;
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Connections to the admin address at once.
 const MAX_CONNECTIONS: usize = 256;
@@ -41,12 +42,45 @@ pub struct Admin {
     pub shared: Arc<Shared>,
     /// The shards.
     pub server: Arc<Mutex<Server>>,
+    /// Which of several narthexes answers.
+    pub identity: Identity,
 }
+
+/// Which narthex it is: during an upgrade there are two on a node, and behind a Service many.
+pub struct Identity {
+    /// Its pod's name, or its host's.
+    pub pod: String,
+    /// When it began.
+    pub started: jiff::Timestamp,
+}
+
+impl Identity {
+    /// One that begins now, by the name a user gave or the host's.
+    pub fn new(name: Option<&str>) -> Self {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            pod: name.map_or_else(host, str::to_owned),
+            started: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default(),
+        }
+    }
+
+    fn mark(&self, mut reply: Reply) -> Reply {
+        for (name, value) in [(POD, self.pod.clone()), (STARTED, self.started.to_string())] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                reply.headers_mut().insert(name, value);
+            }
+        }
+        reply
+    }
+}
+
+const POD: HeaderName = HeaderName::from_static("narthex-pod");
+const STARTED: HeaderName = HeaderName::from_static("narthex-started");
 
 type Reply = Response<Full<Bytes>>;
 
 /// Answers on the admin address until the process ends.
-pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>) {
+pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake: watch::Receiver<Intake>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -59,7 +93,14 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>) {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
-        let stream = match listener.accept().await {
+        if intake.wait_for(|intake| *intake == Intake::Open).await.is_err() {
+            return;
+        }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = intake.changed() => continue,
+        };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::debug!(%error, "the admin address cannot accept for a moment");
@@ -72,7 +113,7 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>) {
         let admin = admin.clone();
         tokio::spawn(converse(stream, permit, move |request| {
             // Much of a large cluster may be asked for; the other tasks go on meanwhile.
-            tokio::task::block_in_place(|| admin.answer(request))
+            tokio::task::block_in_place(|| admin.identity.mark(admin.answer(request)))
         }));
     }
 }
@@ -139,7 +180,10 @@ impl Admin {
             ),
             "/api/v1/version" => json(
                 StatusCode::OK,
-                &json!({"name": "narthex", "version": env!("CARGO_PKG_VERSION")}),
+                &json!({
+                    "name": "narthex", "version": env!("CARGO_PKG_VERSION"),
+                    "pod": self.identity.pod, "started": self.identity.started.to_string(),
+                }),
             ),
             "/api/v1/overview" => self.overview(),
             "/api/v1/explain" => self.explain(request.uri().query().unwrap_or_default()),

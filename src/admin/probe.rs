@@ -82,7 +82,9 @@ pub async fn run(socket: ProbeSocket, admin: Arc<Admin>) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let admin = admin.clone();
-                tokio::spawn(converse(stream, permit, move |request| admin.answer_probe(request)));
+                tokio::spawn(converse(stream, permit, move |request| {
+                    admin.identity.mark(admin.answer_probe(request))
+                }));
             }
             Err(error) => {
                 tracing::debug!(%error, "the probe socket cannot accept for a moment");

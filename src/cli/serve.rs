@@ -4,7 +4,8 @@ use crate::admin::{self, Admin, probe};
 use crate::compile::State;
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
-use crate::serve::{Bound, Purpose, Server, Tls, bind};
+use crate::serve::handover::{self, Holdings, Inherited, Place};
+use crate::serve::{BindError, Bound, Purpose, Server, Tls, bind};
 use crate::source::cluster::{self, ClusterOptions};
 use crate::source::{EVENT_QUEUE, Wanted, Watches, directory};
 use crate::telemetry;
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often the end of the last connection is looked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -47,9 +48,13 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let descriptors = raise_descriptor_limit();
-    let share = args.listen.share_ports;
-    let bound = bind_all(args)?;
-    let admin_socket = bind(Purpose::Admin, args.listen.admin.0, share)?;
+    let (successor, mut inherited) = Successor::ask(args).await?;
+    let bound = bind_all(args, &mut inherited)?;
+    let admin_place = Place {
+        purpose: Purpose::Admin,
+        address: args.listen.admin.0,
+    };
+    let admin_socket = bind_one(args, admin_place, &mut inherited)?;
     let probe_socket = args.listen.probe_socket.as_deref().map(probe::bind).transpose()?;
     let own = own_addresses(bound.iter().map(Bound::address).chain([admin_socket.address()]));
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
@@ -89,11 +94,19 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         server: server.clone(),
+        identity: admin::Identity::new(args.listen.pod.as_deref()),
     });
     if let Some(socket) = probe_socket {
         tokio::spawn(probe::run(socket, admin.clone()));
     }
-    tokio::spawn(admin::run(admin_socket.listen()?, admin));
+    let holdings = lock(&server).holdings();
+    let admin_socket = admin_socket.listen()?;
+    let intake = holdings
+        .add(admin_place, &admin_socket)
+        .context("cannot listen on the admin address")?;
+    let (live, is_live) = oneshot::channel();
+    let (taken, mut handed_over) = watch::channel(false);
+    tokio::spawn(successor.serve(is_live, holdings, taken, admin::run(admin_socket, admin, intake)));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), shards = args.shards(), listening = addresses(&bound), admin = %admin_address,
         "narthex starts"
@@ -106,6 +119,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         shared: shared.clone(),
         server: server.clone(),
         bound,
+        live: Some(live),
     };
     let control = tokio::spawn(control.run());
     tokio::select! {
@@ -118,7 +132,90 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         _ = source => Err(anyhow!("the source of objects has ended; see the log")),
         () = broken(&server) => Err(anyhow!("a shard or acceptor thread is gone; see the log")),
         quick = told_to_stop() => Ok(end(args, &shared, &server, quick?).await),
+        () = not_needed(&mut handed_over) => Ok(end(args, &shared, &server, false).await),
     }
+}
+
+/// The upgrade as a new process sees it, which may be the first of all.
+struct Successor {
+    name: Option<handover::Name>,
+    predecessor: Option<handover::Predecessor>,
+}
+
+impl Successor {
+    /// Asks the narthex that serves on this node, if there is one, for the sockets that are wanted here.
+    async fn ask(args: &ServeArgs) -> anyhow::Result<(Self, Vec<Inherited>)> {
+        let Some(name) = &args.listen.hand_over else {
+            let alone = Self {
+                name: None,
+                predecessor: None,
+            };
+            return Ok((alone, Vec::new()));
+        };
+        let name = handover::Name::new(name).with_context(|| format!("--hand-over {name}"))?;
+        let listening = args.listening().into_iter();
+        let mut wanted: Vec<Place> = listening
+            .map(|Listening { purpose, address, .. }| Place { purpose, address })
+            .collect();
+        wanted.push(Place {
+            purpose: Purpose::Admin,
+            address: args.listen.admin.0,
+        });
+        let (predecessor, inherited) = match handover::ask(&name, &wanted).await {
+            Ok(answer) => answer.unzip(),
+            Err(error) => {
+                // Binding may still do, above all with --share-ports.
+                tracing::warn!(%error, "--hand-over: somebody is there but does not hand over");
+                (None, None)
+            }
+        };
+        let successor = Self {
+            name: Some(name),
+            predecessor,
+        };
+        Ok((successor, inherited.unwrap_or_default()))
+    }
+
+    /// Takes over when all is live here, and then waits for a successor in turn. The admin address is inherited too, so
+    /// until then its questions are the predecessor's.
+    async fn serve(
+        self,
+        is_live: oneshot::Receiver<()>,
+        holdings: Holdings,
+        taken: watch::Sender<bool>,
+        admin: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let Some(predecessor) = self.predecessor else {
+            tokio::spawn(admin);
+            let Some(name) = self.name else { return };
+            if is_live.await.is_ok() {
+                handover::offer(name, holdings, taken).await;
+            }
+            return;
+        };
+        if is_live.await.is_err() {
+            return;
+        }
+        let kept = predecessor.take_over().await;
+        match &kept {
+            Some(_) => tracing::info!("taken over from the narthex that served on this node"),
+            None => tracing::info!("the narthex that served on this node has ended before it was taken over from"),
+        }
+        tokio::spawn(admin);
+        if let Some(name) = self.name {
+            handover::offer(name, holdings, taken).await;
+        }
+        drop(kept);
+    }
+}
+
+/// Ends when a successor serves and nobody else will tell this process to end. In a pod the kubelet will: a container
+/// that ends by itself is started again, and would take everything back.
+async fn not_needed(handed_over: &mut watch::Receiver<bool>) {
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() && handed_over.wait_for(|taken| *taken).await.is_ok() {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// The zone this node is in, where it can be known.
@@ -137,7 +234,7 @@ async fn zone(client: &kube::Client, args: &ServeArgs) -> Option<Arc<str>> {
 
 /// Binds what is to be listened on. A default address that cannot be had is fatal only in a cluster, where nobody
 /// would see that it is missing.
-fn bind_all(args: &ServeArgs) -> anyhow::Result<Vec<Bound>> {
+fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<Vec<Bound>> {
     let mut bound = Vec::new();
     for Listening {
         purpose,
@@ -145,7 +242,7 @@ fn bind_all(args: &ServeArgs) -> anyhow::Result<Vec<Bound>> {
         named,
     } in args.listening()
     {
-        match bind(purpose, address, args.listen.share_ports) {
+        match bind_one(args, Place { purpose, address }, inherited) {
             Ok(one) => bound.push(one),
             Err(error) if named || args.source.manifests.is_empty() => return Err(error.into()),
             Err(error) => tracing::warn!("going on without {purpose}: {error}"),
@@ -157,6 +254,14 @@ fn bind_all(args: &ServeArgs) -> anyhow::Result<Vec<Bound>> {
         ));
     }
     Ok(bound)
+}
+
+/// A predecessor's socket, or a new one.
+fn bind_one(args: &ServeArgs, place: Place, inherited: &mut Vec<Inherited>) -> Result<Bound, BindError> {
+    match inherited.iter().position(|inherited| inherited.place == place) {
+        Some(index) => Bound::inherited(inherited.swap_remove(index)),
+        None => bind(place.purpose, place.address, args.listen.share_ports),
+    }
 }
 
 fn addresses(bound: &[Bound]) -> String {
@@ -191,10 +296,21 @@ async fn broken(server: &Mutex<Server>) {
 /// Readiness goes first; then connections are still accepted for a while; then what is under way finishes.
 async fn end(args: &ServeArgs, shared: &Shared, server: &Mutex<Server>, quick: bool) -> ExitCode {
     shared.ending.store(true, Ordering::Release);
-    let grace = if quick { Duration::ZERO } else { args.end.drain_grace };
-    tracing::info!(?grace, deadline = ?args.end.drain_deadline, "shutting down: not ready any more");
+    // Whom a successor serves need not be waited for.
+    let handed_over = lock(server).holdings().is_handed_over();
+    let grace = if quick || handed_over {
+        Duration::ZERO
+    } else {
+        args.end.drain_grace
+    };
+    let spread = if quick {
+        Duration::ZERO
+    } else {
+        args.end.drain_spread.min(args.end.drain_deadline / 2)
+    };
+    tracing::info!(?grace, deadline = ?args.end.drain_deadline, handed_over, "shutting down: not ready any more");
     tokio::select! {
-        () = drain(grace, args.end.drain_deadline, server) => {}
+        () = drain(grace, spread, args.end.drain_deadline, server) => {}
         again = interrupted_again() => if again.is_ok() {
             tracing::warn!("interrupted again: ending at once");
         },
@@ -203,9 +319,9 @@ async fn end(args: &ServeArgs, shared: &Shared, server: &Mutex<Server>, quick: b
     ExitCode::SUCCESS
 }
 
-async fn drain(grace: Duration, deadline: Duration, server: &Mutex<Server>) {
+async fn drain(grace: Duration, spread: Duration, deadline: Duration, server: &Mutex<Server>) {
     tokio::time::sleep(grace).await;
-    lock(server).drain();
+    lock(server).drain(spread);
     let until = Instant::now() + deadline;
     while !lock(server).is_drained() {
         if Instant::now() >= until {

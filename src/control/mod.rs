@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Changes taken in before the table is swapped: what came together is swapped together, but nothing is waited for.
 const BATCH: usize = 2048;
@@ -100,6 +100,8 @@ pub struct Control {
     pub server: Arc<Mutex<Server>>,
     /// Sockets that will listen once the table is live.
     pub bound: Vec<Bound>,
+    /// Who waits for that.
+    pub live: Option<oneshot::Sender<()>>,
 }
 
 impl Control {
@@ -235,6 +237,9 @@ impl Control {
             .collect();
         lock(&self.server).listen(bound)?;
         self.shared.ready.store(true, Ordering::Release);
+        if let Some(live) = self.live.take() {
+            let _ = live.send(());
+        }
         let routes = self.shared.tables.load().routes().count();
         let problems = self
             .shared

@@ -99,6 +99,8 @@ pub struct Client {
     pub tunnel: RefCell<Option<Exchange>>,
     /// Whether its connection has other requests at the same time (HTTP/2).
     pub multiplexed: bool,
+    /// Whether its connection ends with the next reply, which says so; for HTTP/1.1.
+    pub last: Cell<bool>,
     /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
     upload: Cell<Option<Tick>>,
     uploader: RefCell<Option<Waker>>,
@@ -120,6 +122,7 @@ impl Client {
             peer,
             tunnel: RefCell::default(),
             multiplexed: false,
+            last: Cell::new(false),
             upload: Cell::new(None),
             uploader: RefCell::default(),
             sending: Cell::new(None),

@@ -75,6 +75,10 @@ pub async fn respond(
         }
     };
     worker.counters.response(reply.status());
+    if client.last.get() && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        reply.headers_mut().insert(header::CONNECTION, close);
+    }
     reply.body_mut().hold(in_flight);
     Ok(reply)
 }

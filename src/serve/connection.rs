@@ -74,7 +74,8 @@ pub struct Conn {
     write_since: Cell<Option<Tick>>,
     expired: Cell<Option<Expired>>,
     preface: RefCell<Preface>,
-    draining: Cell<bool>,
+    /// Since when it is to end, and how long it may be idle before it does.
+    draining: Cell<Option<(Tick, Duration)>>,
 }
 
 impl Conn {
@@ -84,10 +85,18 @@ impl Conn {
 
     /// Whether it is time to close as soon as hyper has nothing left to do. Not yet for one that is still to send its
     /// first request: who connects cannot know that no answer will come. Who has asked before must expect it
-    /// (RFC 9112, section 9.3.1).
+    /// (RFC 9112, section 9.3.1), but loses least if told so by the reply to its next request.
     fn is_to_end(&self) -> bool {
-        let fresh = self.heads.get() == 0 && !self.clock().passed(self.since.get(), FRESH);
-        self.expired.get().is_some() || (self.draining.get() && !fresh)
+        if self.expired.get().is_some() {
+            return true;
+        }
+        let Some((began, pause)) = self.draining.get() else {
+            return false;
+        };
+        if self.heads.get() == 0 {
+            return self.clock().passed(self.since.get(), FRESH);
+        }
+        !self.is_idle() || pause.is_zero() || self.clock().passed(began, pause)
     }
 
     fn is_idle(&self) -> bool {
@@ -98,7 +107,7 @@ impl Conn {
         let (clock, since) = (self.clock(), self.since.get());
         self.client.check(clock, response, stream, timeouts.body);
         let passed = |limit| clock.passed(since, limit);
-        if self.draining.get() && self.heads.get() == 0 {
+        if self.draining.get().is_some() && self.is_to_end() {
             self.client.wake();
         }
         if self
@@ -245,8 +254,9 @@ impl Swept for Conn {
         self.check(timeouts, stream, response);
     }
 
-    fn drain(&self) {
-        self.draining.set(true);
+    fn drain(&self, pause: Duration) {
+        self.draining.set(Some((self.clock().now(), pause)));
+        self.client.last.set(true);
         self.client.wake();
     }
 }
@@ -311,7 +321,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
         expired: Cell::new(None),
         // Under TLS the handshake has said which protocol it is.
         preface: RefCell::new(Preface::seen(client.peer.tls.is_none(), held)),
-        draining: Cell::new(shard.draining.get()),
+        draining: Cell::new(shard.draining.get().then(|| (shard.worker.clock.now(), Duration::ZERO))),
         shard: shard.clone(),
     });
     let listed = shard.list(conn.clone());

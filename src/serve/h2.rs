@@ -60,6 +60,8 @@ struct Conn {
     served: Cell<bool>,
     write_since: Cell<Option<Tick>>,
     ending: Cell<Option<Tick>>,
+    /// Since when it is to end, and how long that may take.
+    draining: Cell<Option<(Tick, Duration)>>,
     cut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -135,6 +137,14 @@ impl Swept for Conn {
             self.shard.worker.counters.timeouts.add();
             return self.cut();
         }
+        // Whatever is under way: a client that is told so goes on elsewhere and loses nothing (RFC 9113, section 6.8).
+        if self
+            .draining
+            .get()
+            .is_some_and(|(began, pause)| clock.passed(began, pause))
+        {
+            self.end();
+        }
         if !requests.is_empty() {
             return self.since.set(clock.now());
         }
@@ -151,8 +161,11 @@ impl Swept for Conn {
         }
     }
 
-    fn drain(&self) {
-        self.end();
+    fn drain(&self, pause: Duration) {
+        self.draining.set(Some((self.clock().now(), pause)));
+        if pause.is_zero() {
+            self.end();
+        }
     }
 }
 
@@ -271,6 +284,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         served: Cell::new(false),
         write_since: Cell::new(None),
         ending: Cell::new(None),
+        draining: Cell::new(None),
         cut: Cell::new(false),
         waker: RefCell::default(),
         shard: shard.clone(),

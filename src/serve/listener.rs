@@ -1,7 +1,9 @@
 //! Listening sockets: bound at start, listening only when the table is live, accepted in one place.
 
+use super::handover::{self, Inherited, Intake};
 use super::shard::{Accepted, Place};
 use rustix::net::{SocketFlags, acceptfrom_with};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io;
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Connections the kernel may hold for us; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -52,7 +54,7 @@ pub enum BindError {
 }
 
 /// What a listener is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// Requests.
     Http,
@@ -77,6 +79,8 @@ impl fmt::Display for Purpose {
 pub struct Bound {
     purpose: Purpose,
     socket: Socket,
+    /// As the flag has it.
+    asked: SocketAddr,
     address: SocketAddr,
 }
 
@@ -95,6 +99,7 @@ fn explain(what: Purpose, address: SocketAddr, source: io::Error) -> BindError {
 pub fn bind(purpose: Purpose, address: SocketAddr, share: bool) -> Result<Bound, BindError> {
     match try_bind(address, share) {
         Ok(socket) => {
+            let asked = address;
             let address = socket
                 .local_addr()
                 .ok()
@@ -103,6 +108,7 @@ pub fn bind(purpose: Purpose, address: SocketAddr, share: bool) -> Result<Bound,
             Ok(Bound {
                 purpose,
                 socket,
+                asked,
                 address,
             })
         }
@@ -110,11 +116,11 @@ pub fn bind(purpose: Purpose, address: SocketAddr, share: bool) -> Result<Bound,
             if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
                 && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
         {
-            bind(
-                purpose,
-                SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
-                share,
-            )
+            let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            bind(purpose, v4, share).map(|bound| Bound {
+                asked: address,
+                ..bound
+            })
         }
         Err(error) => Err(explain(purpose, address, error)),
     }
@@ -135,6 +141,33 @@ fn try_bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
 }
 
 impl Bound {
+    /// What a predecessor has handed over.
+    ///
+    /// # Errors
+    /// When the kernel does not know where it listens.
+    pub fn inherited(inherited: Inherited) -> Result<Self, BindError> {
+        let handover::Place {
+            purpose,
+            address: asked,
+        } = inherited.place;
+        let local = inherited.socket.local_addr();
+        let local = local.map_err(|error| explain(purpose, asked, error))?;
+        Ok(Self {
+            purpose,
+            asked,
+            address: local.as_socket().unwrap_or(asked),
+            socket: inherited.socket,
+        })
+    }
+
+    /// What it is for, and the address that was asked for.
+    pub fn place(&self) -> handover::Place {
+        handover::Place {
+            purpose: self.purpose,
+            address: self.asked,
+        }
+    }
+
     /// The address, with the port the kernel chose where 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -166,8 +199,8 @@ pub struct ShardDoor {
     pub open: Arc<AtomicUsize>,
 }
 
-/// Accepts connections and gives each to the shard that has fewest, until `stop`. Then the socket is closed, and who
-/// still waits in the kernel's queue is accepted first: closing would reset them.
+/// Accepts connections and gives each to the shard that has fewest, until the intake is closed. Then the socket is too,
+/// and who still waits in the kernel's queue is accepted first: closing would reset them.
 ///
 /// One acceptor instead of a socket per shard: `SO_REUSEPORT` spreads by hash, which leaves shards idle when
 /// connections are few and long (figures in docs/performance.md), and one socket is one thing to hand over.
@@ -176,26 +209,45 @@ pub async fn accept(
     secure: bool,
     doors: Vec<ShardDoor>,
     permits: Arc<Semaphore>,
-    stop: impl Future<Output = ()>,
+    mut intake: watch::Receiver<Intake>,
 ) {
-    #[expect(
-        deprecated,
-        reason = "its successor is an unsafe function, and std's listener keeps the promise that asks for"
-    )]
-    let registered = AsyncFd::with_interest(listener, Interest::READABLE);
-    let listener = match registered {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the runtime cannot take a listening socket");
-            return;
+    let mut listener = listener;
+    loop {
+        let now = *intake.borrow_and_update();
+        let goes_on = match now {
+            Intake::Closed => false,
+            // Not even registered, or each connection of the successor's would wake this thread.
+            Intake::Paused => match intake.changed().await {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+            Intake::Open => {
+                #[expect(
+                    deprecated,
+                    reason = "its successor is an unsafe function, and std's listener keeps the promise that asks for"
+                )]
+                let registered = AsyncFd::with_interest(listener, Interest::READABLE);
+                let registered = match registered {
+                    Ok(registered) => registered,
+                    Err(error) => {
+                        tracing::error!(%error, "the runtime cannot take a listening socket");
+                        return;
+                    }
+                };
+                let goes_on = tokio::select! {
+                    () = accept_all(&registered, secure, &doors, &permits) => false,
+                    changed = intake.changed() => changed.is_ok(),
+                };
+                listener = registered.into_inner();
+                goes_on
+            }
+        };
+        if !goes_on {
+            break;
         }
-    };
-    tokio::select! {
-        () = accept_all(&listener, secure, &doors, &permits) => {}
-        () = stop => {}
     }
     // At the limit too: these are the last, and no more than the kernel's queue holds.
-    while let Ok((stream, peer)) = accept_one(listener.get_ref()) {
+    while let Ok((stream, peer)) = accept_one(&listener) {
         let permit = permits.clone().try_acquire_owned().ok();
         hand_over(&doors, stream, peer, secure, permit);
     }

@@ -2,6 +2,7 @@
 
 pub mod connection;
 mod h2;
+pub mod handover;
 pub mod listener;
 mod preface;
 mod proxy_protocol;
@@ -20,11 +21,13 @@ use crate::proxy::{Counters, Settings, Worker};
 use crate::table::Table;
 use crate::upstream::Commons;
 use arc_swap::ArcSwap;
+use handover::Holdings;
 use listener::ShardDoor;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -35,6 +38,7 @@ pub struct Server {
     counters: Vec<Arc<Counters>>,
     commons: Arc<Commons>,
     permits: Arc<Semaphore>,
+    holdings: Holdings,
     threads: Vec<JoinHandle<()>>,
     acceptors: Vec<JoinHandle<()>>,
 }
@@ -73,6 +77,7 @@ impl Server {
             counters: Vec::new(),
             commons: Arc::default(),
             permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            holdings: Holdings::default(),
             threads: Vec::new(),
             acceptors: Vec::new(),
         };
@@ -100,21 +105,15 @@ impl Server {
     /// When another process took the address in the meantime.
     pub fn listen(&mut self, bound: Vec<Bound>) -> Result<(), BindError> {
         for bound in bound {
-            let (address, secure) = (bound.address(), bound.purpose() == Purpose::Https);
+            let (address, place) = (bound.address(), bound.place());
+            let (what, secure) = (place.purpose, place.purpose == Purpose::Https);
             let listener = bound.listen()?;
-            let (doors, permits, mut stage) = (self.doors.clone(), self.permits.clone(), self.stage.subscribe());
-            let run = move || async move {
-                let stop = async {
-                    let _ = stage.wait_for(|stage| !matches!(stage, Stage::Serving(_))).await;
-                };
-                listener::accept(listener, secure, doors, permits, stop).await;
-            };
+            let other = |source| BindError::Other { what, address, source };
+            let intake = self.holdings.add(place, &listener).map_err(other)?;
+            let (doors, permits) = (self.doors.clone(), self.permits.clone());
+            let run = move || listener::accept(listener, secure, doors, permits, intake);
             let started = thread(format!("accept-{}", address.port()), run);
-            self.acceptors.push(started.map_err(|source| BindError::Other {
-                what: if secure { Purpose::Https } else { Purpose::Http },
-                address,
-                source,
-            })?);
+            self.acceptors.push(started.map_err(other)?);
         }
         Ok(())
     }
@@ -131,9 +130,16 @@ impl Server {
         });
     }
 
-    /// Accepts no more; connections close as soon as they can.
-    pub fn drain(&self) {
-        self.stage.send_replace(Stage::Draining);
+    /// Accepts no more. Connections close with their next reply; those that are idle within `spread`, not all at once,
+    /// for their clients come back elsewhere.
+    pub fn drain(&self, spread: Duration) {
+        self.holdings.close();
+        self.stage.send_replace(Stage::Draining(spread));
+    }
+
+    /// What it listens on, for a successor.
+    pub fn holdings(&self) -> Holdings {
+        self.holdings.clone()
     }
 
     /// Whether, after [`Server::drain`], nothing is left to do.

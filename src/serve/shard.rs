@@ -28,8 +28,8 @@ const SCRATCH: usize = 64 << 10;
 pub enum Stage {
     /// Serving; counts the tables, so that shards see that there is a new one.
     Serving(u64),
-    /// Finishing: connections close as soon as they can.
-    Draining,
+    /// Finishing: connections close with their next reply, those that are idle within this time.
+    Draining(Duration),
 }
 
 /// A connection on its way to its shard.
@@ -82,8 +82,8 @@ pub trait Swept {
     /// Looks for what takes too long; called every tick. `stream` and `response` are the time-outs of pods.
     fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration);
 
-    /// Finishes what is under way and then closes.
-    fn drain(&self);
+    /// Finishes what is under way and then closes; after `pause` also if nothing is.
+    fn drain(&self, pause: Duration);
 }
 
 /// A connection's place in the shard's list, until dropped.
@@ -141,7 +141,7 @@ pub async fn run(
                 let now = *stage.borrow_and_update();
                 match now {
                     Stage::Serving(_) => shard.worker.upstreams.follow(&shard.worker.table(), &shard.worker.clock),
-                    Stage::Draining => shard.drain(),
+                    Stage::Draining(spread) => shard.drain(spread),
                 }
                 if changed.is_err() {
                     break;
@@ -233,10 +233,10 @@ impl Shard {
         }
     }
 
-    fn drain(&self) {
+    fn drain(&self, spread: Duration) {
         self.draining.set(true);
         for (_, conn) in self.connections.borrow().iter() {
-            conn.drain();
+            conn.drain(spread.mul_f32(fastrand::f32()));
         }
     }
 }

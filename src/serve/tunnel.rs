@@ -67,7 +67,7 @@ impl Swept for Pulse {
     }
 
     /// Tunnels go on: who is in one can be told only by cutting it, and that is for the deadline to do.
-    fn drain(&self) {}
+    fn drain(&self, _: Duration) {}
 }
 
 /// One side, whose every byte is a sign of life.

@@ -1,0 +1,313 @@
+//! Listening sockets outlive the process: a successor on the same node takes them over, so that nobody who is in the
+//! kernel's queue or still in the handshake of TCP is lost.
+//!
+//! The one that serves listens on an abstract Unix socket (unix(7)), which all processes of a network namespace see, so
+//! also pods with hostNetwork. A successor asks there for the sockets it is to listen on, gets duplicates of them, and
+//! says so when it accepts. Then the other one accepts no more. It keeps its duplicates: should the successor end while
+//! the other is still there, that one accepts again.
+
+mod wire;
+
+pub use wire::Place;
+
+use super::Purpose;
+use rustix::net::sockopt::socket_acceptconn;
+use rustix::process::{getegid, geteuid};
+use socket2::Socket;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use wire::{MOST, Message};
+
+/// How long the other process may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a name that somebody has is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Successors at once that have asked and do not serve yet.
+const MOST_WAITING: usize = 4;
+
+/// What an acceptor is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// Accept.
+    Open,
+    /// Leave the queue to the successor.
+    Paused,
+    /// Close the socket; who is in the queue is accepted first, unless there is a successor.
+    Closed,
+}
+
+/// A socket as it can be handed over.
+struct Held {
+    place: Place,
+    duplicate: TcpListener,
+    intake: watch::Sender<Intake>,
+}
+
+/// All sockets the process listens on.
+#[derive(Clone, Default)]
+pub struct Holdings(Arc<Mutex<Vec<Held>>>);
+
+impl Holdings {
+    fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more, and what its acceptor is to go by.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn add(&self, place: Place, listener: &TcpListener) -> io::Result<watch::Receiver<Intake>> {
+        let (intake, receiver) = watch::channel(Intake::Open);
+        let duplicate = listener.try_clone()?;
+        self.lock().push(Held {
+            place,
+            duplicate,
+            intake,
+        });
+        Ok(receiver)
+    }
+
+    /// Whether a successor has all that clients connect to.
+    pub fn is_handed_over(&self) -> bool {
+        let held = self.lock();
+        let mut doors = held.iter().filter(|held| held.place.purpose != Purpose::Admin);
+        !held.is_empty() && doors.all(|held| *held.intake.borrow() == Intake::Paused)
+    }
+
+    /// Closes what clients connect to, for good.
+    pub fn close(&self) {
+        self.lock().retain(|held| {
+            let stays = held.place.purpose == Purpose::Admin;
+            // An acceptor that has paused sees its sender go, and leaves the queue alone.
+            if !stays && *held.intake.borrow() == Intake::Open {
+                held.intake.send_replace(Intake::Closed);
+            }
+            stays
+        });
+    }
+
+    fn duplicates(&self, wanted: &[Place]) -> (Vec<Place>, Vec<OwnedFd>) {
+        let held = self.lock();
+        let found = wanted.iter().filter_map(|wanted| {
+            let held = held.iter().find(|held| held.place == *wanted)?;
+            Some((*wanted, held.duplicate.try_clone().ok()?.into()))
+        });
+        found.take(MOST).unzip()
+    }
+
+    fn set(&self, places: &[Place], intake: Intake) {
+        for held in self.lock().iter().filter(|held| places.contains(&held.place)) {
+            held.intake.send_replace(intake);
+        }
+    }
+}
+
+/// A name on the node, for one narthex and its successors.
+#[derive(Clone, Debug)]
+pub struct Name(UnixAddress);
+
+impl Name {
+    /// A name as the flag has it.
+    ///
+    /// # Errors
+    /// When it is too long for the kernel.
+    pub fn new(name: &str) -> io::Result<Self> {
+        UnixAddress::from_abstract_name(format!("narthex/{name}")).map(Self)
+    }
+
+    fn connect(&self) -> io::Result<UnixStream> {
+        let stream = StdUnixStream::connect_addr(&self.0)?;
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    }
+
+    fn bind(&self) -> io::Result<UnixListener> {
+        let listener = StdUnixListener::bind_addr(&self.0)?;
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener)
+    }
+}
+
+/// Names in this namespace belong to nobody, so each side looks who the other is.
+fn is_ours(stream: &UnixStream) -> bool {
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == geteuid().as_raw() && peer.gid() == getegid().as_raw())
+}
+
+async fn timely<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// The process whose sockets these were.
+pub struct Predecessor {
+    stream: UnixStream,
+    name: Name,
+    places: Vec<Place>,
+}
+
+/// A socket that was handed over.
+pub struct Inherited {
+    /// What it is.
+    pub place: Place,
+    /// The socket, which listens.
+    pub socket: Socket,
+}
+
+/// Asks whoever serves under this name for its sockets; none if nobody does.
+///
+/// # Errors
+/// When somebody is there who does not hand over: another user, another program, or one that is stuck.
+pub async fn ask(name: &Name, wanted: &[Place]) -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
+    let stream = match name.connect() {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !is_ours(&stream) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "a process of another user has this name",
+        ));
+    }
+    let (places, descriptors) = timely(async {
+        wire::send(&stream, &Message::Wants(wanted.to_vec()), &[]).await?;
+        match wire::receive(&stream).await? {
+            (Message::Gives(places), descriptors) if places.len() == descriptors.len() => Ok((places, descriptors)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    })
+    .await?;
+    let mut inherited = Vec::new();
+    for (place, descriptor) in places.iter().zip(descriptors) {
+        if !wanted.contains(place) || !socket_acceptconn(&descriptor)? {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let socket = Socket::from(descriptor);
+        inherited.push(Inherited { place: *place, socket });
+    }
+    let predecessor = Predecessor {
+        stream,
+        name: name.clone(),
+        places,
+    };
+    Ok(Some((predecessor, inherited)))
+}
+
+impl Predecessor {
+    /// Tells it that its sockets are accepted on here, and gives back what must be kept as long as that is so. It may
+    /// have ended in the meantime, or handed over to another, which is then the one to be told.
+    pub async fn take_over(self) -> Option<UnixStream> {
+        match self.tell().await {
+            Ok(()) => return Some(self.stream),
+            Err(error) => tracing::debug!(%error, "the predecessor is gone"),
+        }
+        let (other, _) = ask(&self.name, &self.places).await.ok().flatten()?;
+        other.tell().await.is_ok().then_some(other.stream)
+    }
+
+    async fn tell(&self) -> io::Result<()> {
+        timely(async {
+            wire::send(&self.stream, &Message::Serves, &[]).await?;
+            match wire::receive(&self.stream).await? {
+                (Message::Yours, _) => Ok(()),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            }
+        })
+        .await
+    }
+}
+
+/// A successor that has said it serves.
+struct Successor {
+    stream: UnixStream,
+    places: Vec<Place>,
+}
+
+/// Offers the sockets to successors, until the process ends. `taken` tells whether one has them.
+pub async fn offer(name: Name, holdings: Holdings, taken: watch::Sender<bool>) {
+    loop {
+        let listener = own(&name).await;
+        let successor = wait_for_successor(listener, &holdings).await;
+        holdings.set(&successor.places, Intake::Paused);
+        tracing::info!("handed over: a successor accepts connections from now on");
+        taken.send_replace(true);
+        let told = timely(wire::send(&successor.stream, &Message::Yours, &[])).await;
+        // It says nothing more, so whatever comes is its end.
+        while told.is_ok() && wire::receive(&successor.stream).await.is_ok() {}
+        taken.send_replace(false);
+        tracing::warn!("the successor has ended: this process accepts connections again");
+        holdings.set(&successor.places, Intake::Open);
+    }
+}
+
+/// The name, as soon as nobody else has it.
+async fn own(name: &Name) -> UnixListener {
+    let mut said = false;
+    loop {
+        match name.bind() {
+            Ok(listener) => return listener,
+            Err(error) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::debug!(%error, "the name for hand-overs is not free yet");
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Hands duplicates to whoever asks, until one of them serves. The listener ends with this, and others that have asked
+/// are hung up on: they find the successor by the name.
+async fn wait_for_successor(listener: UnixListener, holdings: &Holdings) -> Successor {
+    let (serves, mut serving) = mpsc::channel(1);
+    let mut asking = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if asking.len() < MOST_WAITING => match accepted {
+                Ok((stream, _)) if is_ours(&stream) => {
+                    asking.spawn(give(stream, holdings.clone(), serves.clone()));
+                }
+                Ok(_) => tracing::warn!("a process of another user asks for the listening sockets: refused"),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot listen for a successor for a moment");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            },
+            Some(ended) = asking.join_next() => {
+                if let Ok(Err(error)) = ended {
+                    tracing::debug!(%error, "a successor did not take over");
+                }
+            }
+            Some(successor) = serving.recv() => return successor,
+        }
+    }
+}
+
+async fn give(stream: UnixStream, holdings: Holdings, serves: mpsc::Sender<Successor>) -> io::Result<()> {
+    let (Message::Wants(wanted), _) = timely(wire::receive(&stream)).await? else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let (places, duplicates) = holdings.duplicates(&wanted);
+    let descriptors: Vec<BorrowedFd<'_>> = duplicates.iter().map(AsFd::as_fd).collect();
+    timely(wire::send(&stream, &Message::Gives(places.clone()), &descriptors)).await?;
+    drop(duplicates);
+    // It is not ready before its table is, which may take as long as the API server does.
+    match wire::receive(&stream).await? {
+        (Message::Serves, _) => {
+            let _ = serves.send(Successor { stream, places }).await;
+            Ok(())
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}

@@ -1,0 +1,104 @@
+//! What two processes say to each other when sockets are handed over: lines of JSON on a Unix socket, the first answer
+//! with the file descriptors beside it (unix(7), SCM_RIGHTS).
+
+use crate::serve::Purpose;
+use rustix::cmsg_space;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use serde::{Deserialize, Serialize};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+/// Sockets handed over at once: HTTP, HTTPS, admin, and some to come.
+pub const MOST: usize = 8;
+/// Bytes of a message.
+const LONGEST: usize = 4 << 10;
+
+/// A listening socket by what it is for and the address that was asked for, which may have port 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// As the flag has it.
+    pub address: SocketAddr,
+}
+
+/// What is said. A process that hears something else hangs up.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// The successor: these are wanted.
+    Wants(Vec<Place>),
+    /// The predecessor: here they are, in this order.
+    Gives(Vec<Place>),
+    /// The successor: it accepts on them from now on.
+    Serves,
+    /// The predecessor: it accepts no more, and has let go of the name.
+    Yours,
+}
+
+/// Sends a message, with descriptors if there are any.
+///
+/// # Errors
+/// When the other end is gone, or a message is not taken whole at once, as ours always are.
+pub async fn send(stream: &UnixStream, message: &Message, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let text = serde_json::to_vec(message)?;
+    let sent = stream
+        .async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
+            let mut beside = SendAncillaryBuffer::new(&mut space);
+            if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            let slices = [IoSlice::new(&text), IoSlice::new(b"\n")];
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            Ok(sendmsg(stream.as_fd(), &slices, &mut beside, flags)?)
+        })
+        .await?;
+    if sent == text.len() + 1 {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::WriteZero.into())
+    }
+}
+
+/// Receives the next message and the descriptors that came with it.
+///
+/// # Errors
+/// When the other end is gone, or says what is no message.
+pub async fn receive(stream: &UnixStream) -> io::Result<(Message, Vec<OwnedFd>)> {
+    let (mut text, mut descriptors) = (Vec::new(), Vec::new());
+    loop {
+        let mut piece = [0; LONGEST];
+        let count = stream
+            .async_io(Interest::READABLE, || {
+                let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
+                let mut beside = RecvAncillaryBuffer::new(&mut space);
+                let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+                let got = recvmsg(stream.as_fd(), &mut [IoSliceMut::new(&mut piece)], &mut beside, flags)?;
+                for message in beside.drain() {
+                    if let RecvAncillaryMessage::ScmRights(came) = message {
+                        descriptors.extend(came);
+                    }
+                }
+                Ok(got.bytes)
+            })
+            .await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        text.extend_from_slice(piece.get(..count).unwrap_or_default());
+        // One side speaks, then the other: nothing comes behind a line.
+        if let Some(line) = text.strip_suffix(b"\n") {
+            return Ok((serde_json::from_slice(line)?, descriptors));
+        }
+        if text.len() > LONGEST || descriptors.len() > MOST {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+}
