@@ -6,7 +6,7 @@ use super::backends::BackendKey;
 use super::{Key, State};
 use crate::model::{Kind, ObjectRef, Origin};
 use crate::table::route::{Age, MAX_SHADOWS};
-use crate::table::{BackendId, HostPattern, PathPattern, Policies, Route};
+use crate::table::{BackendId, HostPattern, PathPattern, Policies, Route, route_key};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -115,6 +115,7 @@ impl State {
             Spot::Fallback => (HostPattern::Any, None),
         };
         Some(Route {
+            key: route_key(&host, path.as_ref()),
             origin: origin(&first.age),
             created: first.age.created,
             host,
