@@ -22,8 +22,8 @@ cargo auditable build --release --locked --target $target --target-dir "${BUILD_
 binary="${BUILD_DIR:-target/release-build}/$target/release/narthex"
 install -m 755 "$binary" "$out/narthex-$version-x86_64-linux"
 tests/cluster/image.py "$out/narthex-$version-image.tar" "narthex:$version" --entrypoint '["/narthex"]' "$binary=/narthex"
-cargo cyclonedx --quiet --format json --describe binaries --target $target --override-filename narthex-sbom
-# One file for each binary, beside its manifest; serial number and time would differ each time.
+cargo cyclonedx --quiet --format json --target $target --override-filename narthex-sbom
+# Serial number and time would differ each time.
 python3 - "$out/narthex-$version-sbom.cdx.json" <<'PY'
 import glob, json, os, sys
 found = glob.glob("narthex-sbom*.json")

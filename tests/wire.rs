@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "wire/admin.rs"]
+mod admin;
 #[path = "wire/backend_tls.rs"]
 mod backend_tls;
 #[path = "wire/backend_trust.rs"]

@@ -91,11 +91,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     .context("cannot start the shards")?;
     let server = Arc::new(Mutex::new(server));
     let admin_address = admin_socket.address();
-    let admin = Arc::new(Admin {
-        shared: shared.clone(),
-        server: server.clone(),
-        identity: admin::Identity::new(args.listen.pod.as_deref()),
-    });
+    let identity = admin::Identity::new(args.listen.pod.as_deref());
+    let admin = Arc::new(Admin::new(shared.clone(), server.clone(), identity, super::effective()));
+    tokio::spawn(admin::sample(admin.clone()));
     if let Some(socket) = probe_socket {
         tokio::spawn(probe::run(socket, admin.clone()));
     }

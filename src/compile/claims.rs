@@ -80,6 +80,7 @@ impl State {
                 self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
             }
             if before.as_deref() != after.as_ref() {
+                self.journal.route(before.as_deref(), after.as_ref());
                 self.set_route(&spot, after.map(Arc::new));
             }
             if list.len() > 1 {

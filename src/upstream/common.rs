@@ -89,6 +89,19 @@ impl Commons {
         lock(&self.by_backend).entry(backend).or_default().clone()
     }
 
+    /// Every endpoint that shards know, with the requests sent to it.
+    pub fn each_endpoint(&self, mut each: impl FnMut(BackendId, &EndpointIdentity, u64)) {
+        let backends: Vec<_> = lock(&self.by_backend)
+            .iter()
+            .map(|(id, common)| (*id, common.clone()))
+            .collect();
+        for (id, common) in backends {
+            for (endpoint, shards) in lock(&common.traffic).iter() {
+                each(id, endpoint, shards.iter().map(|shard| shard.requests.get()).sum());
+            }
+        }
+    }
+
     /// Forgets backends that are gone from the table.
     pub fn retain(&self, table: &Table) {
         lock(&self.by_backend).retain(|backend, common| {
