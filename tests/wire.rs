@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "wire/attacks.rs"]
+mod attacks;
 #[path = "wire/backend_tls.rs"]
 mod backend_tls;
 #[path = "wire/backend_trust.rs"]
@@ -18,6 +20,8 @@ mod certificates;
 mod checks;
 #[path = "wire/compression.rs"]
 mod compression;
+#[path = "wire/downgrade.rs"]
+mod downgrade;
 #[path = "wire/extended_connect.rs"]
 mod extended_connect;
 #[path = "wire/framing.rs"]
@@ -44,6 +48,8 @@ mod proxied_pods;
 mod proxy_protocol;
 #[path = "wire/rig.rs"]
 mod rig;
+#[path = "wire/strict_pod.rs"]
+mod strict_pod;
 #[path = "wire/tls.rs"]
 mod tls;
 #[path = "wire/tls_rig.rs"]

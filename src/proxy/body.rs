@@ -4,6 +4,7 @@ use super::client::{Client, Waiting};
 use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
+use super::trailers;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
 use bytes::Bytes;
@@ -228,7 +229,7 @@ impl Body for ClientBody {
         }
         let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
         this.client.awaits_upload(waiting);
-        let frame = ready!(poll);
+        let mut frame = ready!(poll);
         if let Some(Err(_)) = &frame {
             let late = this.client.body_late.get();
             let error = if late {
@@ -238,7 +239,10 @@ impl Body for ClientBody {
             };
             this.upload.error.set(Some(error));
         } else {
-            if let Some(Ok(frame)) = &frame {
+            if let Some(Ok(frame)) = &mut frame {
+                if let Some(fields) = frame.trailers_mut() {
+                    trailers::clean(fields);
+                }
                 this.upload.record(frame);
             }
             let complete = frame.is_none() || incoming.is_end_stream();

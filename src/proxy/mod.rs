@@ -11,6 +11,7 @@ mod forward;
 pub mod headers;
 mod https;
 mod retry;
+pub mod trailers;
 mod trust;
 pub mod upgrade;
 pub mod worker;
