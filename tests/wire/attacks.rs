@@ -219,6 +219,12 @@ impl Talk {
     }
 }
 
+/// What the pod saw, without the beginnings of requests whose bodies are broken: whether it gets those is chance.
+fn seen_since(pod: &StrictPod, before: usize) -> Vec<Seen> {
+    let counts = |seen: &Seen| !matches!(seen, Seen::Cut(text) if text.starts_with(BROKEN));
+    pod.seen().into_iter().skip(before).filter(counts).collect()
+}
+
 fn rig(pod: &StrictPod) -> Rig {
     let endpoints = [(pod.address, "p0")];
     Rig::with(0, &[], |_| {
@@ -262,8 +268,7 @@ fn play(rig: &Rig, pod: &StrictPod, case: &Case, bytewise: bool) -> Result<(), S
             if talk.ended { "and ends" } else { "and goes on" }
         ));
     }
-    let counts = |seen: &Seen| !matches!(seen, Seen::Cut(text) if text.starts_with(BROKEN));
-    let seen = || -> Vec<Seen> { pod.seen().into_iter().skip(before).filter(counts).collect() };
+    let seen = || seen_since(pod, before);
     eventually("the pod has seen it", || (seen().len() >= wanted.len()).then_some(()));
     let seen = seen();
     let same = seen.len() == wanted.len() && seen.iter().zip(&wanted).all(|(seen, wanted)| wanted.is(seen));
@@ -339,7 +344,7 @@ fn show(target: &str) {
                 }
             }
             while talk.hear() {}
-            let seen: Vec<Seen> = pod.seen().into_iter().skip(before).collect();
+            let seen = seen_since(&pod, before);
             let cell = cell(&statuses(&talk.heard), talk.ended, &seen, &case.shows);
             println!("case\t{group}\t{}\t{}\t{cell}\t{}", case.row, case.name, case.why);
         }
@@ -347,13 +352,17 @@ fn show(target: &str) {
 }
 
 fn cell(says: &[u16], ended: bool, seen: &[Seen], shows: &[&str]) -> String {
-    let says: Vec<String> = says.iter().map(u16::to_string).collect();
-    let mut cell = if says.is_empty() {
-        "nothing".to_owned()
-    } else {
-        says.join(" + ")
+    let words: Vec<String> = says.iter().map(u16::to_string).collect();
+    let mut cell = words.join(" + ");
+    // What is usual is not said: that a connection goes on after an answer, and ends with a refusal.
+    let refused = says.last().is_some_and(|status| *status >= 400 && *status != 404);
+    cell += match (says.is_empty(), refused, ended) {
+        (true, _, true) => "closed",
+        (true, _, false) => "nothing",
+        (false, true, false) => ", open",
+        (false, false, true) => ", closed",
+        _ => "",
     };
-    cell += if ended { ", closed" } else { ", open" };
     for seen in seen {
         cell += match seen {
             Seen::Whole(_) => " → ",
@@ -370,17 +379,17 @@ fn cell(says: &[u16], ended: bool, seen: &[Seen], shows: &[&str]) -> String {
 }
 
 fn summary(message: &Message, shows: &[&str]) -> String {
-    let mut text = message.line.trim_end_matches(" HTTP/1.1").to_owned();
+    let mut text = message.line.split(" HTTP/1.").next().unwrap_or_default().to_owned();
     if !message.body.is_empty() {
         text += &format!(" [{}]", message.body.escape_debug());
     }
     for name in shows {
         for value in message.field(name) {
-            text += &format!(" {name}: {value}");
+            text += &format!(" {name}: {}", value.escape_debug());
         }
     }
     for (name, value) in &message.trailers {
-        text += &format!(" trailer {name}: {value}");
+        text += &format!(" trailer {name}: {}", value.escape_debug());
     }
     text
 }

@@ -103,6 +103,8 @@ fn converse(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) {
 }
 
 type Fields = Vec<(String, String)>;
+/// Something and how long it is, if all of it is there; or what is wrong with it.
+type Parsed<T> = Result<Option<(T, usize)>, &'static str>;
 
 fn is_token(text: &[u8]) -> bool {
     let special = |byte: &u8| b"!#$%&'*+-.^_`|~".contains(byte);
@@ -110,7 +112,7 @@ fn is_token(text: &[u8]) -> bool {
 }
 
 /// The first line and how long it is with its end; a CR or LF that is no part of a line end is a fault.
-fn line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
+fn line(bytes: &[u8]) -> Parsed<&[u8]> {
     let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)) else {
         return Ok(None);
     };
@@ -124,7 +126,7 @@ fn line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
 }
 
 /// Field lines up to the empty one.
-fn fields(bytes: &[u8]) -> Result<Option<(Fields, usize)>, &'static str> {
+fn fields(bytes: &[u8]) -> Parsed<Fields> {
     let (mut all, mut at) = (Fields::new(), 0);
     loop {
         let Some((text, length)) = line(&bytes[at..])? else {
@@ -153,7 +155,7 @@ fn fields(bytes: &[u8]) -> Result<Option<(Fields, usize)>, &'static str> {
     }
 }
 
-fn chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, Fields, usize)>, &'static str> {
+fn chunks(bytes: &[u8]) -> Parsed<(Vec<u8>, Fields)> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
         let Some((text, length)) = line(&bytes[at..])? else {
@@ -165,7 +167,7 @@ fn chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, Fields, usize)>, &'static str
         let size = size.ok_or("a chunk size that is none, or an extension")?;
         if size == 0 {
             let section = fields(&bytes[at..])?;
-            return Ok(section.map(|(trailers, length)| (body, trailers, at + length)));
+            return Ok(section.map(|(trailers, length)| ((body, trailers), at + length)));
         }
         let Some(data) = bytes.get(at..at.saturating_add(size).saturating_add(2)) else {
             return Ok(None);
@@ -179,7 +181,7 @@ fn chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, Fields, usize)>, &'static str
 }
 
 /// The first request of a buffer and its length, if all of it is there.
-fn parse(bytes: &[u8]) -> Result<Option<(Message, usize)>, &'static str> {
+fn parse(bytes: &[u8]) -> Parsed<Message> {
     let Some((first, begins)) = line(bytes)? else {
         return Ok(None);
     };
@@ -191,8 +193,10 @@ fn parse(bytes: &[u8]) -> Result<Option<(Message, usize)>, &'static str> {
         return Err("a request line that is none");
     }
     let visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
-    if !(target.starts_with(b"/") && target.iter().all(visible)) {
-        return Err("a target that is no path");
+    // An origin server has to take an absolute target too (RFC 9112, section 3.2.2).
+    let known = target.starts_with(b"/") || target.to_ascii_lowercase().starts_with(b"http://");
+    if !(known && target.iter().all(visible)) {
+        return Err("a target that is none");
     }
     let Some((fields, length)) = fields(&bytes[begins..])? else {
         return Ok(None);
@@ -211,20 +215,20 @@ fn parse(bytes: &[u8]) -> Result<Option<(Message, usize)>, &'static str> {
         &message.field("content-length")[..],
         &message.field("transfer-encoding")[..],
     ) {
-        ([], []) => Some((Vec::new(), Fields::new(), 0)),
+        ([], []) => Some((Default::default(), 0)),
         ([length], []) => {
             let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
             let length: usize = length.parse().ok().filter(|_| digits).ok_or("a length that is none")?;
             bytes
                 .get(at..at.saturating_add(length))
-                .map(|body| (body.to_vec(), Fields::new(), length))
+                .map(|body| ((body.to_vec(), Fields::new()), length))
         }
         ([], [coding]) if coding.eq_ignore_ascii_case("chunked") && version == b"HTTP/1.1" => chunks(&bytes[at..])?,
         ([], _) => return Err("another transfer coding than chunked"),
         ([_, ..], []) => return Err("two lengths"),
         _ => return Err("both framings"),
     };
-    Ok(body.map(|(body, trailers, length)| {
+    Ok(body.map(|((body, trailers), length)| {
         message.body = String::from_utf8_lossy(&body).into_owned();
         message.trailers = trailers;
         (message, at + length)

@@ -32,7 +32,7 @@ pub fn lengths() -> Vec<Case> {
             &both,
         )
         .refused(400)
-        .why("as above"),
+        .why("RFC 9112, section 6.1, lets a server refuse it, and only an attack sends it"),
         post(
             1,
             "Content-Length: 0 and Transfer-Encoding",
@@ -40,14 +40,14 @@ pub fn lengths() -> Vec<Case> {
             &both,
         )
         .refused(400)
-        .why("as above"),
+        .why("RFC 9112, section 6.1, lets a server refuse it, and only an attack sends it"),
         case(
             1,
             "both, in a GET",
             format!("GET / HTTP/1.1\r\nHost: a.test\r\n{LENGTH}{CHUNKED}\r\n{both}"),
         )
         .refused(400)
-        .why("as above"),
+        .why("RFC 9112, section 6.1, lets a server refuse it, and only an attack sends it"),
         case(
             2,
             "chunked in HTTP/1.0",
@@ -70,7 +70,8 @@ pub fn lengths() -> Vec<Case> {
             "3\r\nabc\r\n0\r\n\r\n",
         )
         .passes("POST /")
-        .body("abc"),
+        .body("abc")
+        .why("whitespace round a value is no part of it (RFC 9110, section 5.5)"),
     ];
     for coding in [
         "chunked, chunked",
@@ -157,7 +158,8 @@ fn passing_lengths() -> Vec<Case> {
             .why("digits, and nobody reads them as octal"),
         post(3, "spaces round a length", "Content-Length:  3 \t\r\n", "abc")
             .passes("POST /")
-            .body("abc"),
+            .body("abc")
+            .why("whitespace round a value is no part of it (RFC 9110, section 5.5)"),
         post(3, "no length, and a request for a body", "", SMUGGLED)
             .passes("POST /")
             .passes("GET /smuggled"),
@@ -210,7 +212,7 @@ fn passing_lengths() -> Vec<Case> {
         .passes("POST /")
         .body("abc")
         .field("content_length", &[])
-        .why("as above"),
+        .why("behind CGI or WSGI it would be told from the real one by nobody, so it goes"),
     ]
 }
 
@@ -270,10 +272,10 @@ pub fn chunks() -> Vec<Case> {
             .why("who takes it for a line end reads another body (TERM.EXT)"),
         chunk(5, "a bare CR in an extension", "3;a\rb\r\nabc\r\n0\r\n\r\n")
             .broken()
-            .why("as above"),
+            .why("who takes it for a line end reads another body (TERM.EXT)"),
         chunk(5, "a bare LF in a quoted extension", "3;a=\"\n\"\r\nabc\r\n0\r\n\r\n")
             .broken()
-            .why("as above"),
+            .why("who takes it for a line end reads another body (TERM.EXT)"),
         chunk(5, "NUL in an extension", "3;a=\0\r\nabc\r\n0\r\n\r\n")
             .broken()
             .why("no extension has one"),

@@ -55,13 +55,15 @@ pub fn cases() -> Vec<Case> {
         head(4, "a space before the colon", "X : a\r\n").refused(400),
         head(4, "a tab before the colon", "X\t: a\r\n").refused(400),
         head(4, "no name", ": a\r\n").refused(400),
-        head(4, "no colon", "X\r\n").refused(400),
+        head(4, "no colon", "X\r\n")
+            .refused(400)
+            .why("a line without a colon is no field"),
         head(4, "a folded line", "X: a\r\n b\r\n")
             .refused(400)
             .why("RFC 9112, section 5.2: a server must refuse it or make it a space"),
         head(4, "a line folded with a tab", "X: a\r\n\tb\r\n")
             .refused(400)
-            .why("as above"),
+            .why("RFC 9112, section 5.2: a server must refuse it or make it a space"),
         case(
             4,
             "a folded first line",

@@ -19,7 +19,8 @@ pub fn cases() -> Vec<Case> {
             "the same Host twice",
             "GET / HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
         )
-        .refused(400),
+        .refused(400)
+        .why("a second Host is a second opinion, even if it agrees"),
         case(
             16,
             "two Hosts",
@@ -41,7 +42,9 @@ pub fn cases() -> Vec<Case> {
         host("a path", "a.test/x").refused(400),
         host("a query", "a.test?x").refused(400),
         host("a URL", "http://a.test").refused(400),
-        host("a list", "a.test, other.test").refused(400),
+        host("a list", "a.test, other.test")
+            .refused(400)
+            .why("a Host is one name"),
         host("two names with a space", "a.test other.test").refused(400),
         host("a backslash", "a.test\\other.test").refused(400),
         host("an encoded letter", "%61.test")
@@ -58,10 +61,18 @@ pub fn cases() -> Vec<Case> {
             .passes("GET /")
             .field("host", &["a.test:8000"]),
         host("an empty port", "a.test:").passes("GET /"),
-        host("port 0", "a.test:0").refused(400),
-        host("port 99999", "a.test:99999").refused(400),
-        host("port +80", "a.test:+80").refused(400),
-        host("two ports", "a.test:80:80").refused(400),
+        host("port 0", "a.test:0")
+            .refused(400)
+            .why("a port is a number from 1 to 65535"),
+        host("port 99999", "a.test:99999")
+            .refused(400)
+            .why("a port is a number from 1 to 65535"),
+        host("port +80", "a.test:+80")
+            .refused(400)
+            .why("a port is a number from 1 to 65535"),
+        host("two ports", "a.test:80:80")
+            .refused(400)
+            .why("a port is a number from 1 to 65535"),
         host("an IPv6 zone", "[fe80::1%25eth0]")
             .refused(400)
             .why("a zone means something on one node only"),
@@ -76,7 +87,9 @@ pub fn cases() -> Vec<Case> {
             "GET / HTTP/1.1\r\nHost : a.test\r\n\r\n",
         )
         .refused(400),
-        case(16, "a folded Host", "GET / HTTP/1.1\r\nHost:\r\n a.test\r\n\r\n").refused(400),
+        case(16, "a folded Host", "GET / HTTP/1.1\r\nHost:\r\n a.test\r\n\r\n")
+            .refused(400)
+            .why("RFC 9112, section 5.2: a server must refuse it or make it a space"),
         case(
             16,
             "a second Host behind a space",

@@ -32,8 +32,10 @@ pub fn cases() -> Vec<Case> {
         path("a parameter", "/a;x=1/b").passes("GET /a;x=1/b"),
         path("empty segments", "/a//b")
             .passes("GET /a/b")
-            .why("merged, as most servers do, unless the rule has narthex.io/keep-slashes"),
-        path("empty segments first", "//a").passes("GET /a").why("as above"),
+            .why("merged, as most servers do, unless the rule has narthex.io/merge-slashes: \"false\""),
+        path("empty segments first", "//a")
+            .passes("GET /a")
+            .why("merged, as most servers do, unless the rule has narthex.io/merge-slashes: \"false\""),
         path("an encoded slash", "/a%2fb").passes("GET /a%2Fb").why(kept),
         path("dots between encoded slashes", "/a%2f..%2fb")
             .passes("GET /a%2F..%2Fb")

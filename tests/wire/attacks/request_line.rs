@@ -24,13 +24,19 @@ fn versions() -> Vec<Case> {
             .why("no version means no fields, so no Host to route by"),
         line(14, "HTTP/0.9 with fields behind it", "GET /")
             .refused(400)
-            .why("as without fields"),
+            .why("no version means no fields, so no Host to route by"),
         line(14, "version 1.2", "GET / HTTP/1.2")
             .refused(505)
             .why("we do not speak what may have other framing"),
-        line(14, "version 2.0", "GET / HTTP/2.0").refused(505),
-        line(14, "version 3.0", "GET / HTTP/3.0").refused(505),
-        line(14, "version 1.10", "GET / HTTP/1.10").refused(400),
+        line(14, "version 2.0", "GET / HTTP/2.0")
+            .refused(505)
+            .why("we do not speak what may have other framing"),
+        line(14, "version 3.0", "GET / HTTP/3.0")
+            .refused(505)
+            .why("we do not speak what may have other framing"),
+        line(14, "version 1.10", "GET / HTTP/1.10")
+            .refused(400)
+            .why("a version has one digit on each side of the dot"),
         line(14, "version 1", "GET / HTTP/1").refused(400),
         line(14, "lower-case http/1.1", "GET / http/1.1").refused(400),
         line(14, "a word that is not HTTP", "GET / HTPT/1.1").refused(400),
@@ -55,7 +61,9 @@ fn methods() -> Vec<Case> {
         line(14, "two spaces behind the target", "GET /  HTTP/1.1")
             .refused(400)
             .why("one space is the grammar"),
-        line(14, "tabs for spaces", "GET\t/\tHTTP/1.1").refused(400),
+        line(14, "tabs for spaces", "GET\t/\tHTTP/1.1")
+            .refused(400)
+            .why("one space is the grammar"),
         line(14, "a space before the method", " GET / HTTP/1.1").refused(400),
         case(14, "an empty line first", format!("\r\nGET / HTTP/1.1\r\n{HOST}")).passes("GET /"),
         case(
@@ -74,7 +82,9 @@ fn methods() -> Vec<Case> {
         line(14, "a method of 40 letters", &format!("{} / HTTP/1.1", "A".repeat(40)))
             .refused(400)
             .why("registered methods end at 17 letters; ours at 32"),
-        line(13, "CONNECT to a host", "CONNECT a.test:80 HTTP/1.1").refused(405),
+        line(13, "CONNECT to a host", "CONNECT a.test:80 HTTP/1.1")
+            .refused(405)
+            .why("there are no tunnels here, so nobody is asked"),
         line(13, "CONNECT to a path", "CONNECT / HTTP/1.1")
             .refused(400)
             .why("CONNECT has no other form than host and port, and no tunnel here"),
@@ -86,7 +96,8 @@ fn methods() -> Vec<Case> {
             "CONNECT with a request behind it",
             format!("CONNECT a.test:80 HTTP/1.1\r\n{HOST}GET /smuggled HTTP/1.1\r\n{HOST}"),
         )
-        .refused(405),
+        .refused(405)
+        .why("there are no tunnels here, so nobody is asked"),
     ]
 }
 
@@ -96,9 +107,11 @@ fn targets() -> Vec<Case> {
         line(14, "OPTIONS *", "OPTIONS * HTTP/1.1")
             .answered(204)
             .why("it is about the server, which is us; a pod behind one of many rules is not meant"),
-        line(14, "GET *", "GET * HTTP/1.1").refused(400),
+        line(14, "GET *", "GET * HTTP/1.1").refused(400)
+            .why("only OPTIONS has it, and alone"),
         line(14, "a target without a slash", "GET admin HTTP/1.1").refused(400),
-        line(14, "OPTIONS */x", "OPTIONS */x HTTP/1.1").refused(400),
+        line(14, "OPTIONS */x", "OPTIONS */x HTTP/1.1").refused(400)
+            .why("only OPTIONS has it, and alone"),
         line(14, "an absolute target", "GET http://a.test/x HTTP/1.1")
             .passes("GET /x")
             .field("host", &["a.test"])
@@ -121,9 +134,12 @@ fn targets() -> Vec<Case> {
         line(14, "an absolute target without a path", "GET http://a.test?x HTTP/1.1")
             .passes("GET /?x")
             .why("the path is empty, which is the root; no pod gets a target without a slash"),
-        line(14, "an absolute target in capitals", "GET HTTP://A.TEST/x HTTP/1.1").passes("GET /x"),
-        line(14, "an absolute target with a user", "GET http://u:p@a.test/ HTTP/1.1").refused(400),
-        line(14, "an absolute target without a host", "GET http:///x HTTP/1.1").refused(400),
+        line(14, "an absolute target in capitals", "GET HTTP://A.TEST/x HTTP/1.1").passes("GET /x")
+            .why("schemes and hosts are the same in any case; the pod gets the path alone"),
+        line(14, "an absolute target with a user", "GET http://u:p@a.test/ HTTP/1.1").refused(400)
+            .why("an authority is a host and a port (RFC 9110, section 4.2.4)"),
+        line(14, "an absolute target without a host", "GET http:///x HTTP/1.1").refused(400)
+            .why("an authority is a host and a port (RFC 9110, section 4.2.4)"),
         line(14, "an absolute target with one slash", "GET http:/a.test/x HTTP/1.1").refused(400),
         line(14, "an absolute target of ftp", "GET ftp://a.test/ HTTP/1.1")
             .refused(400)
@@ -133,10 +149,11 @@ fn targets() -> Vec<Case> {
             "an absolute target with a bad port",
             "GET http://a.test:99999/ HTTP/1.1",
         )
-        .refused(400),
+        .refused(400)
+            .why("an authority is a host and a port (RFC 9110, section 4.2.4)"),
         line(14, "two slashes and a host", "GET //other.test/x HTTP/1.1")
             .passes("GET /other.test/x")
-            .why("it is a path with an empty segment, which goes (narthex.io/keep-slashes keeps it)"),
+            .why("it is a path with an empty segment, which goes unless the rule has narthex.io/merge-slashes: \"false\""),
         line(14, "a space in the target", "GET /a b HTTP/1.1").refused(400),
         case(4, "NUL in the target", format!("GET /a\0b HTTP/1.1\r\n{HOST}")).refused(400),
         case(4, "a bare LF in the target", format!("GET /a\nb HTTP/1.1\r\n{HOST}")).refused(400),

@@ -48,7 +48,8 @@ pub fn upgrades() -> Vec<Case> {
             .passes("GET /")
             .field("upgrade", &[])
             .why(other),
-        get("a WebSocket without Connection", &format!("Upgrade: websocket\r\n{KEY}"), "").passes("GET /").field("upgrade", &[]),
+        get("a WebSocket without Connection", &format!("Upgrade: websocket\r\n{KEY}"), "").passes("GET /").field("upgrade", &[])
+        .why("Upgrade counts only where Connection names it (RFC 9110, section 7.8)"),
         get("a WebSocket and a request behind it, declined", &format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{KEY}"), SMUGGLED)
             .passes("GET /")
             .passes("GET /smuggled")
@@ -103,7 +104,8 @@ pub fn pipelines() -> Vec<Case> {
             "a good one behind a bad one",
             format!("GET / HTTP/1.1\r\nHost: a b\r\n\r\n{SMUGGLED}"),
         )
-        .refused(400),
+        .refused(400)
+        .why("what has a bad Host is no request, and nothing behind it is read"),
         case(
             9,
             "one behind a refused method",
@@ -141,7 +143,8 @@ pub fn pipelines() -> Vec<Case> {
             "a request for the body of a refused method",
             format!("TRACE / HTTP/1.1\r\nHost: a.test\r\n{}\r\n{SMUGGLED}", length(SMUGGLED)),
         )
-        .refused(405),
+        .refused(405)
+        .why("after a refusal nothing more is read"),
         case(
             9,
             "a request for the body of an absolute 404",
@@ -181,7 +184,7 @@ pub fn pipelines() -> Vec<Case> {
         case(
             9,
             "Expect without a body",
-            format!("GET / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\n\r\n"),
+            "GET / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\n\r\n",
         )
         .passes("GET /"),
         case(
@@ -200,7 +203,8 @@ pub fn pipelines() -> Vec<Case> {
             ),
         )
         .passes("POST /")
-        .body("abc"),
+        .body("abc")
+        .why("they say the same"),
         case(
             9,
             "Connection: close, and one behind it",
