@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "wire/admin.rs"]
+mod admin;
 #[path = "wire/attacks.rs"]
 mod attacks;
 #[path = "wire/backend_tls.rs"]

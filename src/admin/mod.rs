@@ -1,6 +1,7 @@
 //! Probes, metrics and questions on the admin address. Read-only, and on the control task's runtime: it
 //! answers while the data plane is busy.
 
+pub mod gate;
 pub mod probe;
 pub mod view;
 
@@ -44,6 +45,8 @@ pub struct Admin {
     pub server: Arc<Mutex<Server>>,
     /// Which of several narthexes answers.
     pub identity: Identity,
+    /// Who may ask what.
+    pub gate: gate::Gate,
 }
 
 /// Which narthex it is: during an upgrade there are two on a node, and behind a Service many.
@@ -142,7 +145,7 @@ fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
     let fields = reply.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    gate::secure(fields);
     reply
 }
 
@@ -159,6 +162,14 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> Reply {
 
 impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Reply {
+        if let Err(refusal) = self.gate.check(request) {
+            let mut refused = text(refusal.status(), format!("{refusal}\n"));
+            if refusal.status() == StatusCode::UNAUTHORIZED {
+                let scheme = HeaderValue::from_static("Bearer");
+                refused.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            }
+            return refused;
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut refused = text(
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -97,6 +97,8 @@ codes! {
     UnsupportedAddressType => Warning,
     /// An endpoint address that is not an IP address.
     InvalidAddress => Error,
+    /// An endpoint at an address that no rule may lead to: the node itself, cloud metadata, our admin side.
+    EndpointRefused => Error,
     /// An EndpointSlice without `kubernetes.io/service-name`.
     OrphanSlice => Warning,
     /// An endpoint that is one of narthex's own listeners: requests would go round in circles.
@@ -117,6 +119,8 @@ codes! {
     CertificateConflict => Warning,
     /// A certificate for a host that an Ingress of another namespace had first.
     HostOfOtherNamespace => Error,
+    /// A host that `--host-owners` gives to other namespaces.
+    HostNotOwned => Error,
     /// TLS to pods whose certificates are not verified, as an annotation asks.
     BackendNotVerified => Info,
     /// An annotation narthex knows with a value it does not.
