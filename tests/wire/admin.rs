@@ -102,11 +102,10 @@ fn rows_36_and_40_no_rule_leads_to_it() {
     };
     eventually("the rule is live", || (client("admin.test") != 404).then_some(()));
     assert_eq!(client("admin.test"), 503);
-    let said = get(rig.admin, "/api/v1/diagnostics").1;
-    assert!(
-        said.contains("EndpointRefused") && said.contains("admin address"),
-        "{said}"
-    );
+    eventually("the reason is said", || {
+        let said = get(rig.admin, "/api/v1/diagnostics").1;
+        (said.contains("EndpointRefused") && said.contains("admin address")).then_some(())
+    });
     // Another node's admin side, which nobody here knows for one, sees where it comes from.
     for path in QUESTIONS.into_iter().chain(["/", "/metrics", "/healthz"]) {
         let (status, _) = ask(rig.admin, &format!("GET {path}"), "X-Narthex-Hops: 1\r\n");
