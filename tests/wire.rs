@@ -6,6 +6,8 @@
 
 #[path = "wire/admin.rs"]
 mod admin;
+#[path = "wire/admin_guard.rs"]
+mod admin_guard;
 #[path = "wire/attacks.rs"]
 mod attacks;
 #[path = "wire/backend_tls.rs"]

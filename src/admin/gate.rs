@@ -19,7 +19,7 @@ const TOKEN_BYTES: u64 = 4096;
 
 /// What probes ask: open to all, lest a probe's `Host` takes a pod away.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/ping"];
-/// Open to all that know our name, for scrapers seldom have tokens. It names no host and no object.
+/// Open to all that know our name, for scrapers seldom have tokens.
 const METRICS: &str = "/metrics";
 
 /// What browsers are told: nothing may be loaded, framed, embedded or told to others.

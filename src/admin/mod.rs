@@ -1,32 +1,40 @@
 //! Probes, metrics and questions on the admin address. Read-only, and on the control task's runtime: it
 //! answers while the data plane is busy.
 
+mod api;
 pub mod gate;
 pub mod probe;
+pub mod sampler;
 pub mod view;
 
 use crate::control::{Shared, lock};
+use crate::model::RouteKey;
 use crate::serve::Server;
 use crate::serve::handover::Intake;
 use crate::source::Phase;
 use bytes::Bytes;
+use gate::{Gate, Refusal};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sampler::Sampler;
 use serde_json::json;
 use socket2::SockRef;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use twox_hash::XxHash3_64;
 
 /// Connections to the admin address at once.
 const MAX_CONNECTIONS: usize = 256;
@@ -34,6 +42,10 @@ const MAX_CONNECTIONS: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may stay unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Who may listen to the stream of events at once.
+const MAX_SUBSCRIBERS: usize = 64;
+/// How often routes that are gone are looked for, in seconds.
+const FORGET: u64 = 30;
 /// After so long without a sign of the control task, `/healthz` fails.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
@@ -46,7 +58,61 @@ pub struct Admin {
     /// Which of several narthexes answers.
     pub identity: Identity,
     /// Who may ask what.
-    pub gate: gate::Gate,
+    pub gate: Gate,
+    /// The flags as they are in effect.
+    pub config: serde_json::Value,
+    sampler: Mutex<Sampler>,
+    subscribers: Arc<Semaphore>,
+    last_tick: Mutex<Option<(Instant, Arc<str>)>>,
+}
+
+impl Admin {
+    /// Over the two roads.
+    pub fn new(
+        shared: Arc<Shared>,
+        server: Arc<Mutex<Server>>,
+        identity: Identity,
+        gate: Gate,
+        config: serde_json::Value,
+    ) -> Self {
+        Self {
+            shared,
+            server,
+            identity,
+            gate,
+            config,
+            sampler: Mutex::default(),
+            subscribers: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
+            last_tick: Mutex::default(),
+        }
+    }
+
+    fn sampler(&self) -> MutexGuard<'_, Sampler> {
+        self.sampler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads all numbers each second, and now and then forgets those of routes that are gone. Never ends.
+pub async fn sample(admin: Arc<Admin>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut known = 0;
+    for second in 0_u64.. {
+        seconds.tick().await;
+        let (shards, commons) = {
+            let server = lock(&admin.server);
+            (server.counters().to_vec(), server.commons())
+        };
+        let table = admin.shared.tables.load_full();
+        if second.is_multiple_of(FORGET) && table.generation != known {
+            known = table.generation;
+            let live: HashSet<RouteKey> = table.routes().map(|route| route.key).collect();
+            for shard in &shards {
+                shard.traffic.retain(|key| live.contains(&key));
+            }
+        }
+        admin.sampler().tick(&shards, &commons);
+    }
 }
 
 /// Which narthex it is: during an upgrade there are two on a node, and behind a Service many.
@@ -80,7 +146,7 @@ impl Identity {
 const POD: HeaderName = HeaderName::from_static("narthex-pod");
 const STARTED: HeaderName = HeaderName::from_static("narthex-started");
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Answers on the admin address until the process ends.
 pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake: watch::Receiver<Intake>) {
@@ -116,7 +182,7 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake:
         let admin = admin.clone();
         tokio::spawn(converse(stream, permit, move |request| {
             // Much of a large cluster may be asked for; the other tasks go on meanwhile.
-            tokio::task::block_in_place(|| admin.identity.mark(admin.answer(request)))
+            tokio::task::block_in_place(|| admin.identity.mark(unless_known(request, admin.answer(request))))
         }));
     }
 }
@@ -140,12 +206,20 @@ where
 }
 
 fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    let mut reply = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
     *reply.status_mut() = status;
     let fields = reply.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    gate::secure(fields);
+    reply
+}
+
+fn refused(refusal: Refusal) -> Reply {
+    let mut reply = text(refusal.status(), format!("{refusal}\n"));
+    if refusal == Refusal::NoToken {
+        let scheme = HeaderValue::from_static("Bearer");
+        reply.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
     reply
 }
 
@@ -153,23 +227,56 @@ fn text(status: StatusCode, body: impl Into<String>) -> Reply {
     reply(status, "text/plain; charset=utf-8", body.into())
 }
 
-fn json(status: StatusCode, body: &impl serde::Serialize) -> Reply {
-    match serde_json::to_string_pretty(body) {
-        Ok(body) => reply(status, "application/json", body + "\n"),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+fn as_json(status: StatusCode, body: &impl serde::Serialize) -> Reply {
+    let text = match serde_json::to_string_pretty(body) {
+        Ok(text) => text + "\n",
+        Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    };
+    let tag = format!("\"{:016x}\"", XxHash3_64::oneshot(text.as_bytes()));
+    let mut reply = reply(status, "application/json", text);
+    let fields = reply.headers_mut();
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if status == StatusCode::OK
+        && let Ok(tag) = HeaderValue::try_from(tag)
+    {
+        fields.insert(header::ETAG, tag);
     }
+    reply
+}
+
+/// An answer, or 304 to whoever has it already (RFC 9110, section 13.1.2).
+fn unless_known(request: &Request<Incoming>, reply: Reply) -> Reply {
+    let known = request.headers().get_all(header::IF_NONE_MATCH);
+    let mut tags = known
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let is_known = |tag: &HeaderValue| {
+        tags.any(|known| {
+            let known = known.trim_ascii();
+            known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes()
+        })
+    };
+    let tag = reply.headers().get(header::ETAG);
+    if !tag.is_some_and(is_known) {
+        return reply;
+    }
+    let (mut parts, _) = reply.into_parts();
+    parts.status = StatusCode::NOT_MODIFIED;
+    parts.headers.remove(header::CONTENT_TYPE);
+    Response::from_parts(parts, Full::default().boxed_unsync())
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>) -> Reply {
-        if let Err(refusal) = self.gate.check(request) {
-            let mut refused = text(refusal.status(), format!("{refusal}\n"));
-            if refusal.status() == StatusCode::UNAUTHORIZED {
-                let scheme = HeaderValue::from_static("Bearer");
-                refused.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
-            }
-            return refused;
-        }
+    fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Reply {
+        let mut reply = match self.gate.check(request) {
+            Ok(()) => self.answer_question(request),
+            Err(refusal) => refused(refusal),
+        };
+        gate::secure(reply.headers_mut());
+        reply
+    }
+
+    fn answer_question(self: &Arc<Self>, request: &Request<Incoming>) -> Reply {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut refused = text(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -189,26 +296,18 @@ impl Admin {
                 "text/plain; version=0.0.4; charset=utf-8",
                 self.metrics(),
             ),
-            "/api/v1/version" => json(
-                StatusCode::OK,
-                &json!({
-                    "name": "narthex", "version": env!("CARGO_PKG_VERSION"),
-                    "pod": self.identity.pod, "started": self.identity.started.to_string(),
-                }),
-            ),
-            "/api/v1/overview" => self.overview(),
-            "/api/v1/explain" => self.explain(request.uri().query().unwrap_or_default()),
-            "/api/v1/diagnostics" => {
-                let report = self.shared.report.load();
-                let problems: Vec<view::Problem> = report.iter().map(view::Problem::from).collect();
-                json(StatusCode::OK, &problems)
-            }
             "/" => text(
                 StatusCode::OK,
-                "narthex\n\n/healthz /readyz /metrics\n/api/v1/version /api/v1/overview /api/v1/diagnostics\n\
+                "narthex\n\n/healthz /readyz /metrics\n/api/v1/overview /api/v1/routes /api/v1/hosts /api/v1/backends\n\
+                 /api/v1/endpoints /api/v1/certificates /api/v1/diagnostics /api/v1/changes /api/v1/errors\n\
+                 /api/v1/config /api/v1/version /api/v1/stream\n\
                  /api/v1/explain?url=http://HOST/PATH&method=GET&header=Name:value\n",
             ),
-            _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
+            "/api/v1/stream" => api::stream(self),
+            path => path
+                .strip_prefix("/api/v1/")
+                .and_then(|path| self.answer_api(path, request.uri().query().unwrap_or_default()))
+                .unwrap_or_else(|| text(StatusCode::NOT_FOUND, "404 page not found\n")),
         }
     }
 
@@ -267,61 +366,27 @@ impl Admin {
         }
     }
 
-    fn overview(&self) -> Reply {
-        let table = self.shared.tables.load();
-        let report = self.shared.report.load();
-        let counts = self
-            .shared
-            .counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let objects: serde_json::Map<String, serde_json::Value> = counts
-            .iter()
-            .map(|(kind, count)| (kind.plural().to_owned(), json!(count)))
-            .collect();
-        json(
-            StatusCode::OK,
-            &json!({
-                "ready": self.shared.is_ready(),
-                "generation": table.generation,
-                "swaps": self.shared.swaps.load(Ordering::Relaxed),
-                "routes": table.routes().count(),
-                "backends": table.backends().count(),
-                "objects": objects,
-                "problems": report.iter().count(),
-                "uptime_seconds": self.shared.started.elapsed().as_secs(),
-                "connections_by_shard": lock(&self.server).connections_by_shard(),
-            }),
-        )
-    }
-
-    fn explain(&self, query: &str) -> Reply {
-        let mut question = view::Question::default();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = unescape(value);
-            match name {
-                "url" => question.url = value,
-                "method" => question.method = value,
-                "header" => {
-                    if let Some((name, value)) = value.split_once(':') {
-                        question.headers.push((name.trim().to_owned(), value.trim().to_owned()));
-                    }
-                }
-                _ => {}
+    fn explain(&self, query: &api::Query) -> Reply {
+        let mut question = view::Question {
+            url: query.get("url").unwrap_or_default().to_owned(),
+            method: query.get("method").unwrap_or_default().to_owned(),
+            headers: Vec::new(),
+        };
+        for header in query.all("header") {
+            if let Some((name, value)) = header.split_once(':') {
+                question.headers.push((name.trim().to_owned(), value.trim().to_owned()));
             }
         }
         if question.url.is_empty() {
-            return json(
+            return as_json(
                 StatusCode::BAD_REQUEST,
                 &json!({"error": "ask with ?url=http://HOST/PATH, and perhaps &method= and &header=Name:value"}),
             );
         }
         let table = self.shared.tables.load();
         match view::decide(&table, &self.shared.report.load(), &question) {
-            Ok(decision) => json(StatusCode::OK, &decision),
-            Err(error) => json(StatusCode::BAD_REQUEST, &json!({"error": error})),
+            Ok(decision) => as_json(StatusCode::OK, &decision),
+            Err(error) => as_json(StatusCode::BAD_REQUEST, &json!({"error": error})),
         }
     }
 

@@ -85,6 +85,29 @@ pub enum Command {
     },
 }
 
+/// The flags of this process as they are in effect, by command line, environment and default. None of them is a secret:
+/// secrets come in files and objects.
+pub fn effective() -> serde_json::Value {
+    let Ok(matches) = Cli::command().try_get_matches() else {
+        return serde_json::json!({});
+    };
+    let matches = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+    let mut flags = serde_json::Map::new();
+    // Groups of flags are named like their types.
+    for id in matches.ids().filter(|id| !id.as_str().starts_with(char::is_uppercase)) {
+        let Some(values) = matches.try_get_raw(id.as_str()).ok().flatten() else {
+            continue;
+        };
+        let texts: Vec<_> = values.map(|value| value.to_string_lossy().into_owned()).collect();
+        let value = match <[String; 1]>::try_from(texts) {
+            Ok([one]) => serde_json::Value::from(one),
+            Err(several) => serde_json::Value::from(several),
+        };
+        flags.insert(id.as_str().replace('_', "-"), value);
+    }
+    serde_json::Value::Object(flags)
+}
+
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -93,17 +93,15 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let server = Arc::new(Mutex::new(server));
     let admin_address = admin_socket.address();
     let identity = admin::Identity::new(args.listen.pod.as_deref());
-    let admin = Arc::new(Admin {
-        shared: shared.clone(),
-        server: server.clone(),
-        gate: Gate::new(
-            args.listen.admin_token_file.as_deref(),
-            &args.listen.admin_host,
-            &identity.pod,
-        )
-        .map_err(anyhow::Error::msg)?,
-        identity,
-    });
+    let gate = Gate::new(
+        args.listen.admin_token_file.as_deref(),
+        &args.listen.admin_host,
+        &identity.pod,
+    );
+    let gate = gate.map_err(anyhow::Error::msg)?;
+    let admin = Admin::new(shared.clone(), server.clone(), identity, gate, super::effective());
+    let admin = Arc::new(admin);
+    tokio::spawn(admin::sample(admin.clone()));
     if let Some(socket) = probe_socket {
         tokio::spawn(probe::run(socket, admin.clone()));
     }

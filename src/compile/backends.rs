@@ -128,6 +128,7 @@ impl State {
         if same {
             return;
         }
+        self.journal.backend(&entry.backend, &backend);
         let backend = Arc::new(backend);
         self.table.set_backend(backend.id.slot, Some(backend.clone()));
         self.changed = true;

@@ -6,7 +6,7 @@ use super::backends::BackendKey;
 use super::{Key, State};
 use crate::model::{Kind, ObjectRef, Origin};
 use crate::table::route::{Age, MAX_SHADOWS};
-use crate::table::{BackendId, HostPattern, PathPattern, Policies, Route};
+use crate::table::{BackendId, HostPattern, PathPattern, Policies, Route, route_key};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,6 +80,7 @@ impl State {
                 self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
             }
             if before.as_deref() != after.as_ref() {
+                self.journal.route(before.as_deref(), after.as_ref());
                 self.set_route(&spot, after.map(Arc::new));
             }
             if list.len() > 1 {
@@ -115,6 +116,7 @@ impl State {
             Spot::Fallback => (HostPattern::Any, None),
         };
         Some(Route {
+            key: route_key(&host, path.as_ref()),
             origin: origin(&first.age),
             created: first.age.created,
             host,

@@ -16,6 +16,7 @@ mod diagnose;
 mod hints;
 mod hsts;
 mod ingress;
+mod journal;
 pub mod lint;
 mod offers;
 pub mod owners;
@@ -29,6 +30,7 @@ use crate::table::{BackendId, HostPattern, Table};
 use backends::{BackendEntry, BackendKey};
 use claims::{Claimed, Spot};
 use ingress::{Common, Ingresses};
+pub use journal::{Journal, Touched};
 use offers::Offers;
 use secrets::Secrets;
 use smallvec::SmallVec;
@@ -127,6 +129,7 @@ pub struct State {
     broken: HashMap<ObjectRef, Diagnostic>,
     table: Table,
     changed: bool,
+    journal: Journal,
     /// What must be diagnosed again.
     stale: BTreeSet<ObjectRef>,
     /// Backends whose users must be: as many as a Service has Ingresses, so they are named only when the report is.
@@ -138,6 +141,11 @@ pub struct State {
 }
 
 impl State {
+    /// What changed since this was asked for the last time.
+    pub fn take_journal(&mut self) -> Journal {
+        std::mem::take(&mut self.journal)
+    }
+
     /// An empty world.
     pub fn new(options: Options) -> Self {
         // A default certificate that never comes is to be reported too.

@@ -1,9 +1,11 @@
 //! Owns the objects and the compile state: applies changes, swaps tables, says when narthex is ready.
 
+mod changes;
 mod checks;
 mod external;
 mod guard;
 
+pub use changes::{ChangeRecord, Changes};
 pub use guard::Guard;
 
 use crate::model::{Change, Kind, Report, Severity, Timestamp};
@@ -11,6 +13,7 @@ use crate::serve::{BindError, Bound, Server};
 use crate::source::{Event, NAMED_SECRETS, Wanted, Watches};
 use crate::table::Table;
 use arc_swap::ArcSwap;
+use changes::MOST_OBJECTS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +47,8 @@ pub struct Shared {
     pub ending: AtomicBool,
     /// How many objects there are.
     pub counts: Mutex<BTreeMap<Kind, usize>>,
+    /// The last changes of the table.
+    pub changes: Changes,
     /// Table swaps.
     pub swaps: AtomicU64,
     /// When the process began.
@@ -61,6 +66,7 @@ impl Shared {
             ready: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             counts: Mutex::default(),
+            changes: Changes::default(),
             swaps: AtomicU64::new(0),
             started: Instant::now(),
             heartbeat: AtomicU64::new(0),
@@ -70,6 +76,11 @@ impl Shared {
     /// Whether requests are answered from a complete table, and the process is not ending.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.ending.load(Ordering::Acquire)
+    }
+
+    /// How many objects there are, by kind.
+    pub fn object_counts(&self) -> BTreeMap<Kind, usize> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How long the control task has not been heard of.
@@ -144,11 +155,12 @@ impl Control {
                 old.retain(|table| Arc::strong_count(table) > 1);
                 continue;
             }
+            let (came, objects) = (Instant::now(), named(&batch));
             let Some(synced) = self.take(&mut batch) else {
                 tracing::error!("the compiler fails on what it has: the last good table stays, and nothing is updated");
                 return self.stand_still().await;
             };
-            if let Some(before) = self.swap() {
+            if let Some(before) = self.swap(came, objects) {
                 old.push(before);
                 swapped.send_modify(|swaps| *swaps += 1);
             }
@@ -217,7 +229,7 @@ impl Control {
     }
 
     /// Makes the new table live and gives back the old one.
-    fn swap(&mut self) -> Option<Arc<Table>> {
+    fn swap(&mut self, came: Instant, objects: Vec<String>) -> Option<Arc<Table>> {
         if !self.guard.state.changed() {
             return None;
         }
@@ -225,6 +237,16 @@ impl Control {
         let old = self.shared.tables.swap(table.clone());
         self.shared.swaps.fetch_add(1, Ordering::Relaxed);
         lock(&self.server).table_changed(&table);
+        let journal = self.guard.state.take_journal();
+        if !journal.is_empty() {
+            self.shared.changes.push(ChangeRecord {
+                at: jiff::Timestamp::now(),
+                generation: table.generation,
+                objects,
+                journal,
+                took: came.elapsed(),
+            });
+        }
         tracing::debug!(generation = table.generation, "table swapped");
         Some(old)
     }
@@ -291,6 +313,26 @@ impl Control {
         self.shared.report.store(Arc::new(report));
         *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner) = self.guard.state.counts();
     }
+}
+
+/// The objects that a batch is about, the first of them.
+fn named(batch: &[Event]) -> Vec<String> {
+    let mut names = Vec::new();
+    for event in batch {
+        let name = match event {
+            Event::Change(Change::Apply(object)) => object.reference().to_string(),
+            Event::Change(Change::Delete(object)) => object.to_string(),
+            Event::Change(Change::Replace { kind, objects, .. }) => {
+                format!("{} {} from a full list", objects.len(), kind.plural())
+            }
+            Event::Change(_) | Event::Synced(_) => continue,
+        };
+        names.push(name);
+        if names.len() >= MOST_OBJECTS {
+            break;
+        }
+    }
+    names
 }
 
 /// Locks the server; a panic of another holder does not end the control task.

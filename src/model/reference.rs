@@ -131,6 +131,16 @@ impl Default for Timestamp {
     }
 }
 
+/// What a route is known by: the same for the same host and path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteKey(pub u64);
+
+impl fmt::Display for RouteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// Whose rule a route is: what a log line, an error and `explain` name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {

@@ -4,6 +4,7 @@ use super::client::{Client, Waiting};
 use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
+use super::record::Running;
 use super::trailers;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
@@ -24,6 +25,8 @@ pub struct Upload {
     /// Here and not in the body, so that it can be let go of while the pod's connection still has that.
     incoming: RefCell<Option<Incoming>>,
     done: Cell<bool>,
+    /// Bytes that came.
+    bytes: Cell<u64>,
     /// Whether there is nothing in it, nor ever was.
     empty: Cell<bool>,
     error: Cell<Option<ProxyError>>,
@@ -72,6 +75,11 @@ impl Upload {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+
+    /// Bytes that have come.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
     }
 
     /// Whether the body has been read to its end.
@@ -240,6 +248,8 @@ impl Body for ClientBody {
             this.upload.error.set(Some(error));
         } else {
             if let Some(Ok(frame)) = &mut frame {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                this.upload.bytes.set(this.upload.bytes.get() + length as u64);
                 if let Some(fields) = frame.trailers_mut() {
                     trailers::clean(fields);
                 }
@@ -360,29 +370,11 @@ enum Source {
     Compressed(Box<Compressed>),
 }
 
-/// Counts a request as under way until dropped.
-pub struct InFlight(Rc<Worker>);
-
-impl InFlight {
-    /// One more.
-    pub fn new(worker: &Rc<Worker>) -> Self {
-        worker.counters.in_flight.set(worker.counters.in_flight.get() + 1);
-        Self(worker.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let in_flight = &self.0.counters.in_flight;
-        in_flight.set(in_flight.get().saturating_sub(1));
-    }
-}
-
 /// What the client gets.
 pub struct ReplyBody {
     source: Source,
     client: Rc<Client>,
-    in_flight: Option<InFlight>,
+    running: Option<Running>,
     alarm: Option<Alarm>,
 }
 
@@ -392,15 +384,15 @@ impl ReplyBody {
         Self {
             source: Source::Ours(Some(text).filter(|text| !text.is_empty())),
             client: client.clone(),
-            in_flight: None,
+            running: None,
             alarm: None,
         }
     }
 
     /// The request is under way until its reply is out. From now on it is the client's to take it.
-    pub fn hold(&mut self, in_flight: InFlight) {
-        self.client.sends(Some(&in_flight.0.clock));
-        self.in_flight = Some(in_flight);
+    pub fn hold(&mut self, running: Running) {
+        self.client.sends(Some(&running.worker.clock));
+        self.running = Some(running);
     }
 
     /// It is to be out when the alarm goes off.
@@ -427,7 +419,7 @@ impl ReplyBody {
     pub fn pod(exchange: Exchange, client: &Rc<Client>) -> Self {
         Self {
             client: client.clone(),
-            in_flight: None,
+            running: None,
             alarm: None,
             source: Source::Pod(exchange),
         }
@@ -457,8 +449,11 @@ impl Body for ReplyBody {
         }
         let (frame, clock) = match &mut this.source {
             Source::Ours(text) => {
-                let clock = this.in_flight.as_ref().map(|in_flight| &in_flight.0.clock);
+                let clock = this.running.as_ref().map(|running| &running.worker.clock);
                 this.client.sends(clock.filter(|_| text.is_some()));
+                if let (Some(running), Some(text)) = (&mut this.running, &*text) {
+                    running.sent += text.len() as u64;
+                }
                 return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
             }
             Source::Pod(exchange) => (ready!(exchange.poll_frame(&this.client, cx)), &exchange.worker.clock),
@@ -467,8 +462,12 @@ impl Body for ReplyBody {
                 (frame, &reply.exchange.worker.clock)
             }
         };
-        if frame.is_some() {
+        if let Some(frame) = &frame {
             this.client.sends(Some(clock));
+            let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+            if let Some(running) = &mut this.running {
+                running.sent += length as u64;
+            }
         }
         Poll::Ready(frame)
     }

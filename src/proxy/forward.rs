@@ -5,6 +5,7 @@ use super::canonical::Canonical;
 use super::client::{Client, Waiting};
 use super::error::ProxyError;
 use super::headers::{self, Fields, Forwarded};
+use super::record::Timing;
 use super::retry::{Retries, Tried};
 use super::upgrade;
 use super::worker::Worker;
@@ -55,6 +56,8 @@ pub struct Outgoing<'r> {
     pub fields: &'r Fields<'r>,
     /// How far its body has come.
     pub upload: &'r Rc<Upload>,
+    /// How its time goes by.
+    pub timing: &'r Timing,
     /// When the time is up that the backend's `request-timeout` gives.
     pub until: Option<tokio::time::Instant>,
 }
@@ -163,8 +166,10 @@ pub async fn forward(
         }
         // The time in which a client sends its body is not the pod's.
         let began = (outgoing.upload.is_done() && lease.is_timed()).then(Instant::now);
+        let sent_at = Instant::now();
         let outcome = send(worker, client, outgoing, retries.limit(), connection, request).await;
         attempt.settled();
+        outgoing.timing.pod.set(Some(sent_at.elapsed()));
         match outcome {
             Ok((response, connection)) => {
                 note_answer(worker, &lease, response.status(), began);
@@ -327,7 +332,10 @@ async fn checkout(
     } else if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, &worker.settings.pool).await {
         return Ok(Connection::Http1(connection));
     }
-    Box::pin(open(worker, client, endpoint, outgoing)).await
+    let began = Instant::now();
+    let opened = Box::pin(open(worker, client, endpoint, outgoing)).await;
+    outgoing.timing.connect.set(Some(began.elapsed()));
+    opened
 }
 
 /// Opens a connection, at the pod's other address if the first cannot be reached.

@@ -10,7 +10,9 @@ pub mod error;
 mod forward;
 pub mod headers;
 mod https;
+mod record;
 mod retry;
+mod seen;
 pub mod trailers;
 mod trust;
 pub mod upgrade;
@@ -24,15 +26,18 @@ pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
 use crate::table::Protocol;
-use body::{ClientBody, InFlight, Upload};
+use body::{ClientBody, Upload};
 use bytes::Bytes;
 use deadline::Alarm;
 use error::Verdict;
 use forward::{Failure, Outgoing};
 use headers::Fields;
 use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use record::{Running, Timing};
+use seen::{Asked, Seen};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,13 +59,21 @@ pub async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     worker.counters.requests.add();
-    let in_flight = InFlight::new(&worker);
+    let mut running = Running::new(&worker, client.multiplexed);
+    let timing = Timing::default();
     client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
     let mut seen = Seen::default();
     let answered = {
         // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
-        let mut answering = pin!(answer(&worker, &client, request, &request_id, &mut seen));
+        let mut answering = pin!(answer(
+            &worker,
+            &client,
+            request,
+            &request_id,
+            &mut seen,
+            (&mut running, &timing)
+        ));
         poll_fn(|cx| {
             let poll = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
             poll.map_or(Poll::Ready(Err(())), |poll| poll.map(Ok))
@@ -68,8 +81,16 @@ pub async fn respond(
         .await
     };
     let mut reply = match answered {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(failure)) => error_reply(&client, &request_id, &failure, &seen),
+        Ok(Ok(reply)) => {
+            if reply.status().is_server_error() {
+                seen.remember_pods(&worker, reply.status(), &request_id);
+            }
+            reply
+        }
+        Ok(Err(failure)) => {
+            seen.remember(&worker, &failure, &request_id);
+            error_reply(&client, &request_id, &failure, &seen)
+        }
         Err(_) => {
             worker.counters.panics.add();
             error_reply(&client, &request_id, &ProxyError::Panic.into(), &seen)
@@ -80,7 +101,8 @@ pub async fn respond(
         let close = HeaderValue::from_static("close");
         reply.headers_mut().insert(header::CONNECTION, close);
     }
-    reply.body_mut().hold(in_flight);
+    running.answered(reply.status(), &timing);
+    reply.body_mut().hold(running);
     Ok(reply)
 }
 
@@ -92,15 +114,6 @@ pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, error: ProxyError) -> Re
     reply
 }
 
-/// What a log line names of a request that failed; filled in as far as it got.
-#[derive(Default)]
-struct Seen {
-    /// Whether the client expects gRPC.
-    grpc: bool,
-    route: Option<String>,
-    origin: Option<String>,
-}
-
 /// The road of a request.
 async fn answer(
     worker: &Rc<Worker>,
@@ -108,22 +121,42 @@ async fn answer(
     request: Request<Incoming>,
     request_id: &HeaderValue,
     seen: &mut Seen,
+    (running, timing): (&mut Running, &Timing),
 ) -> Result<Response<ReplyBody>, Failure> {
     if worker.is_overloaded() {
         return Err(ProxyError::Overloaded.into());
     }
     let (mut parts, body) = request.into_parts();
-    let key = upgrade::Key::of(&mut parts)?;
+    let answered = forward_or_answer(worker, client, (&mut parts, body), request_id, seen, (running, timing)).await;
+    if !answered.as_ref().is_ok_and(|reply| !reply.status().is_server_error()) {
+        seen.asked = Some(Asked::of(&parts));
+    }
+    answered
+}
+
+async fn forward_or_answer(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    (parts, body): (&mut Parts, Incoming),
+    request_id: &HeaderValue,
+    seen: &mut Seen,
+    (running, timing): (&mut Running, &Timing),
+) -> Result<Response<ReplyBody>, Failure> {
+    let key = upgrade::Key::of(parts)?;
     let upload: Rc<Upload> = Rc::default();
     let body = ClientBody::new(body, &upload, client, worker);
+    if !body.is_empty() {
+        running.receives(&upload);
+    }
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
         return Ok(server_options(client));
     }
+    let parts = &*parts;
     let fields = Fields::of(&parts.headers);
     // Their status is 200, which would agree to a WebSocket.
     seen.grpc = fields.grpc && client.multiplexed && key.is_none();
     let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
-    let canonical = canonical::canonical(&parts, &fields, &worker.settings)?;
+    let canonical = canonical::canonical(parts, &fields, &worker.settings)?;
     let table = worker.table();
     if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
         return Err(ProxyError::Misdirected.into());
@@ -131,7 +164,8 @@ async fn answer(
     let route = table
         .lookup(canonical.host.as_deref(), &canonical.path)
         .ok_or(ProxyError::NoRoute)?;
-    if let Some(location) = canonical.https_location(&parts, route, client, &worker.settings) {
+    running.counts_for(worker.traffic(route));
+    if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
         return Ok(moved(client, location));
     }
     let backend = table.backend(route.backend).ok_or(ProxyError::BackendGone)?;
@@ -141,7 +175,7 @@ async fn answer(
         return Err(ProxyError::NoWebSocket.into());
     }
     let outgoing = Outgoing {
-        parts: &parts,
+        parts,
         canonical: &canonical,
         route,
         request_id,
@@ -151,12 +185,13 @@ async fn answer(
         })?,
         protocol,
         settings,
-        affinity: affinity::affinity(&parts, &canonical, route, settings, client),
+        affinity: affinity::affinity(parts, &canonical, route, settings, client),
         upgrade: key.is_some()
-            || (protocol == Protocol::Http1 && upgrade::is_asked_for(&parts, &fields, body.is_empty())),
+            || (protocol == Protocol::Http1 && upgrade::is_asked_for(parts, &fields, body.is_empty())),
         key: key.as_ref(),
         fields: &fields,
         upload: &upload,
+        timing,
         until: settings.request_timeout.map(|after| Instant::now() + after),
     };
     let deadline = deadline.map(|after| Instant::now() + after);
@@ -169,6 +204,10 @@ async fn answer(
     };
     let (response, exchange) = forwarded.inspect_err(|_| seen.name(route))?;
     let endpoint = exchange.lease.endpoint.id;
+    if response.status().is_server_error() {
+        seen.name(route);
+        seen.endpoint = Some(exchange.lease.endpoint.endpoint.to_string());
+    }
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
     reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
     let (asked, answered) = (&parts.headers, reply.headers_mut());
@@ -178,7 +217,7 @@ async fn answer(
         client.tunnel.replace(reply.body_mut().take_exchange());
     }
     if let Some(settings) = &route.policies.compression {
-        compress::compress(worker, settings, &parts, &mut reply);
+        compress::compress(worker, settings, parts, &mut reply);
     }
     https::add_hsts(&route.policies, &client.peer, &parts.headers, reply.headers_mut());
     if let Some(server) = &worker.settings.server_header {
@@ -190,13 +229,6 @@ async fn answer(
         *reply.status_mut() = StatusCode::OK;
     }
     Ok(reply)
-}
-
-impl Seen {
-    fn name(&mut self, route: &crate::table::Route) {
-        self.route = Some(route.describe());
-        self.origin = Some(route.origin.to_string());
-    }
 }
 
 /// 308, which keeps method and body (RFC 9110 §15.4.9).

@@ -3,16 +3,19 @@
 use super::body::ClientBody;
 use super::headers::template;
 use super::trust::TrustedProxies;
+use crate::model::RouteKey;
 use crate::policy::compress::Memory;
-use crate::table::Table;
+use crate::table::{Route, Table};
+use crate::telemetry::Counter;
+use crate::telemetry::traffic::{ShardTraffic, Traffic};
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
+use foldhash::HashMap;
 use http::{HeaderMap, HeaderValue};
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Limits and choices of the request's road. Every default is in `config.rs`.
@@ -49,6 +52,10 @@ macro_rules! counters {
             /// Requests under way.
             pub in_flight: Counter,
             $($(#[$doc])* pub $name: Counter,)*
+            /// By route, and the last failures.
+            pub traffic: ShardTraffic,
+            /// Replies by status, from 100 on.
+            pub codes: Codes,
         }
 
         impl Counters {
@@ -60,25 +67,21 @@ macro_rules! counters {
     };
 }
 
-/// A number with one writer.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+/// Replies by status, from 100 on.
+#[derive(Debug)]
+pub struct Codes(Box<[Counter; 500]>);
 
-impl Counter {
-    /// One more. Not atomic as a whole, for there is one writer, and so costs no lock.
-    pub fn add(&self) {
-        self.0
-            .store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+impl Default for Codes {
+    fn default() -> Self {
+        Self(Box::new(std::array::from_fn(|_| Counter::default())))
     }
+}
 
-    /// Another number, likewise.
-    pub fn set(&self, number: u64) {
-        self.0.store(number, Ordering::Relaxed);
-    }
-
-    /// As of now.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+impl Codes {
+    /// Every status that was answered, with how often.
+    pub fn each(&self) -> impl Iterator<Item = (u16, u64)> {
+        let each = (100..).zip(self.0.iter()).map(|(code, count)| (code, count.get()));
+        each.filter(|(_, count)| *count > 0)
     }
 }
 
@@ -130,12 +133,24 @@ counters! {
 impl Counters {
     /// Counts a response by its class.
     pub fn response(&self, status: http::StatusCode) {
+        if let Some(code) = self.codes.0.get(usize::from(status.as_u16()).wrapping_sub(100)) {
+            code.add();
+        }
         match status.as_u16() / 100 {
             2 => self.responses_2xx.add(),
             3 => self.responses_3xx.add(),
             4 => self.responses_4xx.add(),
             5 => self.responses_5xx.add(),
             _ => {}
+        }
+    }
+}
+
+impl KnownTraffic {
+    fn renew(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.by_key.clear();
         }
     }
 }
@@ -156,6 +171,14 @@ pub struct Worker {
     pub template: HeaderMap,
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     current: RefCell<Rc<Held>>,
+    traffic: RefCell<KnownTraffic>,
+}
+
+/// Where the numbers of routes are, as far as this shard has met them.
+#[derive(Default)]
+struct KnownTraffic {
+    by_key: HashMap<RouteKey, Arc<Traffic>>,
+    epoch: u64,
 }
 
 impl Worker {
@@ -178,6 +201,7 @@ impl Worker {
             template: template(),
             tables: RefCell::new(cache),
             current: RefCell::new(current),
+            traffic: RefCell::default(),
         }
     }
 
@@ -190,6 +214,23 @@ impl Worker {
         }
         let all: u64 = self.all.iter().map(|shard| shard.in_flight.get()).sum();
         all > most
+    }
+
+    /// Where requests of a route are counted.
+    pub fn traffic(&self, route: &Route) -> Arc<Traffic> {
+        let mut known = self.traffic.borrow_mut();
+        if let Some(traffic) = known.by_key.get(&route.key) {
+            return traffic.clone();
+        }
+        let (traffic, epoch) = self.counters.traffic.of(route.key);
+        known.renew(epoch);
+        known.by_key.insert(route.key, traffic.clone());
+        traffic
+    }
+
+    /// Forgets the numbers of routes that are gone; called now and then.
+    pub fn tidy(&self) {
+        self.traffic.borrow_mut().renew(self.counters.traffic.epoch());
     }
 
     /// The live table. Cloning the `Rc` touches no memory of another shard.

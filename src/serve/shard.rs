@@ -257,5 +257,6 @@ async fn sweep(shard: Rc<Shard>) {
             );
         }
         worker.upstreams.sweep(&worker.clock, &worker.settings.pool);
+        worker.tidy();
     }
 }

@@ -18,7 +18,7 @@ pub use backend_tls::{BackendTls, Ingredients};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
-pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route};
+pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route, route_key};
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn};
 
 use foldhash::fast::FixedState;

@@ -2,11 +2,12 @@
 
 use super::backend::BackendId;
 use super::compression::Compression;
-use crate::model::{Origin, Timestamp};
+use crate::model::{Origin, RouteKey, Timestamp};
 use http::HeaderValue;
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
+use twox_hash::XxHash3_64;
 
 /// The hosts a route is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,6 +158,8 @@ pub const MAX_SHADOWS: usize = 16;
 /// A match and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
+    /// By this it is known over changes and in all processes: see [`route_key`].
+    pub key: RouteKey,
     /// Whose rule it is.
     pub origin: Origin,
     /// When that object was made.
@@ -172,6 +175,12 @@ pub struct Route {
     /// Claims to the same host and path that lost to this one, the oldest first; at most [`MAX_SHADOWS`], for the
     /// report names every one of them anyhow.
     pub shadows: Box<[Origin]>,
+}
+
+/// A route's key: a hash of its host and path, which are its own in any table.
+pub fn route_key(host: &HostPattern, path: Option<&PathPattern>) -> RouteKey {
+    let path = path.map_or_else(|| "default".to_owned(), ToString::to_string);
+    RouteKey(XxHash3_64::oneshot(format!("{host} {path}").as_bytes()))
 }
 
 impl Route {

@@ -1,4 +1,9 @@
-//! The log: never in the way of a shard.
+//! What happens, for people: numbers, and the log. Never in the way of a shard.
+
+pub mod counter;
+pub mod traffic;
+
+pub use counter::Counter;
 
 use crate::config::{LogArgs, LogFormat};
 use std::io::IsTerminal;

@@ -4,6 +4,7 @@
 
 use crate::table::backend::EndpointIdentity;
 use crate::table::{BackendId, BackendSettings, Table};
+use crate::telemetry::traffic::EndpointTraffic;
 use foldhash::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,8 @@ pub struct Common {
     pub rotation: AtomicUsize,
     limit: Mutex<Option<Arc<Limit>>>,
     checked: Mutex<HashMap<EndpointIdentity, Arc<AtomicBool>>>,
+    /// By shard.
+    traffic: Mutex<HashMap<EndpointIdentity, Vec<Arc<EndpointTraffic>>>>,
 }
 
 impl Common {
@@ -45,9 +48,32 @@ impl Common {
         known.or_insert_with(|| Arc::new(AtomicBool::new(true))).clone()
     }
 
+    /// A shard begins to count what passes to an endpoint.
+    pub fn count(&self, endpoint: &EndpointIdentity) -> Arc<EndpointTraffic> {
+        let traffic = Arc::new(EndpointTraffic::default());
+        let mut all = lock(&self.traffic);
+        all.entry(endpoint.clone()).or_default().push(traffic.clone());
+        traffic
+    }
+
+    /// What passes to an endpoint, by shard.
+    pub fn traffic(&self, endpoint: &EndpointIdentity) -> Vec<Arc<EndpointTraffic>> {
+        lock(&self.traffic).get(endpoint).cloned().unwrap_or_default()
+    }
+
+    /// What active checks say of an endpoint; none where there are none.
+    pub fn check(&self, endpoint: &EndpointIdentity) -> Option<bool> {
+        let checked = lock(&self.checked);
+        checked.get(endpoint).map(|well| well.load(Ordering::Relaxed))
+    }
+
     /// Forgets endpoints that nobody else holds.
     fn tidy(&self) {
         lock(&self.checked).retain(|_, well| Arc::strong_count(well) > 1);
+        lock(&self.traffic).retain(|_, shards| {
+            shards.retain(|shard| Arc::strong_count(shard) > 1);
+            !shards.is_empty()
+        });
     }
 }
 
@@ -61,6 +87,19 @@ impl Commons {
     /// What is common of a backend.
     pub fn of(&self, backend: BackendId) -> Arc<Common> {
         lock(&self.by_backend).entry(backend).or_default().clone()
+    }
+
+    /// Every endpoint that shards know, with the requests sent to it.
+    pub fn each_endpoint(&self, mut each: impl FnMut(BackendId, &EndpointIdentity, u64)) {
+        let backends: Vec<_> = lock(&self.by_backend)
+            .iter()
+            .map(|(id, common)| (*id, common.clone()))
+            .collect();
+        for (id, common) in backends {
+            for (endpoint, shards) in lock(&common.traffic).iter() {
+                each(id, endpoint, shards.iter().map(|shard| shard.requests.get()).sum());
+            }
+        }
     }
 
     /// Forgets backends that are gone from the table.

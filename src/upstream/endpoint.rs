@@ -5,6 +5,7 @@ use super::h2::H2Pool;
 use super::health::Health;
 use super::pool::Pool;
 use crate::table::{BackendTls, Endpoint};
+use crate::telemetry::traffic::EndpointTraffic;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +44,12 @@ pub struct LiveEndpoint<B> {
 
 impl<B> LiveEndpoint<B> {
     /// A new endpoint, in good health. `joined` is now, if it joins others.
-    pub fn new(endpoint: Endpoint, tls: Option<Arc<BackendTls>>, joined: Option<Tick>) -> Self {
+    pub fn new(
+        endpoint: Endpoint,
+        tls: Option<Arc<BackendTls>>,
+        traffic: Arc<EndpointTraffic>,
+        joined: Option<Tick>,
+    ) -> Self {
         Self {
             id: stable_id(&endpoint),
             near: Cell::new(endpoint.near),
@@ -53,7 +59,7 @@ impl<B> LiveEndpoint<B> {
             h2: H2Pool::default(),
             in_flight: Cell::new(0),
             gone: Cell::new(false),
-            health: Health::default(),
+            health: Health::new(traffic),
             checked: RefCell::default(),
             joined,
         }

@@ -2,7 +2,9 @@
 //! row, or is much slower than the others; and tried again later, by one request at first.
 
 use super::clock::{Clock, Tick};
+use crate::telemetry::traffic::EndpointTraffic;
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an unreachable endpoint is set aside at first. Short, for a pod that has just begun to listen is new
@@ -32,6 +34,15 @@ pub enum Why {
 }
 
 impl Why {
+    /// By its number.
+    pub fn of(number: u8) -> Self {
+        match number {
+            0 => Why::Unreachable,
+            1 => Why::Failing,
+            _ => Why::Slow,
+        }
+    }
+
     /// For the log.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,9 +77,19 @@ pub struct Health {
     latency: Cell<f32>,
     measured: Cell<u32>,
     measured_at: Cell<Tick>,
+    /// What is shown of it.
+    pub traffic: Arc<EndpointTraffic>,
 }
 
 impl Health {
+    /// In good health.
+    pub fn new(traffic: Arc<EndpointTraffic>) -> Self {
+        Self {
+            traffic,
+            ..Self::default()
+        }
+    }
+
     /// Whether it is set aside at present.
     pub fn is_set_aside(&self, clock: &Clock) -> bool {
         self.aside
@@ -97,6 +118,7 @@ impl Health {
         // What was under way when it was set aside says nothing new; unless it was thought to be gone.
         if self.probing.take() || aside.why == Why::Unreachable || !self.is_set_aside(clock) {
             self.aside.set(None);
+            self.traffic.well();
             self.last.set(Some((aside, clock.now())));
         }
     }
@@ -115,6 +137,7 @@ impl Health {
 
     /// No connection could be opened. Failures of requests that were under way when that began say nothing new.
     pub fn unreachable(&self, clock: &Clock) {
+        self.traffic.failures.add();
         if self.probing.get() || !self.is_set_aside(clock) {
             self.set_aside(clock, Why::Unreachable);
         }
@@ -123,6 +146,7 @@ impl Health {
     /// A failure that is the endpoint's. Says whether it is to be set aside: after `limit` in a row (0: never), or at
     /// once if it was being tried again.
     pub fn bad(&self, clock: &Clock, limit: u32) -> bool {
+        self.traffic.failures.add();
         self.failures.set(self.failures.get().saturating_add(1));
         let enough = limit > 0 && self.failures.get() >= limit;
         self.probing.get() || (enough && !self.is_set_aside(clock))
@@ -175,10 +199,15 @@ impl Health {
         // Old times are forgotten, or it would be found slow for ever.
         self.measured.set(0);
         self.latency.set(0.0);
+        let pause = pause.mul_f32(1.0 + JITTER * fastrand::f32());
+        self.traffic.set_aside(pause, why as u8);
+        if why != Why::Unreachable {
+            self.traffic.ejections.add();
+        }
         self.aside.set(Some(Aside {
             began: clock.now(),
             since: clock.now(),
-            pause: pause.mul_f32(1.0 + JITTER * fastrand::f32()),
+            pause,
             why,
         }));
     }

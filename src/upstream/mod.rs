@@ -71,6 +71,7 @@ impl<B> Drop for Lease<B> {
         let (upstream, endpoint) = (&self.upstream.in_flight, &self.endpoint.in_flight);
         upstream.set(upstream.get().saturating_sub(1));
         endpoint.set(endpoint.get().saturating_sub(1));
+        self.endpoint.health.traffic.in_flight.set(endpoint.get().into());
     }
 }
 
@@ -114,7 +115,10 @@ where
         let mut old: HashMap<_, _> = known.collect();
         for wanted in backend.endpoints.iter() {
             let kept = same_trust.then(|| old.remove(&wanted.identity())).flatten();
-            let live = kept.unwrap_or_else(|| Rc::new(LiveEndpoint::new(wanted.clone(), backend.tls.clone(), joined)));
+            let live = kept.unwrap_or_else(|| {
+                let traffic = self.common.count(&wanted.identity());
+                Rc::new(LiveEndpoint::new(wanted.clone(), backend.tls.clone(), traffic, joined))
+            });
             live.near.set(wanted.near);
             let checks = settings.is_checked();
             live.checked
@@ -152,6 +156,8 @@ where
         let chosen = choice.make()?;
         chosen.health.picked(clock);
         chosen.in_flight.set(chosen.in_flight.get() + 1);
+        chosen.health.traffic.requests.add();
+        chosen.health.traffic.in_flight.set(chosen.in_flight.get().into());
         self.in_flight.set(self.in_flight.get() + 1);
         Some(Lease {
             upstream: self.clone(),

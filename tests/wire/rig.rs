@@ -265,6 +265,16 @@ impl Rig {
     }
 
     pub fn with(pods: usize, flags: &[&str], manifests: impl FnOnce(&[Pod]) -> String) -> Self {
+        Self::within(&[], pods, flags, manifests)
+    }
+
+    /// With variables of the environment.
+    pub fn within(
+        environment: &[(&str, &str)],
+        pods: usize,
+        flags: &[&str],
+        manifests: impl FnOnce(&[Pod]) -> String,
+    ) -> Self {
         let pods: Vec<Pod> = (0..pods).map(|_| Pod::start()).collect();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("all.yaml"), manifests(&pods)).unwrap();
@@ -284,6 +294,7 @@ impl Rig {
                 .args(["--log-level", "debug", "--manifests"])
                 .arg(folder.path())
                 .env("NARTHEX_DRAIN_GRACE", "0s")
+                .envs(environment.iter().copied())
                 .args(flags)
                 .stderr(std::fs::File::create(folder.path().join(".log")).unwrap())
                 .stdout(Stdio::null())

@@ -1,7 +1,7 @@
 //! One narthex after another on the same addresses: sockets are handed over (`--hand-over`), and nobody is lost.
 
 use crate::h2_rig::{connect_and_watch, request, run};
-use crate::rig::{Client, PATIENCE, Reply, Rig, eventually, get};
+use crate::rig::{Client, PATIENCE, Reply, Rig, eventually, get, ingress, service_with};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::linux::net::SocketAddrExt;
@@ -181,11 +181,9 @@ fn an_upgrade_under_load_loses_no_request() {
 fn a_predecessor_goes_on_if_its_successor_dies() {
     let name = name("dies");
     let in_pod = [("KUBERNETES_SERVICE_HOST", "10.0.0.1")];
-    let mut rig = Rig::new(1, &[]);
-    rig.child.kill().unwrap();
-    rig.child.wait().unwrap();
-    let _first = Next::start(&rig, &["--hand-over", &name, "--pod", "a"], &in_pod);
-    eventually("the first is up", || (who(rig.admin)? == "a").then_some(()));
+    let rig = Rig::within(&in_pod, 1, &["--hand-over", &name, "--pod", "a"], |pods| {
+        service_with("web", pods, "") + &ingress("web", "a.test", "/", "web", "")
+    });
     for _ in 0..2 {
         let successor = Next::start(&rig, &["--hand-over", &name, "--pod", "b"], &in_pod);
         eventually("the successor has taken over", || {

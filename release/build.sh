@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# What is given out: the static program (with the list of its crates inside, for cargo-audit), an image made of it, a bill of
+# materials (CycloneDX), checksums. Nothing in it depends on where or when it was built.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+target=x86_64-unknown-linux-gnu
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/narthex/tools
+export PATH="$tools/bin:$PATH"
+for tool in cargo-auditable cargo-cyclonedx; do
+    command -v $tool >/dev/null || cargo install --locked --quiet --root "$tools" $tool
+done
+version=$(cargo metadata --locked --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["version"])')
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0
+# Paths of this machine would end up in messages of panics.
+RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$PWD=/narthex"
+RUSTFLAGS+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$(rustc --print sysroot)=/rust"
+export RUSTFLAGS
+out=${1:-target/dist}
+mkdir -p "$out"
+cargo auditable build --release --locked --target $target --target-dir "${BUILD_DIR:-target/release-build}"
+binary="${BUILD_DIR:-target/release-build}/$target/release/narthex"
+install -m 755 "$binary" "$out/narthex-$version-x86_64-linux"
+tests/cluster/image.py "$out/narthex-$version-image.tar" "narthex:$version" --entrypoint '["/narthex"]' "$binary=/narthex"
+cargo cyclonedx --quiet --format json --target $target --override-filename narthex-sbom
+# Serial number and time would differ each time.
+python3 - "$out/narthex-$version-sbom.cdx.json" <<'PY'
+import glob, json, os, sys
+found = glob.glob("narthex-sbom*.json")
+bill = json.load(open(found[0]))
+bill.pop("serialNumber", None)
+bill["metadata"].pop("timestamp", None)
+text = json.dumps(bill, indent=1, sort_keys=True).replace(f"path+file://{os.getcwd()}", "path+file:///narthex")
+open(sys.argv[1], "w").write(text + "\n")
+for path in found:
+    os.remove(path)
+PY
+(cd "$out" && sha256sum narthex-"$version"-* >SHA256SUMS && cat SHA256SUMS)

@@ -1,0 +1,122 @@
+//! What happens, as it happens: server-sent events (HTML Living Standard, section 9.2).
+
+use super::super::{Admin, Reply, as_json};
+use super::ChangeView;
+use crate::control::ChangeRecord;
+use crate::model::Severity;
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+
+/// Routes that a tick tells of.
+const MOST_ROUTES: usize = 1000;
+/// How often there is a tick.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Somebody who listens.
+struct Subscriber {
+    admin: Arc<Admin>,
+    changes: broadcast::Receiver<Arc<ChangeRecord>>,
+    ticks: tokio::time::Interval,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Subscriber {
+    async fn next(&mut self) -> String {
+        loop {
+            tokio::select! {
+                change = self.changes.recv() => match change {
+                    Ok(change) => {
+                        if let Ok(text) = serde_json::to_string(&ChangeView::from(&*change)) {
+                            return format!("event: change\ndata: {text}\n\n");
+                        }
+                    }
+                    // It was too slow for them all; the list has them.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                },
+                _ = self.ticks.tick() => return format!("event: tick\ndata: {}\n\n", self.admin.tick()),
+            }
+        }
+    }
+}
+
+/// A stream of events, or 503 where too many listen.
+pub fn stream(admin: &Arc<Admin>) -> Reply {
+    let Ok(place) = admin.subscribers.clone().try_acquire_owned() else {
+        return as_json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({"error": "too many listen to the stream already"}),
+        );
+    };
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let subscriber = Subscriber {
+        admin: admin.clone(),
+        changes: admin.shared.changes.subscribe(),
+        ticks,
+        _place: place,
+    };
+    let events = futures_util::stream::unfold(subscriber, |mut subscriber| async {
+        let text = subscriber.next().await;
+        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), subscriber))
+    });
+    let mut reply = Response::new(StreamBody::new(events).boxed_unsync());
+    let fields = reply.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
+}
+
+impl Admin {
+    /// The present second. The same for all who listen, so it is made once.
+    fn tick(&self) -> Arc<str> {
+        let mut last = self.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((at, text)) = &*last
+            && at.elapsed() < TICK / 2
+        {
+            return text.clone();
+        }
+        let text: Arc<str> = self.make_tick().to_string().into();
+        *last = Some((std::time::Instant::now(), text.clone()));
+        text
+    }
+
+    fn make_tick(&self) -> Value {
+        let (all, classes, busy) = {
+            let sampler = self.sampler();
+            (sampler.all(), sampler.class_rates(), sampler.busy(MOST_ROUTES))
+        };
+        let routes: serde_json::Map<String, Value> = busy
+            .into_iter()
+            .map(|(key, view)| {
+                let numbers = json!({
+                    "rate": view.rate, "error_share": view.error_share, "p50_ms": view.p50_ms, "p99_ms": view.p99_ms,
+                });
+                (key.to_string(), numbers)
+            })
+            .collect();
+        let report = self.shared.report.load();
+        let by = |severity| report.iter().filter(|problem| problem.severity() == severity).count();
+        json!({
+            "at": format!("{:.3}", jiff::Timestamp::now()),
+            "rate": all.rate, "error_rate": all.rate * all.error_share, "in_flight": all.in_flight,
+            "connections": crate::control::lock(&self.server).open_connections(),
+            "codes": {
+                "1xx": classes[0], "2xx": classes[1], "3xx": classes[2], "4xx": classes[3], "5xx": classes[4],
+            },
+            "p50_ms": all.p50_ms, "p99_ms": all.p99_ms,
+            "generation": self.shared.tables.load().generation,
+            "problems": {"error": by(Severity::Error), "warning": by(Severity::Warning), "info": by(Severity::Info)},
+            "routes": routes,
+        })
+    }
+}

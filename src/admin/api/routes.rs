@@ -1,0 +1,314 @@
+//! Routes, each with where it comes from, where it leads, and what passes over it.
+
+use super::super::sampler::{Sampler, TrafficView};
+use super::super::view::Problem;
+use super::super::{Admin, Reply, as_json};
+use super::query::{Page, Query};
+use super::{ErrorView, Status, bad};
+use crate::control::lock;
+use crate::model::{Diagnostic, Report, RouteKey};
+use crate::table::{Backend, BackendState, Policies, Route, Table};
+use crate::upstream::Commons;
+use crate::upstream::health::Why;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An endpoint, over all shards.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointInfo {
+    address: String,
+    pod: Option<String>,
+    zone: Option<String>,
+    near: bool,
+    requests: u64,
+    failures: u64,
+    in_flight: u64,
+    rate: f64,
+    check: Option<&'static str>,
+    set_aside: Option<SetAside>,
+}
+
+/// That shards pass an endpoint over, for what it answered.
+#[derive(Clone, Debug, Serialize)]
+struct SetAside {
+    why: &'static str,
+    seconds: f64,
+    shards: usize,
+}
+
+/// A route in a list.
+#[derive(Clone, Debug, Serialize)]
+struct RouteInfo {
+    id: String,
+    host: String,
+    path: Option<String>,
+    path_type: Option<String>,
+    object: String,
+    namespace: String,
+    name: String,
+    field: String,
+    backend: String,
+    service: Option<String>,
+    state: &'static str,
+    status: Status,
+    problems: usize,
+    tls: bool,
+    endpoints: Vec<EndpointInfo>,
+    traffic: TrafficView,
+}
+
+/// A route by itself.
+#[derive(Debug, Serialize)]
+struct RouteDetail {
+    #[serde(flatten)]
+    info: RouteInfo,
+    policies: BTreeMap<&'static str, String>,
+    settings: BTreeMap<&'static str, String>,
+    shadows: Vec<String>,
+    diagnostics: Vec<Problem>,
+    certificate: Option<String>,
+    recent_errors: Vec<ErrorView>,
+    source: Source,
+}
+
+/// Where it is written.
+#[derive(Debug, Default, Serialize)]
+struct Source {
+    location: Option<String>,
+    yaml: Option<String>,
+}
+
+/// What is said of the part of an object that makes a route, or of the object as a whole.
+fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r Diagnostic> {
+    let field = route.origin.field();
+    let all = report.objects.get(&route.origin.object).into_iter().flatten();
+    all.filter(move |diagnostic| {
+        let other = diagnostic.field.as_str();
+        !other.starts_with("spec.rules[") || other.starts_with(&field) || field.starts_with(other)
+    })
+}
+
+/// How a route is: what is said of it, and whether anything answers.
+pub fn status(report: &Report, route: &Route, backend: Option<&Backend>) -> (Status, usize) {
+    let mut worst = match backend.map(|backend| backend.state) {
+        Some(BackendState::Ready) => Status::Ok,
+        Some(BackendState::OnlyTerminating) => Status::Warning,
+        Some(_) | None => Status::Error,
+    };
+    let mut count = 0;
+    for diagnostic in concerning(report, route) {
+        let status = Status::of(diagnostic.severity());
+        worst = worst.max(status);
+        count += usize::from(status != Status::Ok);
+    }
+    (worst, count)
+}
+
+/// A backend's endpoints as shards know them.
+pub fn endpoints_of(backend: &Backend, commons: &Commons, sampler: &Sampler) -> Vec<EndpointInfo> {
+    let common = commons.of(backend.id);
+    let each = backend.endpoints.iter().map(|endpoint| {
+        let identity = endpoint.identity();
+        let shards = common.traffic(&identity);
+        let sum = |number: fn(&crate::telemetry::traffic::EndpointTraffic) -> u64| {
+            shards.iter().map(|shard| number(shard)).sum::<u64>()
+        };
+        let aside: Vec<_> = shards.iter().filter_map(|shard| shard.aside()).collect();
+        let longest = aside.iter().max_by_key(|(left, _)| *left);
+        let set_aside = longest.map(|(left, why)| SetAside {
+            why: Why::of(*why).name(),
+            seconds: (left.as_secs_f64() * 10.0).round() / 10.0,
+            shards: aside.len(),
+        });
+        let check = backend.settings.is_checked().then(|| common.check(&identity)).flatten();
+        EndpointInfo {
+            address: endpoint.address.to_string(),
+            pod: endpoint.pod.as_deref().map(str::to_owned),
+            zone: endpoint.zone.as_deref().map(str::to_owned),
+            near: endpoint.near,
+            requests: sum(|shard| shard.requests.get()),
+            failures: sum(|shard| shard.failures.get()),
+            in_flight: sum(|shard| shard.in_flight.get()),
+            rate: sampler.endpoint_rate(backend.id, &identity),
+            check: check.map(|well| if well { "passing" } else { "failing" }),
+            set_aside,
+        }
+    });
+    each.collect()
+}
+
+/// All that a look at routes needs.
+struct View<'a> {
+    table: &'a Table,
+    report: &'a Report,
+    commons: Arc<Commons>,
+    sampler: &'a Sampler,
+}
+
+impl View<'_> {
+    fn info(&self, route: &Route) -> RouteInfo {
+        let backend = self.table.backend(route.backend).map(|backend| &**backend);
+        let (status, problems) = status(self.report, route, backend);
+        let object = &route.origin.object;
+        let endpoints = backend.map(|backend| endpoints_of(backend, &self.commons, self.sampler));
+        let endpoints = endpoints.unwrap_or_default();
+        let aside = endpoints.iter().any(|endpoint| endpoint.set_aside.is_some());
+        RouteInfo {
+            id: route.key.to_string(),
+            host: route.host.to_string(),
+            path: route.path.as_ref().map(|path| path.path.to_string()),
+            path_type: route.path.as_ref().map(|path| format!("{:?}", path.kind)),
+            object: object.to_string(),
+            namespace: object.namespace.to_string(),
+            name: object.name.to_string(),
+            field: route.origin.field(),
+            backend: backend.map_or_else(|| "(none)".to_owned(), ToString::to_string),
+            service: backend
+                .filter(|backend| !backend.service.is_empty())
+                .map(|backend| backend.service.to_string()),
+            state: backend.map_or("(none)", |backend| backend.state.reason()),
+            status: if aside { status.max(Status::Warning) } else { status },
+            problems,
+            tls: has_certificate(self.table, route),
+            endpoints,
+            traffic: self.sampler.route(route.key),
+        }
+    }
+}
+
+/// Whether clients that ask for the route's host by HTTPS see a certificate that is meant for it.
+pub fn has_certificate(table: &Table, route: &Route) -> bool {
+    let host = route.host.to_string();
+    table.certificates_for(Some(&host.replacen('*', "x", 1))).is_some()
+}
+
+fn fits(route: &Route, table: &Table, words: &[String]) -> bool {
+    let backend = table.backend(route.backend);
+    let mut text = format!("{} {} {}", route.describe(), route.host, route.origin).to_lowercase();
+    if let Some(backend) = backend {
+        text += &format!(" {backend} {}", backend.state.reason()).to_lowercase();
+    }
+    words.iter().all(|word| {
+        text.contains(word.as_str())
+            || backend.is_some_and(|backend| {
+                let mut endpoints = backend.endpoints.iter();
+                endpoints.any(|endpoint| endpoint.to_string().to_lowercase().contains(word.as_str()))
+            })
+    })
+}
+
+fn policies(policies: &Policies) -> BTreeMap<&'static str, String> {
+    let mut said = BTreeMap::new();
+    if policies.https_redirect {
+        said.insert("https-redirect", "308".to_owned());
+    }
+    if let Some(hsts) = &policies.hsts {
+        said.insert("hsts", String::from_utf8_lossy(hsts.as_bytes()).into_owned());
+    }
+    if policies.keep_slashes {
+        said.insert("merge-slashes", "false".to_owned());
+    }
+    if let Some(compression) = &policies.compression {
+        said.insert("compress", format!("{compression:?}"));
+    }
+    said
+}
+
+impl Admin {
+    /// The part of all routes that is asked for.
+    pub(super) fn routes(&self, query: &Query) -> Reply {
+        let table = self.shared.tables.load();
+        let report = self.shared.report.load();
+        let sampler = self.sampler();
+        let (words, namespace) = (query.words(), query.get("namespace").filter(|text| !text.is_empty()));
+        let mut found: Vec<&Arc<Route>> = table
+            .routes()
+            .filter(|route| namespace.is_none_or(|wanted| &*route.origin.object.namespace == wanted))
+            .filter(|route| words.is_empty() || fits(route, &table, &words))
+            .filter(|route| {
+                let backend = table.backend(route.backend).map(|backend| &**backend);
+                query.status().is_none() || query.means(status(&report, route, backend).0)
+            })
+            .collect();
+        let (sort, reverse) = query.sort().unwrap_or(("host", false));
+        let rate = |route: &Route| sampler.route(route.key);
+        match sort {
+            "host" => found.sort_by_cached_key(|route| (route.host.to_string(), path_of(route))),
+            "path" => found.sort_by_cached_key(|route| (path_of(route), route.host.to_string())),
+            "namespace" | "object" | "name" => found.sort_by_cached_key(|route| route.origin.to_string()),
+            "backend" => found.sort_by_cached_key(|route| table.backend(route.backend).map(|one| one.to_string())),
+            "status" => found.sort_by_cached_key(|route| {
+                let backend = table.backend(route.backend).map(|backend| &**backend);
+                status(&report, route, backend).0
+            }),
+            "rate" => found.sort_by_cached_key(|route| (rate(route).rate * 1000.0) as u64),
+            "requests" => found.sort_by_cached_key(|route| rate(route).requests),
+            "error_share" => found.sort_by_cached_key(|route| (rate(route).error_share * 1e6) as u64),
+            "p99_ms" => found.sort_by_cached_key(|route| (rate(route).p99_ms.unwrap_or(0.0) * 1000.0) as u64),
+            other => return bad(format!("sort={other}: there is no such field")),
+        }
+        if reverse {
+            found.reverse();
+        }
+        let view = View {
+            table: &table,
+            report: &report,
+            commons: lock(&self.server).commons(),
+            sampler: &sampler,
+        };
+        let page = Page::of(found, query).map(|route| view.info(route));
+        as_json(StatusCode::OK, &page)
+    }
+
+    /// One route, with all there is to say.
+    pub(super) fn route(&self, id: &str) -> Reply {
+        let key = u64::from_str_radix(id, 16)
+            .ok()
+            .filter(|_| id.len() == 16)
+            .map(RouteKey);
+        let table = self.shared.tables.load();
+        let Some(route) = key.and_then(|key| table.routes().find(|route| route.key == key)) else {
+            let said = format!("no route has the id {id}: it may have gone, or its host or path changed");
+            return as_json(StatusCode::NOT_FOUND, &json!({"error": said}));
+        };
+        let report = self.shared.report.load();
+        let sampler = self.sampler();
+        let view = View {
+            table: &table,
+            report: &report,
+            commons: lock(&self.server).commons(),
+            sampler: &sampler,
+        };
+        let host = route.host.to_string();
+        let set = table.certificates(Some(&host.replacen('*', "x", 1)));
+        let certificate = set.and_then(|set| set.iter().next()).map(|one| one.secret.to_string());
+        let settings = table.backend(route.backend).map(|backend| backend.settings.said());
+        let location = report
+            .objects
+            .get(&route.origin.object)
+            .and_then(|all| all.first()?.location.as_ref())
+            .map(ToString::to_string);
+        let detail = RouteDetail {
+            info: view.info(route),
+            policies: policies(&route.policies),
+            settings: settings.unwrap_or_default().into_iter().collect(),
+            shadows: route.shadows.iter().map(ToString::to_string).collect(),
+            diagnostics: concerning(&report, route).map(Problem::from).collect(),
+            certificate,
+            recent_errors: self.errors(|error| error.route == key),
+            source: Source { location, yaml: None },
+        };
+        as_json(StatusCode::OK, &detail)
+    }
+}
+
+fn path_of(route: &Route) -> String {
+    route
+        .path
+        .as_ref()
+        .map(|path| path.path.to_string())
+        .unwrap_or_default()
+}

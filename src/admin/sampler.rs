@@ -1,0 +1,276 @@
+//! Rates and times of the last minute: a look at all numbers each second.
+
+use crate::model::RouteKey;
+use crate::proxy::Counters;
+use crate::table::BackendId;
+use crate::table::backend::EndpointIdentity;
+use crate::telemetry::traffic::{Times, Totals};
+use crate::upstream::Commons;
+use foldhash::HashMap;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Seconds that are remembered one by one.
+const SECONDS: usize = 60;
+/// Seconds over which a rate is taken.
+const RATE: usize = 10;
+/// Seconds between two readings of all times.
+const COARSE: u64 = 10;
+
+/// What passed over a route, or over all.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TrafficView {
+    /// Replies since the process began.
+    pub requests: u64,
+    /// Of these, by class.
+    pub codes: Codes,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Bytes of request bodies.
+    pub bytes_in: u64,
+    /// Bytes of reply bodies.
+    pub bytes_out: u64,
+    /// Replies a second, over the last ten.
+    pub rate: f64,
+    /// The share of 5xx in the last minute.
+    pub error_share: f64,
+    /// In how many milliseconds half of the last minute's were done.
+    pub p50_ms: Option<f64>,
+    /// And 99 of 100.
+    pub p99_ms: Option<f64>,
+    /// Replies in each of the last 60 seconds, the oldest first.
+    pub spark: Vec<u64>,
+}
+
+/// Replies by class.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Codes {
+    #[serde(rename = "1xx")]
+    one: u64,
+    #[serde(rename = "2xx")]
+    two: u64,
+    #[serde(rename = "3xx")]
+    three: u64,
+    #[serde(rename = "4xx")]
+    four: u64,
+    #[serde(rename = "5xx")]
+    five: u64,
+}
+
+impl From<&Totals> for Codes {
+    fn from(totals: &Totals) -> Self {
+        Self {
+            one: totals.class(1),
+            two: totals.class(2),
+            three: totals.class(3),
+            four: totals.class(4),
+            five: totals.class(5),
+        }
+    }
+}
+
+/// One reading of the times, and of what goes with them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    whole: Times,
+    requests: u64,
+    errors: u64,
+}
+
+impl Reading {
+    fn of(totals: &Totals) -> Self {
+        Self {
+            whole: totals.whole,
+            requests: totals.requests(),
+            errors: totals.class(5),
+        }
+    }
+}
+
+/// The last minute of one route.
+#[derive(Debug, Default)]
+struct Minute {
+    now: Totals,
+    seconds: VecDeque<u64>,
+    /// Every [`COARSE`] seconds, the oldest first.
+    readings: VecDeque<Reading>,
+}
+
+impl Minute {
+    fn take(&mut self, totals: Totals, coarse: bool) {
+        let came = totals.requests().saturating_sub(self.now.requests());
+        if self.seconds.len() == SECONDS {
+            self.seconds.pop_front();
+        }
+        self.seconds.push_back(came);
+        if coarse || self.readings.is_empty() {
+            if self.readings.len() > SECONDS / usize::try_from(COARSE).unwrap_or(1) {
+                self.readings.pop_front();
+            }
+            // The first second of a route is part of its first minute.
+            let first = self.readings.is_empty().then(Reading::default);
+            self.readings.push_back(first.unwrap_or_else(|| Reading::of(&totals)));
+        }
+        self.now = totals;
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.seconds.iter().all(|count| *count == 0)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "rates are for people")]
+    fn view(&self) -> TrafficView {
+        let last: u64 = self.seconds.iter().rev().take(RATE).sum();
+        let over = self.seconds.len().clamp(1, RATE);
+        let before = self.readings.front().copied().unwrap_or_default();
+        let now = Reading::of(&self.now);
+        let (requests, errors) = (now.requests - before.requests, now.errors - before.errors);
+        let times = now.whole.since(&before.whole);
+        let millis = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+        TrafficView {
+            requests: now.requests,
+            codes: Codes::from(&self.now),
+            in_flight: self.now.in_flight,
+            bytes_in: self.now.bytes_in,
+            bytes_out: self.now.bytes_out,
+            rate: last as f64 / over as f64,
+            error_share: if requests == 0 {
+                0.0
+            } else {
+                errors as f64 / requests as f64
+            },
+            p50_ms: times.quantile(0.5).map(millis),
+            p99_ms: times.quantile(0.99).map(millis),
+            spark: self.seconds.iter().copied().collect(),
+        }
+    }
+}
+
+/// The last seconds of one endpoint.
+#[derive(Debug, Default)]
+struct Recent {
+    now: u64,
+    seconds: VecDeque<u64>,
+}
+
+/// The last minute of everything.
+#[derive(Debug, Default)]
+pub struct Sampler {
+    routes: HashMap<RouteKey, Minute>,
+    endpoints: HashMap<(BackendId, EndpointIdentity), Recent>,
+    all: Minute,
+    /// All replies by class, at each of the last seconds.
+    classes: VecDeque<[u64; 5]>,
+    ticks: u64,
+}
+
+/// What all shards have counted, by route, and of requests without one.
+pub fn totals(shards: &[Arc<Counters>]) -> (HashMap<RouteKey, Totals>, Totals) {
+    let (mut routes, mut rest) = (HashMap::default(), Totals::default());
+    for shard in shards {
+        shard.traffic.collect(&mut routes);
+        rest.take(&shard.traffic.rest);
+    }
+    (routes, rest)
+}
+
+impl Sampler {
+    /// Takes a reading; called each second.
+    pub fn tick(&mut self, shards: &[Arc<Counters>], commons: &Commons) {
+        let coarse = self.ticks.is_multiple_of(COARSE);
+        self.ticks += 1;
+        let (routes, mut all) = totals(shards);
+        self.routes.retain(|key, _| routes.contains_key(key));
+        for (key, totals) in routes {
+            all.add(&totals);
+            self.routes.entry(key).or_default().take(totals, coarse);
+        }
+        self.all.take(all, coarse);
+        if self.classes.len() > RATE {
+            self.classes.pop_front();
+        }
+        self.classes
+            .push_back(std::array::from_fn(|place| all.class(place + 1)));
+        let mut seen = HashMap::default();
+        commons.each_endpoint(|backend, endpoint, requests| {
+            let key = (backend, endpoint.clone());
+            let mut recent = self.endpoints.remove(&key).unwrap_or_default();
+            if recent.seconds.len() == RATE {
+                recent.seconds.pop_front();
+            }
+            recent.seconds.push_back(requests.saturating_sub(recent.now));
+            recent.now = requests;
+            seen.insert(key, recent);
+        });
+        self.endpoints = seen;
+    }
+
+    /// What passed over one route.
+    pub fn route(&self, key: RouteKey) -> TrafficView {
+        self.routes.get(&key).map(Minute::view).unwrap_or_default()
+    }
+
+    /// What passed over all of them, and without any.
+    pub fn all(&self) -> TrafficView {
+        self.all.view()
+    }
+
+    /// Replies a second by class, over the last ten seconds.
+    #[expect(clippy::cast_precision_loss, reason = "rates are for people")]
+    pub fn class_rates(&self) -> [f64; 5] {
+        let (Some(first), Some(last)) = (self.classes.front(), self.classes.back()) else {
+            return [0.0; 5];
+        };
+        let seconds = (self.classes.len() - 1).max(1) as f64;
+        std::array::from_fn(|place| last[place].saturating_sub(first[place]) as f64 / seconds)
+    }
+
+    /// Routes with traffic in the last minute, busiest first, at most so many.
+    pub fn busy(&self, most: usize) -> Vec<(RouteKey, TrafficView)> {
+        let busy = self.routes.iter().filter(|(_, minute)| !minute.is_quiet());
+        let mut busy: Vec<_> = busy.map(|(key, minute)| (*key, minute)).collect();
+        busy.sort_by_key(|(_, minute)| std::cmp::Reverse(minute.seconds.iter().sum::<u64>()));
+        busy.truncate(most);
+        busy.into_iter().map(|(key, minute)| (key, minute.view())).collect()
+    }
+
+    /// Requests a second to one endpoint.
+    #[expect(clippy::cast_precision_loss, reason = "rates are for people")]
+    pub fn endpoint_rate(&self, backend: BackendId, endpoint: &EndpointIdentity) -> f64 {
+        let recent = self.endpoints.get(&(backend, endpoint.clone()));
+        recent.map_or(0.0, |recent| {
+            recent.seconds.iter().sum::<u64>() as f64 / recent.seconds.len().max(1) as f64
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_is_remembered_and_no_more() {
+        let mut minute = Minute::default();
+        let mut totals = Totals::default();
+        for second in 0..200_u64 {
+            totals.codes[0][1] += 5;
+            // All that failed did so in the beginning.
+            totals.codes[0][4] += u64::from(second < 30);
+            minute.take(totals, second % COARSE == 0);
+            if second == 29 {
+                assert!((minute.view().error_share - 30.0 / 180.0).abs() < 0.02);
+            }
+        }
+        let view = minute.view();
+        assert_eq!(view.spark, vec![5; 60]);
+        assert!((view.rate - 5.0).abs() < f64::EPSILON);
+        assert!(view.error_share.abs() < f64::EPSILON);
+        assert_eq!(view.requests, 1030);
+        for second in 0..60 {
+            minute.take(totals, second % COARSE == 0);
+        }
+        assert!(minute.is_quiet());
+    }
+}
