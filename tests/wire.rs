@@ -54,6 +54,8 @@ mod proxy_protocol;
 mod rig;
 #[path = "wire/strict_pod.rs"]
 mod strict_pod;
+#[path = "wire/tenants.rs"]
+mod tenants;
 #[path = "wire/tls.rs"]
 mod tls;
 #[path = "wire/tls_rig.rs"]

@@ -149,6 +149,18 @@ impl fmt::Display for Location {
     }
 }
 
+/// Bytes of a message, and of a field: what is quoted of an object may be a megabyte, and is said in logs and answers.
+const LONGEST: usize = 1024;
+
+/// The same, cut where it is too long.
+pub fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}
+
 /// One problem of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Diagnostic {
@@ -165,13 +177,13 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A problem of a field of an object.
+    /// A problem of a field of an object. What is too long is cut.
     pub fn new(code: Code, object: &ObjectRef, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             object: Some(object.clone()),
-            field: field.into(),
+            field: shortened(field.into()),
             code,
-            message: message.into(),
+            message: shortened(message.into()),
             location: None,
         }
     }
