@@ -308,6 +308,7 @@ pub fn chunks() -> Vec<Case> {
         "Cookie: a=b",
         "X-Forwarded-For: 6.6.6.6",
         "X-Forwarded-Prefix: /admin",
+        "X-Forwarded-By-A-Name-That-Is-Longer-Than-Most: x",
         "X-Real-IP: 6.6.6.6",
         "X-Original-URL: /admin",
         "X-Request-Id: theirs",
