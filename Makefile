@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference test-peers
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference test-peers differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -34,6 +34,10 @@ test-peers: ## through narthex: gRPC, WebSockets (from PyPI), nginx before and b
 	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4 h2==4.4.1
 	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py target/debug/narthex
 	$(CACHE)/peers-venv/bin/python tests/peers/nginx.py target/debug/narthex
+
+differential: ## docs/security.md's table: the same hostile bytes for narthex, nginx and HAProxy (from Debian), four minutes
+	cargo build --locked
+	python3 tests/peers/differential.py target/debug/narthex docs/security.md
 
 e2e: deps ## the walkthrough on a real two-node cluster (root)
 	tests/cluster/kube-binaries.sh

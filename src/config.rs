@@ -12,6 +12,7 @@ use crate::policy::compress::Memory;
 use crate::proxy::{self, TrustedProxies};
 use crate::serve::strict::Limits;
 use crate::serve::{MinVersion, ProxyProtocol, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
+use crate::table::HostPattern;
 use crate::upstream::PoolSettings;
 use clap::Args;
 use http::HeaderValue;
@@ -56,6 +57,10 @@ pub struct RuleArgs {
     /// Whether ExternalName Services may be backends: they can lead anywhere.
     #[arg(long, env = "NARTHEX_ALLOW_EXTERNAL_NAMES")]
     pub allow_external_names: bool,
+    /// A namespace that alone may have a host, or one label before it with `*.`, or all hosts with `*`; may be given again,
+    /// for several namespaces too. Others' rules and certificates for it are left out.
+    #[arg(long, env = "NARTHEX_HOST_OWNERS", value_name = "NAMESPACE=HOST", value_delimiter = ',', value_parser = compile::owners::parse)]
+    pub host_owners: Vec<(Arc<str>, HostPattern)>,
     /// The Secret whose certificate names get that have no other [default: a self-signed one, made at start].
     #[arg(long, env = "NARTHEX_DEFAULT_CERTIFICATE", value_name = "NAMESPACE/NAME", value_parser = secret)]
     pub default_certificate: Option<(Arc<str>, Arc<str>)>,
@@ -122,6 +127,12 @@ pub struct ListenArgs {
     /// Where probes, metrics and questions come in.
     #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR", default_value = ":8080")]
     pub admin: ListenAddress,
+    /// Names the admin side may be asked by, besides addresses, names without a dot and those of Services.
+    #[arg(long, env = "NARTHEX_ADMIN_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub admin_host: Vec<String>,
+    /// A file with a token that the admin side demands (Authorization: Bearer) for all but probes and /metrics.
+    #[arg(long, env = "NARTHEX_ADMIN_TOKEN_FILE", value_name = "PATH")]
+    pub admin_token_file: Option<PathBuf>,
     /// A Unix socket to make, for probes of this process alone: answers /healthz and /readyz.
     #[arg(long, env = "NARTHEX_PROBE_SOCKET", value_name = "PATH")]
     pub probe_socket: Option<PathBuf>,
@@ -466,6 +477,9 @@ impl RuleArgs {
             class_less: self.class_less,
             allow_external_names: self.allow_external_names,
             own_addresses,
+            admin_addresses: Vec::new(),
+            local_endpoints: true,
+            host_owners: compile::owners::HostOwners::new(&self.host_owners),
             default_certificate: self.default_certificate.clone(),
             system_roots: compile::backend_tls::system_roots(),
             zone: self.zone.clone(),

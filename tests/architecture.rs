@@ -144,3 +144,47 @@ fn the_pages_made_from_the_code_say_what_it_says() {
         );
     }
 }
+
+/// Row 41 of the threat table: no tenant's text becomes a regular expression, so none can be dear.
+#[test]
+fn there_are_no_regular_expressions() {
+    for room in [
+        "model", "table", "compile", "source", "control", "upstream", "policy", "proxy", "serve", "admin",
+    ] {
+        let found = offences(room, &["regex", "fancy_regex", "regex_lite"]);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
+
+/// The threat table of docs/security.md names a test for each row, and each of those is there.
+#[test]
+fn the_threat_table_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/security.md")).expect("the page");
+    let table = page.split("## The threat table").nth(1).expect("the table");
+    let table = table.split("\n## ").next().expect("its end");
+    let mut rows = Vec::new();
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let Some(row) = cells.first().and_then(|cell| cell.parse::<u32>().ok()) else {
+            continue;
+        };
+        rows.push(row);
+        let tests: Vec<&str> = cells
+            .last()
+            .map(|cell| cell.split('`').skip(1).step_by(2).collect())
+            .unwrap_or_default();
+        let elsewhere = line.contains("tests/wire/floods.rs");
+        assert!(!tests.is_empty() || elsewhere, "row {row} names no test");
+        for test in tests {
+            let (file, name) = test.split_once("::").unwrap_or((test, ""));
+            let path = [root.join("tests").join(file), root.join(file)];
+            let path = path.iter().find(|path| path.exists());
+            let path = path.unwrap_or_else(|| panic!("row {row}: there is no {file}"));
+            let found =
+                name.is_empty() || fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {name}(")));
+            assert!(found, "row {row}: there is no {test}");
+        }
+    }
+    assert_eq!(rows, (1..=43).collect::<Vec<u32>>());
+}

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::compile::{Options, State, lint};
+use narthex::compile::{Options, State, lint, owners};
 use narthex::model::object::{Meta, Secret};
 use narthex::model::{Change, Object, Report, Timestamp};
 use narthex::source::directory::load;
@@ -120,6 +120,12 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
             "class-less" => options.class_less = value.parse().unwrap(),
             "ingress-class" => options.ingress_class = value.to_owned(),
             "allow-external-names" => options.allow_external_names = value.parse().unwrap(),
+            "admin" => options.admin_addresses.push(value.parse().unwrap()),
+            "local-endpoints" => options.local_endpoints = value.parse().unwrap(),
+            "host-owners" => {
+                let given: Vec<_> = value.split(',').map(|one| owners::parse(one).unwrap()).collect();
+                options.host_owners = owners::HostOwners::new(&given);
+            }
             "own" => options.own_addresses.push(value.parse().unwrap()),
             "zone" => options.zone = Some(value.into()),
             "node" => options.node = Some(value.into()),

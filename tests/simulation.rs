@@ -9,6 +9,7 @@
 #[path = "simulation/world.rs"]
 mod world;
 
+use narthex::compile::owners::{self, HostOwners};
 use narthex::compile::{Options, State};
 use narthex::model::object::Secret;
 use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
@@ -223,10 +224,28 @@ fn options(rng: &mut Rng) -> Options {
             Vec::new()
         },
         default_certificate: rng.chance(1, 3).then(|| (world::namespace(rng).into(), "s1".into())),
+        admin_addresses: if rng.chance(1, 3) {
+            vec!["10.0.0.2:8080".parse().unwrap()]
+        } else {
+            Vec::new()
+        },
+        local_endpoints: rng.chance(1, 2),
+        host_owners: owners(rng),
         zone: rng.chance(1, 2).then(|| "here".into()),
         ssl_redirect: rng.chance(4, 5),
         ..Options::default()
     }
+}
+
+/// Mostly none.
+fn owners(rng: &mut Rng) -> HostOwners {
+    let given = ["a.example.com", "*.example.com", "example.com", "*"]
+        .into_iter()
+        .filter_map(|host| {
+            let owner = format!("{}={host}", world::namespace(rng));
+            rng.chance(1, 6).then(|| owners::parse(&owner).unwrap())
+        });
+    HostOwners::new(&given.collect::<Vec<_>>())
 }
 
 fn broken(object: ObjectRef, rng: &mut Rng) -> Diagnostic {

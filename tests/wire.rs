@@ -6,6 +6,10 @@
 
 #[path = "wire/admin.rs"]
 mod admin;
+#[path = "wire/admin_guard.rs"]
+mod admin_guard;
+#[path = "wire/attacks.rs"]
+mod attacks;
 #[path = "wire/backend_tls.rs"]
 mod backend_tls;
 #[path = "wire/backend_trust.rs"]
@@ -20,6 +24,8 @@ mod certificates;
 mod checks;
 #[path = "wire/compression.rs"]
 mod compression;
+#[path = "wire/downgrade.rs"]
+mod downgrade;
 #[path = "wire/extended_connect.rs"]
 mod extended_connect;
 #[path = "wire/framing.rs"]
@@ -46,6 +52,10 @@ mod proxied_pods;
 mod proxy_protocol;
 #[path = "wire/rig.rs"]
 mod rig;
+#[path = "wire/strict_pod.rs"]
+mod strict_pod;
+#[path = "wire/tenants.rs"]
+mod tenants;
 #[path = "wire/tls.rs"]
 mod tls;
 #[path = "wire/tls_rig.rs"]

@@ -2,6 +2,7 @@
 //! answers while the data plane is busy.
 
 mod api;
+pub mod gate;
 pub mod probe;
 pub mod sampler;
 pub mod view;
@@ -12,6 +13,7 @@ use crate::serve::Server;
 use crate::serve::handover::Intake;
 use crate::source::Phase;
 use bytes::Bytes;
+use gate::{Gate, Refusal};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -55,6 +57,8 @@ pub struct Admin {
     pub server: Arc<Mutex<Server>>,
     /// Which of several narthexes answers.
     pub identity: Identity,
+    /// Who may ask what.
+    pub gate: Gate,
     /// The flags as they are in effect.
     pub config: serde_json::Value,
     sampler: Mutex<Sampler>,
@@ -64,11 +68,18 @@ pub struct Admin {
 
 impl Admin {
     /// Over the two roads.
-    pub fn new(shared: Arc<Shared>, server: Arc<Mutex<Server>>, identity: Identity, config: serde_json::Value) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        server: Arc<Mutex<Server>>,
+        identity: Identity,
+        gate: Gate,
+        config: serde_json::Value,
+    ) -> Self {
         Self {
             shared,
             server,
             identity,
+            gate,
             config,
             sampler: Mutex::default(),
             subscribers: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
@@ -200,7 +211,15 @@ fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
     let fields = reply.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
+}
+
+fn refused(refusal: Refusal) -> Reply {
+    let mut reply = text(refusal.status(), format!("{refusal}\n"));
+    if refusal == Refusal::NoToken {
+        let scheme = HeaderValue::from_static("Bearer");
+        reply.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
     reply
 }
 
@@ -249,6 +268,15 @@ fn unless_known(request: &Request<Incoming>, reply: Reply) -> Reply {
 
 impl Admin {
     fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Reply {
+        let mut reply = match self.gate.check(request) {
+            Ok(()) => self.answer_question(request),
+            Err(refusal) => refused(refusal),
+        };
+        gate::secure(reply.headers_mut());
+        reply
+    }
+
+    fn answer_question(self: &Arc<Self>, request: &Request<Incoming>) -> Reply {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut refused = text(
                 StatusCode::METHOD_NOT_ALLOWED,

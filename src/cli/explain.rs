@@ -26,6 +26,9 @@ pub struct ExplainArgs {
     /// Ask the narthex whose admin side this is
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub admin: String,
+    /// A file with the token that admin side demands (its --admin-token-file)
+    #[arg(long, env = "NARTHEX_ADMIN_TOKEN_FILE", value_name = "PATH")]
+    pub admin_token_file: Option<PathBuf>,
     /// The method
     #[arg(short = 'X', long, default_value = "GET")]
     pub method: String,
@@ -58,7 +61,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         headers,
     };
     let decision = if args.manifests.is_empty() {
-        ask(&args.admin, &question)?
+        ask(args, &question)?
     } else {
         let (mut state, _) = check::compile(&args.manifests, &args.rules);
         let table = state.table();
@@ -71,7 +74,13 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(admin: &str, question: &Question) -> anyhow::Result<Decision> {
+fn ask(args: &ExplainArgs, question: &Question) -> anyhow::Result<Decision> {
+    let admin = &args.admin;
+    let token = args.admin_token_file.as_ref().map(|path| {
+        let read = std::fs::read_to_string(path);
+        read.with_context(|| format!("--admin-token-file {}", path.display()))
+    });
+    let token = token.transpose()?.unwrap_or_default();
     let mut target = format!(
         "/api/v1/explain?url={}&method={}",
         escape(&question.url),
@@ -80,7 +89,7 @@ fn ask(admin: &str, question: &Question) -> anyhow::Result<Decision> {
     for (name, value) in &question.headers {
         target += &format!("&header={}", escape(&format!("{name}:{value}")));
     }
-    let (status, body) = get(admin, &target, ANSWER_TIME)
+    let (status, body) = get_with(admin, &target, token.trim(), ANSWER_TIME)
         .with_context(|| format!("nobody answers at --admin {admin} (give --manifests PATH to decide from files)"))?;
     if status != 200 {
         bail!("{admin} answered {status}: {}", body.trim());
@@ -102,6 +111,10 @@ fn escape(text: &str) -> String {
 /// # Errors
 /// When it cannot be reached or does not speak HTTP.
 pub fn get(admin: &str, target: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
+    get_with(admin, target, "", patience)
+}
+
+fn get_with(admin: &str, target: &str, token: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
     let address = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
     let address = match address.strip_prefix(':') {
         Some(port) => format!("127.0.0.1:{port}"),
@@ -115,7 +128,7 @@ pub fn get(admin: &str, target: &str, patience: Duration) -> anyhow::Result<(u16
             Ok(stream) => {
                 stream.set_read_timeout(Some(patience))?;
                 stream.set_write_timeout(Some(patience))?;
-                return exchange(stream, &address.to_string(), target);
+                return exchange(stream, &address.to_string(), target, token);
             }
             Err(error) => last = Some(error),
         }
@@ -131,11 +144,15 @@ pub fn get_unix(path: &Path, target: &str, patience: Duration) -> anyhow::Result
     let stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    exchange(stream, "localhost", target)
+    exchange(stream, "localhost", target, "")
 }
 
-fn exchange(mut stream: impl Read + Write, host: &str, target: &str) -> anyhow::Result<(u16, String)> {
-    write!(stream, "GET {target} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+fn exchange(mut stream: impl Read + Write, host: &str, target: &str, token: &str) -> anyhow::Result<(u16, String)> {
+    let token = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    write!(stream, "GET {target} HTTP/1.0\r\nHost: {host}\r\n{token}\r\n")?;
     let mut answer = String::new();
     stream.take(16 << 20).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;

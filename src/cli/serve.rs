@@ -1,7 +1,8 @@
 //! `narthex serve`: puts the two roads together and sees them end well.
 
+use crate::admin::gate::Gate;
 use crate::admin::{self, Admin, probe};
-use crate::compile::State;
+use crate::compile::{self, State};
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
 use crate::serve::handover::{self, Holdings, Inherited, Place};
@@ -97,7 +98,14 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let admin_address = admin_socket.address();
     let identity = admin::Identity::new(args.listen.pod.as_deref());
     let status = cluster_client.and_then(|client| start_status(client, args, &identity.pod, &shared));
-    let admin = Arc::new(Admin::new(shared.clone(), server.clone(), identity, super::effective()));
+    let gate = Gate::new(
+        args.listen.admin_token_file.as_deref(),
+        &args.listen.admin_host,
+        &identity.pod,
+    );
+    let gate = gate.map_err(anyhow::Error::msg)?;
+    let admin = Admin::new(shared.clone(), server.clone(), identity, gate, super::effective());
+    let admin = Arc::new(admin);
     tokio::spawn(admin::sample(admin.clone()));
     if let Some(socket) = probe_socket {
         tokio::spawn(probe::run(socket, admin.clone()));
@@ -114,8 +122,13 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         version = env!("CARGO_PKG_VERSION"), shards = args.shards(), listening = addresses(&bound), admin = %admin_address,
         "narthex starts"
     );
+    let options = compile::Options {
+        admin_addresses: own_addresses([admin_address].into_iter()),
+        local_endpoints: !args.source.manifests.is_empty(),
+        ..rules.compile_options(own)
+    };
     let control = Control {
-        guard: Guard::new(State::new(rules.compile_options(own))),
+        guard: Guard::new(State::new(options)),
         events,
         sender,
         secrets,

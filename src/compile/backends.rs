@@ -295,9 +295,10 @@ impl State {
             .get(name)
             .into_iter()
             .flatten()
-            .filter(|address| !is_local(**address))
+            .map(|address| SocketAddr::new(*address, number))
+            .filter(|address| self.options.refuses_external(*address).is_none())
             .map(|address| Endpoint {
-                address: SocketAddr::new(*address, number),
+                address,
                 alternate: None,
                 uid: None,
                 pod: None,
@@ -322,18 +323,6 @@ pub(super) fn service_settings(service: &Service, findings: &mut Vec<Diagnostic>
     }
     let object = ObjectRef::new(Kind::Service, meta.namespace.clone(), meta.name.clone());
     annotations::read(meta, &object, findings).backend
-}
-
-/// Addresses no name from outside may lead to: on hostNetwork they are the node's own (kubelet, etcd, our admin port).
-fn is_local(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    address.is_loopback()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || match address {
-            IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        }
 }
 
 fn is_tcp(protocol: Option<&str>) -> bool {
@@ -378,8 +367,12 @@ impl State {
                     let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
                         continue;
                     };
+                    let address = SocketAddr::new(address, number);
+                    if self.options.refuses(address).is_some() {
+                        continue;
+                    }
                     let ready = endpoint.ready.unwrap_or(true);
-                    let one = merged.entry(SocketAddr::new(address, number)).or_default();
+                    let one = merged.entry(address).or_default();
                     one.ready |= ready;
                     one.serving |= endpoint.serving.unwrap_or(ready);
                     one.terminating |= endpoint.terminating.unwrap_or(false);

@@ -11,7 +11,7 @@ use crate::model::object::{Ingress, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::{BackendState, Route};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 impl State {
     pub(super) fn diagnose(&self, object: &ObjectRef) -> Vec<Diagnostic> {
@@ -45,7 +45,7 @@ impl State {
             ));
             return;
         }
-        let reading = read(ingress);
+        let reading = read(ingress, &self.options.host_owners);
         let mut backends: Vec<(String, &BackendKey)> = Vec::new();
         for claim in &reading.claims {
             let field = place_field(claim.place);
@@ -252,21 +252,19 @@ impl State {
                     Kind::Endpoints => format!("subsets[{set}].addresses[{index}]"),
                     _ => format!("endpoints[{index}].addresses[0]"),
                 };
-                match endpoint.addresses.first() {
-                    Some(text) if text.parse::<IpAddr>().is_ok() => {}
-                    Some(text) => said.push(Diagnostic::new(
-                        Code::InvalidAddress,
-                        object,
-                        field,
-                        format!("\"{text}\" is no IP address, so the endpoint is left out"),
-                    )),
-                    None => said.push(Diagnostic::new(
-                        Code::InvalidAddress,
-                        object,
-                        field,
-                        "there is no address, so the endpoint is left out",
-                    )),
-                }
+                let wrong = match endpoint.addresses.first().map(|text| (text, text.parse::<IpAddr>())) {
+                    Some((text, Ok(address))) => {
+                        let numbers = subset.ports.iter().filter_map(|port| u16::try_from(port.port?).ok());
+                        let mut places = numbers.chain([0]).map(|number| SocketAddr::new(address, number));
+                        let why = places.find_map(|place| self.options.refuses(place));
+                        why.map(|why| (Code::EndpointRefused, format!("{text} is {why}")))
+                    }
+                    Some((text, Err(_))) => Some((Code::InvalidAddress, format!("\"{text}\" is no IP address"))),
+                    None => Some((Code::InvalidAddress, "there is no address".to_owned())),
+                };
+                said.extend(wrong.map(|(code, what)| {
+                    Diagnostic::new(code, object, field, format!("{what}, so the endpoint is left out"))
+                }));
             }
         }
     }

@@ -92,11 +92,13 @@ impl State {
         self.stale
             .insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
         let old = self.ingresses.remove(&key).filter(|old| old.served);
-        let old_reading = old.as_ref().map(|old| (read(&old.ingress), &old.ingress.meta));
+        let old_reading = old
+            .as_ref()
+            .map(|old| (read(&old.ingress, &self.options.host_owners), &old.ingress.meta));
         let new_reading = new
             .as_ref()
             .filter(|new| new.served)
-            .map(|new| (read(&new.ingress), &new.ingress.meta));
+            .map(|new| (read(&new.ingress, &self.options.host_owners), &new.ingress.meta));
         let old_backends = backends(old_reading.as_ref().map(|(reading, _)| reading));
         let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
         // The new backends are held before the old are let go, so that one that stays keeps its identity.

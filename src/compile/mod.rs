@@ -4,6 +4,7 @@
 //! [`State::refresh`] what is to be said of the objects. A full compile is the fold of `apply` over all objects, and
 //! a simulation in `tests/` shows that both give the same.
 
+mod addresses;
 mod again;
 pub mod annotations;
 pub mod backend_tls;
@@ -18,6 +19,7 @@ mod ingress;
 mod journal;
 pub mod lint;
 mod offers;
+pub mod owners;
 mod read;
 mod secrets;
 mod tls;
@@ -50,6 +52,12 @@ pub struct Options {
     pub allow_external_names: bool,
     /// Addresses narthex itself listens on: an endpoint there would go round in circles.
     pub own_addresses: Vec<SocketAddr>,
+    /// Those of its admin side, which no rule may lead to.
+    pub admin_addresses: Vec<SocketAddr>,
+    /// Whether endpoints may be on the node itself: so in files, which the operator writes, and not in a cluster.
+    pub local_endpoints: bool,
+    /// `--host-owners`.
+    pub host_owners: owners::HostOwners,
     /// `--default-certificate`: namespace and name of a Secret.
     pub default_certificate: Option<(Arc<str>, Arc<str>)>,
     /// The authorities of this system, for pods whose backend names no others.
@@ -69,6 +77,9 @@ impl Default for Options {
             class_less: true,
             allow_external_names: false,
             own_addresses: Vec::new(),
+            admin_addresses: Vec::new(),
+            local_endpoints: true,
+            host_owners: owners::HostOwners::default(),
             default_certificate: None,
             system_roots: Arc::new(rustls::RootCertStore::empty()),
             zone: None,
@@ -144,6 +155,7 @@ impl State {
             .map(|(namespace, name)| ObjectRef::new(Kind::Secret, namespace.clone(), name.clone()))
             .collect();
         Self {
+            offers: Offers::new(options.host_owners.clone()),
             options,
             stale,
             ..Self::default()

@@ -7,6 +7,7 @@
 mod settle;
 
 use super::Key;
+use super::owners::HostOwners;
 use super::secrets::{Secrets, Validity, validity};
 use crate::model::Timestamp;
 use crate::table::route::wildcard_suffix;
@@ -119,6 +120,8 @@ fn wildcard_of(name: &HostPattern) -> Option<HostPattern> {
 /// All offers.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
+    /// Who may offer for a name at all.
+    owners: HostOwners,
     uses: HashMap<Key, Uses>,
     /// Whether somebody was told of all Secrets in that.
     wanted_known: bool,
@@ -132,6 +135,14 @@ pub(super) struct Offers {
 }
 
 impl Offers {
+    /// None yet.
+    pub fn new(owners: HostOwners) -> Self {
+        Self {
+            owners,
+            ..Self::default()
+        }
+    }
+
     /// Who uses a Secret; none if nobody does.
     pub fn uses(&self, secret: &Key) -> Option<&Uses> {
         self.uses.get(secret)
@@ -174,6 +185,9 @@ impl Offers {
     /// Whether a Secret is offered for a name, and if it holds a certificate, with which rank.
     fn rank(&self, name: &HostPattern, secret: &Key, secrets: &Secrets, now: Timestamp) -> Option<Option<Rank>> {
         let uses = self.uses.get(secret)?;
+        if self.owners.against(&secret.0, name).is_some() {
+            return None;
+        }
         let certificate = secrets.certificate(secret);
         let covers = certificate.is_some_and(|certificate| certificate.names.contains(name));
         let listed = uses.listing(name).next();

@@ -3,6 +3,7 @@
 use super::annotations::{self, Settings};
 use super::backends::BackendKey;
 use super::claims::Claim;
+use super::owners::HostOwners;
 use super::tls::{TlsEntry, read_tls};
 use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
@@ -36,9 +37,9 @@ pub(super) struct Reading {
 }
 
 /// Reads one Ingress, apart from all others.
-pub(super) fn read(ingress: &Ingress) -> Reading {
-    let mut reader = Reader::new(ingress);
-    let tls = read_tls(ingress, &reader.object, &mut reader.findings);
+pub(super) fn read(ingress: &Ingress, owners: &HostOwners) -> Reading {
+    let mut reader = Reader::new(ingress, owners);
+    let tls = read_tls(ingress, &reader.object, owners, &mut reader.findings);
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
     }
@@ -55,6 +56,7 @@ pub(super) fn read(ingress: &Ingress) -> Reading {
 struct Reader<'i> {
     object: ObjectRef,
     ingress: &'i Ingress,
+    owners: &'i HostOwners,
     settings: Settings,
     /// What of them is about backends, where something is.
     backend_settings: Option<Arc<BackendSettings>>,
@@ -68,7 +70,7 @@ struct Reader<'i> {
 }
 
 impl<'i> Reader<'i> {
-    fn new(ingress: &'i Ingress) -> Self {
+    fn new(ingress: &'i Ingress, owners: &'i HostOwners) -> Self {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
         let settings = annotations::read(&ingress.meta, &object, &mut findings);
@@ -78,6 +80,7 @@ impl<'i> Reader<'i> {
             settings,
             object,
             ingress,
+            owners,
             claims: Vec::new(),
             seen: HashMap::new(),
             hosts: Vec::new(),
@@ -95,6 +98,14 @@ impl<'i> Reader<'i> {
         let Some(host) = self.host(rule.host.as_deref(), &field) else {
             return;
         };
+        if let Some(owners) = self.owners.against(&self.ingress.meta.namespace, &host) {
+            let message = match &host {
+                HostPattern::Exact(name) => format!("--host-owners gives {name} to {owners}, so the rule is left out"),
+                many => format!("{many} fits hosts that --host-owners gives to {owners}, so the rule is left out"),
+            };
+            self.say(Code::HostNotOwned, &format!("{field}.host"), message);
+            return;
+        }
         if self.known_hosts.insert(host.clone()) {
             self.hosts.push(host.clone());
         }
@@ -172,7 +183,15 @@ impl<'i> Reader<'i> {
         let backend = self.backend(backend, "spec.defaultBackend");
         let hosts = std::mem::take(&mut self.hosts);
         // An Ingress all of whose hosts are broken must not become the default of the whole cluster.
-        (ingress.rules.is_empty() || !hosts.is_empty()).then_some((backend, hosts))
+        if !ingress.rules.is_empty() {
+            return (!hosts.is_empty()).then_some((backend, hosts));
+        }
+        if let Some(owners) = self.owners.against(&ingress.meta.namespace, &HostPattern::Any) {
+            let message = format!("--host-owners gives that of all hosts to {owners}, so it is left out");
+            self.say(Code::HostNotOwned, "spec.defaultBackend", message);
+            return None;
+        }
+        Some((backend, hosts))
     }
 
     fn host(&mut self, host: Option<&str>, field: &str) -> Option<HostPattern> {

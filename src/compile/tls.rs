@@ -1,5 +1,6 @@
 //! `spec.tls` of one Ingress by itself: which hosts, which Secret.
 
+use super::owners::HostOwners;
 use super::read::read_host;
 use crate::model::object::Ingress;
 use crate::model::{Code, Diagnostic, ObjectRef};
@@ -80,7 +81,12 @@ impl<'r> Hosts<'r> {
 }
 
 /// Reads `spec.tls`, and says which hosts in it are none.
-pub(super) fn read_tls(ingress: &Ingress, object: &ObjectRef, findings: &mut Vec<Diagnostic>) -> Vec<TlsEntry> {
+pub(super) fn read_tls(
+    ingress: &Ingress,
+    object: &ObjectRef,
+    owners: &HostOwners,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<TlsEntry> {
     let mut entries = Vec::with_capacity(ingress.tls.len());
     for (index, tls) in (0_u32..).zip(&ingress.tls) {
         let mut entry = TlsEntry {
@@ -95,7 +101,20 @@ pub(super) fn read_tls(ingress: &Ingress, object: &ObjectRef, findings: &mut Vec
                 "*" => Err("leave hosts out to mean every name of the certificate".to_owned()),
                 host => read_host(host),
             };
+            let owners = pattern
+                .as_ref()
+                .ok()
+                .and_then(|pattern| owners.against(&ingress.meta.namespace, pattern));
             match pattern {
+                Ok(pattern) if owners.is_some() => findings.push(Diagnostic::new(
+                    Code::HostNotOwned,
+                    object,
+                    format!("{}.hosts[{place}]", entry.field()),
+                    format!(
+                        "--host-owners gives {pattern} to {}, so this certificate is not shown for it",
+                        owners.unwrap_or_default()
+                    ),
+                )),
                 Ok(pattern) => {
                     if known.insert(pattern.clone()) {
                         entry.hosts.push((place, pattern));

@@ -97,6 +97,8 @@ codes! {
     UnsupportedAddressType => Warning,
     /// An endpoint address that is not an IP address.
     InvalidAddress => Error,
+    /// An endpoint at an address that no rule may lead to: the node itself, cloud metadata, our admin side.
+    EndpointRefused => Error,
     /// An EndpointSlice without `kubernetes.io/service-name`.
     OrphanSlice => Warning,
     /// An endpoint that is one of narthex's own listeners: requests would go round in circles.
@@ -117,6 +119,8 @@ codes! {
     CertificateConflict => Warning,
     /// A certificate for a host that an Ingress of another namespace had first.
     HostOfOtherNamespace => Error,
+    /// A host that `--host-owners` gives to other namespaces.
+    HostNotOwned => Error,
     /// TLS to pods whose certificates are not verified, as an annotation asks.
     BackendNotVerified => Info,
     /// An annotation narthex knows with a value it does not.
@@ -145,6 +149,18 @@ impl fmt::Display for Location {
     }
 }
 
+/// Bytes of a message, and of a field: what is quoted of an object may be a megabyte, and is said in logs and answers.
+const LONGEST: usize = 1024;
+
+/// The same, cut where it is too long.
+pub fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}
+
 /// One problem of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Diagnostic {
@@ -161,13 +177,13 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A problem of a field of an object.
+    /// A problem of a field of an object. What is too long is cut.
     pub fn new(code: Code, object: &ObjectRef, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             object: Some(object.clone()),
-            field: field.into(),
+            field: shortened(field.into()),
             code,
-            message: message.into(),
+            message: shortened(message.into()),
             location: None,
         }
     }

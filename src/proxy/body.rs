@@ -5,6 +5,7 @@ use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
 use super::record::Running;
+use super::trailers;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
 use bytes::Bytes;
@@ -236,7 +237,7 @@ impl Body for ClientBody {
         }
         let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
         this.client.awaits_upload(waiting);
-        let frame = ready!(poll);
+        let mut frame = ready!(poll);
         if let Some(Err(_)) = &frame {
             let late = this.client.body_late.get();
             let error = if late {
@@ -246,9 +247,12 @@ impl Body for ClientBody {
             };
             this.upload.error.set(Some(error));
         } else {
-            if let Some(Ok(frame)) = &frame {
+            if let Some(Ok(frame)) = &mut frame {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.upload.bytes.set(this.upload.bytes.get() + length as u64);
+                if let Some(fields) = frame.trailers_mut() {
+                    trailers::clean(fields);
+                }
                 this.upload.record(frame);
             }
             let complete = frame.is_none() || incoming.is_end_stream();

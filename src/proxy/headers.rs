@@ -67,9 +67,14 @@ fn is_managed(name: &str) -> bool {
     }
 }
 
-/// `x_forwarded_for` and the like: servers behind CGI or WSGI cannot tell them from the real ones.
+/// `x_forwarded_for` and the like, also of the fields that frame a body: servers behind CGI or WSGI cannot tell them
+/// from the real ones.
 fn is_alias(name: &str) -> bool {
-    memchr::memchr(b'_', name.as_bytes()).is_some() && is_managed(&name.replace('_', "-"))
+    if memchr::memchr(b'_', name.as_bytes()).is_none() {
+        return false;
+    }
+    let meant = name.replace('_', "-");
+    is_managed(&meant) || matches!(&*meant, "content-length" | "transfer-encoding")
 }
 
 /// What the road needs to know of a request's fields, gathered in one pass: each look-up by name would cost a hash.

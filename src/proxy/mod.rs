@@ -13,6 +13,7 @@ mod https;
 mod record;
 mod retry;
 mod seen;
+pub mod trailers;
 mod trust;
 pub mod upgrade;
 pub mod worker;

@@ -7,6 +7,7 @@
 mod legacy;
 mod secret;
 
+use crate::model::diagnostic::shortened;
 use crate::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
     IngressPath, IngressRule, IngressTls, Meta, PortRef, Service, ServicePort, keep_annotation,
@@ -52,9 +53,9 @@ impl From<DecodeError> for Diagnostic {
     fn from(error: DecodeError) -> Self {
         Diagnostic {
             object: error.object,
-            field: error.field,
+            field: shortened(error.field),
             code: Code::InvalidObject,
-            message: error.message,
+            message: shortened(error.message),
             location: None,
         }
     }

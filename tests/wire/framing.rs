@@ -314,3 +314,20 @@ fn options_asterisk_is_about_the_server() {
     assert!(answer.field("allow").is_some());
     assert!(rig.pod().requests().is_empty());
 }
+
+#[test]
+fn row_33_a_compressed_body_is_nothing_to_be_unpacked() {
+    let rig = Rig::new(1, &[]);
+    // Were it looked into, it would be found to be no gzip at all.
+    let (body, fields) = ("bomb", "Content-Encoding: gzip\r\nContent-Length: 4\r\n");
+    rig.pod()
+        .answers(Reply::text(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}")));
+    let mut client = rig.client();
+    client.send(format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n{body}"));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, body.as_bytes()));
+    assert_eq!(answer.field("content-encoding"), Some("gzip"));
+    let got = rig.pod().last();
+    assert_eq!(got.field("content-encoding"), ["gzip"]);
+    assert!(got.text().ends_with("\r\n\r\nbomb"));
+}

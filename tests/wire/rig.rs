@@ -364,7 +364,7 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
     };
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut request = String::new();
-    write!(request, "GET {path} HTTP/1.0\r\nHost: a.test\r\n\r\n").unwrap();
+    write!(request, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
     let mut answer = String::new();
     if stream.write_all(request.as_bytes()).is_err() || stream.read_to_string(&mut answer).is_err() {
         return (0, answer);

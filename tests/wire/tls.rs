@@ -1,6 +1,6 @@
 //! TLS: which host, which protocol, and nothing that hurts another.
 
-use crate::rig::{eventually, ingress};
+use crate::rig::{Rig, eventually, ingress, service};
 use crate::tls_rig::{Tls, config, make, secret, secure, shown, world};
 use rustls::HandshakeKind;
 use std::io::Read;
@@ -188,5 +188,28 @@ fn alpn_chooses_the_protocol() {
         config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
         let client = Tls::with(rig.https, Some("a.test"), Arc::new(config)).unwrap();
         assert_eq!(client.0.conn.alpn_protocol(), chosen.map(str::as_bytes), "{offered:?}");
+    }
+}
+
+#[test]
+fn row_23_a_redirect_leads_to_the_same_host_whatever_the_path_says() {
+    let annotations = ", annotations: {narthex.io/ssl-redirect: \"true\", narthex.io/merge-slashes: \"false\"}";
+    let rig = Rig::with(1, &[], |pods| {
+        service("web", &[(pods[0].address, "p0")]) + &ingress("web", "a.test", "/", "web", annotations)
+    });
+    for (path, wanted) in [
+        ("//evil.test/x", "//evil.test/x"),
+        ("/%0d%0aSet-Cookie:%20a=b", "/%0D%0ASet-Cookie:%20a=b"),
+        ("/@evil.test", "/@evil.test"),
+        ("http://a.test//evil.test", "//evil.test"),
+    ] {
+        let answer = rig
+            .client()
+            .send(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n"))
+            .answer();
+        assert_eq!(answer.status, 308, "{path}");
+        let wanted = format!("https://a.test:{}{wanted}", rig.https.port());
+        assert_eq!(answer.field("location"), Some(wanted.as_str()), "{path}");
+        assert_eq!(answer.field("set-cookie"), None, "{path}");
     }
 }

@@ -92,7 +92,9 @@ impl State {
         if let Some(certificate) = certificate.filter(|_| entry.whole) {
             for name in &certificate.names {
                 // A name nobody listed is no mistake where it is another's.
-                if self.stranger(object, name).is_none()
+                let owned = self.options.host_owners.against(&object.namespace, name).is_some();
+                if !owned
+                    && self.stranger(object, name).is_none()
                     && let Some(conflict) = self.conflict(meta, entry, name, certificate)
                 {
                     say(secret_field.clone(), conflict);

@@ -3,6 +3,7 @@
 
 use super::class::{TOKEN, is, run, run_name, run_text};
 use super::{Fault, Framer, State};
+use crate::proxy::trailers::is_forbidden;
 
 /// The longest method that is let through. Registered ones end at 17 bytes.
 const METHOD_BYTES: usize = 32;
@@ -10,51 +11,6 @@ const METHOD_BYTES: usize = 32;
 const LENGTH_DIGITS: u8 = 19;
 /// The only transfer coding.
 const CODING: &[u8] = b"chunked";
-
-/// Fields that are refused as trailers (RFC 9110 6.5.1). A recipient may merge
-/// trailers into the head after everything was decided by the head alone, so
-/// none may be one that frames the message, routes it, is about this
-/// connection, says who the sender is, modifies how the request is handled, or
-/// says how to read the content.
-pub(super) const NOT_TRAILERS: &[&str] = &[
-    // framing and routing
-    "content-length",
-    "transfer-encoding",
-    "host",
-    "max-forwards",
-    // the connection
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "upgrade",
-    "http2-settings",
-    // who sent it
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-real-ip",
-    // request modifiers
-    "cache-control",
-    "expect",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "range",
-    // content
-    "content-encoding",
-    "content-range",
-    "content-type",
-];
 
 /// Methods that a target's form depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,8 +68,8 @@ impl Word {
         usize::from(self.len)
     }
 
-    /// Keeps another part. A word that does not fit is none we look for, so it
-    /// may lose its end as long as it is seen not to fit.
+    /// Keeps another part. A word that does not fit is none we look for, but
+    /// may begin as one does: it loses its end only.
     pub(super) fn push(&mut self, part: &[u8]) {
         for &b in part {
             match self.bytes.get_mut(usize::from(self.len)) {
@@ -128,7 +84,7 @@ impl Word {
     }
 
     pub(super) fn get(&self) -> &[u8] {
-        self.bytes.get(..self.len()).unwrap_or_default()
+        self.bytes.get(..self.len()).unwrap_or(&self.bytes)
     }
 
     /// The word that ends with `part`.
@@ -462,8 +418,7 @@ impl Framer {
 
 #[cold]
 fn trailer_named(name: &[u8]) -> Result<(), Fault> {
-    let same = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
-    match NOT_TRAILERS.iter().any(same) {
+    match is_forbidden(name) {
         true => Err(Fault::TrailerForbidden),
         false => Ok(()),
     }

@@ -1,8 +1,8 @@
 //! What frames a body, and chunked bodies.
 
 use super::{GET, bad, chunked, good, head};
+use crate::proxy::trailers::FORBIDDEN;
 use crate::serve::strict::Fault;
-use crate::serve::strict::head::NOT_TRAILERS;
 
 #[test]
 fn framing_fields() {
@@ -155,7 +155,7 @@ fn chunked_bodies() {
     body("0\r\n", " X: y", Fault::Fold);
     body("0\r\nX: y", "\n", Fault::BareLf);
     body("0\r\n\r", "x", Fault::BareCr);
-    for name in NOT_TRAILERS {
+    for name in FORBIDDEN {
         body(
             &format!("0\r\nX: y\r\n{}", name.to_uppercase()),
             ": 1",

@@ -1,0 +1,196 @@
+//! Who may ask what on the admin address (reliability row 40).
+//!
+//! On `hostNetwork` the address is every node's, and network policies do not cover it. So three things are looked at
+//! before a question is: that it did not come through a narthex, whose rules a tenant writes; that its `Host` is a name
+//! of ours, for a page of somebody else's may have made a browser take our address for its own (DNS rebinding); and,
+//! where `--admin-token-file` is given, that it comes with the token.
+
+use crate::proxy::headers::HOPS;
+use crate::table::canonical::canonical_host;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, StatusCode};
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// More than any token has.
+const TOKEN_BYTES: u64 = 4096;
+
+/// What probes ask: open to all, lest a probe's `Host` takes a pod away.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/ping"];
+/// Open to all that know our name, for scrapers seldom have tokens.
+const METRICS: &str = "/metrics";
+
+/// What browsers are told: nothing may be loaded, framed, embedded or told to others.
+const SECURITY: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Puts in what browsers are told.
+pub fn secure(headers: &mut HeaderMap) {
+    for (name, value) in SECURITY {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// Why a question is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It came through a narthex.
+    #[error("the admin address is no backend: requests that came through narthex are not answered here")]
+    Proxied,
+    /// Its `Host` is somebody else's name.
+    #[error("this Host is none of ours (DNS rebinding?): ask by address, or start narthex with --admin-host NAME")]
+    ForeignHost,
+    /// It lacks the token, or has another.
+    #[error("ask with \"Authorization: Bearer TOKEN\", where TOKEN is what --admin-token-file holds")]
+    NoToken,
+    /// There is no token to compare with.
+    #[error("--admin-token-file cannot be read or is empty, so nobody is let in")]
+    TokenUnreadable,
+}
+
+impl Refusal {
+    /// The status it is answered with.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Refusal::Proxied | Refusal::ForeignHost => StatusCode::FORBIDDEN,
+            Refusal::NoToken => StatusCode::UNAUTHORIZED,
+            Refusal::TokenUnreadable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// What is asked of those who ask.
+#[derive(Clone, Debug, Default)]
+pub struct Gate {
+    /// `--admin-token-file`.
+    token_file: Option<PathBuf>,
+    /// Names by which narthex may be asked, besides addresses and those of a cluster.
+    hosts: Vec<String>,
+}
+
+impl Gate {
+    /// A gate that wants this file's token, if there is one, and knows these names besides its own.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is empty: better now than when somebody asks.
+    pub fn new(token_file: Option<&Path>, hosts: &[String], own: &str) -> Result<Self, String> {
+        if let Some(path) = token_file {
+            let wrong = |why: String| format!("--admin-token-file {}: {why}", path.display());
+            let token = read(path).map_err(|error| wrong(error.to_string()))?;
+            if token.is_empty() {
+                return Err(wrong("it is empty".to_owned()));
+            }
+        }
+        let known = hosts.iter().map(String::as_str).chain([own]);
+        Ok(Self {
+            token_file: token_file.map(Path::to_owned),
+            hosts: known.map(str::to_ascii_lowercase).collect(),
+        })
+    }
+
+    /// Looks at a question.
+    ///
+    /// # Errors
+    /// Why it is not answered.
+    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let (fields, path) = (request.headers(), request.uri().path());
+        if fields.contains_key(HOPS) {
+            return Err(Refusal::Proxied);
+        }
+        if PROBES.contains(&path) {
+            return Ok(());
+        }
+        let hosts = fields.get_all(header::HOST).iter().map(|host| host.to_str().ok());
+        let target = request.uri().authority().map(|authority| Some(authority.as_str()));
+        if !hosts
+            .chain(target)
+            .all(|host| host.is_some_and(|host| self.knows(host)))
+        {
+            return Err(Refusal::ForeignHost);
+        }
+        match &self.token_file {
+            Some(file) if path != METRICS => check_token(file, fields),
+            _ => Ok(()),
+        }
+    }
+
+    /// An address, a name without a dot, one of a cluster's Services, or one that was named to us. Nobody can have the
+    /// others but the operator: a page cannot come from them.
+    fn knows(&self, host: &str) -> bool {
+        let Ok(host) = canonical_host(host) else { return false };
+        let name = &*host.name;
+        name.starts_with('[')
+            || name.parse::<IpAddr>().is_ok()
+            || !name.contains('.')
+            || name.ends_with(".svc")
+            || name.ends_with(".svc.cluster.local")
+            || self.hosts.iter().any(|known| known == name)
+    }
+}
+
+/// The file is read each time, for a Secret that is mounted changes under a process.
+fn check_token(file: &Path, fields: &HeaderMap) -> Result<(), Refusal> {
+    let wanted = read(file).ok().filter(|token| !token.is_empty());
+    let wanted = wanted.ok_or(Refusal::TokenUnreadable)?;
+    let mut given = fields.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let (Some(given), None) = (given.next(), given.next()) else {
+        return Err(Refusal::NoToken);
+    };
+    let given = match given.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
+        _ => return Err(Refusal::NoToken),
+    };
+    // However much of it is right, it takes the same time.
+    verify_slices_are_equal(given, &wanted).map_err(|_| Refusal::NoToken)
+}
+
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut token = Vec::new();
+    std::fs::File::open(file)?.take(TOKEN_BYTES).read_to_end(&mut token)?;
+    Ok(token.trim_ascii().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_page_can_come_from_are_refused() {
+        let gate = Gate::new(None, &["ops.example.com".to_owned()], "node-1.example.net").unwrap();
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "localhost:8080",
+            "narthex",
+            "narthex.ingress.svc",
+            "narthex.ingress.svc.cluster.local:8080",
+            "OPS.example.com.",
+            "node-1.example.net",
+        ] {
+            assert!(gate.knows(host), "{host}");
+        }
+        for host in [
+            "evil.test",
+            "127.0.0.1.evil.test",
+            "x.svc.evil.test",
+            "svc.cluster.local.evil.test",
+            "ops.example.com.evil.test",
+            "",
+            "u@127.0.0.1",
+            "a/b",
+        ] {
+            assert!(!gate.knows(host), "{host}");
+        }
+    }
+}
