@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference test-peers differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference release handshakes test-peers differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -42,6 +42,7 @@ differential: ## docs/security.md's table: the same hostile bytes for narthex, n
 e2e: deps ## the walkthrough on a real two-node cluster (root)
 	tests/cluster/kube-binaries.sh
 	tests/cluster/walkthrough.sh
+	tests/cluster/handshakes.py $(STATIC)
 
 lint: ## formatting, clippy, dependencies
 	cargo fmt --check
@@ -72,6 +73,13 @@ bench-instructions: build ## user-space instructions a request, beside nginx
 propagation: deps static ## how soon a change in a real API server is served
 	tests/cluster/kube-binaries.sh kube-apiserver kubectl
 	tests/cluster/propagation.py $(STATIC)
+
+release: ## target/dist: the static program, an image, a bill of materials, checksums
+	release/build.sh
+
+handshakes: build ## handshakes held open while one narthex takes over from another (root)
+	tests/cluster/handshakes.py target/release/narthex
+	-tests/cluster/handshakes.py target/release/narthex --without
 
 reference: ## docs/reference.md, docs/annotations.md and its schema, from the code
 	cargo run --quiet --locked -- reference > docs/reference.md
