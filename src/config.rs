@@ -1,8 +1,10 @@
 //! Flags and environment, read once into types. Unknown or contradictory settings are errors here.
 //! Every default and bound of the program stands here, with its reason.
 
+mod status;
 mod values;
 
+pub use status::StatusArgs;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
 
 use crate::compile;
@@ -98,6 +100,9 @@ pub struct ServeArgs {
     /// Headers and paths.
     #[command(flatten)]
     pub http: HttpArgs,
+    /// What the cluster is told.
+    #[command(flatten)]
+    pub status: StatusArgs,
     /// The end.
     #[command(flatten)]
     pub end: EndArgs,

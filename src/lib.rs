@@ -17,6 +17,7 @@ pub mod policy;
 pub mod proxy;
 pub mod serve;
 pub mod source;
+pub mod status;
 pub mod table;
 pub mod telemetry;
 pub mod upstream;

@@ -14,14 +14,17 @@ use super::sampler::TrafficView;
 use super::view::Problem;
 use super::{Admin, Reply, as_json};
 use crate::control::{ChangeRecord, lock};
-use crate::model::Severity;
+use crate::model::{Origin, Severity};
 use crate::source::Phase;
 use crate::telemetry::traffic::RecentError;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
+/// Ingresses that one question may name.
+const MOST_ASKED: usize = 100;
 /// Failures that are shown.
 const MOST_ERRORS: usize = 100;
 
@@ -153,8 +156,27 @@ impl Admin {
                 }),
             ),
             "explain" => self.explain(&query),
+            "live" => self.live(&query),
             _ => return path.strip_prefix("routes/").map(|id| self.route(id)),
         })
+    }
+
+    /// Whether Ingresses are in the live table: what peers ask before they give one its address.
+    fn live(&self, query: &Query) -> Reply {
+        let asked: BTreeSet<&str> = query.all("ingress").take(MOST_ASKED).collect();
+        let table = self.shared.tables.load();
+        let is_asked = |origin: &Origin| asked.contains(origin.object.path().as_str());
+        let found: BTreeSet<String> = table
+            .routes()
+            .flat_map(|route| std::iter::once(&route.origin).chain(&route.shadows))
+            .filter(|origin| is_asked(origin))
+            .map(|origin| origin.object.path())
+            .collect();
+        let live = !asked.is_empty() && asked.iter().all(|name| found.contains(*name));
+        as_json(
+            StatusCode::OK,
+            &json!({"live": live, "found": found, "generation": table.generation}),
+        )
     }
 
     fn diagnostics(&self, query: &Query) -> Reply {

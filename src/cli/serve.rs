@@ -9,6 +9,7 @@ use crate::serve::handover::{self, Holdings, Inherited, Place};
 use crate::serve::{BindError, Bound, Purpose, Server, Tls, bind};
 use crate::source::cluster::{self, ClusterOptions};
 use crate::source::{EVENT_QUEUE, Wanted, Watches, directory};
+use crate::status;
 use crate::telemetry;
 use anyhow::{Context, anyhow};
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// How often the end of the last connection is looked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -63,6 +65,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Files hold what they hold: only a cluster is asked for single Secrets.
     let (secrets, wanted) = watch::channel(Wanted::default());
     let mut rules = args.rules.clone();
+    let mut cluster_client = None;
     let source = if args.source.manifests.is_empty() {
         let options = ClusterOptions {
             kubeconfig: args.source.kubeconfig.clone(),
@@ -71,6 +74,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         };
         let client = cluster::connect(&options).await?;
         rules.zone = zone(&client, args).await;
+        cluster_client = Some(client.clone());
         let (sender, watches) = (sender.clone(), watches.clone());
         tokio::spawn(async move { cluster::run(client, options, sender, watches, wanted).await })
     } else {
@@ -93,6 +97,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let server = Arc::new(Mutex::new(server));
     let admin_address = admin_socket.address();
     let identity = admin::Identity::new(args.listen.pod.as_deref());
+    let status = cluster_client.and_then(|client| start_status(client, args, &identity.pod, &shared));
     let gate = Gate::new(
         args.listen.admin_token_file.as_deref(),
         &args.listen.admin_host,
@@ -142,7 +147,11 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         // A table that nothing updates any more is worse than a restart.
         _ = source => Err(anyhow!("the source of objects has ended; see the log")),
         () = broken(&server) => Err(anyhow!("a shard or acceptor thread is gone; see the log")),
-        quick = told_to_stop() => Ok(end(args, &shared, &server, quick?).await),
+        quick = told_to_stop() => {
+            let quick = quick?;
+            give_back(status).await;
+            Ok(end(args, &shared, &server, quick).await)
+        }
         () = not_needed(&mut handed_over) => Ok(end(args, &shared, &server, false).await),
     }
 }
@@ -227,6 +236,32 @@ async fn not_needed(handed_over: &mut watch::Receiver<bool>) {
         return;
     }
     std::future::pending().await
+}
+
+/// The Lease that is to be given back in the end, and the task that may have it.
+type StatusWriter = (status::api::Api, status::lease::Wanted, JoinHandle<()>);
+
+/// Begins to tell the cluster of addresses and problems, if that is wanted.
+fn start_status(client: kube::Client, args: &ServeArgs, pod: &str, shared: &Arc<Shared>) -> Option<StatusWriter> {
+    let admin = args.listen.admin.0;
+    // Peers would ask where nobody but this node can.
+    let port = (!admin.ip().is_loopback()).then_some(admin.port());
+    let namespace = client.default_namespace().to_owned();
+    let options = args
+        .status
+        .options(pod, &namespace, port, &args.source.watch_namespace)?;
+    let (api, lease) = (status::api::Api::new(client.clone()), options.lease.clone());
+    let task = tokio::spawn(status::run(client, options, shared.clone()));
+    Some((api, lease, task))
+}
+
+/// Lets the next one write status at once.
+async fn give_back(status: Option<StatusWriter>) {
+    if let Some((api, lease, task)) = status {
+        task.abort();
+        let given = status::lease::release(&api, &lease);
+        let _ = tokio::time::timeout(Duration::from_secs(1), given).await;
+    }
 }
 
 /// The zone this node is in, where it can be known.

@@ -9,5 +9,6 @@ mod fixture;
 mod outage;
 mod rights;
 mod secrets;
+mod status;
 mod watching;
 mod world;

@@ -225,6 +225,21 @@ impl Admin {
             .unwrap_or_else(|error| panic!("{object}: {error}"));
     }
 
+    /// What is at a path; none if nothing is.
+    pub async fn read(&self, path: &str) -> Option<Value> {
+        let request = http::Request::get(path).body(vec![]).unwrap();
+        self.0.request::<Value>(request).await.ok()
+    }
+
+    /// Puts fields into the status of an object.
+    pub async fn status(&self, object: &Value, status: Value) {
+        let request = http::Request::patch(format!("{}/status", path(object)))
+            .header("content-type", "application/merge-patch+json")
+            .body(json!({"status": status}).to_string().into_bytes())
+            .unwrap();
+        self.0.request::<Value>(request).await.unwrap();
+    }
+
     /// Makes namespaces.
     pub async fn namespaces(&self, names: &[&str]) {
         for name in names {

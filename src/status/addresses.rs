@@ -1,0 +1,261 @@
+//! By which addresses clients reach this narthex and its peers.
+
+use super::api::{Api, Failed};
+use super::desired::Address;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// How long a peer may take to say that it is ready.
+const PEER_TIME: Duration = Duration::from_secs(1);
+/// Answers missed in a row after which a peer counts as gone: its node's pods stay Ready for much longer.
+const MISSES: u32 = 3;
+/// How long a node's addresses are remembered.
+const NODE_TIME: Duration = Duration::from_secs(60);
+
+/// Where addresses come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// `--publish-address`.
+    Given(BTreeSet<Address>),
+    /// `--publish-service`: namespace and name.
+    Service(String, String),
+    /// The nodes whose narthex is ready.
+    Nodes {
+        /// The namespace of the pods.
+        namespace: String,
+        /// Their labels.
+        selector: String,
+        /// The pod this process is in.
+        own: String,
+        /// Where peers answer; none where they cannot be asked.
+        admin_port: Option<u16>,
+    },
+}
+
+/// Finds the addresses, again and again.
+pub struct Finder {
+    api: Api,
+    source: Source,
+    nodes: HashMap<String, (Instant, Option<Address>)>,
+    misses: HashMap<String, u32>,
+    /// Peers that answered the last time.
+    peers: Vec<SocketAddr>,
+}
+
+/// A pod of ours that is ready.
+struct Pod {
+    name: String,
+    node: String,
+    ip: Option<IpAddr>,
+}
+
+impl Finder {
+    /// From a source.
+    pub fn new(api: Api, source: Source) -> Self {
+        Self {
+            api,
+            source,
+            nodes: HashMap::new(),
+            misses: HashMap::new(),
+            peers: Vec::new(),
+        }
+    }
+
+    /// The admin addresses of peers whose nodes are among the addresses.
+    pub fn peers(&self) -> &[SocketAddr] {
+        &self.peers
+    }
+
+    /// The addresses as of now; none if nothing can be said, and then what is written stays.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn find(&mut self) -> Result<Option<BTreeSet<Address>>, Failed> {
+        match self.source.clone() {
+            Source::Given(addresses) => Ok(Some(addresses)),
+            Source::Service(namespace, name) => {
+                let path = format!("/api/v1/namespaces/{namespace}/services/{name}");
+                Ok(Some(of_service(&self.api.get(&path).await?)))
+            }
+            Source::Nodes {
+                namespace,
+                selector,
+                own,
+                admin_port,
+            } => {
+                let selector = selector.replace('=', "%3D").replace(',', "%2C");
+                let path = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={selector}");
+                let pods = ready_pods(&self.api.get(&path).await?);
+                self.of_pods(pods, &own, admin_port).await
+            }
+        }
+    }
+
+    async fn of_pods(
+        &mut self,
+        pods: Vec<Pod>,
+        own: &str,
+        admin_port: Option<u16>,
+    ) -> Result<Option<BTreeSet<Address>>, Failed> {
+        // Who is not among them runs elsewhere, for a trial perhaps, and knows nothing of addresses.
+        if !pods.iter().any(|pod| pod.name == own) {
+            return Ok(None);
+        }
+        let peers = pods.iter().filter(|pod| pod.name != own);
+        let targets = peers.filter_map(|pod| Some((pod.name.clone(), SocketAddr::new(pod.ip?, admin_port?))));
+        let targets: Vec<_> = targets.collect();
+        let answers = futures_util::future::join_all(targets.iter().map(|(_, address)| is_ready(*address))).await;
+        // Who reaches nobody is more likely to be cut off than to be the last one left.
+        if !answers.is_empty() && answers.iter().all(|answer| !answer) {
+            return Ok(None);
+        }
+        self.misses
+            .retain(|name, _| targets.iter().any(|(other, _)| other == name));
+        self.peers.clear();
+        for ((name, address), answered) in targets.into_iter().zip(answers) {
+            let misses = self.misses.entry(name).or_default();
+            *misses = if answered { 0 } else { *misses + 1 };
+            if answered {
+                self.peers.push(address);
+            }
+        }
+        let mut addresses = BTreeSet::new();
+        for pod in pods {
+            if self.misses.get(&pod.name).is_none_or(|misses| *misses < MISSES) {
+                addresses.extend(self.of_node(&pod).await);
+            }
+        }
+        Ok(Some(addresses))
+    }
+
+    /// A node's address; where nodes may not be read, the one its pods have on the host's network.
+    async fn of_node(&mut self, pod: &Pod) -> Option<Address> {
+        if let Some((at, address)) = self.nodes.get(&pod.node)
+            && at.elapsed() < NODE_TIME
+        {
+            return address.clone();
+        }
+        let node = self.api.get(&format!("/api/v1/nodes/{}", pod.node)).await;
+        let address = node.ok().and_then(|node| of_node(&node));
+        let address = address.or_else(|| pod.ip.map(Address::Ip));
+        self.nodes.insert(pod.node.clone(), (Instant::now(), address.clone()));
+        address
+    }
+}
+
+/// `ExternalIP`, else `InternalIP` (Kubernetes docs, "Nodes", "Addresses").
+fn of_node(node: &Value) -> Option<Address> {
+    let listed = node.pointer("/status/addresses")?.as_array()?;
+    let by_type: BTreeMap<&str, &str> = listed
+        .iter()
+        .rev()
+        .filter_map(|entry| Some((entry["type"].as_str()?, entry["address"].as_str()?)))
+        .collect();
+    let address = by_type.get("ExternalIP").or_else(|| by_type.get("InternalIP"))?;
+    Some(Address::new(address))
+}
+
+/// What a Service of type LoadBalancer got, and its `externalIPs`.
+fn of_service(service: &Value) -> BTreeSet<Address> {
+    let entries = service
+        .pointer("/status/loadBalancer/ingress")
+        .and_then(Value::as_array);
+    let got = entries.into_iter().flatten().filter_map(|entry| {
+        let text = entry["ip"].as_str().or_else(|| entry["hostname"].as_str())?;
+        Some(Address::new(text))
+    });
+    let external = service.pointer("/spec/externalIPs").and_then(Value::as_array);
+    let external = external
+        .into_iter()
+        .flatten()
+        .filter_map(|ip| ip.as_str().map(Address::new));
+    got.chain(external).collect()
+}
+
+fn ready_pods(list: &Value) -> Vec<Pod> {
+    let items = list["items"].as_array();
+    let ready = items.into_iter().flatten().filter(|pod| {
+        let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+        let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+        pod["metadata"]["deletionTimestamp"].is_null() && conditions.is_some_and(|all| all.iter().any(is_ready))
+    });
+    let pods = ready.filter_map(|pod| {
+        Some(Pod {
+            name: pod["metadata"]["name"].as_str()?.to_owned(),
+            node: pod["spec"]["nodeName"].as_str()?.to_owned(),
+            ip: pod["status"]["hostIP"].as_str().and_then(|ip| ip.parse().ok()),
+        })
+    });
+    pods.collect()
+}
+
+/// Whether a narthex answers there that it is ready.
+async fn is_ready(address: SocketAddr) -> bool {
+    ask(address, "/readyz").await.is_some_and(|(status, _)| status == 200)
+}
+
+/// A question to a peer's admin side, and its answer: status and body.
+pub async fn ask(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let asking = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.take(1 << 20).read_to_string(&mut answer).await.ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        Some((status, body.to_owned()))
+    };
+    tokio::time::timeout(PEER_TIME, asking).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pods_count_when_they_are_ready_and_stay() {
+        let pod = |name: &str, ready: &str, deleted: bool| {
+            let deleted = deleted.then_some("2026-01-01T00:00:00Z");
+            json!({
+                "metadata": {"name": name, "deletionTimestamp": deleted}, "spec": {"nodeName": name},
+                "status": {"hostIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]},
+            })
+        };
+        let pods = [
+            pod("a", "True", false),
+            pod("b", "False", false),
+            pod("c", "True", true),
+        ];
+        let ready = ready_pods(&json!({"items": pods}));
+        assert_eq!(ready.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_nodes_external_address_comes_before_its_internal_one() {
+        let node = json!({"status": {"addresses": [
+            {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "n"},
+            {"type": "ExternalIP", "address": "203.0.113.1"}, {"type": "ExternalIP", "address": "2001:db8::1"},
+        ]}});
+        assert_eq!(of_node(&node), Some(Address::new("203.0.113.1")));
+        let inner = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
+        assert_eq!(of_node(&inner), Some(Address::new("10.0.0.1")));
+        assert_eq!(of_node(&json!({})), None);
+    }
+
+    #[test]
+    fn a_service_shows_what_it_got() {
+        let service = json!({
+            "spec": {"externalIPs": ["198.51.100.7"]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}, {"hostname": "lb.example.com"}]}},
+        });
+        let shown = of_service(&service);
+        assert_eq!(shown.len(), 3);
+        assert!(shown.contains(&Address::new("lb.example.com")));
+    }
+}

@@ -1,0 +1,99 @@
+//! Reading and writing single objects of the API server.
+
+use http::{Method, Request, StatusCode, header};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a call did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The object is gone, or its namespace.
+    #[error("not found")]
+    Missing,
+    /// Somebody else was quicker, or the object is there already.
+    #[error("conflict")]
+    Conflict,
+    /// We may not.
+    #[error("forbidden: {0}")]
+    Forbidden(String),
+    /// Anything else, which may pass.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// The way to the API server.
+#[derive(Clone)]
+pub struct Api {
+    client: kube::Client,
+}
+
+impl Api {
+    /// By a client.
+    pub fn new(client: kube::Client) -> Self {
+        Self { client }
+    }
+
+    /// One object, or a list.
+    ///
+    /// # Errors
+    /// As [`Failed`] has them.
+    pub async fn get(&self, path: &str) -> Result<Value, Failed> {
+        self.call(Method::GET, path, "", None).await
+    }
+
+    /// A new object.
+    ///
+    /// # Errors
+    /// As [`Failed`] has them.
+    pub async fn create(&self, path: &str, object: &Value) -> Result<Value, Failed> {
+        self.call(Method::POST, path, "application/json", Some(object)).await
+    }
+
+    /// A whole object in the place of the one whose resourceVersion it has.
+    ///
+    /// # Errors
+    /// As [`Failed`] has them.
+    pub async fn replace(&self, path: &str, object: &Value) -> Result<Value, Failed> {
+        self.call(Method::PUT, path, "application/json", Some(object)).await
+    }
+
+    /// Some fields of an object (RFC 7386).
+    ///
+    /// # Errors
+    /// As [`Failed`] has them.
+    pub async fn merge(&self, path: &str, fields: &Value) -> Result<Value, Failed> {
+        self.call(Method::PATCH, path, "application/merge-patch+json", Some(fields))
+            .await
+    }
+
+    async fn call(&self, method: Method, path: &str, kind: &str, body: Option<&Value>) -> Result<Value, Failed> {
+        let body = body.map(serde_json::to_vec).transpose();
+        let body = body.map_err(|error| Failed::Other(error.to_string()))?;
+        let mut request = Request::builder().method(method).uri(path);
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let request = request
+            .body(body.unwrap_or_default())
+            .map_err(|error| Failed::Other(error.to_string()))?;
+        match tokio::time::timeout(PATIENCE, self.client.request::<Value>(request)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(kube::Error::Api(status))) => Err(match StatusCode::from_u16(status.code) {
+                Ok(StatusCode::NOT_FOUND) => Failed::Missing,
+                Ok(StatusCode::CONFLICT) => Failed::Conflict,
+                Ok(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => Failed::Forbidden(status.message.clone()),
+                _ => Failed::Other(status.message.clone()),
+            }),
+            Ok(Err(error)) => Err(Failed::Other(error.to_string())),
+            Err(_) => Err(Failed::Other("the API server does not answer".to_owned())),
+        }
+    }
+}
+
+/// A time as the API has it (`MicroTime`).
+pub fn micro_time(time: jiff::Timestamp) -> String {
+    format!("{time:.6}")
+}

@@ -1,0 +1,273 @@
+//! What the cluster is told: addresses in the status of Ingresses, and Events about what is wrong. One process writes, the
+//! one that holds the Lease; routing never waits for any of it.
+
+pub mod addresses;
+pub mod api;
+pub mod desired;
+mod events;
+pub mod lease;
+
+use crate::control::Shared;
+use crate::model::{Kind, ObjectRef, Timestamp};
+use addresses::{Finder, Source, ask};
+use api::{Api, Failed};
+use desired::{Address, next, served};
+use events::Events;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often something is written.
+const TURN: Duration = Duration::from_millis(250);
+/// How often addresses are looked for.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often all status is read anew: what others have written over it is put right then.
+const READ: Duration = Duration::from_secs(60);
+/// Ingresses of a page.
+const PAGE: u32 = 500;
+/// How long nothing is tried after it was refused.
+const REFUSED: Duration = Duration::from_secs(60);
+/// Events in each turn.
+const EVENTS: usize = 3;
+
+/// What is written, and how fast.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where addresses come from.
+    pub source: Source,
+    /// The Lease.
+    pub lease: lease::Wanted,
+    /// Writes of status a second.
+    pub rate: u32,
+    /// The namespaces whose Ingresses are served; empty for all.
+    pub namespaces: Vec<String>,
+    /// What this process is called in Events.
+    pub instance: String,
+}
+
+/// Writes as long as this process holds the Lease. Never ends.
+pub async fn run(client: kube::Client, options: Options, shared: Arc<Shared>) {
+    // Nothing is said of a world that is not known yet.
+    while !shared.is_ready() {
+        tokio::time::sleep(TURN).await;
+    }
+    let api = Api::new(client);
+    let (leads, leading) = watch::channel(false);
+    // In one task, so that the Lease is not kept for a writer that is gone.
+    tokio::select! {
+        () = lease::keep(api.clone(), options.lease.clone(), leads) => {}
+        () = write_while_leading(&api, &options, &shared, leading) => {}
+    }
+}
+
+async fn write_while_leading(api: &Api, options: &Options, shared: &Shared, mut leading: watch::Receiver<bool>) {
+    let mut events = Events::new(api.clone(), options.instance.clone());
+    loop {
+        while !*leading.borrow_and_update() {
+            events.observe(&shared.report.load());
+            if tokio::time::timeout(LOOK, leading.changed())
+                .await
+                .is_ok_and(|changed| changed.is_err())
+            {
+                return;
+            }
+        }
+        let writer = Writer {
+            finder: Finder::new(api.clone(), options.source.clone()),
+            events: &mut events,
+            api: api.clone(),
+            options,
+            shared,
+            known: HashMap::new(),
+            addresses: None,
+            wait_until: None,
+            served: (u64::MAX, HashMap::new()),
+            settled: false,
+        };
+        tokio::select! {
+            () = writer.write() => {}
+            _ = leading.wait_for(|leads| !*leads) => {}
+        }
+    }
+}
+
+/// The one that writes.
+struct Writer<'a> {
+    api: Api,
+    options: &'a Options,
+    shared: &'a Shared,
+    finder: Finder,
+    events: &'a mut Events,
+    /// The status that Ingresses have, as it was read or written.
+    known: HashMap<ObjectRef, BTreeSet<Address>>,
+    addresses: Option<BTreeSet<Address>>,
+    wait_until: Option<Instant>,
+    /// The Ingresses of a table, by its generation.
+    served: (u64, HashMap<ObjectRef, Timestamp>),
+    /// Whether all of these have the status they should.
+    settled: bool,
+}
+
+impl Writer<'_> {
+    async fn write(mut self) {
+        let mut turns = tokio::time::interval(TURN);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut looked, mut read) = (None::<Instant>, None::<Instant>);
+        let mut report = self.shared.report.load_full();
+        self.events.take_over(&report);
+        loop {
+            turns.tick().await;
+            if looked.is_none_or(|at| at.elapsed() >= LOOK) {
+                looked = Some(Instant::now());
+                match self.finder.find().await {
+                    Ok(Some(addresses)) => {
+                        if self.addresses.as_ref() != Some(&addresses) {
+                            tracing::info!(?addresses, "the addresses of Ingresses");
+                        }
+                        self.settled &= self.addresses.as_ref() == Some(&addresses);
+                        self.addresses = Some(addresses);
+                    }
+                    Ok(None) => tracing::debug!("no peer answers: status stays as it is"),
+                    Err(error) => tracing::debug!(%error, "the addresses of Ingresses cannot be found"),
+                }
+            }
+            if read.is_none_or(|at| at.elapsed() >= READ) {
+                match self.read().await {
+                    Ok(()) => read = Some(Instant::now()),
+                    Err(error) => {
+                        tracing::debug!(%error, "the status of Ingresses cannot be read");
+                        continue;
+                    }
+                }
+            }
+            let latest = self.shared.report.load_full();
+            if !Arc::ptr_eq(&report, &latest) {
+                self.events.take(&latest);
+                report = latest;
+            }
+            self.events.write(EVENTS).await;
+            if self.wait_until.is_none_or(|until| Instant::now() >= until) {
+                self.write_status().await;
+            }
+        }
+    }
+
+    /// Reads the status that all Ingresses have.
+    async fn read(&mut self) -> Result<(), Failed> {
+        let places = match self.options.namespaces.as_slice() {
+            [] => vec!["/apis/networking.k8s.io/v1/ingresses".to_owned()],
+            some => some
+                .iter()
+                .map(|namespace| format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses"))
+                .collect(),
+        };
+        let mut known = HashMap::new();
+        for place in places {
+            let mut next = String::new();
+            loop {
+                let list = self.api.get(&format!("{place}?limit={PAGE}{next}")).await?;
+                let items = list["items"].as_array();
+                known.extend(items.into_iter().flatten().filter_map(status_of));
+                match list["metadata"]["continue"].as_str() {
+                    Some(token) if !token.is_empty() => next = format!("&continue={}", escape(token)),
+                    _ => break,
+                }
+            }
+        }
+        self.known = known;
+        self.settled = false;
+        Ok(())
+    }
+
+    /// Writes some of what differs.
+    async fn write_status(&mut self) {
+        let Some(addresses) = &self.addresses else { return };
+        let table = self.shared.tables.load();
+        if self.served.0 != table.generation {
+            self.served = (table.generation, served(&table));
+            self.settled = false;
+        }
+        if self.settled {
+            return;
+        }
+        let most = (self.options.rate as usize * usize::try_from(TURN.as_millis()).unwrap_or(1000) / 1000).max(1);
+        let due = next(&self.served.1, &self.known, addresses, most);
+        if due.is_empty() {
+            self.settled = true;
+            return;
+        }
+        let mut live = Vec::with_capacity(due.len());
+        for object in due {
+            // Whoever is told an address asks there at once, so every peer must have the route by then.
+            if self.known.get(object).is_some_and(|known| !known.is_empty()) || self.is_live(object).await {
+                live.push(object.clone());
+            }
+        }
+        let addresses = addresses.clone();
+        let entries: Vec<Value> = addresses.iter().map(Value::from).collect();
+        let status = json!({"status": {"loadBalancer": {"ingress": entries}}});
+        let writes = live.iter().map(|object| {
+            let (namespace, name) = (&object.namespace, &object.name);
+            let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}/status");
+            let (api, status) = (&self.api, &status);
+            async move { api.merge(&path, status).await }
+        });
+        let answers = futures_util::future::join_all(writes).await;
+        for (object, answer) in live.into_iter().zip(answers) {
+            match answer {
+                Ok(_) | Err(Failed::Missing) => {
+                    self.known.insert(object, addresses.clone());
+                }
+                Err(error @ Failed::Forbidden(_)) => {
+                    tracing::warn!(%error, "no status is written: add patch on ingresses/status");
+                    self.wait_until = Some(Instant::now() + REFUSED);
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, %object, "the status of an Ingress could not be written");
+                    self.wait_until = Some(Instant::now() + Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    /// Whether every peer that is there serves an Ingress.
+    async fn is_live(&self, object: &ObjectRef) -> bool {
+        let path = format!("/api/v1/live?ingress={}/{}", object.namespace, object.name);
+        let asked = self.finder.peers().iter().map(|peer| ask(*peer, &path));
+        let answers = futures_util::future::join_all(asked).await;
+        answers.iter().all(|answer| {
+            answer
+                .as_ref()
+                .is_none_or(|(_, said)| !said.contains("\"live\": false"))
+        })
+    }
+}
+
+/// An Ingress of a list, and its status.
+fn status_of(ingress: &Value) -> Option<(ObjectRef, BTreeSet<Address>)> {
+    let (namespace, name) = (&ingress["metadata"]["namespace"], &ingress["metadata"]["name"]);
+    let object = ObjectRef::new(Kind::Ingress, namespace.as_str()?, name.as_str()?);
+    let entries = ingress
+        .pointer("/status/loadBalancer/ingress")
+        .and_then(Value::as_array);
+    let addresses = entries.into_iter().flatten().filter_map(|entry| {
+        let text = entry["ip"].as_str().or_else(|| entry["hostname"].as_str())?;
+        Some(Address::new(text))
+    });
+    Some((object, addresses.collect()))
+}
+
+/// A token of the API server's as a query carries it.
+fn escape(token: &str) -> String {
+    let mut escaped = String::new();
+    for byte in token.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            other => escaped += &format!("%{other:02X}"),
+        }
+    }
+    escaped
+}
