@@ -28,6 +28,8 @@ mod compression;
 mod downgrade;
 #[path = "wire/extended_connect.rs"]
 mod extended_connect;
+#[path = "wire/floods.rs"]
+mod floods;
 #[path = "wire/framing.rs"]
 mod framing;
 #[path = "wire/grpc.rs"]

@@ -124,6 +124,8 @@ counters! {
     compressions,
     /// Replies not compressed for want of memory: see --compression-memory.
     compressions_refused,
+    /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.
+    floods,
     /// Requests that ended in a panic.
     panics,
     /// Connections closed because a head, a body or the reading of a reply took too long.

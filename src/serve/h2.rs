@@ -4,6 +4,7 @@
 //! have, and the checks of a request head that the strict filter makes for HTTP/1.1.
 
 use super::Timeouts;
+use super::frames::Frames;
 use super::shard::{Shard, Swept};
 use super::strict::{Limits, is_target};
 use super::tunnel;
@@ -63,6 +64,7 @@ struct Conn {
     /// Since when it is to end, and how long that may take.
     draining: Cell<Option<(Tick, Duration)>>,
     cut: Cell<bool>,
+    frames: RefCell<Frames>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -107,6 +109,24 @@ impl Conn {
         let (hand_over, sending) = oneshot::channel();
         self.newest_tunnel.replace(Some(hand_over));
         tokio::task::spawn_local(tunnel::over_h2(self.shard.clone(), client, upgrade, sending, exchange));
+    }
+
+    /// Looks at what a client sends too often. An error ends the connection.
+    fn note_frames(&self, bytes: &[u8]) -> io::Result<()> {
+        let flood = self.frames.borrow_mut().read(bytes, self.clock());
+        flood.map_err(|flood| {
+            self.shard.worker.counters.floods.add();
+            tracing::debug!(peer = %self.peer.socket, what = flood.name(), "an HTTP/2 client sends too many frames");
+            self.cut();
+            io::ErrorKind::ConnectionAborted.into()
+        })
+    }
+
+    fn note_sent(&self, poll: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = poll {
+            self.frames.borrow_mut().sent(*bytes);
+        }
+        self.note_write(poll);
     }
 
     fn note_write<T>(&self, poll: &Poll<T>) {
@@ -225,8 +245,9 @@ impl hyper::rt::Read for Io {
         let mut prefix = self.0.prefix.borrow_mut();
         if !prefix.is_empty() {
             let length = prefix.remaining().min(buffer.remaining());
-            buffer.put_slice(&prefix.split_to(length));
-            return Poll::Ready(Ok(()));
+            let prefix = prefix.split_to(length);
+            buffer.put_slice(&prefix);
+            return Poll::Ready(self.0.note_frames(&prefix));
         }
         let mut scratch = self.0.shard.scratch.borrow_mut();
         let room = scratch.len().min(buffer.remaining());
@@ -234,14 +255,14 @@ impl hyper::rt::Read for Io {
         ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, &mut read))?;
         self.0.since.set(self.0.clock().now());
         buffer.put_slice(read.filled());
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.0.note_frames(read.filled()))
     }
 }
 
 impl hyper::rt::Write for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes);
-        self.0.note_write(&poll);
+        self.0.note_sent(&poll);
         poll
     }
 
@@ -265,7 +286,7 @@ impl hyper::rt::Write for Io {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, slices);
-        self.0.note_write(&poll);
+        self.0.note_sent(&poll);
         poll
     }
 }
@@ -286,6 +307,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         ending: Cell::new(None),
         draining: Cell::new(None),
         cut: Cell::new(false),
+        frames: RefCell::new(Frames::new(&shard.worker.clock)),
         waker: RefCell::default(),
         shard: shard.clone(),
     });
