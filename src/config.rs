@@ -1,15 +1,18 @@
 //! Flags and environment, read once into types. Unknown or contradictory settings are errors here.
 //! Every default and bound of the program stands here, with its reason.
 
+mod descriptors;
 mod status;
 mod values;
 
+pub use descriptors::Shares;
 pub use status::StatusArgs;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
 
 use crate::compile;
 use crate::policy::compress::Memory;
 use crate::proxy::{self, TrustedProxies};
+use crate::serve::memory::MaxMemory;
 use crate::serve::strict::Limits;
 use crate::serve::{MinVersion, ProxyProtocol, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
 use crate::table::HostPattern;
@@ -21,7 +24,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use values::{bytes, duration, grace, header, net, secret};
+use tokio::sync::Semaphore;
+use values::{bytes, duration, grace, header, max_memory, net, secret};
 
 /// Where objects come from.
 #[derive(Args, Clone, Debug, Default)]
@@ -164,12 +168,17 @@ pub struct ListenArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
-    /// Client connections at once; 0 is half the file descriptors the process may have, less a reserve.
+    /// Client connections at once; 0 is half the file descriptors the process may have, less a reserve. Where more
+    /// come, those that have been idle longest are closed, and if none is, more are refused.
     #[arg(long, env = "NARTHEX_MAX_CONNECTIONS", value_name = "N", default_value_t = 0)]
     pub max_connections: usize,
     /// Requests under way at once in the whole process; more get 503.
     #[arg(long, env = "NARTHEX_MAX_IN_FLIGHT", value_name = "N", default_value_t = 100_000)]
     pub max_in_flight: u32,
+    /// Memory, in bytes or as a share of the container's limit (cgroup v2): above it most requests get 503 and idle
+    /// connections are closed. `off`, or a share where there is no limit, is none.
+    #[arg(long, env = "NARTHEX_MAX_MEMORY", value_name = "BYTES|%", default_value = "90%", value_parser = max_memory)]
+    pub max_memory: MaxMemory,
     /// Size of a request head; a larger one gets 431.
     #[arg(long, env = "NARTHEX_MAX_HEAD", value_name = "BYTES", default_value = "32KiB", value_parser = bytes)]
     pub max_head: usize,
@@ -321,9 +330,6 @@ pub struct TraefikArgs {
     pub kubernetes: bool,
 }
 
-/// File descriptors kept for watches, logs and the admin side.
-const RESERVED_FDS: usize = 256;
-
 impl ServeArgs {
     /// Checks what clap cannot.
     ///
@@ -413,21 +419,19 @@ impl ServeArgs {
         }
     }
 
-    /// How many client connections there may be, given the file descriptors the process may have.
-    pub fn max_connections(&self, descriptors: usize) -> usize {
-        match self.limits.max_connections {
-            0 => (descriptors.saturating_sub(RESERVED_FDS) / 2).max(16),
-            // What the kernel will not open cannot be accepted.
-            connections => connections.min(descriptors.saturating_sub(RESERVED_FDS).max(16)),
-        }
+    /// How many connections there may be, given the file descriptors the process may have.
+    pub fn shares(&self, descriptors: usize) -> Shares {
+        Shares::of(descriptors, self.limits.max_connections)
     }
 
-    /// Settings of the request's road. `https_port` is where HTTPS is listened for.
-    pub fn proxy_settings(&self, https_port: Option<u16>) -> proxy::Settings {
+    /// Settings of the request's road. `https_port` is where HTTPS is listened for; `pods` is how many connections
+    /// to pods there may be.
+    pub fn proxy_settings(&self, https_port: Option<u16>, pods: usize) -> proxy::Settings {
         proxy::Settings {
             pool: PoolSettings {
                 connect_timeout: self.timeouts.connect_timeout,
                 idle_timeout: self.timeouts.upstream_idle_timeout,
+                sockets: Arc::new(Semaphore::new(pods.min(Semaphore::MAX_PERMITS))),
                 max_idle: self.limits.upstream_max_idle,
                 max_response_head: self.limits.max_response_head,
             },
@@ -439,6 +443,7 @@ impl ServeArgs {
             https_port,
             trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
             max_in_flight: self.limits.max_in_flight.into(),
+            short_of_memory: Arc::default(),
             compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
         }
     }

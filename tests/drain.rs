@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 fn started() -> (Server, SocketAddr) {
     let args = Cli::parse_from(["narthex"]).serve;
-    let settings = Arc::new(args.proxy_settings(None));
+    let settings = Arc::new(args.proxy_settings(None, 1000));
     let mut server = Server::start(Arc::default(), settings, args.shard_settings(None), 2, 100).unwrap();
     let bound = bind(Purpose::Http, "127.0.0.1:0".parse().unwrap(), false).unwrap();
     let address = bound.address();

@@ -399,9 +399,10 @@ impl Admin {
 
     fn write_metrics(&self, out: &mut String) -> std::fmt::Result {
         // The lock is the control task's too, so it is not held while text is written.
-        let (shards, open) = {
+        let (shards, open, refused, short) = {
             let server = lock(&self.server);
-            (server.counters().to_vec(), server.open_connections())
+            let (open, refused) = (server.open_connections(), server.connections_refused());
+            (server.counters().to_vec(), open, refused, server.is_short_of_memory())
         };
         if let Some(first) = shards.first() {
             for (name, _) in first.each() {
@@ -417,6 +418,10 @@ impl Admin {
         }
         writeln!(out, "# TYPE narthex_open_connections gauge")?;
         writeln!(out, "narthex_open_connections {open}")?;
+        writeln!(out, "# TYPE narthex_connections_refused_total counter")?;
+        writeln!(out, "narthex_connections_refused_total {refused}")?;
+        writeln!(out, "# TYPE narthex_short_of_memory gauge")?;
+        writeln!(out, "narthex_short_of_memory {}", u8::from(short))?;
         writeln!(out, "# TYPE narthex_table_swaps_total counter")?;
         writeln!(
             out,

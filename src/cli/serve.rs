@@ -6,6 +6,7 @@ use crate::compile::{self, State};
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
 use crate::serve::handover::{self, Holdings, Inherited, Place};
+use crate::serve::memory::MemoryWatch;
 use crate::serve::{BindError, Bound, Purpose, Server, Tls, bind};
 use crate::source::cluster::{self, ClusterOptions};
 use crate::source::{EVENT_QUEUE, Wanted, Watches, directory};
@@ -50,7 +51,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let descriptors = raise_descriptor_limit();
+    let shares = args.shares(raise_descriptor_limit());
     let (successor, mut inherited) = Successor::ask(args).await?;
     let bound = bind_all(args, &mut inherited)?;
     let admin_place = Place {
@@ -86,12 +87,16 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let tls = https
         .map(|_| Tls::new(&args.tls_settings(), shared.tables.clone()))
         .transpose()?;
+    let settings = args.proxy_settings(https.map(|bound| bound.address().port()), shares.pods);
+    let memory = MemoryWatch::new(args.limits.max_memory);
+    let short = settings.short_of_memory.clone();
+    let memory = async { Some(tokio::spawn(memory?.run(short)).await) };
     let server = Server::start(
         shared.tables.clone(),
-        Arc::new(args.proxy_settings(https.map(|bound| bound.address().port()))),
+        Arc::new(settings),
         args.shard_settings(tls.map(Arc::new)),
         args.shards(),
-        args.max_connections(descriptors),
+        shares.clients,
     )
     .context("cannot start the shards")?;
     let server = Arc::new(Mutex::new(server));
@@ -146,6 +151,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         },
         // A table that nothing updates any more is worse than a restart.
         _ = source => Err(anyhow!("the source of objects has ended; see the log")),
+        Some(_) = memory => Err(anyhow!("nobody looks after memory any more; see the log")),
         () = broken(&server) => Err(anyhow!("a shard or acceptor thread is gone; see the log")),
         quick = told_to_stop() => {
             let quick = quick?;

@@ -1,6 +1,7 @@
 //! What flags can say, and how it is read.
 
 use crate::serve::Purpose;
+use crate::serve::memory::MaxMemory;
 use clap::ValueEnum;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -127,10 +128,25 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         "" | "B" => 1,
         "k" | "K" | "KiB" => 1 << 10,
         "M" | "MiB" => 1 << 20,
-        _ => return Err("write a number of bytes, or of KiB or MiB".to_owned()),
+        "G" | "GiB" => 1 << 30,
+        _ => return Err("write a number of bytes, or of KiB, MiB or GiB".to_owned()),
     };
     let number: usize = number.parse().map_err(|_| format!("\"{number}\" is no number"))?;
     number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+}
+
+pub(super) fn max_memory(text: &str) -> Result<MaxMemory, String> {
+    if text == "off" {
+        return Ok(MaxMemory::Off);
+    }
+    let Some(percent) = text.strip_suffix('%') else {
+        let bytes = bytes(text).map_err(|error| format!("{error}; or a share such as 90%, or off"))?;
+        return Ok(MaxMemory::Bytes(bytes as u64));
+    };
+    match percent.parse() {
+        Ok(percent @ 1..=100) => Ok(MaxMemory::Percent(percent)),
+        _ => Err(format!("\"{percent}\" is no number from 1 to 100")),
+    }
 }
 
 pub(super) fn net(text: &str) -> Result<IpNet, String> {

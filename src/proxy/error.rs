@@ -107,6 +107,9 @@ pub enum ProxyError {
     /// The backend has as many requests under way, and waiting, as its annotations allow.
     #[error("the backend has as many requests under way as narthex.io/max-in-flight allows")]
     BackendFull,
+    /// Connections to pods have all file descriptors there are for them.
+    #[error("no file descriptor is left for a connection to the pod")]
+    NoDescriptor,
     /// No endpoint takes a connection.
     #[error("no endpoint accepts a connection")]
     Connect,
@@ -226,6 +229,7 @@ impl ProxyError {
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
             Self::BackendFull => (503, "service unavailable", 14, Us, Never, false, "backend_full"),
+            Self::NoDescriptor => (503, "service unavailable", 14, Us, Always, false, "no_descriptor"),
             Self::Connect => (502, "bad gateway", 14, Upstream, Always, false, "connect"),
             Self::ConnectTimeout => (504, "gateway timeout", 14, Upstream, Always, false, "connect_timeout"),
             Self::NotHttp2 => (502, "bad gateway", 14, Upstream, Always, false, "not_http2"),

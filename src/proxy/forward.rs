@@ -134,7 +134,11 @@ pub async fn forward(
                 attempt.settled();
                 let error = connect_error(&cause);
                 worker.counters.upstream_connect_failures.add();
-                if !is_local(&cause) {
+                if is_local(&cause) {
+                    // Others may hold what is lacking for nothing. Their tasks let go of it at their next turn.
+                    worker.upstreams.close_idle();
+                    tokio::task::yield_now().await;
+                } else {
                     lease.unreachable(&worker.clock);
                 }
                 if retries.attempts >= worker.settings.attempts {
@@ -200,6 +204,9 @@ pub async fn forward(
 }
 
 fn connect_error(cause: &io::Error) -> ProxyError {
+    if is_local(cause) {
+        return ProxyError::NoDescriptor;
+    }
     match (Fault::of(cause).map(|fault| fault.kind), cause.kind()) {
         (Some(FaultKind::Untrusted), _) => ProxyError::TlsUntrusted,
         (Some(FaultKind::NotTls), _) => ProxyError::NotTls,

@@ -7,6 +7,8 @@ pub mod client;
 mod compress;
 mod deadline;
 pub mod error;
+#[cfg(debug_assertions)]
+pub mod fail;
 mod forward;
 pub mod headers;
 mod https;
@@ -126,6 +128,8 @@ async fn answer(
     if worker.is_overloaded() {
         return Err(ProxyError::Overloaded.into());
     }
+    #[cfg(debug_assertions)]
+    fail::maybe(request.uri().path());
     let (mut parts, body) = request.into_parts();
     let answered = forward_or_answer(worker, client, (&mut parts, body), request_id, seen, (running, timing)).await;
     if !answered.as_ref().is_ok_and(|reply| !reply.status().is_server_error()) {

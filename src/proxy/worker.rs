@@ -16,7 +16,11 @@ use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Requests under way on a shard while memory is short. Not none: what is short may not come back by itself.
+const FEW: u64 = 8;
 
 /// Limits and choices of the request's road. Every default is in `config.rs`.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Requests under way in the process.
     pub max_in_flight: u64,
+    /// Whether the process is near the end of its memory: then a shard takes only a few requests at a time.
+    pub short_of_memory: Arc<AtomicBool>,
     /// What the encoders of replies may take, over all shards.
     pub compression_memory: Arc<Memory>,
 }
@@ -126,6 +132,8 @@ counters! {
     compressions_refused,
     /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.
     floods,
+    /// Idle connections closed to make room for others: see --max-connections.
+    let_go,
     /// Requests that ended in a panic.
     panics,
     /// Connections closed because a head, a body or the reading of a reply took too long.
@@ -211,11 +219,19 @@ impl Worker {
     /// its share need not look at the others: if they have more than theirs, it is they who refuse.
     pub fn is_overloaded(&self) -> bool {
         let (mine, most) = (self.counters.in_flight.get(), self.settings.max_in_flight);
+        if mine > FEW && self.is_short_of_memory() {
+            return true;
+        }
         if mine.saturating_mul(self.all.len() as u64) <= most {
             return false;
         }
         let all: u64 = self.all.iter().map(|shard| shard.in_flight.get()).sum();
         all > most
+    }
+
+    /// Whether the process is near the end of its memory.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.settings.short_of_memory.load(Ordering::Relaxed)
     }
 
     /// Where requests of a route are counted.

@@ -1,5 +1,6 @@
 //! One client connection: the strict filter under hyper, time-outs above it, and a clean end.
 
+use super::fresh::FRESH;
 use super::h2;
 use super::preface::{Look, Preface};
 use super::shard::{Shard, Swept};
@@ -40,9 +41,6 @@ pub struct Timeouts {
 /// client (nginx: `lingering_time`, `lingering_timeout`).
 const LINGER: Duration = Duration::from_secs(10);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
-
-/// How long a connection may wait for its first request after we stopped to accept others.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// What the sweeper found a connection guilty of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,6 +256,16 @@ impl Swept for Conn {
         self.draining.set(Some((self.clock().now(), pause)));
         self.client.last.set(true);
         self.client.wake();
+    }
+
+    fn idle(&self) -> Option<Tick> {
+        let between = self.framer.borrow().position() == Position::Between;
+        let idle = between && self.is_listening() && self.fault.get().is_none() && self.expired.get().is_none();
+        idle.then(|| self.since.get())
+    }
+
+    fn let_go(&self) {
+        self.expire(Expired::Idle);
     }
 }
 

@@ -187,6 +187,16 @@ impl Swept for Conn {
             self.end();
         }
     }
+
+    fn idle(&self) -> Option<Tick> {
+        let idle =
+            self.ending.get().is_none() && self.requests.borrow().iter().all(|request| request.strong_count() == 0);
+        idle.then(|| self.since.get())
+    }
+
+    fn let_go(&self) {
+        self.end();
+    }
 }
 
 /// What the strict filter checks of an HTTP/1.1 head and h2 does not of this one.

@@ -1,6 +1,7 @@
 //! Listening sockets: bound at start, listening only when the table is live, accepted in one place.
 
 use super::handover::{self, Inherited, Intake};
+use super::room::Room;
 use super::shard::{Accepted, Place};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 /// Connections the kernel may hold for us; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -208,7 +209,7 @@ pub async fn accept(
     listener: std::net::TcpListener,
     secure: bool,
     doors: Vec<ShardDoor>,
-    permits: Arc<Semaphore>,
+    room: Arc<Room>,
     mut intake: watch::Receiver<Intake>,
 ) {
     let mut listener = listener;
@@ -235,7 +236,7 @@ pub async fn accept(
                     }
                 };
                 let goes_on = tokio::select! {
-                    () = accept_all(&registered, secure, &doors, &permits) => false,
+                    () = accept_all(&registered, secure, &doors, &room) => false,
                     changed = intake.changed() => changed.is_ok(),
                 };
                 listener = registered.into_inner();
@@ -248,28 +249,21 @@ pub async fn accept(
     }
     // At the limit too: these are the last, and no more than the kernel's queue holds.
     while let Ok((stream, peer)) = accept_one(&listener) {
-        let permit = permits.clone().try_acquire_owned().ok();
-        hand_over(&doors, stream, peer, secure, permit);
+        hand_over(&doors, stream, peer, secure, room.try_enter());
     }
 }
 
-async fn accept_all(
-    listener: &AsyncFd<std::net::TcpListener>,
-    secure: bool,
-    doors: &[ShardDoor],
-    permits: &Arc<Semaphore>,
-) {
+async fn accept_all(listener: &AsyncFd<std::net::TcpListener>, secure: bool, doors: &[ShardDoor], room: &Room) {
     loop {
         let Ok(mut ready) = listener.readable().await else {
             return;
         };
         // At the limit no more are accepted: the kernel's queue is the waiting room. Not before somebody is there,
-        // for other listeners need the permits too.
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
+        // for other listeners need the places too.
+        let place = room.enter().await;
         match ready.try_io(|listener| accept_one(listener.get_ref())) {
-            Ok(Ok((stream, peer))) => hand_over(doors, stream, peer, secure, Some(permit)),
+            Ok(Ok((stream, peer))) if place.is_some() => hand_over(doors, stream, peer, secure, place),
+            Ok(Ok((stream, _))) => room.refuse(&stream, secure),
             Ok(Err(error)) => pause_after(&error).await,
             // Nobody is there after all.
             Err(_) => {}

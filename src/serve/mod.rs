@@ -2,11 +2,14 @@
 
 pub mod connection;
 mod frames;
+mod fresh;
 mod h2;
 pub mod handover;
 pub mod listener;
+pub mod memory;
 mod preface;
 mod proxy_protocol;
+mod room;
 pub mod shard;
 pub mod strict;
 pub mod tls;
@@ -24,13 +27,14 @@ use crate::upstream::Commons;
 use arc_swap::ArcSwap;
 use handover::Holdings;
 use listener::ShardDoor;
+use room::Room;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 /// All shards and the acceptor.
 pub struct Server {
@@ -38,7 +42,8 @@ pub struct Server {
     doors: Vec<ShardDoor>,
     counters: Vec<Arc<Counters>>,
     commons: Arc<Commons>,
-    permits: Arc<Semaphore>,
+    room: Arc<Room>,
+    settings: Arc<Settings>,
     holdings: Holdings,
     threads: Vec<JoinHandle<()>>,
     acceptors: Vec<JoinHandle<()>>,
@@ -77,7 +82,8 @@ impl Server {
             doors: Vec::new(),
             counters: Vec::new(),
             commons: Arc::default(),
-            permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            room: Arc::new(Room::new(max_connections)),
+            settings: settings.clone(),
             holdings: Holdings::default(),
             threads: Vec::new(),
             acceptors: Vec::new(),
@@ -90,10 +96,11 @@ impl Server {
             server.counters.push(counters.clone());
             let (tables, settings, commons) = (tables.clone(), settings.clone(), server.commons.clone());
             let all = all.clone();
-            let (shard_settings, stage) = (shard_settings.clone(), server.stage.subscribe());
+            let (shard_settings, room) = (shard_settings.clone(), server.room.clone());
+            let stage = server.stage.subscribe();
             let run = move || {
                 let worker = Worker::new(tables, settings, counters, all, commons);
-                shard::run(worker, shard_settings, queue, stage)
+                shard::run(worker, shard_settings, room, queue, stage)
             };
             server.threads.push(thread(format!("shard-{index}"), run)?);
         }
@@ -111,8 +118,8 @@ impl Server {
             let listener = bound.listen()?;
             let other = |source| BindError::Other { what, address, source };
             let intake = self.holdings.add(place, &listener).map_err(other)?;
-            let (doors, permits) = (self.doors.clone(), self.permits.clone());
-            let run = move || listener::accept(listener, secure, doors, permits, intake);
+            let (doors, room) = (self.doors.clone(), self.room.clone());
+            let run = move || listener::accept(listener, secure, doors, room, intake);
             let started = thread(format!("accept-{}", address.port()), run);
             self.acceptors.push(started.map_err(other)?);
         }
@@ -156,6 +163,16 @@ impl Server {
     /// Client connections open now.
     pub fn open_connections(&self) -> usize {
         self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Client connections refused because there were as many as `--max-connections` allows.
+    pub fn connections_refused(&self) -> u64 {
+        self.room.refused()
+    }
+
+    /// Whether most requests are refused because of `--max-memory`.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.settings.short_of_memory.load(Ordering::Relaxed)
     }
 
     /// Client connections by shard.

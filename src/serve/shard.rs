@@ -1,13 +1,14 @@
 //! One shard: a thread with its own runtime, connections, pools and counters.
 
 use super::connection::{self, Timeouts};
+use super::fresh::Fresh;
 use super::h2;
 use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
+use super::room::Room;
 use super::strict::Limits;
 use super::tls::{Shaken, Tls};
 use crate::proxy::{Ends, Peer, Worker};
-use crate::upstream::Stream;
-use crate::upstream::TICK;
+use crate::upstream::{Stream, TICK, Tick};
 use bytes::Bytes;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -19,6 +20,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+/// How long a connection has to be idle before it is closed to make room for another, and what part of those that are
+/// so is closed at a time.
+const LEAST_IDLE: Duration = Duration::from_secs(1);
+const IDLE_PART: usize = 16;
 
 /// Bytes read from a client at once. One such buffer serves all connections of a shard.
 const SCRATCH: usize = 64 << 10;
@@ -84,6 +90,14 @@ pub trait Swept {
 
     /// Finishes what is under way and then closes; after `pause` also if nothing is.
     fn drain(&self, pause: Duration);
+
+    /// Since when nothing is asked of it, where that is so: then it may be closed for another's sake.
+    fn idle(&self) -> Option<Tick> {
+        None
+    }
+
+    /// Closes it, being idle.
+    fn let_go(&self) {}
 }
 
 /// A connection's place in the shard's list, until dropped.
@@ -113,12 +127,16 @@ pub struct Shard {
     /// One handshake computes at a time: see [`Tls::shake_hands`].
     handshake_turn: Semaphore,
     settings: ShardSettings,
+    room: Arc<Room>,
+    /// What [`Room::wanted`] was when it was last looked at.
+    wanted: Cell<u64>,
 }
 
 /// Runs a shard until it is told to stop.
 pub async fn run(
     worker: Worker,
     settings: ShardSettings,
+    room: Arc<Room>,
     mut accepted: mpsc::UnboundedReceiver<Accepted>,
     mut stage: watch::Receiver<Stage>,
 ) {
@@ -130,6 +148,8 @@ pub async fn run(
         draining: Cell::new(false),
         handshake_turn: Semaphore::new(1),
         settings,
+        wanted: Cell::new(room.wanted()),
+        room,
     });
     let mut sweeper = tokio::task::spawn_local(sweep(shard.clone()));
     loop {
@@ -176,25 +196,56 @@ impl Shard {
         let Some((ends, trusted, held)) = self.open(&mut stream, socket).await else {
             return;
         };
-        if !secure {
-            let peer = Rc::new(Peer::new(ends, trusted, None));
-            return connection::run(self, Stream::Plain(stream), peer, held).await;
+        let limit = match &self.settings.tls {
+            Some(tls) if secure => tls.timeout(),
+            _ => self.settings.timeouts.head,
+        };
+        let fresh = Fresh::new(&self, limit);
+        let listed = fresh.listed();
+        if held.is_empty() && !fresh.speaks(&stream).await {
+            if fresh.is_late() {
+                let counters = &self.worker.counters;
+                let late = if secure {
+                    &counters.handshake_failures
+                } else {
+                    &counters.timeouts
+                };
+                late.add();
+            }
+            return;
         }
+        // What is large is allocated only now: a silent client would hold it for nothing.
+        if secure {
+            return Box::pin(self.begin_tls(&fresh, listed, stream, (ends, trusted, held))).await;
+        }
+        drop(listed);
+        let peer = Rc::new(Peer::new(ends, trusted, None));
+        Box::pin(connection::run(self, Stream::Plain(stream), peer, held)).await;
+    }
+
+    async fn begin_tls(
+        self: &Rc<Self>,
+        fresh: &Fresh,
+        listed: Listed<'_>,
+        stream: TcpStream,
+        (ends, trusted, held): (Ends, bool, &'static [u8]),
+    ) {
         let Some(tls) = &self.settings.tls else { return };
         let peer = ends.client;
         // No TLS begins like a PROXY header, so what is held back is neither.
         let shaken = match held {
-            [] => tls.shake_hands(stream, &self.handshake_turn).await,
+            [] => tls.shake_hands(stream, fresh, &self.handshake_turn).await,
             _ => Err(io::ErrorKind::InvalidData.into()),
         };
+        drop(listed);
         match shaken {
             Ok(Shaken { stream, handshake, h2 }) => {
                 self.worker.counters.handshakes.add();
                 let peer = Rc::new(Peer::new(ends, trusted, Some(handshake)));
                 if h2 {
-                    h2::run(self, stream, peer, Bytes::new()).await;
+                    Box::pin(h2::run(self.clone(), stream, peer, Bytes::new())).await;
                 } else {
-                    connection::run(self, stream, peer, b"").await;
+                    Box::pin(connection::run(self.clone(), stream, peer, b"")).await;
                 }
             }
             Err(error) => {
@@ -233,6 +284,34 @@ impl Shard {
         }
     }
 
+    /// Whether new handshakes wait until others are done.
+    pub fn is_short_of_handshakes(&self) -> bool {
+        self.settings.tls.as_ref().is_some_and(|tls| tls.is_full())
+    }
+
+    /// Where connections wait for a place, or memory is short, those that have been idle longest go.
+    fn make_room(&self) {
+        let wanted = self.room.wanted();
+        if self.wanted.replace(wanted) == wanted && !self.worker.is_short_of_memory() {
+            return;
+        }
+        let clock = &self.worker.clock;
+        let connections = self.connections.borrow();
+        let mut idle: Vec<_> = connections
+            .iter()
+            .filter_map(|(key, conn)| Some((clock.since(conn.idle()?), key)))
+            .filter(|(time, _)| *time >= LEAST_IDLE)
+            .collect();
+        idle.sort_unstable();
+        let going = idle.len().div_ceil(IDLE_PART);
+        for (_, key) in idle.into_iter().rev().take(going) {
+            if let Some(conn) = connections.get(key) {
+                self.worker.counters.let_go.add();
+                conn.let_go();
+            }
+        }
+    }
+
     fn drain(&self, spread: Duration) {
         self.draining.set(true);
         for (_, conn) in self.connections.borrow().iter() {
@@ -256,6 +335,7 @@ async fn sweep(shard: Rc<Shard>) {
                 worker.settings.response_timeout,
             );
         }
+        shard.make_room();
         worker.upstreams.sweep(&worker.clock, &worker.settings.pool);
         worker.tidy();
     }

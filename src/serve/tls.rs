@@ -1,5 +1,6 @@
 //! TLS towards clients: one configuration for all shards, a certificate for each name from the live table.
 
+use super::fresh::Fresh;
 use crate::proxy::Handshake;
 use crate::table::Table;
 use crate::upstream::Stream;
@@ -156,15 +157,26 @@ impl Tls {
     ///
     /// # Errors
     /// What went wrong, for the log; the client has been told as far as TLS allows.
-    pub async fn shake_hands(&self, tcp: TcpStream, turn: &Semaphore) -> io::Result<Shaken> {
+    pub async fn shake_hands(&self, tcp: TcpStream, fresh: &Fresh, turn: &Semaphore) -> io::Result<Shaken> {
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
-        tokio::time::timeout(self.timeout, self.try_shake_hands(tcp, turn))
-            .await
-            .map_err(|_| late())?
+        let shaken = fresh.within(self.try_shake_hands(tcp, fresh, turn)).await;
+        shaken.ok_or_else(late)?
     }
 
-    async fn try_shake_hands(&self, mut tcp: TcpStream, turn: &Semaphore) -> io::Result<Shaken> {
+    /// How long a handshake may take, from accept.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Whether new handshakes wait until others are done. Then clients have less time for their part.
+    pub fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
+    async fn try_shake_hands(&self, mut tcp: TcpStream, fresh: &Fresh, turn: &Semaphore) -> io::Result<Shaken> {
+        fresh.awaits_us();
         let _place = self.places.acquire().await;
+        fresh.awaits_client();
         let mut first = [0];
         tcp.peek(&mut first).await?;
         if first[0].is_ascii_uppercase() {
@@ -178,10 +190,12 @@ impl Tls {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
         let mut rest = pin!(start.into_stream(self.config.clone()));
         let mut first = {
+            fresh.awaits_us();
             let _turn = turn.acquire().await;
             // All the costly work is in this one step; what follows waits for the client.
             Some(poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await)
         };
+        fresh.awaits_client();
         let stream = poll_fn(|cx| match first.take() {
             Some(poll) => poll,
             None => rest.as_mut().poll(cx),

@@ -167,6 +167,11 @@ where
         });
     }
 
+    /// Lets go of those that nobody uses.
+    pub fn close_idle(&self) {
+        self.connections.borrow_mut().retain(|shared| shared.streams.get() > 0);
+    }
+
     /// Lets go of all; each closes when its last request is done.
     pub fn clear(&self) {
         self.connections.borrow_mut().clear();
@@ -200,7 +205,7 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (stream, settings) = (dial.open(address).await?, dial.settings);
+    let ((stream, socket), settings) = (dial.open(address).await?, dial.settings);
     let tasks = OnShard::default();
     let head_bytes = u32::try_from(settings.max_response_head).unwrap_or(u32::MAX);
     let (sender, mut connection) = http2::Builder::new(tasks.clone())
@@ -215,6 +220,7 @@ where
     let (known, settings_came) = oneshot::channel();
     let (mut known, shared_limit) = (Some(known), limit.clone());
     tokio::task::spawn_local(async move {
+        let _socket = socket;
         // Its errors reach the requests that were under way.
         let ended = poll_fn(|cx| {
             let poll = Pin::new(&mut connection).poll(cx);

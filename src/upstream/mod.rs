@@ -305,6 +305,16 @@ where
         }
     }
 
+    /// Closes connections that nobody uses.
+    pub fn close_idle(&self) {
+        for (_, upstream) in self.by_slot.borrow().iter().flatten() {
+            for live in upstream.endpoints.borrow().iter() {
+                live.pool.clear();
+                live.h2.close_idle();
+            }
+        }
+    }
+
     /// Closes connections that have been idle too long.
     pub fn sweep(&self, clock: &Clock, settings: &PoolSettings) {
         for (_, upstream) in self.by_slot.borrow().iter().flatten() {

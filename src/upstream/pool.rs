@@ -11,15 +11,20 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::AbortHandle;
+
+/// A connection's part of [`PoolSettings::sockets`], until dropped.
+pub type Socket = OwnedSemaphorePermit;
 
 /// How to connect and how long to keep.
 #[derive(Clone, Debug)]
@@ -28,6 +33,8 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     /// How long an idle connection is kept: below what common servers keep (Node.js: 5 s).
     pub idle_timeout: Duration,
+    /// Connections there may be, idle or not, in the whole process: file descriptors that clients leave.
+    pub sockets: Arc<Semaphore>,
     /// How many idle connections are kept per endpoint and shard.
     pub max_idle: usize,
     /// The largest response head, in bytes.
@@ -84,6 +91,8 @@ pub struct Upgraded {
     pub stream: Stream,
     /// Its first bytes.
     pub read: Bytes,
+    /// Its file descriptor.
+    pub socket: Socket,
 }
 
 impl<B> Http1<B> {
@@ -175,7 +184,6 @@ where
 /// Whether a connect failed for want of something on this machine (descriptors, ports, memory), which says nothing
 /// about the endpoint.
 pub fn is_local(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     let lacking = [
         Errno::MFILE,
         Errno::NFILE,
@@ -205,7 +213,9 @@ impl Dial<'_> {
     ///
     /// # Errors
     /// What the kernel says, `TimedOut`, or what [`tls::shake_hands`] says.
-    pub async fn open(&self, address: SocketAddr) -> io::Result<Stream> {
+    pub async fn open(&self, address: SocketAddr) -> io::Result<(Stream, Socket)> {
+        let socket = self.settings.sockets.clone().try_acquire_owned();
+        let socket = socket.map_err(|_| io::Error::from(Errno::MFILE))?;
         let mut stream = tokio::time::timeout(self.patience, TcpStream::connect(address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -214,10 +224,11 @@ impl Dial<'_> {
             // It fits into the socket's buffer, so nobody waits.
             stream.write_all(prelude).await?;
         }
-        match self.tls {
-            None => Ok(Stream::Plain(stream)),
-            Some(tls) => tls::shake_hands(stream, tls).await,
-        }
+        let stream = match self.tls {
+            None => Stream::Plain(stream),
+            Some(tls) => tls::shake_hands(stream, tls).await?,
+        };
+        Ok((stream, socket))
     }
 }
 
@@ -230,7 +241,7 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (stream, settings) = (dial.open(address).await?, dial.settings);
+    let ((stream, socket), settings) = (dial.open(address).await?, dial.settings);
     let (sender, mut connection) = http1::Builder::new()
         .max_buf_size(settings.max_response_head.max(64 << 10))
         .max_header_size(settings.max_response_head)
@@ -247,7 +258,7 @@ where
         if ended.is_ok() && wanted.get() {
             let parts = connection.into_parts();
             let (stream, read) = (parts.io.into_inner(), parts.read_buf);
-            let _ = hand_over.send(Upgraded { stream, read });
+            let _ = hand_over.send(Upgraded { stream, read, socket });
         }
     });
     Ok(Http1 {

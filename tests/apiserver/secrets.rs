@@ -224,7 +224,7 @@ async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
     let tables = shared.tables.clone();
     let server = Server::start(
         tables,
-        Arc::new(args.proxy_settings(None)),
+        Arc::new(args.proxy_settings(None, 1000)),
         args.shard_settings(None),
         1,
         10,

@@ -437,7 +437,9 @@ fn tunnels_are_last_to_go() {
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
             let asked = request("GET", "http://a.test/").body(()).unwrap();
-            let Ok(answer) = ask(&mut sender, asked, None).await else { break };
+            let Ok(answer) = ask(&mut sender, asked, None).await else {
+                break;
+            };
             assert_eq!(answer.status, 200);
             assert!(std::time::Instant::now() < deadline, "never happened: no more is taken");
             tokio::time::sleep(Duration::from_millis(5)).await;
