@@ -1,9 +1,11 @@
 //! Flags and environment, read once into types. Unknown or contradictory settings are errors here.
 //! Every default and bound of the program stands here, with its reason.
 
+mod peers;
 mod status;
 mod values;
 
+pub use peers::PeerArgs;
 pub use status::StatusArgs;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
 
@@ -103,6 +105,9 @@ pub struct ServeArgs {
     /// What the cluster is told.
     #[command(flatten)]
     pub status: StatusArgs,
+    /// Who else there is.
+    #[command(flatten)]
+    pub peers: PeerArgs,
     /// The end.
     #[command(flatten)]
     pub end: EndArgs,
