@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference release handshakes test-peers differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference release handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -34,6 +34,12 @@ test-peers: ## through narthex: gRPC, WebSockets (from PyPI), nginx before and b
 	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4 h2==4.4.1
 	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py target/debug/narthex
 	$(CACHE)/peers-venv/bin/python tests/peers/nginx.py target/debug/narthex
+
+test-api: ## the admin API against its OpenAPI document, by schemathesis (from PyPI), a minute
+	cargo build --locked
+	[ -x $(CACHE)/api-venv/bin/st ] || python3 -m venv $(CACHE)/api-venv
+	$(CACHE)/api-venv/bin/pip install --quiet schemathesis==4.32.5
+	$(CACHE)/api-venv/bin/python tests/api/schemathesis.py target/debug/narthex $(CACHE)/api-venv/bin/st
 
 differential: ## docs/security.md's table: the same hostile bytes for narthex, nginx and HAProxy (from Debian), four minutes
 	cargo build --locked
@@ -81,7 +87,8 @@ handshakes: build ## handshakes held open while one narthex takes over from anot
 	tests/cluster/handshakes.py target/release/narthex
 	-tests/cluster/handshakes.py target/release/narthex --without
 
-reference: ## docs/reference.md, docs/annotations.md and its schema, from the code
+reference: ## docs/reference.md, docs/annotations.md and its schema, docs/openapi.json, from the code
 	cargo run --quiet --locked -- reference > docs/reference.md
 	cargo run --quiet --locked -- reference --annotations > docs/annotations.md
 	cargo run --quiet --locked -- reference --schema > docs/annotations.schema.json
+	cargo run --quiet --locked -- reference --openapi > docs/openapi.json

@@ -2,10 +2,12 @@
 //! Every default and bound of the program stands here, with its reason.
 
 mod descriptors;
+mod peers;
 mod status;
 mod values;
 
 pub use descriptors::Shares;
+pub use peers::PeerArgs;
 pub use status::StatusArgs;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
 
@@ -107,6 +109,9 @@ pub struct ServeArgs {
     /// What the cluster is told.
     #[command(flatten)]
     pub status: StatusArgs,
+    /// Who else there is.
+    #[command(flatten)]
+    pub peers: PeerArgs,
     /// The end.
     #[command(flatten)]
     pub end: EndArgs,

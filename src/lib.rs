@@ -13,6 +13,7 @@ pub mod compile;
 pub mod config;
 pub mod control;
 pub mod model;
+pub mod peers;
 pub mod policy;
 pub mod proxy;
 pub mod serve;

@@ -114,6 +114,16 @@ fn rooms_import_only_what_they_may() {
             &["crate::compile", "crate::control", "crate::proxy", "crate::table"],
         ),
         ("control", &["crate::admin", "crate::cli"]),
+        (
+            "peers",
+            &[
+                "crate::admin",
+                "crate::cli",
+                "crate::control",
+                "crate::serve",
+                "crate::status",
+            ],
+        ),
     ];
     let mut found = Vec::new();
     for (room, forbidden) in rules {
@@ -135,6 +145,7 @@ fn the_pages_made_from_the_code_say_what_it_says() {
         ("docs/reference.md", narthex::cli::reference::markdown()),
         ("docs/annotations.md", narthex::compile::annotations::markdown()),
         ("docs/annotations.schema.json", narthex::compile::annotations::schema()),
+        ("docs/openapi.json", narthex::admin::openapi().to_owned()),
     ] {
         let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page));
         let written = written.expect("the page is there");

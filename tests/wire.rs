@@ -46,6 +46,8 @@ mod http2;
 mod http2_pods;
 #[path = "wire/lifecycle.rs"]
 mod lifecycle;
+#[path = "wire/peers.rs"]
+mod peers;
 #[path = "wire/pods.rs"]
 mod pods;
 #[path = "wire/proxied_pods.rs"]
@@ -62,6 +64,8 @@ mod tenants;
 mod tls;
 #[path = "wire/tls_rig.rs"]
 mod tls_rig;
+#[path = "wire/traefik.rs"]
+mod traefik;
 #[path = "wire/upgrade.rs"]
 mod upgrade;
 #[path = "wire/websocket.rs"]

@@ -2,26 +2,28 @@
 
 mod live;
 mod objects;
+mod openapi;
+mod overview;
 mod query;
 mod routes;
 
 pub use live::stream;
 use objects::{backends, certificates, endpoints, hosts};
+pub use openapi::text as openapi_text;
 use query::Page;
 pub use query::Query;
+pub use routes::has_certificate;
 
-use super::sampler::TrafficView;
 use super::view::Problem;
-use super::{Admin, Reply, as_json};
+use super::{Admin, Reply, as_json, json_reply};
 use crate::control::{ChangeRecord, lock};
 use crate::model::{Origin, Severity};
-use crate::source::Phase;
 use crate::telemetry::traffic::RecentError;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 /// Ingresses that one question may name.
 const MOST_ASKED: usize = 100;
@@ -29,7 +31,7 @@ const MOST_ASKED: usize = 100;
 const MOST_ERRORS: usize = 100;
 
 /// How well something is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Well.
@@ -59,9 +61,20 @@ impl Status {
     }
 }
 
+/// Whether Ingresses are in the live table.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Live {
+    /// Whether all are that were asked about, and any was.
+    live: bool,
+    /// Those that are.
+    found: BTreeSet<String>,
+    generation: u64,
+}
+
 /// A failure, as it is shown.
-#[derive(Debug, Serialize)]
-struct ErrorView {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RecentError")]
+pub struct ErrorView {
     at: String,
     status: u16,
     reason: &'static str,
@@ -96,16 +109,25 @@ impl From<RecentError> for ErrorView {
 }
 
 /// A change of the table, as it is shown.
-#[derive(Debug, Serialize)]
-struct ChangeView<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Change")]
+pub struct ChangeView<'a> {
     at: String,
     generation: u64,
     objects: &'a [String],
     added: &'a [String],
     removed: &'a [String],
     altered: &'a [String],
-    counts: serde_json::Value,
+    counts: ChangeCounts,
     live_ms: f64,
+}
+
+/// How much there is of each, though only the first are named.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ChangeCounts {
+    added: usize,
+    removed: usize,
+    altered: usize,
 }
 
 impl<'a> From<&'a ChangeRecord> for ChangeView<'a> {
@@ -118,15 +140,18 @@ impl<'a> From<&'a ChangeRecord> for ChangeView<'a> {
             added: &journal.added.names,
             removed: &journal.removed.names,
             altered: &journal.altered.names,
-            counts: json!({
-                "added": journal.added.count, "removed": journal.removed.count, "altered": journal.altered.count,
-            }),
+            counts: ChangeCounts {
+                added: journal.added.count,
+                removed: journal.removed.count,
+                altered: journal.altered.count,
+            },
             live_ms: (change.took.as_secs_f64() * 1e6).round() / 1e3,
         }
     }
 }
 
-fn bad(said: impl std::fmt::Display) -> Reply {
+/// What is wrong with a question.
+pub fn bad(said: impl std::fmt::Display) -> Reply {
     as_json(StatusCode::BAD_REQUEST, &json!({"error": said.to_string()}))
 }
 
@@ -138,7 +163,7 @@ impl Admin {
             Err(error) => return Some(bad(error)),
         };
         Some(match path {
-            "overview" => self.overview(),
+            "overview" => as_json(StatusCode::OK, &self.overview()),
             "routes" => self.routes(&query),
             "hosts" => query.answer(hosts(self), |host| &host.host),
             "backends" => query.answer(backends(self), |backend| &backend.name),
@@ -148,13 +173,8 @@ impl Admin {
             "changes" => self.changes(&query),
             "errors" => as_json(StatusCode::OK, &self.errors(|_| true)),
             "config" => as_json(StatusCode::OK, &self.config),
-            "version" => as_json(
-                StatusCode::OK,
-                &json!({
-                    "name": "narthex", "version": env!("CARGO_PKG_VERSION"),
-                    "pod": self.identity.pod, "started": self.identity.started.to_string(),
-                }),
-            ),
+            "version" => as_json(StatusCode::OK, &self.version()),
+            "openapi.json" => json_reply(StatusCode::OK, Ok(openapi_text().trim_end().to_owned())),
             "explain" => self.explain(&query),
             "live" => self.live(&query),
             _ => return path.strip_prefix("routes/").map(|id| self.route(id)),
@@ -173,9 +193,14 @@ impl Admin {
             .map(|origin| origin.object.path())
             .collect();
         let live = !asked.is_empty() && asked.iter().all(|name| found.contains(*name));
+        let generation = table.generation;
         as_json(
             StatusCode::OK,
-            &json!({"live": live, "found": found, "generation": table.generation}),
+            &Live {
+                live,
+                found,
+                generation,
+            },
         )
     }
 
@@ -204,67 +229,4 @@ impl Admin {
         errors.truncate(MOST_ERRORS);
         errors.into_iter().map(ErrorView::from).collect()
     }
-
-    /// What passed over all routes.
-    pub fn all_traffic(&self) -> TrafficView {
-        self.sampler().all()
-    }
-
-    fn overview(&self) -> Reply {
-        let table = self.shared.tables.load();
-        let report = self.shared.report.load();
-        let counts = self.shared.object_counts();
-        let objects: serde_json::Map<String, serde_json::Value> = counts
-            .iter()
-            .map(|(kind, count)| (kind.plural().to_owned(), json!(count)))
-            .collect();
-        let by = |severity| report.iter().filter(|problem| problem.severity() == severity).count();
-        let watches = self.shared.watches.snapshot().into_iter().map(|(name, watch)| {
-            let state = match &watch.phase {
-                Phase::Listing => "listing".to_owned(),
-                Phase::Live => "live".to_owned(),
-                Phase::Failing(why) => format!("failing: {why}"),
-            };
-            json!({
-                "name": name, "required": watch.required, "synced": watch.synced, "state": state,
-                "silent_seconds": watch.last_event.map(|at| at.elapsed().as_secs_f64()),
-            })
-        });
-        let watches: Vec<_> = watches.collect();
-        let connections = lock(&self.server).connections_by_shard();
-        as_json(
-            StatusCode::OK,
-            &json!({
-                "name": "narthex", "version": env!("CARGO_PKG_VERSION"),
-                "pod": self.identity.pod, "started": self.identity.started.to_string(),
-                "ready": self.shared.is_ready(),
-                "generation": table.generation,
-                "swaps": self.shared.swaps.load(Ordering::Relaxed),
-                "uptime_seconds": self.shared.started.elapsed().as_secs(),
-                "objects": objects,
-                "counts": {
-                    "hosts": table.hosts().filter(|(_, host)| !host.is_empty()).count(),
-                    "routes": table.routes().count(),
-                    "backends": table.backends().count(),
-                    "endpoints": table.backends().map(|backend| backend.endpoints.len()).sum::<usize>(),
-                    "certificates": table.all_certificates().count(),
-                },
-                "problems": {
-                    "error": by(Severity::Error), "warning": by(Severity::Warning), "info": by(Severity::Info),
-                },
-                "traffic": self.all_traffic(),
-                "connections": connections.iter().sum::<usize>(),
-                "connections_by_shard": connections,
-                "memory_bytes": memory(),
-                "watches": watches,
-            }),
-        )
-    }
-}
-
-/// Resident bytes of this process (proc(5), `statm`).
-pub fn memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }

@@ -98,6 +98,11 @@ impl Gate {
         })
     }
 
+    /// Whether a token is asked for.
+    pub fn wants_token(&self) -> bool {
+        self.token_file.is_some()
+    }
+
     /// Looks at a question.
     ///
     /// # Errors

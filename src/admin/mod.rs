@@ -2,19 +2,25 @@
 //! answers while the data plane is busy.
 
 mod api;
+mod cluster;
 pub mod gate;
 pub mod probe;
 pub mod sampler;
+mod traefik;
 pub mod view;
+
+pub use api::openapi_text as openapi;
 
 use crate::control::{Shared, lock};
 use crate::model::RouteKey;
+use crate::peers::{POD, STARTED};
 use crate::serve::Server;
 use crate::serve::handover::Intake;
 use crate::source::Phase;
+use crate::source::directory::Places;
 use bytes::Bytes;
 use gate::{Gate, Refusal};
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -28,6 +34,7 @@ use socket2::SockRef;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,6 +56,17 @@ const FORGET: u64 = 30;
 /// After so long without a sign of the control task, `/healthz` fails.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
+/// What else there is.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// `--peers`.
+    pub peers: Vec<Arc<str>>,
+    /// The addresses by which this process is asked.
+    pub own: Vec<SocketAddr>,
+    /// Where objects are, if they are in files.
+    pub places: Option<Places>,
+}
+
 /// What the admin side answers from.
 pub struct Admin {
     /// The control task's side.
@@ -61,6 +79,8 @@ pub struct Admin {
     pub gate: Gate,
     /// The flags as they are in effect.
     pub config: serde_json::Value,
+    around: Around,
+    questions: Semaphore,
     sampler: Mutex<Sampler>,
     subscribers: Arc<Semaphore>,
     last_tick: Mutex<Option<(Instant, Arc<str>)>>,
@@ -81,10 +101,18 @@ impl Admin {
             identity,
             gate,
             config,
+            around: Around::default(),
+            questions: Semaphore::new(cluster::MOST_QUESTIONS),
             sampler: Mutex::default(),
             subscribers: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
             last_tick: Mutex::default(),
         }
+    }
+
+    /// With what else there is.
+    #[must_use]
+    pub fn with(self, around: Around) -> Self {
+        Self { around, ..self }
     }
 
     fn sampler(&self) -> MutexGuard<'_, Sampler> {
@@ -143,9 +171,6 @@ impl Identity {
     }
 }
 
-const POD: HeaderName = HeaderName::from_static("narthex-pod");
-const STARTED: HeaderName = HeaderName::from_static("narthex-started");
-
 type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Answers on the admin address until the process ends.
@@ -181,18 +206,25 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake:
         let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
         let admin = admin.clone();
         tokio::spawn(converse(stream, permit, move |request| {
-            // Much of a large cluster may be asked for; the other tasks go on meanwhile.
-            tokio::task::block_in_place(|| admin.identity.mark(unless_known(request, admin.answer(request))))
+            let admin = admin.clone();
+            async move {
+                let reply = admin.answer(&request).await;
+                admin.identity.mark(unless_known(&request, reply))
+            }
         }));
     }
 }
 
 /// One connection, to its end.
-async fn converse<S>(stream: S, permit: OwnedSemaphorePermit, answer: impl Fn(&Request<Incoming>) -> Reply)
+async fn converse<S, F>(stream: S, permit: OwnedSemaphorePermit, answer: impl Fn(Request<()>) -> F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Reply>,
 {
-    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request))));
+    let service = service_fn(|request: Request<Incoming>| {
+        let answering = answer(request.map(drop));
+        async { Ok::<_, Infallible>(answering.await) }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -214,8 +246,20 @@ fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
     reply
 }
 
-fn refused(refusal: Refusal) -> Reply {
-    let mut reply = text(refusal.status(), format!("{refusal}\n"));
+/// Says what is wrong with a question: in JSON where all is JSON, as text elsewhere.
+fn complain(path: &str, status: StatusCode, said: impl std::fmt::Display) -> Reply {
+    if path.starts_with("/api/v1/") {
+        return as_json(status, &json!({"error": said.to_string()}));
+    }
+    text(status, format!("{said}\n"))
+}
+
+fn not_found(path: &str) -> Reply {
+    complain(path, StatusCode::NOT_FOUND, "404 page not found")
+}
+
+fn refused(path: &str, refusal: Refusal) -> Reply {
+    let mut reply = complain(path, refusal.status(), refusal);
     if refusal == Refusal::NoToken {
         let scheme = HeaderValue::from_static("Bearer");
         reply.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
@@ -228,7 +272,11 @@ fn text(status: StatusCode, body: impl Into<String>) -> Reply {
 }
 
 fn as_json(status: StatusCode, body: &impl serde::Serialize) -> Reply {
-    let text = match serde_json::to_string_pretty(body) {
+    json_reply(status, serde_json::to_string_pretty(body))
+}
+
+fn json_reply(status: StatusCode, body: serde_json::Result<String>) -> Reply {
+    let text = match body {
         Ok(text) => text + "\n",
         Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     };
@@ -245,7 +293,7 @@ fn as_json(status: StatusCode, body: &impl serde::Serialize) -> Reply {
 }
 
 /// An answer, or 304 to whoever has it already (RFC 9110, section 13.1.2).
-fn unless_known(request: &Request<Incoming>, reply: Reply) -> Reply {
+fn unless_known(request: &Request<()>, reply: Reply) -> Reply {
     let known = request.headers().get_all(header::IF_NONE_MATCH);
     let mut tags = known
         .iter()
@@ -267,26 +315,26 @@ fn unless_known(request: &Request<Incoming>, reply: Reply) -> Reply {
 }
 
 impl Admin {
-    fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Reply {
+    async fn answer(self: &Arc<Self>, request: &Request<()>) -> Reply {
+        let path = request.uri().path();
         let mut reply = match self.gate.check(request) {
-            Ok(()) => self.answer_question(request),
-            Err(refusal) => refused(refusal),
+            Err(refusal) => refused(path, refusal),
+            Ok(()) if request.method() != Method::GET && request.method() != Method::HEAD => {
+                let said = "the admin address only answers questions: GET";
+                let mut refused = complain(path, StatusCode::METHOD_NOT_ALLOWED, said);
+                let allowed = HeaderValue::from_static("GET, HEAD");
+                refused.headers_mut().insert(header::ALLOW, allowed);
+                refused
+            }
+            Ok(()) if cluster::is_for_all(request) => self.answer_for_all(request).await,
+            // Much of a large cluster may be asked for; the other tasks go on meanwhile.
+            Ok(()) => tokio::task::block_in_place(|| self.answer_question(request)),
         };
         gate::secure(reply.headers_mut());
         reply
     }
 
-    fn answer_question(self: &Arc<Self>, request: &Request<Incoming>) -> Reply {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut refused = text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "the admin address only answers questions: GET\n",
-            );
-            refused
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return refused;
-        }
+    fn answer_question(self: &Arc<Self>, request: &Request<()>) -> Reply {
         match request.uri().path() {
             "/healthz" => self.health(),
             "/readyz" => self.readiness(),
@@ -306,8 +354,9 @@ impl Admin {
             "/api/v1/stream" => api::stream(self),
             path => path
                 .strip_prefix("/api/v1/")
-                .and_then(|path| self.answer_api(path, request.uri().query().unwrap_or_default()))
-                .unwrap_or_else(|| text(StatusCode::NOT_FOUND, "404 page not found\n")),
+                .and_then(|below| self.answer_api(below, request.uri().query().unwrap_or_default()))
+                .or_else(|| self.answer_traefik(path))
+                .unwrap_or_else(|| not_found(path)),
         }
     }
 
@@ -448,11 +497,15 @@ impl Admin {
 
 /// Undoes percent-encoding and `+` of a query's value.
 fn unescape(text: &str) -> String {
+    unescape_path(&text.replace('+', " "))
+}
+
+/// Undoes percent-encoding.
+fn unescape_path(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         match byte {
-            b'+' => out.push(b' '),
             b'%' => {
                 let digits =
                     [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));

@@ -7,8 +7,9 @@ use crate::table::backend::EndpointIdentity;
 use crate::telemetry::traffic::{Times, Totals};
 use crate::upstream::Commons;
 use foldhash::HashMap;
+use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ const RATE: usize = 10;
 const COARSE: u64 = 10;
 
 /// What passed over a route, or over all.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "Traffic")]
 pub struct TrafficView {
     /// Replies since the process began.
     pub requests: u64,
@@ -45,7 +47,7 @@ pub struct TrafficView {
 }
 
 /// Replies by class.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
 pub struct Codes {
     #[serde(rename = "1xx")]
     one: u64,
@@ -163,6 +165,9 @@ pub struct Sampler {
     all: Minute,
     /// All replies by class, at each of the last seconds.
     classes: VecDeque<[u64; 5]>,
+    /// All replies by status, and those of the last second.
+    codes: BTreeMap<u16, u64>,
+    second: BTreeMap<u16, u64>,
     ticks: u64,
 }
 
@@ -193,6 +198,7 @@ impl Sampler {
         }
         self.classes
             .push_back(std::array::from_fn(|place| all.class(place + 1)));
+        self.take_codes(shards);
         let mut seen = HashMap::default();
         commons.each_endpoint(|backend, endpoint, requests| {
             let key = (backend, endpoint.clone());
@@ -205,6 +211,29 @@ impl Sampler {
             seen.insert(key, recent);
         });
         self.endpoints = seen;
+    }
+
+    fn take_codes(&mut self, shards: &[Arc<Counters>]) {
+        let mut codes: BTreeMap<u16, u64> = BTreeMap::new();
+        for (code, count) in shards.iter().flat_map(|shard| shard.codes.each()) {
+            *codes.entry(code).or_default() += count;
+        }
+        let came = codes.iter().map(|(code, count)| {
+            let before = self.codes.get(code).copied().unwrap_or_default();
+            (*code, count.saturating_sub(before))
+        });
+        self.second = came.filter(|(_, count)| *count > 0).collect();
+        self.codes = codes;
+    }
+
+    /// Replies of the last second, by status.
+    pub fn last_second(&self) -> &BTreeMap<u16, u64> {
+        &self.second
+    }
+
+    /// The times of all replies.
+    pub fn times(&self) -> Times {
+        self.all.now.whole
     }
 
     /// What passed over one route.

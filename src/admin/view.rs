@@ -5,12 +5,13 @@ use crate::proxy::ACME;
 use crate::table::canonical::{canonical_host, canonical_path};
 use crate::table::explain::{Explanation, explain};
 use crate::table::{Backend, Route, Table};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// One problem.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// `error`, `warning` or `info`.
     pub severity: String,
@@ -43,7 +44,7 @@ impl From<&Diagnostic> for Problem {
 }
 
 /// A rule.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// The host pattern; `*` is any.
     pub host: String,
@@ -58,7 +59,7 @@ pub struct Rule {
 }
 
 /// An endpoint.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Address {
     /// `ip:port`.
     pub address: String,
@@ -68,7 +69,7 @@ pub struct Address {
 }
 
 /// The decision for one URL.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// The method asked about.
     pub method: String,
@@ -198,7 +199,14 @@ pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Dec
 
 /// Scheme, host and path of a URL; a bare path or host is fine.
 fn split(url: &str) -> Result<(Scheme, Option<String>, String), String> {
-    let (scheme, rest) = match url.split_once("://") {
+    // What comes later may be part of a query.
+    let is_scheme = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text
+                .chars()
+                .all(|one| one.is_ascii_alphanumeric() || "+.-".contains(one))
+    };
+    let (scheme, rest) = match url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
         Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is neither http nor https")),

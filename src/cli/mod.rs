@@ -82,6 +82,9 @@ pub enum Command {
         /// Print docs/annotations.schema.json instead
         #[arg(long, conflicts_with = "annotations")]
         schema: bool,
+        /// Print docs/openapi.json instead
+        #[arg(long, conflicts_with_all = ["annotations", "schema"])]
+        openapi: bool,
     },
 }
 
@@ -129,13 +132,17 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Reference { annotations, schema }) => {
-            let page = match (annotations, schema) {
-                (true, _) => crate::compile::annotations::markdown,
-                (_, true) => crate::compile::annotations::schema,
-                _ => reference::markdown,
-            };
-            print(&page());
+        Some(Command::Reference {
+            annotations,
+            schema,
+            openapi,
+        }) => {
+            print(&match (annotations, schema, openapi) {
+                (true, _, _) => crate::compile::annotations::markdown(),
+                (_, true, _) => crate::compile::annotations::schema(),
+                (_, _, true) => crate::admin::openapi().to_owned(),
+                _ => reference::markdown(),
+            });
             Ok(ExitCode::SUCCESS)
         }
     };

@@ -1,7 +1,7 @@
 //! `narthex serve`: puts the two roads together and sees them end well.
 
 use crate::admin::gate::Gate;
-use crate::admin::{self, Admin, probe};
+use crate::admin::{self, Admin, Around, probe};
 use crate::compile::{self, State};
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
@@ -67,6 +67,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let (secrets, wanted) = watch::channel(Wanted::default());
     let mut rules = args.rules.clone();
     let mut cluster_client = None;
+    let mut places = None;
     let source = if args.source.manifests.is_empty() {
         let options = ClusterOptions {
             kubeconfig: args.source.kubeconfig.clone(),
@@ -80,7 +81,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(async move { cluster::run(client, options, sender, watches, wanted).await })
     } else {
         let paths = args.source.manifests.clone();
-        tokio::spawn(directory::run(paths, sender.clone(), watches.clone()))
+        let known = places.insert(directory::Places::default()).clone();
+        tokio::spawn(directory::run_and_tell(paths, sender.clone(), watches.clone(), known))
     };
     let shared = Arc::new(Shared::new(watches));
     let https = bound.iter().find(|bound| bound.purpose() == Purpose::Https);
@@ -110,7 +112,15 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     );
     let gate = gate.map_err(anyhow::Error::msg)?;
     let admin = Admin::new(shared.clone(), server.clone(), identity, gate, super::effective());
-    let admin = Arc::new(admin);
+    if !args.peers.can_be_found(&args.source.watch_namespace) {
+        tracing::warn!("--admin-service lies in a namespace that --watch-namespace leaves out: peers are not known");
+    }
+    let own_admin = own_addresses([admin_address].into_iter());
+    let admin = Arc::new(admin.with(Around {
+        peers: args.peers.peers.clone(),
+        own: own_admin.clone(),
+        places,
+    }));
     tokio::spawn(admin::sample(admin.clone()));
     if let Some(socket) = probe_socket {
         tokio::spawn(probe::run(socket, admin.clone()));
@@ -128,7 +138,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         "narthex starts"
     );
     let options = compile::Options {
-        admin_addresses: own_addresses([admin_address].into_iter()),
+        admin_addresses: own_admin,
         local_endpoints: !args.source.manifests.is_empty(),
         ..rules.compile_options(own)
     };
@@ -140,6 +150,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         shared: shared.clone(),
         server: server.clone(),
         bound,
+        admin_service: args.peers.admin_service.clone(),
         live: Some(live),
     };
     let control = tokio::spawn(control.run());

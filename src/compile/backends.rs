@@ -325,7 +325,7 @@ pub(super) fn service_settings(service: &Service, findings: &mut Vec<Diagnostic>
     annotations::read(meta, &object, findings).backend
 }
 
-fn is_tcp(protocol: Option<&str>) -> bool {
+pub(super) fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol.is_empty() || protocol == "TCP")
 }
 

@@ -18,6 +18,7 @@ mod hsts;
 mod ingress;
 mod journal;
 pub mod lint;
+mod members;
 mod offers;
 pub mod owners;
 mod read;

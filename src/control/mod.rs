@@ -9,12 +9,14 @@ pub use changes::{ChangeRecord, Changes};
 pub use guard::Guard;
 
 use crate::model::{Change, Kind, Report, Severity, Timestamp};
+use crate::peers::MOST_PEERS;
 use crate::serve::{BindError, Bound, Server};
 use crate::source::{Event, NAMED_SECRETS, Wanted, Watches};
 use crate::table::Table;
 use arc_swap::ArcSwap;
 use changes::MOST_OBJECTS;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +35,9 @@ const TIME: Duration = Duration::from_secs(60);
 /// Old tables kept for requests that still read them; freed here, never on a shard.
 const OLD_TABLES: usize = 64;
 
+/// Admin addresses, each with its pod where that is known.
+pub type Members = BTreeMap<SocketAddr, Option<Arc<str>>>;
+
 /// What the admin side sees of the control task.
 pub struct Shared {
     /// The live table.
@@ -49,6 +54,8 @@ pub struct Shared {
     pub counts: Mutex<BTreeMap<Kind, usize>>,
     /// The last changes of the table.
     pub changes: Changes,
+    /// The addresses and pods behind the admin Service.
+    pub members: ArcSwap<Members>,
     /// Table swaps.
     pub swaps: AtomicU64,
     /// When the process began.
@@ -67,6 +74,7 @@ impl Shared {
             ending: AtomicBool::new(false),
             counts: Mutex::default(),
             changes: Changes::default(),
+            members: ArcSwap::default(),
             swaps: AtomicU64::new(0),
             started: Instant::now(),
             heartbeat: AtomicU64::new(0),
@@ -111,6 +119,8 @@ pub struct Control {
     pub server: Arc<Mutex<Server>>,
     /// Sockets that will listen once the table is live.
     pub bound: Vec<Bound>,
+    /// `--admin-service`: whose members are peers.
+    pub admin_service: Option<(Arc<str>, Arc<str>)>,
     /// Who waits for that.
     pub live: Option<oneshot::Sender<()>>,
 }
@@ -156,6 +166,7 @@ impl Control {
                 continue;
             }
             let (came, objects) = (Instant::now(), named(&batch));
+            let moves = batch.iter().any(moves_endpoints);
             let Some(synced) = self.take(&mut batch) else {
                 tracing::error!("the compiler fails on what it has: the last good table stays, and nothing is updated");
                 return self.stand_still().await;
@@ -166,6 +177,9 @@ impl Control {
             }
             if old.len() > OLD_TABLES {
                 old.retain(|table| Arc::strong_count(table) > 1);
+            }
+            if moves {
+                self.find_members();
             }
             for watch in synced {
                 self.shared.watches.synced(&watch);
@@ -200,6 +214,15 @@ impl Control {
             *known = wanted;
             changed
         });
+    }
+
+    /// Looks who is behind the admin Service now.
+    fn find_members(&self) {
+        let Some(service) = &self.admin_service else { return };
+        let members = self.guard.state.members(service, MOST_PEERS);
+        if **self.shared.members.load() != members {
+            self.shared.members.store(Arc::new(members));
+        }
     }
 
     fn is_live(&self) -> bool {
@@ -313,6 +336,17 @@ impl Control {
         self.shared.report.store(Arc::new(report));
         *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner) = self.guard.state.counts();
     }
+}
+
+/// Whether an event may be about pods' addresses.
+fn moves_endpoints(event: &Event) -> bool {
+    let kind = match event {
+        Event::Change(Change::Apply(object)) => object.kind(),
+        Event::Change(Change::Delete(object)) => object.kind,
+        Event::Change(Change::Replace { kind, .. }) => *kind,
+        Event::Change(_) | Event::Synced(_) => return false,
+    };
+    matches!(kind, Kind::EndpointSlice | Kind::Endpoints)
 }
 
 /// The objects that a batch is about, the first of them.

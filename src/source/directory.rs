@@ -2,6 +2,7 @@
 //!
 //! [`load`] reads them once, for `check` and `explain`; [`run`] goes on watching.
 
+mod excerpt;
 pub mod locate;
 pub mod node;
 pub mod parse;
@@ -9,6 +10,9 @@ mod scan;
 mod state;
 mod watch;
 pub mod yaml;
+
+pub use excerpt::{NoLines, lines};
+pub use state::Places;
 
 use super::{Sender, Watches};
 use crate::model::{Diagnostic, Location, Object};
@@ -78,13 +82,18 @@ pub fn watch_name(paths: &[PathBuf]) -> String {
 /// First one [`Change::Replace`](crate::model::Change::Replace) for every kind, what is wrong with the files, and
 /// [`Event::Synced`](super::Event::Synced); then single changes. Reading and parsing happen on a thread of their own.
 pub async fn run(paths: Vec<PathBuf>, sender: Sender, watches: Arc<Watches>) {
+    run_and_tell(paths, sender, watches, Places::default()).await;
+}
+
+/// As [`run`]; meanwhile `places` knows where everything is.
+pub async fn run_and_tell(paths: Vec<PathBuf>, sender: Sender, watches: Arc<Watches>, places: Places) {
     let name = watch_name(&paths);
     watches.register(&name, true);
     let (signals, heard) = mpsc::channel();
     // Dropped with this future, it tells the thread to stop.
     let stop = Stop(signals.clone());
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
-    let watching = watch::Watching::new(paths, name.clone(), sender.clone(), watches.clone(), signals);
+    let watching = watch::Watching::new(paths, name.clone(), sender.clone(), watches.clone(), places, signals);
     let thread = std::thread::Builder::new().name("manifests".to_owned()).spawn(move || {
         watching.follow(&heard);
         drop(ended);

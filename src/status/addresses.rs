@@ -2,12 +2,11 @@
 
 use super::api::{Api, Failed};
 use super::desired::Address;
+use crate::peers::{self, Room};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// How long a peer may take to say that it is ready.
 const PEER_TIME: Duration = Duration::from_secs(1);
@@ -200,17 +199,13 @@ async fn is_ready(address: SocketAddr) -> bool {
 
 /// A question to a peer's admin side, and its answer: status and body.
 pub async fn ask(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let asking = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.take(1 << 20).read_to_string(&mut answer).await.ok()?;
-        let status = answer.split(' ').nth(1)?.parse().ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        Some((status, body.to_owned()))
-    };
-    tokio::time::timeout(PEER_TIME, asking).await.ok().flatten()
+    let (address, room) = (address.to_string(), Room::new(1 << 20));
+    let asking = peers::ask(&address, path, None, &room);
+    let answer = tokio::time::timeout(PEER_TIME, asking).await.ok()?.ok()?;
+    Some((
+        answer.status.as_u16(),
+        String::from_utf8_lossy(&answer.body).into_owned(),
+    ))
 }
 
 #[cfg(test)]

@@ -241,6 +241,7 @@ async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
         secrets,
         shared: shared.clone(),
         server: Arc::new(Mutex::new(server)),
+        admin_service: None,
         live: None,
         bound: vec![bind(Purpose::Http, "127.0.0.1:0".parse().unwrap(), false).unwrap()],
     };

@@ -150,3 +150,23 @@ fn who_has_an_answer_already_is_not_sent_it_again() {
     client.send("GET /api/v1/hosts HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"other\"\r\n\r\n");
     assert_eq!(client.answer().status, 200);
 }
+
+#[test]
+fn a_route_shows_where_and_how_it_is_written() {
+    let rig = Rig::new(1, &[]);
+    let id = ask(&rig, "/api/v1/routes?q=a.test")["items"][0]["id"].clone();
+    let source = || ask(&rig, &format!("/api/v1/routes/{}", id.as_str().unwrap()))["source"].clone();
+    let file = rig.manifest("all.yaml");
+    let all = std::fs::read_to_string(&file).unwrap();
+    let line = all.lines().position(|line| line.contains("kind: Ingress")).unwrap();
+    let shown = source();
+    assert_eq!(shown["location"], format!("{}:{line}:1", file.display()));
+    let written = ingress("web", "a.test", "/", "web", "").replace("---\n", "");
+    assert_eq!((&shown["yaml"], &shown["reason"]), (&written.into(), &Value::Null));
+    // Its place moves with it.
+    std::fs::write(&file, format!("# more\n# lines\n{all}")).unwrap();
+    eventually("its place is known", || {
+        let moved = source();
+        (moved["location"] == format!("{}:{}:1", file.display(), line + 2) && moved["yaml"].is_string()).then_some(())
+    });
+}

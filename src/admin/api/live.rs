@@ -2,14 +2,17 @@
 
 use super::super::{Admin, Reply, as_json};
 use super::ChangeView;
+use super::overview::Problems;
 use crate::control::ChangeRecord;
-use crate::model::Severity;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,34 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 const MOST_ROUTES: usize = 1000;
 /// How often there is a tick.
 const TICK: Duration = Duration::from_secs(1);
+
+/// A second of the stream.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Tick {
+    at: String,
+    /// Replies a second, over the last ten.
+    rate: f64,
+    error_rate: f64,
+    in_flight: u64,
+    connections: usize,
+    /// Replies a second by class.
+    codes: BTreeMap<&'static str, f64>,
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+    generation: u64,
+    problems: Problems,
+    /// Those with traffic in the last minute, by their ids; at most 1000.
+    routes: BTreeMap<String, RouteTick>,
+}
+
+/// What passes over one route.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RouteTick {
+    rate: f64,
+    error_share: f64,
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+}
 
 /// Somebody who listens.
 struct Subscriber {
@@ -85,38 +116,40 @@ impl Admin {
         {
             return text.clone();
         }
-        let text: Arc<str> = self.make_tick().to_string().into();
+        let text: Arc<str> = serde_json::to_string(&self.make_tick()).unwrap_or_default().into();
         *last = Some((std::time::Instant::now(), text.clone()));
         text
     }
 
-    fn make_tick(&self) -> Value {
+    fn make_tick(&self) -> Tick {
         let (all, classes, busy) = {
             let sampler = self.sampler();
             (sampler.all(), sampler.class_rates(), sampler.busy(MOST_ROUTES))
         };
-        let routes: serde_json::Map<String, Value> = busy
+        let routes = busy
             .into_iter()
             .map(|(key, view)| {
-                let numbers = json!({
-                    "rate": view.rate, "error_share": view.error_share, "p50_ms": view.p50_ms, "p99_ms": view.p99_ms,
-                });
+                let numbers = RouteTick {
+                    rate: view.rate,
+                    error_share: view.error_share,
+                    p50_ms: view.p50_ms,
+                    p99_ms: view.p99_ms,
+                };
                 (key.to_string(), numbers)
             })
             .collect();
-        let report = self.shared.report.load();
-        let by = |severity| report.iter().filter(|problem| problem.severity() == severity).count();
-        json!({
-            "at": format!("{:.3}", jiff::Timestamp::now()),
-            "rate": all.rate, "error_rate": all.rate * all.error_share, "in_flight": all.in_flight,
-            "connections": crate::control::lock(&self.server).open_connections(),
-            "codes": {
-                "1xx": classes[0], "2xx": classes[1], "3xx": classes[2], "4xx": classes[3], "5xx": classes[4],
-            },
-            "p50_ms": all.p50_ms, "p99_ms": all.p99_ms,
-            "generation": self.shared.tables.load().generation,
-            "problems": {"error": by(Severity::Error), "warning": by(Severity::Warning), "info": by(Severity::Info)},
-            "routes": routes,
-        })
+        Tick {
+            at: format!("{:.3}", jiff::Timestamp::now()),
+            rate: all.rate,
+            error_rate: all.rate * all.error_share,
+            in_flight: all.in_flight,
+            connections: crate::control::lock(&self.server).open_connections(),
+            codes: ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(classes).collect(),
+            p50_ms: all.p50_ms,
+            p99_ms: all.p99_ms,
+            generation: self.shared.tables.load().generation,
+            problems: Problems::of(&self.shared.report.load()),
+            routes,
+        }
     }
 }

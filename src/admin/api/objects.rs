@@ -7,6 +7,7 @@ use crate::control::lock;
 use crate::model::Timestamp;
 use crate::table::{BackendId, BackendState, Certificate, Protocol};
 use rustls::SignatureAlgorithm;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use x509_parser::parse_x509_certificate;
 const SOON: i64 = 14 * 24 * 3600;
 
 /// A host.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct HostInfo {
     /// The name, `*.suffix`, or `*` for any.
     pub host: String,
@@ -27,7 +28,7 @@ pub struct HostInfo {
 }
 
 /// A backend.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct BackendInfo {
     /// `namespace/service:port`.
     pub name: String,
@@ -44,7 +45,7 @@ pub struct BackendInfo {
 }
 
 /// An endpoint, with its backend.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct EndpointOf {
     /// The backend's name.
     pub backend: String,
@@ -54,7 +55,7 @@ pub struct EndpointOf {
 }
 
 /// A certificate.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CertificateInfo {
     /// What it is for.
     pub names: Vec<String>,

@@ -3,6 +3,7 @@
 use super::super::{Reply, as_json, unescape};
 use super::{Status, bad};
 use http::StatusCode;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,15 +11,32 @@ use serde_json::Value;
 const PER_PAGE: usize = 50;
 const MOST_PER_PAGE: usize = 1000;
 
-/// What was asked, every name once.
+/// What can be said once. What narthex does not know, it does not look at.
+const ONCE: [&str; 9] = [
+    "page",
+    "per_page",
+    "q",
+    "namespace",
+    "status",
+    "sort",
+    "scope",
+    "url",
+    "method",
+];
+
+/// What was asked, name by name.
 #[derive(Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
 /// A part of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
+    /// How many there are in all.
     total: usize,
+    /// Which page this is, from 1.
     page: usize,
+    /// Its length, if it is not the last.
     per_page: usize,
     items: Vec<T>,
 }
@@ -38,14 +56,26 @@ impl Query {
                 })
                 .collect(),
         );
+        for name in ONCE {
+            if query.all(name).nth(1).is_some() {
+                return Err(format!("{name}: say it once"));
+            }
+        }
         for name in ["page", "per_page"] {
             if let Some(value) = query.get(name)
-                && !value
-                    .parse::<usize>()
-                    .is_ok_and(|number| (1..=1_000_000).contains(&number))
+                && !(value.bytes().all(|byte| byte.is_ascii_digit())
+                    && value
+                        .parse::<usize>()
+                        .is_ok_and(|number| (1..=1_000_000).contains(&number)))
             {
                 return Err(format!("{name}={value}: write a number from 1"));
             }
+        }
+        if let Some(other) = query
+            .get("scope")
+            .filter(|scope| !matches!(*scope, "" | "node" | "cluster"))
+        {
+            return Err(format!("scope={other}: write node or cluster"));
         }
         match query.get("status") {
             None | Some("ok" | "warning" | "error" | "") => Ok(query),
@@ -101,7 +131,12 @@ impl Query {
     }
 
     /// The part of a list that is asked for, as its JSON has it. `name` is what it is sorted by otherwise.
-    pub fn answer<T: Serialize>(&self, mut list: Vec<T>, name: impl Fn(&T) -> &str) -> Reply {
+    pub fn answer<T: Serialize + JsonSchema>(&self, mut list: Vec<T>, name: impl Fn(&T) -> &str) -> Reply {
+        if let Some((field, _)) = self.sort()
+            && !fields_of::<T>().iter().any(|known| known == field)
+        {
+            return bad(format!("sort={field}: there is no such field"));
+        }
         list.sort_by(|one, other| name(one).cmp(name(other)));
         let mut shown: Vec<Value> = list.iter().filter_map(|item| serde_json::to_value(item).ok()).collect();
         let words = self.words();
@@ -117,9 +152,6 @@ impl Query {
                 })
         });
         if let Some((field, reverse)) = self.sort() {
-            if shown.first().is_some_and(|item| item.get(field).is_none()) {
-                return bad(format!("sort={field}: there is no such field"));
-            }
             shown.sort_by(|one, other| compare(one.get(field), other.get(field)));
             if reverse {
                 shown.reverse();
@@ -127,6 +159,13 @@ impl Query {
         }
         as_json(StatusCode::OK, &Page::of(shown, self))
     }
+}
+
+/// The names of a type's fields.
+pub fn fields_of<T: JsonSchema>() -> Vec<String> {
+    let schema = SchemaGenerator::default().into_root_schema_for::<T>();
+    let fields = schema.get("properties").and_then(Value::as_object);
+    fields.into_iter().flat_map(|fields| fields.keys().cloned()).collect()
 }
 
 /// Numbers as numbers, all else as text.

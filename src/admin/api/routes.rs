@@ -6,18 +6,20 @@ use super::super::{Admin, Reply, as_json};
 use super::query::{Page, Query};
 use super::{ErrorView, Status, bad};
 use crate::control::lock;
-use crate::model::{Diagnostic, Report, RouteKey};
+use crate::model::{Diagnostic, ObjectRef, Report, RouteKey};
+use crate::source::directory;
 use crate::table::{Backend, BackendState, Policies, Route, Table};
 use crate::upstream::Commons;
 use crate::upstream::health::Why;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An endpoint, over all shards.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct EndpointInfo {
     address: String,
     pod: Option<String>,
@@ -32,7 +34,7 @@ pub struct EndpointInfo {
 }
 
 /// That shards pass an endpoint over, for what it answered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 struct SetAside {
     why: &'static str,
     seconds: f64,
@@ -40,8 +42,8 @@ struct SetAside {
 }
 
 /// A route in a list.
-#[derive(Clone, Debug, Serialize)]
-struct RouteInfo {
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RouteInfo {
     id: String,
     host: String,
     path: Option<String>,
@@ -61,8 +63,8 @@ struct RouteInfo {
 }
 
 /// A route by itself.
-#[derive(Debug, Serialize)]
-struct RouteDetail {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RouteDetail {
     #[serde(flatten)]
     info: RouteInfo,
     policies: BTreeMap<&'static str, String>,
@@ -75,10 +77,14 @@ struct RouteDetail {
 }
 
 /// Where it is written.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 struct Source {
+    /// `file:line:column`, for objects from files.
     location: Option<String>,
+    /// The object's lines as they are written, the first 200 of them.
     yaml: Option<String>,
+    /// Why there are none.
+    reason: Option<String>,
 }
 
 /// What is said of the part of an object that makes a route, or of the object as a whole.
@@ -185,6 +191,21 @@ pub fn has_certificate(table: &Table, route: &Route) -> bool {
     table.certificates_for(Some(&host.replacen('*', "x", 1))).is_some()
 }
 
+/// What routes can be sorted by.
+pub const SORTS: [&str; 11] = [
+    "host",
+    "path",
+    "namespace",
+    "object",
+    "name",
+    "backend",
+    "status",
+    "rate",
+    "requests",
+    "error_share",
+    "p99_ms",
+];
+
 fn fits(route: &Route, table: &Table, words: &[String]) -> bool {
     let backend = table.backend(route.backend);
     let mut text = format!("{} {} {}", route.describe(), route.host, route.origin).to_lowercase();
@@ -263,6 +284,35 @@ impl Admin {
         as_json(StatusCode::OK, &page)
     }
 
+    /// Where an object is written, and how.
+    fn source(&self, object: &ObjectRef) -> Source {
+        let Some(places) = &self.around.places else {
+            let (namespace, name) = (&object.namespace, &object.name);
+            return Source {
+                reason: Some(format!(
+                    "it is the API server's: kubectl get -n {namespace} {} {name} -o yaml",
+                    object.kind.name().to_lowercase()
+                )),
+                ..Source::default()
+            };
+        };
+        let Some(place) = places.of(object) else {
+            return Source {
+                reason: Some("no file has it any more".to_owned()),
+                ..Source::default()
+            };
+        };
+        let (yaml, reason) = match directory::lines(object, &place) {
+            Ok(lines) => (Some(lines), None),
+            Err(why) => (None, Some(why.to_string())),
+        };
+        Source {
+            location: Some(place.to_string()),
+            yaml,
+            reason,
+        }
+    }
+
     /// One route, with all there is to say.
     pub(super) fn route(&self, id: &str) -> Reply {
         let key = u64::from_str_radix(id, 16)
@@ -286,11 +336,6 @@ impl Admin {
         let set = table.certificates(Some(&host.replacen('*', "x", 1)));
         let certificate = set.and_then(|set| set.iter().next()).map(|one| one.secret.to_string());
         let settings = table.backend(route.backend).map(|backend| backend.settings.said());
-        let location = report
-            .objects
-            .get(&route.origin.object)
-            .and_then(|all| all.first()?.location.as_ref())
-            .map(ToString::to_string);
         let detail = RouteDetail {
             info: view.info(route),
             policies: policies(&route.policies),
@@ -299,7 +344,7 @@ impl Admin {
             diagnostics: concerning(&report, route).map(Problem::from).collect(),
             certificate,
             recent_errors: self.errors(|error| error.route == key),
-            source: Source { location, yaml: None },
+            source: self.source(&route.origin.object),
         };
         as_json(StatusCode::OK, &detail)
     }

@@ -7,7 +7,7 @@ use super::parse::{Parsed, given_twice};
 use super::scan::FileKey;
 use crate::model::{Change, Diagnostic, Kind, Location, Object, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// From how many changed objects of a kind on the whole kind is sent at once, which is one step for the compiler.
 const REPLACE_FROM: usize = 256;
@@ -44,6 +44,21 @@ pub struct State {
     contested: BTreeSet<ObjectRef>,
     problems: Vec<Diagnostic>,
     said: Option<Vec<Diagnostic>>,
+}
+
+/// All files and what they hold, for whoever asks while they are followed.
+#[derive(Clone, Debug, Default)]
+pub struct Places(Arc<Mutex<State>>);
+
+impl Places {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where an object is that counts.
+    pub fn of(&self, object: &ObjectRef) -> Option<Location> {
+        self.state().winner(object).map(|(_, place)| place.clone())
+    }
 }
 
 impl State {

@@ -6,7 +6,7 @@
 
 use super::parse;
 use super::scan::{self, FileKey, Scan, Stamp};
-use super::state::{State, Update};
+use super::state::{Places, Update};
 use crate::source::{Event, Sender, Watches};
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -62,7 +62,7 @@ pub struct Watching {
     name: String,
     sender: Sender,
     watches: Arc<Watches>,
-    state: State,
+    places: Places,
     known: BTreeMap<FileKey, Known>,
     by_path: HashMap<PathBuf, FileKey>,
     notifier: Option<RecommendedWatcher>,
@@ -91,6 +91,7 @@ impl Watching {
         name: String,
         sender: Sender,
         watches: Arc<Watches>,
+        places: Places,
         signals: Signals<Signal>,
     ) -> Self {
         let notifier = notify::recommended_watcher(move |event| {
@@ -108,7 +109,7 @@ impl Watching {
             name,
             sender,
             watches,
-            state: State::default(),
+            places,
             known: BTreeMap::new(),
             by_path: HashMap::new(),
             notifier,
@@ -127,15 +128,21 @@ impl Watching {
     /// Reads everything, then follows it until told to stop or nobody listens.
     pub fn follow(mut self, signals: &Receiver<Signal>) {
         let updates = self.updates();
-        self.state.update(updates);
-        let mut first: Vec<Event> = self.state.everything().into_iter().map(Event::Change).collect();
+        self.places.state().update(updates);
+        let mut first: Vec<Event> = self
+            .places
+            .state()
+            .everything()
+            .into_iter()
+            .map(Event::Change)
+            .collect();
         first.push(Event::Synced(self.name.clone()));
         if !self.send(first) {
             return;
         }
         while self.wait(signals) {
             let updates = self.updates();
-            let changes = self.state.update(updates);
+            let changes = self.places.state().update(updates);
             if !self.send(changes.into_iter().map(Event::Change)) {
                 return;
             }
@@ -317,7 +324,7 @@ impl Watching {
                 .into_iter()
                 .map(|(real, path)| (real, absolute(&path)))
                 .collect();
-            self.state.set_problems(found.problems);
+            self.places.state().set_problems(found.problems);
             self.looked = now;
         } else {
             for path in dirty {
@@ -397,7 +404,10 @@ impl Watching {
             let Update::Read(parsed) = update else {
                 return false;
             };
-            parsed.whole && parsed.objects.is_empty() && parsed.broken.is_empty() && self.state.holds_objects(&key)
+            parsed.whole
+                && parsed.objects.is_empty()
+                && parsed.broken.is_empty()
+                && self.places.state().holds_objects(&key)
         };
         let update = update.filter(|update| !emptied(update));
         let unsettled = update.is_none().then_some(now);

@@ -1,3 +1,4 @@
+use super::super::state::Places;
 use super::*;
 use crate::model::Change;
 use notify::event::Flag;
@@ -13,15 +14,22 @@ fn watching(folder: &Path) -> Watching {
     let (sender, _) = tokio::sync::mpsc::channel(16);
     let (signals, _) = mpsc::channel();
     let roots = vec![folder.to_owned()];
-    let mut watching = Watching::new(roots, "m".to_owned(), sender, Arc::default(), signals);
+    let mut watching = Watching::new(
+        roots,
+        "m".to_owned(),
+        sender,
+        Arc::default(),
+        Places::default(),
+        signals,
+    );
     let updates = watching.updates();
-    watching.state.update(updates);
+    watching.places.state().update(updates);
     watching
 }
 
 fn changes(watching: &mut Watching) -> usize {
     let updates = watching.updates();
-    let changes = watching.state.update(updates);
+    let changes = watching.places.state().update(updates);
     changes
         .iter()
         .filter(|change| matches!(change, Change::Apply(_)))

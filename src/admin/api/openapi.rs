@@ -1,0 +1,363 @@
+//! The OpenAPI document of the admin API (version 3.1): schemas from the very types that are sent, and a table of paths.
+
+use super::super::cluster::Nodes;
+use super::super::view::{Decision, Problem};
+use super::live::Tick;
+use super::objects::{BackendInfo, CertificateInfo, EndpointOf, HostInfo};
+use super::overview::{Overview, Version};
+use super::query::{Page, fields_of};
+use super::routes::{RouteDetail, RouteInfo, SORTS};
+use super::{ChangeView, ErrorView, Live};
+use schemars::generate::{Contract, SchemaSettings};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
+
+/// What an error says.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Error {
+    /// One sentence.
+    error: String,
+}
+
+/// The flags of the process as they are in effect: text, or a list of texts. No secrets are among them.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Config(Map<String, Value>);
+
+/// The document, as JSON. The same for a process's whole life.
+pub fn text() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        // A tree of values is always JSON.
+        let text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+        text + "\n"
+    })
+}
+
+/// How a list is asked about.
+#[derive(Clone, Copy)]
+enum List<'a> {
+    /// By all there is, sorted by one of these.
+    Whole(&'a [String]),
+    /// Page by page.
+    Paged,
+}
+
+struct Document {
+    schemas: SchemaGenerator,
+    paths: Map<String, Value>,
+}
+
+fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+        settings.contract = Contract::Serialize;
+    });
+    let mut document = Document {
+        schemas: settings.into_generator(),
+        paths: Map::new(),
+    };
+    document.probes();
+    document.lists();
+    document.single();
+    let error = document.schemas.subschema_for::<Error>();
+    let schemas = document.schemas.take_definitions(true);
+    let refused = |description: &str| json!({"description": description, "headers": mark(), "content": {"application/json": {"schema": error}}});
+    let header = |description: &str| json!({"description": description, "schema": {"type": "string"}});
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "narthex", "version": env!("CARGO_PKG_VERSION"),
+            "description": "What narthex's table holds, what passes over it, what is wrong and what changed. Read-only. \
+                            Parameters that are not named here do nothing. Every answer says which narthex gives it.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "the address of --admin"}],
+        // A token is asked for where --admin-token-file is given.
+        "security": [{}, {"token": []}],
+        "paths": document.paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "headers": {
+                "narthex-pod": header("the pod's name, or what --pod says"),
+                "narthex-started": header("when this narthex began (RFC 3339)"),
+                "ETag": header("of this very answer: with If-None-Match it is not sent again"),
+            },
+            "responses": {
+                "BadRequest": refused("a parameter is wrong"),
+                "Unauthorized": refused("the token of --admin-token-file is missing or another"),
+                "Forbidden": refused("the Host is none of ours, or the request came through a narthex"),
+                "NotFound": refused("there is nothing of this name"),
+                "Unavailable": refused("too many ask at once, or the token cannot be read"),
+            },
+        },
+    })
+}
+
+/// Which narthex answers.
+fn mark() -> Value {
+    json!({
+        "narthex-pod": {"$ref": "#/components/headers/narthex-pod"},
+        "narthex-started": {"$ref": "#/components/headers/narthex-started"},
+    })
+}
+
+fn parameter(name: &str, description: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "query", "description": description, "schema": schema})
+}
+
+fn scope() -> Value {
+    let schema = json!({"type": "string", "enum": ["", "node", "cluster"]});
+    parameter("scope", "cluster: what all narthexes say, each for itself", schema)
+}
+
+fn list_parameters(list: List<'_>) -> Vec<Value> {
+    let number = json!({"type": "integer", "minimum": 1, "maximum": 1_000_000});
+    let mut all = vec![
+        parameter("page", "which page, from 1", number.clone()),
+        parameter("per_page", "its length, 50 if not said; more than 1000 is 1000", number),
+    ];
+    let List::Whole(sorts) = list else { return all };
+    let sorts: Vec<String> = std::iter::once(String::new())
+        .chain(sorts.iter().flat_map(|field| [field.clone(), format!("-{field}")]))
+        .collect();
+    let words = json!({"type": "string"});
+    all.extend([
+        parameter(
+            "q",
+            "words that all occur: names, hosts, paths, pods, addresses",
+            words.clone(),
+        ),
+        parameter("namespace", "only what is in this namespace", words),
+        parameter(
+            "status",
+            "only what is so well",
+            json!({"type": "string", "enum": ["", "ok", "warning", "error"]}),
+        ),
+        parameter(
+            "sort",
+            "by this field, or with - the other way round",
+            json!({"type": "string", "enum": sorts}),
+        ),
+    ]);
+    all
+}
+
+impl Document {
+    /// What is plain text, and not only for those who know our name.
+    fn probes(&mut self) {
+        let text = |description: &str| json!({"description": description, "headers": mark(), "content": {"text/plain": {"schema": {"type": "string"}}}});
+        for (path, summary, well, ill) in [
+            (
+                "/healthz",
+                "Whether the process makes progress",
+                "it does",
+                "it stands still",
+            ),
+            (
+                "/readyz",
+                "Whether requests may be sent here, and the state of every watch",
+                "they may",
+                "not yet, or not any more",
+            ),
+            (
+                "/ping",
+                "Whether requests may still be sent here, as Traefik has it",
+                "they may",
+                "it is ending",
+            ),
+        ] {
+            let operation = json!({
+                "operationId": path.trim_start_matches('/'), "summary": summary, "security": [],
+                "responses": {"200": text(well), "503": text(ill)},
+            });
+            self.paths.insert(path.to_owned(), json!({"get": operation}));
+        }
+        let operation = json!({
+            "operationId": "metrics", "summary": "All numbers, for Prometheus", "security": [],
+            "responses": {"200": text("the text format"), "403": text("the Host is none of ours")},
+        });
+        self.paths.insert("/metrics".to_owned(), json!({"get": operation}));
+    }
+
+    fn lists(&mut self) {
+        let routes: Vec<String> = SORTS.iter().map(|field| (*field).to_owned()).collect();
+        self.list::<RouteInfo>("routes", "Every route, with its pods and what passes", &routes);
+        self.list::<HostInfo>("hosts", "Every host that has a rule", &fields_of::<HostInfo>());
+        self.list::<BackendInfo>(
+            "backends",
+            "Every Service port that a rule leads to",
+            &fields_of::<BackendInfo>(),
+        );
+        self.list::<EndpointOf>("endpoints", "Every pod of every backend", &fields_of::<EndpointOf>());
+        let fields = fields_of::<CertificateInfo>();
+        self.list::<CertificateInfo>("certificates", "Every certificate that is shown to somebody", &fields);
+        let page = self.schemas.subschema_for::<Page<ChangeView<'static>>>();
+        self.add(
+            "changes",
+            "The last changes of the table, the newest first",
+            page.into(),
+            list_parameters(List::Paged),
+        );
+        let whole = self.schemas.subschema_for::<Vec<Problem>>();
+        let page = self.schemas.subschema_for::<Page<Problem>>();
+        let answer = json!({"anyOf": [whole, page]});
+        let parameters = list_parameters(List::Whole(&fields_of::<Problem>()));
+        self.add(
+            "diagnostics",
+            "All that is wrong; a page where one of the parameters is given",
+            answer,
+            parameters,
+        );
+        let errors = self.schemas.subschema_for::<Vec<ErrorView>>();
+        let summary = "Requests that failed by narthex's or a pod's fault, the newest first, at most 100";
+        self.add("errors", summary, errors.into(), Vec::new());
+    }
+
+    fn single(&mut self) {
+        let overview = self.schemas.subschema_for::<Overview>();
+        self.add("overview", "This narthex at a glance", overview.into(), Vec::new());
+        let version = self.schemas.subschema_for::<Version>();
+        self.add("version", "Which narthex it is", version.into(), Vec::new());
+        let config = self.schemas.subschema_for::<Config>();
+        self.add(
+            "config",
+            "The flags as they are in effect, without secrets",
+            config.into(),
+            Vec::new(),
+        );
+        let ingress = json!({"type": "array", "items": {"type": "string"}, "maxItems": 100});
+        let live = self.schemas.subschema_for::<Live>();
+        let asked = parameter("ingress", "NAMESPACE/NAME; may be given again", ingress);
+        self.add(
+            "live",
+            "Whether Ingresses are in the live table",
+            live.into(),
+            vec![asked],
+        );
+        let detail = self.schemas.subschema_for::<RouteDetail>();
+        let id = json!({
+            "name": "id", "in": "path", "required": true, "description": "the id of a route in a list",
+            "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+        });
+        self.add(
+            "routes/{id}",
+            "One route, with all there is to say",
+            detail.into(),
+            vec![id],
+        );
+        let mut url = parameter(
+            "url",
+            "http://HOST/PATH, HOST/PATH or /PATH",
+            json!({"type": "string", "pattern": URL}),
+        );
+        url["required"] = json!(true);
+        let texts = json!({"type": "array", "items": {"type": "string"}});
+        let parameters = vec![
+            url,
+            parameter("method", "GET if not said", json!({"type": "string"})),
+            parameter("header", "NAME:VALUE; may be given again", texts),
+        ];
+        let decision = self.schemas.subschema_for::<Decision>();
+        self.add(
+            "explain",
+            "Which rule answers a URL, and why",
+            decision.into(),
+            parameters,
+        );
+        self.add("openapi.json", "This document", json!({"type": "object"}), Vec::new());
+        self.stream();
+    }
+
+    fn stream(&mut self) {
+        let (tick, change) = (
+            self.schemas.subschema_for::<Tick>(),
+            self.schemas.subschema_for::<ChangeView<'static>>(),
+        );
+        let events = json!({
+            "description": "events without end: `tick` each second, `change` whenever the table changes",
+            "headers": mark(),
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "x-events": {"tick": tick, "change": change},
+        });
+        let operation = json!({
+            "operationId": "stream", "summary": "What happens, as it happens",
+            "responses": {"200": events, "401": response("Unauthorized"), "403": response("Forbidden"),
+                          "503": response("Unavailable")},
+        });
+        self.paths
+            .insert("/api/v1/stream".to_owned(), json!({"get": operation}));
+    }
+
+    fn list<T: JsonSchema>(&mut self, name: &str, summary: &str, sorts: &[String]) {
+        let page = self.schemas.subschema_for::<Page<T>>();
+        self.add(name, summary, page.into(), list_parameters(List::Whole(sorts)));
+    }
+
+    fn add(&mut self, name: &str, summary: &str, answer: Value, mut parameters: Vec<Value>) {
+        let nodes = self.schemas.subschema_for::<Nodes>();
+        parameters.push(scope());
+        let mut headers = mark();
+        headers["ETag"] = json!({"$ref": "#/components/headers/ETag"});
+        let mut responses = json!({
+            "200": {
+                "description": "the answer; with scope=cluster, that of every narthex",
+                "headers": headers,
+                "content": {"application/json": {"schema": {"anyOf": [answer, nodes]}}},
+            },
+            "304": {"description": "the answer is still what If-None-Match says", "headers": mark()},
+            "400": response("BadRequest"), "401": response("Unauthorized"), "403": response("Forbidden"),
+            "503": response("Unavailable"),
+        });
+        if name.contains('{') {
+            responses["404"] = response("NotFound");
+        }
+        let id = name.replace(['/', '{', '}', '.'], "_");
+        let operation = json!({
+            "operationId": id.trim_end_matches('_'), "summary": summary, "parameters": parameters, "responses": responses,
+        });
+        self.paths.insert(format!("/api/v1/{name}"), json!({"get": operation}));
+    }
+}
+
+/// What can be explained: an HTTP or HTTPS URL with a host, the same without its scheme, or a path.
+const URL: &str = r"^([hH][tT][tT][pP][sS]?://[^/?#]|/|(?![a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#])";
+
+fn response(name: &str) -> Value {
+    json!({"$ref": format!("#/components/responses/{name}")})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let mut found = 0;
+        let mut look = vec![&document];
+        while let Some(value) = look.pop() {
+            match value {
+                Value::Object(fields) => {
+                    if let Some(Value::String(reference)) = fields.get("$ref") {
+                        let pointer = reference.strip_prefix('#').unwrap();
+                        assert!(document.pointer(pointer).is_some(), "{reference}");
+                        found += 1;
+                    }
+                    look.extend(fields.values());
+                }
+                Value::Array(items) => look.extend(items),
+                _ => {}
+            }
+        }
+        assert!(found > 50, "{found}");
+        assert!(
+            document
+                .pointer("/components/schemas/RouteInfo/properties/traffic")
+                .is_some()
+        );
+    }
+}
