@@ -183,7 +183,10 @@ impl Admin {
 
     /// Whether Ingresses are in the live table: what peers ask before they give one its address.
     fn live(&self, query: &Query) -> Reply {
-        let asked: BTreeSet<&str> = query.all("ingress").take(MOST_ASKED).collect();
+        if query.all("ingress").count() > MOST_ASKED {
+            return bad(format!("more than {MOST_ASKED} Ingresses at once"));
+        }
+        let asked: BTreeSet<&str> = query.all("ingress").collect();
         let table = self.shared.tables.load();
         let is_asked = |origin: &Origin| asked.contains(origin.object.path().as_str());
         let found: BTreeSet<String> = table

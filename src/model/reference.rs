@@ -1,6 +1,7 @@
 //! Names of Kubernetes objects: which one, how old, and which rule of it.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// The kinds of objects narthex reads.
@@ -138,6 +139,19 @@ pub struct RouteKey(pub u64);
 impl fmt::Display for RouteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// As it is displayed, and in no other way.
+impl FromStr for RouteKey {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 16 || !text.bytes().all(is_digit) {
+            return Err(());
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(drop)
     }
 }
 

@@ -315,12 +315,13 @@ impl Admin {
 
     /// One route, with all there is to say.
     pub(super) fn route(&self, id: &str) -> Reply {
-        let key = u64::from_str_radix(id, 16)
-            .ok()
-            .filter(|_| id.len() == 16)
-            .map(RouteKey);
+        let Ok(key) = id.parse::<RouteKey>() else {
+            return bad(format!(
+                "\"{id}\" is no id of a route: those are 16 digits of 0-9 and a-f"
+            ));
+        };
         let table = self.shared.tables.load();
-        let Some(route) = key.and_then(|key| table.routes().find(|route| route.key == key)) else {
+        let Some(route) = table.routes().find(|route| route.key == key) else {
             let said = format!("no route has the id {id}: it may have gone, or its host or path changed");
             return as_json(StatusCode::NOT_FOUND, &json!({"error": said}));
         };
