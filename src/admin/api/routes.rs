@@ -344,7 +344,7 @@ impl Admin {
             shadows: route.shadows.iter().map(ToString::to_string).collect(),
             diagnostics: concerning(&report, route).map(Problem::from).collect(),
             certificate,
-            recent_errors: self.errors(|error| error.route == key),
+            recent_errors: self.errors(|error| error.route == Some(key)),
             source: self.source(&route.origin.object),
         };
         as_json(StatusCode::OK, &detail)
