@@ -46,6 +46,8 @@ mod http2;
 mod http2_pods;
 #[path = "wire/lifecycle.rs"]
 mod lifecycle;
+#[path = "wire/overload.rs"]
+mod overload;
 #[path = "wire/peers.rs"]
 mod peers;
 #[path = "wire/pods.rs"]

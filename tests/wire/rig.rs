@@ -275,13 +275,34 @@ impl Rig {
         flags: &[&str],
         manifests: impl FnOnce(&[Pod]) -> String,
     ) -> Self {
+        Self::started(environment, None, pods, flags, manifests)
+    }
+
+    /// With so many file descriptors.
+    pub fn limited(descriptors: u32, pods: usize, flags: &[&str], manifests: impl FnOnce(&[Pod]) -> String) -> Self {
+        Self::started(&[], Some(descriptors), pods, flags, manifests)
+    }
+
+    fn started(
+        environment: &[(&str, &str)],
+        descriptors: Option<u32>,
+        pods: usize,
+        flags: &[&str],
+        manifests: impl FnOnce(&[Pod]) -> String,
+    ) -> Self {
         let pods: Vec<Pod> = (0..pods).map(|_| Pod::start()).collect();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("all.yaml"), manifests(&pods)).unwrap();
         // A free port may be taken between here and there; then another is tried.
         for _ in 0..5 {
             let (http, https, admin) = (free_address(), free_address(), free_address());
-            let mut child = Command::new(env!("CARGO_BIN_EXE_narthex"))
+            let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
+            if let Some(descriptors) = descriptors {
+                let limit = format!("ulimit -n {descriptors} && exec \"$@\"");
+                command = Command::new("sh");
+                command.args(["-c", &limit, "sh", env!("CARGO_BIN_EXE_narthex")]);
+            }
+            let mut child = command
                 .args([
                     "serve",
                     "--listen-http",

@@ -4,6 +4,7 @@ use super::parse::reason;
 use crate::model::{Code, Diagnostic, Location};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,8 @@ pub struct Scan {
     pub links: HashMap<PathBuf, PathBuf>,
     /// Which of the paths given are not there.
     pub missing: HashSet<usize>,
+    /// Paths that are there, but what is in them cannot be known: no descriptor is left, or no right to read.
+    pub closed: Vec<PathBuf>,
     /// What is wrong with the paths given.
     pub problems: Vec<Diagnostic>,
     seen: HashSet<(u64, u64)>,
@@ -69,6 +72,7 @@ pub fn scan(roots: &[PathBuf], pipes: bool) -> Scan {
             Ok(_) => scan.problem(path, "neither a file nor a folder"),
             Err(error) => {
                 scan.missing.insert(root);
+                scan.cannot_read(path, &error);
                 scan.problem(path, format!("cannot be read: {}", reason(&error)));
             }
         }
@@ -89,6 +93,12 @@ impl Scan {
                 column: 0,
             }),
         });
+    }
+
+    fn cannot_read(&mut self, path: &Path, error: &io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            self.closed.push(path.to_owned());
+        }
     }
 
     fn file(&mut self, root: usize, path: PathBuf, metadata: &Metadata) {
@@ -126,7 +136,10 @@ impl Scan {
         let listed = fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
         let mut paths: Vec<PathBuf> = match listed {
             Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),
-            Err(error) => return self.problem(path, format!("cannot be read: {}", reason(&error))),
+            Err(error) => {
+                self.cannot_read(path, &error);
+                return self.problem(path, format!("cannot be read: {}", reason(&error)));
+            }
         };
         paths.sort();
         for path in paths {
@@ -138,8 +151,12 @@ impl Scan {
                 continue;
             }
             // A file that went away meanwhile is simply not there.
-            let Ok(metadata) = fs::metadata(&path) else {
-                continue;
+            let metadata = match fs::metadata(&path) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    self.cannot_read(&path, &error);
+                    continue;
+                }
             };
             if metadata.is_dir() {
                 self.folder(root, &path, &metadata, depth + 1);

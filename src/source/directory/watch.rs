@@ -70,6 +70,8 @@ pub struct Watching {
     folders: HashSet<PathBuf>,
     links: HashMap<PathBuf, PathBuf>,
     missing: HashSet<usize>,
+    /// Paths that could not be looked into.
+    closed: Vec<PathBuf>,
     /// Why inotify does not tell everything.
     deaf: Option<String>,
     /// Files that somebody has written to and not closed.
@@ -117,6 +119,7 @@ impl Watching {
             folders: HashSet::new(),
             links: HashMap::new(),
             missing: HashSet::new(),
+            closed: Vec::new(),
             deaf,
             writing: HashSet::new(),
             dirty: HashSet::new(),
@@ -180,12 +183,7 @@ impl Watching {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        let pace = if self.deaf.is_some() || !self.missing.is_empty() {
-            LOOK_OFTEN
-        } else {
-            LOOK
-        };
-        self.look |= self.looked.elapsed() >= pace;
+        self.look |= self.looked.elapsed() >= self.pace();
         !self.sender.is_closed()
     }
 
@@ -194,16 +192,19 @@ impl Watching {
         if self.look {
             return Instant::now();
         }
-        let pace = if self.deaf.is_some() || !self.missing.is_empty() {
-            LOOK_OFTEN
-        } else {
-            LOOK
-        };
         let files = self.known.iter().flat_map(|(key, known)| {
             let settled = known.unsettled.map(|since| since + SETTLED);
             [settled, known.gone.map(|since| since + self.grace(key))]
         });
-        files.flatten().fold(self.looked + pace, Instant::min)
+        files.flatten().fold(self.looked + self.pace(), Instant::min)
+    }
+
+    fn pace(&self) -> Duration {
+        if self.deaf.is_some() || !self.missing.is_empty() || !self.closed.is_empty() {
+            LOOK_OFTEN
+        } else {
+            LOOK
+        }
     }
 
     fn grace(&self, key: &FileKey) -> Duration {
@@ -303,7 +304,9 @@ impl Watching {
             let found = self.watched_scan();
             let there: HashSet<&FileKey> = found.files.iter().map(|(key, _)| key).collect();
             for (key, known) in &mut self.known {
-                if !there.contains(key) && known.gone.is_none() {
+                // What cannot be looked into keeps what it had.
+                let is_closed = found.closed.iter().any(|path| key.path.starts_with(path));
+                if !there.contains(key) && known.gone.is_none() && !is_closed {
                     known.gone = Some(now);
                     updates.push((key.clone(), Update::Fading));
                 }
@@ -359,6 +362,7 @@ impl Watching {
             self.folders = found.folders.iter().map(|(path, _)| absolute(path)).collect();
             wanted.extend(found.folders.iter().map(|(path, id)| (absolute(path), *id)));
             self.missing.clone_from(&found.missing);
+            self.closed.clone_from(&found.closed);
             if !self.watch(wanted) {
                 return found;
             }
