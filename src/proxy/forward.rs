@@ -1,8 +1,10 @@
 //! From a route to a pod's response: pick an endpoint, find a connection, send, and try again where nothing is lost.
 
+use super::attempt::{Attempt, note_answer, note_failure};
 use super::body::{ClientBody, Exchange, Upload};
 use super::canonical::Canonical;
 use super::client::{Client, Waiting};
+use super::dial::{checkout, connect_error};
 use super::error::ProxyError;
 use super::headers::{self, Fields, Forwarded};
 use super::record::Timing;
@@ -10,11 +12,8 @@ use super::retry::{Retries, Tried};
 use super::upgrade;
 use super::worker::Worker;
 use crate::table::{BackendId, BackendSettings, Protocol, Route};
-use crate::upstream::h2::H2Pool;
-use crate::upstream::health::Why;
-use crate::upstream::pool::{Dial, connect, is_local};
-use crate::upstream::proxy_protocol;
-use crate::upstream::tls::{Fault, FaultKind};
+use crate::upstream::pool::is_local;
+use crate::upstream::tls::Fault;
 use crate::upstream::{Affinity, Connection, Lease, LiveEndpoint, Place};
 use http::header;
 use http::request::Parts;
@@ -22,8 +21,6 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -122,12 +119,7 @@ pub async fn forward(
             !std::mem::replace(&mut begun, true),
         )?;
         let endpoint = lease.endpoint.clone();
-        let attempt = Attempt {
-            worker,
-            lease: &lease,
-            until: outgoing.until,
-            settled: false,
-        };
+        let attempt = Attempt::new(worker, &lease, outgoing.until);
         let mut connection = match checkout(worker, client, &endpoint, outgoing, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
@@ -141,7 +133,7 @@ pub async fn forward(
                 } else {
                     lease.unreachable(&worker.clock);
                 }
-                if retries.attempts >= worker.settings.attempts {
+                if !retries.again_unconnected(&cause) {
                     let cause = Some(cause.to_string());
                     return Err(Failure {
                         cause,
@@ -203,21 +195,6 @@ pub async fn forward(
     }
 }
 
-fn connect_error(cause: &io::Error) -> ProxyError {
-    if is_local(cause) {
-        return ProxyError::NoDescriptor;
-    }
-    match (Fault::of(cause).map(|fault| fault.kind), cause.kind()) {
-        (Some(FaultKind::Untrusted), _) => ProxyError::TlsUntrusted,
-        (Some(FaultKind::NotTls), _) => ProxyError::NotTls,
-        (Some(FaultKind::NoHttp2), _) => ProxyError::TlsNoHttp2,
-        (Some(FaultKind::Refused), _) => ProxyError::TlsRefused,
-        (Some(FaultKind::Silent), _) | (None, io::ErrorKind::TimedOut) => ProxyError::ConnectTimeout,
-        (None, io::ErrorKind::InvalidData) => ProxyError::NotHttp2,
-        (None, _) => ProxyError::Connect,
-    }
-}
-
 /// Takes a place among the requests under way, where the backend has a limit of these.
 async fn enter(worker: &Worker, backend: BackendId) -> Result<Option<Place>, ProxyError> {
     let upstream = worker.upstreams.get(&worker.table(), backend, &worker.clock);
@@ -225,77 +202,6 @@ async fn enter(worker: &Worker, backend: BackendId) -> Result<Option<Place>, Pro
         None => Ok(None),
         Some(limit) => limit.enter().await.map(Some).ok_or(ProxyError::BackendFull),
     }
-}
-
-/// An attempt of which nothing is known yet. If it is dropped so, the client has gone or the time is up, and only if
-/// that was the backend's own time does it tell of the endpoint.
-struct Attempt<'a> {
-    worker: &'a Worker,
-    lease: &'a Lease<ClientBody>,
-    until: Option<tokio::time::Instant>,
-    settled: bool,
-}
-
-impl Attempt<'_> {
-    /// What came of it is known.
-    fn settled(mut self) {
-        self.settled = true;
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if self.settled {
-            return;
-        }
-        let late = self.until.is_some_and(|until| tokio::time::Instant::now() >= until);
-        if !late {
-            self.lease.endpoint.health.unsettled();
-        } else if self.lease.failed(&self.worker.clock) {
-            set_aside(self.worker, self.lease, Why::Failing);
-        }
-    }
-}
-
-/// Tells the endpoint's health what came back. What a request asks for that cannot be done (501, 505) is no sign of
-/// bad health.
-fn note_answer(worker: &Worker, lease: &Lease<ClientBody>, status: StatusCode, began: Option<Instant>) {
-    let failed = status.is_server_error()
-        && status != StatusCode::NOT_IMPLEMENTED
-        && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-    let mut aside = None;
-    if failed {
-        aside = lease.failed(&worker.clock).then_some(Why::Failing);
-    } else {
-        lease.endpoint.health.good(&worker.clock);
-    }
-    if let Some(began) = began
-        && lease.measured(&worker.clock, began.elapsed().as_secs_f32())
-    {
-        aside = Some(Why::Slow);
-    }
-    if let Some(why) = aside {
-        set_aside(worker, lease, why);
-    }
-}
-
-/// Likewise of an attempt that got no answer. A connection that had served before may have been closed just now; one
-/// that was opened for this request tells of the pod. What was the client's fault tells nothing.
-fn note_failure(worker: &Worker, lease: &Lease<ClientBody>, error: ProxyError, reused: bool) {
-    match error {
-        ProxyError::Closed if reused => {}
-        ProxyError::Closed | ProxyError::TlsRefused | ProxyError::ResponseTimeout | ProxyError::BadResponse
-            if lease.failed(&worker.clock) =>
-        {
-            set_aside(worker, lease, Why::Failing);
-        }
-        _ => {}
-    }
-}
-
-fn set_aside(worker: &Worker, lease: &Lease<ClientBody>, why: Why) {
-    worker.counters.ejections.add();
-    tracing::warn!(endpoint = %lease.endpoint.endpoint, reason = why.name(), "an endpoint is set aside for a while");
 }
 
 /// An endpoint from the live table. When all have been tried, another round begins.
@@ -321,69 +227,6 @@ fn pick(
         let known = table.backend(backend);
         known.map_or(ProxyError::BackendGone, |known| ProxyError::NoBackend(known.state))
     })
-}
-
-async fn checkout(
-    worker: &Worker,
-    client: &Client,
-    endpoint: &LiveEndpoint<ClientBody>,
-    outgoing: &Outgoing<'_>,
-    fresh: bool,
-) -> io::Result<Connection<ClientBody>> {
-    if outgoing.settings.proxy_protocol == Some(true) {
-        // For this client only.
-    } else if outgoing.protocol == Protocol::Http2 {
-        if let Some(stream) = endpoint.h2.find() {
-            return Ok(Connection::Http2(stream));
-        }
-    } else if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, &worker.settings.pool).await {
-        return Ok(Connection::Http1(connection));
-    }
-    let began = Instant::now();
-    let opened = Box::pin(open(worker, client, endpoint, outgoing)).await;
-    outgoing.timing.connect.set(Some(began.elapsed()));
-    opened
-}
-
-/// Opens a connection, at the pod's other address if the first cannot be reached.
-async fn open(
-    worker: &Worker,
-    client: &Client,
-    endpoint: &LiveEndpoint<ClientBody>,
-    outgoing: &Outgoing<'_>,
-) -> io::Result<Connection<ClientBody>> {
-    let (pool, settings) = (&worker.settings.pool, outgoing.settings);
-    let peer = &client.peer;
-    let dial = Dial {
-        settings: pool,
-        patience: settings.connect_timeout.unwrap_or(pool.connect_timeout),
-        prelude: (settings.proxy_protocol == Some(true))
-            .then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
-        tls: endpoint.tls.as_deref(),
-    };
-    let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
-    match (open_at(address, endpoint, outgoing, &dial).await, alternate) {
-        (Err(_), Some(alternate)) => open_at(alternate, endpoint, outgoing, &dial).await,
-        (result, _) => result,
-    }
-    .inspect(|connection| {
-        if !connection.reused() {
-            worker.counters.upstream_connects.add();
-        }
-    })
-}
-
-async fn open_at(
-    address: SocketAddr,
-    endpoint: &LiveEndpoint<ClientBody>,
-    outgoing: &Outgoing<'_>,
-    dial: &Dial<'_>,
-) -> io::Result<Connection<ClientBody>> {
-    match (outgoing.protocol, &dial.prelude) {
-        (Protocol::Http1, _) => connect(address, dial).await.map(Connection::Http1),
-        (Protocol::Http2, None) => endpoint.h2.take(address, dial).await.map(Connection::Http2),
-        (Protocol::Http2, Some(_)) => H2Pool::own(address, dial).await.map(Connection::Http2),
-    }
 }
 
 /// An attempt that came to no response head.

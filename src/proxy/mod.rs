@@ -1,11 +1,13 @@
 //! One request, from its head to the reply.
 
 mod affinity;
+mod attempt;
 pub mod body;
 mod canonical;
 pub mod client;
 mod compress;
 mod deadline;
+mod dial;
 pub mod error;
 #[cfg(debug_assertions)]
 pub mod fail;

@@ -12,11 +12,16 @@ use crate::table::{Protocol, RetryOn};
 use crate::upstream::{Lease, LiveEndpoint};
 use http::StatusCode;
 use smallvec::SmallVec;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// Bytes of a request body that are kept for another attempt, where nothing else is said.
 const KEPT: usize = 64 << 10;
+
+/// Endpoints that may refuse a connection without that counting as an attempt. When many pods go at once and word of it
+/// comes late, three attempts may all meet such.
+const REFUSALS: usize = 8;
 
 /// Endpoints that this request has failed at.
 pub type Tried = SmallVec<[Rc<LiveEndpoint<ClientBody>>; 3]>;
@@ -27,6 +32,8 @@ pub struct Retries<'r> {
     /// Attempts that count for `--attempts`.
     pub attempts: usize,
     most: usize,
+    /// Endpoints that refused a connection at once.
+    refused: usize,
     /// Attempts that are left by `retries`.
     left: u32,
     on: RetryOn,
@@ -53,6 +60,7 @@ impl<'r> Retries<'r> {
         Self {
             attempts: 0,
             most: worker.settings.attempts,
+            refused: 0,
             left,
             on,
             empty: body.is_empty(),
@@ -72,6 +80,19 @@ impl<'r> Retries<'r> {
     /// Whether a response is thrown away for another attempt.
     pub fn again_for(&mut self, lease: &Lease<ClientBody>, status: StatusCode) -> bool {
         self.left > 0 && self.on.status(status.as_u16()) && self.once_more(lease)
+    }
+
+    /// Whether there is another attempt after one in which no connection was opened.
+    pub fn again_unconnected(&mut self, cause: &io::Error) -> bool {
+        let quick = cause.kind() == io::ErrorKind::ConnectionRefused;
+        // Once all endpoints have been tried, they are tried again, which is no news.
+        let is_new = self.tried.len() >= self.refused;
+        if quick && is_new && self.refused < REFUSALS {
+            self.refused += 1;
+            self.attempts -= 1;
+            return true;
+        }
+        self.attempts < self.most
     }
 
     /// Whether there is another attempt after one without a response; `unsent` says that nothing of it left.

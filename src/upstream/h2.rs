@@ -1,5 +1,6 @@
 //! HTTP/2 connections to one endpoint: each carries many requests, and there are as many as those need.
 
+use super::lost;
 use super::pool::Dial;
 use super::tls::Fault;
 use bytes::Bytes;
@@ -206,6 +207,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let ((stream, socket), settings) = (dial.open(address).await?, dial.settings);
+    lost::share(stream.tcp())?;
     let tasks = OnShard::default();
     let head_bytes = u32::try_from(settings.max_response_head).unwrap_or(u32::MAX);
     let (sender, mut connection) = http2::Builder::new(tasks.clone())

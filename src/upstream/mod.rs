@@ -9,6 +9,7 @@ mod common;
 pub mod endpoint;
 pub mod h2;
 pub mod health;
+mod lost;
 pub mod pool;
 pub mod proxy_protocol;
 mod stream;

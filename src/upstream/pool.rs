@@ -2,6 +2,7 @@
 
 use super::clock::{Clock, Tick};
 use super::h2;
+use super::lost::{self, Watchful};
 use super::stream::Stream;
 use super::tls;
 use crate::table::BackendTls;
@@ -68,7 +69,12 @@ where
     /// hyper's, with the request if nothing of it was sent.
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
         match self {
-            Connection::Http1(connection) => connection.sender.try_send_request(request).await,
+            Connection::Http1(connection) => {
+                connection
+                    .long
+                    .set(connection.upgrade.get() || !request.body().is_end_stream());
+                connection.sender.try_send_request(request).await
+            }
             Connection::Http2(stream) => stream.sender().try_send_request(request).await,
         }
     }
@@ -81,6 +87,8 @@ pub struct Http1<B> {
     /// Whether it has served a request before: then its end may be a keep-alive race.
     pub reused: bool,
     upgrade: Rc<Cell<bool>>,
+    /// Whether what is sent may be more than fits into a window.
+    long: Rc<Cell<bool>>,
     upgraded: oneshot::Receiver<Upgraded>,
     task: AbortHandle,
 }
@@ -220,6 +228,7 @@ impl Dial<'_> {
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
+        lost::notice(&stream)?;
         if let Some(prelude) = &self.prelude {
             // It fits into the socket's buffer, so nobody waits.
             stream.write_all(prelude).await?;
@@ -242,11 +251,12 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let ((stream, socket), settings) = (dial.open(address).await?, dial.settings);
+    let long = Rc::new(Cell::new(false));
     let (sender, mut connection) = http1::Builder::new()
         .max_buf_size(settings.max_response_head.max(64 << 10))
         .max_header_size(settings.max_response_head)
         .max_headers(256)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Watchful::new(stream, long.clone())))
         .await
         .map_err(io::Error::other)?;
     let upgrade = Rc::new(Cell::new(false));
@@ -257,7 +267,7 @@ where
         let ended = (&mut connection).await;
         if ended.is_ok() && wanted.get() {
             let parts = connection.into_parts();
-            let (stream, read) = (parts.io.into_inner(), parts.read_buf);
+            let (stream, read) = (parts.io.into_inner().into_inner(), parts.read_buf);
             let _ = hand_over.send(Upgraded { stream, read, socket });
         }
     });
@@ -265,6 +275,7 @@ where
         sender,
         reused: false,
         upgrade,
+        long,
         upgraded,
         task: task.abort_handle(),
     })

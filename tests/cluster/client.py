@@ -7,7 +7,8 @@ Two workers per address, one on a connection it keeps, one on a fresh connection
 a second. A failure is anything but status 200 with a body. A kept connection that the server had closed before the request
 is opened again, as every HTTP client does (RFC 9112, section 9.3.1); that is counted apart. OUT.json is written anew every
 100 ms (whole or not at all): {"requests": N, "failures": N, "first_failures": [...], "reconnects": N, "seen": {BODY: N},
-"recent": {BODY: N of the last second}, "slowest_ms": N, "p50_ms": N, "p99_ms": N}.
+"recent": {BODY: N of the last second}, "slowest_ms": N, "p50_ms": N, "p99_ms": N, "gap_ms": N}; the gap is the longest time
+in which no request of one worker succeeded. CLIENT_METHOD=POST sends POSTs of a few bytes instead, on fresh connections only.
 """
 
 import collections
@@ -21,21 +22,22 @@ import time
 
 out, rate, host, *addresses = sys.argv[1:]
 pause = 1 / float(rate)
+method = os.environ.get("CLIENT_METHOD", "GET")
 stop = threading.Event()
 lock = threading.Lock()
 start = time.monotonic()
-times, failures, seen, recent, reconnects = [], [], collections.Counter(), collections.deque(), 0
+times, failures, seen, recent, reconnects, gap = [], [], collections.Counter(), collections.deque(), 0, 0.0
 
 
 def ask(connection):
-    connection.request("GET", "/", headers={"Host": host})
+    connection.request(method, "/", None if method == "GET" else b"some bytes", headers={"Host": host})
     response = connection.getresponse()
     return response.status, response.read().decode(errors="replace").strip()
 
 
 def worker(address, keep):
-    global reconnects
-    connection = None
+    global reconnects, gap
+    connection, succeeded = None, time.monotonic()
     due = time.monotonic()
     while not stop.is_set():
         began = time.monotonic()
@@ -66,6 +68,7 @@ def worker(address, keep):
                 failures.append(f"after {began - start:.3f} s, {address}, {kind} connection, {(now - began) * 1e3:.0f} ms: {fault}")
             else:
                 seen[body] += 1
+                gap, succeeded = max(gap, now - succeeded), now
                 recent.append((now, body))
         due = max(due + pause, now - 1)
         stop.wait(max(0, due - time.monotonic()))
@@ -80,7 +83,7 @@ def report():
             "requests": len(times), "failures": len(failures), "first_failures": failures[:20], "reconnects": reconnects,
             "seen": seen, "recent": collections.Counter(body for _, body in recent),
             "slowest_ms": round(ordered[-1] * 1e3, 1), "p50_ms": round(ordered[len(ordered) // 2] * 1e3, 1),
-            "p99_ms": round(ordered[len(ordered) * 99 // 100] * 1e3, 1),
+            "p99_ms": round(ordered[len(ordered) * 99 // 100] * 1e3, 1), "gap_ms": round(gap * 1e3, 1),
         }
         with open(out + ".new", "w", encoding="utf-8") as f:
             json.dump(summary, f)
@@ -89,7 +92,7 @@ def report():
 
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 signal.signal(signal.SIGINT, lambda *_: stop.set())
-threads = [threading.Thread(target=worker, args=(a, keep), daemon=True) for a in addresses for keep in (True, False)]
+threads = [threading.Thread(target=worker, args=(a, keep), daemon=True) for a in addresses for keep in (method == "GET", False)]
 for thread in threads:
     thread.start()
 while not stop.wait(0.1):

@@ -8,11 +8,13 @@
 #   lab.sh apiserver-save NAME     copies etcd's data; both are stopped and started for it
 #   lab.sh apiserver-restore NAME  puts that copy back: resourceVersions go backwards, as after a restored backup
 #   lab.sh apiserver-down          stops everything and removes $LAB
+#                                  stop, start, save and restore are for the API server of a cluster too
 #
 #   lab.sh up [N]                  a cluster of N nodes (default 2): control plane in network namespace nx-cp, nodes in
 #                                  nx-node1.. with containerd, kubelet and kube-proxy. Root. Ready in about 15 s.
 #   lab.sh load IMAGE.tar...       imports images into every node
 #   lab.sh exec cp|nodeN CMD...    runs a command in a namespace of the lab
+#   lab.sh lose|regain nodeN       pulls the node's cable, and puts it in again
 #   lab.sh down                    stops everything, removes namespaces, mounts, cgroups and $LAB
 #
 #   lab.sh kubectl ARGS...         kubectl as admin, in the right namespace
@@ -89,6 +91,8 @@ case ${1:-} in
   up) up "${@:2}" ;;
   down) down ;;
   load) load "${@:2}" ;;
+  lose) lose "${@:2}" ;;
+  regain) regain "${@:2}" ;;
   exec) find_lab; ns "${@:2}" ;;
   apiserver-up) apiserver_up ;;
   apiserver-stop) apiserver_stop "${@:2}" ;;

@@ -1,7 +1,7 @@
 //! Rows 11, 12, 24 and what happens when pods misbehave, go, or come.
 
 use crate::rig::{Pod, Reply, Rig, eventually, ingress, service, slice};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -367,4 +367,32 @@ fn a_reply_that_comes_early_ends_the_upload_it_answers() {
     client.send(vec![b'x'; 1 << 20]);
     assert_eq!(client.answer().status, 413);
     assert!(client.ends(), "the rest of the upload is waited for");
+}
+
+#[test]
+fn many_pods_that_have_gone_at_once_hide_none_that_is_there() {
+    let rig = Rig::with(1, &[], |pods| {
+        let gone: Vec<TcpListener> = (0..7).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let named: Vec<(SocketAddr, String)> = gone
+            .iter()
+            .map(|listener| listener.local_addr().unwrap())
+            .chain([pods[0].address])
+            .enumerate()
+            .map(|(index, address)| (address, format!("p{index}")))
+            .collect();
+        let endpoints: Vec<(SocketAddr, &str)> =
+            named.iter().map(|(address, name)| (*address, name.as_str())).collect();
+        (0..6)
+            .map(|index| {
+                let name = format!("s{index}");
+                service(&name, &endpoints) + &ingress(&name, &format!("h{index}.test"), "/", &name, "")
+            })
+            .collect()
+    });
+    // Each backend learns for itself which endpoints are gone, with its first request.
+    for index in 0..6 {
+        let mut client = rig.client();
+        client.send(format!("GET / HTTP/1.1\r\nHost: h{index}.test\r\n\r\n"));
+        assert_eq!(client.answer().status, 200, "h{index}.test");
+    }
 }

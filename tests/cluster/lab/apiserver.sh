@@ -98,11 +98,16 @@ apiserver_stop() {
   if [ "${1:-}" = -9 ]; then stop 0 kube-apiserver; else stop 15 kube-apiserver; fi
 }
 
+# As it was started, in either size.
+again() { # etcd|api
+  if [ "$(kind)" = cluster ]; then "cluster_$1"; else "local_$1"; fi
+}
+
 apiserver_start() {
   find_lab
   binaries kube-apiserver kubectl
   ! running kube-apiserver || die "kube-apiserver is running"
-  local_api
+  again api
 }
 
 apiserver_compact() {
@@ -122,8 +127,8 @@ apiserver_save() {
   stop 10 etcd
   rm -rf "$copy"
   cp -a "$LAB/etcd" "$copy"
-  local_etcd
-  local_api
+  again etcd
+  again api
 }
 
 apiserver_restore() {
@@ -135,8 +140,8 @@ apiserver_restore() {
   stop 10 etcd
   rm -rf "$LAB/etcd"
   cp -a "$copy" "$LAB/etcd"
-  local_etcd
-  local_api
+  again etcd
+  again api
 }
 
 apiserver_down() {

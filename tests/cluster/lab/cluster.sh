@@ -123,6 +123,13 @@ nodes_ready() { # N
   [ "$(kubectl get nodes -o json | jq '[.items[].status.conditions[] | select(.type == "Ready" and .status == "True")] | length')" = "$1" ]
 }
 
+cluster_etcd() { start_etcd 2379 2380 nsenter "--net=/run/netns/$prefix-cp"; }
+
+cluster_api() {
+  start_api 2379 6443 0.0.0.0 "$cp_ip" Node,RBAC -- nsenter "--net=/run/netns/$prefix-cp" -- \
+    --enable-admission-plugins=NodeRestriction --kubelet-preferred-address-types=InternalIP
+}
+
 up() {
   local count=${1:-2} i n server=https://$cp_ip:6443 ips=() start=$SECONDS enter=(nsenter "--net=/run/netns/$prefix-cp")
   [[ $count =~ ^[1-9]$ ]] || die "up N: N from 1 to 9"
@@ -151,9 +158,8 @@ up() {
     background "containerd-node$i" nsenter "--net=/run/netns/$prefix-node$i" containerd -c "$LAB/node$i/containerd.toml"
     ips+=("$(node_ip "$i")")
   done
-  start_etcd 2379 2380 "${enter[@]}"
-  start_api 2379 6443 0.0.0.0 "$cp_ip" Node,RBAC -- "${enter[@]}" -- \
-    --enable-admission-plugins=NodeRestriction --kubelet-preferred-address-types=InternalIP
+  cluster_etcd
+  cluster_api
   background kube-controller-manager "${enter[@]}" "$bin/kube-controller-manager" --kubeconfig="$LAB/kube-controller-manager.conf" \
     --service-account-private-key-file="$LAB/pki/sa.key" --root-ca-file="$LAB/pki/ca.crt" --use-service-account-credentials=true \
     --allocate-node-cidrs=true --cluster-cidr="$pod_net.0.0/16" --leader-elect=false --node-monitor-grace-period=20s
@@ -274,6 +280,10 @@ down() {
   cluster_stop_all
   remove_lab
 }
+
+# As if its cable were pulled: nothing leaves or reaches it any more, and nobody is told.
+lose() { find_lab; ns cp ip link set "${1:?lose nodeN}" down; }
+regain() { find_lab; ns cp ip link set "${1:?regain nodeN}" up; }
 
 load() {
   find_lab

@@ -1,0 +1,98 @@
+//! A connection to an endpoint: one that is there, or a new one.
+
+use super::body::ClientBody;
+use super::client::Client;
+use super::error::ProxyError;
+use super::forward::Outgoing;
+use super::worker::Worker;
+use crate::table::Protocol;
+use crate::upstream::h2::H2Pool;
+use crate::upstream::pool::{Connection, Dial, connect, is_local};
+use crate::upstream::tls::{Fault, FaultKind};
+use crate::upstream::{LiveEndpoint, proxy_protocol};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// What a client is told of a connection that could not be opened.
+pub fn connect_error(cause: &io::Error) -> ProxyError {
+    if is_local(cause) {
+        return ProxyError::NoDescriptor;
+    }
+    match (Fault::of(cause).map(|fault| fault.kind), cause.kind()) {
+        (Some(FaultKind::Untrusted), _) => ProxyError::TlsUntrusted,
+        (Some(FaultKind::NotTls), _) => ProxyError::NotTls,
+        (Some(FaultKind::NoHttp2), _) => ProxyError::TlsNoHttp2,
+        (Some(FaultKind::Refused), _) => ProxyError::TlsRefused,
+        (Some(FaultKind::Silent), _) | (None, io::ErrorKind::TimedOut) => ProxyError::ConnectTimeout,
+        (None, io::ErrorKind::InvalidData) => ProxyError::NotHttp2,
+        (None, _) => ProxyError::Connect,
+    }
+}
+
+/// A connection that is free, unless a `fresh` one is wanted.
+///
+/// # Errors
+/// Why none could be opened.
+pub async fn checkout(
+    worker: &Worker,
+    client: &Client,
+    endpoint: &LiveEndpoint<ClientBody>,
+    outgoing: &Outgoing<'_>,
+    fresh: bool,
+) -> io::Result<Connection<ClientBody>> {
+    if outgoing.settings.proxy_protocol == Some(true) {
+        // For this client only.
+    } else if outgoing.protocol == Protocol::Http2 {
+        if let Some(stream) = endpoint.h2.find() {
+            return Ok(Connection::Http2(stream));
+        }
+    } else if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, &worker.settings.pool).await {
+        return Ok(Connection::Http1(connection));
+    }
+    let began = Instant::now();
+    let opened = Box::pin(open(worker, client, endpoint, outgoing)).await;
+    outgoing.timing.connect.set(Some(began.elapsed()));
+    opened
+}
+
+/// Opens a connection, at the pod's other address if the first cannot be reached.
+async fn open(
+    worker: &Worker,
+    client: &Client,
+    endpoint: &LiveEndpoint<ClientBody>,
+    outgoing: &Outgoing<'_>,
+) -> io::Result<Connection<ClientBody>> {
+    let (pool, settings) = (&worker.settings.pool, outgoing.settings);
+    let peer = &client.peer;
+    let dial = Dial {
+        settings: pool,
+        patience: settings.connect_timeout.unwrap_or(pool.connect_timeout),
+        prelude: (settings.proxy_protocol == Some(true))
+            .then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
+        tls: endpoint.tls.as_deref(),
+    };
+    let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
+    match (open_at(address, endpoint, outgoing, &dial).await, alternate) {
+        (Err(_), Some(alternate)) => open_at(alternate, endpoint, outgoing, &dial).await,
+        (result, _) => result,
+    }
+    .inspect(|connection| {
+        if !connection.reused() {
+            worker.counters.upstream_connects.add();
+        }
+    })
+}
+
+async fn open_at(
+    address: SocketAddr,
+    endpoint: &LiveEndpoint<ClientBody>,
+    outgoing: &Outgoing<'_>,
+    dial: &Dial<'_>,
+) -> io::Result<Connection<ClientBody>> {
+    match (outgoing.protocol, &dial.prelude) {
+        (Protocol::Http1, _) => connect(address, dial).await.map(Connection::Http1),
+        (Protocol::Http2, None) => endpoint.h2.take(address, dial).await.map(Connection::Http2),
+        (Protocol::Http2, Some(_)) => H2Pool::own(address, dial).await.map(Connection::Http2),
+    }
+}

@@ -1,0 +1,104 @@
+//! Pods whose node has gone without a word: the kernel finds out, in seconds and not in the minute that a response may
+//! take. What was asked of them may then be asked of others.
+
+use super::Stream;
+use socket2::{SockRef, TcpKeepalive};
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How long what was sent may go without being acknowledged (tcp(7), `TCP_USER_TIMEOUT`).
+const SILENCE: Duration = Duration::from_secs(5);
+/// And where it may be much: then a pod that does not read for a while, whose window is closed, would count as silent too.
+const SILENCE_OF_A_READER: Duration = Duration::from_secs(60);
+/// On a connection that many requests share, which its pod reads whatever the requests' own windows are.
+const SILENCE_OF_MANY: Duration = Duration::from_secs(20);
+/// When nothing comes for so long, the other side's kernel is asked, and asked again.
+const QUIET: Duration = Duration::from_secs(5);
+const PROBES: Duration = Duration::from_secs(1);
+
+/// Has the kernel notice when nobody is there any more.
+///
+/// # Errors
+/// What the kernel says.
+pub fn notice(tcp: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_user_timeout(Some(SILENCE))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(QUIET).with_interval(PROBES))
+}
+
+/// As is right for a connection that many requests share, any of which may be long.
+///
+/// # Errors
+/// What the kernel says.
+pub fn share(tcp: &TcpStream) -> io::Result<()> {
+    SockRef::from(tcp).set_tcp_user_timeout(Some(SILENCE_OF_MANY))
+}
+
+/// A connection that is given more time as soon as something long is sent on it.
+pub struct Watchful {
+    stream: Stream,
+    wanted: Rc<Cell<bool>>,
+    patient: bool,
+}
+
+impl Watchful {
+    /// `wanted` says when something long is sent.
+    pub fn new(stream: Stream, wanted: Rc<Cell<bool>>) -> Self {
+        Self {
+            stream,
+            wanted,
+            patient: false,
+        }
+    }
+
+    /// The connection below.
+    pub fn into_inner(self) -> Stream {
+        self.stream
+    }
+
+    fn before_write(&mut self) -> io::Result<Pin<&mut Stream>> {
+        if !self.patient && self.wanted.get() {
+            self.patient = true;
+            SockRef::from(self.stream.tcp()).set_tcp_user_timeout(Some(SILENCE_OF_A_READER))?;
+        }
+        Ok(Pin::new(&mut self.stream))
+    }
+}
+
+impl AsyncRead for Watchful {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Watchful {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().before_write()?.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().before_write()?.poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,174 @@
+#!/bin/bash
+# bad-days.sh: what goes wrong with a real cluster, under load, and how many requests fail (part of `make e2e`; `make soak`
+# is the long form). Root; three nodes.
+#
+# narthex is upgraded, the ten pods behind it are replaced, the API server dies and comes back, is restored from an older
+# state, and at last a node loses its cable: that of the narthex that writes the status. Clients ask each node without
+# pause all the while, on connections they keep and on fresh ones. Each step prints requests, failures and the longest gap.
+#
+# Environment: as walkthrough.sh, and
+#              E2E_UPGRADES  how many upgrades (default 3; make soak: 20)
+#              E2E_OUTAGE    how long the API server is away, in seconds (default 60; make soak: 600)
+set -euo pipefail
+export E2E_NODES=3
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tale="bad days"
+# shellcheck source-path=SCRIPTDIR
+. "$here/steps.sh"
+upgrades=${E2E_UPGRADES:-3}
+outage=${E2E_OUTAGE:-60}
+
+ten_pods() {
+  k create deployment deploy1 --image=narthex.test/backend:1 --replicas=10
+  k expose deployment deploy1 --port=80
+  rolled_out deployment/deploy1
+  apply_manifests
+  k create ingress web --class=narthex --rule='www.example.com/*=deploy1:80'
+  everywhere 20 status_is 200 www.example.com
+}
+
+addresses_are() { # ADDRESS...
+  local got
+  got=$(k get ingress web -o jsonpath='{.status.loadBalancer.ingress[*].ip}' | tr ' ' '\n' | sort | xargs)
+  [ "$got" = "$(printf '%s\n' "$@" | sort | xargs)" ] || { echo "the status has: $got; wanted: $*"; return 1; }
+}
+
+# A request that cannot be sent again may fail where it may have reached a pod that went away; never otherwise.
+second_client_start() {
+  rm -f "$work/post.json"
+  CLIENT_METHOD=POST nsenter --net="/run/netns/$CP_NETNS" "$here/client.py" "$work/post.json" 20 www.example.com "${node_ips[@]}" 3>&- &
+  post_pid=$!
+}
+
+second_client_stop() {
+  kill "$post_pid" 2>/dev/null || true
+  wait "$post_pid" 2>/dev/null || true
+}
+
+posts_failed_only_with_their_pods() {
+  jq -r '"\(.requests) POSTs, \(.failures) failed, longest gap \(.gap_ms) ms"' "$work/post.json" >&3
+  jq -r '.first_failures[]' "$work/post.json"
+  jq -e '.requests > 100 and .failures <= 20 and all(.first_failures[]; contains(": 502 "))' "$work/post.json"
+}
+
+all_pods_replaced() { # TAG
+  local before
+  before=$(pods_of deploy1)
+  k set image deployment/deploy1 "backend=narthex.test/backend:$1"
+  rolled_out deployment/deploy1
+  within 90 pods_are deploy1 10
+  within 15 client_sees_pods deploy1
+  [ -z "$(comm -12 <(echo "$before") <(pods_of deploy1))" ]
+}
+
+api_server_away() { # SECONDS
+  "$here/lab.sh" apiserver-stop -9
+  sleep "$1" # what is shown is that nothing happens for so long
+  if k get nodes --request-timeout=3s; then return 1; fi
+  client_note
+  client_saw '.failures == 0' || { jq -r '.first_failures[]' "$work/client.json"; return 1; }
+}
+
+api_server_back() {
+  "$here/lab.sh" apiserver-start
+  k scale --replicas=6 deployment/deploy1
+  within 60 rolled_out deployment/deploy1
+  within 90 pods_are deploy1 6
+  within 20 client_sees_pods deploy1
+}
+
+# Ingresses as they were; pods are the kubelets' business, which may take its time over an older state.
+restored() {
+  k create ingress later --class=narthex --rule='later.example.com/*=deploy1:80'
+  everywhere 20 status_is 200 later.example.com
+  "$here/lab.sh" apiserver-restore older
+  everywhere 60 status_is 404 later.example.com
+  k create ingress again --class=narthex --rule='again.example.com/*=deploy1:80'
+  everywhere 60 status_is 200 again.example.com
+}
+
+leader() { k -n narthex-system get lease narthex -o jsonpath='{.spec.holderIdentity}'; }
+
+# Sets lost and lost_ip: the node of the narthex that writes the status.
+find_leader() {
+  local pod
+  pod=$(leader)
+  [ -n "$pod" ]
+  k -n narthex-system get pod "$pod" -o json | jq -r '"\(.spec.nodeName) \(.status.hostIP)"' >"$work/leader"
+  grep -q '^node' "$work/leader" && cat "$work/leader" >&3
+}
+
+cable_pulled() { "$here/lab.sh" lose "$lost"; }
+cable_back() { "$here/lab.sh" regain "$lost"; }
+
+address_gone() {
+  local start=$SECONDS
+  within 20 addresses_are "${others[@]}"
+  echo "after $((SECONDS - start)) s" >&3
+}
+
+still_served() { # SECONDS
+  sleep "$1" # Kubernetes goes on naming the pods of the lost node meanwhile
+  client_note
+  client_saw '.failures == 0' || { jq -r '.first_failures[]' "$work/client.json"; return 1; }
+}
+
+all_is_well() {
+  within 60 k wait --for=condition=Ready node --all --timeout=1s
+  everywhere 60 status_is 200 www.example.com
+  within 60 addresses_are "${node_ips[@]}"
+}
+
+prepare
+
+title "narthex before ten pods"
+step "deploy1 with ten pods, narthex on each node" ten_pods
+step "kubectl get ingress has all addresses" within 60 addresses_are "${node_ips[@]}"
+
+title "Upgrades under load"
+client_start www.example.com
+step "a client asks all nodes" within 15 client_saw '.requests > 50'
+for ((i = 1; i <= upgrades; i++)); do step "upgrade $i of $upgrades: kubectl rollout restart daemonset/narthex" narthex_rolls; done
+client_stop
+step "no request failed" client_had_no_failure
+
+title "Ten pods are replaced, which close at once when told to end"
+client_start www.example.com
+second_client_start
+step "a client asks all nodes" within 15 client_saw '.requests > 50'
+step "a new image" all_pods_replaced 2
+step "and the old one again" all_pods_replaced 1
+second_client_stop
+client_stop
+step "no GET failed" client_had_no_failure
+step "and of POSTs none that had not reached a pod" posts_failed_only_with_their_pods
+
+title "The API server goes away"
+step "its state is saved" "$here/lab.sh" apiserver-save older
+step "and it serves again" within 60 k get ingress web
+client_start www.example.com
+step "a client asks all nodes" within 15 client_saw '.requests > 50'
+step "killed, and away for $outage s" api_server_away "$outage"
+step "back: deploy1 from 10 to 6 pods is followed" api_server_back
+client_stop
+step "no request failed" client_had_no_failure
+client_start www.example.com
+step "restored from an older state: what came later is gone, what is new is followed" restored
+client_stop
+step "no request failed" client_had_no_failure
+
+title "A node is lost: the one whose narthex writes the status"
+step "all nodes are well" all_is_well
+step "who is it" within 30 find_leader
+read -r lost lost_ip <"$work/leader"
+others=()
+for ip in "${node_ips[@]}"; do [ "$ip" = "$lost_ip" ] || others+=("$ip"); done
+client_start www.example.com "${others[@]}"
+step "a client asks the others" within 15 client_saw '.requests > 50'
+step "its cable is pulled" cable_pulled
+step "its address leaves the status" address_gone
+step "its pods, half a minute later" still_served 30
+client_stop
+step "no request failed at the other nodes" client_had_no_failure
+step "its cable is back" cable_back
+step "and so is its address" all_is_well
