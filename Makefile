@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation reference release handshakes test-peers test-api differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos reference release handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -45,10 +45,23 @@ differential: ## docs/security.md's table: the same hostile bytes for narthex, n
 	cargo build --locked
 	python3 tests/peers/differential.py target/debug/narthex docs/security.md
 
-e2e: deps ## the walkthrough on a real two-node cluster (root)
+e2e: deps ## the walkthrough and the bad days on a real cluster (root)
 	tests/cluster/kube-binaries.sh
 	tests/cluster/walkthrough.sh
+	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/bad-days.sh
 	tests/cluster/handshakes.py $(STATIC)
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60) from its corpus; needs a nightly toolchain
+	@command -v cargo-fuzz >/dev/null || [ -x $(CACHE)/tools/bin/cargo-fuzz ] || \
+		cargo install --locked --quiet --root $(CACHE)/tools cargo-fuzz
+	PATH="$(CACHE)/tools/bin:$$PATH" fuzz/run.sh $(or $(FUZZ_SECONDS),60)
+
+chaos: static ## bad clients against the release binary, and what a good one notices of them: two minutes
+	benches/chaos/chaos.py $(STATIC)
+
+soak: deps ## the bad days in their long form: 20 upgrades, ten minutes without an API server (root, half an hour)
+	tests/cluster/kube-binaries.sh
+	E2E_UPGRADES=20 E2E_OUTAGE=600 tests/cluster/bad-days.sh
 
 lint: ## formatting, clippy, dependencies
 	cargo fmt --check

@@ -334,10 +334,11 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
     });
     let listed = shard.list(conn.clone());
     let end = converse(&conn).await;
+    // What comes now lies on the heap: every connection would have room for it all its life.
     let prefix = conn.preface.borrow_mut().take();
     let tunnel = client.tunnel.take();
     if prefix.is_none() && tunnel.is_none() {
-        return finish(&conn, end).await;
+        return Box::pin(finish(&conn, end)).await;
     }
     drop(listed);
     let Some(conn) = Rc::into_inner(conn) else { return };
@@ -346,8 +347,8 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
     let begins = quiet && matches!(end, End::Done);
     let stream = conn.stream.into_inner();
     match (prefix, tunnel) {
-        (Some(prefix), _) => h2::run(shard, stream, client.peer.clone(), prefix).await,
-        (None, Some(exchange)) if begins => tunnel::run(shard, stream, exchange).await,
+        (Some(prefix), _) => Box::pin(h2::run(shard, stream, client.peer.clone(), prefix)).await,
+        (None, Some(exchange)) if begins => Box::pin(tunnel::run(shard, stream, exchange)).await,
         (None, _) => {}
     }
 }
@@ -362,7 +363,8 @@ enum End {
 
 async fn converse(conn: &Rc<Conn>) -> End {
     let (worker, client) = (conn.shard.worker.clone(), conn.client.clone());
-    let service = service_fn(move |request| proxy::respond(worker.clone(), client.clone(), request));
+    // Boxed, for hyper keeps the place of a request's future for as long as the connection lives.
+    let service = service_fn(move |request| Box::pin(proxy::respond(worker.clone(), client.clone(), request)));
     let limits = &conn.shard.limits;
     let hyper = http1::Builder::new()
         .half_close(true)

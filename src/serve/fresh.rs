@@ -138,6 +138,10 @@ impl Swept for Fresh {
         (self.stage.get().0 == Stage::Silent).then_some(self.since)
     }
 
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn let_go(&self) {
         self.end();
     }

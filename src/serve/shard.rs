@@ -22,9 +22,10 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// How long a connection has to be idle before it is closed to make room for another, and what part of those that are
-/// so is closed at a time.
+/// so is closed at a time. One that has said nothing yet goes sooner, or who only connects could keep all others waiting.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
-const IDLE_PART: usize = 16;
+const LEAST_SILENT: Duration = Duration::from_millis(500);
+const IDLE_PART: usize = 4;
 
 /// Bytes read from a client at once. One such buffer serves all connections of a shard.
 const SCRATCH: usize = 64 << 10;
@@ -94,6 +95,11 @@ pub trait Swept {
     /// Since when nothing is asked of it, where that is so: then it may be closed for another's sake.
     fn idle(&self) -> Option<Tick> {
         None
+    }
+
+    /// Whether nothing has come on it yet.
+    fn is_silent(&self) -> bool {
+        false
     }
 
     /// Closes it, being idle.
@@ -299,8 +305,11 @@ impl Shard {
         let connections = self.connections.borrow();
         let mut idle: Vec<_> = connections
             .iter()
-            .filter_map(|(key, conn)| Some((clock.since(conn.idle()?), key)))
-            .filter(|(time, _)| *time >= LEAST_IDLE)
+            .filter_map(|(key, conn)| {
+                let least = if conn.is_silent() { LEAST_SILENT } else { LEAST_IDLE };
+                let time = clock.since(conn.idle()?);
+                (time >= least).then_some((time, key))
+            })
             .collect();
         idle.sort_unstable();
         let going = idle.len().div_ceil(IDLE_PART);

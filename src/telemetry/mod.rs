@@ -18,10 +18,11 @@ const WAITING_LINES: usize = 16_384;
 /// # Errors
 /// When the level or filter cannot be read.
 pub fn init(args: &LogArgs) -> Result<WorkerGuard, String> {
-    // What a user names in the level comes last, and so overrules these.
+    // What a user names in the level comes last, and so overrules these. h2 and rustls warn of what clients do, which
+    // would let anybody fill the log; narthex counts it.
     let quiet = crate::source::cluster::QUIET;
     let filter = format!(
-        "{quiet},h2=info,hyper=info,rustls=info,{}",
+        "{quiet},h2=error,hyper=error,rustls=error,{}",
         args.log_level.to_lowercase()
     );
     let filter = EnvFilter::try_new(&filter).map_err(|_| {

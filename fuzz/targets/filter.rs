@@ -1,0 +1,57 @@
+//! What the strict filter lets through, whole or in pieces: the same either way, and of it a parser that reads as strictly
+//! as RFC 9112 allows finds as many requests as the filter says there are.
+
+#![no_main]
+
+#[path = "shared/strict.rs"]
+mod strict;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use narthex::serve::strict::{Framer, Limits};
+
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    cuts: Vec<u8>,
+    bytes: &'a [u8],
+}
+
+/// Bytes accepted, heads, and whether there was a fault.
+fn pass(bytes: &[u8], cuts: &[u8]) -> (usize, u32, bool) {
+    let mut framer = Framer::new(Limits::default());
+    let (mut at, mut heads, mut cuts) = (0, 0, cuts.iter().cycle());
+    while at < bytes.len() {
+        let piece = cuts
+            .next()
+            .map_or(bytes.len(), |cut| usize::from(*cut) + 1)
+            .min(bytes.len() - at);
+        let scan = framer.scan(&bytes[at..at + piece]);
+        assert!(scan.accepted <= piece);
+        heads += scan.heads;
+        at += scan.accepted;
+        if scan.fault.is_some() {
+            return (at, heads, true);
+        }
+        assert_eq!(scan.accepted, piece, "what is not accepted has a fault");
+    }
+    (at, heads, false)
+}
+
+/// How many whole heads begin where the last message ended.
+fn heads(mut bytes: &[u8]) -> u32 {
+    let mut count = 0;
+    while let Some(message) = strict::next(bytes) {
+        count += 1;
+        let Some(rest) = message.rest else { break };
+        bytes = rest;
+    }
+    count
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let whole = pass(input.bytes, &[]);
+    assert_eq!(pass(input.bytes, &input.cuts), whole, "pieces differ");
+    assert_eq!(pass(input.bytes, &[0]), whole, "single bytes differ");
+    let (accepted, found, _) = whole;
+    assert_eq!(heads(&input.bytes[..accepted]), found);
+});

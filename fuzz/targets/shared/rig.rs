@@ -1,0 +1,126 @@
+//! narthex in this process, with one host and a pod that reads as strictly as there is.
+
+use super::strict;
+use arc_swap::ArcSwap;
+use clap::Parser;
+use narthex::cli::Cli;
+use narthex::compile::{Options, State};
+use narthex::serve::{Purpose, Server, bind};
+use narthex::source::directory::parse::parse;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What the pod got: its first line and its fields.
+pub struct Got {
+    pub line: String,
+    pub fields: Vec<(String, String)>,
+}
+
+/// narthex, and what its pod got.
+pub struct Rig {
+    _server: Server,
+    address: SocketAddr,
+    got: Mutex<Receiver<Got>>,
+}
+
+impl Rig {
+    pub fn start(flags: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let pod = listener.local_addr().unwrap();
+        let (tell, got) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let tell = tell.clone();
+                std::thread::spawn(move || serve(stream, &tell));
+            }
+        });
+        let manifests = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: web}}, spec: {{ports: [{{port: 80}}]}}}}\n---\n\
+             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{name: web, labels: {{kubernetes.io/service-name: web}}}}\naddressType: IPv4\n\
+             ports: [{{port: {}}}]\nendpoints: [{{addresses: [\"127.0.0.1\"]}}]\n---\n\
+             apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: web}}\nspec: {{rules: [{{host: a.test, \
+             http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}]}}\n",
+            pod.port()
+        );
+        let parsed = parse(Path::new("all.yaml"), &manifests);
+        assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
+        let options = Options {
+            local_endpoints: true,
+            ..Options::default()
+        };
+        let mut state = State::compile(options, parsed.objects.into_iter().map(|(object, _)| object));
+        let table = Arc::new(ArcSwap::from_pointee(state.table()));
+        let args = Cli::parse_from(["narthex", "--head-timeout", "2s"].iter().chain(flags)).serve;
+        let settings = Arc::new(args.proxy_settings(None, 1000));
+        let mut server = Server::start(table, settings, args.shard_settings(None), 1, 1000).unwrap();
+        let bound = bind(Purpose::Http, "127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let address = bound.address();
+        server.listen(vec![bound]).unwrap();
+        Self {
+            _server: server,
+            address,
+            got: Mutex::new(got),
+        }
+    }
+
+    /// Sends these bytes and no more; what narthex says until it closes, and what the pod got meanwhile.
+    pub fn play(&self, bytes: &[u8]) -> (Vec<u8>, Vec<Got>) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        // narthex may have closed already; what it said is what counts.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut said = Vec::new();
+        if let Err(error) = stream.read_to_end(&mut said) {
+            let late = matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            );
+            assert!(
+                !late,
+                "the connection does not end; so far {:?}",
+                String::from_utf8_lossy(&said)
+            );
+        }
+        (said, self.got.lock().unwrap().try_iter().collect())
+    }
+}
+
+fn serve(mut stream: TcpStream, tell: &Sender<Got>) {
+    let (mut buffer, mut piece) = (Vec::new(), [0; 65536]);
+    loop {
+        let message = strict::next(&buffer);
+        if let Some((message, rest)) = message.and_then(|message| message.rest.map(|rest| (message, rest))) {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let got = Got {
+                line: text(message.line),
+                fields: message
+                    .fields
+                    .iter()
+                    .map(|(name, value)| (text(name), text(value)))
+                    .collect(),
+            };
+            buffer = rest.to_vec();
+            let is_head = got.line.starts_with("HEAD ");
+            if tell.send(got).is_err() {
+                return;
+            }
+            let body = if is_head { "" } else { "ok" };
+            let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{body}");
+            if stream.write_all(reply.as_bytes()).is_err() {
+                return;
+            }
+            continue;
+        }
+        match stream.read(&mut piece) {
+            Ok(count) if count > 0 => buffer.extend_from_slice(&piece[..count]),
+            _ => return,
+        }
+    }
+}
