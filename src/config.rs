@@ -202,7 +202,7 @@ pub struct LimitArgs {
     /// Memory for compressing replies; without room for another encoder (0.4 to 2.4 MiB) a reply goes uncompressed.
     #[arg(long, env = "NARTHEX_COMPRESSION_MEMORY", value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
     pub compression_memory: usize,
-    /// Endpoints tried for one request.
+    /// Endpoints a request is sent to; up to eight that are not there do not count.
     #[arg(long, env = "NARTHEX_ATTEMPTS", value_name = "N", default_value_t = 3)]
     pub attempts: usize,
 }

@@ -19,9 +19,9 @@ use std::time::Duration;
 /// Bytes of a request body that are kept for another attempt, where nothing else is said.
 const KEPT: usize = 64 << 10;
 
-/// Endpoints that may refuse a connection without that counting as an attempt. When many pods go at once and word of it
-/// comes late, three attempts may all meet such.
-const REFUSALS: usize = 8;
+/// Endpoints that may turn out not to be there without that counting as an attempt. When many pods go at once and word of
+/// it comes late, three attempts may all meet such.
+const ABSENT: usize = 8;
 
 /// Endpoints that this request has failed at.
 pub type Tried = SmallVec<[Rc<LiveEndpoint<ClientBody>>; 3]>;
@@ -32,8 +32,8 @@ pub struct Retries<'r> {
     /// Attempts that count for `--attempts`.
     pub attempts: usize,
     most: usize,
-    /// Endpoints that refused a connection at once.
-    refused: usize,
+    /// Endpoints that were not there.
+    absent: usize,
     /// Attempts that are left by `retries`.
     left: u32,
     on: RetryOn,
@@ -60,7 +60,7 @@ impl<'r> Retries<'r> {
         Self {
             attempts: 0,
             most: worker.settings.attempts,
-            refused: 0,
+            absent: 0,
             left,
             on,
             empty: body.is_empty(),
@@ -84,11 +84,17 @@ impl<'r> Retries<'r> {
 
     /// Whether there is another attempt after one in which no connection was opened.
     pub fn again_unconnected(&mut self, cause: &io::Error) -> bool {
-        let quick = cause.kind() == io::ErrorKind::ConnectionRefused;
+        let is_absent = matches!(
+            cause.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::TimedOut
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+        );
         // Once all endpoints have been tried, they are tried again, which is no news.
-        let is_new = self.tried.len() >= self.refused;
-        if quick && is_new && self.refused < REFUSALS {
-            self.refused += 1;
+        let is_new = self.tried.len() >= self.absent;
+        if is_absent && is_new && self.absent < ABSENT {
+            self.absent += 1;
             self.attempts -= 1;
             return true;
         }
