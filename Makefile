@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos reference release handshakes test-peers test-api differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos dashboard test-dashboard screenshots reference release handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -15,18 +15,19 @@ help: ## what there is
 demo: build ## the walkthrough with no cluster: narthex on :8000, its admin side on :8080
 	@target/release/narthex demo $(ARGS)
 
-build: ## target/release/narthex
+build: dashboard ## target/release/narthex
 	cargo build --release --locked
 
-static: ## the static binary that images hold
+static: dashboard ## the static binary that images hold
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(TARGET)
 
 image: static ## target/narthex.tar, a container image made without Docker
 	tests/cluster/image.py target/narthex.tar narthex:dev --entrypoint '["/narthex"]' $(STATIC)=/narthex
 
-test: kube-binaries ## unit, property, wire and real API server tests
+test: kube-binaries dashboard ## unit, property, wire and real API server tests, and the dashboard in Chromium
 	tests/cluster/deps.sh apiserver
 	cargo test --locked
+	if command -v npm >/dev/null; then $(MAKE) test-dashboard; fi
 
 test-peers: ## through narthex: gRPC, WebSockets (from PyPI), nginx before and behind, h2load (from Debian)
 	cargo build --locked
@@ -45,7 +46,7 @@ differential: ## docs/security.md's table: the same hostile bytes for narthex, n
 	cargo build --locked
 	python3 tests/peers/differential.py target/debug/narthex docs/security.md
 
-e2e: deps ## the walkthrough and the bad days on a real cluster (root)
+e2e: deps dashboard ## the walkthrough and the bad days on a real cluster (root)
 	tests/cluster/kube-binaries.sh
 	tests/cluster/walkthrough.sh
 	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/bad-days.sh
@@ -62,6 +63,23 @@ chaos: static ## bad clients against the release binary, and what a good one not
 soak: deps ## the bad days in their long form: 20 upgrades, ten minutes without an API server (root, half an hour)
 	tests/cluster/kube-binaries.sh
 	E2E_UPGRADES=20 E2E_OUTAGE=600 tests/cluster/bad-days.sh
+
+# The page is built where Node is; without it the program says how to get it.
+dashboard: dashboard/dist/index.html ## the page at /dashboard/ (needs Node)
+
+dashboard/dist/index.html: $(wildcard dashboard/src/*) dashboard/index.html dashboard/package-lock.json dashboard/vite.config.ts
+	@if command -v npm >/dev/null; then cd dashboard && npm ci --no-audit --no-fund --silent && npm run --silent build; \
+	else echo "there is no Node here: narthex is built without its dashboard"; fi
+
+test-dashboard: dashboard ## every page in Chromium, before a real narthex (Debian's chromium)
+	tests/cluster/deps.sh chromium
+	cargo build --locked
+	cd dashboard && NARTHEX=$(CURDIR)/target/debug/narthex npm test --silent
+
+screenshots: dashboard ## docs/img, from the real page
+	tests/cluster/deps.sh chromium
+	cargo build --locked
+	cd dashboard && NARTHEX=$(CURDIR)/target/debug/narthex node tests/screenshots.mjs
 
 lint: ## formatting, clippy, dependencies
 	cargo fmt --check

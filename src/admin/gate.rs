@@ -5,6 +5,7 @@
 //! of ours, for a page of somebody else's may have made a browser take our address for its own (DNS rebinding); and,
 //! where `--admin-token-file` is given, that it comes with the token.
 
+use super::pages::is_page;
 use crate::proxy::headers::HOPS;
 use crate::table::canonical::canonical_host;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -37,7 +38,8 @@ const SECURITY: [(HeaderName, &str); 5] = [
 /// Puts in what browsers are told.
 pub fn secure(headers: &mut HeaderMap) {
     for (name, value) in SECURITY {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A page of our own says itself what it may load.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
 }
 
@@ -124,7 +126,7 @@ impl Gate {
             return Err(Refusal::ForeignHost);
         }
         match &self.token_file {
-            Some(file) if path != METRICS => check_token(file, fields),
+            Some(file) if path != METRICS && !is_page(path) => check_token(file, fields),
             _ => Ok(()),
         }
     }

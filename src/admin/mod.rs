@@ -4,6 +4,7 @@
 mod api;
 mod cluster;
 pub mod gate;
+mod pages;
 pub mod probe;
 pub mod sampler;
 mod traefik;
@@ -344,17 +345,11 @@ impl Admin {
                 "text/plain; version=0.0.4; charset=utf-8",
                 self.metrics(),
             ),
-            "/" => text(
-                StatusCode::OK,
-                "narthex\n\n/healthz /readyz /metrics\n/api/v1/overview /api/v1/routes /api/v1/hosts /api/v1/backends\n\
-                 /api/v1/endpoints /api/v1/certificates /api/v1/diagnostics /api/v1/changes /api/v1/errors\n\
-                 /api/v1/config /api/v1/version /api/v1/stream\n\
-                 /api/v1/explain?url=http://HOST/PATH&method=GET&header=Name:value\n",
-            ),
             "/api/v1/stream" => api::stream(self),
             path => path
                 .strip_prefix("/api/v1/")
                 .and_then(|below| self.answer_api(below, request.uri().query().unwrap_or_default()))
+                .or_else(|| pages::answer(path, request.headers()))
                 .or_else(|| self.answer_traefik(path))
                 .unwrap_or_else(|| not_found(path)),
         }

@@ -40,7 +40,10 @@ fn row_40_it_answers_questions_only_and_tells_browsers_to_keep_out() {
         );
         assert_eq!(status, 405, "{method}");
     }
-    for path in QUESTIONS.into_iter().chain(["/", "/metrics", "/healthz", "/nowhere"]) {
+    for path in QUESTIONS
+        .into_iter()
+        .chain(["/", "/dashboard/", "/metrics", "/healthz", "/nowhere"])
+    {
         let (_, answer) = ask(rig.admin, &format!("GET {path}"), "Origin: http://evil.test\r\n");
         let head = answer.split("\r\n\r\n").next().unwrap().to_lowercase();
         for field in [
@@ -62,7 +65,7 @@ fn row_40_it_answers_questions_only_and_tells_browsers_to_keep_out() {
 #[test]
 fn row_40_a_name_that_is_not_ours_gets_nothing_but_probes() {
     let rig = Rig::new(1, &["--admin-host", "ops.example.com"]);
-    for path in QUESTIONS.into_iter().chain(["/", "/metrics"]) {
+    for path in QUESTIONS.into_iter().chain(["/dashboard/", "/metrics"]) {
         let line = format!("GET {path}");
         for host in ["evil.test", "a.test:8080", "127.0.0.1.evil.test", "", "a b"] {
             assert_eq!(
@@ -128,7 +131,11 @@ fn row_40_a_token_is_asked_for_where_there_is_one() {
     std::fs::write(&file, "s3cret-one\n").unwrap();
     let rig = Rig::new(1, &["--admin-token-file", file.to_str().unwrap()]);
     let bearing = |token: &str| format!("Authorization: {token}\r\n");
-    for path in QUESTIONS.into_iter().chain(["/", "/nowhere"]) {
+    // The page itself holds nothing, and asks for the token.
+    for path in ["/", "/dashboard/"] {
+        assert!(ask(rig.admin, &format!("GET {path}"), "").0 < 400, "{path}");
+    }
+    for path in QUESTIONS.into_iter().chain(["/nowhere"]) {
         let line = format!("GET {path}");
         for wrong in [
             String::new(),
@@ -150,11 +157,17 @@ fn row_40_a_token_is_asked_for_where_there_is_one() {
     }
     // A Secret that is mounted changes under the process.
     std::fs::write(&file, "s3cret-two").unwrap();
-    assert_eq!(ask(rig.admin, "GET /", &bearing("Bearer s3cret-one")).0, 401);
-    assert_eq!(ask(rig.admin, "GET /", &bearing("Bearer s3cret-two")).0, 200);
+    assert_eq!(
+        ask(rig.admin, "GET /api/v1/version", &bearing("Bearer s3cret-one")).0,
+        401
+    );
+    assert_eq!(
+        ask(rig.admin, "GET /api/v1/version", &bearing("Bearer s3cret-two")).0,
+        200
+    );
     std::fs::write(&file, "\n").unwrap();
     assert_eq!(
-        ask(rig.admin, "GET /", &bearing("Bearer ")).0,
+        ask(rig.admin, "GET /api/v1/version", &bearing("Bearer ")).0,
         503,
         "an empty token lets anybody in"
     );

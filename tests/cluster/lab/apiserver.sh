@@ -135,13 +135,14 @@ apiserver_restore() {
   find_lab
   local copy=$LAB/saved-${1:?apiserver-restore NAME}
   [ -d "$copy" ] || die "there is no $copy"
-  binaries kube-apiserver kubectl
+  if [ "$(kind)" = cluster ]; then binaries; else binaries kube-apiserver kubectl; fi
   stop 10 kube-apiserver
   stop 10 etcd
   rm -rf "$LAB/etcd"
   cp -a "$copy" "$LAB/etcd"
   again etcd
   again api
+  if [ "$(kind)" = cluster ]; then cluster_restart; fi
 }
 
 apiserver_down() {

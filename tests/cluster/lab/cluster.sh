@@ -130,6 +130,31 @@ cluster_api() {
     --enable-admission-plugins=NodeRestriction --kubelet-preferred-address-types=InternalIP
 }
 
+controllers() {
+  local enter=(nsenter "--net=/run/netns/$prefix-cp")
+  background kube-controller-manager "${enter[@]}" "$bin/kube-controller-manager" --kubeconfig="$LAB/kube-controller-manager.conf" \
+    --service-account-private-key-file="$LAB/pki/sa.key" --root-ca-file="$LAB/pki/ca.crt" --use-service-account-credentials=true \
+    --allocate-node-cidrs=true --cluster-cidr="$pod_net.0.0/16" --leader-elect=false --node-monitor-grace-period=20s
+  background kube-scheduler "${enter[@]}" "$bin/kube-scheduler" --kubeconfig="$LAB/kube-scheduler.conf" --leader-elect=false
+}
+
+node_agents() { # I
+  local n=node$1
+  background "kubelet-$n" nsenter "--net=/run/netns/$prefix-$n" "$bin/kubelet" --config="$LAB/$n/kubelet.yaml" \
+    --kubeconfig="$LAB/$n.conf" --root-dir="$LAB/$n/kubelet" --hostname-override="$n" --node-ip="$(node_ip "$1")" --cert-dir="$LAB/$n/pki"
+  background "kube-proxy-$n" nsenter "--net=/run/netns/$prefix-$n" "$bin/kube-proxy" --kubeconfig="$LAB/kube-proxy.conf" \
+    --hostname-override="$n" --proxy-mode=iptables --cluster-cidr="$pod_net.0.0/16" --conntrack-max-per-core=0
+}
+
+# What Kubernetes asks for after etcd was restored: its own components follow a history that is no more.
+cluster_restart() {
+  local n names=(kube-controller-manager kube-scheduler)
+  for n in $(nodes); do names+=("kubelet-$n" "kube-proxy-$n"); done
+  stop 10 "${names[@]}"
+  controllers
+  for n in $(nodes); do node_agents "${n#node}"; done
+}
+
 up() {
   local count=${1:-2} i n server=https://$cp_ip:6443 ips=() start=$SECONDS enter=(nsenter "--net=/run/netns/$prefix-cp")
   [[ $count =~ ^[1-9]$ ]] || die "up N: N from 1 to 9"
@@ -160,10 +185,7 @@ up() {
   done
   cluster_etcd
   cluster_api
-  background kube-controller-manager "${enter[@]}" "$bin/kube-controller-manager" --kubeconfig="$LAB/kube-controller-manager.conf" \
-    --service-account-private-key-file="$LAB/pki/sa.key" --root-ca-file="$LAB/pki/ca.crt" --use-service-account-credentials=true \
-    --allocate-node-cidrs=true --cluster-cidr="$pod_net.0.0/16" --leader-elect=false --node-monitor-grace-period=20s
-  background kube-scheduler "${enter[@]}" "$bin/kube-scheduler" --kubeconfig="$LAB/kube-scheduler.conf" --leader-elect=false
+  controllers
   for i in $(seq "$count"); do
     n=node$i
     wait_for 30 "containerd-$n" "containerd of $n answers" ctr -a "$LAB/$n/containerd.sock" version
@@ -171,10 +193,7 @@ up() {
     load_into "$n" "$LAB"/images/*.tar >"$LAB/logs/load-$n.log" 2>&1
     failing=
     kubeconfig "$n" "$n" "$server"
-    background "kubelet-$n" nsenter "--net=/run/netns/$prefix-$n" "$bin/kubelet" --config="$LAB/$n/kubelet.yaml" \
-      --kubeconfig="$LAB/$n.conf" --root-dir="$LAB/$n/kubelet" --hostname-override="$n" --node-ip="$(node_ip "$i")" --cert-dir="$LAB/$n/pki"
-    background "kube-proxy-$n" nsenter "--net=/run/netns/$prefix-$n" "$bin/kube-proxy" --kubeconfig="$LAB/kube-proxy.conf" \
-      --hostname-override="$n" --proxy-mode=iptables --cluster-cidr="$pod_net.0.0/16" --conntrack-max-per-core=0
+    node_agents "$i"
   done
   wait_for 90 kubelet-node1 "$count nodes are Ready" nodes_ready "$count"
   # Pods of a namespace are refused until the controller manager has made its service account.

@@ -1,0 +1,95 @@
+// Everything about one route.
+
+import type { JSX } from 'preact'
+import type { RouteDetail } from './api'
+import { bytes, count, ms, rate, seconds, share } from './format'
+import { useLive } from './live'
+import { Fact, Failures, Mark, Problems, Section, Spark, Waiting } from './parts'
+import { useData } from './use'
+
+function Settings({ of }: { of: Record<string, string> }): JSX.Element | null {
+  const all = Object.entries(of)
+  if (all.length === 0) return null
+  return (
+    <dl class="facts">
+      {all.map(([name, value]) => <Fact key={name} name={name}><code>{value}</code></Fact>)}
+    </dl>
+  )
+}
+
+export function RoutePage({ id }: { id: string }): JSX.Element {
+  const live = useLive()
+  const loaded = useData<RouteDetail>(`routes/${encodeURIComponent(id)}`, 2000, live.changes)
+  const route = loaded.data
+  if (!route) return <Waiting of={loaded} />
+  const traffic = { ...route.traffic, ...(live.last?.routes[route.id] ?? {}) }
+  const url = `${route.tls ? 'https' : 'http'}://${route.host === '*' ? '' : route.host}${route.path ?? '/'}`
+  const settings = { ...route.policies, ...route.settings }
+  return (
+    <>
+      <div class="bar">
+        <h1><Mark status={route.status} /> {route.host}<span class="path">{route.path ?? ''}</span></h1>
+        <a class="button" href={`#/why?${new URLSearchParams({ url })}`}>Why does a URL go here?</a>
+      </div>
+      <div class="grid">
+        <Section title="Who says so">
+          <dl class="facts">
+            <Fact name="Object">{route.object}</Fact>
+            <Fact name="Field"><code>{route.field}</code></Fact>
+            <Fact name="Path">{route.path_type ?? 'default backend'} {route.path}</Fact>
+            <Fact name="Goes to">{route.backend} {route.state !== 'ready' && <span class="tag error">{route.state.replaceAll('_', ' ')}</span>}</Fact>
+            <Fact name="TLS">{route.tls ? (route.certificate ?? 'yes') : 'no'}</Fact>
+            {route.shadows.length > 0 && <Fact name="Hides">{route.shadows.join(', ')}: the oldest wins</Fact>}
+          </dl>
+        </Section>
+        <Section title="Traffic" note="the last minute">
+          <Spark values={route.traffic.spark} />
+          <dl class="facts">
+            <Fact name="Requests">{rate(traffic.rate)}/s, {count(route.traffic.requests)} in all, {route.traffic.in_flight} under way</Fact>
+            <Fact name="Errors">{share(traffic.error_share)}</Fact>
+            <Fact name="Time">p50 {ms(traffic.p50_ms)}, p99 {ms(traffic.p99_ms)}</Fact>
+            <Fact name="Bytes">{bytes(route.traffic.bytes_in)} in, {bytes(route.traffic.bytes_out)} out</Fact>
+            <Fact name="Statuses">{Object.entries(route.traffic.codes).filter(([, n]) => n > 0).map(([code, n]) => `${code}: ${count(n)}`).join(', ') || 'none yet'}</Fact>
+          </dl>
+        </Section>
+      </div>
+      {route.diagnostics.length > 0 && <Section title="Problems"><Problems problems={route.diagnostics} /></Section>}
+      <Section title="Pods" note={`${route.endpoints.length}`}>
+        {route.endpoints.length === 0 ? <p class="bad">None: requests get 503.</p> : (
+          <div class="scroll" tabIndex={0} role="region" aria-label="Pods">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">Pod</th><th scope="col">Address</th><th scope="col" class="right">Requests/s</th>
+                  <th scope="col" class="right">Requests</th><th scope="col" class="right">Failures</th>
+                  <th scope="col" class="right">Under way</th><th scope="col">Health</th>
+                </tr>
+              </thead>
+              <tbody>
+                {route.endpoints.map((one) => (
+                  <tr key={one.address}>
+                    <td>{one.pod ?? '–'}</td>
+                    <td class="num">{one.address}</td>
+                    <td class="num right">{rate(one.rate)}</td>
+                    <td class="num right">{count(one.requests)}</td>
+                    <td class={`num right${one.failures ? ' bad' : ''}`}>{count(one.failures)}</td>
+                    <td class="num right">{one.in_flight}</td>
+                    <td>
+                      {one.set_aside ? <span class="bad">set aside for {seconds(one.set_aside.seconds)}: {one.set_aside.why}</span> : (one.check ?? 'fine')}
+                      {one.zone && <span class="faint"> {one.zone}</span>}
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Section>
+      {Object.keys(settings).length > 0 && <Section title="Policies"><Settings of={settings} /></Section>}
+      <Section title="Recent errors"><Failures failures={route.recent_errors} /></Section>
+      <Section title="Where it is written" note={route.source.location ?? ''}>
+        {route.source.yaml ? <pre tabIndex={0} aria-label="YAML">{route.source.yaml}</pre> : <p>{route.source.reason ?? 'Nobody knows.'}</p>}
+      </Section>
+    </>
+  )
+}

@@ -1,0 +1,111 @@
+// Why a URL goes where it goes: the decision of `narthex explain`, step by step. The question stands in the address, so that
+// it can be sent to somebody.
+
+import type { JSX } from 'preact'
+import { useState } from 'preact/hooks'
+import type { Decision, Rule } from './api'
+import { useLive } from './live'
+import { Problems, Section, Waiting } from './parts'
+import { useData, type Place } from './use'
+
+function RuleLine({ rule }: { rule: Rule }): JSX.Element {
+  return (
+    <>
+      <p><b>{rule.host}</b> {rule.path} <span class="faint">→</span> {rule.backend}</p>
+      <p class="small faint">{rule.object} <code>{rule.field}</code></p>
+    </>
+  )
+}
+
+function Steps({ of }: { of: Decision }): JSX.Element {
+  const chosen = of.rule
+  return (
+    <>
+      <div class={`card verdict${of.status ? ' bad-edge' : ''}`} role="status">
+        <p class="big">{of.summary}</p>
+        {of.status && <p>The client gets status {of.status}.</p>}
+      </div>
+      <ol class="steps">
+        <li>
+          <h2>The request</h2>
+          <p>
+            {of.method} for host <code>{of.host ?? '(none)'}</code>, path <code>{of.path}</code>
+            <span class="faint"> as they are matched and forwarded</span>
+          </p>
+          {of.certificate && <p>Certificate: {of.certificate}</p>}
+        </li>
+        <li>
+          <h2>Hosts, the most specific first</h2>
+          <ul class="plain">
+            {of.hosts.map(([host, rules]) => (
+              <li key={host} class={chosen?.host === host ? 'chosen' : ''}>
+                <code>{host}</code> {rules === 0 ? <span class="faint">no rules</span> : `${rules} ${rules === 1 ? 'rule' : 'rules'}`}
+                {chosen?.host === host && <span class="tag ok">answers</span>}
+              </li>
+            ))}
+          </ul>
+        </li>
+        <li>
+          <h2>Paths: Exact before Prefix, the longest first</h2>
+          {chosen ? <div class="chosen"><span class="tag ok">answers</span><RuleLine rule={chosen} /></div> : <p>No rule matches.</p>}
+          {of.lost.length > 0 && <h3>What came close</h3>}
+          <ul class="plain">
+            {of.lost.map(([rule, why], at) => (
+              <li key={at}><RuleLine rule={rule} /><p class="why">{why}</p></li>
+            ))}
+          </ul>
+          {of.shadows.length > 0 && <h3>The same host and path, but younger</h3>}
+          <ul class="plain">{of.shadows.map((rule, at) => <li key={at}><RuleLine rule={rule} /></li>)}</ul>
+        </li>
+        {chosen && (
+          <li>
+            <h2>Pods</h2>
+            {of.endpoints.length === 0 ? <p class="bad">None: 503.</p> : (
+              <ul class="plain pods">
+                {of.endpoints.map((one) => <li key={one.address} class="pod"><b>{one.pod ?? 'no pod'}</b> <span class="address">{one.address}</span></li>)}
+              </ul>
+            )}
+          </li>
+        )}
+      </ol>
+      {of.problems.length > 0 && <Section title="What is wrong with it"><Problems problems={of.problems} /></Section>}
+    </>
+  )
+}
+
+export function Why({ at }: { at: Place }): JSX.Element {
+  const asked = at.query.toString()
+  const [url, setUrl] = useState(at.query.get('url') ?? '')
+  const [method, setMethod] = useState(at.query.get('method') ?? 'GET')
+  const [fields, setFields] = useState(at.query.getAll('header').join('\n'))
+  const changes = useLive().changes
+  const loaded = useData<Decision>(at.query.get('url') ? `explain?${asked}` : null, 0, changes)
+  const submit = (event: Event) => {
+    event.preventDefault()
+    const query = new URLSearchParams({ url: url.trim() })
+    if (method !== 'GET') query.set('method', method)
+    for (const line of fields.split('\n')) if (line.trim()) query.append('header', line.trim())
+    location.hash = `#/why?${query}`
+  }
+  return (
+    <>
+      <div class="bar"><h1>Why?</h1></div>
+      <form class="card why-form" onSubmit={submit}>
+        <div class="line">
+          <select aria-label="Method" value={method} onChange={(event) => setMethod(event.currentTarget.value)}>
+            {['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].map((one) => <option key={one}>{one}</option>)}
+          </select>
+          <input aria-label="URL" required placeholder="http://www.example.com/foo" value={url} onInput={(event) => setUrl(event.currentTarget.value)} />
+          <button type="submit">Explain</button>
+        </div>
+        <details open={fields !== ''}>
+          <summary>Headers</summary>
+          <textarea aria-label="Headers, one a line" rows={3} placeholder="Name: value" value={fields} onInput={(event) => setFields(event.currentTarget.value)} />
+        </details>
+      </form>
+      {!at.query.get('url') ? (
+        <div class="card state"><p class="faint">Which rule answers a URL, and why not another? The address of this page can be sent to others.</p></div>
+      ) : loaded.data ? <Steps of={loaded.data} /> : <Waiting of={loaded} />}
+    </>
+  )
+}
