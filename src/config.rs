@@ -2,11 +2,13 @@
 //! Every default and bound of the program stands here, with its reason.
 
 mod descriptors;
+mod logs;
 mod peers;
 mod status;
 mod values;
 
 pub use descriptors::Shares;
+pub use logs::{AccessArgs, LogArgs};
 pub use peers::PeerArgs;
 pub use status::StatusArgs;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
@@ -118,6 +120,9 @@ pub struct ServeArgs {
     /// The log.
     #[command(flatten)]
     pub log: LogArgs,
+    /// The access log.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// Flags of Traefik 1.7.
     #[command(flatten)]
     pub traefik: TraefikArgs,
@@ -300,30 +305,6 @@ pub struct EndArgs {
     pub drain_deadline: Duration,
 }
 
-/// The log.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Log")]
-pub struct LogArgs {
-    /// error, warn, info, debug or trace; or a filter such as `info,narthex::proxy=debug`.
-    #[arg(
-        long,
-        env = "NARTHEX_LOG_LEVEL",
-        value_name = "LEVEL",
-        default_value = "info",
-        alias = "logLevel"
-    )]
-    pub log_level: String,
-    /// How lines look.
-    #[arg(
-        long,
-        env = "NARTHEX_LOG_FORMAT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value = "auto"
-    )]
-    pub log_format: LogFormat,
-}
-
 /// Flags of Traefik 1.7 that its DaemonSets carry: accepted, with a note, and without effect.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TraefikArgs {
@@ -373,7 +354,7 @@ impl ServeArgs {
         if self.limits.attempts == 0 {
             return Err("--attempts 0 would try no endpoint: give 1 or more".to_owned());
         }
-        Ok(())
+        self.access.check()
     }
 
     /// The listeners for requests. Neither flag given, both defaults; only --listen-http given, no HTTPS.
@@ -450,6 +431,7 @@ impl ServeArgs {
             max_in_flight: self.limits.max_in_flight.into(),
             short_of_memory: Arc::default(),
             compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
+            access_log: None,
         }
     }
 

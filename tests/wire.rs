@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "wire/access_log.rs"]
+mod access_log;
 #[path = "wire/admin.rs"]
 mod admin;
 #[path = "wire/admin_guard.rs"]

@@ -2,6 +2,7 @@
 
 use super::print;
 use crate::config::{Listen, ListenAddress, ServeArgs};
+use crate::telemetry::access::Format;
 use anyhow::Context;
 use clap::{Args, Parser};
 use http_body_util::Full;
@@ -51,6 +52,16 @@ pub struct DemoArgs {
     /// Threads that serve requests; 0 is one per processor
     #[arg(long, env = "NARTHEX_SHARDS", value_name = "N", default_value_t = 0)]
     pub shards: usize,
+    /// A line for each request: off, json, combined (as nginx) or traefik
+    #[arg(
+        long,
+        env = "NARTHEX_ACCESS_LOG",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "traefik",
+        hide_possible_values = true
+    )]
+    pub access_log: Format,
     /// Send this many requests a second through narthex, so that there is something to see
     #[arg(long, value_name = "RATE", default_value_t = 0)]
     pub traffic: u32,
@@ -116,6 +127,7 @@ fn serve_args(args: &DemoArgs, folder: &Path) -> ServeArgs {
     serve.listen.admin = args.admin;
     serve.listen.probe_socket = None;
     serve.listen.shards = args.shards;
+    serve.access.access_log = args.access_log;
     serve
 }
 

@@ -12,6 +12,7 @@ use crate::source::cluster::{self, ClusterOptions};
 use crate::source::{EVENT_QUEUE, Wanted, Watches, directory};
 use crate::status;
 use crate::telemetry;
+use crate::telemetry::access::AccessLog;
 use anyhow::{Context, anyhow};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -89,7 +90,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let tls = https
         .map(|_| Tls::new(&args.tls_settings(), shared.tables.clone()))
         .transpose()?;
-    let settings = args.proxy_settings(https.map(|bound| bound.address().port()), shares.pods);
+    let access_log = access_log(args)?;
+    let mut settings = args.proxy_settings(https.map(|bound| bound.address().port()), shares.pods);
+    settings.access_log.clone_from(&access_log);
     let memory = MemoryWatch::new(args.limits.max_memory);
     let short = settings.short_of_memory.clone();
     let memory = async { Some(tokio::spawn(memory?.run(short)).await) };
@@ -154,7 +157,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         live: Some(live),
     };
     let control = tokio::spawn(control.run());
-    tokio::select! {
+    let ended = tokio::select! {
         end = control => match end {
             Ok(Ok(())) => Err(anyhow!("the sources have ended")),
             Ok(Err(error)) => Err(error.into()),
@@ -170,7 +173,38 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             Ok(end(args, &shared, &server, quick).await)
         }
         () = not_needed(&mut handed_over) => Ok(end(args, &shared, &server, false).await),
+    };
+    if let Some(log) = access_log {
+        // It waits, but nothing else is left to do.
+        let _ = tokio::task::spawn_blocking(move || log.finish()).await;
     }
+    ended
+}
+
+/// Begins the access log, if that is wanted, and has SIGUSR1 open it anew. Without one the signal does nothing: it would
+/// end the process.
+fn access_log(args: &ServeArgs) -> anyhow::Result<Option<Arc<AccessLog>>> {
+    let file = args.access.access_log_file.clone();
+    let log = args.access.options().map(|options| {
+        let place = file
+            .as_ref()
+            .map_or("standard output".to_owned(), |path| path.display().to_string());
+        let started = AccessLog::start(options, file).map(Arc::new);
+        started.with_context(|| format!("cannot write the access log to {place}"))
+    });
+    let log = log.transpose()?;
+    let (mut told, reopened) = (signal(SignalKind::user_defined1())?, log.clone());
+    tokio::spawn(async move {
+        while told.recv().await.is_some() {
+            let Some(log) = reopened.clone() else { continue };
+            match tokio::task::spawn_blocking(move || log.reopen()).await {
+                Ok(Ok(())) => tracing::info!("SIGUSR1: the access log is opened anew"),
+                Ok(Err(error)) => tracing::error!(%error, "SIGUSR1: the access log cannot be opened anew"),
+                Err(error) => tracing::error!(%error, "SIGUSR1"),
+            }
+        }
+    });
+    Ok(log)
 }
 
 /// The upgrade as a new process sees it, which may be the first of all.

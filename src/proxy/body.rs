@@ -415,6 +415,15 @@ impl ReplyBody {
         }
     }
 
+    /// Whether all of it was read.
+    fn is_ended(&self) -> bool {
+        match &self.source {
+            Source::Ours(text) => text.is_none(),
+            Source::Pod(exchange) => exchange.ended || exchange.incoming.is_end_stream(),
+            Source::Compressed(reply) => reply.is_end_stream(),
+        }
+    }
+
     /// A pod's reply.
     pub fn pod(exchange: Exchange, client: &Rc<Client>) -> Self {
         Self {
@@ -428,6 +437,10 @@ impl ReplyBody {
 
 impl Drop for ReplyBody {
     fn drop(&mut self) {
+        let ended = self.is_ended();
+        if let Some(running) = self.running.as_mut().filter(|_| !ended) {
+            running.broken_off(false);
+        }
         self.client.waited();
         self.client.sends(None);
         self.client.replies.set(self.client.replies.get().wrapping_add(1));
@@ -467,6 +480,9 @@ impl Body for ReplyBody {
             let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
             if let Some(running) = &mut this.running {
                 running.sent += length as u64;
+                if frame.is_err() {
+                    running.broken_off(true);
+                }
             }
         }
         Poll::Ready(frame)

@@ -52,7 +52,7 @@ pub async fn checkout(
     }
     let began = Instant::now();
     let opened = Box::pin(open(worker, client, endpoint, outgoing)).await;
-    outgoing.timing.connect.set(Some(began.elapsed()));
+    outgoing.timing.dialled(began.elapsed());
     opened
 }
 

@@ -119,6 +119,7 @@ pub async fn forward(
             !std::mem::replace(&mut begun, true),
         )?;
         let endpoint = lease.endpoint.clone();
+        outgoing.timing.begins(&endpoint);
         let attempt = Attempt::new(worker, &lease, outgoing.until);
         let mut connection = match checkout(worker, client, &endpoint, outgoing, fresh).await {
             Ok(connection) => connection,
@@ -165,7 +166,7 @@ pub async fn forward(
         let sent_at = Instant::now();
         let outcome = send(worker, client, outgoing, retries.limit(), connection, request).await;
         attempt.settled();
-        outgoing.timing.pod.set(Some(sent_at.elapsed()));
+        outgoing.timing.answered(sent_at.elapsed());
         match outcome {
             Ok((response, connection)) => {
                 note_answer(worker, &lease, response.status(), began);

@@ -17,6 +17,7 @@ mod https;
 mod record;
 mod retry;
 mod seen;
+mod story;
 pub mod trailers;
 mod trust;
 pub mod upgrade;
@@ -26,6 +27,7 @@ pub use body::{Exchange, ReplyBody};
 pub use client::{Client, Ends, Handshake, Peer};
 pub use error::{ProxyError, RawReply, Side};
 pub use https::ACME;
+pub use story::refused;
 pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
@@ -48,6 +50,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use story::Story;
 use tokio::time::Instant;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -64,9 +67,12 @@ pub async fn respond(
 ) -> Result<Response<ReplyBody>, Infallible> {
     worker.counters.requests.add();
     let mut running = Running::new(&worker, client.multiplexed);
-    let timing = Timing::default();
     client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
+    if let Some(log) = &worker.access_log {
+        running.story = Some(Story::new(log, &request, &client.peer, client.address(), &request_id));
+    }
+    let timing = Timing::of(&running);
     let mut seen = Seen::default();
     let answered = {
         // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
@@ -93,11 +99,14 @@ pub async fn respond(
         }
         Ok(Err(failure)) => {
             seen.remember(&worker, &failure, &request_id);
+            running.failed(&failure);
             error_reply(&client, &request_id, &failure, &seen)
         }
         Err(_) => {
             worker.counters.panics.add();
-            error_reply(&client, &request_id, &ProxyError::Panic.into(), &seen)
+            let failure = ProxyError::Panic.into();
+            running.failed(&failure);
+            error_reply(&client, &request_id, &failure, &seen)
         }
     };
     worker.counters.response(reply.status());
@@ -105,16 +114,30 @@ pub async fn respond(
         let close = HeaderValue::from_static("close");
         reply.headers_mut().insert(header::CONNECTION, close);
     }
-    running.answered(reply.status(), &timing);
+    running.answered(reply.status(), reply.headers(), &timing);
     reply.body_mut().hold(running);
     Ok(reply)
 }
 
 /// Answers a request that is not even looked at.
-pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, error: ProxyError) -> Response<ReplyBody> {
+pub fn refuse<B>(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    request: &Request<B>,
+    error: ProxyError,
+) -> Response<ReplyBody> {
     worker.counters.requests.add();
-    let reply = error_reply(client, &new_request_id(), &error.into(), &Seen::default());
+    let request_id = new_request_id();
+    let mut reply = error_reply(client, &request_id, &error.into(), &Seen::default());
     worker.counters.response(reply.status());
+    if let Some(log) = &worker.access_log {
+        let mut running = Running::new(worker, client.multiplexed);
+        let mut story = Story::new(log, request, &client.peer, client.address(), &request_id);
+        story.erred(error);
+        running.story = Some(story);
+        running.answered(reply.status(), reply.headers(), &Timing::default());
+        reply.body_mut().hold(running);
+    }
     reply
 }
 
@@ -171,10 +194,12 @@ async fn forward_or_answer(
         .lookup(canonical.host.as_deref(), &canonical.path)
         .ok_or(ProxyError::NoRoute)?;
     running.counts_for(worker.traffic(route));
+    running.routed(route);
     if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
         return Ok(moved(client, location));
     }
     let backend = table.backend(route.backend).ok_or(ProxyError::BackendGone)?;
+    running.goes_to(backend);
     let (protocol, settings) = (backend.protocol(), &*backend.settings);
     if key.is_some() && protocol != Protocol::Http1 {
         seen.name(route);

@@ -1,10 +1,14 @@
-//! What is known of a request when its reply has gone out: for the numbers.
+//! What is known of a request when its reply has gone out: for the numbers, and for the access log.
 
-use super::body::Upload;
+use super::body::{ClientBody, Upload};
+use super::forward::Failure;
+use super::story::{Passed, Story};
 use super::worker::Worker;
+use crate::table::{Backend, Route};
 use crate::telemetry::traffic::Traffic;
-use http::StatusCode;
-use std::cell::Cell;
+use crate::upstream::LiveEndpoint;
+use http::{HeaderMap, StatusCode};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +22,75 @@ pub struct Timing {
     pub pod: Cell<Option<Duration>>,
     /// Attempts after the first.
     pub retries: Cell<u32>,
+    attempts: Option<Rc<Attempts>>,
+}
+
+impl Timing {
+    /// Of a request that begins.
+    pub fn of(running: &Running) -> Self {
+        Self {
+            attempts: running.story.as_ref().map(|story| story.attempts()),
+            ..Self::default()
+        }
+    }
+
+    /// An attempt at this endpoint begins.
+    pub fn begins(&self, endpoint: &Rc<LiveEndpoint<ClientBody>>) {
+        if let Some(attempts) = &self.attempts {
+            attempts.begins(endpoint);
+        }
+    }
+
+    /// Opening a connection has taken so long, whatever came of it.
+    pub fn dialled(&self, time: Duration) {
+        self.connect.set(Some(time));
+        if let Some(attempts) = &self.attempts {
+            attempts.last(|attempt| attempt.connect = Some(time));
+        }
+    }
+
+    /// The pod's response head, or its failing, has taken so long.
+    pub fn answered(&self, time: Duration) {
+        self.pod.set(Some(time));
+        if let Some(attempts) = &self.attempts {
+            attempts.last(|attempt| attempt.pod = Some(time));
+        }
+    }
+}
+
+/// The attempts of a request that is told of.
+#[derive(Default)]
+pub struct Attempts(RefCell<Vec<Attempt>>);
+
+/// One of them.
+pub struct Attempt {
+    /// Where.
+    pub endpoint: Rc<LiveEndpoint<ClientBody>>,
+    /// For opening a connection, where that was needed.
+    pub connect: Option<Duration>,
+    /// From sending the request to the response head.
+    pub pod: Option<Duration>,
+}
+
+impl Attempts {
+    fn begins(&self, endpoint: &Rc<LiveEndpoint<ClientBody>>) {
+        self.0.borrow_mut().push(Attempt {
+            endpoint: endpoint.clone(),
+            connect: None,
+            pod: None,
+        });
+    }
+
+    fn last(&self, change: impl FnOnce(&mut Attempt)) {
+        if let Some(last) = self.0.borrow_mut().last_mut() {
+            change(last);
+        }
+    }
+
+    /// All of them.
+    pub fn list(&self) -> Ref<'_, Vec<Attempt>> {
+        self.0.borrow()
+    }
 }
 
 /// A request under way, counted until dropped.
@@ -31,6 +104,8 @@ pub struct Running {
     /// Bytes of its reply.
     pub sent: u64,
     upload: Option<Rc<Upload>>,
+    /// What will be told of it, where that is wanted.
+    pub story: Option<Box<Story>>,
 }
 
 impl Running {
@@ -46,6 +121,7 @@ impl Running {
             status: None,
             sent: 0,
             upload: None,
+            story: None,
         }
     }
 
@@ -60,9 +136,40 @@ impl Running {
         self.upload = Some(upload.clone());
     }
 
+    /// Its rule is known.
+    pub fn routed(&mut self, route: &Route) {
+        if let Some(story) = &mut self.story {
+            story.routed(route);
+        }
+    }
+
+    /// The Service is known.
+    pub fn goes_to(&mut self, backend: &Backend) {
+        if let Some(story) = &mut self.story {
+            story.goes_to(backend);
+        }
+    }
+
+    /// It failed.
+    pub fn failed(&mut self, failure: &Failure) {
+        if let Some(story) = &mut self.story {
+            story.failed(failure);
+        }
+    }
+
+    /// Its reply was not read to the end: it broke off, or the client left.
+    pub fn broken_off(&mut self, by_pod: bool) {
+        if let Some(story) = &mut self.story {
+            story.broken_off(by_pod);
+        }
+    }
+
     /// Its reply is on its way.
-    pub fn answered(&mut self, status: StatusCode, timing: &Timing) {
+    pub fn answered(&mut self, status: StatusCode, fields: &HeaderMap, timing: &Timing) {
         self.status = Some(status);
+        if let (Some(story), Some(log)) = (&mut self.story, &self.worker.access_log) {
+            story.answered(log, fields);
+        }
         let traffic = self.traffic();
         if let Some(pod) = timing.pod.get() {
             traffic.pod.record(pod);
@@ -81,6 +188,16 @@ impl Drop for Running {
         in_flight.set(in_flight.get().saturating_sub(1));
         if let Some(traffic) = &self.traffic {
             traffic.in_flight.set(traffic.in_flight.get().saturating_sub(1));
+        }
+        if let Some(story) = self.story.take() {
+            let passed = Passed {
+                status: self.status.map(|status| status.as_u16()),
+                bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+                bytes_out: self.sent,
+                total: self.began.elapsed(),
+                quiet: in_flight.get() == 0,
+            };
+            story.tell(&self.worker, &passed);
         }
         let Some(status) = self.status else { return };
         let traffic = self.traffic();

@@ -7,6 +7,7 @@ use crate::model::RouteKey;
 use crate::policy::compress::Memory;
 use crate::table::{Route, Table};
 use crate::telemetry::Counter;
+use crate::telemetry::access::{AccessLog, ShardLog};
 use crate::telemetry::traffic::{ShardTraffic, Traffic};
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub short_of_memory: Arc<AtomicBool>,
     /// What the encoders of replies may take, over all shards.
     pub compression_memory: Arc<Memory>,
+    /// Where requests are logged, if they are.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 macro_rules! counters {
@@ -138,6 +141,8 @@ counters! {
     panics,
     /// Connections closed because a head, a body or the reading of a reply took too long.
     timeouts,
+    /// Lines of the access log that are lost, since more came than could be written.
+    access_log_dropped,
 }
 
 impl Counters {
@@ -182,6 +187,8 @@ pub struct Worker {
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     current: RefCell<Rc<Held>>,
     traffic: RefCell<KnownTraffic>,
+    /// The access log, where there is one.
+    pub access_log: Option<ShardLog>,
 }
 
 /// Where the numbers of routes are, as far as this shard has met them.
@@ -205,6 +212,7 @@ impl Worker {
         Self {
             clock: Clock::default(),
             upstreams: Upstreams::new(commons),
+            access_log: settings.access_log.clone().map(ShardLog::new),
             settings,
             counters,
             all,
@@ -246,8 +254,16 @@ impl Worker {
         traffic
     }
 
-    /// Forgets the numbers of routes that are gone; called now and then.
+    /// Requests of all shards so far.
+    pub fn requests(&self) -> u64 {
+        self.all.iter().map(|shard| shard.requests.get()).sum()
+    }
+
+    /// Hands over lines of the access log, and forgets the numbers of routes that are gone; called every tick.
     pub fn tidy(&self) {
+        if let Some(log) = &self.access_log {
+            self.counters.access_log_dropped.add_many(log.tick());
+        }
         self.traffic.borrow_mut().renew(self.counters.traffic.epoch());
     }
 

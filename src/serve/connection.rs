@@ -402,6 +402,8 @@ async fn converse(conn: &Rc<Conn>) -> End {
         Ok(Err(error)) => {
             if error.is_parse() && conn.fault.get().is_none() {
                 conn.shard.worker.counters.refused_by_hyper.add();
+                let (cause, refused) = (Some(error.to_string()), ProxyError::Refused);
+                proxy::refused(&conn.shard.worker, &conn.client.peer, refused, "", cause);
                 tracing::warn!(peer = %conn.client.peer.socket, %error, "hyper refused what the filter let pass");
             }
             End::Done
@@ -439,9 +441,10 @@ async fn finish(conn: &Conn, end: End) {
         conn.shard.worker.counters.requests.add();
         conn.shard.worker.counters.response(verdict.status);
         tracing::debug!(
-            status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault,
+            status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault = fault.as_deref(),
             peer = %conn.client.peer.socket, request_id, "request refused"
         );
+        proxy::refused(&conn.shard.worker, &conn.client.peer, error, request_id, fault);
         let mut reply = io::Cursor::new(RawReply { error, request_id }.to_string());
         while reply.has_remaining() {
             match tokio::time::timeout(LINGER_IDLE, stream.write_buf(&mut reply)).await {

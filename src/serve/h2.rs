@@ -332,7 +332,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
             .then(|| (conn.clone(), client.clone(), hyper::upgrade::on(&mut request)));
         async move {
             if let Some(error) = refused {
-                return Ok(proxy::refuse(&worker, &client, error));
+                return Ok(proxy::refuse(&worker, &client, &request, error));
             }
             let reply = proxy::respond(worker, client, request).await;
             if let Some((conn, client, upgrade)) = upgrade {

@@ -323,6 +323,9 @@ impl Shard {
 
     fn drain(&self, spread: Duration) {
         self.draining.set(true);
+        if let Some(log) = &self.worker.access_log {
+            log.end();
+        }
         for (_, conn) in self.connections.borrow().iter() {
             conn.drain(spread.mul_f32(fastrand::f32()));
         }

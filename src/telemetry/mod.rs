@@ -1,6 +1,8 @@
 //! What happens, for people: numbers, and the log. Never in the way of a shard.
 
+pub mod access;
 pub mod counter;
+pub mod trace_context;
 pub mod traffic;
 
 pub use counter::Counter;

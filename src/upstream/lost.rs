@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// How long what was sent may go without being acknowledged (tcp(7), `TCP_USER_TIMEOUT`).
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(3);
 /// And where it may be much: then a pod that does not read for a while, whose window is closed, would count as silent too.
 const SILENCE_OF_A_READER: Duration = Duration::from_secs(60);
 /// On a connection that many requests share, which its pod reads whatever the requests' own windows are.
 const SILENCE_OF_MANY: Duration = Duration::from_secs(20);
 /// When nothing comes for so long, the other side's kernel is asked, and asked again.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(3);
 const PROBES: Duration = Duration::from_secs(1);
 
 /// Has the kernel notice when nobody is there any more.

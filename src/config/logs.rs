@@ -1,0 +1,109 @@
+//! Flags of the log and the access log.
+
+use super::LogFormat;
+use super::values::duration;
+use crate::telemetry::access::{Format, Options, Shown, StatusRange};
+use clap::Args;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The log.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+pub struct LogArgs {
+    /// error, warn, info, debug or trace; or a filter such as `info,narthex::proxy=debug`.
+    #[arg(
+        long,
+        env = "NARTHEX_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info",
+        alias = "logLevel"
+    )]
+    pub log_level: String,
+    /// How lines look.
+    #[arg(
+        long,
+        env = "NARTHEX_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "auto"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// The access log.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Access log")]
+pub struct AccessArgs {
+    /// A line for each request: off, json, combined (as nginx) or traefik (docs/logs.md).
+    #[arg(
+        long,
+        env = "NARTHEX_ACCESS_LOG",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "off",
+        hide_possible_values = true
+    )]
+    pub access_log: Format,
+    /// The file lines are added to, opened anew on SIGUSR1 [default: standard output].
+    #[arg(long, env = "NARTHEX_ACCESS_LOG_FILE", value_name = "PATH")]
+    pub access_log_file: Option<PathBuf>,
+    /// Only requests with these statuses, such as 400-599, and those that other filters pick; 499 is a client that left.
+    #[arg(
+        long,
+        env = "NARTHEX_ACCESS_LOG_STATUS",
+        value_name = "STATUS",
+        value_delimiter = ','
+    )]
+    pub access_log_status: Vec<StatusRange>,
+    /// Only requests that take so long, and those that other filters pick.
+    #[arg(long, env = "NARTHEX_ACCESS_LOG_MIN_DURATION", value_name = "TIME", value_parser = duration)]
+    pub access_log_min_duration: Option<Duration>,
+    /// Of each route's requests that no other filter picks, the first and then one in N.
+    #[arg(long, env = "NARTHEX_ACCESS_LOG_SAMPLE", value_name = "N")]
+    pub access_log_sample: Option<NonZeroU32>,
+    /// Fields that are shown, of request and response, or an empty list. Of Authorization, Cookie and others that hold
+    /// secrets it is only said that they were there, unless as NAME=clear.
+    #[arg(
+        long,
+        env = "NARTHEX_ACCESS_LOG_HEADERS",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "Referer,User-Agent",
+        value_parser = shown
+    )]
+    pub access_log_headers: Vec<Option<Shown>>,
+}
+
+/// None of an empty list, whose only element is empty.
+fn shown(text: &str) -> Result<Option<Shown>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some)
+}
+
+impl AccessArgs {
+    /// What is to be logged; none if nothing is.
+    pub fn options(&self) -> Option<Options> {
+        (self.access_log != Format::Off).then(|| Options {
+            format: self.access_log,
+            statuses: self.access_log_status.clone(),
+            min_duration: self.access_log_min_duration,
+            sample: self.access_log_sample,
+            headers: self.access_log_headers.iter().flatten().cloned().collect(),
+        })
+    }
+
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// A flag that says something about a log that is off.
+    pub fn check(&self) -> Result<(), String> {
+        if self.access_log == Format::Off && self.access_log_file.is_some() {
+            return Err("--access-log-file without --access-log would be an empty file: name a format".to_owned());
+        }
+        Ok(())
+    }
+}

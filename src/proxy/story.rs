@@ -1,0 +1,269 @@
+//! What is remembered of a request for the access log, where there is one.
+
+use super::client::Peer;
+use super::error::ProxyError;
+use super::forward::Failure;
+use super::record::Attempts;
+use super::worker::Worker;
+use crate::model::RouteKey;
+use crate::table::{Backend, Route};
+use crate::telemetry::access::{Endpoint, Entry, ShardLog, Shown};
+use crate::telemetry::trace_context::TraceContext;
+use http::header;
+use http::uri::Uri;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The status of a client that was gone before it was answered, as nginx has it. Nobody ever gets it.
+const GONE: u16 = 499;
+
+/// A request as it will be told of. What is of the client is kept as it came: that costs no copy.
+pub struct Story {
+    peer: Rc<Peer>,
+    client: IpAddr,
+    request_id: HeaderValue,
+    head: Option<Head>,
+    key: Option<RouteKey>,
+    route: Option<String>,
+    origin: Option<String>,
+    service: Option<String>,
+    attempts: Rc<Attempts>,
+    reason: Option<&'static str>,
+    side: Option<&'static str>,
+    cause: Option<String>,
+    response_fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What the request's head says.
+struct Head {
+    method: Method,
+    target: Uri,
+    version: Version,
+    host: Option<HeaderValue>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    trace: Option<TraceContext>,
+}
+
+/// How a request went by, in numbers.
+pub struct Passed {
+    /// What the client got; none if it left before.
+    pub status: Option<u16>,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the reply's.
+    pub bytes_out: u64,
+    /// From its head to the end of its reply.
+    pub total: Duration,
+    /// Whether the shard has nothing else under way.
+    pub quiet: bool,
+}
+
+impl Story {
+    /// Of a request whose head could not be read.
+    fn unread(peer: &Rc<Peer>, request_id: HeaderValue) -> Box<Self> {
+        Box::new(Self {
+            peer: peer.clone(),
+            client: peer.ip,
+            request_id,
+            head: None,
+            key: None,
+            route: None,
+            origin: None,
+            service: None,
+            attempts: Rc::default(),
+            reason: None,
+            side: None,
+            cause: None,
+            response_fields: Vec::new(),
+        })
+    }
+
+    /// One that begins.
+    pub fn new<B>(
+        log: &ShardLog,
+        request: &Request<B>,
+        peer: &Rc<Peer>,
+        client: IpAddr,
+        request_id: &HeaderValue,
+    ) -> Box<Self> {
+        let headers = request.headers();
+        let head = Head {
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            version: request.version(),
+            host: headers.get(header::HOST).cloned(),
+            fields: shown(&log.options().headers, headers),
+            trace: TraceContext::of(headers),
+        };
+        Box::new(Self {
+            client,
+            head: Some(head),
+            ..*Self::unread(peer, request_id.clone())
+        })
+    }
+
+    /// Its rule is known.
+    pub fn routed(&mut self, route: &Route) {
+        self.key = Some(route.key);
+        self.route = Some(route.describe());
+        self.origin = Some(route.origin.to_string());
+    }
+
+    /// The Service is known.
+    pub fn goes_to(&mut self, backend: &Backend) {
+        self.service = Some(backend.to_string());
+    }
+
+    /// Where its attempts are noted.
+    pub fn attempts(&self) -> Rc<Attempts> {
+        self.attempts.clone()
+    }
+
+    /// It failed.
+    pub fn failed(&mut self, failure: &Failure) {
+        self.erred(failure.error);
+        self.cause.clone_from(&failure.cause);
+    }
+
+    /// Likewise.
+    pub fn erred(&mut self, error: ProxyError) {
+        let verdict = error.verdict();
+        self.broke(verdict.label, verdict.side.name());
+    }
+
+    /// What went wrong. The first that is told counts: others come of it.
+    pub fn broke(&mut self, reason: &'static str, side: &'static str) {
+        if self.reason.is_none() {
+            self.reason = Some(reason);
+            self.side = Some(side);
+        }
+    }
+
+    /// The reply is on its way.
+    pub fn answered(&mut self, log: &ShardLog, headers: &HeaderMap) {
+        self.response_fields = shown(&log.options().headers, headers);
+    }
+
+    /// Its reply was not read to the end: the pod or its time broke it off, or the client left.
+    pub fn broken_off(&mut self, by_pod: bool) {
+        let without_body = self.head.as_ref().is_some_and(|head| head.method == Method::HEAD);
+        match by_pod {
+            true => self.broke("broken_off", "upstream"),
+            false if without_body => {}
+            false => self.broke("client_gone", "client"),
+        }
+    }
+
+    /// The end.
+    pub fn tell(mut self: Box<Self>, worker: &Worker, passed: &Passed) {
+        let Some(log) = &worker.access_log else { return };
+        if passed.status.is_none() {
+            self.broke("client_gone", "client");
+        }
+        let status = passed.status.unwrap_or(GONE);
+        if !log.wants(status, passed.total, self.key) {
+            return;
+        }
+        let head = self.head.as_ref();
+        let trace_id = head.and_then(|head| head.trace).map(|trace| trace.trace_id());
+        let attempts = self.attempts.list();
+        let last = attempts.last();
+        let ended = jiff::Timestamp::now();
+        let entry = Entry {
+            at: ended.checked_sub(passed.total).unwrap_or(ended),
+            client: self.client,
+            peer: self.peer.socket,
+            scheme: self.peer.scheme,
+            tls: self.peer.tls_version.as_deref(),
+            method: head.map(|head| head.method.as_str()),
+            protocol: head.map(|head| protocol(head.version)),
+            host: head.map_or(&b""[..], Head::host),
+            target: head.map_or(&b""[..], Head::target),
+            status,
+            reason: self.reason,
+            side: self.side,
+            cause: self.cause.as_deref(),
+            route: self.route.as_deref(),
+            origin: self.origin.as_deref(),
+            service: self.service.as_deref(),
+            endpoint: last.map(|last| &last.endpoint.endpoint).map(|endpoint| Endpoint {
+                address: endpoint.address,
+                pod: endpoint.pod.as_deref(),
+            }),
+            retries: u32::try_from(attempts.len().saturating_sub(1)).unwrap_or(u32::MAX),
+            bytes_in: passed.bytes_in,
+            bytes_out: passed.bytes_out,
+            total: passed.total,
+            connect: last.and_then(|last| last.connect),
+            backend: last.and_then(|last| last.pod),
+            request_id: self.request_id.as_bytes(),
+            trace_id: trace_id.as_deref(),
+            headers: head.map_or(&[], |head| &head.fields),
+            response_headers: &self.response_fields,
+            count: worker.requests(),
+        };
+        let lost = log.write(&entry, passed.quiet);
+        worker.counters.access_log_dropped.add_many(lost);
+    }
+}
+
+impl Head {
+    fn host(&self) -> &[u8] {
+        let named = self.target.authority().map(|authority| authority.as_str().as_bytes());
+        named
+            .or_else(|| Some(self.host.as_ref()?.as_bytes()))
+            .unwrap_or_default()
+    }
+
+    fn target(&self) -> &[u8] {
+        let target = self.target.path_and_query().map(|target| target.as_str().as_bytes());
+        // Only CONNECT has none.
+        target.unwrap_or_else(|| self.host())
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The fields that are to be shown, those of one name together.
+fn shown(wanted: &[Shown], headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let mut fields = Vec::new();
+    for Shown { name, clear } in wanted {
+        for value in headers.get_all(name) {
+            let value = if *clear {
+                value.clone()
+            } else {
+                HeaderValue::from_static("redacted")
+            };
+            fields.push((name.clone(), value));
+        }
+    }
+    fields
+}
+
+/// Tells of a request whose head could not be read, with as many bytes of a reply.
+pub fn refused(worker: &Worker, peer: &Rc<Peer>, error: ProxyError, request_id: &str, cause: Option<String>) {
+    if worker.access_log.is_none() {
+        return;
+    }
+    let request_id = HeaderValue::from_str(request_id).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let mut story = Story::unread(peer, request_id);
+    story.erred(error);
+    story.cause = cause;
+    let verdict = error.verdict();
+    let passed = Passed {
+        status: Some(verdict.status.as_u16()),
+        bytes_in: 0,
+        bytes_out: verdict.body.len() as u64 + 1,
+        total: Duration::ZERO,
+        quiet: worker.counters.in_flight.get() == 0,
+    };
+    story.tell(worker, &passed);
+}
