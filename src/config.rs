@@ -3,12 +3,14 @@
 
 mod descriptors;
 mod logs;
+mod metrics;
 mod peers;
 mod status;
 mod values;
 
 pub use descriptors::Shares;
 pub use logs::{AccessArgs, LogArgs};
+pub use metrics::{MetricsArgs, MetricsLabel};
 pub use peers::PeerArgs;
 pub use status::StatusArgs;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
@@ -120,6 +122,9 @@ pub struct ServeArgs {
     /// The log.
     #[command(flatten)]
     pub log: LogArgs,
+    /// What is counted apart.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// The access log.
     #[command(flatten)]
     pub access: AccessArgs,

@@ -48,6 +48,8 @@ mod http2;
 mod http2_pods;
 #[path = "wire/lifecycle.rs"]
 mod lifecycle;
+#[path = "wire/metrics.rs"]
+mod metrics;
 #[path = "wire/overload.rs"]
 mod overload;
 #[path = "wire/peers.rs"]

@@ -4,6 +4,7 @@
 mod api;
 mod cluster;
 pub mod gate;
+mod metrics;
 mod pages;
 pub mod probe;
 pub mod sampler;
@@ -11,6 +12,7 @@ mod traefik;
 pub mod view;
 
 pub use api::openapi_text as openapi;
+pub use metrics::Labelled;
 
 use crate::control::{Shared, lock};
 use crate::model::RouteKey;
@@ -66,6 +68,8 @@ pub struct Around {
     pub own: Vec<SocketAddr>,
     /// Where objects are, if they are in files.
     pub places: Option<Places>,
+    /// What is counted apart.
+    pub metrics: Labelled,
 }
 
 /// What the admin side answers from.
@@ -340,11 +344,7 @@ impl Admin {
             "/healthz" => self.health(),
             "/readyz" => self.readiness(),
             "/ping" => self.ping(),
-            "/metrics" => reply(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                self.metrics(),
-            ),
+            "/metrics" => self.metrics(request.headers()),
             "/api/v1/stream" => api::stream(self),
             path => path
                 .strip_prefix("/api/v1/")
@@ -434,59 +434,18 @@ impl Admin {
         }
     }
 
-    fn metrics(&self) -> String {
-        let mut out = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write_metrics(&mut out);
-        out
-    }
-
-    fn write_metrics(&self, out: &mut String) -> std::fmt::Result {
-        // The lock is the control task's too, so it is not held while text is written.
-        let (shards, open, refused, short) = {
-            let server = lock(&self.server);
-            let (open, refused) = (server.open_connections(), server.connections_refused());
-            (server.counters().to_vec(), open, refused, server.is_short_of_memory())
+    /// What was counted.
+    fn metrics(&self, fields: &http::HeaderMap) -> Reply {
+        let openmetrics = metrics::wants_openmetrics(fields);
+        let kind = if openmetrics {
+            metrics::OPENMETRICS
+        } else {
+            metrics::TEXT
         };
-        if let Some(first) = shards.first() {
-            for (name, _) in first.each() {
-                writeln!(out, "# TYPE narthex_{name}_total counter")?;
-                for (index, shard) in shards.iter().enumerate() {
-                    let value = shard
-                        .each()
-                        .find(|(other, _)| *other == name)
-                        .map_or(0, |(_, value)| value);
-                    writeln!(out, "narthex_{name}_total{{shard=\"{index}\"}} {value}")?;
-                }
-            }
+        match metrics::text(self.snapshot(), openmetrics) {
+            Ok(text) => reply(StatusCode::OK, kind, text),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
-        writeln!(out, "# TYPE narthex_open_connections gauge")?;
-        writeln!(out, "narthex_open_connections {open}")?;
-        writeln!(out, "# TYPE narthex_connections_refused_total counter")?;
-        writeln!(out, "narthex_connections_refused_total {refused}")?;
-        writeln!(out, "# TYPE narthex_short_of_memory gauge")?;
-        writeln!(out, "narthex_short_of_memory {}", u8::from(short))?;
-        writeln!(out, "# TYPE narthex_table_swaps_total counter")?;
-        writeln!(
-            out,
-            "narthex_table_swaps_total {}",
-            self.shared.swaps.load(Ordering::Relaxed)
-        )?;
-        writeln!(out, "# TYPE narthex_ready gauge")?;
-        writeln!(out, "narthex_ready {}", u8::from(self.shared.is_ready()))?;
-        writeln!(
-            out,
-            "# HELP narthex_watch_staleness_seconds Since the last event or bookmark of a watch."
-        )?;
-        writeln!(out, "# TYPE narthex_watch_staleness_seconds gauge")?;
-        for (name, watch) in self.shared.watches.snapshot() {
-            if let Some(at) = watch.last_event {
-                let name = name.replace(['\\', '"', '\n'], "_");
-                let seconds = at.elapsed().as_secs_f64();
-                writeln!(out, "narthex_watch_staleness_seconds{{watch=\"{name}\"}} {seconds:.3}")?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `narthex serve`: puts the two roads together and sees them end well.
 
 use crate::admin::gate::Gate;
-use crate::admin::{self, Admin, Around, probe};
+use crate::admin::{self, Admin, Around, Labelled, probe};
 use crate::compile::{self, State};
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
@@ -123,6 +123,10 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         peers: args.peers.peers.clone(),
         own: own_admin.clone(),
         places,
+        metrics: Labelled {
+            labels: args.metrics.metrics_labels.clone(),
+            most: args.metrics.metrics_series,
+        },
     }));
     tokio::spawn(admin::sample(admin.clone()));
     if let Some(socket) = probe_socket {

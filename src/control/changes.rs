@@ -1,6 +1,7 @@
 //! The last changes of the table, for whoever asks why something is different now.
 
 use crate::compile::Journal;
+use crate::telemetry::traffic::{Histogram, Times};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct ChangeRecord {
 #[derive(Debug)]
 pub struct Changes {
     last: Mutex<VecDeque<Arc<ChangeRecord>>>,
+    /// How long each took, of all that there were.
+    times: Histogram,
     listeners: broadcast::Sender<Arc<ChangeRecord>>,
 }
 
@@ -39,6 +42,7 @@ impl Default for Changes {
     fn default() -> Self {
         Self {
             last: Mutex::default(),
+            times: Histogram::default(),
             listeners: broadcast::channel(BEHIND).0,
         }
     }
@@ -47,6 +51,7 @@ impl Default for Changes {
 impl Changes {
     /// One more.
     pub(super) fn push(&self, change: ChangeRecord) {
+        self.times.record(change.took);
         let change = Arc::new(change);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= MOST {
@@ -62,6 +67,13 @@ impl Changes {
     pub fn all(&self) -> Vec<Arc<ChangeRecord>> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.iter().cloned().collect()
+    }
+
+    /// How long changes took, since the process began.
+    pub fn times(&self) -> Times {
+        let mut times = Times::default();
+        times.take(&self.times);
+        times
     }
 
     /// Those that come.

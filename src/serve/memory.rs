@@ -116,8 +116,8 @@ fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// What of the process is in memory (proc(5), `statm`).
-fn resident() -> Option<u64> {
+/// What of the process is in memory, in bytes (proc(5), `statm`).
+pub fn resident() -> Option<u64> {
     let pages: u64 = fs::read_to_string("/proc/self/statm")
         .ok()?
         .split(' ')

@@ -12,7 +12,9 @@ fn gauge(rig: &Rig, name: &str) -> u64 {
     let metrics = get(rig.admin, "/metrics").1;
     let prefix = format!("narthex_{name} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&prefix));
-    line.and_then(|value| value.parse().ok()).unwrap_or(0)
+    // Gauges are written as 8.0.
+    line.and_then(|value| value.split('.').next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 fn silent(rig: &Rig, count: usize) -> Vec<TcpStream> {

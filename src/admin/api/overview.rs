@@ -137,15 +137,8 @@ impl Admin {
             traffic: self.sampler().all(),
             connections: connections.iter().sum(),
             connections_by_shard: connections,
-            memory_bytes: memory(),
+            memory_bytes: crate::serve::memory::resident(),
             watches,
         }
     }
-}
-
-/// Resident bytes of this process (proc(5), `statm`).
-fn memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }
