@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos dashboard test-dashboard screenshots reference release handshakes test-peers test-api differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos dashboard test-dashboard screenshots test-monitoring reference release handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -76,6 +76,11 @@ test-dashboard: dashboard ## every page in Chromium, before a real narthex (Debi
 	tests/cluster/deps.sh chromium
 	cargo build --locked
 	cd dashboard && NARTHEX=$(CURDIR)/target/debug/narthex npm test --silent
+
+test-monitoring: ## alerts and Grafana's queries, by a real Prometheus (Debian's) that scrapes the demo
+	tests/cluster/deps.sh prometheus
+	cargo build --locked
+	tests/monitoring/check.py target/debug/narthex
 
 screenshots: dashboard ## docs/img, from the real page
 	tests/cluster/deps.sh chromium

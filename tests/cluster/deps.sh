@@ -1,7 +1,8 @@
 #!/bin/bash
-# deps.sh [apiserver|chromium]: the Debian packages our test clusters, and building narthex, need. Quick and silent when they are
+# deps.sh [apiserver|chromium|prometheus]: the Debian packages our test clusters, and building narthex, need. Quick and silent when they are
 # all there. Rust (1.95) and Go (1.26, for kube-binaries.sh) are left to the machine's owner: Debian's are too old.
-# With `apiserver`, only those of `lab.sh apiserver-up`; with `chromium`, only that. Needs root only if something has to be installed.
+# With `apiserver`, only those of `lab.sh apiserver-up`; with `chromium` or
+# `prometheus`, only that. Needs root only if something has to be installed.
 set -euo pipefail
 
 # program:package; a program is looked for in PATH and in the sbin folders, which a user's PATH may lack.
@@ -9,6 +10,8 @@ needs=(/etc/ssl/certs/ca-certificates.crt:ca-certificates curl:curl jq:jq openss
   gcc:gcc make:make /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev)
 if [ "${1:-}" = chromium ]; then
   needs=(chromium:chromium)
+elif [ "${1:-}" = prometheus ]; then
+  needs=(prometheus:prometheus promtool:prometheus)
 elif [ "${1:-}" != apiserver ]; then
   needs+=(containerd:containerd runc:runc ctr:containerd conntrack:conntrack iptables:iptables ip:iproute2 nsenter:util-linux
     sysctl:procps /usr/lib/cni/bridge:containernetworking-plugins)
