@@ -10,6 +10,7 @@ mod traefik;
 pub mod view;
 
 pub use api::openapi_text as openapi;
+pub use api::{EndpointInfo, Overview, Page, RouteInfo, SORTS, Status};
 
 use crate::control::{Shared, lock};
 use crate::model::RouteKey;
