@@ -1,5 +1,6 @@
 //! Commands that ask a running narthex: `routes`, and `top` on a terminal of its own.
 
+use crate::admin::ask;
 use crate::rig::{Rig, eventually, ingress, service};
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
@@ -40,16 +41,16 @@ fn routes_are_printed_with_what_passes() {
     });
     let lines: Vec<&str> = text.lines().collect();
     assert!(
-        lines[0].starts_with("STATUS   HOST") && lines[0].ends_with("INGRESS"),
+        lines[0].starts_with("STATUS  HOST") && lines[0].ends_with("INGRESS"),
         "{text}"
     );
     assert_eq!(lines.len(), 4 + 4, "three routes, two of them with two pods:\n{text}");
     assert!(
-        lines[1].starts_with("ok       a.test") && lines[1].contains("default/web:80"),
+        lines[1].starts_with("ok      a.test") && lines[1].contains("default/web:80"),
         "{text}"
     );
     assert!(
-        lines[2].trim_start().starts_with("p0  127.0.0.1:") && lines[2].contains("2 requests"),
+        lines[2].contains("  127.0.0.1:") && lines[2].contains(" requests, 0 failed"),
         "{text}"
     );
     assert!(
@@ -69,6 +70,16 @@ fn routes_are_printed_with_what_passes() {
     assert!(String::from_utf8_lossy(&nobody.stderr).starts_with("narthex: nobody answers at --admin 127.0.0.1:1"));
 }
 
+/// script(1); when it is gone, so is the terminal, and what runs in it is told.
+struct Terminal(std::process::Child);
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn top_shows_and_hears() {
     let rig = rig();
@@ -76,21 +87,35 @@ fn top_shows_and_hears() {
     let blind = narthex(&["top", "--admin", &rig.admin.to_string()]);
     assert_eq!(blind.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&blind.stderr).contains("narthex routes"));
+    // So that the busiest route is known.
+    assert_eq!(
+        rig.client()
+            .send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            .answer()
+            .status,
+        200
+    );
+    eventually("it is counted", || {
+        let busiest = ask(&rig, "/api/v1/routes?sort=-rate")["items"][0].clone();
+        (busiest["traffic"]["rate"].as_f64() > Some(0.0)).then_some(())
+    });
     // script(1) gives it one.
     let command = format!(
-        "stty rows 30 cols 140; exec {} top --admin {}",
+        "stty rows 30 cols 200; exec {} top --admin {}",
         env!("CARGO_BIN_EXE_narthex"),
         rig.admin
     );
-    let mut top = Command::new("script")
-        .args(["-qfec", &command, "/dev/null"])
-        .env("TERM", "xterm")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut top = Terminal(
+        Command::new("script")
+            .args(["-qfec", &command, "/dev/null"])
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
     let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let (mut screen, sink) = (top.stdout.take().unwrap(), seen.clone());
+    let (mut screen, sink) = (top.0.stdout.take().unwrap(), seen.clone());
     let reader = std::thread::spawn(move || {
         let mut piece = [0; 4096];
         while let Ok(count @ 1..) = screen.read(&mut piece) {
@@ -103,20 +128,20 @@ fn top_shows_and_hears() {
             String::from_utf8_lossy(&seen).contains(word).then_some(())
         });
     };
-    for word in ["gone.test/", "no such Service", "routes by rate", "q ends"] {
+    for word in ["gone.test/", "no such Service", "INGRESS", "q ends"] {
         shown(word);
     }
-    let mut keys = top.stdin.take().unwrap();
+    let mut keys = top.0.stdin.take().unwrap();
     let mut press = |letters: &str| {
         keys.write_all(letters.as_bytes()).unwrap();
         keys.flush().unwrap();
     };
-    press("h");
-    shown("host");
-    press("/a.test");
-    shown("pods of default/web:80");
-    press("\rq");
-    let status = eventually("it ends", || top.try_wait().unwrap());
+    // What has not changed is not drawn again: the first row was a.test's and becomes the other's.
+    seen.lock().unwrap().clear();
+    press("/gone\r");
+    shown("nowhere");
+    press("q");
+    let status = eventually("it ends", || top.0.try_wait().unwrap());
     reader.join().unwrap();
     assert!(status.success());
     // It leaves the other screen, so that what was there before is there again.
