@@ -24,6 +24,8 @@ mod balancers;
 mod certificates;
 #[path = "wire/checks.rs"]
 mod checks;
+#[path = "wire/commands.rs"]
+mod commands;
 #[path = "wire/compression.rs"]
 mod compression;
 #[path = "wire/downgrade.rs"]

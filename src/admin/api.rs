@@ -10,9 +10,9 @@ mod routes;
 pub use live::stream;
 use objects::{backends, certificates, endpoints, hosts};
 pub use openapi::text as openapi_text;
-use query::Page;
-pub use query::Query;
-pub use routes::has_certificate;
+pub use overview::Overview;
+pub use query::{Page, Query};
+pub use routes::{EndpointInfo, RouteInfo, SORTS, has_certificate};
 
 use super::view::Problem;
 use super::{Admin, Reply, as_json, json_reply};
@@ -21,7 +21,7 @@ use crate::model::{Origin, Severity};
 use crate::telemetry::traffic::RecentError;
 use http::StatusCode;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ const MOST_ASKED: usize = 100;
 const MOST_ERRORS: usize = 100;
 
 /// How well something is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Well.
@@ -52,7 +52,8 @@ impl Status {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
         match self {
             Status::Ok => "ok",
             Status::Warning => "warning",

@@ -12,6 +12,7 @@ mod traefik;
 pub mod view;
 
 pub use api::openapi_text as openapi;
+pub use api::{EndpointInfo, Overview, Page, RouteInfo, SORTS, Status};
 pub use metrics::Labelled;
 
 use crate::control::{Shared, lock};

@@ -8,7 +8,7 @@ use crate::telemetry::traffic::{Times, Totals};
 use crate::upstream::Commons;
 use foldhash::HashMap;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const RATE: usize = 10;
 const COARSE: u64 = 10;
 
 /// What passed over a route, or over all.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Traffic")]
 pub struct TrafficView {
     /// Replies since the process began.
@@ -47,7 +47,7 @@ pub struct TrafficView {
 }
 
 /// Replies by class.
-#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Codes {
     #[serde(rename = "1xx")]
     one: u64,

@@ -1,6 +1,6 @@
 //! `narthex healthcheck`: for probes.
 
-use super::{complain, explain, print};
+use super::{ask, complain, print};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,11 +36,8 @@ pub fn run(args: &HealthcheckArgs) -> ExitCode {
         ("/readyz", "not ready")
     };
     let (place, answer) = match &args.probe_socket {
-        Some(path) => (
-            path.display().to_string(),
-            explain::get_unix(path, question, ANSWER_TIME),
-        ),
-        None => (args.admin.clone(), explain::get(&args.admin, question, ANSWER_TIME)),
+        Some(path) => (path.display().to_string(), ask::get_unix(path, question, ANSWER_TIME)),
+        None => (args.admin.clone(), ask::get(&args.admin, question, ANSWER_TIME)),
     };
     match answer {
         Ok((200, _)) => {

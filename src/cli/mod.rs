@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod ask;
 pub mod check;
 pub mod convert;
 pub mod demo;
@@ -7,7 +8,9 @@ pub mod explain;
 pub mod healthcheck;
 pub mod paint;
 pub mod reference;
+pub mod routes;
 pub mod serve;
+pub mod top;
 
 use crate::config::ServeArgs;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -64,6 +67,10 @@ pub enum Command {
     },
     /// Show what narthex does with no cluster: two Services, six little pods, traffic on demand
     Demo(demo::DemoArgs),
+    /// Print the routes of a running narthex, with what passes over them
+    Routes(routes::RoutesArgs),
+    /// Watch the routes and pods of a running narthex in a terminal
+    Top(top::TopArgs),
     /// Ask a running narthex whether it is ready: exits with 0 or 1
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the version
@@ -121,6 +128,8 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Convert { files }) => convert::run(&files).map(|()| ExitCode::SUCCESS),
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Routes(args)) => routes::run(&args),
+        Some(Command::Top(args)) => top::run(&args),
         Some(Command::Healthcheck(args)) => Ok(healthcheck::run(&args)),
         Some(Command::Version) => {
             print(&format!("narthex {}\n", env!("CARGO_PKG_VERSION")));

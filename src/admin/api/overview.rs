@@ -6,65 +6,66 @@ use crate::control::lock;
 use crate::model::{Report, Severity};
 use crate::source::Phase;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 /// Which narthex it is.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
-    name: &'static str,
-    version: &'static str,
+    name: Cow<'static, str>,
+    pub(crate) version: Cow<'static, str>,
     /// What it calls itself: its pod's name.
-    pod: String,
+    pub(crate) pod: String,
     /// When it began (RFC 3339).
     started: String,
 }
 
 /// This narthex at a glance.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Overview {
     #[serde(flatten)]
-    version: Version,
+    pub(crate) version: Version,
     /// Whether requests are answered from a complete table.
-    ready: bool,
+    pub(crate) ready: bool,
     /// Counts the tables of this process.
     generation: u64,
     swaps: u64,
-    uptime_seconds: u64,
+    pub(crate) uptime_seconds: u64,
     /// Objects that are known, by kind.
-    objects: BTreeMap<&'static str, usize>,
-    counts: Counts,
-    problems: Problems,
-    traffic: TrafficView,
+    objects: BTreeMap<Cow<'static, str>, usize>,
+    pub(crate) counts: Counts,
+    pub(crate) problems: Problems,
+    pub(crate) traffic: TrafficView,
     /// Client connections that are open.
-    connections: usize,
+    pub(crate) connections: usize,
     connections_by_shard: Vec<usize>,
     /// Resident memory.
-    memory_bytes: Option<u64>,
+    pub(crate) memory_bytes: Option<u64>,
     watches: Vec<WatchInfo>,
 }
 
 /// What the table holds.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Counts {
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Counts {
     hosts: usize,
-    routes: usize,
+    pub(crate) routes: usize,
     backends: usize,
     endpoints: usize,
     certificates: usize,
 }
 
 /// How many problems there are.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problems {
-    error: usize,
-    warning: usize,
+    pub(crate) error: usize,
+    pub(crate) warning: usize,
     info: usize,
 }
 
 /// Where a source of objects stands.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct WatchInfo {
     name: String,
     /// Whether readiness waits for it.
@@ -91,8 +92,8 @@ impl Problems {
 impl Admin {
     pub(super) fn version(&self) -> Version {
         Version {
-            name: "narthex",
-            version: env!("CARGO_PKG_VERSION"),
+            name: "narthex".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
             pod: self.identity.pod.clone(),
             started: self.identity.started.to_string(),
         }
@@ -125,7 +126,10 @@ impl Admin {
             generation: table.generation,
             swaps: self.shared.swaps.load(Ordering::Relaxed),
             uptime_seconds: self.shared.started.elapsed().as_secs(),
-            objects: counts.iter().map(|(kind, count)| (kind.plural(), *count)).collect(),
+            objects: counts
+                .iter()
+                .map(|(kind, count)| (kind.plural().into(), *count))
+                .collect(),
             counts: Counts {
                 hosts: table.hosts().filter(|(_, host)| !host.is_empty()).count(),
                 routes: table.routes().count(),

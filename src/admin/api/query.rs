@@ -4,7 +4,7 @@ use super::super::{Reply, as_json, unescape};
 use super::{Status, bad};
 use http::StatusCode;
 use schemars::{JsonSchema, SchemaGenerator};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Entries of a page where nothing is said, and at most.
@@ -29,16 +29,16 @@ const ONCE: [&str; 9] = [
 pub struct Query(Vec<(String, String)>);
 
 /// A part of a list.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
     /// How many there are in all.
-    total: usize,
+    pub(crate) total: usize,
     /// Which page this is, from 1.
     page: usize,
     /// Its length, if it is not the last.
     per_page: usize,
-    items: Vec<T>,
+    pub(crate) items: Vec<T>,
 }
 
 impl Query {

@@ -13,53 +13,54 @@ use crate::upstream::Commons;
 use crate::upstream::health::Why;
 use http::StatusCode;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An endpoint, over all shards.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointInfo {
-    address: String,
-    pod: Option<String>,
-    zone: Option<String>,
-    near: bool,
-    requests: u64,
-    failures: u64,
-    in_flight: u64,
-    rate: f64,
-    check: Option<&'static str>,
-    set_aside: Option<SetAside>,
+    pub(crate) address: String,
+    pub(crate) pod: Option<String>,
+    pub(crate) zone: Option<String>,
+    pub(crate) near: bool,
+    pub(crate) requests: u64,
+    pub(crate) failures: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) rate: f64,
+    pub(crate) check: Option<Cow<'static, str>>,
+    pub(crate) set_aside: Option<SetAside>,
 }
 
 /// That shards pass an endpoint over, for what it answered.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-struct SetAside {
-    why: &'static str,
-    seconds: f64,
-    shards: usize,
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SetAside {
+    pub(crate) why: Cow<'static, str>,
+    pub(crate) seconds: f64,
+    pub(crate) shards: usize,
 }
 
 /// A route in a list.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RouteInfo {
-    id: String,
-    host: String,
-    path: Option<String>,
-    path_type: Option<String>,
-    object: String,
-    namespace: String,
-    name: String,
-    field: String,
-    backend: String,
-    service: Option<String>,
-    state: &'static str,
-    status: Status,
-    problems: usize,
-    tls: bool,
-    endpoints: Vec<EndpointInfo>,
-    traffic: TrafficView,
+    pub(crate) id: String,
+    pub(crate) host: String,
+    pub(crate) path: Option<String>,
+    pub(crate) path_type: Option<String>,
+    pub(crate) object: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) field: String,
+    pub(crate) backend: String,
+    pub(crate) service: Option<String>,
+    pub(crate) state: Cow<'static, str>,
+    pub(crate) status: Status,
+    pub(crate) problems: usize,
+    pub(crate) tls: bool,
+    pub(crate) endpoints: Vec<EndpointInfo>,
+    pub(crate) traffic: TrafficView,
 }
 
 /// A route by itself.
@@ -125,7 +126,7 @@ pub fn endpoints_of(backend: &Backend, commons: &Commons, sampler: &Sampler) -> 
         let aside: Vec<_> = shards.iter().filter_map(|shard| shard.aside()).collect();
         let longest = aside.iter().max_by_key(|(left, _)| *left);
         let set_aside = longest.map(|(left, why)| SetAside {
-            why: Why::of(*why).name(),
+            why: Why::of(*why).name().into(),
             seconds: (left.as_secs_f64() * 10.0).round() / 10.0,
             shards: aside.len(),
         });
@@ -139,7 +140,7 @@ pub fn endpoints_of(backend: &Backend, commons: &Commons, sampler: &Sampler) -> 
             failures: sum(|shard| shard.failures.get()),
             in_flight: sum(|shard| shard.in_flight.get()),
             rate: sampler.endpoint_rate(backend.id, &identity),
-            check: check.map(|well| if well { "passing" } else { "failing" }),
+            check: check.map(|well| if well { "passing".into() } else { "failing".into() }),
             set_aside,
         }
     });
@@ -175,7 +176,7 @@ impl View<'_> {
             service: backend
                 .filter(|backend| !backend.service.is_empty())
                 .map(|backend| backend.service.to_string()),
-            state: backend.map_or("(none)", |backend| backend.state.reason()),
+            state: backend.map_or("(none)", |backend| backend.state.reason()).into(),
             status: if aside { status.max(Status::Warning) } else { status },
             problems,
             tls: has_certificate(self.table, route),

@@ -1,0 +1,119 @@
+//! How commands ask the admin side of a running narthex.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::de::DeserializeOwned;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a running narthex may take to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Bytes of an answer that are read.
+const MOST: u64 = 16 << 20;
+
+/// Flags of who is asked.
+#[derive(Args, Clone, Debug)]
+pub struct AdminArgs {
+    /// Ask the narthex whose admin side this is
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub admin: String,
+    /// A file with the token that admin side demands (its --admin-token-file)
+    #[arg(long, env = "NARTHEX_ADMIN_TOKEN_FILE", value_name = "PATH")]
+    pub admin_token_file: Option<PathBuf>,
+}
+
+impl AdminArgs {
+    /// Asks one question.
+    ///
+    /// # Errors
+    /// When nobody answers, or something else than what was asked for.
+    pub fn ask<T: DeserializeOwned>(&self, target: &str) -> anyhow::Result<T> {
+        self.ask_or(target, "")
+    }
+
+    /// The same, with what to do if nobody answers.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn ask_or<T: DeserializeOwned>(&self, target: &str, hint: &str) -> anyhow::Result<T> {
+        let admin = &self.admin;
+        let token = self.admin_token_file.as_ref().map(|path| {
+            let read = std::fs::read_to_string(path);
+            read.with_context(|| format!("--admin-token-file {}", path.display()))
+        });
+        let token = token.transpose()?.unwrap_or_default();
+        let (status, body) = get_with(admin, target, token.trim(), ANSWER_TIME)
+            .with_context(|| format!("nobody answers at --admin {admin}{hint}"))?;
+        if status != 200 {
+            bail!("{admin} answered {status}: {}", body.trim());
+        }
+        serde_json::from_str(&body).with_context(|| format!("{admin} answered something else than was asked for"))
+    }
+}
+
+/// Text as a value in a question.
+pub fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Asks the admin side one question. It closes after the answer, so reading to the end is reading the answer.
+///
+/// # Errors
+/// When it cannot be reached or does not speak HTTP.
+pub fn get(admin: &str, target: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
+    get_with(admin, target, "", patience)
+}
+
+fn get_with(admin: &str, target: &str, token: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
+    let address = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
+    let address = match address.strip_prefix(':') {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => address.replace("[::]:", "127.0.0.1:").replace("0.0.0.0:", "127.0.0.1:"),
+    };
+    let mut last = None;
+    for address in
+        std::net::ToSocketAddrs::to_socket_addrs(&address).with_context(|| format!("{address}: write HOST:PORT"))?
+    {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(patience))?;
+                return exchange(stream, &address.to_string(), target, token);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| anyhow::anyhow!("{address} has no address"), anyhow::Error::from))
+}
+
+/// As [`get`], from a Unix socket.
+///
+/// # Errors
+/// Likewise.
+pub fn get_unix(path: &Path, target: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    exchange(stream, "localhost", target, "")
+}
+
+fn exchange(mut stream: impl Read + Write, host: &str, target: &str, token: &str) -> anyhow::Result<(u16, String)> {
+    let token = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    write!(stream, "GET {target} HTTP/1.0\r\nHost: {host}\r\n{token}\r\n")?;
+    let mut answer = String::new();
+    stream.take(MOST).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.context("the answer is not HTTP")?, body.to_owned()))
+}

@@ -1,0 +1,250 @@
+//! `narthex routes`: the table of a running narthex, with what passes over it.
+
+use super::ask::{AdminArgs, escape};
+use super::paint::Paint;
+use super::{Output, print};
+use crate::admin::{EndpointInfo, Page, RouteInfo, SORTS, Status};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use std::process::ExitCode;
+
+/// Routes that are asked for at once: each comes with its endpoints.
+const PER_PAGE: usize = 200;
+
+/// Flags of `routes`.
+#[derive(Args, Debug)]
+pub struct RoutesArgs {
+    /// Only routes in which all of these words are found: in host, path, Ingress, Service or pods
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+    /// Who is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Only those of Ingresses in this namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Only those that are ok, or have a warning or an error
+    #[arg(long, value_name = "STATUS", value_parser = ["ok", "warning", "error"])]
+    pub status: Option<String>,
+    /// What they are sorted by
+    #[arg(long, value_name = "FIELD", default_value = "host", value_parser = PossibleValuesParser::new(SORTS))]
+    pub sort: String,
+    /// The greatest first
+    #[arg(short, long)]
+    pub reverse: bool,
+    /// Show the pods of each route too
+    #[arg(short, long)]
+    pub pods: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// Asks page by page and prints.
+///
+/// # Errors
+/// When nobody answers at `--admin`.
+pub fn run(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
+    let mut routes: Vec<RouteInfo> = Vec::new();
+    for page in 1.. {
+        let found: Page<RouteInfo> = args.admin.ask(&args.question(page))?;
+        let last = found.items.len() < PER_PAGE;
+        routes.extend(found.items);
+        if last {
+            break;
+        }
+    }
+    match args.output {
+        Output::Json => print(&(serde_json::to_string_pretty(&routes)? + "\n")),
+        Output::Text if routes.is_empty() => print("no such route\n"),
+        Output::Text => print(&text(&routes, args.pods, Paint::stdout())),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl RoutesArgs {
+    fn question(&self, page: usize) -> String {
+        let order = if self.reverse { "-" } else { "" };
+        let mut target = format!(
+            "/api/v1/routes?page={page}&per_page={PER_PAGE}&sort={order}{}&q={}",
+            self.sort,
+            escape(&self.words.join(" "))
+        );
+        for (name, value) in [("namespace", &self.namespace), ("status", &self.status)] {
+            if let Some(value) = value {
+                target += &format!("&{name}={}", escape(value));
+            }
+        }
+        target
+    }
+}
+
+/// What somebody else wrote, made fit for a terminal.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|one| if one.is_control() { '\u{fffd}' } else { one })
+        .collect()
+}
+
+/// `0.4ms`, `1.2s`.
+pub fn milliseconds(time: Option<f64>) -> String {
+    match time {
+        None => "-".to_owned(),
+        Some(time) if time < 10.0 => format!("{time:.1}ms"),
+        Some(time) if time < 1000.0 => format!("{time:.0}ms"),
+        Some(time) => format!("{:.1}s", time / 1000.0),
+    }
+}
+
+/// `12.3`, `1234`.
+pub fn rate(rate: f64) -> String {
+    if rate < 100.0 {
+        format!("{rate:.1}")
+    } else {
+        format!("{rate:.0}")
+    }
+}
+
+/// `0%`, `0.4%`, `12%`.
+pub fn share(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent == 0.0 || percent >= 10.0 {
+        format!("{percent:.0}%")
+    } else {
+        format!("{percent:.1}%")
+    }
+}
+
+/// How an endpoint is, in a few words.
+pub fn state(endpoint: &EndpointInfo) -> String {
+    match (&endpoint.set_aside, endpoint.check.as_deref()) {
+        (Some(aside), _) => format!("set aside for {:.0}s: {}", aside.seconds, aside.why),
+        (None, Some("failing")) => "check fails".to_owned(),
+        _ => "ok".to_owned(),
+    }
+}
+
+/// `default/web`, from `Ingress default/web`.
+pub fn object(route: &RouteInfo) -> String {
+    plain(&format!("{}/{}", route.namespace, route.name))
+}
+
+/// Where a route leads, and why nowhere.
+pub fn backend(route: &RouteInfo) -> String {
+    let backend = plain(&route.backend);
+    match route.endpoints.is_empty() {
+        true => format!("{backend} ({})", route.state),
+        false => backend,
+    }
+}
+
+/// The path, marked where it is not a prefix.
+pub fn path(route: &RouteInfo) -> String {
+    match (&route.path, route.path_type.as_deref()) {
+        (None, _) => "(default backend)".to_owned(),
+        (Some(path), Some("Exact")) => format!("= {}", plain(path)),
+        (Some(path), _) => plain(path),
+    }
+}
+
+const TITLES: [&str; 10] = [
+    "STATUS", "HOST", "PATH", "RATE", "5XX", "P50", "P99", "REQUESTS", "BACKEND", "INGRESS",
+];
+/// Columns of numbers, which end where others begin.
+const NUMBERS: std::ops::Range<usize> = 3..8;
+
+fn cells(route: &RouteInfo) -> [String; 10] {
+    let traffic = &route.traffic;
+    [
+        route.status.name().to_owned(),
+        plain(&route.host),
+        path(route),
+        rate(traffic.rate),
+        share(traffic.error_share),
+        milliseconds(traffic.p50_ms),
+        milliseconds(traffic.p99_ms),
+        traffic.requests.to_string(),
+        backend(route),
+        object(route),
+    ]
+}
+
+fn text(routes: &[RouteInfo], pods: bool, paint: Paint) -> String {
+    let rows: Vec<_> = routes.iter().map(|route| (route, cells(route))).collect();
+    let mut widths = TITLES.map(str::len);
+    for (_, row) in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = line(TITLES.map(str::to_owned), widths, |_, cell| paint.bold(&cell));
+    for (route, row) in rows {
+        out += &line(row, widths, |column, cell| match (column, route.status) {
+            (0, Status::Ok) => cell,
+            // Painted without its padding, which would be underlined on some terminals.
+            (0, _) => cell.replace(route.status.name(), &paint.severity(route.status.name())),
+            _ => cell,
+        });
+        if pods {
+            for endpoint in &route.endpoints {
+                out += &pod(endpoint, paint);
+            }
+        }
+    }
+    out
+}
+
+fn line(cells: [String; 10], widths: [usize; 10], paint: impl Fn(usize, String) -> String) -> String {
+    let mut line = String::new();
+    for (column, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
+        if column > 0 {
+            line += "  ";
+        }
+        let padded = if NUMBERS.contains(&column) {
+            format!("{cell:>width$}")
+        } else {
+            format!("{cell:<width$}")
+        };
+        line += &paint(column, padded);
+    }
+    line.trim_end().to_owned() + "\n"
+}
+
+fn pod(endpoint: &EndpointInfo, paint: Paint) -> String {
+    let name = endpoint.pod.as_deref().map(plain);
+    let said = format!(
+        "        {}  {}  {}/s, {} requests, {} failed, {} under way",
+        name.as_deref().unwrap_or("-"),
+        endpoint.address,
+        rate(endpoint.rate),
+        endpoint.requests,
+        endpoint.failures,
+        endpoint.in_flight,
+    );
+    match state(endpoint).as_str() {
+        "ok" => paint.dim(&said) + "\n",
+        state => format!("{}  {state}\n", paint.dim(&said)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(milliseconds(Some(0.44)), "0.4ms");
+        assert_eq!(milliseconds(Some(44.4)), "44ms");
+        assert_eq!(milliseconds(Some(1234.0)), "1.2s");
+        assert_eq!((rate(0.0), rate(1234.5)), ("0.0".to_owned(), "1234".to_owned()));
+        assert_eq!(
+            (share(0.0), share(0.004), share(0.5)),
+            ("0%".to_owned(), "0.4%".to_owned(), "50%".to_owned())
+        );
+    }
+
+    #[test]
+    fn nothing_drives_the_terminal() {
+        assert_eq!(plain("/a\u{1b}[2J\u{9b}\n"), "/a\u{fffd}[2J\u{fffd}\u{fffd}");
+    }
+}
