@@ -96,6 +96,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     settings.access_log.clone_from(&access_log);
     let identity = admin::Identity::new(args.listen.pod.as_deref());
     settings.tracer = tracer(args, &identity.pod)?;
+    let tracer = settings.tracer.clone();
     let memory = MemoryWatch::new(args.limits.max_memory);
     let short = settings.short_of_memory.clone();
     let memory = async { Some(tokio::spawn(memory?.run(short)).await) };
@@ -176,10 +177,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         }
         () = not_needed(&mut handed_over) => Ok(end(args, &shared, &server, false).await),
     };
-    if let Some(log) = access_log {
-        // It waits, but nothing else is left to do.
-        let _ = tokio::task::spawn_blocking(move || log.finish()).await;
-    }
+    // They wait, but nothing else is left to do.
+    let finish = move || {
+        access_log.inspect(|log| log.finish());
+        tracer.inspect(Tracer::finish);
+    };
+    let _ = tokio::task::spawn_blocking(finish).await;
     ended
 }
 

@@ -10,11 +10,20 @@ use ::http::HeaderValue;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 /// Requests that wait to be exported. Those beyond are lost rather than waited for.
 const WAITING: usize = 4096;
+/// How long the end of the process waits for what is not yet exported.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+enum Message {
+    Request(Box<RequestSpan>),
+    /// Says so when all before it is exported.
+    End(std_mpsc::SyncSender<()>),
+}
 
 /// The part of a trace that a request is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +113,13 @@ pub struct RequestSpan {
 pub struct Tracer {
     /// Of all numbers of 32 bits, those below are recorded.
     below: u64,
-    queue: mpsc::Sender<RequestSpan>,
+    queue: mpsc::Sender<Message>,
     lost: Arc<AtomicU64>,
 }
 
 impl Tracer {
     /// One that records this share of requests, and what it records. `lost` counts what could not be exported.
-    fn new(ratio: f64, lost: Arc<AtomicU64>) -> (Self, mpsc::Receiver<RequestSpan>) {
+    fn new(ratio: f64, lost: Arc<AtomicU64>) -> (Self, mpsc::Receiver<Message>) {
         let (queue, requests) = mpsc::channel(WAITING);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 2^32")]
         let below = (ratio.clamp(0.0, 1.0) * (1_u64 << 32) as f64) as u64;
@@ -133,7 +142,16 @@ impl Tracer {
 
     /// Takes what is known of a request; false if there is no room.
     pub fn take(&self, request: RequestSpan) -> bool {
-        self.queue.try_send(request).is_ok()
+        self.queue.try_send(Message::Request(Box::new(request))).is_ok()
+    }
+
+    /// Waits until what was taken is exported, for two seconds at most.
+    pub fn finish(&self) {
+        let (done, is_done) = std_mpsc::sync_channel(1);
+        // Where there is no room, there is no time either.
+        if self.queue.try_send(Message::End(done)).is_ok() {
+            let _ = is_done.recv_timeout(PATIENCE);
+        }
     }
 
     /// Requests that could not be exported since this was asked last.

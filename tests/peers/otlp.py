@@ -154,6 +154,9 @@ def main(binary):
         expected = [f"00-{server.trace_id.hex()}-{span.span_id.hex()}-01" for span in attempts]
         # Without a valid traceparent, tracestate belongs to nothing.
         assert [one[1:] for one in told if one[0] == "/retry"] == [(field, None) for field in expected], told
+        # What was not yet sent goes out at the end.
+        assert get(address, "/last", {}) == 200
+    assert spans("/last"), "the last trace is lost"
     print("traces: a collector gets them as they are meant")
 
 

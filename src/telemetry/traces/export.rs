@@ -2,16 +2,18 @@
 //! batches. A collector that is slow or gone costs spans, which are counted, and nothing else.
 
 use super::http::Client;
-use super::{AttemptSpan, RequestSpan, Tracer};
+use super::{AttemptSpan, Message, RequestSpan, Tracer};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use rustls::ClientConfig;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::Receiver;
 
@@ -69,40 +71,53 @@ pub fn start(options: Options) -> io::Result<Tracer> {
     Ok(tracer)
 }
 
-async fn export(exporter: SpanExporter, mut requests: Receiver<RequestSpan>, lost: &AtomicU64) {
+async fn export(exporter: SpanExporter, mut messages: Receiver<Message>, lost: &AtomicU64) {
     let scope = InstrumentationScope::builder("narthex")
         .with_version(env!("CARGO_PKG_VERSION"))
         .build();
     let mut failing = false;
-    let mut batch = Vec::new();
     loop {
-        batch.clear();
-        if requests.recv_many(&mut batch, BATCH).await == 0 {
-            return;
+        let (mut batch, mut end) = (Vec::new(), None);
+        match messages.recv().await {
+            None => return,
+            Some(Message::End(done)) => end = Some(done),
+            Some(Message::Request(request)) => {
+                batch.push(*request);
+                let _ = tokio::time::timeout(PAUSE, gather(&mut messages, &mut batch, &mut end)).await;
+            }
         }
-        let full = async {
-            while batch.len() < BATCH {
-                let room = BATCH - batch.len();
-                if requests.recv_many(&mut batch, room).await == 0 {
-                    break;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(PAUSE, full).await;
-        let count = batch.len() as u64;
-        let spans = batch.drain(..).flat_map(|request| spans(request, &scope)).collect();
-        match exporter.export(spans).await {
-            Ok(()) if failing => {
-                failing = false;
-                tracing::info!("traces can be exported again");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                lost.fetch_add(count, Ordering::Relaxed);
-                // Once, not for each batch.
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(%error, "traces cannot be exported: they are lost");
-                }
+        if !batch.is_empty() {
+            let count = batch.len() as u64;
+            let spans = batch.into_iter().flat_map(|request| spans(&request, &scope)).collect();
+            let exported = exporter.export(spans).await;
+            note(exported, count, lost, &mut failing);
+        }
+        if let Some(done) = end {
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Fills a batch, unless the end comes before.
+async fn gather(messages: &mut Receiver<Message>, batch: &mut Vec<RequestSpan>, end: &mut Option<SyncSender<()>>) {
+    while batch.len() < BATCH && end.is_none() {
+        match messages.recv().await {
+            None => return,
+            Some(Message::Request(request)) => batch.push(*request),
+            Some(Message::End(done)) => *end = Some(done),
+        }
+    }
+}
+
+/// Counts what is lost, and says so once, not for each batch.
+fn note(exported: OTelSdkResult, count: u64, lost: &AtomicU64, failing: &mut bool) {
+    match exported {
+        Ok(()) if std::mem::take(failing) => tracing::info!("traces can be exported again"),
+        Ok(()) => {}
+        Err(error) => {
+            lost.fetch_add(count, Ordering::Relaxed);
+            if !std::mem::replace(failing, true) {
+                tracing::warn!(%error, "traces cannot be exported: they are lost");
             }
         }
     }
@@ -124,7 +139,7 @@ fn context(trace: u128, span: u64) -> SpanContext {
 }
 
 /// A request's spans: its own, and one for each attempt.
-fn spans(request: RequestSpan, scope: &InstrumentationScope) -> Vec<SpanData> {
+fn spans(request: &RequestSpan, scope: &InstrumentationScope) -> Vec<SpanData> {
     let method = request.method.as_deref().unwrap_or("_OTHER");
     let known = METHODS.contains(&method);
     let mut attributes = vec![
@@ -160,7 +175,7 @@ fn spans(request: RequestSpan, scope: &InstrumentationScope) -> Vec<SpanData> {
     };
     let attempts = request.attempts.iter().enumerate();
     let mut spans: Vec<SpanData> = attempts
-        .map(|(index, attempt)| client_span(&request, index, attempt, named, scope))
+        .map(|(index, attempt)| client_span(request, index, attempt, named, scope))
         .collect();
     spans.push(SpanData {
         span_context: context(request.traced.trace, request.traced.span),
