@@ -32,9 +32,10 @@ test: kube-binaries dashboard ## unit, property, wire and real API server tests,
 test-peers: ## through narthex: gRPC, WebSockets (from PyPI), nginx before and behind, h2load (from Debian)
 	cargo build --locked
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
-	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4 h2==4.4.1
+	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4 h2==4.4.1 opentelemetry-proto==1.45.2
 	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py target/debug/narthex
 	$(CACHE)/peers-venv/bin/python tests/peers/nginx.py target/debug/narthex
+	$(CACHE)/peers-venv/bin/python tests/peers/otlp.py target/debug/narthex
 
 test-api: ## the admin API against its OpenAPI document, by schemathesis (from PyPI), a minute
 	cargo build --locked

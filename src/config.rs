@@ -9,7 +9,7 @@ mod status;
 mod values;
 
 pub use descriptors::Shares;
-pub use logs::{AccessArgs, LogArgs};
+pub use logs::{AccessArgs, LogArgs, TraceArgs};
 pub use metrics::{MetricsArgs, MetricsLabel};
 pub use peers::PeerArgs;
 pub use status::StatusArgs;
@@ -128,6 +128,9 @@ pub struct ServeArgs {
     /// The access log.
     #[command(flatten)]
     pub access: AccessArgs,
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// Flags of Traefik 1.7.
     #[command(flatten)]
     pub traefik: TraefikArgs,
@@ -437,6 +440,7 @@ impl ServeArgs {
             short_of_memory: Arc::default(),
             compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
             access_log: None,
+            tracer: None,
         }
     }
 

@@ -72,6 +72,8 @@ mod tenants;
 mod tls;
 #[path = "wire/tls_rig.rs"]
 mod tls_rig;
+#[path = "wire/traces.rs"]
+mod traces;
 #[path = "wire/traefik.rs"]
 mod traefik;
 #[path = "wire/upgrade.rs"]

@@ -13,6 +13,7 @@ use crate::source::{EVENT_QUEUE, Wanted, Watches, directory};
 use crate::status;
 use crate::telemetry;
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::traces::{self, Tracer};
 use anyhow::{Context, anyhow};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -93,6 +94,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let access_log = access_log(args)?;
     let mut settings = args.proxy_settings(https.map(|bound| bound.address().port()), shares.pods);
     settings.access_log.clone_from(&access_log);
+    let identity = admin::Identity::new(args.listen.pod.as_deref());
+    settings.tracer = tracer(args, &identity.pod)?;
+    let tracer = settings.tracer.clone();
     let memory = MemoryWatch::new(args.limits.max_memory);
     let short = settings.short_of_memory.clone();
     let memory = async { Some(tokio::spawn(memory?.run(short)).await) };
@@ -106,7 +110,6 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     .context("cannot start the shards")?;
     let server = Arc::new(Mutex::new(server));
     let admin_address = admin_socket.address();
-    let identity = admin::Identity::new(args.listen.pod.as_deref());
     let status = cluster_client.and_then(|client| start_status(client, args, &identity.pod, &shared));
     let gate = Gate::new(
         args.listen.admin_token_file.as_deref(),
@@ -178,11 +181,30 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         }
         () = not_needed(&mut handed_over) => Ok(end(args, &shared, &server, false).await),
     };
-    if let Some(log) = access_log {
-        // It waits, but nothing else is left to do.
-        let _ = tokio::task::spawn_blocking(move || log.finish()).await;
-    }
+    // They wait, but nothing else is left to do.
+    let finish = move || {
+        access_log.inspect(|log| log.finish());
+        tracer.inspect(Tracer::finish);
+    };
+    let _ = tokio::task::spawn_blocking(finish).await;
     ended
+}
+
+/// Begins to export traces, if that is wanted.
+fn tracer(args: &ServeArgs, pod: &str) -> anyhow::Result<Option<Tracer>> {
+    let Some(endpoint) = args.traces.endpoint() else {
+        return Ok(None);
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let roots = compile::backend_tls::system_roots();
+    let options = traces::Options {
+        endpoint,
+        ratio: args.traces.otlp_sample,
+        instance: pod.to_owned(),
+        tls: Arc::new(tls.with_root_certificates(roots).with_no_client_auth()),
+    };
+    traces::start(options).map(Some).context("--otlp-endpoint")
 }
 
 /// Begins the access log, if that is wanted, and has SIGUSR1 open it anew. Without one the signal does nothing: it would

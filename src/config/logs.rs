@@ -4,6 +4,7 @@ use super::LogFormat;
 use super::values::duration;
 use crate::telemetry::access::{Format, Options, Shown, StatusRange};
 use clap::Args;
+use http::Uri;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,6 +75,42 @@ pub struct AccessArgs {
         value_parser = shown
     )]
     pub access_log_headers: Vec<Option<Shown>>,
+}
+
+/// Traces.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Traces")]
+pub struct TraceArgs {
+    /// The OpenTelemetry collector that traces are sent to (OTLP over HTTP, /v1/traces unless it has a path of its own).
+    #[arg(long, env = "NARTHEX_OTLP_ENDPOINT", value_name = "URL", value_parser = endpoint)]
+    pub otlp_endpoint: Option<Uri>,
+    /// The share of requests that is traced. For requests of --trusted-proxies, their traceparent decides.
+    #[arg(long, env = "NARTHEX_OTLP_SAMPLE", value_name = "RATIO", default_value = "0.1", value_parser = ratio)]
+    pub otlp_sample: f64,
+}
+
+fn endpoint(text: &str) -> Result<Uri, String> {
+    let uri: Option<Uri> = text.parse().ok();
+    let fits = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    uri.filter(fits)
+        .ok_or_else(|| "write http://HOST:PORT or https://HOST:PORT".to_owned())
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "write a number from 0 to 1".to_owned())
+}
+
+impl TraceArgs {
+    /// Where traces go; none if nowhere.
+    pub fn endpoint(&self) -> Option<String> {
+        let uri = self.otlp_endpoint.as_ref()?;
+        let text = uri.to_string();
+        Some(match uri.path() {
+            "" | "/" => format!("{}/v1/traces", text.trim_end_matches('/')),
+            _ => text,
+        })
+    }
 }
 
 /// None of an empty list, whose only element is empty.

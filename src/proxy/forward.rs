@@ -126,6 +126,7 @@ pub async fn forward(
             Err(cause) => {
                 attempt.settled();
                 let error = connect_error(&cause);
+                outgoing.timing.came_to(Err(error));
                 worker.counters.upstream_connect_failures.add();
                 if is_local(&cause) {
                     // Others may hold what is lacking for nothing. Their tasks let go of it at their next turn.
@@ -169,6 +170,7 @@ pub async fn forward(
         outgoing.timing.answered(sent_at.elapsed());
         match outcome {
             Ok((response, connection)) => {
+                outgoing.timing.came_to(Ok(response.status()));
                 note_answer(worker, &lease, response.status(), began);
                 if retries.again_for(&lease, response.status()) {
                     retries.go_on(worker, Some(endpoint));
@@ -178,6 +180,7 @@ pub async fn forward(
                     .map_err(|error| Failure::at(error, &endpoint));
             }
             Err(Broken { error, cause, unsent }) => {
+                outgoing.timing.came_to(Err(error));
                 note_failure(worker, &lease, error, reused);
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
                 // But only the first: over HTTP/2 another attempt may come upon the same connection.
@@ -371,6 +374,7 @@ impl Outgoing<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
+        self.timing.trace(request.headers_mut());
         if let Some(key) = self.key {
             key.offer(request.headers_mut());
         }

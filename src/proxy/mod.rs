@@ -69,9 +69,7 @@ pub async fn respond(
     let mut running = Running::new(&worker, client.multiplexed);
     client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
-    if let Some(log) = &worker.access_log {
-        running.story = Some(Story::new(log, &request, &client.peer, client.address(), &request_id));
-    }
+    running.story = Story::of(&worker, &client, &request, &request_id);
     let timing = Timing::of(&running);
     let mut seen = Seen::default();
     let answered = {
@@ -130,9 +128,8 @@ pub fn refuse<B>(
     let request_id = new_request_id();
     let mut reply = error_reply(client, &request_id, &error.into(), &Seen::default());
     worker.counters.response(reply.status());
-    if let Some(log) = &worker.access_log {
+    if let Some(mut story) = Story::of(worker, client, request, &request_id) {
         let mut running = Running::new(worker, client.multiplexed);
-        let mut story = Story::new(log, request, &client.peer, client.address(), &request_id);
         story.erred(error);
         running.story = Some(story);
         running.answered(reply.status(), reply.headers(), &Timing::default());

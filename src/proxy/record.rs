@@ -1,10 +1,13 @@
 //! What is known of a request when its reply has gone out: for the numbers, and for the access log.
 
 use super::body::{ClientBody, Upload};
+use super::error::ProxyError;
 use super::forward::Failure;
 use super::story::{Passed, Story};
 use super::worker::Worker;
 use crate::table::{Backend, Route};
+use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE};
+use crate::telemetry::traces::{self, Traced};
 use crate::telemetry::traffic::Traffic;
 use crate::upstream::LiveEndpoint;
 use http::{HeaderMap, StatusCode};
@@ -37,6 +40,7 @@ impl Timing {
     /// An attempt at this endpoint begins.
     pub fn begins(&self, endpoint: &Rc<LiveEndpoint<ClientBody>>) {
         if let Some(attempts) = &self.attempts {
+            attempts.last(|before| before.ended = before.ended.or_else(|| Some(Instant::now())));
             attempts.begins(endpoint);
         }
     }
@@ -56,11 +60,39 @@ impl Timing {
             attempts.last(|attempt| attempt.pod = Some(time));
         }
     }
+
+    /// What came of the attempt.
+    pub fn came_to(&self, outcome: Result<StatusCode, ProxyError>) {
+        if let Some(attempts) = &self.attempts {
+            attempts.last(|attempt| {
+                attempt.outcome = Some(outcome);
+                attempt.ended = outcome.is_err().then(Instant::now);
+            });
+        }
+    }
+
+    /// Names the attempt's span to the pod, if it is recorded. Otherwise what the client says of traces goes through.
+    pub fn trace(&self, headers: &mut HeaderMap) {
+        let Some(attempts) = &self.attempts else { return };
+        let Some(traced) = attempts.traced else { return };
+        let span = attempts.list.borrow().last().map(|attempt| attempt.span);
+        if let Some(named) = span.and_then(|span| traced.traceparent(span)) {
+            headers.insert(TRACEPARENT, named);
+        }
+        if traced.parent.is_none() {
+            // It belongs to a trace that is not this one.
+            headers.remove(TRACESTATE);
+        }
+    }
 }
 
 /// The attempts of a request that is told of.
 #[derive(Default)]
-pub struct Attempts(RefCell<Vec<Attempt>>);
+pub struct Attempts {
+    list: RefCell<Vec<Attempt>>,
+    /// Where it belongs, if it is recorded.
+    pub traced: Option<Traced>,
+}
 
 /// One of them.
 pub struct Attempt {
@@ -70,26 +102,46 @@ pub struct Attempt {
     pub connect: Option<Duration>,
     /// From sending the request to the response head.
     pub pod: Option<Duration>,
+    /// Its span, if it is recorded.
+    pub span: u64,
+    /// When it began.
+    pub began: Instant,
+    /// When it failed, or its answer was thrown away.
+    pub ended: Option<Instant>,
+    /// What the pod answered, or why it did not.
+    pub outcome: Option<Result<StatusCode, ProxyError>>,
 }
 
 impl Attempts {
+    /// None made yet.
+    pub fn of(traced: Option<Traced>) -> Self {
+        Self {
+            traced,
+            ..Self::default()
+        }
+    }
+
     fn begins(&self, endpoint: &Rc<LiveEndpoint<ClientBody>>) {
-        self.0.borrow_mut().push(Attempt {
+        self.list.borrow_mut().push(Attempt {
             endpoint: endpoint.clone(),
             connect: None,
             pod: None,
+            span: self.traced.map_or(0, |_| traces::new_span()),
+            began: Instant::now(),
+            ended: None,
+            outcome: None,
         });
     }
 
     fn last(&self, change: impl FnOnce(&mut Attempt)) {
-        if let Some(last) = self.0.borrow_mut().last_mut() {
+        if let Some(last) = self.list.borrow_mut().last_mut() {
             change(last);
         }
     }
 
     /// All of them.
     pub fn list(&self) -> Ref<'_, Vec<Attempt>> {
-        self.0.borrow()
+        self.list.borrow()
     }
 }
 
@@ -167,8 +219,8 @@ impl Running {
     /// Its reply is on its way.
     pub fn answered(&mut self, status: StatusCode, fields: &HeaderMap, timing: &Timing) {
         self.status = Some(status);
-        if let (Some(story), Some(log)) = (&mut self.story, &self.worker.access_log) {
-            story.answered(log, fields);
+        if let Some(story) = &mut self.story {
+            story.answered(&self.worker, fields);
         }
         let traffic = self.traffic();
         if let Some(pod) = timing.pod.get() {

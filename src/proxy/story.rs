@@ -1,20 +1,21 @@
-//! What is remembered of a request for the access log, where there is one.
+//! What is remembered of a request for the access log and for its trace, where there is one.
 
-use super::client::Peer;
+use super::client::{Client, Peer};
 use super::error::ProxyError;
 use super::forward::Failure;
 use super::record::Attempts;
 use super::worker::Worker;
 use crate::model::RouteKey;
-use crate::table::{Backend, Route};
+use crate::table::{Backend, Protocol, Route};
 use crate::telemetry::access::{Endpoint, Entry, ShardLog, Shown};
 use crate::telemetry::trace_context::TraceContext;
+use crate::telemetry::traces::{AttemptSpan, RequestSpan, Traced};
 use http::header;
 use http::uri::Uri;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The status of a client that was gone before it was answered, as nginx has it. Nobody ever gets it.
 const GONE: u16 = 499;
@@ -27,8 +28,11 @@ pub struct Story {
     head: Option<Head>,
     key: Option<RouteKey>,
     route: Option<String>,
+    /// The rule's path.
+    pattern: Option<String>,
     origin: Option<String>,
     service: Option<String>,
+    to_h2: bool,
     attempts: Rc<Attempts>,
     reason: Option<&'static str>,
     side: Option<&'static str>,
@@ -43,7 +47,8 @@ struct Head {
     version: Version,
     host: Option<HeaderValue>,
     fields: Vec<(HeaderName, HeaderValue)>,
-    trace: Option<TraceContext>,
+    /// Its trace, by our own count or the client's.
+    trace: Option<u128>,
 }
 
 /// How a request went by, in numbers.
@@ -70,8 +75,10 @@ impl Story {
             head: None,
             key: None,
             route: None,
+            pattern: None,
             origin: None,
             service: None,
+            to_h2: false,
             attempts: Rc::default(),
             reason: None,
             side: None,
@@ -80,32 +87,45 @@ impl Story {
         })
     }
 
-    /// One that begins.
-    pub fn new<B>(
-        log: &ShardLog,
+    /// One that begins; none where nobody wants to know.
+    pub fn of<B>(
+        worker: &Worker,
+        client: &Client,
         request: &Request<B>,
-        peer: &Rc<Peer>,
-        client: IpAddr,
         request_id: &HeaderValue,
-    ) -> Box<Self> {
-        let headers = request.headers();
+    ) -> Option<Box<Self>> {
+        let (log, tracer) = (&worker.access_log, &worker.settings.tracer);
+        if log.is_none() && tracer.is_none() {
+            return None;
+        }
+        let (headers, peer) = (request.headers(), &client.peer);
+        let context = TraceContext::of(headers);
+        let traced = tracer.as_ref().and_then(|tracer| tracer.decide(context, peer.trusted));
+        if log.is_none() && traced.is_none() {
+            return None;
+        }
         let head = Head {
             method: request.method().clone(),
             target: request.uri().clone(),
             version: request.version(),
             host: headers.get(header::HOST).cloned(),
-            fields: shown(&log.options().headers, headers),
-            trace: TraceContext::of(headers),
+            fields: log
+                .as_ref()
+                .map_or_else(Vec::new, |log| shown(&log.options().headers, headers)),
+            trace: traced
+                .map(|traced| traced.trace)
+                .or(context.map(|context| context.trace)),
         };
-        Box::new(Self {
-            client,
-            head: Some(head),
-            ..*Self::unread(peer, request_id.clone())
-        })
+        let mut story = Self::unread(peer, request_id.clone());
+        story.client = client.address();
+        story.head = Some(head);
+        story.attempts = Rc::new(Attempts::of(traced));
+        Some(story)
     }
 
     /// Its rule is known.
     pub fn routed(&mut self, route: &Route) {
+        self.pattern = route.path.as_ref().map(|path| path.path.to_string());
         self.key = Some(route.key);
         self.route = Some(route.describe());
         self.origin = Some(route.origin.to_string());
@@ -113,6 +133,7 @@ impl Story {
 
     /// The Service is known.
     pub fn goes_to(&mut self, backend: &Backend) {
+        self.to_h2 = backend.protocol() == Protocol::Http2;
         self.service = Some(backend.to_string());
     }
 
@@ -142,8 +163,10 @@ impl Story {
     }
 
     /// The reply is on its way.
-    pub fn answered(&mut self, log: &ShardLog, headers: &HeaderMap) {
-        self.response_fields = shown(&log.options().headers, headers);
+    pub fn answered(&mut self, worker: &Worker, headers: &HeaderMap) {
+        if let Some(log) = &worker.access_log {
+            self.response_fields = shown(&log.options().headers, headers);
+        }
     }
 
     /// Its reply was not read to the end: the pod or its time broke it off, or the client left.
@@ -158,16 +181,69 @@ impl Story {
 
     /// The end.
     pub fn tell(mut self: Box<Self>, worker: &Worker, passed: &Passed) {
-        let Some(log) = &worker.access_log else { return };
         if passed.status.is_none() {
             self.broke("client_gone", "client");
         }
+        if let (Some(tracer), Some(traced)) = (&worker.settings.tracer, self.attempts.traced)
+            && !tracer.take(self.span(traced, passed))
+        {
+            worker.counters.spans_dropped.add();
+        }
+        if let Some(log) = &worker.access_log {
+            self.write(worker, log, passed);
+        }
+    }
+
+    /// The request as it is exported.
+    fn span(&self, traced: Traced, passed: &Passed) -> RequestSpan {
+        let head = self.head.as_ref();
+        let now = Instant::now();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+        let version = |multiplexed| if multiplexed { "2" } else { "1.1" };
+        let attempts = self.attempts.list();
+        let attempts = attempts.iter().map(|attempt| AttemptSpan {
+            span: attempt.span,
+            began: attempt.began,
+            ended: attempt.ended.unwrap_or(now),
+            address: attempt.endpoint.endpoint.address,
+            pod: attempt.endpoint.endpoint.pod.as_deref().map(Box::from),
+            scheme: if attempt.endpoint.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            },
+            version: version(self.to_h2),
+            status: attempt.outcome.and_then(Result::ok).map(|status| status.as_u16()),
+            error: attempt.outcome.and_then(Result::err).map(|error| error.verdict().label),
+        });
+        RequestSpan {
+            traced,
+            at: (now, SystemTime::now()),
+            took: passed.total,
+            method: head.map(|head| head.method.as_str().into()),
+            scheme: self.peer.scheme,
+            host: text(head.map_or(&b""[..], Head::host)),
+            path: text(head.map_or("", |head| head.target.path()).as_bytes()),
+            version: version(head.is_some_and(|head| head.version == Version::HTTP_2)),
+            client: self.client,
+            peer: self.peer.socket,
+            status: passed.status.unwrap_or(GONE),
+            error: self.reason,
+            route: self.pattern.as_deref().map(Box::from),
+            origin: self.origin.as_deref().map(Box::from),
+            request_id: text(self.request_id.as_bytes()),
+            attempts: attempts.collect(),
+        }
+    }
+
+    /// Its line, if it is to have one.
+    fn write(&self, worker: &Worker, log: &ShardLog, passed: &Passed) {
         let status = passed.status.unwrap_or(GONE);
         if !log.wants(status, passed.total, self.key) {
             return;
         }
         let head = self.head.as_ref();
-        let trace_id = head.and_then(|head| head.trace).map(|trace| trace.trace_id());
+        let trace_id = head.and_then(|head| head.trace).map(|trace| format!("{trace:032x}"));
         let attempts = self.attempts.list();
         let last = attempts.last();
         let ended = jiff::Timestamp::now();

@@ -8,6 +8,7 @@ use crate::policy::compress::Memory;
 use crate::table::{Route, Table};
 use crate::telemetry::Counter;
 use crate::telemetry::access::{AccessLog, ShardLog};
+use crate::telemetry::traces::Tracer;
 use crate::telemetry::traffic::{ShardTraffic, Traffic};
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub compression_memory: Arc<Memory>,
     /// Where requests are logged, if they are.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Which requests are traced, if any are.
+    pub tracer: Option<Tracer>,
 }
 
 macro_rules! counters {
@@ -143,6 +146,8 @@ counters! {
     timeouts,
     /// Lines of the access log that are lost, since more came than could be written.
     access_log_dropped,
+    /// Requests whose spans are lost, since they could not be exported.
+    spans_dropped,
 }
 
 impl Counters {
@@ -263,6 +268,9 @@ impl Worker {
     pub fn tidy(&self) {
         if let Some(log) = &self.access_log {
             self.counters.access_log_dropped.add_many(log.tick());
+        }
+        if let Some(tracer) = &self.settings.tracer {
+            self.counters.spans_dropped.add_many(tracer.take_lost());
         }
         self.traffic.borrow_mut().renew(self.counters.traffic.epoch());
     }

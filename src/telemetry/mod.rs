@@ -3,6 +3,7 @@
 pub mod access;
 pub mod counter;
 pub mod trace_context;
+pub mod traces;
 pub mod traffic;
 
 pub use counter::Counter;

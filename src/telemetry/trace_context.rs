@@ -4,6 +4,8 @@ use http::{HeaderMap, HeaderName};
 
 /// Says which trace a request belongs to, and which span it comes from.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What others say of it, for themselves.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What a valid `traceparent` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +49,6 @@ impl TraceContext {
             sampled: flags & 1 == 1,
         })
     }
-
-    /// The trace's id, as logs have it.
-    pub fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace)
-    }
 }
 
 /// A number of lower-case digits.
@@ -76,7 +73,7 @@ mod tests {
         let valid = format!("00-{trace}-b7ad6b7169203331-01");
         let read = TraceContext::parse(valid.as_bytes()).unwrap();
         assert_eq!(
-            (read.trace_id().as_str(), read.span, read.sampled),
+            (format!("{:032x}", read.trace).as_str(), read.span, read.sampled),
             (trace, 0xb7ad_6b71_6920_3331, true)
         );
         let later = TraceContext::parse(format!("cc-{trace}-b7ad6b7169203331-00-what").as_bytes());
