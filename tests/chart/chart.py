@@ -285,6 +285,14 @@ class Served(unittest.TestCase):
         done = self.kubectl("apply", "--dry-run=server", "-f", "-", input=json.dumps(daemon))
         self.assertIn("hostNetwork", done.stderr)
 
+    def test_a_sysctl_of_the_network_is_refused_on_the_nodes_own(self):
+        daemonset = workload(template()[0])
+        sysctl = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+        daemonset["spec"]["template"]["spec"]["securityContext"] = {"sysctls": [sysctl]}
+        done = self.kubectl("apply", "--dry-run=server", "-f", "-", input=json.dumps(daemonset))
+        self.assertIn("sysctls", done.stderr)
+        self.assertIn("hostNetwork", done.stderr)
+
     def test_rights_end_where_its_namespaces_end(self):
         # A release of its own, as it stays until the server goes; and hooks are Helm's to make.
         _, text = template(*VARIANTS["namespaces"], "--set=cleanup.enabled=false", release="narthex-narrow")
