@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod check;
+pub mod cleanup;
 pub mod convert;
 pub mod demo;
 pub mod explain;
@@ -64,6 +65,10 @@ pub enum Command {
     },
     /// Show what narthex does with no cluster: two Services, six little pods, traffic on demand
     Demo(demo::DemoArgs),
+    /// Take back what narthex wrote to a cluster: status of Ingresses, Events, the Lease
+    ///
+    /// For the end, when narthex has been uninstalled or is about to be. Can be run again. Exits with 1 if something is left.
+    Cleanup(cleanup::CleanupArgs),
     /// Ask a running narthex whether it is ready: exits with 0 or 1
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the version
@@ -121,6 +126,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Convert { files }) => convert::run(&files).map(|()| ExitCode::SUCCESS),
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Cleanup(args)) => cleanup::run(&args),
         Some(Command::Healthcheck(args)) => Ok(healthcheck::run(&args)),
         Some(Command::Version) => {
             print(&format!("narthex {}\n", env!("CARGO_PKG_VERSION")));
