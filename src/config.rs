@@ -6,7 +6,7 @@ mod logs;
 mod metrics;
 mod peers;
 mod status;
-mod values;
+pub(crate) mod values;
 
 pub use descriptors::Shares;
 pub use logs::{AccessArgs, LogArgs, TraceArgs};
@@ -269,6 +269,9 @@ pub struct TlsArgs {
     /// Refuse clients that ask for a name without a certificate, or for none.
     #[arg(long, env = "NARTHEX_STRICT_SNI")]
     pub strict_sni: bool,
+    /// The port redirects to HTTPS name, where clients come in by another than that of --listen-https.
+    #[arg(long, env = "NARTHEX_HTTPS_PORT", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub https_port: Option<u16>,
     /// For a whole TLS handshake.
     #[arg(long, env = "NARTHEX_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub handshake_timeout: Duration,
@@ -434,7 +437,7 @@ impl ServeArgs {
             attempts: self.limits.attempts,
             reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
             server_header: self.http.server_header.clone(),
-            https_port,
+            https_port: self.tls.https_port.or(https_port),
             trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
             max_in_flight: self.limits.max_in_flight.into(),
             short_of_memory: Arc::default(),

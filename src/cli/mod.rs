@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod check;
+pub mod cleanup;
 pub mod convert;
 pub mod demo;
 pub mod explain;
@@ -71,6 +72,10 @@ pub enum Command {
     Routes(routes::RoutesArgs),
     /// Watch the routes and pods of a running narthex in a terminal
     Top(top::TopArgs),
+    /// Take back what narthex wrote to a cluster: status of Ingresses, Events, the Lease
+    ///
+    /// For the end, when narthex has been uninstalled or is about to be. Can be run again. Exits with 1 if something is left.
+    Cleanup(cleanup::CleanupArgs),
     /// Ask a running narthex whether it is ready: exits with 0 or 1
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the version
@@ -130,6 +135,7 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Routes(args)) => routes::run(&args),
         Some(Command::Top(args)) => top::run(&args),
+        Some(Command::Cleanup(args)) => cleanup::run(&args),
         Some(Command::Healthcheck(args)) => Ok(healthcheck::run(&args)),
         Some(Command::Version) => {
             print(&format!("narthex {}\n", env!("CARGO_PKG_VERSION")));

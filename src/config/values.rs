@@ -115,7 +115,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-pub(super) fn grace(text: &str) -> Result<Duration, String> {
+pub(crate) fn grace(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write 0s, 500ms or 10s"))
 }
 

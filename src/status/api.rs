@@ -69,6 +69,14 @@ impl Api {
             .await
     }
 
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// As [`Failed`] has them.
+    pub async fn delete(&self, path: &str) -> Result<Value, Failed> {
+        self.call(Method::DELETE, path, "", None).await
+    }
+
     async fn call(&self, method: Method, path: &str, kind: &str, body: Option<&Value>) -> Result<Value, Failed> {
         let body = body.map(serde_json::to_vec).transpose();
         let body = body.map_err(|error| Failed::Other(error.to_string()))?;

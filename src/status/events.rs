@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use twox_hash::XxHash3_64;
 
 /// Who says so.
-const CONTROLLER: &str = "narthex.io/ingress-controller";
+pub(super) const CONTROLLER: &str = "narthex.io/ingress-controller";
 /// Bytes of a note (events.k8s.io/v1: at most 1 KiB).
 const NOTE: usize = 1000;
 /// Events that wait at most; what is beyond is in the report anyhow.

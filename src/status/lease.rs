@@ -14,6 +14,8 @@ pub const DURATION: Duration = Duration::from_secs(8);
 pub const RENEW: Duration = Duration::from_secs(2);
 /// Whoever cannot renew for so long stops writing, before another one may begin.
 const STEP_DOWN: Duration = Duration::from_secs(6);
+/// Tries to take it from who holds it.
+const SEIZE_TRIES: u32 = 10;
 /// The holder under which nobody writes any more: what `narthex cleanup` leaves.
 pub const CLEANUP: &str = "cleanup";
 
@@ -94,21 +96,67 @@ fn holder(lease: &Value) -> &str {
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default()
 }
 
+/// A Lease that was not there before.
+fn new(wanted: &Wanted, now: &str) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": wanted.name, "namespace": wanted.namespace},
+        "spec": {
+            "holderIdentity": wanted.holder, "leaseDurationSeconds": DURATION.as_secs(),
+            "acquireTime": now, "renewTime": now, "leaseTransitions": 0,
+        },
+    })
+}
+
+/// Takes the Lease whoever holds it, and says who did. Only for a holder that all others let be.
+///
+/// # Errors
+/// As [`Failed`] has them.
+pub async fn seize(api: &Api, wanted: &Wanted) -> Result<Option<String>, Failed> {
+    let mut tries = 0;
+    loop {
+        let now = micro_time(jiff::Timestamp::now());
+        let (answer, before) = match api.get(&wanted.path()).await {
+            Err(Failed::Missing) => (
+                api.create(&wanted.collection(), &new(wanted, &now)).await,
+                String::new(),
+            ),
+            Err(error) => return Err(error),
+            Ok(mut lease) => {
+                let before = holder(&lease).to_owned();
+                lease["spec"]["holderIdentity"] = json!(wanted.holder);
+                lease["spec"]["acquireTime"] = json!(now);
+                lease["spec"]["renewTime"] = json!(now);
+                (api.replace(&wanted.path(), &lease).await, before)
+            }
+        };
+        match answer {
+            Ok(_) => return Ok(Some(before).filter(|before| !before.is_empty())),
+            // Who holds it renews it every two seconds, so the next try is likely to come between.
+            Err(Failed::Conflict) if tries < SEIZE_TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Deletes the Lease.
+///
+/// # Errors
+/// As [`Failed`] has them; one that is gone is none.
+pub async fn remove(api: &Api, wanted: &Wanted) -> Result<(), Failed> {
+    match api.delete(&wanted.path()).await {
+        Ok(_) | Err(Failed::Missing) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Looks at the Lease, and takes or renews it where that may be done. Whether it is ours now.
 async fn look(api: &Api, wanted: &Wanted, seen: &mut Option<Seen>) -> Result<bool, Failed> {
     let now = micro_time(jiff::Timestamp::now());
     let mut lease = match api.get(&wanted.path()).await {
         Ok(lease) => lease,
         Err(Failed::Missing) => {
-            let lease = json!({
-                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-                "metadata": {"name": wanted.name, "namespace": wanted.namespace},
-                "spec": {
-                    "holderIdentity": wanted.holder, "leaseDurationSeconds": DURATION.as_secs(),
-                    "acquireTime": now, "renewTime": now, "leaseTransitions": 0,
-                },
-            });
-            return match api.create(&wanted.collection(), &lease).await {
+            return match api.create(&wanted.collection(), &new(wanted, &now)).await {
                 Ok(_) => Ok(true),
                 Err(Failed::Conflict) => Ok(false),
                 Err(error) => Err(error),

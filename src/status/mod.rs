@@ -3,6 +3,7 @@
 
 pub mod addresses;
 pub mod api;
+pub mod cleanup;
 pub mod desired;
 mod events;
 pub mod lease;
@@ -29,6 +30,8 @@ const READ: Duration = Duration::from_secs(60);
 const PAGE: u32 = 500;
 /// How long nothing is tried after it was refused.
 const REFUSED: Duration = Duration::from_secs(60);
+/// Who writes, as the API server notes it with each field: so it is known later whose addresses an Ingress shows.
+const WRITER: &str = "narthex";
 /// Events in each turn.
 const EVENTS: usize = 3;
 
@@ -210,7 +213,9 @@ impl Writer<'_> {
         let status = json!({"status": {"loadBalancer": {"ingress": entries}}});
         let writes = live.iter().map(|object| {
             let (namespace, name) = (&object.namespace, &object.name);
-            let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}/status");
+            let path = format!(
+                "/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}/status?fieldManager={WRITER}"
+            );
             let (api, status) = (&self.api, &status);
             async move { api.merge(&path, status).await }
         });

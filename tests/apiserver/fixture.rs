@@ -10,7 +10,9 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// Tokens and the users they stand for. `admin` may do everything, the others what a test gives them.
-pub const USERS: &[&str] = &["admin", "nobody", "walker", "team", "optional", "narrow", "writer"];
+pub const USERS: &[&str] = &[
+    "admin", "nobody", "walker", "team", "optional", "narrow", "writer", "cleaner",
+];
 
 /// How long a server may take to start: 6 s here, more where the machine is busy.
 const START_TIME: Duration = Duration::from_secs(120);

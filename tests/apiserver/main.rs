@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cleanup;
 mod fixture;
 mod outage;
 mod rights;

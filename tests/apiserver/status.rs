@@ -1,6 +1,6 @@
 //! What the cluster is told: addresses and Events, by one process, under the shipped rights and no others.
 
-use crate::fixture::shared;
+use crate::fixture::{Server, shared};
 use crate::world::{Admin, ingress, service, slice};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Where narthex is, and where the Ingresses are.
-const HOME: &str = "narthex-system";
-const TEAM: &str = "status-team";
+pub const HOME: &str = "narthex-system";
+pub const TEAM: &str = "status-team";
 
 /// A narthex under the shipped rights.
-struct Narthex(Child);
+pub struct Narthex(Child);
 
 impl Narthex {
-    fn start(pod: &str, folder: &Path) -> Self {
+    pub fn start(server: &Server, pod: &str, folder: &Path) -> Self {
         let port = || {
             TcpListener::bind("127.0.0.1:0")
                 .unwrap()
@@ -38,7 +38,7 @@ impl Narthex {
                 HOME,
             ])
             .args(["--watch-namespace", TEAM, "--drain-grace", "0s", "--kubeconfig"])
-            .arg(shared().kubeconfig("writer"))
+            .arg(server.kubeconfig("writer"))
             .stderr(std::fs::File::create(folder.join(format!("{pod}.log"))).unwrap())
             .stdout(Stdio::null())
             .spawn()
@@ -46,7 +46,7 @@ impl Narthex {
         Self(child)
     }
 
-    fn terminate(&mut self) {
+    pub fn terminate(&mut self) {
         let id = rustix::process::Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         self.0.wait().unwrap();
@@ -60,7 +60,7 @@ impl Drop for Narthex {
     }
 }
 
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
@@ -71,21 +71,35 @@ async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> 
     }
 }
 
-/// The rights that are shipped, for the test's user.
-async fn grant(admin: &Admin) {
+/// The rights that are shipped with narthex, for its user.
+pub async fn grant(admin: &Admin) {
     for file in ["clusterrole", "clusterrolebinding", "secrets", "status"] {
-        let path = format!("{}/rbac/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
-        for document in std::fs::read_to_string(path).unwrap().split("\n---\n") {
-            let mut object: Value = serde_saphyr::from_str(document).unwrap();
-            if let Some(subjects) = object.get_mut("subjects") {
-                *subjects = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "writer"}]);
-            }
-            admin.apply(object).await;
-        }
+        grant_file(admin, file, "writer").await;
     }
 }
 
-async fn pod(admin: &Admin, name: &str, node: &str, ready: &str) {
+/// The rights of one of the shipped files, for a user.
+pub async fn grant_file(admin: &Admin, file: &str, user: &str) {
+    let path = format!("{}/rbac/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
+    for document in std::fs::read_to_string(path).unwrap().split("\n---\n") {
+        let mut object: Value = serde_saphyr::from_str(document).unwrap();
+        if let Some(subjects) = object.get_mut("subjects") {
+            *subjects = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}]);
+        }
+        admin.apply(object).await;
+    }
+}
+
+/// A node with an address of each kind.
+pub async fn node(admin: &Admin, name: &str) {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    admin.apply(node.clone()).await;
+    let addresses =
+        json!([{"type": "InternalIP", "address": "10.1.1.1"}, {"type": "ExternalIP", "address": "203.0.113.5"}]);
+    admin.status(&node, json!({"addresses": addresses})).await;
+}
+
+pub async fn pod(admin: &Admin, name: &str, node: &str, ready: &str) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": HOME, "labels": {"app.kubernetes.io/name": "narthex"}},
@@ -98,14 +112,14 @@ async fn pod(admin: &Admin, name: &str, node: &str, ready: &str) {
         .await;
 }
 
-async fn address(admin: &Admin, ingress: &str) -> Option<String> {
+pub async fn address(admin: &Admin, ingress: &str) -> Option<String> {
     let path = format!("/apis/networking.k8s.io/v1/namespaces/{TEAM}/ingresses/{ingress}");
     let found = admin.read(&path).await?;
     Some(found.pointer("/status/loadBalancer/ingress/0/ip")?.as_str()?.to_owned())
 }
 
 /// Events about an Ingress, each as type, reason and note.
-async fn events(admin: &Admin, ingress: &str) -> Vec<(String, String, String)> {
+pub async fn events(admin: &Admin, ingress: &str) -> Vec<(String, String, String)> {
     let path = format!("/apis/events.k8s.io/v1/namespaces/{TEAM}/events");
     let list = admin.read(&path).await.unwrap();
     let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
@@ -118,7 +132,7 @@ async fn events(admin: &Admin, ingress: &str) -> Vec<(String, String, String)> {
         .collect()
 }
 
-async fn holder(admin: &Admin) -> String {
+pub async fn holder(admin: &Admin) -> String {
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/narthex");
     let lease = admin.read(&path).await.unwrap_or_default();
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
@@ -130,11 +144,7 @@ async fn ingresses_get_addresses_and_problems_are_told_by_one_process_at_a_time(
     let folder = tempfile::tempdir().unwrap();
     admin.namespaces(&[HOME, TEAM]).await;
     grant(&admin).await;
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "edge-1"}});
-    admin.apply(node.clone()).await;
-    let addresses =
-        json!([{"type": "InternalIP", "address": "10.1.1.1"}, {"type": "ExternalIP", "address": "203.0.113.5"}]);
-    admin.status(&node, json!({"addresses": addresses})).await;
+    node(&admin, "edge-1").await;
     pod(&admin, "first", "edge-1", "True").await;
     admin.apply(service(TEAM, "web", 80)).await;
     admin.apply(slice(TEAM, "web", "10.2.0.1")).await;
@@ -148,7 +158,7 @@ async fn ingresses_get_addresses_and_problems_are_told_by_one_process_at_a_time(
         .unwrap() = json!("nowhere");
     admin.apply(broken).await;
 
-    let mut first = Narthex::start("first", folder.path());
+    let mut first = Narthex::start(shared(), "first", folder.path());
     eventually("the address is there", async || {
         (address(&admin, "good").await? == "203.0.113.5").then_some(())
     })
@@ -178,7 +188,7 @@ async fn ingresses_get_addresses_and_problems_are_told_by_one_process_at_a_time(
 
     // The next one takes over at once when the first ends, and says nothing twice.
     pod(&admin, "second", "edge-1", "True").await;
-    let _second = Narthex::start("second", folder.path());
+    let _second = Narthex::start(shared(), "second", folder.path());
     first.terminate();
     eventually("the second writes", async || {
         holder(&admin).await.starts_with("second_").then_some(())

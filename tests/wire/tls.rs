@@ -213,3 +213,15 @@ fn row_23_a_redirect_leads_to_the_same_host_whatever_the_path_says() {
         assert_eq!(answer.field("set-cookie"), None, "{path}");
     }
 }
+
+#[test]
+fn a_redirect_names_the_port_that_clients_come_in_by() {
+    let annotations = ", annotations: {narthex.io/ssl-redirect: \"true\"}";
+    for (port, wanted) in [("443", "https://a.test/"), ("30443", "https://a.test:30443/")] {
+        let rig = Rig::with(1, &["--https-port", port], |pods| {
+            service("web", &[(pods[0].address, "p0")]) + &ingress("web", "a.test", "/", "web", annotations)
+        });
+        let answer = rig.client().send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").answer();
+        assert_eq!(answer.field("location"), Some(wanted));
+    }
+}

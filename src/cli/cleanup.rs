@@ -1,0 +1,128 @@
+//! `narthex cleanup`: takes back what narthex wrote to a cluster.
+
+use super::{complain, print};
+use crate::config::values::grace;
+use crate::source::cluster::{self, ClusterOptions};
+use crate::status::api::Api;
+use crate::status::cleanup::{self, Order, Outcome};
+use anyhow::{Context, anyhow};
+use clap::Args;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Flags of `cleanup`: those narthex ran with.
+#[derive(Args, Debug)]
+pub struct CleanupArgs {
+    /// How to reach the cluster; without it the pod's own account, $KUBECONFIG or ~/.kube/config
+    #[arg(long, env = "NARTHEX_KUBECONFIG", value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+    /// A namespace that was served, if not all were; may be given again
+    #[arg(
+        long,
+        env = "NARTHEX_WATCH_NAMESPACE",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub watch_namespace: Vec<String>,
+    /// The class whose Ingresses were served, besides those of IngressClasses of narthex's controller
+    #[arg(long, env = "NARTHEX_INGRESS_CLASS", value_name = "NAME", default_value = "narthex")]
+    pub ingress_class: String,
+    /// Whether Ingresses without a class were served
+    #[arg(long, env = "NARTHEX_CLASS_LESS", value_name = "BOOL", default_value_t = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub class_less: bool,
+    /// The namespace narthex ran in, with its Lease [default: that of the service account]
+    #[arg(long, env = "NARTHEX_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The name of the Lease
+    #[arg(long, env = "NARTHEX_LEASE", value_name = "NAME", default_value = "narthex")]
+    pub lease: String,
+    /// The labels of narthex's pods: the Lease is kept while one of them runs
+    #[arg(
+        long,
+        env = "NARTHEX_POD_SELECTOR",
+        value_name = "LABELS",
+        default_value = "app.kubernetes.io/name=narthex"
+    )]
+    pub pod_selector: String,
+    /// How long they may take to end
+    #[arg(long, value_name = "TIME", default_value = "90s", value_parser = grace)]
+    pub wait: Duration,
+    /// Writes a second, at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub rate: u32,
+}
+
+/// Takes it back and says what became of it: 0 if nothing is left, 1 if something is.
+///
+/// # Errors
+/// When the cluster cannot be asked.
+pub fn run(args: &CleanupArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let outcome = runtime.block_on(clean_up(args))?;
+    print(&report(&outcome, args));
+    if outcome.is_complete() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    complain("narthex: something is left; run this again\n");
+    Ok(ExitCode::FAILURE)
+}
+
+async fn clean_up(args: &CleanupArgs) -> anyhow::Result<Outcome> {
+    let options = ClusterOptions {
+        kubeconfig: args.kubeconfig.clone(),
+        ..ClusterOptions::default()
+    };
+    let client = cluster::connect(&options).await?;
+    let order = Order {
+        namespace: args
+            .namespace
+            .clone()
+            .unwrap_or_else(|| client.default_namespace().to_owned()),
+        lease: args.lease.clone(),
+        selector: args.pod_selector.clone(),
+        namespaces: args.watch_namespace.clone(),
+        class: args.ingress_class.clone(),
+        class_less: args.class_less,
+        rate: args.rate,
+        patience: args.wait,
+    };
+    let done = cleanup::run(&Api::new(client), &order).await;
+    done.map_err(|(object, error)| anyhow!("{object}: {error}"))
+}
+
+fn report(outcome: &Outcome, args: &CleanupArgs) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    if let Some(holder) = &outcome.holder {
+        let _ = writeln!(text, "Lease {}: taken from {holder}", args.lease);
+    }
+    let _ = writeln!(
+        text,
+        "Ingresses: {} emptied; {} without addresses of ours, {} of other classes",
+        outcome.emptied, outcome.untouched, outcome.foreign
+    );
+    let _ = writeln!(text, "Events: {} deleted", outcome.events);
+    for failure in &outcome.failures {
+        let _ = writeln!(text, "failed: {failure}");
+    }
+    if outcome.failed > outcome.failures.len() {
+        let _ = writeln!(text, "failed: {} more", outcome.failed - outcome.failures.len());
+    }
+    let _ = match (outcome.failed, outcome.running.as_slice()) {
+        (0, []) => writeln!(text, "Lease {}: deleted", args.lease),
+        (0, running) => writeln!(
+            text,
+            "Lease {}: kept, so that nothing is written back by what still runs: {}",
+            args.lease,
+            running.join(", ")
+        ),
+        _ => writeln!(text, "Lease {}: kept, for the next try", args.lease),
+    };
+    text
+}
