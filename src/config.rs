@@ -22,7 +22,7 @@ use crate::serve::memory::MaxMemory;
 use crate::serve::strict::Limits;
 use crate::serve::{MinVersion, ProxyProtocol, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
 use crate::table::HostPattern;
-use crate::upstream::PoolSettings;
+use crate::upstream::{PoolSettings, Sockets};
 use clap::Args;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -30,7 +30,6 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use values::{bytes, duration, grace, header, max_memory, net, secret};
 
 /// Where objects come from.
@@ -428,7 +427,7 @@ impl ServeArgs {
             pool: PoolSettings {
                 connect_timeout: self.timeouts.connect_timeout,
                 idle_timeout: self.timeouts.upstream_idle_timeout,
-                sockets: Arc::new(Semaphore::new(pods.min(Semaphore::MAX_PERMITS))),
+                sockets: Sockets::new(pods),
                 max_idle: self.limits.upstream_max_idle,
                 max_response_head: self.limits.max_response_head,
             },

@@ -210,6 +210,15 @@ impl Snapshot {
             .map(|(code, count)| (code.to_string(), *count))
             .collect();
         page.counters(
+            (
+                "narthex_requests_failed",
+                "Requests that were refused or failed, by reason and by whose fault",
+            ),
+            self.failed
+                .iter()
+                .map(|((reason, side), count)| ([("reason", *reason), ("side", *side)], *count)),
+        )?;
+        page.counters(
             ("narthex_responses", "Replies by status"),
             statuses.iter().map(|(code, count)| ([("code", code.as_str())], *count)),
         )
@@ -336,6 +345,14 @@ impl Snapshot {
                 "Requests under way to an endpoint",
             ),
             endpoints().map(|endpoint| (endpoint.labels(), endpoint.in_flight as f64)),
+        )?;
+        #[expect(clippy::cast_precision_loss, reason = "connections are few")]
+        page.gauges(
+            (
+                "narthex_endpoint_connections_kept",
+                "Idle HTTP/1.1 connections to an endpoint, and all its HTTP/2 ones",
+            ),
+            endpoints().map(|endpoint| (endpoint.labels(), endpoint.kept as f64)),
         )?;
         page.gauges(
             (

@@ -98,13 +98,13 @@ pub async fn respond(
         Ok(Err(failure)) => {
             seen.remember(&worker, &failure, &request_id);
             running.failed(&failure);
-            error_reply(&client, &request_id, &failure, &seen)
+            error_reply(&worker, &client, &request_id, &failure, &seen)
         }
         Err(_) => {
             worker.counters.panics.add();
             let failure = ProxyError::Panic.into();
             running.failed(&failure);
-            error_reply(&client, &request_id, &failure, &seen)
+            error_reply(&worker, &client, &request_id, &failure, &seen)
         }
     };
     worker.counters.response(reply.status());
@@ -126,7 +126,7 @@ pub fn refuse<B>(
 ) -> Response<ReplyBody> {
     worker.counters.requests.add();
     let request_id = new_request_id();
-    let mut reply = error_reply(client, &request_id, &error.into(), &Seen::default());
+    let mut reply = error_reply(worker, client, &request_id, &error.into(), &Seen::default());
     worker.counters.response(reply.status());
     if let Some(mut story) = Story::of(worker, client, request, &request_id) {
         let mut running = Running::new(worker, client.multiplexed);
@@ -302,9 +302,16 @@ pub fn new_request_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
-/// Turns an error into the reply and the one log line.
-fn error_reply(client: &Rc<Client>, request_id: &HeaderValue, failure: &Failure, seen: &Seen) -> Response<ReplyBody> {
+/// Turns an error into the reply and the one log line, and counts it.
+fn error_reply(
+    worker: &Worker,
+    client: &Rc<Client>,
+    request_id: &HeaderValue,
+    failure: &Failure,
+    seen: &Seen,
+) -> Response<ReplyBody> {
     let verdict = failure.error.verdict();
+    worker.counters.failed(failure.error);
     log_failure(client, request_id, failure, seen);
     if seen.grpc {
         return grpc_error(client, request_id, &verdict);

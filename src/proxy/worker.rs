@@ -1,6 +1,7 @@
 //! What all requests of one shard share.
 
 use super::body::ClientBody;
+use super::error::ProxyError;
 use super::headers::template;
 use super::trust::TrustedProxies;
 use crate::model::RouteKey;
@@ -151,6 +152,12 @@ counters! {
 }
 
 impl Counters {
+    /// Counts a request that failed.
+    pub fn failed(&self, error: ProxyError) {
+        let verdict = error.verdict();
+        self.traffic.failed(verdict.label, verdict.side.name());
+    }
+
     /// Counts a response by its class.
     pub fn response(&self, status: http::StatusCode) {
         if let Some(code) = self.codes.0.get(usize::from(status.as_u16()).wrapping_sub(100)) {

@@ -440,6 +440,7 @@ async fn finish(conn: &Conn, end: End) {
         let verdict = error.verdict();
         conn.shard.worker.counters.requests.add();
         conn.shard.worker.counters.response(verdict.status);
+        conn.shard.worker.counters.failed(error);
         tracing::debug!(
             status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault = fault.as_deref(),
             peer = %conn.client.peer.socket, request_id, "request refused"

@@ -170,6 +170,11 @@ impl Server {
         self.room.refused()
     }
 
+    /// Connections to pods, idle or not.
+    pub fn pod_connections(&self) -> usize {
+        self.settings.pool.sockets.open()
+    }
+
     /// Whether most requests are refused because of `--max-memory`.
     pub fn is_short_of_memory(&self) -> bool {
         self.settings.short_of_memory.load(Ordering::Relaxed)

@@ -3,7 +3,7 @@
 use super::counter::Counter;
 use crate::model::RouteKey;
 use foldhash::HashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -200,6 +200,8 @@ pub struct EndpointTraffic {
     pub ejections: Counter,
     /// Requests under way.
     pub in_flight: Counter,
+    /// Idle HTTP/1.1 connections and all HTTP/2 ones, as of the last tick.
+    pub kept: Counter,
     /// Until when it is set aside, in milliseconds since 1970; 0 if it is not.
     aside_until: Counter,
     aside_why: AtomicU8,
@@ -257,6 +259,9 @@ pub struct RecentError {
     pub request_id: Box<str>,
 }
 
+/// Why requests fail, and by whose fault: both names of a fixed set.
+pub type Reason = (&'static str, &'static str);
+
 /// What one shard has counted.
 #[derive(Debug, Default)]
 pub struct ShardTraffic {
@@ -264,6 +269,7 @@ pub struct ShardTraffic {
     /// Requests without a route, or with one that is not counted apart.
     pub rest: Arc<Traffic>,
     errors: Mutex<VecDeque<RecentError>>,
+    failed: Mutex<BTreeMap<Reason, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -305,6 +311,18 @@ impl ShardTraffic {
     pub fn collect(&self, totals: &mut HashMap<RouteKey, Totals>) {
         for (key, traffic) in &lock(&self.routes).by_key {
             totals.entry(*key).or_default().take(traffic);
+        }
+    }
+
+    /// One more request that failed, for this reason and by this side's fault.
+    pub fn failed(&self, reason: &'static str, side: &'static str) {
+        *lock(&self.failed).entry((reason, side)).or_default() += 1;
+    }
+
+    /// Adds how many failed to the numbers of others.
+    pub fn collect_failed(&self, totals: &mut BTreeMap<Reason, u64>) {
+        for (reason, count) in lock(&self.failed).iter() {
+            *totals.entry(*reason).or_default() += count;
         }
     }
 

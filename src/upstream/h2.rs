@@ -168,6 +168,11 @@ where
         });
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
     /// Lets go of those that nobody uses.
     pub fn close_idle(&self) {
         self.connections.borrow_mut().retain(|shared| shared.streams.get() > 0);

@@ -19,7 +19,7 @@ pub use balance::Affinity;
 pub use clock::{Clock, TICK, Tick};
 pub use common::{Common, Commons, Limit, Place};
 pub use endpoint::LiveEndpoint;
-pub use pool::{Connection, PoolSettings};
+pub use pool::{Connection, PoolSettings, Sockets};
 pub use stream::Stream;
 
 use crate::table::{Backend, BackendId, Balance, Table};
@@ -132,6 +132,7 @@ where
             live.gone.set(true);
             live.pool.clear();
             live.h2.clear();
+            live.health.traffic.kept.set(0);
         }
     }
 
@@ -323,6 +324,7 @@ where
             for live in upstream.endpoints.borrow().iter() {
                 live.pool.sweep(clock, settings);
                 live.h2.sweep();
+                live.health.traffic.kept.set((live.pool.len() + live.h2.len()) as u64);
             }
         }
     }

@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::AbortHandle;
 
-/// A connection's part of [`PoolSettings::sockets`], until dropped.
+/// A connection's part of [`Sockets`], until dropped.
 pub type Socket = OwnedSemaphorePermit;
 
 /// How to connect and how long to keep.
@@ -35,11 +35,38 @@ pub struct PoolSettings {
     /// How long an idle connection is kept: below what common servers keep (Node.js: 5 s).
     pub idle_timeout: Duration,
     /// Connections there may be, idle or not, in the whole process: file descriptors that clients leave.
-    pub sockets: Arc<Semaphore>,
+    pub sockets: Sockets,
     /// How many idle connections are kept per endpoint and shard.
     pub max_idle: usize,
     /// The largest response head, in bytes.
     pub max_response_head: usize,
+}
+
+/// Connections to pods there may be, and how many there are.
+#[derive(Clone, Debug)]
+pub struct Sockets {
+    free: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Sockets {
+    /// So many, and none of them open.
+    pub fn new(most: usize) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        let free = Arc::new(Semaphore::new(most));
+        Self { free, most }
+    }
+
+    /// How many are open, or being opened.
+    pub fn open(&self) -> usize {
+        self.most.saturating_sub(self.free.available_permits())
+    }
+
+    /// One more, if there may be.
+    fn take(&self) -> io::Result<Socket> {
+        let socket = self.free.clone().try_acquire_owned();
+        socket.map_err(|_| io::Error::from(Errno::MFILE))
+    }
 }
 
 /// A place for one request.
@@ -183,6 +210,11 @@ where
             .retain(|idle| !idle.connection.sender.is_closed() && !clock.passed(idle.since, settings.idle_timeout));
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
     /// Closes all.
     pub fn clear(&self) {
         self.idle.borrow_mut().clear();
@@ -222,8 +254,7 @@ impl Dial<'_> {
     /// # Errors
     /// What the kernel says, `TimedOut`, or what [`tls::shake_hands`] says.
     pub async fn open(&self, address: SocketAddr) -> io::Result<(Stream, Socket)> {
-        let socket = self.settings.sockets.clone().try_acquire_owned();
-        let socket = socket.map_err(|_| io::Error::from(Errno::MFILE))?;
+        let socket = self.settings.sockets.take()?;
         let mut stream = tokio::time::timeout(self.patience, TcpStream::connect(address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

@@ -36,6 +36,8 @@ step() {
     echo "ok   $what$(note) ($((SECONDS - start)) s)"
   else
     echo "FAIL $what$(note) ($((SECONDS - start)) s)"
+    # What went wrong first may be far above the end.
+    grep -nE '(^|[^a-z])(error|fatal|No space left)' "$work/out" | head -n 10 | sed 's/^/     > /' || true
     sed 's/^/     | /' "$work/out" | tail -n 40
     exit 1
   fi

@@ -52,9 +52,22 @@ fn rules_and_endpoints_are_counted_apart() {
         ("process_open_fds", 10.0),
         ("narthex_change_live_seconds_count", 1.0),
         ("narthex_responses_total{code=\"404\"}", 1.0),
+        ("narthex_requests_failed_total{reason=\"no_route\",side=\"client\"}", 1.0),
+        (
+            "narthex_requests_failed_total{reason=\"no_backend\",side=\"upstream\"}",
+            1.0,
+        ),
+        ("narthex_pod_connections", 1.0),
     ] {
         assert!(value(&all, line).is_some_and(|value| value >= least), "{line}\n{all}");
     }
+    let kept = format!(
+        r#"narthex_endpoint_connections_kept{{namespace="default",service="web",port="80",pod="web-1",address="{}"}}"#,
+        rig.pod().address
+    );
+    eventually("its connections are counted by the next tick", || {
+        value(&get(rig.admin, "/metrics").1, &kept).filter(|kept| *kept >= 1.0)
+    });
     assert!(
         all.contains("# TYPE narthex_route_requests_total counter"),
         "the older format"

@@ -6,7 +6,7 @@ use crate::config::MetricsLabel;
 use crate::control::lock;
 use crate::model::RouteKey;
 use crate::table::Table;
-use crate::telemetry::traffic::{Times, Totals};
+use crate::telemetry::traffic::{Reason, Times, Totals};
 use foldhash::HashMap;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -69,6 +69,8 @@ pub struct Endpoint {
     pub ejections: u64,
     /// Requests under way.
     pub in_flight: u64,
+    /// Connections to it that are kept.
+    pub kept: u64,
     /// Whether it is set aside now.
     pub aside: bool,
 }
@@ -91,6 +93,7 @@ impl Endpoint {
 pub struct Snapshot {
     pub(super) shards: Vec<Vec<(&'static str, u64)>>,
     pub(super) statuses: BTreeMap<u16, u64>,
+    pub(super) failed: BTreeMap<Reason, u64>,
     pub(super) gauges: Vec<(&'static str, &'static str, f64)>,
     pub(super) counters: Vec<(&'static str, &'static str, u64)>,
     pub(super) watches: Vec<(String, f64)>,
@@ -106,16 +109,21 @@ impl Admin {
     #[expect(clippy::cast_precision_loss, reason = "counts, sizes and times")]
     pub fn snapshot(&self) -> Snapshot {
         // The lock is the control task's too, so nothing is written meanwhile.
-        let (shards, commons, open, refused, short) = {
+        let (shards, commons, open, to_pods, refused, short) = {
             let server = lock(&self.server);
             let (open, refused) = (server.open_connections(), server.connections_refused());
             let short = server.is_short_of_memory();
-            (server.counters().to_vec(), server.commons(), open, refused, short)
+            let to_pods = server.pod_connections();
+            (server.counters().to_vec(), server.commons(), open, to_pods, refused, short)
         };
         let table = self.shared.tables.load_full();
         let mut statuses = BTreeMap::new();
         for (code, count) in shards.iter().flat_map(|shard| shard.codes.each()) {
             *statuses.entry(code).or_default() += count;
+        }
+        let mut failed = BTreeMap::new();
+        for shard in &shards {
+            shard.traffic.collect_failed(&mut failed);
         }
         let wants = |label| self.around.metrics.labels.contains(&label);
         let rules = if wants(MetricsLabel::Route) {
@@ -146,6 +154,7 @@ impl Admin {
         Snapshot {
             shards: shards.iter().map(|shard| shard.each().collect()).collect(),
             statuses,
+            failed,
             gauges: vec![
                 (
                     "narthex_ready",
@@ -153,6 +162,11 @@ impl Admin {
                     f64::from(u8::from(self.shared.is_ready())),
                 ),
                 ("narthex_open_connections", "Client connections", open as f64),
+                (
+                    "narthex_pod_connections",
+                    "Connections to pods, idle or not",
+                    to_pods as f64,
+                ),
                 ("narthex_requests_in_flight", "Requests under way", in_flight as f64),
                 (
                     "narthex_short_of_memory",
@@ -271,6 +285,7 @@ fn endpoints(table: &Table, commons: &crate::upstream::Commons) -> Vec<Endpoint>
                 sum.failures += shard.failures.get();
                 sum.ejections += shard.ejections.get();
                 sum.in_flight += shard.in_flight.get();
+                sum.kept += shard.kept.get();
                 sum.aside |= shard.aside().is_some();
             }
             sum
@@ -294,6 +309,7 @@ fn busiest(mut endpoints: Vec<Endpoint>, most: usize) -> Vec<Endpoint> {
         other.failures += endpoint.failures;
         other.ejections += endpoint.ejections;
         other.in_flight += endpoint.in_flight;
+        other.kept += endpoint.kept;
         other.aside |= endpoint.aside;
     }
     endpoints.push(other);
