@@ -52,7 +52,10 @@ fn rules_and_endpoints_are_counted_apart() {
         ("process_open_fds", 10.0),
         ("narthex_change_live_seconds_count", 1.0),
         ("narthex_responses_total{code=\"404\"}", 1.0),
-        ("narthex_requests_failed_total{reason=\"no_route\",side=\"client\"}", 1.0),
+        (
+            "narthex_requests_failed_total{reason=\"no_route\",side=\"client\"}",
+            1.0,
+        ),
         (
             "narthex_requests_failed_total{reason=\"no_backend\",side=\"upstream\"}",
             1.0,

@@ -114,7 +114,14 @@ impl Admin {
             let (open, refused) = (server.open_connections(), server.connections_refused());
             let short = server.is_short_of_memory();
             let to_pods = server.pod_connections();
-            (server.counters().to_vec(), server.commons(), open, to_pods, refused, short)
+            (
+                server.counters().to_vec(),
+                server.commons(),
+                open,
+                to_pods,
+                refused,
+                short,
+            )
         };
         let table = self.shared.tables.load_full();
         let mut statuses = BTreeMap::new();
