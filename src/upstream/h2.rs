@@ -169,7 +169,7 @@ where
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.connections.borrow().len()
     }
 

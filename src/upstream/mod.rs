@@ -324,7 +324,10 @@ where
             for live in upstream.endpoints.borrow().iter() {
                 live.pool.sweep(clock, settings);
                 live.h2.sweep();
-                live.health.traffic.kept.set((live.pool.len() + live.h2.len()) as u64);
+                live.health
+                    .traffic
+                    .kept
+                    .set((live.pool.count() + live.h2.count()) as u64);
             }
         }
     }

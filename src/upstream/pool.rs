@@ -211,7 +211,7 @@ where
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.idle.borrow().len()
     }
 
