@@ -87,7 +87,8 @@ export interface Decision {
   status: number | null
   summary: string
   rule: Rule | null
-  shadows: Rule[]
+  /** Claims to the very same host and path that lost: `Ingress NAMESPACE/NAME field`. */
+  shadows: string[]
   endpoints: { address: string; pod: string | null }[]
   hosts: [string, number][]
   lost: [Rule, string][]
@@ -164,6 +165,17 @@ export function setToken(token: string): void {
   sessionStorage.setItem(TOKEN, token)
 }
 
+export function hasToken(): boolean {
+  return sessionStorage.getItem(TOKEN) !== null
+}
+
+/** When narthex said anything last, were it an error. */
+let answered = 0
+
+export function lastAnswer(): number {
+  return answered
+}
+
 function fields(): Record<string, string> {
   const token = sessionStorage.getItem(TOKEN)
   return token ? { authorization: `Bearer ${token}` } : {}
@@ -171,6 +183,7 @@ function fields(): Record<string, string> {
 
 async function ask(path: string, signal?: AbortSignal): Promise<Response> {
   const reply = await fetch(`/api/v1/${path}`, { headers: fields(), signal: signal ?? null })
+  answered = Date.now()
   if (reply.status === 401) throw new NoToken('a token is needed')
   if (!reply.ok) {
     const said = (await reply.json().catch(() => ({}))) as { error?: string }
@@ -195,6 +208,7 @@ export async function listen(hear: (event: string, data: unknown) => void, signa
     const { done, value } = await reader.read()
     if (done) return
     text += value
+    answered = Date.now()
     for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
       const lines = text.slice(0, end).split('\n')
       text = text.slice(end + 2)

@@ -63,7 +63,7 @@ export function Certificates(): JSX.Element {
                 return (
                   <tr key={at}>
                     <td><Mark status={one.status} /> {one.names.join(', ') || '–'}</td>
-                    <td>{one.secret ? `${one.namespace}/${one.secret}` : one.kind}</td>
+                    <td>{one.secret?.replace(/^Secret /, '') ?? '–'} <span class="faint">{one.kind}</span></td>
                     <td class="small">{one.issuer}</td>
                     <td class={`num${days < 14 ? ' bad' : ''}`} title={moment(one.not_after)}>{days < 0 ? 'has ended' : `in ${days} days`}</td>
                     <td class="small">{one.used_by.join(', ') || 'nobody'}</td>

@@ -2,7 +2,7 @@ import { render, type JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { Health } from './health'
 import { Certificates, Changes, ProblemsPage } from './lists'
-import { follow, useLive, useStale } from './live'
+import { follow, useLive, useTrust } from './live'
 import { ms, rate } from './format'
 import { Token } from './parts'
 import { RoutePage } from './route'
@@ -32,7 +32,7 @@ function useTheme(): [boolean, () => void] {
 function App(): JSX.Element {
   const at = usePlace()
   const live = useLive()
-  const stale = useStale()
+  const trust = useTrust()
   const [dark, turn] = useTheme()
   const title = PAGES.find(([page]) => page === at.page)?.[1] ?? 'Route'
   useEffect(() => void (document.title = `${title} · narthex`), [title])
@@ -55,9 +55,11 @@ function App(): JSX.Element {
         </p>
         <button type="button" class="theme" onClick={turn} aria-label={dark ? 'Light colours' : 'Dark colours'}>{dark ? '☀' : '☾'}</button>
       </header>
-      {stale && !live.locked && (
+      {trust !== 'live' && !live.locked && (
         <p class="stale" role="alert">
-          No word from narthex{live.heard > 0 && ` since ${new Date(live.heard).toLocaleTimeString()}`}: what is shown is old. Trying again.
+          {trust === 'nothing'
+            ? `No word from narthex${live.heard > 0 ? ` since ${new Date(live.heard).toLocaleTimeString()}` : ''}: what is shown is old. Trying again.`
+            : `No live numbers${live.refused ? `: ${live.refused}` : ''}. Lists are still asked for every few seconds.`}
         </p>
       )}
       <main id="main" tabIndex={-1}>

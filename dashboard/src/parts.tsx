@@ -2,7 +2,7 @@
 
 import type { ComponentChildren, JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import { setToken, type Endpoint, type Failure, type Problem, type Status } from './api'
+import { hasToken, setToken, type Endpoint, type Failure, type Problem, type Status } from './api'
 import { moment, rate, time } from './format'
 import type { Loaded } from './use'
 
@@ -144,6 +144,7 @@ export function Token(): JSX.Element {
   return (
     <form class="card state" onSubmit={enter}>
       <h2>A token is needed</h2>
+      {hasToken() && <p class="bad" role="alert">The one that was entered is not accepted.</p>}
       <p>This narthex was started with --admin-token-file. The token stays in this tab and is forgotten with it.</p>
       <label for="token">Token</label>
       <div class="line">

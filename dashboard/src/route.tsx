@@ -1,11 +1,16 @@
 // Everything about one route.
 
 import type { JSX } from 'preact'
-import type { RouteDetail } from './api'
+import type { Route, RouteDetail } from './api'
 import { bytes, count, ms, rate, seconds, share } from './format'
 import { useLive } from './live'
 import { Fact, Failures, Mark, Problems, Section, Spark, Waiting } from './parts'
 import { useData } from './use'
+
+/** A URL that a route may answer. A request without a host is one of those that `*` is for. */
+function example({ host, path, tls }: Route): string {
+  return host === '*' ? (path ?? '/') : `${tls ? 'https' : 'http'}://${host.replace('*', 'any')}${path ?? '/'}`
+}
 
 function Settings({ of }: { of: Record<string, string> }): JSX.Element | null {
   const all = Object.entries(of)
@@ -23,7 +28,7 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
   const route = loaded.data
   if (!route) return <Waiting of={loaded} />
   const traffic = { ...route.traffic, ...(live.last?.routes[route.id] ?? {}) }
-  const url = `${route.tls ? 'https' : 'http'}://${route.host === '*' ? '' : route.host}${route.path ?? '/'}`
+  const url = example(route)
   const settings = { ...route.policies, ...route.settings }
   return (
     <>

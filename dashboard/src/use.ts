@@ -9,7 +9,7 @@ export interface Loaded<T> {
   locked: boolean
 }
 
-/** Asks at once, again every `every` milliseconds, and whenever `path` or `key` changes. Old data stay until new ones come. */
+/** Asks at once, again every `every` milliseconds, and whenever `path` or `key` changes. Old data of the same path stay until new ones come. */
 export function useData<T>(path: string | null, every = 2000, key: unknown = 0): Loaded<T> {
   const [loaded, setLoaded] = useState<Loaded<T>>({ data: null, error: null, locked: false })
   const shown = useRef<string | null>(null)
@@ -17,7 +17,8 @@ export function useData<T>(path: string | null, every = 2000, key: unknown = 0):
     if (path === null) return
     const stop = new AbortController()
     let timer = 0
-    if (shown.current !== path) setLoaded((old) => ({ ...old, error: null }))
+    // What was said of something else is not shown for this.
+    if (shown.current !== path) setLoaded({ data: null, error: null, locked: false })
     const load = async () => {
       try {
         const data = await get<T>(path, stop.signal)
@@ -51,9 +52,10 @@ export interface Place {
 
 /** Where we are: `#/page/rest?query`. */
 export function place(): Place {
-  const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?', 2)
-  const [page = '', ...rest] = path.split('/')
-  return { page: page || 'routes', rest: decodeURIComponent(rest.join('/')), query: new URLSearchParams(query) }
+  const text = location.hash.replace(/^#\/?/, '')
+  const end = text.includes('?') ? text.indexOf('?') : text.length
+  const [page = '', ...rest] = text.slice(0, end).split('/')
+  return { page: page || 'routes', rest: rest.join('/'), query: new URLSearchParams(text.slice(end + 1)) }
 }
 
 export function usePlace(): Place {

@@ -46,7 +46,7 @@ function Steps({ of }: { of: Decision }): JSX.Element {
           </ul>
         </li>
         <li>
-          <h2>Paths: Exact before Prefix, the longest first</h2>
+          <h2>Paths, the longest first, Exact before Prefix</h2>
           {chosen ? <div class="chosen"><span class="tag ok">answers</span><RuleLine rule={chosen} /></div> : <p>No rule matches.</p>}
           {of.lost.length > 0 && <h3>What came close</h3>}
           <ul class="plain">
@@ -54,8 +54,8 @@ function Steps({ of }: { of: Decision }): JSX.Element {
               <li key={at}><RuleLine rule={rule} /><p class="why">{why}</p></li>
             ))}
           </ul>
-          {of.shadows.length > 0 && <h3>The same host and path, but younger</h3>}
-          <ul class="plain">{of.shadows.map((rule, at) => <li key={at}><RuleLine rule={rule} /></li>)}</ul>
+          {of.shadows.length > 0 && <h3>The same host and path, but younger or later by name</h3>}
+          <ul class="plain">{of.shadows.map((origin) => <li key={origin}>{origin}</li>)}</ul>
         </li>
         {chosen && (
           <li>
