@@ -7,7 +7,7 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos dashboard test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release handshakes test-peers test-api differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -63,10 +63,11 @@ differential: ## docs/security.md's table: the same hostile bytes for narthex, n
 	cargo build --locked
 	python3 tests/peers/differential.py target/debug/narthex docs/security.md
 
-e2e: deps dashboard ## the walkthrough and the bad days on a real cluster (root)
+e2e: deps dashboard ## the walkthrough, the bad days and an installation with Helm on a real cluster (root)
 	tests/cluster/kube-binaries.sh
 	tests/cluster/walkthrough.sh
 	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/bad-days.sh
+	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/install.sh
 	tests/cluster/handshakes.py $(STATIC)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) from its corpus; needs a nightly toolchain
@@ -76,6 +77,10 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) from its corpus; needs a nightl
 
 chaos: static ## bad clients against the release binary, and what a good one notices of them: two minutes
 	benches/chaos/chaos.py $(STATIC)
+
+high-availability: deps ## docs/high-availability.md: HAProxy, nginx, DNS, a virtual IP before two nodes, one of them lost (root, ten minutes)
+	tests/cluster/kube-binaries.sh
+	tests/cluster/balancers.sh
 
 soak: deps ## the bad days in their long form: 20 upgrades, ten minutes without an API server (root, half an hour)
 	tests/cluster/kube-binaries.sh
@@ -134,8 +139,15 @@ propagation: deps static ## how soon a change in a real API server is served
 	tests/cluster/kube-binaries.sh kube-apiserver kubectl
 	tests/cluster/propagation.py $(STATIC)
 
-release: ## target/dist: the static program, an image, a bill of materials, checksums
+release: ## target/dist: the static program, an image, the chart, a bill of materials, checksums
 	release/build.sh
+
+release-twice: ## that what is committed makes the same bytes in two places (twenty minutes)
+	release/twice.sh
+
+scale: deps static ## 5,000 Ingresses with 50,000 endpoints: start, memory, rest, changes, a burst (ten minutes)
+	tests/cluster/kube-binaries.sh kube-apiserver kubectl
+	tests/cluster/scale.py $(STATIC)
 
 handshakes: build ## handshakes held open while one narthex takes over from another (root)
 	tests/cluster/handshakes.py target/release/narthex

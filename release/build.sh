@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What is given out: the static program (with the list of its crates inside, for cargo-audit), an image made of it, a bill of
-# materials (CycloneDX), checksums. Nothing in it depends on where or when it was built.
+# What is given out: the static program (with the list of its crates inside, for cargo-audit), an image made of it, the Helm
+# chart, a bill of materials (CycloneDX), checksums. Nothing in it depends on where or when it was built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=x86_64-unknown-linux-gnu
@@ -35,4 +35,7 @@ open(sys.argv[1], "w").write(text + "\n")
 for path in found:
     os.remove(path)
 PY
+# As `helm package` packs it, but for the time of packing.
+tar --create --directory charts --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw,a-s \
+    --exclude=.helmignore narthex | gzip --no-name -9 >"$out/narthex-$version-chart.tgz"
 (cd "$out" && sha256sum narthex-"$version"-* >SHA256SUMS && cat SHA256SUMS)

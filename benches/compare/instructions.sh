@@ -7,7 +7,8 @@
 # connections and their upstream ones, and shutdown cancel out. That needs an exact number of requests, which wrk (it runs
 # for a time) cannot send and h2load --h1 -n can; h2load also ends with all of them answered.
 #
-#   ONLY="narthex nginx nginx-noid" which proxies (haproxy works too); nginx-noid sets no X-Request-Id
+#   ONLY="narthex ... nginx-log"    which proxies (haproxy works too). narthex-uncounted counts no routes, nginx-noid sets no
+#                                   X-Request-Id, -log write an access log (combined, to a file, 32 KiB at a time)
 #   BASE=nginx                      the proxy that the ratios are to, or nginx-noid
 #   SCENARIO=small                  small, 64k or 1m: size of the body
 #   SHORT=2000 LONG=22000 CONNS=64  requests of the two runs, connections
@@ -23,7 +24,7 @@ set -euo pipefail
 # shellcheck source=benches/compare/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-ONLY=${ONLY:-narthex nginx nginx-noid}
+ONLY=${ONLY:-narthex narthex-uncounted narthex-log nginx nginx-noid nginx-log}
 SCENARIO=${SCENARIO:-small}
 SHORT=${SHORT:-2000}
 LONG=${LONG:-22000}
@@ -49,8 +50,8 @@ esac
 need valgrind h2load
 for name in $ONLY; do
     case $name in
-    narthex | nginx | nginx-noid | haproxy) ;;
-    *) die "cannot count '$name' (narthex nginx nginx-noid haproxy)" ;;
+    narthex | narthex-uncounted | narthex-log | nginx | nginx-noid | nginx-log | haproxy) ;;
+    *) die "cannot count '$name' (narthex narthex-uncounted narthex-log nginx nginx-noid nginx-log haproxy)" ;;
     esac
     binary "$name" >/dev/null || {
         [ "$name" = narthex ] && die "no $NARTHEX: \`make build\` first, or set NARTHEX=path, or leave it out with ONLY=nginx"
@@ -84,7 +85,7 @@ prepare
 start_backend
 printf '\n%s, %s connections; slope between %s and %s requests; valgrind %s\n\n' "$SCENARIO" "$CONNS" "$SHORT" "$LONG" \
     "$(valgrind --version | sed 's/valgrind-//')"
-printf '%5s  %-10s %16s %16s %22s\n' run proxy "I in $SHORT" "I in $LONG" 'instructions/request'
+printf '%5s  %-18s %16s %16s %22s\n' run proxy "I in $SHORT" "I in $LONG" 'instructions/request'
 declare -A slopes
 for ((run = 1; run <= RUNS; run++)); do
     for name in $ONLY; do
@@ -93,19 +94,19 @@ for ((run = 1; run <= RUNS; run++)); do
         count "$name" "$LONG"
         slope=$(((instructions - short) / (LONG - SHORT)))
         slopes[$name]+="$slope "
-        printf '%5d  %-10s %16d %16d %22d\n' "$run" "$name" "$short" "$instructions" "$slope"
+        printf '%5d  %-18s %16d %16d %22d\n' "$run" "$name" "$short" "$instructions" "$slope"
     done
 done
 
 median() { tr ' ' '\n' <<<"$1" | grep . | sort -n | awk '{ a[NR] = $1 } END { print int((a[int((NR + 1) / 2)] + a[int(NR / 2) + 1]) / 2) }'; }
 
-printf '\n%-10s %22s %14s\n' proxy instructions/request "x $BASE"
+printf '\n%-18s %22s %14s\n' proxy instructions/request "x $BASE"
 base=0 json='' over=0 judged=0
 if [ -n "${slopes[$BASE]:-}" ]; then base=$(median "${slopes[$BASE]}"); fi
 for name in $ONLY; do
     figure=$(median "${slopes[$name]}")
     ratio=$(awk -v a="$figure" -v b="$base" 'BEGIN { if (b) printf "%.3f", a / b; else printf "null" }')
-    printf '%-10s %22d %14s\n' "$name" "$figure" "${ratio/null/-}"
+    printf '%-18s %22d %14s\n' "$name" "$figure" "${ratio/null/-}"
     json+="${json:+, }\"$name\": {\"instructions\": $figure, \"ratio\": $ratio}"
     if [ "$name" = narthex ]; then
         judged=1
@@ -122,6 +123,15 @@ for name in $ONLY; do
         fi
     fi
 done
+# What metrics by route cost, and an access log here and there.
+more() { # WHAT NAME THAN
+    [ -n "${slopes[$2]:-}" ] && [ -n "${slopes[$3]:-}" ] || return 0
+    awk -v w="$1" -v a="$(median "${slopes[$2]}")" -v b="$(median "${slopes[$3]}")" 'BEGIN { printf "%s: %d instructions, %.1f %% more\n", w, a - b, 100 * (a / b - 1) }'
+}
+echo
+more "narthex, counting by route" narthex narthex-uncounted
+more "narthex, an access log" narthex-log narthex
+more "nginx, an access log" nginx-log nginx
 if [ -n "$OUT" ]; then
     printf '{"date": "%s", "scenario": "%s", "connections": %d, "short": %d, "long": %d, "runs": %d, "base": "%s", "proxies": {%s}}\n' \
         "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$SCENARIO" "$CONNS" "$SHORT" "$LONG" "$RUNS" "$BASE" "$json" >"$OUT"

@@ -16,6 +16,9 @@ NGINX_NOID_PORT=${NGINX_NOID_PORT:-$((PORT_BASE + 4))}
 HAPROXY_PORT=${HAPROXY_PORT:-$((PORT_BASE + 5))}
 ENVOY_PORT=${ENVOY_PORT:-$((PORT_BASE + 6))}
 CADDY_PORT=${CADDY_PORT:-$((PORT_BASE + 7))}
+NARTHEX_UNCOUNTED_PORT=${NARTHEX_UNCOUNTED_PORT:-$((PORT_BASE + 11))}
+NARTHEX_LOG_PORT=${NARTHEX_LOG_PORT:-$((PORT_BASE + 12))}
+NGINX_LOG_PORT=${NGINX_LOG_PORT:-$((PORT_BASE + 13))}
 # The proxy that the others are compared with. nginx-noid is nginx without X-Request-Id: its $request_id draws from OpenSSL
 # and alone takes a quarter of nginx's user-space instructions, so a ratio to nginx with it flatters everybody else.
 BASE=${BASE:-nginx}
@@ -50,7 +53,7 @@ install_peers() {
 
 # binary NAME: prints the path of the proxy's program, or fails. An upper-case variable of the same name overrides.
 binary() {
-    local name=${1%-noid} var
+    local name=${1%-*} var
     var=${name^^}
     if [ -n "${!var:-}" ]; then command -v "${!var}"; return; fi
     command -v "$name" && return
@@ -62,8 +65,8 @@ binary() {
 
 version() {
     case $1 in
-    narthex) "$bin" version ;;
-    nginx | nginx-noid) "$bin" -v ;;
+    narthex*) "$bin" version ;;
+    nginx*) "$bin" -v ;;
     haproxy) "$bin" -v ;;
     envoy) "$bin" --version 2>&1 | sed 's/.*version://' ;;
     caddy) "$bin" version ;;
@@ -200,16 +203,25 @@ start_proxy() {
     bin=$(binary "$name") || die "$name: program not found"
     port_is_free "$port" || die "port $port ($name) is in use; set PORT_BASE (or ${name^^}_PORT)"
     case $name in
-    narthex)
+    narthex | narthex-uncounted | narthex-log)
+        local more=
+        case $name in
+        narthex-uncounted) more=--count-routes=false ;;
+        narthex-log) more="--access-log combined --access-log-file $scratch/log/access-$name" ;;
+        esac
         port_is_free "$NARTHEX_ADMIN_PORT" || die "port $NARTHEX_ADMIN_PORT (narthex admin) is in use; set PORT_BASE"
         render narthex/web.yaml "$port"
-        # shellcheck disable=SC2086  # NARTHEX_ARGS is a list of words
-        launch narthex "$PROXY_CPU" "$@" "$bin" serve --manifests "$scratch/conf/narthex" --listen-http "127.0.0.1:$port" \
-            --admin "127.0.0.1:$NARTHEX_ADMIN_PORT" --shards 1 $NARTHEX_ARGS
+        # shellcheck disable=SC2086  # lists of words
+        launch "$name" "$PROXY_CPU" "$@" "$bin" serve --manifests "$scratch/conf/narthex" --listen-http "127.0.0.1:$port" \
+            --admin "127.0.0.1:$NARTHEX_ADMIN_PORT" --shards 1 $more $NARTHEX_ARGS
         ;;
-    nginx | nginx-noid)
+    nginx | nginx-noid | nginx-log)
         render nginx.conf "$port" "$name.conf"
-        if [ "$name" = nginx-noid ]; then sed -i '/X-Request-Id/d' "$scratch/conf/$name.conf"; fi
+        case $name in
+        nginx-noid) sed -i '/X-Request-Id/d' "$scratch/conf/$name.conf" ;;
+        # as people run it who care for cost: 32 KiB at a time
+        nginx-log) sed -i "s|access_log off;|access_log $scratch/log/access-$name combined buffer=32k;|" "$scratch/conf/$name.conf" ;;
+        esac
         launch "$name" "$PROXY_CPU" "$@" "$bin" -p "$scratch" -e "$scratch/log/$name" -c "$scratch/conf/$name.conf"
         ;;
     haproxy)
@@ -224,7 +236,7 @@ start_proxy() {
         render Caddyfile "$port"
         launch caddy "$PROXY_CPU" "$@" "$bin" run --adapter caddyfile --config "$scratch/conf/Caddyfile"
         ;;
-    *) die "unknown proxy '$name' (narthex nginx nginx-noid haproxy envoy caddy)" ;;
+    *) die "unknown proxy '$name' (narthex, narthex-uncounted, narthex-log, nginx, nginx-noid, nginx-log, haproxy, envoy, caddy)" ;;
     esac
     await "$name" "$launched" "$port" "${START_SECS:-15}"
 }

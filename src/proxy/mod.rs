@@ -190,7 +190,9 @@ async fn forward_or_answer(
     let route = table
         .lookup(canonical.host.as_deref(), &canonical.path)
         .ok_or(ProxyError::NoRoute)?;
-    running.counts_for(worker.traffic(route));
+    if worker.settings.count_routes {
+        running.counts_for(worker.traffic(route));
+    }
     running.routed(route);
     if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
         return Ok(moved(client, location));

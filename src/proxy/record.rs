@@ -222,15 +222,22 @@ impl Running {
         if let Some(story) = &mut self.story {
             story.answered(&self.worker, fields);
         }
-        let traffic = self.traffic();
+        let Some(traffic) = self.traffic() else { return };
         if let Some(pod) = timing.pod.get() {
             traffic.pod.record(pod);
         }
         traffic.retries.add_many(timing.retries.get().into());
     }
 
-    fn traffic(&self) -> &Traffic {
-        self.traffic.as_ref().unwrap_or(&self.worker.counters.traffic.rest)
+    /// Where it is counted: with its route, or with all that have none; nowhere without `--count-routes`.
+    fn traffic(&self) -> Option<&Traffic> {
+        let rest = || {
+            self.worker
+                .settings
+                .count_routes
+                .then(|| &*self.worker.counters.traffic.rest)
+        };
+        self.traffic.as_deref().or_else(rest)
     }
 }
 
@@ -252,7 +259,7 @@ impl Drop for Running {
             story.tell(&self.worker, &passed);
         }
         let Some(status) = self.status else { return };
-        let traffic = self.traffic();
+        let Some(traffic) = self.traffic() else { return };
         let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
         let codes = traffic.codes.get(usize::from(self.http2));
         if let Some(code) = codes.and_then(|codes| codes.get(class)) {

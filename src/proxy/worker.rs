@@ -50,6 +50,8 @@ pub struct Settings {
     pub short_of_memory: Arc<AtomicBool>,
     /// What the encoders of replies may take, over all shards.
     pub compression_memory: Arc<Memory>,
+    /// `--count-routes`.
+    pub count_routes: bool,
     /// Where requests are logged, if they are.
     pub access_log: Option<Arc<AccessLog>>,
     /// Which requests are traced, if any are.

@@ -27,12 +27,6 @@ ten_pods() {
   everywhere 20 status_is 200 www.example.com
 }
 
-addresses_are() { # ADDRESS...
-  local got
-  got=$(k get ingress web -o jsonpath='{.status.loadBalancer.ingress[*].ip}' | tr ' ' '\n' | sort | xargs)
-  [ "$got" = "$(printf '%s\n' "$@" | sort | xargs)" ] || { echo "the status has: $got; wanted: $*"; return 1; }
-}
-
 # A request that cannot be sent again may fail where it may have reached a pod that went away; never otherwise.
 second_client_start() {
   rm -f "$work/post.json"
@@ -113,7 +107,7 @@ cable_back() { "$here/lab.sh" regain "$lost"; }
 
 address_gone() {
   local start=$SECONDS
-  within 20 addresses_are "${others[@]}"
+  within 20 addresses_are web "${others[@]}"
   echo "after $((SECONDS - start)) s" >&3
 }
 
@@ -126,14 +120,14 @@ still_served() { # SECONDS
 all_is_well() {
   within 60 k wait --for=condition=Ready node --all --timeout=1s
   everywhere 60 status_is 200 www.example.com
-  within 60 addresses_are "${node_ips[@]}"
+  within 60 addresses_are web "${node_ips[@]}"
 }
 
 prepare
 
 title "narthex before ten pods"
 step "deploy1 with ten pods, narthex on each node" ten_pods
-step "kubectl get ingress has all addresses" within 60 addresses_are "${node_ips[@]}"
+step "kubectl get ingress has all addresses" within 60 addresses_are web "${node_ips[@]}"
 
 title "Upgrades under load"
 client_start www.example.com

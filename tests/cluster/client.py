@@ -8,14 +8,17 @@ a second. A failure is anything but status 200 with a body. A kept connection th
 is opened again, as every HTTP client does (RFC 9112, section 9.3.1); that is counted apart. OUT.json is written anew every
 100 ms (whole or not at all): {"requests": N, "failures": N, "first_failures": [...], "reconnects": N, "seen": {BODY: N},
 "recent": {BODY: N of the last second}, "slowest_ms": N, "p50_ms": N, "p99_ms": N, "gap_ms": N}; the gap is the longest time
-in which no request of one worker succeeded. CLIENT_METHOD=POST sends POSTs of a few bytes instead, on fresh connections only.
+in which no request of one worker succeeded. An ADDRESS of several, with commas between, is a name with several records: a
+connect that fails, or takes a second, goes to the next. CLIENT_METHOD=POST sends POSTs of a few bytes instead, on fresh connections only.
 """
 
 import collections
 import http.client
+import itertools
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -35,6 +38,26 @@ def ask(connection):
     return response.status, response.read().decode(errors="replace").strip()
 
 
+class Connection(http.client.HTTPConnection):
+    """To an address, or to the first of several that takes it within a second, beginning with another one each time."""
+
+    turns = itertools.count()
+
+    def connect(self):
+        names = self.host.split(",")
+        turn = next(Connection.turns)
+        for left in reversed(range(len(names))):
+            try:
+                patience = 1 if len(names) > 1 else self.timeout
+                self.sock = socket.create_connection((names[(turn + left) % len(names)], self.port), patience)
+                self.sock.settimeout(self.timeout)
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return
+            except OSError:
+                if left == 0:
+                    raise
+
+
 def worker(address, keep):
     global reconnects, gap
     connection, succeeded = None, time.monotonic()
@@ -43,7 +66,7 @@ def worker(address, keep):
         began = time.monotonic()
         try:
             reused = connection is not None
-            connection = connection or http.client.HTTPConnection(address, 80, timeout=10)
+            connection = connection or Connection(address, 80, timeout=10)
             try:
                 status, body = ask(connection)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
@@ -52,7 +75,7 @@ def worker(address, keep):
                 with lock:
                     reconnects += 1
                 connection.close()
-                connection = http.client.HTTPConnection(address, 80, timeout=10)
+                connection = Connection(address, 80, timeout=10)
                 status, body = ask(connection)
             fault = None if status == 200 and body else f"{status} {body[:80]!r}"
             if not keep or connection.sock is None:

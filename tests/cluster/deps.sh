@@ -1,8 +1,7 @@
 #!/bin/bash
-# deps.sh [apiserver|chromium|prometheus]: the Debian packages our test clusters, and building narthex, need. Quick and silent when they are
+# deps.sh [apiserver|chromium|prometheus|balancers]: the Debian packages our test clusters, and building narthex, need. Quick and silent when they are
 # all there. Rust (1.95) and Go (1.26, for kube-binaries.sh) are left to the machine's owner: Debian's are too old.
-# With `apiserver`, only those of `lab.sh apiserver-up`; with `chromium` or
-# `prometheus`, only that. Needs root only if something has to be installed.
+# With `apiserver`, only those of `lab.sh apiserver-up`; with `chromium`, `prometheus` or `balancers`, only that. Needs root only if something has to be installed.
 set -euo pipefail
 
 # program:package; a program is looked for in PATH and in the sbin folders, which a user's PATH may lack.
@@ -12,6 +11,8 @@ if [ "${1:-}" = chromium ]; then
   needs=(chromium:chromium)
 elif [ "${1:-}" = prometheus ]; then
   needs=(prometheus:prometheus promtool:prometheus)
+elif [ "${1:-}" = balancers ]; then
+  needs=(haproxy:haproxy nginx:nginx-light /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream arping:iputils-arping)
 elif [ "${1:-}" != apiserver ]; then
   needs+=(containerd:containerd runc:runc ctr:containerd conntrack:conntrack iptables:iptables ip:iproute2 nsenter:util-linux
     sysctl:procps /usr/lib/cni/bridge:containernetworking-plugins)

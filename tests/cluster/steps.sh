@@ -81,6 +81,8 @@ answer_is() { # STATUS BODY HOST ADDRESS
   printf '%b' "$2" | cmp - "$work/body" || { echo "body:"; od -c "$work/body"; return 1; }
 }
 
+nothing_listens() { ! on cp curl -sS --max-time 2 -o /dev/null "http://$1/"; } # ADDRESS
+
 everywhere() { # SECONDS CMD...: CMD with each node's address as its last argument
   local ip
   for ip in "${node_ips[@]}"; do within "$1" "${@:2}" "$ip" || return 1; done
@@ -104,6 +106,13 @@ rotates() {
 }
 
 pods_are() { [ "$(pods_of "$1" | grep -c .)" = "$2" ] && [ "$(k get pods -l "app=$1" -o name | wc -l)" = "$2" ]; }
+
+addresses_are() { # INGRESS ADDRESS...
+  local got ingress=$1
+  shift
+  got=$(k get ingress "$ingress" -o jsonpath='{.status.loadBalancer.ingress[*].ip}' | tr ' ' '\n' | sort | xargs)
+  [ "$got" = "$(printf '%s\n' "$@" | sort | xargs)" ] || { echo "the status has: $got; wanted: $*"; return 1; }
+}
 
 rolled_out() { k rollout status "$@" --timeout=90s; }
 

@@ -141,7 +141,6 @@ narthex_removed() {
   k delete -k "$root/manifests" --timeout=120s
   everywhere 30 nothing_listens
 }
-nothing_listens() { ! on cp curl -sS --max-time 2 -o /dev/null "http://$1/"; }
 
 # Log lines are JSON; a watch says each trouble once, and no other warning comes over and over (one of an Ingress comes
 # again when its Service is in trouble again); nothing panicked or restarted.

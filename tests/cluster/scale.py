@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""What narthex needs in a large cluster (`make scale`). No root.
+
+    scale.py NARTHEX [--objects N] [--endpoints N] [--rate N] [--burst N]
+
+A real API server (lab.sh apiserver-up) with --objects Ingresses, Services and slices of --endpoints endpoints each, and a
+narthex that also writes status. Measured: its start, its memory, its CPU while nothing changes but nodes' Leases, how soon
+a change is served among --rate others a second, and --burst Ingresses made at once, while a client asks without pause; how
+much the API server sends it. The pods that are asked are processes here; the other endpoints are addresses nobody asks.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import propagation as p
+
+HOME = "narthex-system"
+PROBES = 100
+PUBLISHED = "192.0.2.1"
+
+
+def said(what, value):
+    print(f"| {what} | {value} |", flush=True)
+
+
+def many(lab, first, count, each):
+    """COUNT Ingresses with a Service and a slice of EACH endpoints that nobody asks."""
+
+    def make(api, i):
+        name = f"web-{i}"
+        spec = {"clusterIP": "None", "ports": [{"name": "web", "port": 80, "targetPort": "web"}]}
+        api.call("POST", p.SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
+        slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
+        slice_["metadata"] = {"name": f"{name}-a", "labels": {"kubernetes.io/service-name": name}}
+        slice_ |= p.endpoints(("10.0.0.0", 8080), name)
+        pattern = slice_["endpoints"][0]
+        slice_["endpoints"] = [
+            pattern | {"addresses": [f"10.{i % 250}.{i // 250}.{n + 1}"], "nodeName": f"node-{n}",
+                       "targetRef": {"kind": "Pod", "name": f"{name}-{n}", "namespace": p.NAMESPACE, "uid": f"{name}-{n}"}}
+            for n in range(each)
+        ]
+        api.call("POST", p.SLICES, slice_)
+        api.call("POST", p.INGRESSES, p.ingress(name, f"{name}.example.com", name))
+
+    p.in_parallel(lab, range(first, first + count), make)
+
+
+def leases(lab, count, over):
+    """Nodes' heartbeats: each of COUNT Leases once in ten seconds."""
+    api = p.Api(lab)
+    path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    for n in range(count):
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": f"node-{n}"}, "spec": {"holderIdentity": f"node-{n}"}}
+        api.call("POST", path, lease)
+    n = 0
+    while not over.wait(10 / count):
+        n += 1
+        api.patch(f"{path}/node-{n % count}", {"spec": {"renewTime": time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())}})
+
+
+def received(pid, port):
+    """Bytes the API server has sent to a process so far, and over how many connections."""
+    text = subprocess.run(["ss", "-tinpHO", "dport", "=", f":{port}"], capture_output=True, text=True, check=True).stdout
+    mine = [line for line in text.splitlines() if f"pid={pid}," in line]
+    return sum(int(found[1]) for line in mine if (found := re.search(r"bytes_received:(\d+)", line))), len(mine)
+
+
+class Asking(threading.Thread):
+    """A client that asks one host without pause."""
+
+    def __init__(self, port, host, wanted):
+        super().__init__(daemon=True)
+        self.port, self.host, self.wanted = port, host, wanted
+        self.over, self.failed, self.times = threading.Event(), 0, []
+        self.start()
+
+    def run(self):
+        client = p.Client(self.port)
+        while not self.over.wait(0.002):
+            began = time.perf_counter()
+            try:
+                good = client.get(self.host)[0] == self.wanted
+            except (OSError, RuntimeError):
+                client, good = p.Client(self.port), False
+            self.failed += not good
+            self.times.append(time.perf_counter() - began)
+
+    def stop(self):
+        self.over.set()
+        self.join()
+        ordered = sorted(self.times)
+        return f"{len(ordered)} requests, {self.failed} failed, p99 {ordered[len(ordered) * 99 // 100] * 1e3:.1f} ms"
+
+
+def with_status(api):
+    items = api.call("GET", f"{p.INGRESSES}?resourceVersion=0")[1]["items"]
+    return sum(1 for item in items if item["status"].get("loadBalancer", {}).get("ingress"))
+
+
+def measure(arguments, lab, log):
+    address, processes, pods = p.own_address(), [], []
+    api, over = p.Api(lab), threading.Event()
+    try:
+        for n in range(2):
+            command = [sys.executable, p.__file__, "--pod", f"pod-{n}", address]
+            processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            pods.append((address, int(processes[-1].stdout.readline())))
+        for name in (p.NAMESPACE, HOME):
+            api.call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        p.populate(lab, PROBES, pods[0])
+        many(lab, PROBES, arguments.objects - PROBES, arguments.endpoints)
+        total = (arguments.objects - PROBES) * arguments.endpoints + PROBES
+        print(f"{arguments.objects} Ingresses, Services and slices, {total} endpoints\n\n| | |\n|---|---|")
+        http_port, admin_port = p.free_ports(2)
+        began = time.perf_counter()
+        narthex = subprocess.Popen(
+            [arguments.narthex, "serve", "--kubeconfig", lab["KUBECONFIG"], "--listen-http", f"127.0.0.1:{http_port}", "--admin",
+             f"127.0.0.1:{admin_port}", "--namespace", HOME, "--publish-address", PUBLISHED], stdout=subprocess.DEVNULL, stderr=log)
+        processes.append(narthex)
+        ready(narthex, admin_port)
+        cpu, memory = p.usage(narthex.pid)
+        said("ready after", f"{time.perf_counter() - began:.2f} s, {cpu:.2f} s of CPU")
+        sent, watches = received(narthex.pid, api.port)
+        said("the API server has sent for it", f"{sent / 2**20:.1f} MiB over {watches} connections")
+
+        until("all have an address", lambda: with_status(api) >= arguments.objects, 600)
+        said(f"status of {arguments.objects} Ingresses written", f"{time.perf_counter() - began:.0f} s after its start")
+        said("memory then", f"{p.usage(narthex.pid)[1]:.0f} MiB")
+
+        threading.Thread(target=leases, args=(lab, 100, over), daemon=True).start()
+        time.sleep(5)
+        (before, _), (bytes_before, _) = p.usage(narthex.pid), received(narthex.pid, api.port)
+        time.sleep(arguments.rest)
+        (after, memory), (bytes_after, _) = p.usage(narthex.pid), received(narthex.pid, api.port)
+        said("CPU at rest, with the heartbeats of 100 nodes", f"{100 * (after - before) / arguments.rest:.2f} % of a core")
+        said("sent for it meanwhile", f"{(bytes_after - bytes_before) / arguments.rest:.0f} bytes a second")
+
+        it = p.Measurement(lab, pods, PROBES, http_port)
+        for n in range(5):
+            it.slice_patched(-n - 2)
+        rush = subprocess.Popen([sys.executable, p.__file__, "--rush-of", p.json.dumps([lab, PROBES // 2, PROBES, arguments.rate, pods])])
+        processes.append(rush)
+        asking = Asking(http_port, f"web-{PROBES - 1}.example.com", 200)
+        time.sleep(1)
+        (before, _), (bytes_before, _), start = p.usage(narthex.pid), received(narthex.pid, api.port), time.perf_counter()
+        live = sorted(it.slice_patched(n)[0] * 1e3 for n in range(arguments.changes))
+        took = time.perf_counter() - start
+        (after, _), (bytes_after, _) = p.usage(narthex.pid), received(narthex.pid, api.port)
+        rush.terminate()
+        said(f"a change is served, among {arguments.rate} others a second", f"p50 {live[len(live) // 2]:.1f} ms, p99 {live[len(live) * 99 // 100]:.1f} ms")
+        changes = arguments.rate * took + arguments.changes
+        said("a change costs", f"{1e3 * (after - before) / changes:.2f} ms of CPU (the table is compiled anew), {(bytes_after - bytes_before) / changes:.0f} bytes")
+        said("requests meanwhile", asking.stop())
+
+        asking = Asking(http_port, f"web-{PROBES - 1}.example.com", 200)
+        last, first = {}, time.perf_counter()
+
+        def make(api, n):
+            at, _ = api.call("POST", p.INGRESSES, p.ingress(f"burst-{n}", f"burst-{n}.example.com", "web-0"))
+            last[n] = at
+
+        p.in_parallel(lab, range(arguments.burst), make)
+        newest = max(last, key=last.get)
+        at, _ = p.Client(http_port).until(f"burst-{newest}.example.com", (200, f"pod-{it.at.get(0, 0)}"))
+        written = with_status(api) - arguments.objects
+        said(f"{arguments.burst} Ingresses made in {last[newest] - first:.1f} s: the last is served", f"{(at - last[newest]) * 1e3:.1f} ms after it was made")
+        said("of these with an address by then", written)
+        said("requests meanwhile", asking.stop())
+        until("all have an address", lambda: with_status(api) >= arguments.objects + arguments.burst, 600)
+        said("all with an address", f"{time.perf_counter() - first:.0f} s after the first was made")
+        said("memory at the end", f"{p.usage(narthex.pid)[1]:.0f} MiB")
+    finally:
+        over.set()
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def ready(process, admin_port):
+    def look():
+        if process.poll() is not None:
+            sys.exit(f"narthex ended with {process.returncode}")
+        try:
+            return p.Client(admin_port).get("localhost", "/readyz")[0] == 200
+        except (OSError, RuntimeError, TypeError):
+            return False
+
+    until("narthex is ready", look, 120, 0.005)
+
+
+def until(what, look, seconds, pause=0.5):
+    deadline = time.perf_counter() + seconds
+    while not look():
+        if time.perf_counter() > deadline:
+            raise RuntimeError(f"not within {seconds} s: {what}")
+        time.sleep(pause)
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("narthex")
+    parser.add_argument("--objects", type=int, default=5100)
+    parser.add_argument("--endpoints", type=int, default=10)
+    parser.add_argument("--changes", type=int, default=200)
+    parser.add_argument("--rate", type=int, default=50)
+    parser.add_argument("--burst", type=int, default=2000)
+    parser.add_argument("--rest", type=int, default=30, help="seconds")
+    parser.add_argument("--log", default=os.devnull, help="where narthex's log goes")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    environment = os.environ | {"LAB_OWNER": str(os.getpid())}
+    up = subprocess.run([f"{p.HERE}/lab.sh", "apiserver-up"], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    lab = dict(line.split("=", 1) for line in up.stdout.splitlines())
+    try:
+        with open(arguments.log, "wb") as log:
+            measure(arguments, lab, log)
+    finally:
+        subprocess.run([f"{p.HERE}/lab.sh", "apiserver-down"], env=environment | {"LAB": lab["LAB"]}, check=False)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(130)
