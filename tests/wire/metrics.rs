@@ -128,3 +128,21 @@ fn row_42_no_client_and_no_number_of_rules_makes_series_without_end() {
         .count();
     assert_eq!(apart, 11, "ten, and the others together");
 }
+
+#[test]
+fn routes_are_not_counted_where_that_is_not_wanted() {
+    let rig = Rig::with(1, &["--count-routes=false"], |pods| {
+        service("web", &[(pods[0].address, "web-1")]) + &ingress("shop", "a.test", "/", "web", "")
+    });
+    for _ in 0..3 {
+        assert_eq!(ask(&rig, "a.test", "/"), 200);
+    }
+    let text = eventually("the whole is counted", || {
+        let text = get(rig.admin, "/metrics").1;
+        (value(&text, "narthex_responses_total{code=\"200\"}") == Some(3.0)).then_some(text)
+    });
+    let by_route = text
+        .lines()
+        .filter(|line| line.starts_with("narthex_route_requests_total{"));
+    assert_eq!(by_route.count(), 0, "{text}");
+}
