@@ -32,6 +32,8 @@ const PAGE: u32 = 500;
 const REFUSED: Duration = Duration::from_secs(60);
 /// Who writes, as the API server notes it with each field: so it is known later whose addresses an Ingress shows.
 const WRITER: &str = "narthex";
+/// Ingresses that peers are asked for at once: what `/api/v1/live` takes at most.
+const ASKED: usize = 100;
 /// Events in each turn.
 const EVENTS: usize = 3;
 
@@ -201,13 +203,13 @@ impl Writer<'_> {
             self.settled = true;
             return;
         }
-        let mut live = Vec::with_capacity(due.len());
-        for object in due {
-            // Whoever is told an address asks there at once, so every peer must have the route by then.
-            if self.known.get(object).is_some_and(|known| !known.is_empty()) || self.is_live(object).await {
-                live.push(object.clone());
-            }
+        // Whoever is told an address asks there at once, so every peer must have the route by then.
+        let has_one = |object: &&ObjectRef| self.known.get(*object).is_some_and(|known| !known.is_empty());
+        let (mut live, new): (Vec<&ObjectRef>, Vec<&ObjectRef>) = due.into_iter().partition(has_one);
+        for some in new.chunks(ASKED) {
+            live.extend(self.live_everywhere(some).await);
         }
+        let live: Vec<ObjectRef> = live.into_iter().cloned().collect();
         let addresses = addresses.clone();
         let entries: Vec<Value> = addresses.iter().map(Value::from).collect();
         let status = json!({"status": {"loadBalancer": {"ingress": entries}}});
@@ -238,16 +240,28 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether every peer that is there serves an Ingress.
-    async fn is_live(&self, object: &ObjectRef) -> bool {
-        let path = format!("/api/v1/live?ingress={}/{}", object.namespace, object.name);
+    /// Those of some Ingresses that every peer which answers serves: one question to each.
+    async fn live_everywhere<'o>(&self, objects: &[&'o ObjectRef]) -> Vec<&'o ObjectRef> {
+        let name = |object: &ObjectRef| format!("{}/{}", object.namespace, object.name);
+        let names: Vec<String> = objects
+            .iter()
+            .map(|object| format!("ingress={}", name(object)))
+            .collect();
+        let path = format!("/api/v1/live?{}", names.join("&"));
         let asked = self.finder.peers().iter().map(|peer| ask(*peer, &path));
         let answers = futures_util::future::join_all(asked).await;
-        answers.iter().all(|answer| {
-            answer
-                .as_ref()
-                .is_none_or(|(_, said)| !said.contains("\"live\": false"))
-        })
+        let said = answers
+            .iter()
+            .flatten()
+            .filter_map(|(_, said)| serde_json::from_str::<Value>(said).ok());
+        let found: Vec<Vec<Value>> = said
+            .filter_map(|said| Some(said["found"].as_array()?.clone()))
+            .collect();
+        let is_everywhere = |object: &&&ObjectRef| {
+            let name = name(object);
+            found.iter().all(|names| names.iter().any(|found| *found == *name))
+        };
+        objects.iter().filter(is_everywhere).copied().collect()
     }
 }
 
