@@ -21,7 +21,8 @@ mod story;
 pub mod trailers;
 mod trust;
 pub mod upgrade;
-pub mod worker;
+pub mod words;
+mod worker;
 
 pub use body::{Exchange, ReplyBody};
 pub use client::{Client, Ends, Handshake, Peer};
@@ -193,12 +194,12 @@ async fn forward_or_answer(
     if worker.settings.count_routes {
         running.counts_for(worker.traffic(route));
     }
-    running.routed(route);
+    running.routed(&table, route);
     if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
         return Ok(moved(client, location));
     }
     let backend = table.backend(route.backend).ok_or(ProxyError::BackendGone)?;
-    running.goes_to(backend);
+    running.has_service();
     let (protocol, settings) = (backend.protocol(), &*backend.settings);
     if key.is_some() && protocol != Protocol::Http1 {
         seen.name(route);

@@ -5,7 +5,7 @@ use super::error::ProxyError;
 use super::forward::Failure;
 use super::story::{Passed, Story};
 use super::worker::Worker;
-use crate::table::{Backend, Route};
+use crate::table::{Route, Table};
 use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE};
 use crate::telemetry::traces::{self, Traced};
 use crate::telemetry::traffic::Traffic;
@@ -189,16 +189,17 @@ impl Running {
     }
 
     /// Its rule is known.
-    pub fn routed(&mut self, route: &Route) {
+    pub fn routed(&mut self, table: &Table, route: &Route) {
         if let Some(story) = &mut self.story {
-            story.routed(route);
+            let words = self.worker.words.borrow_mut().of(table, route);
+            story.routed(route.key, words);
         }
     }
 
     /// The Service is known.
-    pub fn goes_to(&mut self, backend: &Backend) {
+    pub fn has_service(&mut self) {
         if let Some(story) = &mut self.story {
-            story.goes_to(backend);
+            story.has_service();
         }
     }
 

@@ -4,10 +4,10 @@ use super::client::{Client, Peer};
 use super::error::ProxyError;
 use super::forward::Failure;
 use super::record::Attempts;
+use super::words::Words;
 use super::worker::Worker;
 use crate::model::RouteKey;
-use crate::table::{Backend, Protocol, Route};
-use crate::telemetry::access::{Endpoint, Entry, ShardLog, Shown};
+use crate::telemetry::access::{Endpoint, Entry, Format, ShardLog, Shown};
 use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::traces::{AttemptSpan, RequestSpan, Traced};
 use http::header;
@@ -27,12 +27,9 @@ pub struct Story {
     request_id: HeaderValue,
     head: Option<Head>,
     key: Option<RouteKey>,
-    route: Option<String>,
-    /// The rule's path.
-    pattern: Option<String>,
-    origin: Option<String>,
-    service: Option<String>,
-    to_h2: bool,
+    rule: Option<Rc<Words>>,
+    /// Whether it got so far that its Service was looked for.
+    has_service: bool,
     attempts: Rc<Attempts>,
     reason: Option<&'static str>,
     side: Option<&'static str>,
@@ -74,11 +71,8 @@ impl Story {
             request_id,
             head: None,
             key: None,
-            route: None,
-            pattern: None,
-            origin: None,
-            service: None,
-            to_h2: false,
+            rule: None,
+            has_service: false,
             attempts: Rc::default(),
             reason: None,
             side: None,
@@ -124,17 +118,14 @@ impl Story {
     }
 
     /// Its rule is known.
-    pub fn routed(&mut self, route: &Route) {
-        self.pattern = route.path.as_ref().map(|path| path.path.to_string());
-        self.key = Some(route.key);
-        self.route = Some(route.describe());
-        self.origin = Some(route.origin.to_string());
+    pub fn routed(&mut self, key: RouteKey, rule: Rc<Words>) {
+        self.key = Some(key);
+        self.rule = Some(rule);
     }
 
     /// The Service is known.
-    pub fn goes_to(&mut self, backend: &Backend) {
-        self.to_h2 = backend.protocol() == Protocol::Http2;
-        self.service = Some(backend.to_string());
+    pub fn has_service(&mut self) {
+        self.has_service = true;
     }
 
     /// Where its attempts are noted.
@@ -164,7 +155,9 @@ impl Story {
 
     /// The reply is on its way.
     pub fn answered(&mut self, worker: &Worker, headers: &HeaderMap) {
-        if let Some(log) = &worker.access_log {
+        if let Some(log) = &worker.access_log
+            && log.options().format == Format::Json
+        {
             self.response_fields = shown(&log.options().headers, headers);
         }
     }
@@ -196,7 +189,7 @@ impl Story {
 
     /// The request as it is exported.
     fn span(&self, traced: Traced, passed: &Passed) -> RequestSpan {
-        let head = self.head.as_ref();
+        let (head, rule) = (self.head.as_ref(), self.rule.as_deref());
         let now = Instant::now();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
         let version = |multiplexed| if multiplexed { "2" } else { "1.1" };
@@ -212,7 +205,7 @@ impl Story {
             } else {
                 "http"
             },
-            version: version(self.to_h2),
+            version: version(rule.is_some_and(|rule| rule.to_h2)),
             status: attempt.outcome.and_then(Result::ok).map(|status| status.as_u16()),
             error: attempt.outcome.and_then(Result::err).map(|error| error.verdict().label),
         });
@@ -229,8 +222,8 @@ impl Story {
             peer: self.peer.socket,
             status: passed.status.unwrap_or(GONE),
             error: self.reason,
-            route: self.pattern.as_deref().map(Box::from),
-            origin: self.origin.as_deref().map(Box::from),
+            route: rule.and_then(|rule| rule.pattern.as_deref()).map(Box::from),
+            origin: rule.map(|rule| rule.origin.as_str().into()),
             request_id: text(self.request_id.as_bytes()),
             attempts: attempts.collect(),
         }
@@ -242,7 +235,8 @@ impl Story {
         if !log.wants(status, passed.total, self.key) {
             return;
         }
-        let head = self.head.as_ref();
+        let (head, rule) = (self.head.as_ref(), self.rule.as_deref());
+        let service = rule.filter(|_| self.has_service);
         let trace_id = head.and_then(|head| head.trace).map(|trace| format!("{trace:032x}"));
         let attempts = self.attempts.list();
         let last = attempts.last();
@@ -261,9 +255,9 @@ impl Story {
             reason: self.reason,
             side: self.side,
             cause: self.cause.as_deref(),
-            route: self.route.as_deref(),
-            origin: self.origin.as_deref(),
-            service: self.service.as_deref(),
+            route: rule.map(|rule| rule.route.as_str()),
+            origin: rule.map(|rule| rule.origin.as_str()),
+            service: service.and_then(|rule| rule.service.as_deref()),
             endpoint: last.map(|last| &last.endpoint.endpoint).map(|endpoint| Endpoint {
                 address: endpoint.address,
                 pod: endpoint.pod.as_deref(),
@@ -278,7 +272,11 @@ impl Story {
             trace_id: trace_id.as_deref(),
             headers: head.map_or(&[], |head| &head.fields),
             response_headers: &self.response_fields,
-            count: worker.requests(),
+            count: match log.options().format {
+                // The one format that has it.
+                Format::Traefik => worker.requests(),
+                _ => 0,
+            },
         };
         let lost = log.write(&entry, passed.quiet);
         worker.counters.access_log_dropped.add_many(lost);

@@ -4,6 +4,7 @@ use super::body::ClientBody;
 use super::error::ProxyError;
 use super::headers::template;
 use super::trust::TrustedProxies;
+use super::words::Dictionary;
 use crate::model::RouteKey;
 use crate::policy::compress::Memory;
 use crate::table::{Route, Table};
@@ -201,6 +202,8 @@ pub struct Worker {
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     current: RefCell<Rc<Held>>,
     traffic: RefCell<KnownTraffic>,
+    /// Rules in words, for logs and traces.
+    pub words: RefCell<Dictionary>,
     /// The access log, where there is one.
     pub access_log: Option<ShardLog>,
 }
@@ -234,6 +237,7 @@ impl Worker {
             tables: RefCell::new(cache),
             current: RefCell::new(current),
             traffic: RefCell::default(),
+            words: RefCell::default(),
         }
     }
 

@@ -35,6 +35,7 @@ pub struct ShardLog {
 struct Buffer {
     text: Vec<u8>,
     lines: u64,
+    second: format::Second,
 }
 
 impl ShardLog {
@@ -81,8 +82,8 @@ impl ShardLog {
     #[must_use]
     pub fn write(&self, entry: &Entry<'_>, quiet: bool) -> u64 {
         let full = {
-            let mut buffer = self.buffer.borrow_mut();
-            format::write(self.options(), entry, &mut buffer.text);
+            let buffer = &mut *self.buffer.borrow_mut();
+            format::write(self.options(), entry, &mut buffer.second, &mut buffer.text);
             buffer.lines += 1;
             buffer.text.len() >= CHUNK
         };
@@ -107,11 +108,14 @@ impl ShardLog {
     }
 
     fn hand_over(&self) -> u64 {
-        let buffer = std::mem::take(&mut *self.buffer.borrow_mut());
-        if buffer.lines == 0 || self.log.take(buffer.text, buffer.lines) {
+        let (text, lines) = {
+            let mut buffer = self.buffer.borrow_mut();
+            (std::mem::take(&mut buffer.text), std::mem::take(&mut buffer.lines))
+        };
+        if lines == 0 || self.log.take(text, lines) {
             return 0;
         }
-        buffer.lines
+        lines
     }
 }
 

@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::options::{Format, Options};
 use http::{HeaderName, HeaderValue, header};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::Write;
 use std::time::Duration;
@@ -11,13 +12,32 @@ use std::time::Duration;
 const MOST_OF_TARGET: usize = 8 << 10;
 const MOST_OF_VALUE: usize = 1 << 10;
 
+/// The second that was written last, as text: most lines have the same as the one before.
+#[derive(Debug, Default)]
+pub struct Second {
+    second: Option<i64>,
+    text: String,
+}
+
+impl Second {
+    /// The second in a format, which is the same each time.
+    fn of(&mut self, at: Timestamp, format: &str) -> &[u8] {
+        let second = at.as_second();
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text = at.to_zoned(TimeZone::UTC).strftime(format).to_string();
+        }
+        self.text.as_bytes()
+    }
+}
+
 /// Adds a line.
-pub fn write(options: &Options, entry: &Entry<'_>, out: &mut Vec<u8>) {
+pub fn write(options: &Options, entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
     match options.format {
         Format::Off => return,
-        Format::Json => json(entry, out),
-        Format::Combined => combined(entry, out),
-        Format::Traefik => traefik(entry, out),
+        Format::Json => json(entry, second, out),
+        Format::Combined => combined(entry, second, out),
+        Format::Traefik => traefik(entry, second, out),
     }
     out.push(b'\n');
 }
@@ -32,16 +52,19 @@ fn micros(time: Duration) -> f64 {
 
 /// Client, two dashes for users that are not known (Authorization is never looked at), time, request line, status, bytes,
 /// referrer, agent.
-fn combined(entry: &Entry<'_>, out: &mut Vec<u8>) {
-    let time = entry.at.to_zoned(TimeZone::UTC);
+fn combined(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
     // Writing to a vector cannot fail.
-    let _ = write!(
-        out,
-        "{} - - [{}] ",
-        entry.client,
-        time.strftime("%d/%b/%Y:%H:%M:%S +0000")
-    );
-    quote(&[&request_line(entry)], out);
+    let _ = write!(out, "{} - - [", entry.client);
+    out.extend_from_slice(second.of(entry.at, "%d/%b/%Y:%H:%M:%S +0000"));
+    out.extend_from_slice(b"] ");
+    match entry.method {
+        None => quote(&[b"-"], out),
+        Some(method) => {
+            let protocol = entry.protocol.unwrap_or_default();
+            let target = cut(entry.target, MOST_OF_TARGET);
+            quote(&[method.as_bytes(), b" ", target, b" ", protocol.as_bytes()], out);
+        }
+    }
     let _ = write!(out, " {} {} ", entry.status, entry.bytes_out);
     for (index, name) in [header::REFERER, header::USER_AGENT].iter().enumerate() {
         if index > 0 {
@@ -53,73 +76,71 @@ fn combined(entry: &Entry<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn request_line(entry: &Entry<'_>) -> Vec<u8> {
-    let Some(method) = entry.method else {
-        return b"-".to_vec();
-    };
-    let protocol = entry.protocol.unwrap_or_default();
-    [
-        method.as_bytes(),
-        cut(entry.target, MOST_OF_TARGET),
-        protocol.as_bytes(),
-    ]
-    .join(&b' ')
-}
-
 /// The same, and `$count "$route" "$server" $milliseconds`.
-fn traefik(entry: &Entry<'_>, out: &mut Vec<u8>) {
-    combined(entry, out);
+fn traefik(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
+    combined(entry, second, out);
     let _ = write!(out, " {} ", entry.count);
     quote(&[entry.route.unwrap_or("-").as_bytes()], out);
-    out.push(b' ');
-    let server = entry.endpoint.map(|endpoint| format!("http://{}", endpoint.address));
-    quote(&[server.as_deref().unwrap_or("-").as_bytes()], out);
+    let _ = match entry.endpoint {
+        Some(endpoint) => write!(out, " \"http://{}\"", endpoint.address),
+        None => write!(out, " \"-\""),
+    };
     let _ = write!(out, " {}ms", entry.total.as_millis());
+}
+
+/// Whether a byte stands for itself in both kinds of quotes.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
 }
 
 /// In quotes, all but printable ASCII as `\xXX`, as nginx does.
 fn quote(parts: &[&[u8]], out: &mut Vec<u8>) {
     out.push(b'"');
-    for byte in parts.iter().copied().flatten() {
-        match byte {
-            b'"' | b'\\' | 0..=0x1f | 0x7f..=0xff => {
-                let _ = write!(out, "\\x{byte:02X}");
+    for part in parts {
+        for run in part.chunk_by(|a, b| is_plain(*a) == is_plain(*b)) {
+            if run.first().is_some_and(|byte| is_plain(*byte)) {
+                out.extend_from_slice(run);
+            } else {
+                for byte in run {
+                    let _ = write!(out, "\\x{byte:02X}");
+                }
             }
-            _ => out.push(*byte),
         }
     }
     out.push(b'"');
 }
 
-fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
+fn json(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
     let target = cut(entry.target, MOST_OF_TARGET);
     let (path, query) = match target.iter().position(|byte| *byte == b'?') {
         Some(at) => (target.get(..at).unwrap_or_default(), target.get(at + 1..)),
         None => (target, None),
     };
-    let text = |text: Option<&'_ str>| text.map(str::as_bytes).map(<[u8]>::to_vec);
     let mut object = Object { out, first: true };
     object.open();
-    object.text("time", format!("{:.3}", entry.at).as_bytes());
-    object.text("client", entry.client.to_string().as_bytes());
-    object.text("peer", entry.peer.to_string().as_bytes());
-    object.optional("method", text(entry.method).as_deref());
+    object.name("time");
+    object.out.push(b'"');
+    object.out.extend_from_slice(second.of(entry.at, "%Y-%m-%dT%H:%M:%S"));
+    let _ = write!(object.out, ".{:03}Z\"", entry.at.subsec_millisecond());
+    object.address("client", entry.client);
+    object.address("peer", entry.peer);
+    object.optional("method", entry.method.map(str::as_bytes));
     object.text("scheme", entry.scheme.as_bytes());
     object.optional("host", Some(entry.host).filter(|host| !host.is_empty()));
     object.optional("path", entry.method.map(|_| path));
     object.optional("query", query);
-    object.optional("protocol", text(entry.protocol).as_deref());
-    object.optional("tls", text(entry.tls).as_deref());
+    object.optional("protocol", entry.protocol.map(str::as_bytes));
+    object.optional("tls", entry.tls.map(str::as_bytes));
     object.number("status", entry.status);
-    object.optional("reason", text(entry.reason).as_deref());
-    object.optional("side", text(entry.side).as_deref());
-    object.optional("cause", text(entry.cause).as_deref());
-    object.optional("route", text(entry.route).as_deref());
-    object.optional("origin", text(entry.origin).as_deref());
-    object.optional("service", text(entry.service).as_deref());
+    object.optional("reason", entry.reason.map(str::as_bytes));
+    object.optional("side", entry.side.map(str::as_bytes));
+    object.optional("cause", entry.cause.map(str::as_bytes));
+    object.optional("route", entry.route.map(str::as_bytes));
+    object.optional("origin", entry.origin.map(str::as_bytes));
+    object.optional("service", entry.service.map(str::as_bytes));
     if let Some(endpoint) = entry.endpoint {
-        object.text("endpoint", endpoint.address.to_string().as_bytes());
-        object.optional("pod", text(endpoint.pod).as_deref());
+        object.address("endpoint", endpoint.address);
+        object.optional("pod", endpoint.pod.map(str::as_bytes));
     }
     object.number("retries", entry.retries);
     object.number("bytes_in", entry.bytes_in);
@@ -134,7 +155,7 @@ fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
         "request_id",
         Some(cut(entry.request_id, MOST_OF_VALUE)).filter(|id| !id.is_empty()),
     );
-    object.optional("trace_id", text(entry.trace_id).as_deref());
+    object.optional("trace_id", entry.trace_id.map(str::as_bytes));
     object.fields("headers", entry.headers);
     object.fields("response_headers", entry.response_headers);
     object.close();
@@ -176,6 +197,12 @@ impl Object<'_> {
         }
     }
 
+    /// What has nothing that would have to be escaped.
+    fn address(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.name(name);
+        let _ = write!(self.out, "\"{value}\"");
+    }
+
     fn number(&mut self, name: &str, value: impl std::fmt::Display) {
         self.name(name);
         let _ = write!(self.out, "{value}");
@@ -209,6 +236,11 @@ impl Object<'_> {
 /// escaped.
 fn json_string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    if bytes.iter().all(|byte| is_plain(*byte)) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     for character in String::from_utf8_lossy(bytes).chars() {
         match character {
             '"' | '\\' => {
@@ -218,7 +250,7 @@ fn json_string(bytes: &[u8], out: &mut Vec<u8>) {
                 let _ = write!(out, "\\u{:04x}", u32::from(character));
             }
             _ => {
-                let _ = write!(out, "{character}");
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             }
         }
     }

@@ -53,7 +53,7 @@ fn entry<'e>(target: &'e [u8], headers: &'e [(HeaderName, HeaderValue)]) -> Entr
 
 fn line(format: Format, entry: &Entry<'_>) -> String {
     let mut out = Vec::new();
-    format::write(&options(format), entry, &mut out);
+    format::write(&options(format), entry, &mut format::Second::default(), &mut out);
     String::from_utf8(out).unwrap()
 }
 
