@@ -40,7 +40,8 @@ pub fn share(tcp: &TcpStream) -> io::Result<()> {
     SockRef::from(tcp).set_tcp_user_timeout(Some(SILENCE_OF_MANY))
 }
 
-/// A connection that is given more time as soon as something long is sent on it.
+/// A connection that is given more time while something long is sent on it, and no more when that is over: the next
+/// request may be a short one, to a node that is gone by then.
 pub struct Watchful {
     stream: Stream,
     wanted: Rc<Cell<bool>>,
@@ -63,9 +64,11 @@ impl Watchful {
     }
 
     fn before_write(&mut self) -> io::Result<Pin<&mut Stream>> {
-        if !self.patient && self.wanted.get() {
-            self.patient = true;
-            SockRef::from(self.stream.tcp()).set_tcp_user_timeout(Some(SILENCE_OF_A_READER))?;
+        let wanted = self.wanted.get();
+        if self.patient != wanted {
+            self.patient = wanted;
+            let silence = if wanted { SILENCE_OF_A_READER } else { SILENCE };
+            SockRef::from(self.stream.tcp()).set_tcp_user_timeout(Some(silence))?;
         }
         Ok(Pin::new(&mut self.stream))
     }
@@ -100,5 +103,26 @@ impl AsyncWrite for Watchful {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn patience_lasts_as_long_as_what_is_long() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        notice(&tcp).unwrap();
+        let wanted = Rc::new(Cell::new(false));
+        let mut watchful = Watchful::new(Stream::Plain(tcp), wanted.clone());
+        for (long, silence) in [(false, SILENCE), (true, SILENCE_OF_A_READER), (false, SILENCE)] {
+            wanted.set(long);
+            watchful.write_all(b"x").await.unwrap();
+            let now = SockRef::from(watchful.stream.tcp()).tcp_user_timeout().unwrap();
+            assert_eq!(now, Some(silence), "long: {long}");
+        }
     }
 }
