@@ -7,6 +7,7 @@ mod overview;
 mod query;
 mod routes;
 
+use crate::status::MOST_ASKED;
 pub use live::stream;
 use objects::{backends, certificates, endpoints, hosts};
 pub use openapi::text as openapi_text;
@@ -25,8 +26,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeSet;
 
-/// Ingresses that one question may name.
-const MOST_ASKED: usize = 100;
 /// Failures that are shown.
 const MOST_ERRORS: usize = 100;
 

@@ -8,6 +8,7 @@ mod value;
 pub use page::{markdown, schema};
 
 use crate::model::object::Meta;
+use crate::model::object::OLD_CLASS;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::{BackendSettings, Compression, Policies};
 use http::HeaderValue;
@@ -16,9 +17,6 @@ use value::Value;
 
 /// What the names of all annotations of ours begin with.
 const PREFIX: &str = "narthex.io/";
-
-/// The annotation of others that is read as a class (see [`super::classes`]).
-const CLASS: &str = "kubernetes.io/ingress.class";
 
 /// Those by which Traefik lets a Service say how it is spoken to.
 const TRAEFIK: &str = "traefik.ingress.kubernetes.io/";
@@ -86,7 +84,7 @@ pub(super) fn read(meta: &Meta, object: &ObjectRef, findings: &mut Vec<Diagnosti
         let Some(ours) = name.strip_prefix(PREFIX) else {
             // A Service has annotations for many; an Ingress for its controller.
             let asks = match object.kind {
-                Kind::Ingress => name != CLASS,
+                Kind::Ingress => name != OLD_CLASS,
                 _ => name.starts_with(TRAEFIK),
             };
             if asks {

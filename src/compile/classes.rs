@@ -2,24 +2,22 @@
 
 use super::{CONTROLLER, State};
 use crate::model::object::Ingress;
+use crate::model::object::OLD_CLASS;
 use std::sync::Arc;
-
-/// The annotation that named the class before `spec.ingressClassName`.
-const OLD_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 /// The class an Ingress asks for: the field before the annotation; an empty annotation is none.
 pub(super) fn class_of(ingress: &Ingress) -> Option<&str> {
     ingress
         .class
         .as_deref()
-        .or_else(|| ingress.meta.annotations.get(OLD_ANNOTATION).map(String::as_str))
+        .or_else(|| ingress.meta.annotations.get(OLD_CLASS).map(String::as_str))
         .filter(|class| !class.is_empty())
 }
 
 /// The field [`class_of`] reads, for diagnostics.
 pub(super) fn class_field(ingress: &Ingress) -> String {
-    if ingress.class.is_none() && ingress.meta.annotations.contains_key(OLD_ANNOTATION) {
-        format!("annotation {OLD_ANNOTATION}")
+    if ingress.class.is_none() && ingress.meta.annotations.contains_key(OLD_CLASS) {
+        format!("annotation {OLD_CLASS}")
     } else {
         "spec.ingressClassName".to_owned()
     }

@@ -21,10 +21,13 @@ pub struct Meta {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The annotation that named the class before `spec.ingressClassName`.
+pub const OLD_CLASS: &str = "kubernetes.io/ingress.class";
+
 /// Whether an annotation is kept: ours, the old ingress class, and those of ingress-nginx and Traefik (`check` says
 /// which of them do nothing here yet).
 pub fn keep_annotation(key: &str) -> bool {
-    key == "kubernetes.io/ingress.class"
+    key == OLD_CLASS
         || key.starts_with("narthex.io/")
         || key.starts_with("nginx.ingress.kubernetes.io/")
         || key.starts_with("traefik.ingress.kubernetes.io/")

@@ -21,8 +21,8 @@ mod story;
 pub mod trailers;
 mod trust;
 pub mod upgrade;
-pub mod words;
-mod worker;
+mod words;
+pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
 pub use client::{Client, Ends, Handshake, Peer};
@@ -191,9 +191,6 @@ async fn forward_or_answer(
     let route = table
         .lookup(canonical.host.as_deref(), &canonical.path)
         .ok_or(ProxyError::NoRoute)?;
-    if worker.settings.count_routes {
-        running.counts_for(worker.traffic(route));
-    }
     running.routed(&table, route);
     if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
         return Ok(moved(client, location));

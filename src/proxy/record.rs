@@ -177,26 +177,25 @@ impl Running {
         }
     }
 
-    /// Its route is known, and so where it is counted.
-    pub fn counts_for(&mut self, traffic: Arc<Traffic>) {
-        traffic.in_flight.set(traffic.in_flight.get() + 1);
-        self.traffic = Some(traffic);
-    }
-
     /// Whose bytes its body's are.
     pub fn receives(&mut self, upload: &Rc<Upload>) {
         self.upload = Some(upload.clone());
     }
 
-    /// Its rule is known.
+    /// Its rule is known, and so where it is counted.
     pub fn routed(&mut self, table: &Table, route: &Route) {
+        if self.worker.settings.count_routes {
+            let traffic = self.worker.traffic(route);
+            traffic.in_flight.set(traffic.in_flight.get() + 1);
+            self.traffic = Some(traffic);
+        }
         if let Some(story) = &mut self.story {
             let words = self.worker.words.borrow_mut().of(table, route);
             story.routed(route.key, words);
         }
     }
 
-    /// The Service is known.
+    /// It got so far that its Service is known.
     pub fn has_service(&mut self) {
         if let Some(story) = &mut self.story {
             story.has_service();

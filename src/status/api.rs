@@ -7,6 +7,9 @@ use std::time::Duration;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Ingresses of a page.
+const PAGE: u32 = 500;
+
 /// Why a call did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
@@ -42,6 +45,24 @@ impl Api {
     /// As [`Failed`] has them.
     pub async fn get(&self, path: &str) -> Result<Value, Failed> {
         self.call(Method::GET, path, "", None).await
+    }
+
+    /// Each object of a list, page by page. `query` is what stands in it besides, each part with `&` before it.
+    ///
+    /// # Errors
+    /// As [`Failed`] has them.
+    pub async fn each(&self, path: &str, query: &str, mut take: impl FnMut(Value)) -> Result<(), Failed> {
+        let mut next = String::new();
+        loop {
+            let mut page = self.get(&format!("{path}?limit={PAGE}{query}{next}")).await?;
+            if let Value::Array(items) = page["items"].take() {
+                items.into_iter().for_each(&mut take);
+            }
+            match page["metadata"]["continue"].as_str() {
+                Some(token) if !token.is_empty() => next = format!("&continue={}", escape(token)),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// A new object.
@@ -104,4 +125,16 @@ impl Api {
 /// A time as the API has it (`MicroTime`).
 pub fn micro_time(time: jiff::Timestamp) -> String {
     format!("{time:.6}")
+}
+
+/// A value as a query carries it.
+pub fn escape(token: &str) -> String {
+    let mut escaped = String::new();
+    for byte in token.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            other => escaped += &format!("%{other:02X}"),
+        }
+    }
+    escaped
 }

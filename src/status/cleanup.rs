@@ -3,15 +3,15 @@
 //! The Lease is taken first, under a name that every narthex lets be, so that nobody writes back what is emptied here. It goes
 //! only when no narthex is left that could take it again.
 
-use super::api::{Api, Failed};
+use super::WRITER;
+use super::api::{Api, Failed, escape};
 use super::lease::{self, CLEANUP};
-use super::{PAGE, WRITER, escape, events::CONTROLLER};
+use crate::compile::CONTROLLER;
+use crate::model::object::OLD_CLASS;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The annotation that named the class before `spec.ingressClassName`.
-const OLD_ANNOTATION: &str = "kubernetes.io/ingress.class";
 /// How often Ingresses that change meanwhile are looked at.
 const PASSES: usize = 5;
 /// How often it is asked whether a narthex is left.
@@ -208,7 +208,7 @@ async fn classes(api: &Api, order: &Order) -> Result<HashMap<String, String>, (S
 /// Whether an Ingress was served here: as `compile` decides it. The class itself may be gone already.
 fn is_ours(ingress: &Value, order: &Order, classes: &HashMap<String, String>) -> bool {
     let field = ingress["spec"]["ingressClassName"].as_str();
-    let class = field.or_else(|| ingress["metadata"]["annotations"][OLD_ANNOTATION].as_str());
+    let class = field.or_else(|| ingress["metadata"]["annotations"][OLD_CLASS].as_str());
     match class.filter(|class| !class.is_empty()) {
         None => order.class_less,
         Some(class) => classes
@@ -251,17 +251,9 @@ async fn everywhere(
 }
 
 async fn list(api: &Api, at: &str, query: &str) -> Result<Vec<Value>, Failed> {
-    let (mut found, mut next) = (Vec::new(), String::new());
-    loop {
-        let mut page = api.get(&format!("{at}?limit={PAGE}{query}{next}")).await?;
-        if let Value::Array(items) = page["items"].take() {
-            found.extend(items);
-        }
-        match page["metadata"]["continue"].as_str() {
-            Some(token) if !token.is_empty() => next = format!("&continue={}", escape(token)),
-            _ => return Ok(found),
-        }
-    }
+    let mut found = Vec::new();
+    api.each(at, query, |object| found.push(object)).await?;
+    Ok(found)
 }
 
 /// `namespace/name`.
@@ -306,7 +298,7 @@ mod tests {
         for (class, ours) in [("narthex", true), ("edge", true), ("nginx", false), ("other", false)] {
             assert_eq!(is_ours(&of(json!(class)), &order(), &classes), ours, "{class}");
         }
-        let old = json!({"metadata": {"annotations": {OLD_ANNOTATION: "edge"}}, "spec": {}});
+        let old = json!({"metadata": {"annotations": {OLD_CLASS: "edge"}}, "spec": {}});
         assert!(is_ours(&old, &order(), &classes));
         let taken = HashMap::from([("narthex".to_owned(), "example.com/other".to_owned())]);
         assert!(

@@ -4,14 +4,13 @@
 //! more instead of saying it twice.
 
 use super::api::{Api, Failed, micro_time};
+use crate::compile::CONTROLLER;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Report, Severity};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 use twox_hash::XxHash3_64;
 
-/// Who says so.
-pub(super) const CONTROLLER: &str = "narthex.io/ingress-controller";
 /// Bytes of a note (events.k8s.io/v1: at most 1 KiB).
 const NOTE: usize = 1000;
 /// Events that wait at most; what is beyond is in the report anyhow.

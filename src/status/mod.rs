@@ -14,6 +14,7 @@ use addresses::{Finder, Source, ask};
 use api::{Api, Failed};
 use desired::{Address, next, served};
 use events::Events;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,14 +27,12 @@ const TURN: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_secs(2);
 /// How often all status is read anew: what others have written over it is put right then.
 const READ: Duration = Duration::from_secs(60);
-/// Ingresses of a page.
-const PAGE: u32 = 500;
 /// How long nothing is tried after it was refused.
 const REFUSED: Duration = Duration::from_secs(60);
 /// Who writes, as the API server notes it with each field: so it is known later whose addresses an Ingress shows.
 const WRITER: &str = "narthex";
-/// Ingresses that peers are asked for at once: what `/api/v1/live` takes at most.
-const ASKED: usize = 100;
+/// Ingresses that peers are asked for at once, at `/api/v1/live`.
+pub const MOST_ASKED: usize = 100;
 /// Events in each turn.
 const EVENTS: usize = 3;
 
@@ -170,16 +169,8 @@ impl Writer<'_> {
         };
         let mut known = HashMap::new();
         for place in places {
-            let mut next = String::new();
-            loop {
-                let list = self.api.get(&format!("{place}?limit={PAGE}{next}")).await?;
-                let items = list["items"].as_array();
-                known.extend(items.into_iter().flatten().filter_map(status_of));
-                match list["metadata"]["continue"].as_str() {
-                    Some(token) if !token.is_empty() => next = format!("&continue={}", escape(token)),
-                    _ => break,
-                }
-            }
+            let take = |ingress| known.extend(status_of(&ingress));
+            self.api.each(&place, "", take).await?;
         }
         self.known = known;
         self.settled = false;
@@ -206,7 +197,7 @@ impl Writer<'_> {
         // Whoever is told an address asks there at once, so every peer must have the route by then.
         let has_one = |object: &&ObjectRef| self.known.get(*object).is_some_and(|known| !known.is_empty());
         let (mut live, new): (Vec<&ObjectRef>, Vec<&ObjectRef>) = due.into_iter().partition(has_one);
-        for some in new.chunks(ASKED) {
+        for some in new.chunks(MOST_ASKED) {
             live.extend(self.live_everywhere(some).await);
         }
         let live: Vec<ObjectRef> = live.into_iter().cloned().collect();
@@ -242,27 +233,25 @@ impl Writer<'_> {
 
     /// Those of some Ingresses that every peer which answers serves: one question to each.
     async fn live_everywhere<'o>(&self, objects: &[&'o ObjectRef]) -> Vec<&'o ObjectRef> {
-        let name = |object: &ObjectRef| format!("{}/{}", object.namespace, object.name);
         let names: Vec<String> = objects
             .iter()
-            .map(|object| format!("ingress={}", name(object)))
+            .map(|object| format!("ingress={}", object.path()))
             .collect();
         let path = format!("/api/v1/live?{}", names.join("&"));
         let asked = self.finder.peers().iter().map(|peer| ask(*peer, &path));
-        let answers = futures_util::future::join_all(asked).await;
-        let said = answers
-            .iter()
-            .flatten()
-            .filter_map(|(_, said)| serde_json::from_str::<Value>(said).ok());
-        let found: Vec<Vec<Value>> = said
-            .filter_map(|said| Some(said["found"].as_array()?.clone()))
+        let answers = futures_util::future::join_all(asked).await.into_iter().flatten();
+        let found: Vec<Served> = answers
+            .filter_map(|(_, said)| serde_json::from_str(&said).ok())
             .collect();
-        let is_everywhere = |object: &&&ObjectRef| {
-            let name = name(object);
-            found.iter().all(|names| names.iter().any(|found| *found == *name))
-        };
+        let is_everywhere = |object: &&&ObjectRef| found.iter().all(|peer| peer.found.contains(&object.path()));
         objects.iter().filter(is_everywhere).copied().collect()
     }
+}
+
+/// What a peer says of Ingresses: those of them that are in its table.
+#[derive(Deserialize)]
+struct Served {
+    found: BTreeSet<String>,
 }
 
 /// An Ingress of a list, and its status.
@@ -277,16 +266,4 @@ fn status_of(ingress: &Value) -> Option<(ObjectRef, BTreeSet<Address>)> {
         Some(Address::new(text))
     });
     Some((object, addresses.collect()))
-}
-
-/// A token of the API server's as a query carries it.
-fn escape(token: &str) -> String {
-    let mut escaped = String::new();
-    for byte in token.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
-            other => escaped += &format!("%{other:02X}"),
-        }
-    }
-    escaped
 }

@@ -14,9 +14,6 @@ fronts=${E2E_FRONTS:-haproxy nginx dns vip}
 vip=10.77.0.100
 front_pid=
 
-fetch_helm() { "$root/tests/chart/tools.py" >"$work/helm"; }
-helm() { on cp "$(cat "$work/helm")/helm" --kubeconfig "$KUBECONFIG" --namespace narthex-system "$@"; }
-
 # Where the label `edge` is; so a node is drained by taking it away.
 installed() {
   k label node --all edge=yes

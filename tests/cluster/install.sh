@@ -22,9 +22,6 @@ rules:
 YAML
 export LAB_APISERVER_FLAGS="--audit-policy-file=$work/audit.yaml --audit-log-path=$work/audit.log"
 
-fetch_helm() { "$root/tests/chart/tools.py" >"$work/helm"; }
-helm() { on cp "$(cat "$work/helm")/helm" --kubeconfig "$KUBECONFIG" --namespace narthex-system "$@"; }
-
 installed() {
   k apply -f "$root/manifests/namespace.yaml"
   helm install narthex "$root/charts/narthex" --wait --timeout 90s

