@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -10,6 +11,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Which narthex answers: its pod's name.
@@ -94,6 +96,26 @@ pub async fn ask(address: &str, target: &str, token: Option<&HeaderValue>, room:
         request = request.header(header::AUTHORIZATION, token);
     }
     let request = request.body(Empty::<Bytes>::new())?;
+    let reply = exchange(stream, request, room).await?;
+    let text = |name| Some(reply.headers().get(name)?.to_str().ok()?.to_owned());
+    Ok(Answer {
+        status: reply.status(),
+        pod: text(POD),
+        started: text(STARTED),
+        body: reply.into_body(),
+    })
+}
+
+/// Sends one request on a connection of its own, and reads the whole answer, for which there is so much room.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn exchange<S, B>(stream: S, request: Request<B>, room: &Room) -> Result<Response<Bytes>, Silence>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(64 << 10)
         .handshake(TokioIo::new(stream))
@@ -108,13 +130,7 @@ pub async fn ask(address: &str, target: &str, token: Option<&HeaderValue>, room:
                 bytes.extend_from_slice(&data);
             }
         }
-        let text = |name| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
-        Ok(Answer {
-            status: head.status,
-            pod: text(POD),
-            started: text(STARTED),
-            body: bytes.freeze(),
-        })
+        Ok(Response::from_parts(head, bytes.freeze()))
     };
     let connection = async {
         // What it fails with, the exchange fails with too; and what came before it ended is still to be read.

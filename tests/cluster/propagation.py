@@ -17,6 +17,7 @@ Pods are processes on this machine's own address, for the API server refuses loo
 
 import argparse
 import base64
+import contextlib
 import http.client
 import json
 import math
@@ -78,7 +79,40 @@ def own_address():
             sys.exit("propagation.py: this machine has only loopback addresses; add one: ip addr add 10.78.0.1/32 dev lo")
 
 
+def two_pods(processes):
+    """Starts two, adds them to PROCESSES, and returns their addresses."""
+    address, pods = own_address(), []
+    for n in range(2):
+        command = [sys.executable, os.path.abspath(__file__), "--pod", f"pod-{n}", address]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        pods.append((address, int(processes[-1].stdout.readline())))
+    return pods
+
+
+def end(processes):
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
 # --- the API server --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def api_server():
+    """An API server of our own, as lab.sh describes it; it goes when we do, however that is."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    environment = os.environ | {"LAB_OWNER": str(os.getpid())}
+    up = subprocess.run([f"{HERE}/lab.sh", "apiserver-up"], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    lab = dict(line.split("=", 1) for line in up.stdout.splitlines())
+    try:
+        yield lab
+    finally:
+        subprocess.run([f"{HERE}/lab.sh", "apiserver-down"], env=environment | {"LAB": lab["LAB"]}, check=False)
 
 
 class Api:
@@ -161,8 +195,8 @@ def in_parallel(lab, numbers, act):
         raise faults[0]
 
 
-def populate(lab, count, where):
-    """Makes Services, slices and Ingresses."""
+def populate(lab, numbers, endpoints_of):
+    """Makes a Service, a slice and an Ingress for each number; ENDPOINTS_OF says what the slice of a number holds."""
 
     def make(api, i):
         name = f"web-{i}"
@@ -170,10 +204,10 @@ def populate(lab, count, where):
         api.call("POST", SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service})
         slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
         slice_["metadata"] = {"name": f"{name}-a", "labels": {"kubernetes.io/service-name": name}}
-        api.call("POST", SLICES, slice_ | endpoints(where, f"{name}-0"))
+        api.call("POST", SLICES, slice_ | endpoints_of(i))
         api.call("POST", INGRESSES, ingress(name, f"{name}.example.com", name))
 
-    in_parallel(lab, range(count), make)
+    in_parallel(lab, numbers, make)
 
 
 def rush(lab, low, high, rate, pods):
@@ -333,6 +367,7 @@ class Measurement:
         return worst
 
     def rush(self, lab, rate):
+        """Others are patched meanwhile: the second half of all. The process that does it, once it is under way."""
         what = json.dumps([lab, self.objects // 2, self.objects, rate, self.pods])
         process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--rush-of", what])
         time.sleep(1)
@@ -340,16 +375,12 @@ class Measurement:
 
 
 def measure(arguments, lab, log):
-    address = own_address()
-    processes, pods = [], []
+    processes = []
     try:
-        for n in range(2):
-            command = [sys.executable, os.path.abspath(__file__), "--pod", f"pod-{n}", address]
-            processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-            pods.append((address, int(processes[-1].stdout.readline())))
+        pods = two_pods(processes)
         began = time.perf_counter()
         Api(lab).call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-        populate(lab, arguments.objects, pods[0])
+        populate(lab, range(arguments.objects), lambda i: endpoints(pods[0], f"web-{i}-0"))
         print(f"{arguments.objects} Ingresses, Services and EndpointSlices made in {time.perf_counter() - began:.1f} s", flush=True)
         narthex, http_port, _, ready = started(arguments.narthex, lab["KUBECONFIG"], log)
         processes.append(narthex)
@@ -377,13 +408,7 @@ def measure(arguments, lab, log):
         print(f"\nnarthex meanwhile: {after - cpu:.2f} s of CPU, now {memory:.0f} MiB")
         return worst
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        end(processes)
 
 
 def main():
@@ -400,15 +425,8 @@ def main():
     parser.add_argument("--limit", type=float, help="milliseconds a p99 may be")
     parser.add_argument("--log", default=os.devnull, help="where narthex's log goes")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    environment = os.environ | {"LAB_OWNER": str(os.getpid())}
-    up = subprocess.run([f"{HERE}/lab.sh", "apiserver-up"], env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    lab = dict(line.split("=", 1) for line in up.stdout.splitlines())
-    try:
-        with open(arguments.log, "wb") as log:
-            worst = measure(arguments, lab, log)
-    finally:
-        subprocess.run([f"{HERE}/lab.sh", "apiserver-down"], env=environment | {"LAB": lab["LAB"]}, check=False)
+    with api_server() as lab, open(arguments.log, "wb") as log:
+        worst = measure(arguments, lab, log)
     if arguments.limit and worst > arguments.limit:
         sys.exit(f"propagation.py: p99 of {worst:.1f} ms is above {arguments.limit} ms")
 

@@ -12,7 +12,6 @@ much the API server sends it. The pods that are asked are processes here; the ot
 import argparse
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -29,26 +28,16 @@ def said(what, value):
     print(f"| {what} | {value} |", flush=True)
 
 
-def many(lab, first, count, each):
-    """COUNT Ingresses with a Service and a slice of EACH endpoints that nobody asks."""
-
-    def make(api, i):
-        name = f"web-{i}"
-        spec = {"clusterIP": "None", "ports": [{"name": "web", "port": 80, "targetPort": "web"}]}
-        api.call("POST", p.SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
-        slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
-        slice_["metadata"] = {"name": f"{name}-a", "labels": {"kubernetes.io/service-name": name}}
-        slice_ |= p.endpoints(("10.0.0.0", 8080), name)
-        pattern = slice_["endpoints"][0]
-        slice_["endpoints"] = [
-            pattern | {"addresses": [f"10.{i % 250}.{i // 250}.{n + 1}"], "nodeName": f"node-{n}",
-                       "targetRef": {"kind": "Pod", "name": f"{name}-{n}", "namespace": p.NAMESPACE, "uid": f"{name}-{n}"}}
-            for n in range(each)
-        ]
-        api.call("POST", p.SLICES, slice_)
-        api.call("POST", p.INGRESSES, p.ingress(name, f"{name}.example.com", name))
-
-    p.in_parallel(lab, range(first, first + count), make)
+def crowd(i, each):
+    """EACH endpoints that nobody asks."""
+    slice_ = p.endpoints(("10.0.0.0", 8080), f"web-{i}")
+    pattern = slice_["endpoints"][0]
+    slice_["endpoints"] = [
+        pattern | {"addresses": [f"10.{i % 250}.{i // 250}.{n + 1}"], "nodeName": f"node-{n}",
+                   "targetRef": {"kind": "Pod", "name": f"web-{i}-{n}", "namespace": p.NAMESPACE, "uid": f"web-{i}-{n}"}}
+        for n in range(each)
+    ]
+    return slice_
 
 
 def leases(lab, count, over):
@@ -104,17 +93,14 @@ def with_status(api):
 
 
 def measure(arguments, lab, log):
-    address, processes, pods = p.own_address(), [], []
+    processes = []
     api, over = p.Api(lab), threading.Event()
     try:
-        for n in range(2):
-            command = [sys.executable, p.__file__, "--pod", f"pod-{n}", address]
-            processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-            pods.append((address, int(processes[-1].stdout.readline())))
+        pods = p.two_pods(processes)
         for name in (p.NAMESPACE, HOME):
             api.call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        p.populate(lab, PROBES, pods[0])
-        many(lab, PROBES, arguments.objects - PROBES, arguments.endpoints)
+        p.populate(lab, range(PROBES), lambda i: p.endpoints(pods[0], f"web-{i}-0"))
+        p.populate(lab, range(PROBES, arguments.objects), lambda i: crowd(i, arguments.endpoints))
         total = (arguments.objects - PROBES) * arguments.endpoints + PROBES
         print(f"{arguments.objects} Ingresses, Services and slices, {total} endpoints\n\n| | |\n|---|---|")
         http_port, admin_port = p.free_ports(2)
@@ -144,15 +130,13 @@ def measure(arguments, lab, log):
         it = p.Measurement(lab, pods, PROBES, http_port)
         for n in range(5):
             it.slice_patched(-n - 2)
-        rush = subprocess.Popen([sys.executable, p.__file__, "--rush-of", p.json.dumps([lab, PROBES // 2, PROBES, arguments.rate, pods])])
-        processes.append(rush)
+        processes.append(it.rush(lab, arguments.rate))
         asking = Asking(http_port, f"web-{PROBES - 1}.example.com", 200)
-        time.sleep(1)
         (before, _), (bytes_before, _), start = p.usage(narthex.pid), received(narthex.pid, api.port), time.perf_counter()
         live = sorted(it.slice_patched(n)[0] * 1e3 for n in range(arguments.changes))
         took = time.perf_counter() - start
         (after, _), (bytes_after, _) = p.usage(narthex.pid), received(narthex.pid, api.port)
-        rush.terminate()
+        processes[-1].terminate()
         said(f"a change is served, among {arguments.rate} others a second", f"p50 {live[len(live) // 2]:.1f} ms, p99 {live[len(live) * 99 // 100]:.1f} ms")
         changes = arguments.rate * took + arguments.changes
         said("a change costs", f"{1e3 * (after - before) / changes:.2f} ms of CPU (the table is compiled anew), {(bytes_after - bytes_before) / changes:.0f} bytes")
@@ -177,13 +161,7 @@ def measure(arguments, lab, log):
         said("memory at the end", f"{p.usage(narthex.pid)[1]:.0f} MiB")
     finally:
         over.set()
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        p.end(processes)
 
 
 def ready(process, admin_port):
@@ -217,15 +195,8 @@ def main():
     parser.add_argument("--rest", type=int, default=30, help="seconds")
     parser.add_argument("--log", default=os.devnull, help="where narthex's log goes")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    environment = os.environ | {"LAB_OWNER": str(os.getpid())}
-    up = subprocess.run([f"{p.HERE}/lab.sh", "apiserver-up"], env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    lab = dict(line.split("=", 1) for line in up.stdout.splitlines())
-    try:
-        with open(arguments.log, "wb") as log:
-            measure(arguments, lab, log)
-    finally:
-        subprocess.run([f"{p.HERE}/lab.sh", "apiserver-down"], env=environment | {"LAB": lab["LAB"]}, check=False)
+    with p.api_server() as lab, open(arguments.log, "wb") as log:
+        measure(arguments, lab, log)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 //! The client that carries spans to the collector: one connection for each batch, over the TLS that is here anyway.
 
+use crate::peers::{self, Room, Silence};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use opentelemetry_http::{HttpClient, HttpError};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -65,28 +63,11 @@ where
         .insert(header::CONNECTION, HeaderValue::from_static("close"));
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     parts.uri = target.parse::<Uri>()?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let reply = sender.send_request(Request::from_parts(parts, Full::new(body))).await?;
-        let (head, mut body) = reply.into_parts();
-        let mut bytes = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame?.into_data() {
-                if bytes.len() + data.len() > MOST {
-                    return Err("the collector's answer is too long".into());
-                }
-                bytes.extend_from_slice(&data);
-            }
-        }
-        Ok(Response::from_parts(head, bytes.freeze()))
-    };
-    let connection = async {
-        // What it fails with, the exchange fails with too.
-        let _ = connection.await;
-        std::future::pending::<Infallible>().await
-    };
-    tokio::select! {
-        answer = exchange => answer,
-        never = connection => match never {},
-    }
+    let request = Request::from_parts(parts, Full::new(body));
+    peers::exchange(stream, request, &Room::new(MOST))
+        .await
+        .map_err(|error| match error {
+            Silence::TooLong => "the collector's answer is too long".into(),
+            other => other.into(),
+        })
 }
