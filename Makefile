@@ -5,9 +5,11 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/narthex
 TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
-export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/v1.35.4/bin
+# The Kubernetes that tests run on: a folder of tests/cluster/kube.
+export KUBE ?= v1.35.4
+export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential
+.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -28,6 +30,10 @@ test: kube-binaries dashboard ## unit, property, wire and real API server tests,
 	tests/cluster/deps.sh apiserver
 	cargo test --locked
 	if command -v npm >/dev/null; then $(MAKE) test-dashboard; fi
+
+test-apiserver: kube-binaries ## the tests on a real API server alone; KUBE=v1.34.4, v1.35.4 (the default) or v1.37.2
+	tests/cluster/deps.sh apiserver
+	cargo test --locked --test apiserver
 
 test-peers: ## through narthex: gRPC, WebSockets (from PyPI), nginx before and behind, h2load (from Debian)
 	cargo build --locked
@@ -63,7 +69,7 @@ differential: ## docs/security.md's table: the same hostile bytes for narthex, n
 	cargo build --locked
 	python3 tests/peers/differential.py target/debug/narthex docs/security.md
 
-e2e: deps dashboard ## the walkthrough, bad days, Helm, and a balancer before it, on a real cluster (root)
+e2e: deps dashboard ## the walkthrough, bad days, Helm, and a balancer before it, on a real cluster (root); KUBE=v1.34.4 for an older one
 	tests/cluster/kube-binaries.sh
 	tests/cluster/walkthrough.sh
 	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/bad-days.sh

@@ -22,6 +22,7 @@ use world::Rng;
 #[derive(Debug, PartialEq)]
 struct Contents {
     routes: BTreeSet<String>,
+    ingresses: BTreeSet<String>,
     backends: BTreeSet<String>,
     certificates: BTreeSet<String>,
     wanted: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -74,6 +75,7 @@ fn contents(state: &mut State) -> Contents {
         .collect();
     Contents {
         routes,
+        ingresses: table.ingresses().map(|ingress| format!("{ingress:?}")).collect(),
         backends: table.backends().map(|backend| backend_text(backend)).collect(),
         certificates: certificates(&table),
         wanted: state.wanted_secrets(),
@@ -420,6 +422,7 @@ fn keys(table: &Table) -> BTreeSet<String> {
         .routes()
         .map(|route| format!("{route:?} {:?}", table.backend(route.backend)))
         .chain(certificates(table))
+        .chain(table.ingresses().map(|ingress| format!("{ingress:?}")))
         .collect()
 }
 

@@ -7,7 +7,7 @@ mod overview;
 mod query;
 mod routes;
 
-use crate::status::MOST_ASKED;
+use crate::status::live::{Live, MOST_ASKED};
 pub use live::stream;
 use objects::{backends, certificates, endpoints, hosts};
 pub use openapi::text as openapi_text;
@@ -18,13 +18,12 @@ pub use routes::{EndpointInfo, RouteInfo, SORTS, has_certificate};
 use super::view::Problem;
 use super::{Admin, Reply, as_json, json_reply};
 use crate::control::{ChangeRecord, lock};
-use crate::model::{Origin, Severity};
+use crate::model::Severity;
 use crate::telemetry::traffic::RecentError;
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// Failures that are shown.
 const MOST_ERRORS: usize = 100;
@@ -59,16 +58,6 @@ impl Status {
             Status::Error => "error",
         }
     }
-}
-
-/// Whether Ingresses are in the live table.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Live {
-    /// Whether all are that were asked about, and any was.
-    live: bool,
-    /// Those that are.
-    found: BTreeSet<String>,
-    generation: u64,
 }
 
 /// A failure, as it is shown.
@@ -186,25 +175,8 @@ impl Admin {
         if query.all("ingress").count() > MOST_ASKED {
             return bad(format!("more than {MOST_ASKED} Ingresses at once"));
         }
-        let asked: BTreeSet<&str> = query.all("ingress").collect();
         let table = self.shared.tables.load();
-        let is_asked = |origin: &Origin| asked.contains(origin.object.path().as_str());
-        let found: BTreeSet<String> = table
-            .routes()
-            .flat_map(|route| std::iter::once(&route.origin).chain(&route.shadows))
-            .filter(|origin| is_asked(origin))
-            .map(|origin| origin.object.path())
-            .collect();
-        let live = !asked.is_empty() && asked.iter().all(|name| found.contains(*name));
-        let generation = table.generation;
-        as_json(
-            StatusCode::OK,
-            &Live {
-                live,
-                found,
-                generation,
-            },
-        )
+        as_json(StatusCode::OK, &Live::of(&table, query.all("ingress")))
     }
 
     fn diagnostics(&self, query: &Query) -> Reply {

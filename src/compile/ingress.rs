@@ -8,7 +8,7 @@ use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, HostPattern, Policies};
+use crate::table::{BackendSettings, HostPattern, Policies, ServedIngress};
 use hashbrown::HashTable;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -89,8 +89,8 @@ impl State {
     }
 
     fn swap_ingress(&mut self, key: Key, new: Option<Known>) {
-        self.stale
-            .insert(ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone()));
+        let object = ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone());
+        self.stale.insert(object.clone());
         let old = self.ingresses.remove(&key).filter(|old| old.served);
         let old_reading = old
             .as_ref()
@@ -116,6 +116,15 @@ impl State {
         for backend in old_backends.difference(&new_backends) {
             self.drop_backend(backend, &key.1);
         }
+        let served = new_reading
+            .as_ref()
+            .is_some_and(|(reading, _)| spots(reading).next().is_some());
+        let served = new.as_ref().filter(|_| served).map(|new| ServedIngress {
+            object: object.clone(),
+            created: new.ingress.meta.created,
+            revision: new.ingress.revision.clone(),
+        });
+        self.changed |= self.table.set_ingress(&object, served);
         self.settle(&key, edits);
         self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
         if let Some(new) = new {

@@ -4,7 +4,7 @@
 //! never stay in memory, and the compiler needs no Kubernetes crate. Field names and meaning follow the API
 //! reference (networking.k8s.io/v1, core/v1, discovery.k8s.io/v1); nothing is validated here.
 
-use super::reference::{Kind, ObjectRef, Timestamp};
+use super::reference::{Kind, ObjectRef, Revision, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub fn keep_annotation(key: &str) -> bool {
 pub struct Ingress {
     /// Name, age, annotations.
     pub meta: Meta,
+    /// Which state of it this is.
+    pub revision: Revision,
     /// `spec.ingressClassName`.
     pub class: Option<String>,
     /// `spec.defaultBackend`.

@@ -132,6 +132,22 @@ impl Default for Timestamp {
     }
 }
 
+/// Which state of an object one has. Not its resourceVersion, which rises with every write, of status too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// `metadata.uid`: another one for an object made again under its name. Empty where a manifest does not say.
+    pub uid: Arc<str>,
+    /// `metadata.generation`: rises whenever the spec changes. 0 where a manifest does not say.
+    pub generation: i64,
+}
+
+impl Revision {
+    /// Whether whoever has this state has seen that other one, or what came after it.
+    pub fn is_as_of(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.generation >= other.generation
+    }
+}
+
 /// What a route is known by: the same for the same host and path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteKey(pub u64);

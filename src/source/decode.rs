@@ -12,7 +12,7 @@ use crate::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
     IngressPath, IngressRule, IngressTls, Meta, PortRef, Service, ServicePort, keep_annotation,
 };
-use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Timestamp};
+use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Revision, Timestamp};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::api::networking::v1 as networking;
@@ -232,14 +232,22 @@ fn meta(meta: ObjectMeta) -> Meta {
     }
 }
 
+fn revision(meta: &mut ObjectMeta) -> Revision {
+    Revision {
+        uid: meta.uid.take().unwrap_or_default().into(),
+        generation: meta.generation.unwrap_or_default(),
+    }
+}
+
 fn name(name: Option<String>) -> Arc<str> {
     name.unwrap_or_default().into()
 }
 
 /// networking.k8s.io/v1 Ingress.
-pub fn ingress(object: networking::Ingress) -> Ingress {
+pub fn ingress(mut object: networking::Ingress) -> Ingress {
     let spec = object.spec.unwrap_or_default();
     Ingress {
+        revision: revision(&mut object.metadata),
         meta: meta(object.metadata),
         class: spec.ingress_class_name,
         default_backend: spec.default_backend.map(ingress_backend),

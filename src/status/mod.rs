@@ -7,14 +7,16 @@ pub mod cleanup;
 pub mod desired;
 mod events;
 pub mod lease;
+pub mod live;
 
 use crate::control::Shared;
-use crate::model::{Kind, ObjectRef, Timestamp};
+use crate::model::{Kind, ObjectRef};
+use crate::table::ServedIngress;
 use addresses::{Finder, Source, ask};
 use api::{Api, Failed};
-use desired::{Address, next, served};
+use desired::{Address, next};
 use events::Events;
-use serde::Deserialize;
+use live::{Live, MOST_ASKED};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -31,8 +33,6 @@ const READ: Duration = Duration::from_secs(60);
 const REFUSED: Duration = Duration::from_secs(60);
 /// Who writes, as the API server notes it with each field: so it is known later whose addresses an Ingress shows.
 const WRITER: &str = "narthex";
-/// Ingresses that peers are asked for at once, at `/api/v1/live`.
-pub const MOST_ASKED: usize = 100;
 /// Events in each turn.
 const EVENTS: usize = 3;
 
@@ -87,7 +87,7 @@ async fn write_while_leading(api: &Api, options: &Options, shared: &Shared, mut 
             known: HashMap::new(),
             addresses: None,
             wait_until: None,
-            served: (u64::MAX, HashMap::new()),
+            generation: u64::MAX,
             settled: false,
         };
         tokio::select! {
@@ -108,9 +108,9 @@ struct Writer<'a> {
     known: HashMap<ObjectRef, BTreeSet<Address>>,
     addresses: Option<BTreeSet<Address>>,
     wait_until: Option<Instant>,
-    /// The Ingresses of a table, by its generation.
-    served: (u64, HashMap<ObjectRef, Timestamp>),
-    /// Whether all of these have the status they should.
+    /// The generation of the last table that was looked at.
+    generation: u64,
+    /// Whether all Ingresses of that one have the status they should.
     settled: bool,
 }
 
@@ -181,26 +181,29 @@ impl Writer<'_> {
     async fn write_status(&mut self) {
         let Some(addresses) = &self.addresses else { return };
         let table = self.shared.tables.load();
-        if self.served.0 != table.generation {
-            self.served = (table.generation, served(&table));
+        if self.generation != table.generation {
+            self.generation = table.generation;
             self.settled = false;
         }
         if self.settled {
             return;
         }
         let most = (self.options.rate as usize * usize::try_from(TURN.as_millis()).unwrap_or(1000) / 1000).max(1);
-        let due = next(&self.served.1, &self.known, addresses, most);
+        let due = next(table.ingresses(), &self.known, addresses, most);
         if due.is_empty() {
             self.settled = true;
             return;
         }
         // Whoever is told an address asks there at once, so every peer must have the route by then.
-        let has_one = |object: &&ObjectRef| self.known.get(*object).is_some_and(|known| !known.is_empty());
-        let (mut live, new): (Vec<&ObjectRef>, Vec<&ObjectRef>) = due.into_iter().partition(has_one);
+        let has_one = |ingress: &&Arc<ServedIngress>| {
+            let known = self.known.get(&ingress.object);
+            known.is_some_and(|known| !known.is_empty())
+        };
+        let (mut live, new): (Vec<_>, Vec<_>) = due.into_iter().partition(has_one);
         for some in new.chunks(MOST_ASKED) {
             live.extend(self.live_everywhere(some).await);
         }
-        let live: Vec<ObjectRef> = live.into_iter().cloned().collect();
+        let live: Vec<ObjectRef> = live.into_iter().map(|ingress| ingress.object.clone()).collect();
         let addresses = addresses.clone();
         let entries: Vec<Value> = addresses.iter().map(Value::from).collect();
         let status = json!({"status": {"loadBalancer": {"ingress": entries}}});
@@ -231,27 +234,22 @@ impl Writer<'_> {
         }
     }
 
-    /// Those of some Ingresses that every peer which answers serves: one question to each.
-    async fn live_everywhere<'o>(&self, objects: &[&'o ObjectRef]) -> Vec<&'o ObjectRef> {
-        let names: Vec<String> = objects
+    /// Those of some Ingresses that every peer which answers serves as they are here, or as they became later: one
+    /// question to each.
+    async fn live_everywhere<'o>(&self, ingresses: &[&'o Arc<ServedIngress>]) -> Vec<&'o Arc<ServedIngress>> {
+        let names: Vec<String> = ingresses
             .iter()
-            .map(|object| format!("ingress={}", object.path()))
+            .map(|ingress| format!("ingress={}", ingress.object.path()))
             .collect();
         let path = format!("/api/v1/live?{}", names.join("&"));
         let asked = self.finder.peers().iter().map(|peer| ask(*peer, &path));
         let answers = futures_util::future::join_all(asked).await.into_iter().flatten();
-        let found: Vec<Served> = answers
+        let peers: Vec<Live> = answers
             .filter_map(|(_, said)| serde_json::from_str(&said).ok())
             .collect();
-        let is_everywhere = |object: &&&ObjectRef| found.iter().all(|peer| peer.found.contains(&object.path()));
-        objects.iter().filter(is_everywhere).copied().collect()
+        let is_everywhere = |ingress: &&&Arc<ServedIngress>| peers.iter().all(|peer| peer.serves(ingress));
+        ingresses.iter().filter(is_everywhere).copied().collect()
     }
-}
-
-/// What a peer says of Ingresses: those of them that are in its table.
-#[derive(Deserialize)]
-struct Served {
-    found: BTreeSet<String>,
 }
 
 /// An Ingress of a list, and its status.

@@ -11,6 +11,7 @@ pub mod explain;
 mod parts;
 pub mod paths;
 pub mod route;
+mod served;
 pub mod settings;
 
 pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint, Protocol};
@@ -19,6 +20,7 @@ pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
 pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route, route_key};
+pub use served::ServedIngress;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn};
 
 use foldhash::fast::FixedState;
@@ -55,6 +57,7 @@ pub struct Table {
     wildcard: Hosts,
     any: Arc<HostTable>,
     fallback: Option<Arc<Route>>,
+    ingresses: Parts<Arc<ServedIngress>>,
     backends: Backends,
     certificates: Certificates,
     default_certificate: Option<Arc<CertificateSet>>,

@@ -4,7 +4,7 @@ use narthex::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
     IngressPath, IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort,
 };
-use narthex::model::{Kind, Object, Timestamp};
+use narthex::model::{Kind, Object, Revision, Timestamp};
 use std::sync::{Arc, LazyLock};
 
 /// A seeded generator (SplitMix64), so that a seed means the same for ever.
@@ -249,6 +249,10 @@ fn ingress(rng: &mut Rng) -> Object {
             rules,
             tls: tls(rng),
             legacy: rng.chance(1, 4),
+            revision: Revision {
+                uid: rng.one(&["a", "b"]).into(),
+                generation: rng.one(&[1, 2]),
+            },
         }
         .into(),
     )

@@ -2,7 +2,7 @@
 //! 1.22), EndpointSlice of discovery.k8s.io/v1beta1 (until 1.25). k8s-openapi has dropped them; manifests and old
 //! clusters have not.
 
-use super::{ingress_tls, meta, networking, resource_backend, set};
+use super::{ingress_tls, meta, networking, resource_backend, revision, set};
 use crate::model::object::{self, IngressBackend, IngressPath, IngressRule, PortRef};
 use k8s_openapi::api::core::v1::TypedLocalObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -57,9 +57,10 @@ struct Backend {
 }
 
 impl From<Ingress> for object::Ingress {
-    fn from(ingress: Ingress) -> Self {
+    fn from(mut ingress: Ingress) -> Self {
         let spec = ingress.spec.unwrap_or_default();
         object::Ingress {
+            revision: revision(&mut ingress.metadata),
             meta: meta(ingress.metadata),
             class: spec.ingress_class_name,
             default_backend: spec.backend.map(backend),

@@ -29,6 +29,7 @@ fn an_ingress_keeps_what_routes() {
         "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
         "metadata": {
             "name": "web", "namespace": "shop", "creationTimestamp": "2026-01-02T03:04:05Z",
+            "uid": "7d9a", "generation": 4, "resourceVersion": "913",
             "annotations": {
                 "narthex.io/merge-slashes": "false",
                 "kubectl.kubernetes.io/last-applied-configuration": "{}",
@@ -51,6 +52,7 @@ fn an_ingress_keeps_what_routes() {
     }));
     assert_eq!(&*ingress.meta.namespace, "shop");
     assert_eq!(ingress.meta.created, Timestamp(1_767_323_045));
+    assert_eq!((&*ingress.revision.uid, ingress.revision.generation), ("7d9a", 4));
     assert_eq!(
         ingress.meta.annotations.keys().collect::<Vec<_>>(),
         ["narthex.io/merge-slashes"]

@@ -1,13 +1,14 @@
 #!/bin/bash
-# regenerate.sh v1.35.4: writes this folder's go.mod and go.sum for another Kubernetes version.
+# regenerate.sh v1.36.3: writes v1.36.3/go.mod and go.sum beside this file, to build that version of Kubernetes from.
 #
 # k8s.io/kubernetes cannot be `go install`ed: its go.mod replaces the staging modules by folders of its own tree. Here
-# each of them is replaced by its published module of the matching v0.x version. Then change KUBE_VERSION's default in
-# ../kube-binaries.sh, and commit both files.
+# each of them is replaced by its published module of the matching v0.x version. Commit both files.
 set -euo pipefail
 version=${1:?usage: regenerate.sh v1.NN.N}
 staging=v0.${version#v1.}
 cd "$(dirname "$0")"
+mkdir -p "$version"
+cd "$version"
 upstream=$(cd / && GOFLAGS=-mod=mod go mod download -json "k8s.io/kubernetes@$version" | jq -r .GoMod)
 {
   printf 'module narthex.test/kube\n\ngo 1.26\n\ntool (\n'

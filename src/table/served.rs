@@ -1,0 +1,60 @@
+//! Which Ingresses a table serves, and as of which revision: what a peer is asked before an address is given.
+
+use super::{Table, hash};
+use crate::model::{ObjectRef, Revision, Timestamp};
+use std::sync::Arc;
+
+/// An Ingress with a claim in the table, be it one that lost to another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedIngress {
+    /// Which one.
+    pub object: ObjectRef,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What of it is served.
+    pub revision: Revision,
+}
+
+impl ServedIngress {
+    fn hash(object: &ObjectRef) -> u64 {
+        hash(&object.name) ^ hash(&object.namespace).rotate_left(1)
+    }
+}
+
+impl Table {
+    /// An Ingress, if it is served.
+    pub fn ingress(&self, object: &ObjectRef) -> Option<&Arc<ServedIngress>> {
+        if self.ingresses.is_empty() {
+            return None;
+        }
+        self.ingresses
+            .find(ServedIngress::hash(object), |served| served.object == *object)
+    }
+
+    /// All that are served, in no order.
+    pub fn ingresses(&self) -> impl Iterator<Item = &Arc<ServedIngress>> {
+        self.ingresses.iter()
+    }
+
+    /// Replaces one, or takes it away. Whether that changed anything. For the compiler.
+    pub fn set_ingress(&mut self, object: &ObjectRef, new: Option<ServedIngress>) -> bool {
+        let known = self.ingress(object).cloned();
+        if known.as_deref() == new.as_ref() {
+            return false;
+        }
+        let stays = new.is_some();
+        let Some(entry) = new.map(Arc::new).or(known) else {
+            return false;
+        };
+        self.ingresses.update(
+            ServedIngress::hash(object),
+            |served| served.object == *object,
+            || entry.clone(),
+            |served| {
+                served.clone_from(&entry);
+                stays
+            },
+        );
+        true
+    }
+}
