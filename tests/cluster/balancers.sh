@@ -64,12 +64,14 @@ vip_goes_to() { # NODE NUMBER
   on "node$1" arping -q -U -c 2 -I eth0 "$vip"
 }
 
-address_of_front() {
+# Two of each kind of client: so a balancer has kept connections on both nodes, and one of them is on the node that is lost.
+client_starts() { # FRONT; not in a subshell
+  local address=127.0.0.1
   case $1 in
-    dns) echo "${node_ips[0]},${node_ips[1]}" ;;
-    vip) echo "$vip" ;;
-    *) echo 127.0.0.1 ;;
+    dns) address="${node_ips[0]},${node_ips[1]}" ;;
+    vip) address=$vip ;;
   esac
+  client_start www.example.com "$address" "$address"
 }
 
 front_answers() { client_saw '.requests > 100'; }
@@ -122,13 +124,13 @@ step "narthex behind what says who the client is" installed
 for front in $fronts; do
   title "$front"
   "${front}_start"
-  client_start www.example.com "$(address_of_front "$front")"
+  client_starts "$front"
   step "a client asks through it" within 15 front_answers
   step "narthex is taken off node2: it drains" drained "$front"
   client_stop
   step "no request failed" client_had_no_failure
   step "narthex is back on node2" narthex_back "$front"
-  client_start www.example.com "$(address_of_front "$front")"
+  client_starts "$front"
   step "a client asks through it" within 15 front_answers
   step "node2 is lost" lost "$front"
   client_stop

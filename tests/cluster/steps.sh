@@ -271,4 +271,6 @@ prepare() {
   done <"$work/lab"
   export LAB
   IFS=, read -ra node_ips <<<"$NODE_IPS"
+  step "they run Kubernetes ${KUBE:=v1.35.4}" runs_kubernetes
 }
+runs_kubernetes() { [ "$(k get nodes -o jsonpath='{.items[*].status.nodeInfo.kubeletVersion}' | xargs -n1 | sort -u)" = "$KUBE" ]; }
