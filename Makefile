@@ -69,11 +69,12 @@ differential: ## docs/security.md's table: the same hostile bytes for narthex, n
 	cargo build --locked
 	python3 tests/peers/differential.py target/debug/narthex docs/security.md
 
-e2e: deps dashboard ## the walkthrough, bad days, Helm, and a balancer before it, on a real cluster (root); KUBE=v1.34.4 for an older one
+e2e: deps dashboard ## the walkthrough, bad days, Helm, ports, and a balancer before it, on a real cluster (root); KUBE=v1.34.4 for an older one
 	tests/cluster/kube-binaries.sh
 	tests/cluster/walkthrough.sh
 	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/bad-days.sh
 	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/install.sh
+	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/ports.sh
 	NARTHEX_BIN=$(CURDIR)/$(STATIC) E2E_FRONTS=haproxy tests/cluster/balancers.sh
 	tests/cluster/handshakes.py $(STATIC)
 

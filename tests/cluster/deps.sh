@@ -15,7 +15,7 @@ elif [ "${1:-}" = balancers ]; then
   needs=(haproxy:haproxy nginx:nginx-light /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream arping:iputils-arping)
 elif [ "${1:-}" != apiserver ]; then
   needs+=(containerd:containerd runc:runc ctr:containerd conntrack:conntrack iptables:iptables ip:iproute2 nsenter:util-linux
-    sysctl:procps /usr/lib/cni/bridge:containernetworking-plugins)
+    sysctl:procps pgrep:procps setcap:libcap2-bin /usr/lib/cni/bridge:containernetworking-plugins)
 fi
 
 missing=()

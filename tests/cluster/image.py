@@ -4,7 +4,8 @@
     image.py OUT.tar NAME:TAG [--entrypoint JSON] [--cmd JSON] [--env KEY=VALUE]... [--label KEY=VALUE]... FILE=/DEST...
 
 OUT.tar is what `docker save` would write: `docker load`, `podman load`, `ctr images import` and `skopeo` take it.
-One layer holds the given files, owned by root, executable ones 0755 and others 0644. The same input gives the same bytes:
+One layer holds the given files, owned by root, executable ones 0755 and others 0644, with the capabilities that setcap(8)
+gave them. The same input gives the same bytes:
 every time stamp is zero and every order is sorted. A dynamically linked program is refused, for nothing here could run it.
 """
 
@@ -38,6 +39,13 @@ def elf(path, data):
     return ARCHITECTURES.get(machine) or sys.exit(f"image.py: {path}: unknown machine {machine}")
 
 
+def capabilities(path):
+    try:
+        return os.getxattr(path, "security.capability")
+    except OSError:
+        return b""
+
+
 def entry(name, kind, mode, size=0):
     info = tarfile.TarInfo(name)
     info.type, info.mode, info.size, info.mtime = kind, mode, size, 0
@@ -47,19 +55,22 @@ def entry(name, kind, mode, size=0):
 
 
 def archive(files):
-    """A tar of {name: (mode, bytes)}, with the folders that lead to them."""
+    """A tar of {name: (mode, bytes, capabilities)}, with the folders that lead to them."""
     folders = set()
     for name in files:
         parts = name.split("/")[:-1]
         folders.update("/".join(parts[: i + 1]) for i in range(len(parts)))
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name in sorted(folders | set(files)):
             if name in folders:
                 tar.addfile(entry(name, tarfile.DIRTYPE, 0o755))
             else:
-                mode, data = files[name]
-                tar.addfile(entry(name, tarfile.REGTYPE, mode, len(data)), io.BytesIO(data))
+                mode, data, capabilities = files[name]
+                info = entry(name, tarfile.REGTYPE, mode, len(data))
+                if capabilities:
+                    info.pax_headers["SCHILY.xattr.security.capability"] = capabilities.decode("utf-8", "surrogateescape")
+                tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 
@@ -88,7 +99,7 @@ def main():
         with open(source, "rb") as f:
             data = f.read()
         architecture = elf(source, data) or architecture
-        files[destination.strip("/")] = (0o755 if os.access(source, os.X_OK) else 0o644, data)
+        files[destination.strip("/")] = (0o755 if os.access(source, os.X_OK) else 0o644, data, capabilities(source))
 
     layer = archive(files)
     config = {
@@ -110,7 +121,7 @@ def main():
     config_name = hashlib.sha256(config).hexdigest() + ".json"
     manifest = json.dumps([{"Config": config_name, "RepoTags": [arguments.name], "Layers": ["layer.tar"]}]).encode()
 
-    image = archive({config_name: (0o644, config), "layer.tar": (0o644, layer), "manifest.json": (0o644, manifest)})
+    image = archive({name: (0o644, data, b"") for name, data in ((config_name, config), ("layer.tar", layer), ("manifest.json", manifest))})
     temporary = f"{arguments.out}.{os.getpid()}"
     with open(temporary, "wb") as f:
         f.write(image)
