@@ -1,6 +1,6 @@
 //! Flags of what the cluster is told.
 
-use crate::status::addresses::Source;
+use crate::status::addresses::{OwnPods, Source};
 use crate::status::desired::Address;
 use crate::status::{Options, lease};
 use clap::Args;
@@ -30,6 +30,11 @@ pub struct StatusArgs {
         conflicts_with = "publish_address"
     )]
     pub publish_service: Option<(String, String)>,
+    /// The names of nodes (ExternalDNS, else Hostname) in the place of their addresses (ExternalIP, else InternalIP).
+    #[arg(long, env = "NARTHEX_PUBLISH_HOSTNAMES", value_name = "BOOL", default_value_t = false,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set,
+          conflicts_with_all = ["publish_address", "publish_service"])]
+    pub publish_hostnames: bool,
     /// Writes of status a second, at most.
     #[arg(long, env = "NARTHEX_STATUS_RATE", value_name = "N", default_value_t = 20)]
     pub status_rate: u32,
@@ -69,15 +74,18 @@ impl StatusArgs {
         let source = match (&self.publish_service, self.publish_address.as_slice()) {
             (Some((namespace, name)), _) => Source::Service(namespace.clone(), name.clone()),
             (None, []) => Source::Nodes {
-                namespace: namespace.clone(),
-                selector: self.pod_selector.clone(),
-                own: pod.to_owned(),
-                admin_port,
+                by_name: self.publish_hostnames,
             },
             (None, given) => Source::Given(given.iter().map(|text| Address::new(text)).collect()),
         };
         Some(Options {
             source,
+            pods: OwnPods {
+                namespace: namespace.clone(),
+                selector: self.pod_selector.clone(),
+                own: pod.to_owned(),
+                admin_port,
+            },
             lease: lease::Wanted {
                 namespace,
                 name: self.lease.clone(),

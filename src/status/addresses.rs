@@ -24,21 +24,29 @@ pub enum Source {
     Service(String, String),
     /// The nodes whose narthex is ready.
     Nodes {
-        /// The namespace of the pods.
-        namespace: String,
-        /// Their labels.
-        selector: String,
-        /// The pod this process is in.
-        own: String,
-        /// Where peers answer; none where they cannot be asked.
-        admin_port: Option<u16>,
+        /// `--publish-hostnames`: by their names.
+        by_name: bool,
     },
+}
+
+/// Which pods are narthexes.
+#[derive(Clone, Debug)]
+pub struct OwnPods {
+    /// Their namespace.
+    pub namespace: String,
+    /// Their labels.
+    pub selector: String,
+    /// The pod this process is in.
+    pub own: String,
+    /// Where peers answer; none where they cannot be asked.
+    pub admin_port: Option<u16>,
 }
 
 /// Finds the addresses, again and again.
 pub struct Finder {
     api: Api,
     source: Source,
+    pods: OwnPods,
     nodes: HashMap<String, (Instant, Option<Address>)>,
     misses: HashMap<String, u32>,
     /// Peers that answered the last time.
@@ -54,17 +62,18 @@ struct Pod {
 
 impl Finder {
     /// From a source.
-    pub fn new(api: Api, source: Source) -> Self {
+    pub fn new(api: Api, source: Source, pods: OwnPods) -> Self {
         Self {
             api,
             source,
+            pods,
             nodes: HashMap::new(),
             misses: HashMap::new(),
             peers: Vec::new(),
         }
     }
 
-    /// The admin addresses of peers whose nodes are among the addresses.
+    /// The admin addresses of peers that answered.
     pub fn peers(&self) -> &[SocketAddr] {
         &self.peers
     }
@@ -75,42 +84,53 @@ impl Finder {
     /// When the API server cannot be asked.
     pub async fn find(&mut self) -> Result<Option<BTreeSet<Address>>, Failed> {
         match self.source.clone() {
-            Source::Given(addresses) => Ok(Some(addresses)),
+            Source::Given(addresses) => {
+                self.look_for_peers().await;
+                Ok(Some(addresses))
+            }
             Source::Service(namespace, name) => {
                 let path = format!("/api/v1/namespaces/{namespace}/services/{name}");
-                Ok(Some(of_service(&self.api.get(&path).await?)))
+                let addresses = of_service(&self.api.get(&path).await?);
+                self.look_for_peers().await;
+                Ok(Some(addresses))
             }
-            Source::Nodes {
-                namespace,
-                selector,
-                own,
-                admin_port,
-            } => {
-                let selector = selector.replace('=', "%3D").replace(',', "%2C");
-                let path = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={selector}");
-                let pods = ready_pods(&self.api.get(&path).await?);
-                self.of_pods(pods, &own, admin_port).await
+            Source::Nodes { by_name } => {
+                let pods = self.ready_pods().await?;
+                self.of_pods(pods, by_name).await
             }
         }
     }
 
-    async fn of_pods(
-        &mut self,
-        pods: Vec<Pod>,
-        own: &str,
-        admin_port: Option<u16>,
-    ) -> Result<Option<BTreeSet<Address>>, Failed> {
-        // Who is not among them runs elsewhere, for a trial perhaps, and knows nothing of addresses.
-        if !pods.iter().any(|pod| pod.name == own) {
-            return Ok(None);
+    async fn ready_pods(&self) -> Result<Vec<Pod>, Failed> {
+        let selector = self.pods.selector.replace('=', "%3D").replace(',', "%2C");
+        let namespace = &self.pods.namespace;
+        let path = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={selector}");
+        Ok(ready_pods(&self.api.get(&path).await?))
+    }
+
+    /// Addresses that lead to any of the peers say nothing of them; but no Ingress is to be announced before all have it.
+    async fn look_for_peers(&mut self) {
+        match self.ready_pods().await {
+            Ok(pods) if pods.iter().any(|pod| pod.name == self.pods.own) => {
+                self.ask_peers(&pods).await;
+            }
+            Ok(_) => self.peers.clear(),
+            Err(error) => {
+                tracing::debug!(%error, "peers cannot be found");
+                self.peers.clear();
+            }
         }
-        let peers = pods.iter().filter(|pod| pod.name != own);
-        let targets = peers.filter_map(|pod| Some((pod.name.clone(), SocketAddr::new(pod.ip?, admin_port?))));
+    }
+
+    /// Asks the peers among these whether they are ready. False if there are some, and none answers.
+    async fn ask_peers(&mut self, pods: &[Pod]) -> bool {
+        let peers = pods.iter().filter(|pod| pod.name != self.pods.own);
+        let port = self.pods.admin_port;
+        let targets = peers.filter_map(|pod| Some((pod.name.clone(), SocketAddr::new(pod.ip?, port?))));
         let targets: Vec<_> = targets.collect();
         let answers = futures_util::future::join_all(targets.iter().map(|(_, address)| is_ready(*address))).await;
-        // Who reaches nobody is more likely to be cut off than to be the last one left.
         if !answers.is_empty() && answers.iter().all(|answer| !answer) {
-            return Ok(None);
+            return false;
         }
         self.misses
             .retain(|name, _| targets.iter().any(|(other, _)| other == name));
@@ -122,39 +142,53 @@ impl Finder {
                 self.peers.push(address);
             }
         }
+        true
+    }
+
+    async fn of_pods(&mut self, pods: Vec<Pod>, by_name: bool) -> Result<Option<BTreeSet<Address>>, Failed> {
+        // Who is not among them runs elsewhere, for a trial perhaps, and knows nothing of addresses. And who reaches nobody
+        // is more likely to be cut off than to be the last one left.
+        if !pods.iter().any(|pod| pod.name == self.pods.own) || !self.ask_peers(&pods).await {
+            return Ok(None);
+        }
         let mut addresses = BTreeSet::new();
         for pod in pods {
             if self.misses.get(&pod.name).is_none_or(|misses| *misses < MISSES) {
-                addresses.extend(self.of_node(&pod).await);
+                addresses.extend(self.of_node(&pod, by_name).await);
             }
         }
         Ok(Some(addresses))
     }
 
     /// A node's address; where nodes may not be read, the one its pods have on the host's network.
-    async fn of_node(&mut self, pod: &Pod) -> Option<Address> {
+    async fn of_node(&mut self, pod: &Pod, by_name: bool) -> Option<Address> {
         if let Some((at, address)) = self.nodes.get(&pod.node)
             && at.elapsed() < NODE_TIME
         {
             return address.clone();
         }
         let node = self.api.get(&format!("/api/v1/nodes/{}", pod.node)).await;
-        let address = node.ok().and_then(|node| of_node(&node));
+        let address = node.ok().and_then(|node| of_node(&node, by_name));
         let address = address.or_else(|| pod.ip.map(Address::Ip));
         self.nodes.insert(pod.node.clone(), (Instant::now(), address.clone()));
         address
     }
 }
 
-/// `ExternalIP`, else `InternalIP` (Kubernetes docs, "Nodes", "Addresses").
-fn of_node(node: &Value) -> Option<Address> {
+/// `ExternalIP`, else `InternalIP`; by name `ExternalDNS`, else `Hostname` (Kubernetes docs, "Nodes", "Addresses").
+fn of_node(node: &Value, by_name: bool) -> Option<Address> {
     let listed = node.pointer("/status/addresses")?.as_array()?;
     let by_type: BTreeMap<&str, &str> = listed
         .iter()
         .rev()
         .filter_map(|entry| Some((entry["type"].as_str()?, entry["address"].as_str()?)))
         .collect();
-    let address = by_type.get("ExternalIP").or_else(|| by_type.get("InternalIP"))?;
+    let wanted = if by_name {
+        ["ExternalDNS", "Hostname"]
+    } else {
+        ["ExternalIP", "InternalIP"]
+    };
+    let address = wanted.iter().find_map(|wanted| by_type.get(wanted))?;
     Some(Address::new(address))
 }
 
@@ -211,7 +245,14 @@ pub async fn ask(address: SocketAddr, path: &str) -> Option<(u16, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use http::Response;
+    use http_body_util::Full;
+    use kube::client::Body;
     use serde_json::json;
+    use std::convert::Infallible;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     #[test]
     fn pods_count_when_they_are_ready_and_stay() {
@@ -237,10 +278,55 @@ mod tests {
             {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "n"},
             {"type": "ExternalIP", "address": "203.0.113.1"}, {"type": "ExternalIP", "address": "2001:db8::1"},
         ]}});
-        assert_eq!(of_node(&node), Some(Address::new("203.0.113.1")));
+        assert_eq!(of_node(&node, false), Some(Address::new("203.0.113.1")));
         let inner = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
-        assert_eq!(of_node(&inner), Some(Address::new("10.0.0.1")));
-        assert_eq!(of_node(&json!({})), None);
+        assert_eq!(of_node(&inner, false), Some(Address::new("10.0.0.1")));
+        assert_eq!(of_node(&json!({}), false), None);
+        let named = json!({"status": {"addresses": [
+            {"type": "Hostname", "address": "node1"}, {"type": "ExternalDNS", "address": "node1.example.com"},
+        ]}});
+        assert_eq!(of_node(&named, true), Some(Address::new("node1.example.com")));
+        assert_eq!(of_node(&named, false), None);
+    }
+
+    #[tokio::test]
+    async fn peers_are_known_wherever_the_addresses_come_from() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 1024];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                stream.write_all(reply).await.unwrap();
+            }
+        });
+        let pod = |name: &str| {
+            json!({
+                "metadata": {"name": name}, "spec": {"nodeName": name},
+                "status": {"hostIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+            })
+        };
+        let pods = json!({"items": [pod("own"), pod("other")]}).to_string();
+        let server = tower::service_fn(move |_: http::Request<Body>| {
+            let pods = pods.clone();
+            async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(pods)))) }
+        });
+        let published = Address::new("192.0.2.7");
+        let own = |name: &str| OwnPods {
+            namespace: "home".to_owned(),
+            selector: "app=narthex".to_owned(),
+            own: name.to_owned(),
+            admin_port: Some(peer.port()),
+        };
+        for (name, peers) in [("own", vec![peer]), ("elsewhere", vec![])] {
+            let api = Api::new(kube::Client::new(server.clone(), "home"));
+            let mut finder = Finder::new(api, Source::Given(BTreeSet::from([published.clone()])), own(name));
+            let found = finder.find().await.unwrap().unwrap();
+            assert_eq!(found, BTreeSet::from([published.clone()]));
+            assert_eq!(finder.peers(), peers);
+        }
     }
 
     #[test]

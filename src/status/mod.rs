@@ -12,7 +12,7 @@ pub mod live;
 use crate::control::Shared;
 use crate::model::{Kind, ObjectRef};
 use crate::table::ServedIngress;
-use addresses::{Finder, Source, ask};
+use addresses::{Finder, OwnPods, Source, ask};
 use api::{Api, Failed};
 use desired::{Address, next};
 use events::Events;
@@ -41,6 +41,8 @@ const EVENTS: usize = 3;
 pub struct Options {
     /// Where addresses come from.
     pub source: Source,
+    /// Which pods are peers.
+    pub pods: OwnPods,
     /// The Lease.
     pub lease: lease::Wanted,
     /// Writes of status a second.
@@ -79,7 +81,7 @@ async fn write_while_leading(api: &Api, options: &Options, shared: &Shared, mut 
             }
         }
         let writer = Writer {
-            finder: Finder::new(api.clone(), options.source.clone()),
+            finder: Finder::new(api.clone(), options.source.clone(), options.pods.clone()),
             events: &mut events,
             api: api.clone(),
             options,
