@@ -7,7 +7,6 @@ mod overview;
 mod query;
 mod routes;
 
-use crate::status::live::{Live, MOST_ASKED};
 pub use live::stream;
 use objects::{backends, certificates, endpoints, hosts};
 pub use openapi::text as openapi_text;
@@ -19,6 +18,7 @@ use super::view::Problem;
 use super::{Admin, Reply, as_json, json_reply};
 use crate::control::{ChangeRecord, lock};
 use crate::model::Severity;
+use crate::peers::live::{Live, MOST_ASKED};
 use crate::telemetry::traffic::RecentError;
 use http::StatusCode;
 use schemars::JsonSchema;

@@ -1,5 +1,7 @@
 //! The other narthexes: where they are, and how they are asked.
 
+pub mod live;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};

@@ -7,16 +7,15 @@ pub mod cleanup;
 pub mod desired;
 mod events;
 pub mod lease;
-pub mod live;
 
 use crate::control::Shared;
 use crate::model::{Kind, ObjectRef};
+use crate::peers::live::{Live, MOST_ASKED};
 use crate::table::ServedIngress;
 use addresses::{Finder, OwnPods, Source, ask};
 use api::{Api, Failed};
 use desired::{Address, next};
 use events::Events;
-use live::{Live, MOST_ASKED};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
