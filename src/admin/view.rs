@@ -138,6 +138,10 @@ pub struct Question {
 /// When the URL is none. A URL that a request could carry but that narthex refuses is a decision, not an error.
 pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Decision, String> {
     let (scheme, host, path) = split(&question.url)?;
+    // What a client would name in its handshake (SNI); an address is never named.
+    let name = host.as_deref().and_then(|host| canonical_host(host).ok());
+    let name = name.map(|host| host.name.into_owned());
+    let name = name.filter(|name| !name.starts_with('[') && name.parse::<std::net::Ipv4Addr>().is_err());
     let host = question
         .headers
         .iter()
@@ -184,7 +188,17 @@ pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Dec
     let explanation = explain(table, decision.host.as_deref(), &canonical);
     decision.fill(table, report, &canonical, &explanation);
     match (scheme, &explanation.route) {
-        (Scheme::Https, _) => decision.certificate = Some(certificate(table, decision.host.as_deref())),
+        (Scheme::Https, _) => {
+            decision.certificate = Some(certificate(table, name.as_deref()));
+            if !table.may_ask(name.as_deref(), decision.host.as_deref()) {
+                let asked = decision.host.as_deref().unwrap_or("(no host)");
+                let why = format!(
+                    "the connection is for {}, and the certificate shown for that name does not cover {asked}",
+                    name.as_deref().unwrap_or_default()
+                );
+                decision.refuse(421, why);
+            }
+        }
         (Scheme::Http, Some(route)) if route.policies.https_redirect && !decision.path.starts_with(ACME) => {
             let why = format!(
                 "{} has TLS for this host, so plain HTTP is sent to HTTPS",

@@ -38,20 +38,14 @@ pub fn is_secure(peer: &Peer, headers: &HeaderMap) -> bool {
     peer.trusted && said.is_some_and(|said| said.trim_ascii().eq_ignore_ascii_case(b"https"))
 }
 
-/// Whether a host may be asked for on this connection: it must be one that the certificate shown is for, by the
-/// table's decision and not by the letters of the name (RFC 9110, section 15.5.20). Without that, a client that was
-/// let in for one name could reach another (domain fronting), and browsers that join connections would go astray.
+/// Whether a host may be asked for on this connection, by [`Table::may_ask`]. Without that, a client that was let in
+/// for one name could reach another (domain fronting), and browsers that join connections would go astray. A trusted
+/// proxy sends the requests of many clients over a connection that it opened for one of them, so there the name says
+/// nothing.
 pub fn may_ask(table: &Table, peer: &Peer, host: Option<&str>) -> bool {
     let Some(handshake) = &peer.tls else { return true };
-    let asked = handshake.server_name.as_deref();
-    if asked == host {
-        return true;
-    }
-    match (table.certificates(asked), table.certificates(host)) {
-        (Some(asked), Some(host)) => asked.is_same(host),
-        (None, None) => true,
-        _ => false,
-    }
+    let name = handshake.server_name.as_deref();
+    name == host || peer.trusted || table.may_ask(name, host)
 }
 
 /// Adds `Strict-Transport-Security` where the route asks for it, over HTTPS only (RFC 6797, section 7.2).

@@ -33,6 +33,14 @@ impl Certificate {
             (name, host) => name == host,
         })
     }
+
+    /// The same for a host in canonical form.
+    pub fn covers_name(&self, host: &str) -> bool {
+        self.names.iter().any(|name| match name {
+            HostPattern::Any => false,
+            name => name.matches(Some(host)),
+        })
+    }
 }
 
 impl fmt::Debug for Certificate {

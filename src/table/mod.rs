@@ -132,6 +132,22 @@ impl Table {
         found.map(|(_, set)| set)
     }
 
+    /// Whether a host may be asked for on a connection that was opened for a name (RFC 9110, section 15.5.20): where
+    /// the certificate that the name is shown covers the host, or the host would be shown the same. A client that
+    /// named nobody contradicts nothing.
+    pub fn may_ask(&self, name: Option<&str>, host: Option<&str>) -> bool {
+        if name.is_none() || name == host {
+            return true;
+        }
+        match (self.certificates(name), self.certificates(host)) {
+            (Some(shown), Some(other)) if shown.is_same(other) => true,
+            // Which of them was shown depends on what the client can verify.
+            (Some(shown), _) => host.is_some_and(|host| shown.iter().all(|one| one.covers_name(host))),
+            (None, None) => true,
+            (None, Some(_)) => false,
+        }
+    }
+
     /// Every name with what is offered for it, in no order; the default certificate is that of [`HostPattern::Any`].
     pub fn all_certificates(&self) -> impl Iterator<Item = (&HostPattern, &Arc<CertificateSet>)> {
         let default = self.default_certificate.iter().map(|set| (&HostPattern::Any, set));

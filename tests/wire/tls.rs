@@ -11,7 +11,12 @@ use std::time::Duration;
 #[test]
 fn row_17_a_host_of_another_certificate_is_misdirected() {
     let (one, two, wild) = (make(&["one.test"]), make(&["two.test"]), make(&["*.w.test", "w.test"]));
+    let (both, own) = (make(&["both.test", "one.test"]), make(&["own.w.test"]));
     let manifests = [
+        secret("both", &both.certificate, &both.key),
+        secret("own", &own.certificate, &own.key),
+        secure("both", "both.test", "both.test", "both", ""),
+        secure("own", "own.w.test", "own.w.test", "own", ""),
         secret("one", &one.certificate, &one.key),
         secret("two", &two.certificate, &two.key),
         secret("wild", &wild.certificate, &wild.key),
@@ -36,12 +41,42 @@ fn row_17_a_host_of_another_certificate_is_misdirected() {
         (Some("a.w.test"), "b.w.test", 200),
         (Some("a.w.test"), "w.test", 200),
         (Some("a.w.test"), "one.test", 421),
-        (None, "one.test", 421),
+        // A balancer that names nobody, as nginx does by default, asks for whatever its clients ask for.
+        (None, "one.test", 200),
+        (None, "a.w.test", 200),
         (None, "plain.test", 200),
+        // Hosts with certificates of their own, which the certificate that is shown covers as well.
+        (Some("both.test"), "one.test", 200),
+        (Some("one.test"), "both.test", 421),
+        (Some("a.w.test"), "own.w.test", 200),
+        (Some("own.w.test"), "a.w.test", 421),
     ] {
         let config = Arc::new(config(rustls::ALL_VERSIONS));
         let mut client = Tls::with(rig.https, name, config).unwrap();
         assert_eq!(client.get(host, "/").0, status, "{name:?} {host}");
+        let Some(name) = name else { continue };
+        let path = format!("/api/v1/explain?url=https://{name}/&header=Host:%20{host}");
+        let said = crate::rig::get(rig.admin, &path).1;
+        assert_eq!(said.contains("\"status\": 421"), status == 421, "{name} {host}: {said}");
+    }
+}
+
+#[test]
+fn a_trusted_proxy_may_ask_for_any_host_on_any_connection() {
+    let (one, two) = (make(&["one.test"]), make(&["two.test"]));
+    let manifests = [
+        secret("one", &one.certificate, &one.key),
+        secret("two", &two.certificate, &two.key),
+        secure("one", "one.test", "one.test", "one", ""),
+        secure("two", "two.test", "two.test", "two", ""),
+    ]
+    .concat();
+    let rig = world(&["--trusted-proxies", "127.0.0.1"], &manifests);
+    for name in [Some("one.test"), Some("two.test"), Some("proxy.internal"), None] {
+        let mut client = Tls::with(rig.https, name, Arc::new(config(rustls::ALL_VERSIONS))).unwrap();
+        for host in ["one.test", "two.test", "one.test"] {
+            assert_eq!(client.get(host, "/").0, 200, "{name:?} {host}");
+        }
     }
 }
 
