@@ -187,6 +187,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Dec
     };
     let explanation = explain(table, decision.host.as_deref(), &canonical);
     decision.fill(table, report, &canonical, &explanation);
+    let closed = explanation.route.as_ref().and_then(|route| table.guard_of(route));
     match (scheme, &explanation.route) {
         (Scheme::Https, _) => {
             decision.certificate = Some(certificate(table, name.as_deref()));
@@ -199,6 +200,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Dec
                 decision.refuse(421, why);
             }
         }
+        (Scheme::Http, _) if closed.is_some() => {}
         (Scheme::Http, Some(route)) if route.policies.https_redirect && !decision.path.starts_with(ACME) => {
             let why = format!(
                 "{} has TLS for this host, so plain HTTP is sent to HTTPS",
@@ -325,7 +327,13 @@ impl Decision {
                 pod: endpoint.pod.as_deref().map(str::to_owned),
             })
             .collect();
-        if backend.endpoints.is_empty() {
+        if let Some(guard) = table.guard_of(route) {
+            let why = format!(
+                "{} is closed, because narthex does not enforce {guard}",
+                route.describe()
+            );
+            self.refuse(503, why);
+        } else if backend.endpoints.is_empty() {
             self.refuse(
                 503,
                 format!(

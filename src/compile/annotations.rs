@@ -47,6 +47,7 @@ impl Settings {
             https_redirect,
             hsts: self.hsts.clone(),
             compression: self.compression.clone(),
+            guard: None,
         }
     }
 }

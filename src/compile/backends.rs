@@ -234,6 +234,7 @@ impl State {
             asked: key.settings.clone(),
             settings,
             tls: found.tls,
+            guard: None,
             endpoints: endpoints.into(),
         }
     }

@@ -98,6 +98,9 @@ pub enum ProxyError {
     /// No rule matches.
     #[error("no rule matches")]
     NoRoute,
+    /// Something that should guard the route is not enforced, so nobody is let through.
+    #[error("the route is closed: what should guard it is not enforced by narthex")]
+    GuardNotEnforced,
     /// The rule's backend has nobody to answer.
     #[error("{}", .0.reason())]
     NoBackend(BackendState),
@@ -226,6 +229,7 @@ impl ProxyError {
             Self::BadExpectation => (417, "expectation failed", 13, Client, Never, true, "bad_expectation"),
             Self::Misdirected => (421, "misdirected request", 13, Client, Never, false, "misdirected"),
             Self::NoRoute => (404, "404 page not found", 12, Client, Never, false, "no_route"),
+            Self::GuardNotEnforced => (503, "guard not enforced", 14, Us, Never, false, "guard_not_enforced"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
             Self::BackendFull => (503, "service unavailable", 14, Us, Never, false, "backend_full"),

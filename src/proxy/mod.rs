@@ -192,10 +192,19 @@ async fn forward_or_answer(
         .lookup(canonical.host.as_deref(), &canonical.path)
         .ok_or(ProxyError::NoRoute)?;
     running.routed(&table, route);
+    let backend = table.backend(route.backend);
+    if let Some(guard) = route.guard(backend.map(|backend| &**backend)) {
+        seen.name(route);
+        return Err(Failure {
+            error: ProxyError::GuardNotEnforced,
+            endpoint: None,
+            cause: Some(guard.to_string()),
+        });
+    }
     if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
         return Ok(moved(client, location));
     }
-    let backend = table.backend(route.backend).ok_or(ProxyError::BackendGone)?;
+    let backend = backend.ok_or(ProxyError::BackendGone)?;
     running.has_service();
     let (protocol, settings) = (backend.protocol(), &*backend.settings);
     if key.is_some() && protocol != Protocol::Http1 {
@@ -330,7 +339,9 @@ fn error_reply(
     if verdict.close && !client.multiplexed {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us {
+    // A closed route stays closed until somebody changes it, so there is no time to name.
+    let passes = failure.error != ProxyError::GuardNotEnforced;
+    if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us && passes {
         fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {

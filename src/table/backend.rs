@@ -1,6 +1,7 @@
 //! Backends: one Service port each, with the endpoints behind it.
 
 use super::backend_tls::BackendTls;
+use super::guard::Guard;
 use super::settings::{BackendProtocol, BackendSettings};
 use std::fmt;
 use std::net::SocketAddr;
@@ -88,6 +89,8 @@ pub struct Backend {
     pub settings: Arc<BackendSettings>,
     /// The TLS its pods speak; none where they speak none.
     pub tls: Option<Arc<BackendTls>>,
+    /// What its Service asks for and narthex does not enforce: every route to it is closed.
+    pub guard: Option<Arc<Guard>>,
     /// The endpoints in use, sorted by address; empty unless the state is Ready or OnlyTerminating.
     pub endpoints: Arc<[Endpoint]>,
 }

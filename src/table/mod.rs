@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod certificate;
 mod compression;
 pub mod explain;
+mod guard;
 mod parts;
 pub mod paths;
 pub mod route;
@@ -19,6 +20,7 @@ pub use backend_tls::{BackendTls, Ingredients};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
+pub use guard::{Guard, PARAMETERS};
 pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route, route_key};
 pub use served::ServedIngress;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn};
@@ -185,6 +187,11 @@ impl Table {
     /// The backend a route leads to, as this table knows it.
     pub fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {
         self.backends.get(id)
+    }
+
+    /// The guard that closes a route: see [`Route::guard`].
+    pub fn guard_of<'t>(&'t self, route: &'t Route) -> Option<&'t Arc<Guard>> {
+        route.guard(self.backend(route.backend).map(|backend| &**backend))
     }
 
     /// Every backend.

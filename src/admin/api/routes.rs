@@ -56,6 +56,9 @@ pub struct RouteInfo {
     pub(crate) backend: String,
     pub(crate) service: Option<String>,
     pub(crate) state: Cow<'static, str>,
+    /// What closes it: a guard that narthex does not enforce.
+    #[serde(default)]
+    pub(crate) guard: Option<String>,
     pub(crate) status: Status,
     pub(crate) problems: usize,
     pub(crate) tls: bool,
@@ -105,6 +108,9 @@ pub fn status(report: &Report, route: &Route, backend: Option<&Backend>) -> (Sta
         Some(BackendState::OnlyTerminating) => Status::Warning,
         Some(_) | None => Status::Error,
     };
+    if route.guard(backend).is_some() {
+        worst = Status::Error;
+    }
     let mut count = 0;
     for diagnostic in concerning(report, route) {
         let status = Status::of(diagnostic.severity());
@@ -162,6 +168,7 @@ impl View<'_> {
         let object = &route.origin.object;
         let endpoints = backend.map(|backend| endpoints_of(backend, &self.commons, self.sampler));
         let endpoints = endpoints.unwrap_or_default();
+        let guard = route.guard(backend);
         let aside = endpoints.iter().any(|endpoint| endpoint.set_aside.is_some());
         RouteInfo {
             id: route.key.to_string(),
@@ -176,7 +183,8 @@ impl View<'_> {
             service: backend
                 .filter(|backend| !backend.service.is_empty())
                 .map(|backend| backend.service.to_string()),
-            state: backend.map_or("(none)", |backend| backend.state.reason()).into(),
+            state: state(guard.is_some(), backend).into(),
+            guard: guard.map(ToString::to_string),
             status: if aside { status.max(Status::Warning) } else { status },
             problems,
             tls: has_certificate(self.table, route),
@@ -184,6 +192,14 @@ impl View<'_> {
             traffic: self.sampler.route(route.key),
         }
     }
+}
+
+/// How a route is, in a few words.
+fn state(closed: bool, backend: Option<&Backend>) -> &'static str {
+    if closed {
+        return "closed by a guard that is not enforced";
+    }
+    backend.map_or("(none)", |backend| backend.state.reason())
 }
 
 /// Whether clients that ask for the route's host by HTTPS see a certificate that is meant for it.
@@ -211,7 +227,8 @@ fn fits(route: &Route, table: &Table, words: &[String]) -> bool {
     let backend = table.backend(route.backend);
     let mut text = format!("{} {} {}", route.describe(), route.host, route.origin).to_lowercase();
     if let Some(backend) = backend {
-        text += &format!(" {backend} {}", backend.state.reason()).to_lowercase();
+        let state = state(route.guard(Some(backend)).is_some(), Some(backend));
+        text += &format!(" {backend} {state}").to_lowercase();
     }
     words.iter().all(|word| {
         text.contains(word.as_str())

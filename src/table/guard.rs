@@ -1,0 +1,34 @@
+//! What closes a route: a guard that its author asked for and that narthex does not enforce.
+
+use crate::model::ObjectRef;
+use std::fmt;
+
+/// The name of the guard that an IngressClass has by its parameters.
+pub const PARAMETERS: &str = "spec.parameters";
+
+/// An annotation (or the parameters of an IngressClass) that restricts who may come in or what they may do, and that
+/// narthex does not act on. To serve the route without it would open what is meant to be guarded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Guard {
+    /// The object that carries it.
+    pub object: ObjectRef,
+    /// The annotation's name, or [`PARAMETERS`].
+    pub name: Box<str>,
+}
+
+impl Guard {
+    /// The field of the object, as diagnostics write it.
+    pub fn field(&self) -> String {
+        if &*self.name == PARAMETERS {
+            self.name.to_string()
+        } else {
+            format!("annotation {}", self.name)
+        }
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.field(), self.object)
+    }
+}
