@@ -13,7 +13,7 @@ use narthex::compile::owners::{self, HostOwners};
 use narthex::compile::{Options, State};
 use narthex::model::object::Secret;
 use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
-use narthex::table::{Backend, Certificate, Table, canonical_path, explain};
+use narthex::table::{Backend, Certificate, HostPattern, Table, canonical_path, explain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use world::Rng;
@@ -44,7 +44,41 @@ fn certificates(table: &Table) -> BTreeSet<String> {
             let set: Vec<String> = set.iter().map(|certificate| certificate_text(certificate)).collect();
             format!("{name}: {}", set.join(" and "))
         })
+        .chain(ASKED.iter().map(|name| shown(table, name)))
         .collect()
+}
+
+/// Names that clients ask for.
+const ASKED: &[&str] = &[
+    "a.example.com",
+    "b.example.com",
+    "c.example.com",
+    "example.com",
+    "shared.example.com",
+];
+
+/// What is shown for a name, and that it is of the owner's namespace where the name has an owner.
+fn shown(table: &Table, name: &str) -> String {
+    let host = table.host(&HostPattern::Exact(name.into()));
+    let routes = host
+        .into_iter()
+        .flat_map(|host| host.paths.routes().chain(&host.default));
+    let owner = routes.map(|route| route.age()).min().map(|age| age.namespace);
+    let set = table
+        .certificates_for(Some(name))
+        .into_iter()
+        .flat_map(|set| set.iter());
+    let secrets: Vec<String> = set
+        .inspect(|one| {
+            assert!(
+                owner.as_ref().is_none_or(|owner| *owner == one.secret.namespace),
+                "{name} of {owner:?} is shown {}",
+                one.secret
+            );
+        })
+        .map(|one| certificate_text(one))
+        .collect();
+    format!("{name} is shown {}", secrets.join(" and "))
 }
 
 fn backend_text(backend: &Backend) -> String {

@@ -13,6 +13,7 @@ use crate::model::Timestamp;
 use crate::table::route::wildcard_suffix;
 use crate::table::{CertificateSet, HostPattern};
 use smallvec::SmallVec;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -117,6 +118,34 @@ fn wildcard_of(name: &HostPattern) -> Option<HostPattern> {
     }
 }
 
+/// A host, in the order of the wildcard that covers it.
+#[derive(Debug, PartialEq, Eq)]
+struct Below(Arc<str>);
+
+impl Below {
+    fn key(&self) -> (Option<&str>, &str) {
+        (wildcard_suffix(&self.0), &self.0)
+    }
+}
+
+impl Ord for Below {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Below {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Whether two choices show the same certificates, whoever offers them.
+fn same_secrets(one: &[Rank], other: &[Rank]) -> bool {
+    let key = |rank: &Rank| (rank.namespace.clone(), rank.secret.clone(), rank.algorithm, rank.grade);
+    one.iter().map(key).eq(other.iter().map(key))
+}
+
 /// All offers.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
@@ -130,8 +159,8 @@ pub(super) struct Offers {
     offered: BTreeMap<(HostPattern, Key), Option<Rank>>,
     /// Those that do hold one, in order.
     ranked: BTreeSet<(HostPattern, Rank)>,
-    /// Names that have nothing valid of their own, behind the wildcard that may have.
-    weak: BTreeSet<(HostPattern, HostPattern)>,
+    /// The exact names that have a rule or an offer: what they are shown may depend on their wildcard.
+    below: BTreeSet<Below>,
 }
 
 impl Offers {
@@ -206,8 +235,8 @@ impl Offers {
         }))
     }
 
-    /// Puts one offer in its place.
-    fn place(&mut self, name: &HostPattern, secret: &Key, secrets: &Secrets, now: Timestamp) {
+    /// Puts one offer in its place. Says whether the namespace's choice for the name changed by that.
+    fn place(&mut self, name: &HostPattern, secret: &Key, secrets: &Secrets, now: Timestamp) -> bool {
         let rank = self.rank(name, secret, secrets, now);
         let pair = (name.clone(), secret.clone());
         let before = match rank.clone() {
@@ -216,46 +245,90 @@ impl Offers {
         };
         let (before, rank) = (before.flatten(), rank.flatten());
         if before == rank {
-            return;
+            return false;
         }
+        let chosen = self.choose(name, Some(&secret.0));
         if let Some(before) = before {
             self.ranked.remove(&(name.clone(), before));
         }
         if let Some(rank) = rank {
             self.ranked.insert((name.clone(), rank));
         }
+        !same_secrets(&chosen, &self.choose(name, Some(&secret.0)))
     }
 
-    /// Notes whether a name has nothing valid of its own, and says whether its wildcard, of the same namespace, has:
-    /// then nothing is to stand in front of that.
-    fn yields(&mut self, name: &HostPattern, chosen: &[Rank]) -> bool {
-        let Some(wildcard) = wildcard_of(name) else {
-            return false;
+    /// Whether any Secret that holds a certificate is offered for a name.
+    fn is_ranked(&self, name: &HostPattern) -> bool {
+        let first = Rank {
+            by: Use {
+                created: Timestamp(i64::MIN),
+                ..Use::default()
+            },
+            ..Rank::default()
         };
-        let pair = (wildcard, name.clone());
-        let Some(best) = chosen.first().filter(|best| !best.grade.is_valid()) else {
-            self.weak.remove(&pair);
-            return false;
+        let next = self.ranked.range((name.clone(), first)..).next();
+        next.is_some_and(|(other, _)| other == name)
+    }
+
+    /// What is put into the table for a name; none where its wildcard's certificates, or the default, are right.
+    ///
+    /// A host with an owner is shown certificates of the owner's namespace only: those for the host, and where none of
+    /// them is valid, those for its wildcard. Where there are none at all, the empty choice keeps others' wildcards off.
+    fn shown(&self, host: &HostPattern, name: &Name) -> Option<SmallVec<[Rank; 1]>> {
+        let is_valid = |ranks: &[Rank]| ranks.first().is_some_and(|best| best.grade.is_valid());
+        let chosen = &name.chosen;
+        let Some(wildcard) = wildcard_of(host) else {
+            return (!chosen.is_empty()).then(|| chosen.clone());
         };
-        let other = self.names.get(&pair.0).and_then(|wildcard| wildcard.chosen.first());
-        let yields = other.is_some_and(|other| other.grade.is_valid() && other.namespace == best.namespace);
-        self.weak.insert(pair);
-        yields
+        let inherited = self.names.get(&wildcard).map(|name| &*name.chosen).unwrap_or_default();
+        let Some(owner) = &name.owner else {
+            let same_namespace = |(one, other): (&Rank, &Rank)| one.namespace == other.namespace;
+            let yields = !is_valid(chosen)
+                && is_valid(inherited)
+                && chosen.first().zip(inherited.first()).is_some_and(same_namespace);
+            return (!chosen.is_empty() && !yields).then(|| chosen.clone());
+        };
+        let mut taken = chosen.clone();
+        if !is_valid(&taken) {
+            let of_wildcard = self.choose(&wildcard, Some(&owner.namespace));
+            if taken.is_empty() || is_valid(&of_wildcard) {
+                taken = of_wildcard;
+            }
+        }
+        (!same_secrets(&taken, inherited)).then_some(taken)
     }
 
-    /// The names that may yield to a wildcard.
-    fn weak_below<'o>(&'o self, wildcard: &'o HostPattern) -> impl Iterator<Item = &'o HostPattern> {
-        self.weak
-            .range((wildcard.clone(), HostPattern::Any)..)
-            .take_while(move |(other, _)| other == wildcard)
-            .map(|(_, name)| name)
+    /// The exact names that a wildcard covers, and whose certificates may depend on it.
+    fn below<'o>(&'o self, wildcard: &'o HostPattern) -> impl Iterator<Item = HostPattern> + 'o {
+        let suffix = match wildcard {
+            HostPattern::Wildcard(suffix) => Some(&**suffix),
+            HostPattern::Exact(_) | HostPattern::Any => None,
+        };
+        // No name comes before the one with an empty first label.
+        let first = Below(format!(".{}", suffix.unwrap_or_default()).into());
+        let covered = move |name: &&Below| suffix.is_some() && wildcard_suffix(&name.0) == suffix;
+        let names = self.below.range(first..).take_while(covered);
+        names.map(|name| HostPattern::Exact(name.0.clone()))
     }
 
-    /// The offers a name takes: its owner's namespace alone counts, where it has an owner.
-    fn choose(&self, name: &HostPattern, owner: Option<&Owner>) -> SmallVec<[Rank; 1]> {
+    /// Notes whether an exact name has a rule or an offer.
+    fn note_below(&mut self, name: &HostPattern, there: bool) {
+        let HostPattern::Exact(host) = name else { return };
+        if wildcard_suffix(host).is_none() {
+            return;
+        }
+        if there {
+            self.below.insert(Below(host.clone()));
+        } else {
+            self.below.remove(&Below(host.clone()));
+        }
+    }
+
+    /// The offers a name takes: where it has an owner, those of its namespace alone.
+    fn choose(&self, name: &HostPattern, owner: Option<&Arc<str>>) -> SmallVec<[Rank; 1]> {
         let mut firsts: Vec<&Rank> = Vec::new();
         let mut from = Rank {
-            namespace: owner.map(|owner| owner.namespace.clone()).unwrap_or_default(),
+            namespace: owner.cloned().unwrap_or_default(),
             by: Use {
                 created: Timestamp(i64::MIN),
                 ..Use::default()
@@ -267,7 +340,7 @@ impl Offers {
             .ranked
             .range((name.clone(), from.clone())..)
             .next()
-            .filter(|(other, rank)| other == name && owner.is_none_or(|owner| owner.namespace == rank.namespace))
+            .filter(|(other, rank)| other == name && owner.is_none_or(|owner| *owner == rank.namespace))
         {
             firsts.push(rank);
             from.namespace = rank.namespace.clone();

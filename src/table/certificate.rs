@@ -70,6 +70,11 @@ impl CertificateSet {
         Self(set)
     }
 
+    /// Whether there is none in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Every certificate.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Certificate>> {
         self.0.iter()

@@ -114,7 +114,8 @@ impl Table {
         self.certificates_for(name).or(self.default_certificate.as_ref())
     }
 
-    /// As [`Table::certificates`], but without the default.
+    /// As [`Table::certificates`], but without the default. An exact name for which the compiler put down an empty set
+    /// has none, whatever its wildcard has: that is another namespace's.
     pub fn certificates_for(&self, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
         if self.certificates.is_empty() {
             return None;
@@ -131,7 +132,7 @@ impl Table {
                 |(pattern, _)| matches!(pattern, HostPattern::Wildcard(other) if **other == *suffix),
             )
         });
-        found.map(|(_, set)| set)
+        found.map(|(_, set)| set).filter(|set| !set.is_empty())
     }
 
     /// Whether a host may be asked for on a connection that was opened for a name (RFC 9110, section 15.5.20): where
@@ -154,7 +155,7 @@ impl Table {
     pub fn all_certificates(&self) -> impl Iterator<Item = (&HostPattern, &Arc<CertificateSet>)> {
         let default = self.default_certificate.iter().map(|set| (&HostPattern::Any, set));
         let named = self.certificates.iter().map(|(pattern, set)| (pattern, set));
-        named.chain(default)
+        named.chain(default).filter(|(_, set)| !set.is_empty())
     }
 
     /// Replaces what is offered for a name; none takes it away. For the compiler.

@@ -202,3 +202,48 @@ fn a_host_is_its_owners_and_the_best_of_its_certificates_is_shown() {
         (problems.contains("HostOfOtherNamespace") && problems.contains("CertificateConflict")).then_some(())
     });
 }
+
+#[test]
+fn a_host_with_an_owner_is_never_shown_another_namespaces_wildcard() {
+    let (wild, own_wild, other) = (make(&["*.corp.test"]), make(&["*.corp.test"]), make(&["x.corp.test"]));
+    let of_other = |text: String| text.replace("metadata: {name: ", "metadata: {namespace: zzz, name: ");
+    let manifests = [
+        // The host is this namespace's, and its Secret is missing.
+        secure("s", "s.corp.test", "s.corp.test", "missing", ""),
+        ingress("plain", "plain.corp.test", "/", "web", ""),
+        of_other(secret("wild", &wild.certificate, &wild.key)),
+        of_other(secure("wild", "y.corp.test", "\"*.corp.test\"", "wild", "")),
+        of_other(secret("x", &other.certificate, &other.key)),
+        of_other(secure("x", "elsewhere.test", "x.corp.test", "x", "")),
+        ingress("x", "x.corp.test", "/", "web", ""),
+    ]
+    .concat();
+    let rig = world(&[], &manifests);
+    let default = shown(&rig, "nobody.test");
+    assert_eq!(shown(&rig, "y.corp.test"), wild.der);
+    assert_eq!(shown(&rig, "free.corp.test"), wild.der);
+    for name in ["s.corp.test", "plain.corp.test", "x.corp.test"] {
+        assert_eq!(shown(&rig, name), default, "{name}");
+    }
+    let said = crate::rig::get(rig.admin, "/api/v1/explain?url=https://s.corp.test/").1;
+    assert!(said.contains("self-signed"), "{said}");
+    // A wildcard of its own namespace is used, though the other's is used for names that nobody has.
+    let file = rig.manifest("own.yaml");
+    let own = secret("own", &own_wild.certificate, &own_wild.key) + &secure("z", "z.corp.test", "", "own", "");
+    std::fs::write(&file, own).unwrap();
+    eventually("the own wildcard is shown", || {
+        (shown(&rig, "s.corp.test") == own_wild.der).then_some(())
+    });
+    assert_eq!(shown(&rig, "plain.corp.test"), own_wild.der);
+    assert_eq!(shown(&rig, "y.corp.test"), wild.der);
+    std::fs::remove_file(&file).unwrap();
+    eventually("it is gone", || (shown(&rig, "s.corp.test") == default).then_some(()));
+    // Without the rule the host has no owner any more.
+    let all = rig.manifest("all.yaml");
+    let text = std::fs::read_to_string(&all).unwrap();
+    std::fs::write(&all, text.replace("host: plain.corp.test", "host: other.test")).unwrap();
+    eventually("the wildcard covers what nobody has", || {
+        (shown(&rig, "plain.corp.test") == wild.der).then_some(())
+    });
+    assert_eq!(shown(&rig, "s.corp.test"), default);
+}

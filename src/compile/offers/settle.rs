@@ -1,6 +1,6 @@
 //! Brings offers, and the table's certificates, up to date with a change.
 
-use super::{Owner, Use, Uses};
+use super::{Owner, Use, Uses, same_secrets, wildcard_of};
 use crate::compile::claims::Spot;
 use crate::compile::ingress::default_spots;
 use crate::compile::read::Reading;
@@ -164,7 +164,10 @@ impl State {
             .chain(listed)
             .map(|name| (name, secret.clone()))
             .collect();
-        let names = self.place(dirty);
+        let mut names = self.place(dirty);
+        // The certificate may be another even where the offer is the same.
+        let below: Vec<HostPattern> = names.iter().flat_map(|name| self.offers.below(name)).collect();
+        names.extend(below);
         self.settle_names(names);
         for key in recompiled {
             if let Some(known) = self.ingresses.get(&key) {
@@ -178,7 +181,9 @@ impl State {
     fn place(&mut self, dirty: BTreeSet<(HostPattern, Key)>) -> BTreeSet<HostPattern> {
         let mut names = BTreeSet::new();
         for (name, secret) in dirty {
-            self.offers.place(&name, &secret, &self.secrets, self.now);
+            if self.offers.place(&name, &secret, &self.secrets, self.now) {
+                names.extend(self.offers.below(&name));
+            }
             names.insert(name);
         }
         names
@@ -187,9 +192,6 @@ impl State {
     /// Finds out who owns the hosts of an Ingress now, and gives back those whose owner changed.
     fn settle_owners(&mut self, key: &Key, old: Option<&Read<'_>>, new: Option<&Read<'_>>) -> Vec<HostPattern> {
         let mut changed = Vec::new();
-        if self.offers.names.is_empty() {
-            return changed;
-        }
         let new_hosts = hosts(new);
         let me = new.map(|(_, meta)| Owner {
             created: meta.created,
@@ -197,7 +199,12 @@ impl State {
             name: meta.name.clone(),
         });
         for host in hosts(old).union(&new_hosts) {
+            let ruled = self.is_ruled(host);
             let Some(known) = self.offers.names.get(host) else {
+                self.offers.note_below(host, ruled);
+                if ruled && wildcard_of(host).is_some_and(|wildcard| self.offers.is_ranked(&wildcard)) {
+                    changed.push(host.clone());
+                }
                 continue;
             };
             let me = me.as_ref().filter(|_| new_hosts.contains(host));
@@ -220,6 +227,11 @@ impl State {
         changed
     }
 
+    /// Whether there is a rule, or a default backend, for exactly a host.
+    fn is_ruled(&self, host: &HostPattern) -> bool {
+        self.table.host(host).is_some_and(|table| !table.is_empty())
+    }
+
     fn find_owner(&self, host: &HostPattern) -> Option<Owner> {
         let table = self.table.host(host)?;
         let routes = table.paths.routes().chain(&table.default);
@@ -234,12 +246,16 @@ impl State {
         })
     }
 
-    /// Chooses again for names of which an offer or the owner changed.
+    /// Chooses again for names of which an offer or the owner changed. Wildcards come before the names they cover.
     fn settle_names(&mut self, mut names: BTreeSet<HostPattern>) {
         while let Some(host) = names.pop_first() {
             let offered = self.offers.secrets_of(&host).next().is_some();
+            let ruled = self.is_ruled(&host);
+            let covered = || wildcard_of(&host).is_some_and(|wildcard| self.offers.is_ranked(&wildcard));
+            let kept = offered || (ruled && covered());
+            self.offers.note_below(&host, offered || ruled);
             let before = self.offers.names.remove(&host);
-            if !offered && before.is_none() {
+            if !kept && before.is_none() {
                 continue;
             }
             let known = before.is_some();
@@ -247,30 +263,30 @@ impl State {
             if !known {
                 name.owner = self.find_owner(&host);
             }
-            let chosen = self.offers.choose(&host, name.owner.as_ref());
+            let owner = name.owner.as_ref().map(|owner| &owner.namespace);
+            let chosen = self.offers.choose(&host, owner);
             if name.chosen != chosen {
                 self.stale_names.insert(host.clone());
-                names.extend(self.offers.weak_below(&host).cloned());
+            }
+            if !same_secrets(&name.chosen, &chosen) {
+                names.extend(self.offers.below(&host));
             }
             name.chosen = chosen;
-            let yields = self.offers.yields(&host, &name.chosen);
-            let shown = name.chosen.iter().filter(|_| !yields);
-            let certificates = shown.filter_map(|rank| {
-                let secret = (rank.namespace.clone(), rank.secret.clone());
-                self.secrets.certificate(&secret).cloned()
+            let shown = self.offers.shown(&host, &name).filter(|_| kept);
+            let set = shown.map(|ranks| {
+                let secrets = ranks.into_iter().map(|rank| (rank.namespace, rank.secret));
+                CertificateSet::new(secrets.filter_map(|secret| self.secrets.certificate(&secret).cloned()))
             });
-            let set = CertificateSet::new(certificates);
-            let some = set.iter().next().is_some();
-            let same = match &name.set {
-                Some(old) => old.is_same(&set),
-                None => !some,
+            let same = match (&name.set, &set) {
+                (Some(old), Some(new)) => old.is_same(new),
+                (old, new) => old.is_none() && new.is_none(),
             };
             if !same {
-                name.set = some.then(|| Arc::new(set));
+                name.set = set.map(Arc::new);
                 self.table.set_certificates(&host, name.set.clone());
                 self.changed = true;
             }
-            if offered {
+            if kept {
                 self.offers.names.insert(host, name);
             }
         }
