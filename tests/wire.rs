@@ -10,6 +10,8 @@ mod access_log;
 mod admin;
 #[path = "wire/admin_guard.rs"]
 mod admin_guard;
+#[path = "wire/admin_slow.rs"]
+mod admin_slow;
 #[path = "wire/attacks.rs"]
 mod attacks;
 #[path = "wire/backend_tls.rs"]

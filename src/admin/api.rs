@@ -11,16 +11,19 @@ pub use live::stream;
 use objects::{backends, certificates, endpoints, hosts};
 pub use openapi::text as openapi_text;
 pub use overview::Overview;
+use query::MOST_PER_PAGE;
 pub use query::{Page, Query};
 pub use routes::{EndpointInfo, RouteInfo, SORTS, has_certificate};
 
+use super::Admin;
+use super::reply::{Reply, as_json, json_reply};
 use super::view::Problem;
-use super::{Admin, Reply, as_json, json_reply};
 use crate::control::{ChangeRecord, lock};
 use crate::model::Severity;
 use crate::peers::live::{Live, MOST_ASKED};
 use crate::telemetry::traffic::RecentError;
 use http::StatusCode;
+use http::header::{self, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -139,6 +142,15 @@ impl<'a> From<&'a ChangeRecord> for ChangeView<'a> {
     }
 }
 
+/// What problems are sorted by where nothing else is asked for: the worst first.
+fn rank(problem: &Problem) -> &str {
+    match problem.severity.as_str() {
+        "error" => "0",
+        "warning" => "1",
+        _ => "2",
+    }
+}
+
 /// What is wrong with a question.
 pub fn bad(said: impl std::fmt::Display) -> Reply {
     as_json(StatusCode::BAD_REQUEST, &json!({"error": said.to_string()}))
@@ -179,13 +191,23 @@ impl Admin {
         as_json(StatusCode::OK, &Live::of(&table, query.all("ingress")))
     }
 
+    /// What is wrong, the worst first. Without a page, as many as the longest page has; `Link` then says where the others
+    /// are (RFC 8288).
     fn diagnostics(&self, query: &Query) -> Reply {
         let report = self.shared.report.load();
-        let problems = report.iter().map(Problem::from);
-        if !query.is_paged() {
-            return as_json(StatusCode::OK, &problems.collect::<Vec<_>>());
+        if query.is_paged() {
+            return query.answer(report.iter().map(Problem::from).collect(), rank);
         }
-        query.answer(problems.collect(), |problem| &problem.severity)
+        let mut worst: Vec<_> = report.iter().collect();
+        worst.sort_by_key(|problem| std::cmp::Reverse(Status::of(problem.severity())));
+        let more = worst.len() > MOST_PER_PAGE;
+        let problems: Vec<Problem> = worst.into_iter().take(MOST_PER_PAGE).map(Problem::from).collect();
+        let mut reply = as_json(StatusCode::OK, &problems);
+        if more {
+            let next = HeaderValue::from_static("</api/v1/diagnostics?page=2&per_page=1000>; rel=\"next\"");
+            reply.headers_mut().insert(header::LINK, next);
+        }
+        reply
     }
 
     fn changes(&self, query: &Query) -> Reply {

@@ -3,8 +3,9 @@
 //! A peer that does not answer is shown as silent, and holds up the others no longer than [`DEADLINE`]. Nobody passes on
 //! what was passed on to it: `scope` is taken out of the question, and a field says that it comes from a peer.
 
+use super::Admin;
 use super::api::{Query, bad};
-use super::{Admin, Reply, json_reply};
+use super::reply::{Reply, json_reply, not_found};
 use crate::peers::{self, Answer, MOST_PEERS, Peer, Room, SCOPE};
 use futures_util::StreamExt;
 use http::header::{self, HeaderMap};
@@ -24,9 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Peers that are asked at once.
 const AT_ONCE: usize = 128;
 /// Bytes of all peers' answers together.
-const ROOM: usize = 64 << 20;
-/// Questions that are passed on at once.
-pub const MOST_QUESTIONS: usize = 4;
+const ROOM: usize = 32 << 20;
 
 /// What all narthexes answer.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -158,19 +157,12 @@ impl Admin {
         let query = without_scope(query);
         let own = tokio::task::block_in_place(|| self.answer_api(below, &query));
         let Some(own) = own else {
-            return super::not_found(path);
+            return not_found(path);
         };
         // What is wrong with a question is so everywhere.
         if own.status() == StatusCode::BAD_REQUEST {
             return own;
         }
-        let Ok(_turn) = self.questions.try_acquire() else {
-            return super::complain(
-                path,
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many questions are passed on to all narthexes already",
-            );
-        };
         let target = match query.as_str() {
             "" => path.to_owned(),
             query => format!("{path}?{query}"),

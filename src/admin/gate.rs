@@ -5,6 +5,7 @@
 //! of ours, for a page of somebody else's may have made a browser take our address for its own (DNS rebinding); and,
 //! where `--admin-token-file` is given, that it comes with the token.
 
+use super::METRICS;
 use super::pages::is_page;
 use crate::proxy::headers::HOPS;
 use crate::table::canonical::canonical_host;
@@ -20,8 +21,6 @@ const TOKEN_BYTES: u64 = 4096;
 
 /// What probes ask: open to all, lest a probe's `Host` takes a pod away.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/ping"];
-/// Open to all that know our name, for scrapers seldom have tokens.
-const METRICS: &str = "/metrics";
 
 /// What browsers are told: nothing may be loaded, framed, embedded or told to others.
 const SECURITY: [(HeaderName, &str); 5] = [
@@ -126,6 +125,7 @@ impl Gate {
             return Err(Refusal::ForeignHost);
         }
         match &self.token_file {
+            // Scrapers seldom have tokens.
             Some(file) if path != METRICS && !is_page(path) => check_token(file, fields),
             _ => Ok(()),
         }

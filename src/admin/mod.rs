@@ -3,56 +3,50 @@
 
 mod api;
 mod cluster;
+mod connections;
 pub mod gate;
 mod metrics;
 mod pages;
+mod patient;
 pub mod probe;
+mod reply;
+mod room;
 pub mod sampler;
 mod traefik;
 pub mod view;
 
 pub use api::openapi_text as openapi;
 pub use api::{EndpointInfo, Overview, Page, RouteInfo, SORTS, Status};
+pub use connections::run;
 pub use metrics::Labelled;
 
 use crate::control::{Shared, lock};
 use crate::model::RouteKey;
 use crate::peers::{POD, STARTED};
 use crate::serve::Server;
-use crate::serve::handover::Intake;
 use crate::source::Phase;
 use crate::source::directory::Places;
 use bytes::Bytes;
-use gate::{Gate, Refusal};
+use connections::Connections;
+use gate::Gate;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Method, Request, StatusCode};
+use reply::{Reply, as_json, complain, not_found, refused, reply, text};
+use room::{AsOf, Asked, Room};
 use sampler::Sampler;
 use serde_json::json;
-use socket2::SockRef;
 use std::collections::HashSet;
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use twox_hash::XxHash3_64;
+use tokio::sync::Semaphore;
 
-/// Connections to the admin address at once.
-const MAX_CONNECTIONS: usize = 256;
-/// How long a request head may take, and a connection be idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer may stay unread.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Where the numbers are.
+const METRICS: &str = "/metrics";
+/// Where the problems are, which change with the report alone.
+const DIAGNOSTICS: &str = "/api/v1/diagnostics";
 /// Who may listen to the stream of events at once.
 const MAX_SUBSCRIBERS: usize = 64;
 /// How often routes that are gone are looked for, in seconds.
@@ -86,10 +80,11 @@ pub struct Admin {
     /// The flags as they are in effect.
     pub config: serde_json::Value,
     around: Around,
-    questions: Semaphore,
+    connections: Arc<Connections>,
+    room: Room,
     sampler: Mutex<Sampler>,
     subscribers: Arc<Semaphore>,
-    last_tick: Mutex<Option<(Instant, Arc<str>)>>,
+    last_tick: Mutex<Option<(Instant, Bytes)>>,
 }
 
 impl Admin {
@@ -108,7 +103,8 @@ impl Admin {
             gate,
             config,
             around: Around::default(),
-            questions: Semaphore::new(cluster::MOST_QUESTIONS),
+            connections: Arc::default(),
+            room: Room::default(),
             sampler: Mutex::default(),
             subscribers: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
             last_tick: Mutex::default(),
@@ -177,149 +173,6 @@ impl Identity {
     }
 }
 
-type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
-
-/// Answers on the admin address until the process ends.
-pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake: watch::Receiver<Intake>) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the admin address cannot be served");
-            return;
-        }
-    };
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
-        if intake.wait_for(|intake| *intake == Intake::Open).await.is_err() {
-            return;
-        }
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = intake.changed() => continue,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::debug!(%error, "the admin address cannot accept for a moment");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        // A reader that does not read is the kernel's to cut off.
-        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
-        let admin = admin.clone();
-        tokio::spawn(converse(stream, permit, move |request| {
-            let admin = admin.clone();
-            async move {
-                let reply = admin.answer(&request).await;
-                admin.identity.mark(unless_known(&request, reply))
-            }
-        }));
-    }
-}
-
-/// One connection, to its end.
-async fn converse<S, F>(stream: S, permit: OwnedSemaphorePermit, answer: impl Fn(Request<()>) -> F)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = Reply>,
-{
-    let service = service_fn(|request: Request<Incoming>| {
-        let answering = answer(request.map(drop));
-        async { Ok::<_, Infallible>(answering.await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an admin connection broke off");
-    }
-    drop(permit);
-}
-
-fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
-    *reply.status_mut() = status;
-    let fields = reply.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    reply
-}
-
-/// Says what is wrong with a question: in JSON where all is JSON, as text elsewhere.
-fn complain(path: &str, status: StatusCode, said: impl std::fmt::Display) -> Reply {
-    if path.starts_with("/api/v1/") {
-        return as_json(status, &json!({"error": said.to_string()}));
-    }
-    text(status, format!("{said}\n"))
-}
-
-fn not_found(path: &str) -> Reply {
-    complain(path, StatusCode::NOT_FOUND, "404 page not found")
-}
-
-fn refused(path: &str, refusal: Refusal) -> Reply {
-    let mut reply = complain(path, refusal.status(), refusal);
-    if refusal == Refusal::NoToken {
-        let scheme = HeaderValue::from_static("Bearer");
-        reply.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
-    }
-    reply
-}
-
-fn text(status: StatusCode, body: impl Into<String>) -> Reply {
-    reply(status, "text/plain; charset=utf-8", body.into())
-}
-
-fn as_json(status: StatusCode, body: &impl serde::Serialize) -> Reply {
-    json_reply(status, serde_json::to_string_pretty(body))
-}
-
-fn json_reply(status: StatusCode, body: serde_json::Result<String>) -> Reply {
-    let text = match body {
-        Ok(text) => text + "\n",
-        Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-    };
-    let tag = format!("\"{:016x}\"", XxHash3_64::oneshot(text.as_bytes()));
-    let mut reply = reply(status, "application/json", text);
-    let fields = reply.headers_mut();
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if status == StatusCode::OK
-        && let Ok(tag) = HeaderValue::try_from(tag)
-    {
-        fields.insert(header::ETAG, tag);
-    }
-    reply
-}
-
-/// An answer, or 304 to whoever has it already (RFC 9110, section 13.1.2).
-fn unless_known(request: &Request<()>, reply: Reply) -> Reply {
-    let known = request.headers().get_all(header::IF_NONE_MATCH);
-    let mut tags = known
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let is_known = |tag: &HeaderValue| {
-        tags.any(|known| {
-            let known = known.trim_ascii();
-            known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes()
-        })
-    };
-    let tag = reply.headers().get(header::ETAG);
-    if !tag.is_some_and(is_known) {
-        return reply;
-    }
-    let (mut parts, _) = reply.into_parts();
-    parts.status = StatusCode::NOT_MODIFIED;
-    parts.headers.remove(header::CONTENT_TYPE);
-    Response::from_parts(parts, Full::default().boxed_unsync())
-}
-
 impl Admin {
     async fn answer(self: &Arc<Self>, request: &Request<()>) -> Reply {
         let path = request.uri().path();
@@ -332,25 +185,64 @@ impl Admin {
                 refused.headers_mut().insert(header::ALLOW, allowed);
                 refused
             }
-            Ok(()) if cluster::is_for_all(request) => self.answer_for_all(request).await,
-            // Much of a large cluster may be asked for; the other tasks go on meanwhile.
-            Ok(()) => tokio::task::block_in_place(|| self.answer_question(request)),
+            Ok(()) => match self.answer_at_once(request) {
+                Some(reply) => reply,
+                None => self.answer_in_turn(request).await,
+            },
         };
         gate::secure(reply.headers_mut());
         reply
     }
 
-    fn answer_question(self: &Arc<Self>, request: &Request<()>) -> Reply {
+    /// Answers what waits for nobody: probes, what other narthexes ask each second, files of the dashboard, and events
+    /// as they come.
+    fn answer_at_once(self: &Arc<Self>, request: &Request<()>) -> Option<Reply> {
         match request.uri().path() {
-            "/healthz" => self.health(),
-            "/readyz" => self.readiness(),
-            "/ping" => self.ping(),
-            "/metrics" => self.metrics(request.headers()),
-            "/api/v1/stream" => api::stream(self),
+            "/api/v1/stream" if !cluster::is_for_all(request) => Some(api::stream(self)),
+            "/api/v1/live" if !cluster::is_for_all(request) => Some(self.answer_question(request)),
+            path => self
+                .answer_probe(path)
+                .or_else(|| pages::answer(path, request.headers())),
+        }
+    }
+
+    /// Answers a probe; none for other questions.
+    fn answer_probe(&self, path: &str) -> Option<Reply> {
+        match path {
+            "/healthz" => Some(self.health()),
+            "/readyz" => Some(self.readiness()),
+            "/ping" => Some(self.ping()),
+            _ => None,
+        }
+    }
+
+    /// Answers what may be long, when it is this question's turn.
+    async fn answer_in_turn(self: &Arc<Self>, request: &Request<()>) -> Reply {
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let (path, fields) = (request.uri().path(), request.headers());
+        let asked = match path {
+            METRICS if metrics::wants_openmetrics(fields) => Asked::OpenMetrics,
+            METRICS => Asked::Metrics,
+            _ if cluster::is_for_all(request) => Asked::ForAll,
+            _ => Asked::Question,
+        };
+        let as_of = || AsOf::now(&self.shared, path == DIAGNOSTICS && asked == Asked::Question);
+        let make = async {
+            match asked {
+                Asked::ForAll => self.answer_for_all(request).await,
+                // Much of a large cluster may be asked for; the other tasks go on meanwhile.
+                _ => tokio::task::block_in_place(|| self.answer_question(request)),
+            }
+        };
+        self.room.answer((asked, target), as_of, &self.connections, make).await
+    }
+
+    fn answer_question(&self, request: &Request<()>) -> Reply {
+        match request.uri().path() {
+            METRICS => self.metrics(metrics::wants_openmetrics(request.headers())),
             path => path
                 .strip_prefix("/api/v1/")
                 .and_then(|below| self.answer_api(below, request.uri().query().unwrap_or_default()))
-                .or_else(|| pages::answer(path, request.headers()))
                 .or_else(|| self.answer_traefik(path))
                 .unwrap_or_else(|| not_found(path)),
         }
@@ -436,8 +328,7 @@ impl Admin {
     }
 
     /// What was counted.
-    fn metrics(&self, fields: &http::HeaderMap) -> Reply {
-        let openmetrics = metrics::wants_openmetrics(fields);
+    fn metrics(&self, openmetrics: bool) -> Reply {
         let kind = if openmetrics {
             metrics::OPENMETRICS
         } else {

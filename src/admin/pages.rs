@@ -1,6 +1,6 @@
 //! The dashboard: what `make dashboard` built lies in the program, packed and as it is.
 
-use super::{Reply, not_found};
+use super::reply::{Reply, not_found};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};

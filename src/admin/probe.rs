@@ -3,9 +3,11 @@
 //! Where an update starts the new narthex beside the old one, both listen on the admin port, and a probe sent there may
 //! be answered by the other. A socket in a folder of the pod's own cannot be mistaken.
 
-use super::{Admin, MAX_CONNECTIONS, Reply, converse, text};
+use super::Admin;
+use super::connections::{Connections, converse};
+use super::reply::text;
 use anyhow::{Context, bail};
-use http::{Request, StatusCode};
+use http::StatusCode;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream};
@@ -13,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+
+/// The answer to other questions.
+const MISPLACED: &str = "only /healthz, /readyz and /ping are answered here\n";
 
 /// The socket; its file goes with it.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ pub fn bind(path: &Path) -> anyhow::Result<ProbeSocket> {
     })
 }
 
-/// Answers `/healthz` and `/readyz` until the process ends.
+/// Answers probes until the process ends.
 pub async fn run(socket: ProbeSocket, admin: Arc<Admin>) {
     let _unlink = Unlink(socket.path);
     let listener = match UnixListener::from_std(socket.listener) {
@@ -74,32 +78,21 @@ pub async fn run(socket: ProbeSocket, admin: Arc<Admin>) {
             return;
         }
     };
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = Arc::new(Connections::default());
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let admin = admin.clone();
-                tokio::spawn(converse(stream, permit, move |request| {
-                    std::future::ready(admin.identity.mark(admin.answer_probe(&request)))
+                let (place, admin) = (connections.enter(), admin.clone());
+                tokio::spawn(converse(stream, place, move |request| {
+                    let reply = admin.answer_probe(request.uri().path());
+                    let reply = reply.unwrap_or_else(|| text(StatusCode::NOT_FOUND, MISPLACED));
+                    std::future::ready(admin.identity.mark(reply))
                 }));
             }
             Err(error) => {
                 tracing::debug!(%error, "the probe socket cannot accept for a moment");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-        }
-    }
-}
-
-impl Admin {
-    fn answer_probe<B>(&self, request: &Request<B>) -> Reply {
-        match request.uri().path() {
-            "/healthz" => self.health(),
-            "/readyz" => self.readiness(),
-            _ => text(StatusCode::NOT_FOUND, "here are only /healthz and /readyz\n"),
         }
     }
 }

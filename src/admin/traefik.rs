@@ -6,7 +6,8 @@
 mod health;
 
 use super::api::has_certificate;
-use super::{Admin, Reply, json_reply, text, unescape_path};
+use super::reply::{Reply, json_reply, text};
+use super::{Admin, unescape_path};
 use crate::table::{Backend, HostPattern, PathKind, Protocol, Route, Table};
 use http::StatusCode;
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! What happens, as it happens: server-sent events (HTML Living Standard, section 9.2).
 
-use super::super::{Admin, Reply, as_json};
+use super::super::Admin;
+use super::super::reply::{Reply, as_json};
 use super::ChangeView;
 use super::overview::Problems;
 use crate::control::ChangeRecord;
@@ -60,20 +61,20 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    async fn next(&mut self) -> String {
+    async fn next(&mut self) -> Bytes {
         loop {
             tokio::select! {
                 change = self.changes.recv() => match change {
                     Ok(change) => {
                         if let Ok(text) = serde_json::to_string(&ChangeView::from(&*change)) {
-                            return format!("event: change\ndata: {text}\n\n");
+                            return format!("event: change\ndata: {text}\n\n").into();
                         }
                     }
                     // It was too slow for them all; the list has them.
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
                 },
-                _ = self.ticks.tick() => return format!("event: tick\ndata: {}\n\n", self.admin.tick()),
+                _ = self.ticks.tick() => return self.admin.tick(),
             }
         }
     }
@@ -97,7 +98,7 @@ pub fn stream(admin: &Arc<Admin>) -> Reply {
     };
     let events = futures_util::stream::unfold(subscriber, |mut subscriber| async {
         let text = subscriber.next().await;
-        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), subscriber))
+        Some((Ok::<_, Infallible>(Frame::data(text)), subscriber))
     });
     let mut reply = Response::new(StreamBody::new(events).boxed_unsync());
     let fields = reply.headers_mut();
@@ -108,15 +109,16 @@ pub fn stream(admin: &Arc<Admin>) -> Reply {
 }
 
 impl Admin {
-    /// The present second. The same for all who listen, so it is made once.
-    fn tick(&self) -> Arc<str> {
+    /// The event of the present second. It is the same for all who listen, so it is made once.
+    fn tick(&self) -> Bytes {
         let mut last = self.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((at, text)) = &*last
             && at.elapsed() < TICK / 2
         {
             return text.clone();
         }
-        let text: Arc<str> = serde_json::to_string(&self.make_tick()).unwrap_or_default().into();
+        let tick = serde_json::to_string(&self.make_tick()).unwrap_or_default();
+        let text = Bytes::from(format!("event: tick\ndata: {tick}\n\n"));
         *last = Some((std::time::Instant::now(), text.clone()));
         text
     }

@@ -208,7 +208,7 @@ impl Document {
         let parameters = list_parameters(List::Whole(&fields_of::<Problem>()));
         self.add(
             "diagnostics",
-            "All that is wrong; a page where one of the parameters is given",
+            "What is wrong, the worst first: at most 1000 problems, or a page where one of the parameters is given",
             answer,
             parameters,
         );

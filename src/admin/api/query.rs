@@ -1,6 +1,7 @@
 //! Questions about lists: what is looked for, in which order, which page.
 
-use super::super::{Reply, as_json, unescape};
+use super::super::reply::{Reply, as_json};
+use super::super::unescape;
 use super::{Status, bad};
 use http::StatusCode;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 /// Entries of a page where nothing is said, and at most.
 const PER_PAGE: usize = 50;
-const MOST_PER_PAGE: usize = 1000;
+pub(super) const MOST_PER_PAGE: usize = 1000;
 
 /// What can be said once. What narthex does not know, it does not look at.
 const ONCE: [&str; 9] = [
@@ -138,26 +139,36 @@ impl Query {
             return bad(format!("sort={field}: there is no such field"));
         }
         list.sort_by(|one, other| name(one).cmp(name(other)));
-        let mut shown: Vec<Value> = list.iter().filter_map(|item| serde_json::to_value(item).ok()).collect();
+        // Each item is JSON only while it is looked at: a long list of values takes several times the memory of its text.
+        let as_value = |item: &T| serde_json::to_value(item).unwrap_or_default();
         let words = self.words();
-        shown.retain(|item| {
-            let fits = |field: &str, wanted: Option<&str>| {
-                wanted.is_none_or(|wanted| item.get(field).is_none_or(|value| value == wanted))
-            };
-            fits("namespace", self.get("namespace").filter(|text| !text.is_empty()))
-                && fits("status", self.status())
-                && (words.is_empty() || {
+        let namespace = self.get("namespace").filter(|text| !text.is_empty());
+        if namespace.is_some() || self.status().is_some() || !words.is_empty() {
+            list.retain(|item| {
+                let item = as_value(item);
+                let fits = |field: &str, wanted: Option<&str>| {
+                    wanted.is_none_or(|wanted| item.get(field).is_none_or(|value| value == wanted))
+                };
+                let has_words = || {
                     let text = item.to_string().to_lowercase();
                     words.iter().all(|word| text.contains(word.as_str()))
-                })
-        });
-        if let Some((field, reverse)) = self.sort() {
-            shown.sort_by(|one, other| compare(one.get(field), other.get(field)));
-            if reverse {
-                shown.reverse();
-            }
+                };
+                fits("namespace", namespace) && fits("status", self.status()) && (words.is_empty() || has_words())
+            });
         }
-        as_json(StatusCode::OK, &Page::of(shown, self))
+        if let Some((field, reverse)) = self.sort() {
+            let mut keyed: Vec<(Option<Value>, T)> = list
+                .into_iter()
+                .map(|item| (as_value(&item).get_mut(field).map(Value::take), item))
+                .collect();
+            keyed.sort_by(|(one, _), (other, _)| compare(one.as_ref(), other.as_ref()));
+            if reverse {
+                keyed.reverse();
+            }
+            list = keyed.into_iter().map(|(_, item)| item).collect();
+        }
+        let page = Page::of(list, self).map(|item| as_value(&item));
+        as_json(StatusCode::OK, &page)
     }
 }
 

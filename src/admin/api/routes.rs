@@ -1,8 +1,9 @@
 //! Routes, each with where it comes from, where it leads, and what passes over it.
 
+use super::super::Admin;
+use super::super::reply::{Reply, as_json};
 use super::super::sampler::{Sampler, TrafficView};
 use super::super::view::Problem;
-use super::super::{Admin, Reply, as_json};
 use super::query::{Page, Query};
 use super::{ErrorView, Status, bad};
 use crate::control::lock;
