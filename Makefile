@@ -35,12 +35,15 @@ test-apiserver: kube-binaries ## the tests on a real API server alone; KUBE=v1.3
 	tests/cluster/deps.sh apiserver
 	cargo test --locked --test apiserver
 
-test-peers: ## through narthex: gRPC, WebSockets (from PyPI), nginx before and behind, h2load (from Debian)
+test-peers: ## through narthex: gRPC (grpcio, grpc-go), WebSockets (from PyPI), nginx before and behind, Node, h2load (from Debian); NARTHEX_LONG=1 for streams of ten minutes
 	cargo build --locked
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
 	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4 h2==4.4.1 opentelemetry-proto==1.45.2
 	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py target/debug/narthex
 	$(CACHE)/peers-venv/bin/python tests/peers/nginx.py target/debug/narthex
+	$(CACHE)/peers-venv/bin/python tests/peers/h2_pods.py target/debug/narthex
+	cd tests/peers/grpc_go && go build -o $(CACHE)/grpc_go .
+	$(CACHE)/peers-venv/bin/python tests/peers/grpc_go.py target/debug/narthex $(CACHE)/grpc_go
 	$(CACHE)/peers-venv/bin/python tests/peers/otlp.py target/debug/narthex
 
 test-api: ## the admin API against its OpenAPI document, by schemathesis (from PyPI), a minute

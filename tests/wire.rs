@@ -40,6 +40,8 @@ mod floods;
 mod framing;
 #[path = "wire/grpc.rs"]
 mod grpc;
+#[path = "wire/h2_bodies.rs"]
+mod h2_bodies;
 #[path = "wire/h2_rig.rs"]
 mod h2_rig;
 #[path = "wire/headers.rs"]
@@ -64,6 +66,8 @@ mod pods;
 mod proxied_pods;
 #[path = "wire/proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "wire/raw_h2.rs"]
+mod raw_h2;
 #[path = "wire/rig.rs"]
 mod rig;
 #[path = "wire/strict_pod.rs"]

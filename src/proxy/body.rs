@@ -11,6 +11,7 @@ use crate::upstream::{Connection, Lease, Place};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -35,7 +36,7 @@ pub struct Upload {
     /// Who waits for the next piece, to be told when it will not come.
     reader: RefCell<Option<Waker>>,
     /// What was read of it, for another attempt.
-    tape: RefCell<Option<Box<Tape>>>,
+    tape: RefCell<Option<Tape>>,
 }
 
 /// What a kept piece counts for at least.
@@ -43,7 +44,7 @@ const LEAST_PIECE: usize = 64;
 
 /// The beginning of a request body, kept for another attempt.
 struct Tape {
-    pieces: Vec<Bytes>,
+    pieces: SmallVec<[Bytes; 2]>,
     /// Bytes that may still be kept.
     room: usize,
     /// The piece that is sent next, where the body is sent again, and the bytes from there on.
@@ -89,13 +90,13 @@ impl Upload {
 
     /// Keeps what is read from now on for another attempt, as long as it is no more than `most` bytes.
     pub fn keep(&self, most: usize) {
-        self.tape.replace(Some(Box::new(Tape {
-            pieces: Vec::new(),
+        self.tape.replace(Some(Tape {
+            pieces: SmallVec::new(),
             room: most,
             next: 0,
             left: 0,
             length: 0,
-        })));
+        }));
     }
 
     /// There will be no other attempt.
@@ -238,7 +239,9 @@ impl Body for ClientBody {
         let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
         this.client.awaits_upload(waiting);
         let mut frame = ready!(poll);
-        if let Some(Err(_)) = &frame {
+        // As for a response: only END_STREAM says that all of it was there.
+        let cut_off = this.client.multiplexed && frame.is_none() && !incoming.is_end_stream();
+        if cut_off || matches!(frame, Some(Err(_))) {
             let late = this.client.body_late.get();
             let error = if late {
                 ProxyError::BodyTimeout
@@ -258,6 +261,11 @@ impl Body for ClientBody {
             let complete = frame.is_none() || incoming.is_end_stream();
             this.upload.done.set(complete);
             this.client.upload_moved(complete, &this.worker.clock);
+        }
+        if cut_off {
+            return Poll::Ready(Some(Err(
+                "the client ended its stream in the middle of the request".into()
+            )));
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
@@ -323,8 +331,16 @@ impl Exchange {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
+            // To hyper a stream that was reset without an error has ended, but only END_STREAM says that all of the
+            // response was there (RFC 9113, section 8.1).
+            Poll::Ready(None) if self.is_cut_off() => Poll::Ready(Some(Err(
+                "the pod ended its stream in the middle of the response".into(),
+            ))),
             Poll::Ready(frame) => {
                 client.waited();
+                if let (Some(Connection::Http2(stream)), Some(Ok(frame))) = (&self.connection, &frame) {
+                    stream.read(frame.data_ref().map_or(0, Bytes::len));
+                }
                 let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
                 self.ended |= trailers || frame.is_none();
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
@@ -338,6 +354,12 @@ impl Exchange {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl Exchange {
+    fn is_cut_off(&self) -> bool {
+        matches!(self.connection, Some(Connection::Http2(_))) && !self.incoming.is_end_stream()
     }
 }
 

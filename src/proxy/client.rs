@@ -2,6 +2,7 @@
 
 use super::body::Exchange;
 use super::trust::{TrustedProxies, address_value};
+use crate::upstream::frames::Earned;
 use crate::upstream::{Clock, Tick};
 use http::{HeaderMap, HeaderValue};
 use std::borrow::Cow;
@@ -99,6 +100,8 @@ pub struct Client {
     pub tunnel: RefCell<Option<Exchange>>,
     /// Whether its connection has other requests at the same time (HTTP/2).
     pub multiplexed: bool,
+    /// What its connection has been sent, where it has others.
+    pub earned: Option<Rc<Earned>>,
     /// Whether its connection ends with the next reply, which says so; for HTTP/1.1.
     pub last: Cell<bool>,
     /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
@@ -122,6 +125,7 @@ impl Client {
             peer,
             tunnel: RefCell::default(),
             multiplexed: false,
+            earned: None,
             last: Cell::new(false),
             upload: Cell::new(None),
             uploader: RefCell::default(),
@@ -138,9 +142,10 @@ impl Client {
     }
 
     /// One of many requests of a connection.
-    pub fn multiplexed(peer: Rc<Peer>) -> Self {
+    pub fn multiplexed(peer: Rc<Peer>, earned: Rc<Earned>) -> Self {
         Self {
             multiplexed: true,
+            earned: Some(earned),
             ..Self::new(peer)
         }
     }
@@ -178,6 +183,9 @@ impl Client {
     /// A piece of the reply was handed out, or (none) the next is asked for.
     pub fn sends(&self, clock: Option<&Clock>) {
         self.sending.set(clock.filter(|_| self.multiplexed).map(Clock::now));
+        if let (Some(_), Some(earned)) = (clock, &self.earned) {
+            earned.piece();
+        }
     }
 
     /// Ends the task that answers it, which resets its stream (HTTP/2).

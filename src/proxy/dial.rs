@@ -2,7 +2,7 @@
 
 use super::body::ClientBody;
 use super::client::Client;
-use super::error::ProxyError;
+use super::error::{ProxyError, idempotent};
 use super::forward::Outgoing;
 use super::worker::Worker;
 use crate::table::Protocol;
@@ -44,7 +44,7 @@ pub async fn checkout(
     if outgoing.settings.proxy_protocol == Some(true) {
         // For this client only.
     } else if outgoing.protocol == Protocol::Http2 {
-        if let Some(stream) = endpoint.h2.find() {
+        if let Some(stream) = endpoint.h2.find(!idempotent(&outgoing.parts.method)) {
             return Ok(Connection::Http2(stream));
         }
     } else if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, &worker.settings.pool).await {
@@ -71,6 +71,7 @@ async fn open(
         prelude: (settings.proxy_protocol == Some(true))
             .then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
         tls: endpoint.tls.as_deref(),
+        clock: &worker.clock,
     };
     let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
     match (open_at(address, endpoint, outgoing, &dial).await, alternate) {
@@ -90,9 +91,14 @@ async fn open_at(
     outgoing: &Outgoing<'_>,
     dial: &Dial<'_>,
 ) -> io::Result<Connection<ClientBody>> {
+    let unsafe_to_repeat = !idempotent(&outgoing.parts.method);
     match (outgoing.protocol, &dial.prelude) {
         (Protocol::Http1, _) => connect(address, dial).await.map(Connection::Http1),
-        (Protocol::Http2, None) => endpoint.h2.take(address, dial).await.map(Connection::Http2),
+        (Protocol::Http2, None) => endpoint
+            .h2
+            .take(address, dial, unsafe_to_repeat)
+            .await
+            .map(Connection::Http2),
         (Protocol::Http2, Some(_)) => H2Pool::own(address, dial).await.map(Connection::Http2),
     }
 }

@@ -165,7 +165,16 @@ pub async fn forward(
         // The time in which a client sends its body is not the pod's.
         let began = (outgoing.upload.is_done() && lease.is_timed()).then(Instant::now);
         let sent_at = Instant::now();
-        let outcome = send(worker, client, outgoing, retries.limit(), connection, request).await;
+        let outcome = send(
+            worker,
+            client,
+            outgoing,
+            retries.limit(),
+            connection,
+            &endpoint,
+            request,
+        )
+        .await;
         attempt.settled();
         outgoing.timing.answered(sent_at.elapsed());
         match outcome {
@@ -250,6 +259,7 @@ async fn send(
     outgoing: &Outgoing<'_>,
     limit: Option<Duration>,
     mut connection: Connection<ClientBody>,
+    endpoint: &LiveEndpoint<ClientBody>,
     request: Request<ClientBody>,
 ) -> Result<(Response<Incoming>, Connection<ClientBody>), Broken> {
     let (upload, reused) = (outgoing.upload, connection.reused());
@@ -285,12 +295,19 @@ async fn send(
         Some(Ok(response)) => Ok((response, connection)),
         Some(Err(mut failed)) => {
             let unsent = failed.take_message().map(Request::into_body);
+            let end = StreamEnd::of(failed.error());
+            match (&connection, end) {
+                (Connection::Http2(stream), StreamEnd::Refused) => stream.refused(),
+                (Connection::Http2(stream), StreamEnd::Unprocessed) => stream.retire(),
+                (Connection::Http2(_), StreamEnd::Fault) => endpoint.h2.note_fault(),
+                _ => {}
+            }
             let refusal = Fault::in_refusal(failed.error()).filter(|_| !reused);
             let error = match upload.take_error() {
                 Some(error) => error,
                 None if refusal.is_some() => ProxyError::TlsRefused,
                 None if failed.error().is_parse() => ProxyError::BadResponse,
-                None if is_refused(failed.error()) => ProxyError::StreamRefused,
+                None if matches!(end, StreamEnd::Refused | StreamEnd::Unprocessed) => ProxyError::StreamRefused,
                 None => ProxyError::Closed,
             };
             Err(Broken {
@@ -302,10 +319,29 @@ async fn send(
     }
 }
 
-/// Whether an endpoint says that it has done nothing with a request (RFC 9113, section 8.7).
-fn is_refused(error: &hyper::Error) -> bool {
-    let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    h2.is_some_and(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+/// How a stream ended that brought no response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StreamEnd {
+    /// The endpoint has done nothing with this request (RFC 9113, section 8.7).
+    Refused,
+    /// Nor with this one, and the connection takes no others: GOAWAY names an earlier stream as the last (section 6.8).
+    Unprocessed,
+    /// What the endpoint sent ended the whole connection.
+    Fault,
+    Other,
+}
+
+impl StreamEnd {
+    fn of(error: &hyper::Error) -> Self {
+        let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+        match h2 {
+            // The h2 crate fails with a GOAWAY only those streams which that says are not processed.
+            Some(error) if error.is_remote() && error.is_go_away() => Self::Unprocessed,
+            Some(error) if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
+            Some(error) if error.is_library() && error.is_go_away() => Self::Fault,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Takes a response in, with what it says about its connection.

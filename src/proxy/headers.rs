@@ -294,6 +294,9 @@ pub fn upstream_headers(
     if forwarded.fields.crumbs {
         join_cookies(&mut headers);
     }
+    if forwarded.fields.length {
+        shorten_length(&mut headers);
+    }
     if forwarded.fields.te && wants_trailers(original) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         if !forwarded.multiplexed {
@@ -318,6 +321,21 @@ fn join_cookies(headers: &mut HeaderMap) {
         .collect();
     if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// `000` is a length like any other (RFC 9110, section 8.6), but not every server takes it for one.
+fn shorten_length(headers: &mut HeaderMap) {
+    let padded = |value: &HeaderValue| value.len() > 1 && value.as_bytes().first() == Some(&b'0');
+    if let Some(length) = headers.get_mut(header::CONTENT_LENGTH).filter(|length| padded(length)) {
+        let zeroes = length.as_bytes().iter().take_while(|byte| **byte == b'0').count();
+        let digits = length
+            .as_bytes()
+            .get(zeroes.min(length.len() - 1)..)
+            .unwrap_or_default();
+        if let Ok(short) = HeaderValue::from_bytes(digits) {
+            *length = short;
+        }
     }
 }
 
@@ -432,6 +450,17 @@ pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
         headers.remove(name);
     }
     Ok(!(chunked && length))
+}
+
+/// Takes out what a response of this status may not say: 1xx and 204 have no length (RFC 9110, section 8.6). That of a 304
+/// is one of another response, and over HTTP/2 there are clients that miss its bytes.
+pub fn forbid_by_status(status: http::StatusCode, multiplexed: bool, headers: &mut HeaderMap) {
+    let forbidden = status.is_informational()
+        || status == http::StatusCode::NO_CONTENT
+        || (multiplexed && status == http::StatusCode::NOT_MODIFIED);
+    if forbidden {
+        headers.remove(header::CONTENT_LENGTH);
+    }
 }
 
 /// Whether a connection that got this response belongs to one user from now on (reliability row 24).

@@ -246,6 +246,7 @@ async fn forward_or_answer(
         seen.endpoint = Some(exchange.lease.endpoint.endpoint.to_string());
     }
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
+    headers::forbid_by_status(reply.status(), client.multiplexed, reply.headers_mut());
     reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
     let (asked, answered) = (&parts.headers, reply.headers_mut());
     affinity::remember(settings, outgoing.affinity, endpoint, &client.peer, asked, answered);

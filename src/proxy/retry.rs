@@ -53,9 +53,13 @@ impl<'r> Retries<'r> {
         let left = if outgoing.upgrade { 0 } else { left };
         let on = settings.retry_on.unwrap_or_default();
         let allowed = idempotent(&outgoing.parts.method) || on.non_idempotent;
-        // An HTTP/2 connection that has answered early may go on reading the body for itself.
-        if left > 0 && allowed && !body.is_empty() && outgoing.protocol == Protocol::Http1 {
-            outgoing.upload.keep(settings.retry_buffer.unwrap_or(KEPT));
+        if !body.is_empty() {
+            if left > 0 && allowed {
+                outgoing.upload.keep(settings.retry_buffer.unwrap_or(KEPT));
+            } else if outgoing.protocol == Protocol::Http2 {
+                // A pod may say that it has not processed a request, at any time (RFC 9113, sections 6.8 and 8.7).
+                outgoing.upload.keep(KEPT);
+            }
         }
         Self {
             attempts: 0,
@@ -105,7 +109,7 @@ impl<'r> Retries<'r> {
     pub fn again_after(&mut self, lease: &Lease<ClientBody>, error: ProxyError, unsent: bool) -> bool {
         let safe = match error.verdict().retry {
             Retry::Never => false,
-            Retry::Always => unsent || self.empty,
+            Retry::Always => unsent || self.empty || self.outgoing.upload.is_kept(),
             Retry::IfIdempotent => unsent || (self.empty && self.idempotent),
         };
         if safe && self.attempts < self.most {

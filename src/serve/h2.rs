@@ -4,12 +4,12 @@
 //! have, and the checks of a request head that the strict filter makes for HTTP/1.1.
 
 use super::Timeouts;
-use super::frames::Frames;
 use super::shard::{Shard, Swept};
-use super::strict::{Limits, is_target};
+use super::strict::{Limits, is_length, is_target};
 use super::tunnel;
 use crate::proxy::{self, Client, Peer, ProxyError};
 use crate::upstream::Stream;
+use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
 use crate::upstream::{Clock, Tick};
 use bytes::{Buf, Bytes};
 use http::header::{self, HeaderValue};
@@ -22,16 +22,13 @@ use hyper::upgrade::OnUpgrade;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
-pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Requests at once on one connection (nginx: 128, Envoy's advice: 100).
 const MAX_STREAMS: u32 = 100;
@@ -42,6 +39,9 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 64 << 10;
 /// How long a connection that was told to end may go on before it is cut.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// What is still read of a client that sends too much, so that it hears why: a reset that answers unread bytes could
+/// overtake the GOAWAY.
+const LAST_BYTES: usize = 1 << 20;
 
 /// One connection.
 struct Conn {
@@ -65,6 +65,10 @@ struct Conn {
     draining: Cell<Option<(Tick, Duration)>>,
     cut: Cell<bool>,
     frames: RefCell<Frames>,
+    /// By what the client earns frames.
+    earned: Rc<Earned>,
+    /// What it sent too much of.
+    flood: Cell<Option<Flood>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -93,7 +97,7 @@ impl Conn {
     }
 
     fn begin(&self, request: &Request<Incoming>) -> (Rc<Client>, Option<ProxyError>) {
-        let client = Rc::new(Client::multiplexed(self.peer.clone()));
+        let client = Rc::new(Client::multiplexed(self.peer.clone(), self.earned.clone()));
         self.served.set(true);
         self.requests.borrow_mut().push(Rc::downgrade(&client));
         self.newest.replace(Some(client.clone()));
@@ -113,20 +117,51 @@ impl Conn {
 
     /// Looks at what a client sends too often. An error ends the connection.
     fn note_frames(&self, bytes: &[u8]) -> io::Result<()> {
-        let flood = self.frames.borrow_mut().read(bytes, self.clock());
+        let flood = self.frames.borrow_mut().read(bytes, &self.earned, self.clock());
         flood.map_err(|flood| {
             self.shard.worker.counters.floods.add();
-            tracing::debug!(peer = %self.peer.socket, what = flood.name(), "an HTTP/2 client sends too many frames");
+            tracing::info!(
+                peer = %self.peer.socket,
+                frames = flood.name(),
+                "an HTTP/2 client sends too many frames: its connection ends with ENHANCE_YOUR_CALM"
+            );
+            self.flood.set(Some(flood));
             self.cut();
             io::ErrorKind::ConnectionAborted.into()
         })
     }
 
-    fn note_sent(&self, poll: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(bytes)) = poll {
-            self.frames.borrow_mut().sent(*bytes);
+    /// These bytes, of which so many could be written, are frames of ours.
+    fn note_sent<'b>(&self, poll: &Poll<io::Result<usize>>, slices: impl IntoIterator<Item = &'b [u8]>) {
+        if let Poll::Ready(Ok(written)) = poll {
+            let (mut frames, mut left) = (self.frames.borrow_mut(), *written);
+            for slice in slices {
+                let slice = slice.get(..left).unwrap_or(slice);
+                frames.sent(slice, &self.earned);
+                left -= slice.len();
+            }
+            for _ in 0..frames.take_malformed() {
+                self.note_malformed();
+            }
         }
         self.note_write(poll);
+    }
+
+    /// The h2 crate has reset a stream whose frames break the rules of HTTP/2. Nobody else hears of it.
+    fn note_malformed(&self) {
+        let (worker, error) = (&self.shard.worker, ProxyError::Malformed);
+        let verdict = error.verdict();
+        worker.counters.requests.add();
+        worker.counters.refused_by_filter.add();
+        worker.counters.failed(error);
+        let request_id = proxy::new_request_id();
+        let request_id = request_id.to_str().unwrap_or_default();
+        tracing::debug!(
+            side = verdict.side.name(), reason = verdict.label, peer = %self.peer.socket, request_id,
+            "a request breaks the rules of HTTP/2: its stream is reset"
+        );
+        let cause = Some("RST_STREAM with PROTOCOL_ERROR".to_owned());
+        proxy::refused(worker, &self.peer, error, request_id, cause);
     }
 
     fn note_write<T>(&self, poll: &Poll<T>) {
@@ -206,7 +241,9 @@ fn check(request: &Request<Incoming>, limits: &Limits) -> Result<(), ProxyError>
     if target.len() > limits.uri_bytes {
         return Err(ProxyError::UriTooLong);
     }
-    if fields.len() > limits.header_count {
+    // A cookie may come in as many fields as it has crumbs (RFC 9113, section 8.2.3).
+    let crumbs = || fields.get_all(header::COOKIE).iter().count().saturating_sub(1);
+    if fields.len() > limits.header_count && fields.len() - crumbs() > limits.header_count {
         return Err(ProxyError::HeadTooLarge);
     }
     proxy::upgrade::is_extended_connect(request.method(), request.extensions())?;
@@ -218,8 +255,9 @@ fn check(request: &Request<Incoming>, limits: &Limits) -> Result<(), ProxyError>
     if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
         return Err(ProxyError::BadTarget);
     }
-    // h2 looks at the first only, and the pod would get both.
-    if fields.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+    // h2 takes an empty one for 0 and lets several pass, and the pod would get them as they are.
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    if lengths.next().is_some_and(|length| !is_length(length.as_bytes())) || lengths.next().is_some() {
         return Err(ProxyError::Malformed);
     }
     // RFC 9113, section 8.3.1: they must not disagree.
@@ -272,7 +310,7 @@ impl hyper::rt::Read for Io {
 impl hyper::rt::Write for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes);
-        self.0.note_sent(&poll);
+        self.0.note_sent(&poll, [bytes]);
         poll
     }
 
@@ -296,7 +334,7 @@ impl hyper::rt::Write for Io {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, slices);
-        self.0.note_sent(&poll);
+        self.0.note_sent(&poll, slices.iter().map(|slice| &**slice));
         poll
     }
 }
@@ -317,7 +355,9 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         ending: Cell::new(None),
         draining: Cell::new(None),
         cut: Cell::new(false),
-        frames: RefCell::new(Frames::new(&shard.worker.clock)),
+        frames: RefCell::new(Frames::of_client(&shard.worker.clock)),
+        earned: Rc::default(),
+        flood: Cell::new(None),
         waker: RefCell::default(),
         shard: shard.clone(),
     });
@@ -334,7 +374,11 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
             if let Some(error) = refused {
                 return Ok(proxy::refuse(&worker, &client, &request, error));
             }
+            let earned = client.earned.clone();
             let reply = proxy::respond(worker, client, request).await;
+            if let Some(earned) = earned {
+                earned.head();
+            }
             if let Some((conn, client, upgrade)) = upgrade {
                 conn.carry(client, upgrade);
             }
@@ -348,9 +392,13 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(head_bytes)
+        // Else the h2 crate would end a connection for fewer at once than are allowed here in a while.
+        .max_pending_accept_reset_streams(RESETS as usize)
+        // Counted over the life of a connection, where a balancer's is shared by many people; `frames` counts by time.
+        .max_local_error_reset_streams(PROVOKED_IN_A_LIFE)
         .enable_connect_protocol()
         .serve_connection(Io(conn.clone()), service);
-    let mut hyper = pin!(hyper);
+    let mut hyper = Box::pin(hyper);
     let mut told = false;
     let result = poll_fn(|cx| {
         conn.waker.replace(Some(cx.waker().clone()));
@@ -366,7 +414,34 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
     if let Err(error) = result {
         tracing::debug!(peer = %conn.peer.socket, %error, "an HTTP/2 connection broke off");
     }
+    // Its streams end with it.
+    drop(hyper);
+    if conn.flood.get().is_some() {
+        let _ = tokio::time::timeout(Duration::from_secs(1), calm(&conn)).await;
+    }
     // Says goodbye where TLS wants that; a connection that is gone already cannot hear it.
     let last = poll_fn(|cx| Pin::new(&mut *conn.stream.borrow_mut()).poll_shutdown(cx));
     let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
+}
+
+/// Tells a client that sends too many frames why its connection ends.
+#[expect(
+    clippy::await_holding_refcell_ref,
+    reason = "hyper, the only other borrower, is gone by now"
+)]
+async fn calm(conn: &Conn) -> io::Result<()> {
+    let mut stream = conn.stream.borrow_mut();
+    let Some(goodbye) = conn.frames.borrow().goodbye() else {
+        return Ok(());
+    };
+    stream.write_all(&goodbye).await?;
+    stream.shutdown().await?;
+    let (mut sink, mut left) = ([0; 4096], LAST_BYTES);
+    while left > 0 {
+        match stream.read(&mut sink).await? {
+            0 => break,
+            count => left = left.saturating_sub(count),
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,6 @@
 //! Listeners, shards and client connections: everything around a request.
 
 pub mod connection;
-mod frames;
 mod fresh;
 mod h2;
 pub mod handover;

@@ -1,6 +1,6 @@
 //! HTTP/2 in plain by prior knowledge: told from HTTP/1.1 by its first bytes (RFC 9113, section 3.3).
 
-use super::h2::PREFACE;
+use crate::upstream::frames::PREFACE;
 use bytes::Bytes;
 
 /// What a connection's first bytes have shown so far.

@@ -41,6 +41,11 @@ pub fn is_target(target: &[u8]) -> bool {
         && query.iter().all(|byte| class::is(*byte, class::QUERY))
 }
 
+/// Whether this is the value of a Content-Length, as [`Framer`] lets it pass.
+pub fn is_length(value: &[u8]) -> bool {
+    !value.is_empty() && value.len() <= usize::from(head::LENGTH_DIGITS) && value.iter().all(u8::is_ascii_digit)
+}
+
 /// Bounds on what a client may send.
 ///
 /// [`Framer::new`] lowers what is above hyper's fixed limits.

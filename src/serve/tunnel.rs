@@ -4,6 +4,7 @@ use super::Timeouts;
 use super::shard::{Shard, Swept};
 use crate::proxy::{Client, Exchange};
 use crate::upstream::Stream;
+use crate::upstream::frames::Earned;
 use crate::upstream::{Clock, Connection, Tick};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -76,6 +77,8 @@ struct Side<'t, S> {
     pulse: &'t Pulse,
     /// Whether it has been told that no more comes.
     told_end: &'t Cell<bool>,
+    /// By what it earns frames, where it is a stream of a client's.
+    earned: Option<&'t Earned>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Side<'_, S> {
@@ -95,7 +98,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Side<'_, S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Side<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let (true, Some(earned)) = (poll.is_ready(), self.earned) {
+            earned.piece();
+        }
+        poll
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -110,14 +117,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Side<'_, S> {
 
 /// A client's connection of its own, when the 101 has gone out.
 pub async fn run(shard: Rc<Shard>, mut client: Stream, exchange: Exchange) {
-    pass_on(&shard, &mut client, exchange, &Cell::new(false), pending()).await;
+    pass_on(&shard, (&mut client, None), exchange, &Cell::new(false), pending()).await;
 }
 
 /// One of a client's streams (RFC 8441). `sending` is hyper's task that sends what is written to it.
 pub async fn over_h2(
     shard: Rc<Shard>,
     // As long as somebody has it, its connection is in use.
-    _client: Rc<Client>,
+    client: Rc<Client>,
     upgrade: OnUpgrade,
     sending: oneshot::Receiver<JoinHandle<()>>,
     exchange: Exchange,
@@ -135,7 +142,15 @@ pub async fn over_h2(
             pending::<()>().await;
         }
     };
-    if !pass_on(&shard, &mut stream, exchange, &told_end, reset).await {
+    if !pass_on(
+        &shard,
+        (&mut stream, client.earned.as_deref()),
+        exchange,
+        &told_end,
+        reset,
+    )
+    .await
+    {
         // An end must not look like that of a conversation: without this task the stream is reset.
         task.abort();
     }
@@ -146,7 +161,7 @@ pub async fn over_h2(
 /// unseen by its reader.
 async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     shard: &Rc<Shard>,
-    client: &mut C,
+    (client, earned): (&mut C, Option<&Earned>),
     mut exchange: Exchange,
     told_end: &Cell<bool>,
     reset: impl Future<Output = ()>,
@@ -163,11 +178,13 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
         stream: client,
         pulse: &pulse,
         told_end,
+        earned,
     };
     let mut pod_side = Side {
         stream: pod.stream,
         pulse: &pulse,
         told_end: &pod_told_end,
+        earned: None,
     };
     let pass_on = async {
         // What the pod said right behind its 101.

@@ -1,6 +1,7 @@
 //! A coarse clock per shard, so that a request needs no timer and no system call to know what is late.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How long a tick is: how exact time-outs are.
@@ -10,10 +11,10 @@ pub const TICK: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tick(u32);
 
-/// Counts ticks; the shard's sweeper advances it.
-#[derive(Debug, Default)]
+/// Counts ticks; the shard's sweeper advances it. A clone shows the same time.
+#[derive(Clone, Debug, Default)]
 pub struct Clock {
-    now: Cell<u32>,
+    now: Rc<Cell<u32>>,
 }
 
 impl Clock {

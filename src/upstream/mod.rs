@@ -7,6 +7,7 @@ mod balance;
 pub mod clock;
 mod common;
 pub mod endpoint;
+pub mod frames;
 pub mod h2;
 pub mod health;
 mod lost;

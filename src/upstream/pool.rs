@@ -246,6 +246,8 @@ pub struct Dial<'d> {
     pub prelude: Option<Vec<u8>>,
     /// The TLS that comes next, where it does.
     pub tls: Option<&'d BackendTls>,
+    /// The shard's.
+    pub clock: &'d Clock,
 }
 
 impl Dial<'_> {

@@ -1,30 +1,19 @@
 //! HTTP/2 clients that send what costs them little and us more (reliability rows 28 to 31). Each is let go, and another
 //! client is served all the while.
 
+use crate::h2_bodies::before;
+use crate::raw_h2::{
+    self, ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, OK, PING,
+    PREFACE, PRIORITY, Raw, SETTINGS, frame, window_update,
+};
 use crate::rig::{PATIENCE, Rig, eventually};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const SETTINGS: u8 = 0x4;
-const HEADERS: u8 = 0x1;
-const END_STREAM: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-/// `GET / a.test` without any table: static entries, and a literal authority (RFC 7541).
+/// `GET / a.test`.
 fn head() -> Vec<u8> {
-    let mut head = vec![0x82, 0x84, 0x86, 0x01, 6];
-    head.extend(b"a.test");
-    head
+    raw_h2::head("GET", "a.test", &[])
 }
 
 fn opened(stream: u32, end: bool) -> Vec<u8> {
@@ -64,7 +53,7 @@ fn row_28_streams_that_are_reset_at_once_end_the_connection() {
     let rig = Rig::new(1, &["--shards", "1"]);
     until_cut(&rig, |count| {
         let stream = count * 2 + 1;
-        [opened(stream, true), frame(0x3, 0, stream, &8_u32.to_be_bytes())].concat()
+        [opened(stream, true), raw_h2::reset(stream, CANCEL)].concat()
     });
     others_are_served(&rig);
     assert!(rig.counter("floods_total") <= 1);
@@ -105,26 +94,201 @@ fn row_29_streams_that_we_are_made_to_reset_end_the_connection() {
     }
 }
 
+type Make = fn(u32) -> Vec<u8>;
+
+/// What costs a client or a pod little, and the name it has in the log.
+const FLOODS: [(&str, Make); 8] = [
+    ("\"PING or SETTINGS\"", |_| frame(PING, 0, 0, &[7; 8])),
+    ("\"PING or SETTINGS\"", |_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
+    ("\"PING or SETTINGS with ACK\"", |_| frame(PING, ACK, 0, &[7; 8])),
+    ("\"GOAWAY\"", |_| raw_h2::goaway(0, 0)),
+    ("\"PRIORITY or unknown types\"", |_| {
+        frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])
+    }),
+    ("\"PRIORITY or unknown types\"", |_| frame(0xfa, 0, 0, b"x")),
+    ("\"WINDOW_UPDATE\"", |_| window_update(0, 1)),
+    ("\"RST_STREAM\"", |count| {
+        let stream = count * 2 + 1;
+        [opened(stream, true), raw_h2::reset(stream, CANCEL)].concat()
+    }),
+];
+
 #[test]
 fn row_30_frames_that_do_nothing_end_the_connection_when_there_are_too_many() {
-    type Make = fn(u32) -> Vec<u8>;
-    let floods: [(&str, Make); 6] = [
-        ("PING", |_| frame(0x6, 0, 0, &[7; 8])),
-        ("SETTINGS", |_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
-        ("PRIORITY", |_| frame(0x2, 0, 1, &[0, 0, 0, 0, 9])),
-        ("WINDOW_UPDATE", |_| frame(0x8, 0, 0, &1_u32.to_be_bytes())),
-        ("a type that nobody knows", |_| frame(0xfa, 0, 0, b"x")),
-        ("DATA without any", |count| match count {
-            0 => opened(1, false),
-            _ => frame(0x0, 0, 1, &[]),
-        }),
-    ];
-    for (what, make) in floods {
-        let rig = Rig::new(1, &["--shards", "1"]);
+    let rig = Rig::new(1, &["--shards", "1"]);
+    for (what, make) in FLOODS {
         let count = until_cut(&rig, make);
         // What the kernel holds has been written too.
         assert!(count < 1_000_000, "{what}: {count}");
         others_are_served(&rig);
+    }
+    let count = until_cut(&rig, |count| match count {
+        0 => opened(1, false),
+        _ => frame(DATA, 0, 1, &[]),
+    });
+    assert!(count < 1_000_000, "DATA without any: {count}");
+    others_are_served(&rig);
+}
+
+#[test]
+fn a_flood_is_told_why_its_connection_ends() {
+    for (what, make) in FLOODS {
+        let rig = Rig::new(1, &["--shards", "1"]);
+        let mut client = Raw::connect(rig.http);
+        let mut writer = client.stream.try_clone().unwrap();
+        std::thread::spawn(move || (0..100_000).all(|count| writer.write_all(&make(count)).is_ok()));
+        let goodbye = client.until(GOAWAY).unwrap_or_else(|| panic!("{what}: no GOAWAY"));
+        assert_eq!(goodbye.code(), ENHANCE_YOUR_CALM, "{what}");
+        let line = eventually("it is logged", || {
+            let log = rig.log();
+            log.lines()
+                .find(|line| line.contains("too many frames"))
+                .map(str::to_owned)
+        });
+        assert!(line.contains("INFO") && line.contains(what), "{what}: {line}");
+        assert_eq!(rig.counter("floods_total"), 1);
+    }
+}
+
+/// gRPC libraries measure the way to us for each piece that they read (grpc-go's bandwidth estimator).
+#[test]
+fn what_a_client_sends_for_each_piece_it_reads_is_no_flood() {
+    const PIECES: usize = 3000;
+    let pod = raw_h2::pod(|mut pod, _| {
+        while let Some(asked) = pod.until(HEADERS) {
+            pod.send(frame(HEADERS, END_HEADERS, asked.stream, OK));
+            let mut writer = pod.stream.try_clone().unwrap();
+            std::thread::spawn(move || {
+                for piece in 0..PIECES {
+                    let flags = if piece + 1 == PIECES { END_STREAM } else { 0 };
+                    if writer
+                        .write_all(&frame(DATA, flags, asked.stream, &[b'm'; 20]))
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let rig = before(pod, "", &["--shards", "1"]);
+    let mut client = Raw::connect(rig.http);
+    client.send(frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        1,
+        &raw_h2::head("GET", "h2.test", &[]),
+    ));
+    let mut bytes = 0;
+    loop {
+        let got = client
+            .next()
+            .unwrap_or_else(|| panic!("the connection ends after {bytes} bytes"));
+        assert_ne!(got.kind, GOAWAY, "after {bytes} bytes: {got:?}");
+        if got.kind == DATA {
+            bytes += got.payload.len();
+            for piece in got.payload.chunks(20) {
+                let length = u32::try_from(piece.len()).unwrap();
+                client.send(
+                    [
+                        frame(PING, 0, 0, &[7; 8]),
+                        window_update(0, length),
+                        window_update(1, length),
+                    ]
+                    .concat(),
+                );
+            }
+            if got.ends() {
+                break;
+            }
+        }
+    }
+    assert_eq!(bytes, PIECES * 20);
+    assert_eq!(rig.counter("floods_total"), 0);
+}
+
+/// Windows of a byte make frames of a byte, of which each wants an update. These are no pieces of the pod's.
+#[test]
+fn windows_of_a_byte_earn_nothing() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    let body = vec![b'x'; 60_000];
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    rig.pod()
+        .answers(crate::rig::Reply::Bytes([head.as_bytes(), &body].concat()));
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    let mut client = Raw::connect_with(rig.http, &[0, 4, 0, 0, 0, 1]);
+    client.send(opened(1, true));
+    let mut updates = 0;
+    let goodbye = loop {
+        let got = client.next().expect("a GOAWAY before the end");
+        if got.kind == GOAWAY {
+            break got;
+        }
+        if got.kind == DATA {
+            updates += 1;
+            client.send(window_update(1, 1));
+        }
+    };
+    assert_eq!(goodbye.code(), ENHANCE_YOUR_CALM);
+    assert!(updates < 5000, "{updates}");
+    others_are_served(&rig);
+}
+
+/// A page that is left cancels all it waits for at once.
+#[test]
+fn bursts_of_cancelled_requests_end_nothing() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    let mut client = Raw::connect(rig.http);
+    let mut burst = Vec::new();
+    for stream in (1..200).step_by(2) {
+        burst.extend([opened(stream, true), raw_h2::reset(stream, CANCEL)].concat());
+    }
+    client.send([burst, opened(201, true)].concat());
+    let frames = client.stream_of(201);
+    assert_eq!(
+        frames.first().map(|frame| frame.payload.first()),
+        Some(Some(&OK[0])),
+        "{frames:?}"
+    );
+    assert_eq!(rig.counter("floods_total"), 0);
+}
+
+#[test]
+fn a_pod_that_sends_frames_without_end_loses_its_connection() {
+    for (what, make) in FLOODS
+        .into_iter()
+        .filter(|(what, _)| !["\"RST_STREAM\"", "\"GOAWAY\""].contains(what))
+    {
+        let ended = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let told = ended.clone();
+        let pod = raw_h2::pod(move |mut pod, index| {
+            while let Some(asked) = pod.until(HEADERS) {
+                pod.send(frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, OK));
+                if index == 0 {
+                    let mut writer = pod.stream.try_clone().unwrap();
+                    std::thread::spawn(move || (0..10_000_000).all(|count| writer.write_all(&make(count)).is_ok()));
+                    let goodbye = pod.until(GOAWAY);
+                    *told.lock().unwrap() = Some(goodbye.map(|goodbye| goodbye.code()));
+                    return;
+                }
+            }
+        });
+        let rig = before(pod, "", &["--shards", "1"]);
+        let mut client = rig.client();
+        client.send("GET / HTTP/1.1\r\nHost: h2.test\r\n\r\n");
+        assert_eq!(client.answer().status, 200);
+        let code = eventually("the connection ends", || *ended.lock().unwrap());
+        assert!(code.is_none_or(|code| code == ENHANCE_YOUR_CALM), "{what}: {code:?}");
+        eventually("it is logged", || {
+            let log = rig.log();
+            let line = log
+                .lines()
+                .find(|line| line.contains("a pod sends too many HTTP/2 frames"))?;
+            line.contains(what).then_some(())
+        });
+        others_are_served(&rig);
+        client.send("GET / HTTP/1.1\r\nHost: h2.test\r\n\r\n");
+        assert_eq!(client.answer().status, 200, "{what}");
     }
 }
 
@@ -133,12 +297,12 @@ fn row_30_a_head_without_end_ends_the_connection() {
     let rig = Rig::new(1, &["--shards", "1"]);
     until_cut(&rig, |count| match count {
         0 => frame(HEADERS, 0, 1, &head()),
-        _ => frame(0x9, 0, 1, &[]),
+        _ => frame(CONTINUATION, 0, 1, &[]),
     });
     until_cut(&rig, |count| match count {
         0 => frame(HEADERS, 0, 1, &head()),
         // A literal field each time, never indexed.
-        _ => frame(0x9, 0, 1, &[&[0x10, 1, b'x', 120][..], &[b'y'; 120]].concat()),
+        _ => frame(CONTINUATION, 0, 1, &[&[0x10, 1, b'x', 120][..], &[b'y'; 120]].concat()),
     });
     others_are_served(&rig);
 }
