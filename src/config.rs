@@ -83,6 +83,10 @@ pub struct RuleArgs {
     #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub ssl_redirect: bool,
+    /// Let an Ingress whose Service has had no ready endpoint for this long (5s without a value) yield its host and path to the next Ingress that claims them and has some. It gets them back with its first ready endpoint. Never from or past a route that a guard closes.
+    #[arg(long, env = "NARTHEX_YIELD_EMPTY", value_name = "DURATION", value_parser = values::seconds,
+          num_args = 0..=1, require_equals = true, default_missing_value = "5s")]
+    pub yield_empty: Option<Duration>,
 }
 
 /// All flags of `serve`.
@@ -488,6 +492,7 @@ impl RuleArgs {
             system_roots: compile::backend_tls::system_roots(),
             zone: self.zone.clone(),
             node: self.node.clone(),
+            yield_empty: self.yield_empty.map(|time| time.as_secs()),
             ssl_redirect: self.ssl_redirect,
         }
     }

@@ -129,6 +129,7 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
             "own" => options.own_addresses.push(value.parse().unwrap()),
             "zone" => options.zone = Some(value.into()),
             "node" => options.node = Some(value.into()),
+            "yield-empty" => options.yield_empty = Some(value.parse().unwrap()),
             "ssl-redirect" => options.ssl_redirect = value.parse().unwrap(),
             "default-certificate" => {
                 let (namespace, name) = value.split_once('/').unwrap();
@@ -227,7 +228,8 @@ fn render_table(table: &Table, out: &mut String) {
         }
         writeln!(out, "  {:<24}    by {}", "", route.origin).unwrap();
         for shadow in &route.shadows {
-            writeln!(out, "  {:<24}    not {shadow}", "").unwrap();
+            let why = shadow.yields.map(|yields| format!(": {}", yields.reason()));
+            writeln!(out, "  {:<24}    not {}{}", "", shadow.origin, why.unwrap_or_default()).unwrap();
         }
     }
     if table.routes().next().is_none() {

@@ -52,6 +52,8 @@ mod health;
 mod http2;
 #[path = "wire/http2_pods.rs"]
 mod http2_pods;
+#[path = "wire/leaving.rs"]
+mod leaving;
 #[path = "wire/lifecycle.rs"]
 mod lifecycle;
 #[path = "wire/metrics.rs"]

@@ -1,6 +1,6 @@
 //! What the admin API and the commands show, as JSON and as text: one set of types for both.
 
-use crate::model::{Diagnostic, Origin, Report};
+use crate::model::{Diagnostic, Report};
 use crate::proxy::ACME;
 use crate::table::canonical::{canonical_host, canonical_path};
 use crate::table::explain::{Explanation, explain};
@@ -88,6 +88,9 @@ pub struct Decision {
     pub rule: Option<Rule>,
     /// Claims to the very same host and path that lost to it.
     pub shadows: Vec<String>,
+    /// Those among them that would have the place by their age but have yielded it, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub yielded: Vec<String>,
     /// The endpoints behind it.
     pub endpoints: Vec<Address>,
     /// The hosts asked, best first, with the number of rules of each.
@@ -161,6 +164,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Dec
         certificate: None,
         rule: None,
         shadows: Vec::new(),
+        yielded: Vec::new(),
         endpoints: Vec::new(),
         hosts: Vec::new(),
         lost: Vec::new(),
@@ -315,7 +319,12 @@ impl Decision {
 
     fn answered_by(&mut self, table: &Table, route: &Arc<Route>) {
         self.rule = Some(rule(route, table));
-        self.shadows = route.shadows.iter().map(Origin::to_string).collect();
+        self.shadows = route.shadows.iter().map(|shadow| shadow.origin.to_string()).collect();
+        let yielded = route.shadows.iter().filter_map(|shadow| {
+            let why = shadow.yields?.reason();
+            Some(format!("{}: {why}", shadow.origin))
+        });
+        self.yielded = yielded.collect();
         let Some(backend) = table.backend(route.backend) else {
             return;
         };
@@ -382,7 +391,14 @@ impl Decision {
                     .unwrap_or_default();
                 writeln!(out, "  endpoint  {}{pod}", endpoint.address)?;
             }
-            for shadow in &self.shadows {
+            for yielded in &self.yielded {
+                writeln!(out, "  instead of {yielded}")?;
+            }
+            let younger = self.shadows.iter().filter(|shadow| {
+                let whose = format!("{shadow}: ");
+                !self.yielded.iter().any(|yielded| yielded.starts_with(&whose))
+            });
+            for shadow in younger {
                 writeln!(
                     out,
                     "  beats     {shadow}: the same host and path, but younger or later by name"

@@ -21,17 +21,28 @@ impl State {
             .iter()
             .flat_map(|known| known.last_good().into_iter().chain([known.secret.clone()]));
         let objects = (self.classes.values().cloned().map(Object::IngressClass))
+            .chain(self.namespaces.iter().cloned().map(Object::Namespace))
             .chain(self.services.values().cloned().map(Object::Service))
             .chain(self.slices.values().map(|(_, slice)| Object::Endpoints(slice.clone())))
             .chain(secrets.map(Object::Secret))
             .chain(ingresses);
         let mut changes = vec![Change::Time(self.now)];
+        changes.extend(
+            self.namespaces
+                .gone()
+                .map(|gone| Change::Apply(Object::Namespace(gone))),
+        );
         changes.extend(objects.map(Change::Apply));
+        let gone = self.namespaces.gone();
+        changes.extend(gone.map(|gone| Change::Delete(Object::Namespace(gone).reference())));
         changes.extend(self.broken.values().cloned().map(Change::Broken));
         changes.extend(self.resolved.iter().map(|(name, addresses)| Change::Resolved {
             name: name.clone(),
             addresses: addresses.clone(),
         }));
+        if self.is_listed() {
+            changes.push(Change::Listed);
+        }
         changes.push(Change::Files(self.report.files.clone()));
         (next, changes)
     }

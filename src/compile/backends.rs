@@ -50,6 +50,7 @@ impl State {
         self.need_tls(key);
         let backend = Arc::new(self.resolve(key, id));
         self.table.set_backend(id.slot, Some(backend.clone()));
+        self.note_endpoints(key, id, Some(&backend));
         self.changed = true;
         self.backends_of
             .entry((key.namespace.clone(), key.service.clone()))
@@ -84,6 +85,7 @@ impl State {
             }
         }
         self.table.set_backend(id.slot, None);
+        self.note_endpoints(key, id, None);
         self.changed = true;
         self.free_slots.push(BackendId {
             slot: id.slot,
@@ -105,6 +107,12 @@ impl State {
     /// The backend as last resolved.
     pub(super) fn backend(&self, key: &BackendKey) -> Option<&Arc<Backend>> {
         self.backends.get(key).map(|entry| &entry.backend)
+    }
+
+    /// The names of the Ingresses that lead to a backend.
+    pub(super) fn users_of(&self, key: &BackendKey) -> Vec<Arc<str>> {
+        let entry = self.backends.get(key).into_iter();
+        entry.flat_map(|entry| entry.users.iter().cloned()).collect()
     }
 
     /// A Service, or where its pods are, changed: its backends are resolved again.
@@ -131,6 +139,7 @@ impl State {
         self.journal.backend(&entry.backend, &backend);
         let backend = Arc::new(backend);
         self.table.set_backend(backend.id.slot, Some(backend.clone()));
+        self.note_endpoints(key, backend.id, Some(&backend));
         self.changed = true;
         if let Some(entry) = self.backends.get_mut(key) {
             entry.backend = backend;

@@ -6,7 +6,7 @@ use super::backends::BackendKey;
 use super::{Key, State};
 use crate::model::{Kind, ObjectRef, Origin};
 use crate::table::route::{Age, MAX_SHADOWS};
-use crate::table::{BackendId, HostPattern, PathPattern, Policies, Route, route_key};
+use crate::table::{BackendId, HostPattern, PathPattern, Policies, Route, Shadow, Yields, route_key};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,33 +61,55 @@ impl State {
     /// Puts the claims of one Ingress in the place of those it had.
     pub(super) fn settle(&mut self, (namespace, name): &Key, edits: Edits) {
         for (spot, new) in edits {
-            let before = self.holder(&spot).cloned();
-            let mut list = self.losers.remove(&spot).unwrap_or_default();
-            if let Some(route) = &before {
-                let holder = Claimed {
-                    age: route.age(),
-                    backend: route.backend,
-                    policies: route.policies.clone(),
-                };
-                list.insert(0, holder);
-            }
-            list.retain(|claimed| claimed.age.name != *name || claimed.age.namespace != *namespace);
-            list.extend(new);
-            list.sort_by(|one, other| one.age.cmp(&other.age));
-            let after = self.make_route(&spot, &list);
-            // What is said of those that lost names the one that won: it is to be said anew when another does.
-            if before.as_ref().map(|route| route.age()) != after.as_ref().map(Route::age) {
-                self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
-            }
-            if before.as_deref() != after.as_ref() {
-                self.journal.route(before.as_deref(), after.as_ref());
-                self.set_route(&spot, after.map(Arc::new));
-            }
-            if list.len() > 1 {
-                list.remove(0);
-                self.losers.insert(spot, list);
-            }
+            self.settle_spot(spot, |list| {
+                list.retain(|claimed| claimed.age.name != *name || claimed.age.namespace != *namespace);
+                list.extend(new);
+            });
         }
+    }
+
+    /// Changes the claims to one thing, and gives it to the one that comes first now.
+    pub(super) fn settle_spot(&mut self, spot: Spot, change: impl FnOnce(&mut Vec<Claimed>)) {
+        let before = self.holder(&spot).cloned();
+        let mut list = self.losers.remove(&spot).unwrap_or_default();
+        if let Some(route) = &before {
+            let holder = Claimed {
+                age: route.age(),
+                backend: route.backend,
+                policies: route.policies.clone(),
+            };
+            list.insert(0, holder);
+        }
+        change(&mut list);
+        list.sort_by(|one, other| one.age.cmp(&other.age));
+        let winner = self.winner(&list);
+        let after = self.make_route(&spot, &list, winner);
+        // What is said of those that lost names the one that won: it is to be said anew when another does.
+        if before.as_ref().map(|route| route.age()) != after.as_ref().map(Route::age) {
+            self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
+        }
+        if before.as_deref() != after.as_ref() {
+            self.journal.route(before.as_deref(), after.as_ref());
+            self.set_route(&spot, after.map(Arc::new));
+        }
+        if list.len() > 1 {
+            list.remove(winner);
+            self.losers.insert(spot, list);
+        }
+    }
+
+    /// The oldest of those that claim what a route has: the route's own Ingress, unless the oldest has yielded it.
+    pub(super) fn oldest(&self, route: &Route) -> Age {
+        let own = route.age();
+        if self.options.yield_empty.is_none() {
+            return own;
+        }
+        let spot = match &route.path {
+            Some(path) => Spot::Path(route.host.clone(), path.clone()),
+            None => Spot::Default(route.host.clone()),
+        };
+        let first = self.losers.get(&spot).and_then(|losers| losers.first());
+        first.map_or(own.clone(), |first| own.min(first.age.clone()))
     }
 
     /// The route that has what was claimed.
@@ -108,8 +130,9 @@ impl State {
         }
     }
 
-    fn make_route(&self, spot: &Spot, list: &[Claimed]) -> Option<Route> {
-        let (first, rest) = list.split_first()?;
+    fn make_route(&self, spot: &Spot, list: &[Claimed], winner: usize) -> Option<Route> {
+        let first = list.get(winner)?;
+        let rest = list.iter().enumerate().filter(|(place, _)| *place != winner);
         let (host, path) = match spot {
             Spot::Path(host, path) => (self.table.share_host(host), Some(path.clone())),
             Spot::Default(host) => (self.table.share_host(host), None),
@@ -118,15 +141,21 @@ impl State {
         Some(Route {
             key: route_key(&host, path.as_ref()),
             origin: origin(&first.age),
-            created: first.age.created,
+            seniority: first.age.seniority,
             host,
             path,
             backend: first.backend,
             policies: first.policies.clone(),
             shadows: rest
-                .iter()
                 .take(MAX_SHADOWS)
-                .map(|claimed| origin(&claimed.age))
+                .map(|(place, claimed)| Shadow {
+                    origin: origin(&claimed.age),
+                    yields: if place < winner {
+                        Some(Yields::Empty)
+                    } else {
+                        claimed.age.would_be_before(&first.age).then_some(Yields::Leaving)
+                    },
+                })
                 .collect(),
         })
     }

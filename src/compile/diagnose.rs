@@ -4,7 +4,7 @@ mod tls;
 
 use super::backends::{BackendKey, find_port, kind_in_use, service_settings};
 use super::claims::Spot;
-use super::ingress::default_spots;
+use super::ingress::{Known, default_spots};
 use super::read::{place_field, read};
 use super::{State, key};
 use crate::model::object::{Ingress, PortRef};
@@ -25,7 +25,7 @@ impl State {
                     service_settings(service, &mut said);
                 }
             }
-            Kind::IngressClass => {}
+            Kind::IngressClass | Kind::Namespace => {}
         }
         said
     }
@@ -50,19 +50,28 @@ impl State {
         for claim in &reading.claims {
             let field = place_field(claim.place);
             if let Some(holder) = self.other_holder(&Spot::Path(claim.host.clone(), claim.path.clone()), object) {
-                said.push(Diagnostic::new(
-                    Code::PathConflict,
-                    object,
-                    &field,
-                    format!(
-                        "{} {} is taken by {} ({}), which {}; this path is not used: change or remove one of the two",
-                        claim.host,
-                        claim.path,
-                        holder.origin.object,
-                        holder.origin.field(),
-                        first_because(holder, ingress),
+                let what = format!("{} {}", claim.host, claim.path);
+                let yielded = self.why_yielded(holder, known, &claim.backend);
+                let (code, message) = match yielded {
+                    Some(why) => (
+                        Code::PlaceYielded,
+                        format!(
+                            "{what} is served by {} ({}) {why}",
+                            holder.origin.object,
+                            holder.origin.field()
+                        ),
                     ),
-                ));
+                    None => (
+                        Code::PathConflict,
+                        format!(
+                            "{what} is taken by {} ({}), which {}; this path is not used: change or remove one of the two",
+                            holder.origin.object,
+                            holder.origin.field(),
+                            first_because(holder, ingress),
+                        ),
+                    ),
+                };
+                said.push(Diagnostic::new(code, object, &field, message));
             }
             // A rule without paths has the default backend, of which is spoken below.
             if claim.place.1 != u32::MAX {
@@ -76,12 +85,17 @@ impl State {
                     Spot::Default(host) => format!("host {host}"),
                     _ => "all hosts".to_owned(),
                 };
-                let message = format!(
-                    "the default backend of {hosts} is that of {}, which {}; this one is not used",
-                    holder.origin.object,
-                    first_because(holder, ingress)
-                );
-                said.push(Diagnostic::new(Code::DefaultBackendConflict, object, field, message));
+                let default = reading.default.as_ref().map(|(backend, _)| backend);
+                let what = format!("the default backend of {hosts} is that of {}", holder.origin.object);
+                let yielded = default.and_then(|backend| self.why_yielded(holder, known, backend));
+                let (code, message) = match yielded {
+                    Some(why) => (Code::PlaceYielded, format!("{what} {why}")),
+                    None => (
+                        Code::DefaultBackendConflict,
+                        format!("{what}, which {}; this one is not used", first_because(holder, ingress)),
+                    ),
+                };
+                said.push(Diagnostic::new(code, object, field, message));
             }
         }
         backends.extend(reading.default.iter().map(|(backend, _)| (field.to_owned(), backend)));
@@ -90,7 +104,7 @@ impl State {
             self.diagnose_backend_tls(object, backend, &field, said);
         }
         for entry in &reading.tls {
-            self.diagnose_tls(object, &ingress.meta, entry, said);
+            self.diagnose_tls(object, (&ingress.meta, known.seniority), entry, said);
         }
         said.extend(reading.findings);
     }
@@ -100,6 +114,22 @@ impl State {
         self.holder(spot)
             .map(|route| &**route)
             .filter(|route| route.origin.object != *object)
+    }
+
+    /// Why an Ingress has yielded a place to another, where it would have it by its age.
+    fn why_yielded(&self, holder: &Route, known: &Known, backend: &BackendKey) -> Option<String> {
+        let (meta, mine, theirs) = (&known.ingress.meta, known.seniority, holder.seniority);
+        if mine.leaving && !theirs.leaving {
+            return Some("while this Ingress, or its namespace, is being deleted".to_owned());
+        }
+        let age = holder.age();
+        let first = (mine, &meta.namespace, &meta.name) < (theirs, &age.namespace, &age.name);
+        first.then(|| {
+            format!(
+                "until Service \"{}\" has ready endpoints again (--yield-empty)",
+                backend.service
+            )
+        })
     }
 
     fn diagnose_backend(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
@@ -272,7 +302,7 @@ impl State {
 
 /// Why another Ingress's route comes before this one's.
 fn first_because(holder: &Route, ingress: &Ingress) -> &'static str {
-    if holder.created < ingress.meta.created {
+    if holder.seniority.created < ingress.meta.created {
         "is older"
     } else {
         "is as old and comes first by namespace and name"

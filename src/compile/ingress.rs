@@ -6,7 +6,7 @@ use super::read::{Reading, read};
 use super::tls::Hosts;
 use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
-use crate::model::{Kind, ObjectRef};
+use crate::model::{Kind, ObjectRef, Seniority};
 use crate::table::route::Age;
 use crate::table::{BackendSettings, HostPattern, Policies, ServedIngress};
 use hashbrown::HashTable;
@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub ingress: Arc<Ingress>,
     /// Whether it is ours.
     pub served: bool,
+    /// Where its claims stand among those of others.
+    pub seniority: Seniority,
 }
 
 /// The known Ingresses by namespace and name. Their names are their own: a map would keep each a second time.
@@ -81,24 +83,36 @@ impl State {
 
     pub(super) fn recompile_ingress(&mut self, key: Key, ingress: Arc<Ingress>) {
         let served = self.serves(&ingress).is_ok();
-        self.swap_ingress(key, Some(Known { ingress, served }));
+        let seniority = self.seniority(&ingress);
+        self.swap_ingress(
+            key,
+            Some(Known {
+                ingress,
+                served,
+                seniority,
+            }),
+        );
     }
 
     pub(super) fn delete_ingress(&mut self, key: &Key) {
         self.swap_ingress(key.clone(), None);
+        self.forget_namespace(key);
     }
 
     fn swap_ingress(&mut self, key: Key, new: Option<Known>) {
         let object = ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone());
         self.stale.insert(object.clone());
         let old = self.ingresses.remove(&key).filter(|old| old.served);
-        let old_reading = old
-            .as_ref()
-            .map(|old| (read(&old.ingress, &self.options.host_owners), &old.ingress.meta));
+        let read = |known: &'_ Known| {
+            let mut reading = read(&known.ingress, &self.options.host_owners);
+            reading.seniority = known.seniority;
+            reading
+        };
+        let old_reading = old.as_ref().map(|old| (read(old), &old.ingress.meta));
         let new_reading = new
             .as_ref()
             .filter(|new| new.served)
-            .map(|new| (read(&new.ingress, &self.options.host_owners), &new.ingress.meta));
+            .map(|new| (read(new), &new.ingress.meta));
         let old_backends = backends(old_reading.as_ref().map(|(reading, _)| reading));
         let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
         // The new backends are held before the old are let go, so that one that stays keeps its identity.
@@ -145,7 +159,7 @@ impl State {
         };
         let claimed = |backend, place, policies| Claimed {
             age: Age {
-                created: meta.created,
+                seniority: reading.seniority,
                 namespace: meta.namespace.clone(),
                 name: meta.name.clone(),
                 place,

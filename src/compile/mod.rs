@@ -13,12 +13,14 @@ mod certificate;
 mod claims;
 mod classes;
 mod diagnose;
+mod empty;
 mod hints;
 mod hsts;
 mod ingress;
 mod journal;
 pub mod lint;
 mod members;
+mod namespaces;
 mod offers;
 pub mod owners;
 mod read;
@@ -30,8 +32,10 @@ use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report, Timestam
 use crate::table::{BackendId, HostPattern, Table};
 use backends::{BackendEntry, BackendKey};
 use claims::{Claimed, Spot};
+use empty::Empty;
 use ingress::{Common, Ingresses};
 pub use journal::{Journal, Touched};
+use namespaces::Namespaces;
 use offers::Offers;
 use secrets::Secrets;
 use smallvec::SmallVec;
@@ -67,6 +71,8 @@ pub struct Options {
     pub zone: Option<Arc<str>>,
     /// `--node`: likewise.
     pub node: Option<Arc<str>>,
+    /// `--yield-empty`: after so many seconds without a ready endpoint a claim yields to the next that has some.
+    pub yield_empty: Option<u64>,
     /// `--ssl-redirect`: hosts with TLS send plain HTTP to HTTPS, unless an annotation says otherwise.
     pub ssl_redirect: bool,
 }
@@ -85,6 +91,7 @@ impl Default for Options {
             system_roots: Arc::new(rustls::RootCertStore::empty()),
             zone: None,
             node: None,
+            yield_empty: None,
             ssl_redirect: true,
         }
     }
@@ -105,6 +112,7 @@ type OfService = BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>;
 pub struct State {
     options: Options,
     ingresses: Ingresses,
+    namespaces: Namespaces,
     classes: HashMap<Arc<str>, Arc<IngressClass>>,
     services: HashMap<Key, Arc<Service>>,
     /// By Service, then by the slice's (or Endpoints') own name.
@@ -123,6 +131,7 @@ pub struct State {
     tls_wanted_changed: bool,
     free_slots: Vec<BackendId>,
     next_slot: u32,
+    empty: Empty,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
     now: Timestamp,
     /// What most routes and backends have.
@@ -185,9 +194,11 @@ impl State {
             } => self.replace(kind, namespace, objects, broken),
             Change::Broken(diagnostic) => self.mark_broken(diagnostic),
             Change::Files(diagnostics) => self.report.files = diagnostics,
+            Change::Listed => self.set_listed(),
             Change::Time(now) => self.set_now(now),
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
         }
+        self.settle_empty();
     }
 
     /// The table as of now; cheap, for it shares all it can. Its generation rises whenever it differs from the last.
@@ -257,6 +268,7 @@ impl State {
             (Kind::EndpointSlice, slices),
             (Kind::Endpoints, self.slices.len() - slices),
             (Kind::Secret, self.secrets.len()),
+            (Kind::Namespace, self.namespaces.len()),
         ])
     }
 
@@ -284,6 +296,7 @@ impl State {
             }
             Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
             Object::Secret(secret) => self.put_secret(&key, secret),
+            Object::Namespace(namespace) => self.put_namespace(namespace),
         }
     }
 
@@ -305,6 +318,7 @@ impl State {
             }
             Kind::EndpointSlice | Kind::Endpoints => self.delete_endpoints(object),
             Kind::Secret => self.delete_secret(&key),
+            Kind::Namespace => self.delete_namespace(&object.name),
         }
     }
 
@@ -359,6 +373,11 @@ impl State {
             Kind::IngressClass => self
                 .classes
                 .keys()
+                .map(|name| ObjectRef::new(kind, "", name.clone()))
+                .collect(),
+            Kind::Namespace => self
+                .namespaces
+                .names()
                 .map(|name| ObjectRef::new(kind, "", name.clone()))
                 .collect(),
             Kind::EndpointSlice | Kind::Endpoints => self

@@ -9,7 +9,7 @@ mod settle;
 use super::Key;
 use super::owners::HostOwners;
 use super::secrets::{Secrets, Validity, validity};
-use crate::model::Timestamp;
+use crate::model::{Seniority, Timestamp};
 use crate::table::route::wildcard_suffix;
 use crate::table::{CertificateSet, HostPattern};
 use smallvec::SmallVec;
@@ -20,8 +20,8 @@ use std::sync::Arc;
 /// An entry of an Ingress that names a Secret, of the same namespace. Their order is that of their age.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Use {
-    /// When the Ingress was made.
-    pub created: Timestamp,
+    /// Whether the Ingress is being deleted, and when it was made.
+    pub seniority: Seniority,
     /// Its name.
     pub ingress: Arc<str>,
     /// The index in `spec.tls`.
@@ -43,7 +43,7 @@ impl Uses {
     fn listing<'u>(&'u self, name: &'u HostPattern) -> impl Iterator<Item = &'u Use> {
         // Nothing comes before this one of the same name.
         let first = Use {
-            created: Timestamp(i64::MIN),
+            seniority: Seniority::FIRST,
             ..Use::default()
         };
         self.listed
@@ -75,6 +75,8 @@ pub(super) struct Grade {
     pub mismatched: bool,
     /// It is expired or not yet valid: likewise.
     pub out_of_time: bool,
+    /// It, or the Ingress that offers it, is being deleted.
+    pub leaving: bool,
     /// No entry says that it is for this name.
     pub implicit: bool,
 }
@@ -94,7 +96,7 @@ impl Grade {
 /// The oldest Ingress with a rule, or default backend, for exactly a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Owner {
-    pub created: Timestamp,
+    pub seniority: Seniority,
     pub namespace: Arc<str>,
     pub name: Arc<str>,
 }
@@ -228,6 +230,7 @@ impl Offers {
             grade: Grade {
                 mismatched: !certificate.covers(name),
                 out_of_time: validity(certificate, now) != Validity::Valid,
+                leaving: by.seniority.leaving || secrets.get(secret).is_some_and(|known| known.secret.meta.deleting),
                 implicit: explicit.is_none(),
             },
             by: by.clone(),
@@ -261,7 +264,7 @@ impl Offers {
     fn is_ranked(&self, name: &HostPattern) -> bool {
         let first = Rank {
             by: Use {
-                created: Timestamp(i64::MIN),
+                seniority: Seniority::FIRST,
                 ..Use::default()
             },
             ..Rank::default()
@@ -330,7 +333,7 @@ impl Offers {
         let mut from = Rank {
             namespace: owner.cloned().unwrap_or_default(),
             by: Use {
-                created: Timestamp(i64::MIN),
+                seniority: Seniority::FIRST,
                 ..Use::default()
             },
             ..Rank::default()
@@ -349,7 +352,7 @@ impl Offers {
         firsts.sort_by_key(|rank| {
             (
                 rank.grade,
-                rank.by.created,
+                rank.by.seniority,
                 &rank.namespace,
                 &rank.by.ingress,
                 rank.by.entry,

@@ -6,7 +6,7 @@ use super::claims::Claim;
 use super::owners::HostOwners;
 use super::tls::{TlsEntry, read_tls};
 use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
-use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
 use crate::table::{BackendSettings, HostPattern, PathKind, PathPattern};
@@ -30,6 +30,8 @@ pub(super) struct Reading {
     pub default: Option<(BackendKey, Vec<HostPattern>)>,
     /// What its annotations say.
     pub settings: Settings,
+    /// Where its claims stand among those of others. The caller knows whether its namespace is being deleted.
+    pub seniority: Seniority,
     /// `spec.tls`.
     pub tls: Vec<TlsEntry>,
     /// What is wrong with it by itself.
@@ -48,6 +50,10 @@ pub(super) fn read(ingress: &Ingress, owners: &HostOwners) -> Reading {
         claims: reader.claims,
         default,
         settings: reader.settings,
+        seniority: Seniority {
+            leaving: ingress.meta.deleting,
+            created: ingress.meta.created,
+        },
         tls,
         findings: reader.findings,
     }

@@ -301,6 +301,7 @@ impl State {
     pub(super) fn set_now(&mut self, now: Timestamp) {
         let turning = self.secrets.turning(self.now, now);
         self.now = now;
+        self.note_time_of_empty();
         for key in turning {
             let users = self.tls_users.get(&key).into_iter().flatten();
             self.stale_backends.extend(users.cloned());

@@ -119,6 +119,16 @@ pub(crate) fn grace(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write 0s, 500ms or 10s"))
 }
 
+/// A time of whole seconds, and of one at least.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.subsec_nanos() == 0 && time.as_secs() > 0 {
+        Ok(time)
+    } else {
+        Err("give whole seconds, and one at least, as in 5s".to_owned())
+    }
+}
+
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = match text.find(|character: char| !character.is_ascii_digit()) {
         Some(at) => text.split_at(at),

@@ -157,7 +157,11 @@ impl Control {
                     }
                     report_due = None;
                 }
-                _ = beats.tick() => {}
+                _ = beats.tick() => {
+                    if self.guard.state.awaits_time() {
+                        batch.push(Event::Change(Change::Time(Timestamp::now())));
+                    }
+                }
                 _ = times.tick() => batch.push(Event::Change(Change::Time(Timestamp::now()))),
             }
             self.shared.beat();
@@ -193,6 +197,10 @@ impl Control {
             self.want_secrets();
             report_due.get_or_insert_with(|| Instant::now() + REPORT_PAUSE);
             if !self.is_live() && self.shared.watches.all_synced() {
+                // What is empty now counts as long empty, also in the first table.
+                if !self.guard.apply(Change::Listed) {
+                    return self.stand_still().await;
+                }
                 self.publish_report();
                 self.go_live()?;
             }

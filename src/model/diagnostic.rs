@@ -67,6 +67,8 @@ codes! {
     PathTakenLiterally => Warning,
     /// Another Ingress, older or earlier by name, has the same host and path.
     PathConflict => Error,
+    /// Another Ingress has the place of one that is being deleted, or that has no ready endpoints under `--yield-empty`.
+    PlaceYielded => Info,
     /// The same host and path twice in one Ingress.
     DuplicatePath => Warning,
     /// A default backend another Ingress, older or earlier by name, already gives.

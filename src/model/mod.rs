@@ -6,4 +6,4 @@ pub mod reference;
 
 pub use diagnostic::{Code, Diagnostic, Location, Report, Severity};
 pub use object::{Change, Object};
-pub use reference::{Kind, ObjectRef, Origin, Revision, RouteKey, Timestamp};
+pub use reference::{Kind, ObjectRef, Origin, Revision, RouteKey, Seniority, Timestamp};

@@ -17,6 +17,8 @@ pub struct Meta {
     pub name: Arc<str>,
     /// When it was made.
     pub created: Timestamp,
+    /// Whether it is being deleted: `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
     /// Annotations that narthex or one of its peers reads: see [`keep_annotation`].
     pub annotations: BTreeMap<String, String>,
 }
@@ -253,6 +255,13 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// core/v1 Namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name, and whether it is being deleted.
+    pub meta: Meta,
+}
+
 /// Any object narthex reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
@@ -266,6 +275,8 @@ pub enum Object {
     Endpoints(Arc<Endpoints>),
     /// A Secret.
     Secret(Arc<Secret>),
+    /// A Namespace.
+    Namespace(Arc<Namespace>),
 }
 
 impl Object {
@@ -277,6 +288,7 @@ impl Object {
             Object::Service(_) => Kind::Service,
             Object::Endpoints(endpoints) => endpoints.kind,
             Object::Secret(_) => Kind::Secret,
+            Object::Namespace(_) => Kind::Namespace,
         }
     }
 
@@ -288,6 +300,7 @@ impl Object {
             Object::Service(object) => &object.meta,
             Object::Endpoints(object) => &object.meta,
             Object::Secret(object) => &object.meta,
+            Object::Namespace(object) => &object.meta,
         }
     }
 
@@ -320,6 +333,8 @@ pub enum Change {
     Broken(Diagnostic),
     /// What a source says of its files: replaces all it said before.
     Files(Vec<Diagnostic>),
+    /// All there is has been listed once. What has no ready endpoint by then is taken to have had none for long.
+    Listed,
     /// What time it is: the compiler has no clock, but certificates expire.
     Time(Timestamp),
     /// An ExternalName's addresses, as last resolved; empty where it does not resolve.

@@ -19,17 +19,20 @@ pub enum Kind {
     Endpoints,
     /// core/v1
     Secret,
+    /// core/v1, of which only the metadata is read: whether it is being deleted
+    Namespace,
 }
 
 impl Kind {
     /// Every kind, in the order reports list them.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Ingress,
         Kind::IngressClass,
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Endpoints,
         Kind::Secret,
+        Kind::Namespace,
     ];
 
     /// The `kind:` of a manifest.
@@ -41,6 +44,7 @@ impl Kind {
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Endpoints => "Endpoints",
             Kind::Secret => "Secret",
+            Kind::Namespace => "Namespace",
         }
     }
 
@@ -53,12 +57,13 @@ impl Kind {
             Kind::EndpointSlice => "endpointslices",
             Kind::Endpoints => "endpoints",
             Kind::Secret => "secrets",
+            Kind::Namespace => "namespaces",
         }
     }
 
     /// Whether objects of this kind live in a namespace.
     pub fn namespaced(self) -> bool {
-        self != Kind::IngressClass
+        !matches!(self, Kind::IngressClass | Kind::Namespace)
     }
 }
 
@@ -130,6 +135,23 @@ impl Default for Timestamp {
     fn default() -> Self {
         Self::UNKNOWN
     }
+}
+
+/// Which of several claims to the same thing comes first: what is being deleted comes last, else the oldest does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seniority {
+    /// Whether the object or its namespace is being deleted.
+    pub leaving: bool,
+    /// When the object was made.
+    pub created: Timestamp,
+}
+
+impl Seniority {
+    /// Nothing comes before this.
+    pub const FIRST: Seniority = Seniority {
+        leaving: false,
+        created: Timestamp(i64::MIN),
+    };
 }
 
 /// Which state of an object one has. Not its resourceVersion, which rises with every write, of status too.

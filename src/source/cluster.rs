@@ -1,7 +1,7 @@
 //! Objects from an API server: one watch per kind (and namespace), each following on its own.
 //!
-//! Ingresses, Services and EndpointSlices are required: readiness waits for their first full list. IngressClasses and
-//! Secrets are optional: where they are forbidden or missing, that is said and everything else goes on. Of Secrets,
+//! Ingresses, Services and EndpointSlices are required: readiness waits for their first full list. IngressClasses,
+//! Namespaces (of which only the metadata is read) and Secrets are optional: where they are forbidden or missing, that is said and everything else goes on. Of Secrets,
 //! certificates are watched all together and any other that is wanted on its own ([`secrets`]). Where EndpointSlices are forbidden or missing, Endpoints are read instead, and slices tried again now and then.
 
 mod api;
@@ -186,11 +186,12 @@ fn duties(namespaces: &[String]) -> Vec<Duty> {
     if places.is_empty() {
         places.push(None);
     }
-    let mut duties = vec![Duty {
-        kind: Kind::IngressClass,
+    let of_cluster = |kind| Duty {
+        kind,
         namespace: None,
         required: false,
-    }];
+    };
+    let mut duties = vec![of_cluster(Kind::IngressClass), of_cluster(Kind::Namespace)];
     for namespace in places {
         for kind in [Kind::Ingress, Kind::Service, Kind::EndpointSlice, Kind::Secret] {
             let required = kind != Kind::Secret;
@@ -300,7 +301,7 @@ impl Cluster {
                 Kind::Ingress => INGRESSES,
                 Kind::IngressClass => INGRESS_CLASSES,
                 Kind::EndpointSlice => ENDPOINT_SLICES,
-                Kind::Service | Kind::Endpoints | Kind::Secret => CORE,
+                Kind::Service | Kind::Endpoints | Kind::Secret | Kind::Namespace => CORE,
             },
             name: name(kind, namespace.as_deref()),
             secrets: (kind == Kind::Secret).then(|| {

@@ -10,7 +10,7 @@ mod secret;
 use crate::model::diagnostic::shortened;
 use crate::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
-    IngressPath, IngressRule, IngressTls, Meta, PortRef, Service, ServicePort, keep_annotation,
+    IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Service, ServicePort, keep_annotation,
 };
 use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Revision, Timestamp};
 use k8s_openapi::api::core::v1 as core;
@@ -102,7 +102,7 @@ pub fn from_value(value: Value) -> Result<Option<Object>, DecodeError> {
         (Kind::Ingress, "networking.k8s.io/v1")
         | (Kind::IngressClass, "networking.k8s.io/v1")
         | (Kind::EndpointSlice, "discovery.k8s.io/v1")
-        | (Kind::Service | Kind::Endpoints | Kind::Secret, "v1") => Version::Current,
+        | (Kind::Service | Kind::Endpoints | Kind::Secret | Kind::Namespace, "v1") => Version::Current,
         (Kind::Ingress, "networking.k8s.io/v1beta1" | "extensions/v1beta1")
         | (Kind::IngressClass, "networking.k8s.io/v1beta1")
         | (Kind::EndpointSlice, "discovery.k8s.io/v1beta1") => Version::Beta,
@@ -152,6 +152,7 @@ fn decode(kind: Kind, version: Version, mut value: Value) -> Result<Object, Mist
         }
         (Kind::Endpoints, _) => Ok(Object::Endpoints(Arc::new(endpoints(typed(value)?)))),
         (Kind::Secret, _) => Ok(Object::Secret(Arc::new(secret::secret(value)?))),
+        (Kind::Namespace, _) => Ok(Object::Namespace(Arc::new(namespace(typed(value)?)))),
     }
 }
 
@@ -161,7 +162,7 @@ fn other_version(kind: Kind, api_version: &str, object: Option<ObjectRef>) -> Re
     let right = match kind {
         Kind::Ingress | Kind::IngressClass => "networking.k8s.io/v1",
         Kind::EndpointSlice => "discovery.k8s.io/v1",
-        Kind::Service | Kind::Endpoints | Kind::Secret => "v1",
+        Kind::Service | Kind::Endpoints | Kind::Secret | Kind::Namespace => "v1",
     };
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     if !matches!(group, "" | "extensions" | "networking.k8s.io" | "discovery.k8s.io") {
@@ -211,6 +212,7 @@ fn with_name(mut object: Object, name: &ObjectRef) -> Object {
         Object::Service(object) => &mut Arc::make_mut(object).meta,
         Object::Endpoints(object) => &mut Arc::make_mut(object).meta,
         Object::Secret(object) => &mut Arc::make_mut(object).meta,
+        Object::Namespace(object) => &mut Arc::make_mut(object).meta,
     };
     meta.namespace = name.namespace.clone();
     object
@@ -223,6 +225,7 @@ fn meta(meta: ObjectMeta) -> Meta {
         created: meta
             .creation_timestamp
             .map_or(Timestamp::UNKNOWN, |Time(at)| Timestamp(at.as_second())),
+        deleting: meta.deletion_timestamp.is_some(),
         annotations: meta
             .annotations
             .unwrap_or_default()
@@ -304,6 +307,13 @@ fn resource_backend(resource: core::TypedLocalObjectReference) -> IngressBackend
     IngressBackend::Resource {
         kind,
         name: resource.name,
+    }
+}
+
+/// core/v1 Namespace.
+pub fn namespace(object: core::Namespace) -> Namespace {
+    Namespace {
+        meta: meta(object.metadata),
     }
 }
 

@@ -21,7 +21,7 @@ pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
 pub use guard::{Guard, PARAMETERS};
-pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route, route_key};
+pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route, Shadow, Yields, route_key};
 pub use served::ServedIngress;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn};
 

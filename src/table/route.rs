@@ -3,7 +3,7 @@
 use super::backend::{Backend, BackendId};
 use super::compression::Compression;
 use super::guard::Guard;
-use crate::model::{Origin, RouteKey, Timestamp};
+use crate::model::{Origin, RouteKey, Seniority};
 use http::HeaderValue;
 use std::cmp::Reverse;
 use std::fmt;
@@ -126,17 +126,33 @@ pub struct Precedence {
     pub age: Reverse<Age>,
 }
 
-/// The order among equal matches: the oldest object, then namespace/name, then the place in the object.
+/// The order among equal matches: what is not being deleted, then the oldest object, then namespace/name, then the
+/// place in the object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age {
-    /// When the object was made.
-    pub created: Timestamp,
+    /// Whether the object is being deleted, and when it was made.
+    pub seniority: Seniority,
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     /// Rule and path index in it.
     pub place: (u32, u32),
+}
+
+impl Age {
+    /// Whether this one would come before the other, were it not being deleted.
+    pub fn would_be_before(&self, other: &Age) -> bool {
+        let key = |age: &Age| {
+            (
+                age.seniority.created,
+                age.namespace.clone(),
+                age.name.clone(),
+                age.place,
+            )
+        };
+        self.seniority.leaving && !other.seniority.leaving && key(self) < key(other)
+    }
 }
 
 /// What a route does besides forwarding, as settings: the behaviour is in `policy` and `proxy`.
@@ -165,8 +181,8 @@ pub struct Route {
     pub key: RouteKey,
     /// Whose rule it is.
     pub origin: Origin,
-    /// When that object was made.
-    pub created: Timestamp,
+    /// Whether that object is being deleted, and when it was made.
+    pub seniority: Seniority,
     /// The hosts.
     pub host: HostPattern,
     /// The paths; none for a default backend.
@@ -177,7 +193,35 @@ pub struct Route {
     pub policies: Arc<Policies>,
     /// Claims to the same host and path that lost to this one, the oldest first; at most [`MAX_SHADOWS`], for the
     /// report names every one of them anyhow.
-    pub shadows: Box<[Origin]>,
+    pub shadows: Box<[Shadow]>,
+}
+
+/// A claim that another one came before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Whose it is.
+    pub origin: Origin,
+    /// Why it has yielded a place that it would have by its age.
+    pub yields: Option<Yields>,
+}
+
+/// Why a claim yields its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Yields {
+    /// The Ingress, or its namespace, is being deleted.
+    Leaving,
+    /// Its Service has had no ready endpoint for as long as `--yield-empty` says.
+    Empty,
+}
+
+impl Yields {
+    /// In words, behind the claim.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Yields::Leaving => "it, or its namespace, is being deleted",
+            Yields::Empty => "its Service has no ready endpoints (--yield-empty)",
+        }
+    }
 }
 
 /// A route's key: a hash of its host and path, which are its own in any table.
@@ -204,7 +248,7 @@ impl Route {
     /// The order among equal claims.
     pub fn age(&self) -> Age {
         Age {
-            created: self.created,
+            seniority: self.seniority,
             namespace: self.origin.object.namespace.clone(),
             name: self.origin.object.name.clone(),
             place: (

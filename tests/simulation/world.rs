@@ -2,7 +2,7 @@
 
 use narthex::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
-    IngressPath, IngressRule, IngressTls, Meta, PortRef, Secret, Service, ServicePort,
+    IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Secret, Service, ServicePort,
 };
 use narthex::model::{Kind, Object, Revision, Timestamp};
 use std::sync::{Arc, LazyLock};
@@ -101,6 +101,7 @@ fn meta(rng: &mut Rng, names: &[&str]) -> Meta {
         namespace: namespace(rng).into(),
         name: rng.one(names).into(),
         created: rng.one(&[Timestamp(1), Timestamp(2), Timestamp::UNKNOWN]),
+        deleting: rng.chance(1, 8),
         ..Meta::default()
     }
 }
@@ -353,7 +354,13 @@ fn endpoints(rng: &mut Rng) -> Object {
 
 /// Any object of the universe.
 pub fn object(rng: &mut Rng) -> Object {
-    match rng.below(22) {
+    match rng.below(24) {
+        22 | 23 => {
+            let mut meta = meta(rng, &["n", "m"]);
+            meta.namespace = "".into();
+            meta.deleting = rng.chance(1, 2);
+            Object::Namespace(Namespace { meta }.into())
+        }
         0..7 => ingress(rng),
         7..10 => service(rng),
         10..14 => endpoints(rng),

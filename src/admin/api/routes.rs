@@ -360,7 +360,7 @@ impl Admin {
             info: view.info(route),
             policies: policies(&route.policies),
             settings: settings.unwrap_or_default().into_iter().collect(),
-            shadows: route.shadows.iter().map(ToString::to_string).collect(),
+            shadows: route.shadows.iter().map(|shadow| shadow.origin.to_string()).collect(),
             diagnostics: concerning(&report, route).map(Problem::from).collect(),
             certificate,
             recent_errors: self.errors(|error| error.route == Some(key)),

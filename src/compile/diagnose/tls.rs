@@ -7,8 +7,11 @@ use crate::compile::secrets::{Validity, validity};
 use crate::compile::tls::TlsEntry;
 use crate::compile::{Key, State, backend_tls};
 use crate::model::object::Meta;
-use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
 use crate::table::{BackendState, Certificate, HostPattern};
+
+/// An Ingress, and where it stands among others.
+type Whose<'i> = (&'i Meta, Seniority);
 
 impl State {
     /// What is to be said of TLS to the pods of a backend.
@@ -48,7 +51,13 @@ impl State {
         }
     }
 
-    pub(super) fn diagnose_tls(&self, object: &ObjectRef, meta: &Meta, entry: &TlsEntry, said: &mut Vec<Diagnostic>) {
+    pub(super) fn diagnose_tls(
+        &self,
+        object: &ObjectRef,
+        whose: Whose<'_>,
+        entry: &TlsEntry,
+        said: &mut Vec<Diagnostic>,
+    ) {
         let secret: Key = (object.namespace.clone(), entry.secret.clone());
         let field = entry.field();
         let secret_field = format!("{field}.secretName");
@@ -72,6 +81,10 @@ impl State {
         };
         for (place, host) in &entry.hosts {
             let field = format!("{field}.hosts[{place}]");
+            // That it has yielded to others is said of its rules.
+            if whose.1.leaving {
+                continue;
+            }
             if let Some(stranger) = self.stranger(object, host) {
                 say(field, stranger);
                 continue;
@@ -85,7 +98,7 @@ impl State {
                 );
                 say(field.clone(), (Code::CertificateNameMismatch, message));
             }
-            if let Some(conflict) = self.conflict(meta, entry, host, certificate) {
+            if let Some(conflict) = self.conflict(whose, entry, host, certificate) {
                 say(field, conflict);
             }
         }
@@ -95,7 +108,7 @@ impl State {
                 let owned = self.options.host_owners.against(&object.namespace, name).is_some();
                 if !owned
                     && self.stranger(object, name).is_none()
-                    && let Some(conflict) = self.conflict(meta, entry, name, certificate)
+                    && let Some(conflict) = self.conflict(whose, entry, name, certificate)
                 {
                     say(secret_field.clone(), conflict);
                 }
@@ -124,14 +137,20 @@ impl State {
     /// key. What makes one worse is said by itself.
     fn conflict(
         &self,
-        meta: &Meta,
+        (meta, seniority): Whose<'_>,
         entry: &TlsEntry,
         host: &HostPattern,
         certificate: &Certificate,
     ) -> Option<(Code, String)> {
+        let secret = (meta.namespace.clone(), entry.secret.clone());
+        let deleting = self
+            .secrets
+            .get(&secret)
+            .is_some_and(|known| known.secret.meta.deleting);
         let grade = Grade {
             mismatched: !certificate.covers(host),
             out_of_time: validity(certificate, self.now) != Validity::Valid,
+            leaving: seniority.leaving || deleting,
             implicit: false,
         };
         let algorithm = u16::from(u8::from(certificate.algorithm));
@@ -146,7 +165,7 @@ impl State {
             format!(
                 "{host} has the certificate of Secret \"{}\" already, by {}; that of Secret \"{}\" is not used for it",
                 winner.secret,
-                winner_text(winner, meta, entry),
+                winner_text(winner, (meta, seniority), entry),
                 entry.secret
             ),
         ))
@@ -154,9 +173,9 @@ impl State {
 }
 
 /// Who offers what was taken, and why that counts.
-fn winner_text(winner: &Rank, meta: &Meta, entry: &TlsEntry) -> String {
+fn winner_text(winner: &Rank, (meta, seniority): Whose<'_>, entry: &TlsEntry) -> String {
     let Use {
-        created,
+        seniority: theirs,
         ingress,
         entry: index,
     } = &winner.by;
@@ -164,7 +183,7 @@ fn winner_text(winner: &Rank, meta: &Meta, entry: &TlsEntry) -> String {
         return format!("spec.tls[{index}], which comes before {}", entry.field());
     }
     let object = ObjectRef::new(Kind::Ingress, winner.namespace.clone(), ingress.clone());
-    let why = if *created < meta.created {
+    let why = if *theirs < seniority {
         "is older"
     } else {
         "is as old and comes first by namespace and name"

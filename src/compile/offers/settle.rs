@@ -37,7 +37,7 @@ fn parts(read: Option<&Read<'_>>) -> BTreeSet<Part> {
             secret: (meta.namespace.clone(), entry.secret.clone()),
             what,
             by: Use {
-                created: meta.created,
+                seniority: reading.seniority,
                 ingress: meta.name.clone(),
                 entry: entry.index,
             },
@@ -193,8 +193,8 @@ impl State {
     fn settle_owners(&mut self, key: &Key, old: Option<&Read<'_>>, new: Option<&Read<'_>>) -> Vec<HostPattern> {
         let mut changed = Vec::new();
         let new_hosts = hosts(new);
-        let me = new.map(|(_, meta)| Owner {
-            created: meta.created,
+        let me = new.map(|(reading, meta)| Owner {
+            seniority: reading.seniority,
             namespace: meta.namespace.clone(),
             name: meta.name.clone(),
         });
@@ -235,14 +235,11 @@ impl State {
     fn find_owner(&self, host: &HostPattern) -> Option<Owner> {
         let table = self.table.host(host)?;
         let routes = table.paths.routes().chain(&table.default);
-        let oldest = routes.min_by_key(|route| {
-            let object = &route.origin.object;
-            (route.created, &object.namespace, &object.name)
-        })?;
-        Some(Owner {
-            created: oldest.created,
-            namespace: oldest.origin.object.namespace.clone(),
-            name: oldest.origin.object.name.clone(),
+        let oldest = routes.map(|route| self.oldest(route)).min();
+        oldest.map(|age| Owner {
+            seniority: age.seniority,
+            namespace: age.namespace,
+            name: age.name,
         })
     }
 

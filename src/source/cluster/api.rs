@@ -58,6 +58,11 @@ impl Target {
         }
     }
 
+    /// Whether only the metadata of objects is asked for.
+    fn is_metadata(&self) -> bool {
+        self.kind == Kind::Namespace
+    }
+
     /// Of Secrets, whole lists are of certificates only: there may be many others, and they are none of our business.
     fn selector(&self) -> Option<String> {
         match (&self.name, self.kind) {
@@ -190,7 +195,12 @@ pub async fn list(client: &kube::Client, target: &Target, limit: u32, from: Opti
     let mut params = ListParams::default().limit(limit);
     params.field_selector = target.selector();
     params.continue_token = from.map(str::to_owned);
-    let request = kube::core::Request::new(target.path()).list(&params);
+    let request = kube::core::Request::new(target.path());
+    let request = if target.is_metadata() {
+        request.list_metadata(&params)
+    } else {
+        request.list(&params)
+    };
     let answer = async {
         let response = send(client, request).await?;
         let body = read(response.into_body(), PAGE_BYTES).await?;
@@ -252,7 +262,12 @@ pub async fn watch(
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
     let mut params = WatchParams::default().timeout(seconds);
     params.field_selector = target.selector();
-    let request = kube::core::Request::new(target.path()).watch(&params, from);
+    let request = kube::core::Request::new(target.path());
+    let request = if target.is_metadata() {
+        request.watch_metadata(&params, from)
+    } else {
+        request.watch(&params, from)
+    };
     let began = Instant::now();
     let answer = timeout(ANSWER_TIME, send(client, request));
     let response = answer.await.unwrap_or_else(|_| Err(too_slow()))?;

@@ -102,6 +102,9 @@ impl Order {
             Some((_, Voice::Wide(_))) if failure.denied() => {
                 format!("{advice}; until then, those that are wanted are asked for by name")
             }
+            None if self.kind == Kind::Namespace && failure.denied() => {
+                format!("{advice}; until then, Ingresses of a namespace that is being deleted keep their places")
+            }
             _ => advice,
         }
     }

@@ -5,6 +5,7 @@ fn without_namespaces_everything_is_watched_once() {
     let names: Vec<_> = duties(&[]).iter().map(|duty| (duty.name(), duty.required)).collect();
     let expected = [
         ("ingressclasses", false),
+        ("namespaces", false),
         ("ingresses", true),
         ("services", true),
         ("endpointslices", true),
@@ -14,11 +15,11 @@ fn without_namespaces_everything_is_watched_once() {
 }
 
 #[test]
-fn with_namespaces_only_classes_are_watched_everywhere() {
+fn with_namespaces_only_what_has_none_is_watched_everywhere() {
     let duties = duties(&["b".to_owned(), "a".to_owned(), "b".to_owned()]);
     let everywhere: Vec<_> = duties.iter().filter(|duty| duty.namespace.is_none()).collect();
-    assert_eq!(everywhere.len(), 1);
-    assert_eq!(everywhere[0].kind, Kind::IngressClass);
+    let kinds: Vec<_> = everywhere.iter().map(|duty| duty.kind).collect();
+    assert_eq!(kinds, [Kind::IngressClass, Kind::Namespace]);
     let names: Vec<_> = duties.iter().map(Duty::name).collect();
     assert_eq!(
         names.iter().filter(|name| name.ends_with(" in b")).count(),

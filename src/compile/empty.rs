@@ -1,0 +1,150 @@
+//! `--yield-empty`: a claim whose Service has had no ready endpoint for some seconds yields to the next that has some.
+
+use super::backends::BackendKey;
+use super::claims::{Claimed, Spot};
+use super::read::read;
+use super::{Key, State};
+use crate::model::Timestamp;
+use crate::table::{Backend, BackendId, BackendState};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// The backends without ready endpoints. Kept only where `--yield-empty` is on.
+#[derive(Debug, Default)]
+pub(super) struct Empty {
+    /// Each with when it was found to have none.
+    since: HashMap<BackendId, (Timestamp, BackendKey)>,
+    /// Those that have had none for less than the time that counts, in order.
+    waiting: BTreeSet<(Timestamp, BackendId)>,
+    /// Backends whose users' claims are to be judged again.
+    changed: HashSet<BackendKey>,
+    /// Whether all there is has been listed: before that, nothing is known of how long.
+    listed: bool,
+}
+
+/// Whether a backend has no pod that is ready. One that is set up wrongly may have some, so it does not count.
+fn is_empty(backend: &Backend) -> bool {
+    matches!(
+        backend.state,
+        BackendState::NoEndpoints | BackendState::OnlyTerminating | BackendState::ServiceNotFound
+    )
+}
+
+impl State {
+    /// Whether the compiler is to be told the time each second: somebody is about to yield.
+    pub fn awaits_time(&self) -> bool {
+        !self.empty.waiting.is_empty()
+    }
+
+    /// All there is has been listed.
+    pub(super) fn set_listed(&mut self) {
+        self.empty.listed = true;
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.empty.listed
+    }
+
+    /// Notes whether a backend has ready endpoints now; none is one that is gone.
+    pub(super) fn note_endpoints(&mut self, key: &BackendKey, id: BackendId, backend: Option<&Backend>) {
+        if self.options.yield_empty.is_none() {
+            return;
+        }
+        let empty = backend.is_some_and(is_empty);
+        if empty == self.empty.since.contains_key(&id) {
+            return;
+        }
+        if empty {
+            let since = if self.empty.listed {
+                self.now
+            } else {
+                Timestamp(i64::MIN)
+            };
+            self.empty.since.insert(id, (since, key.clone()));
+            if self.empty.listed {
+                self.empty.waiting.insert((since, id));
+            }
+        } else if let Some((since, _)) = self.empty.since.remove(&id) {
+            self.empty.waiting.remove(&(since, id));
+        }
+        self.empty.changed.insert(key.clone());
+    }
+
+    /// Takes in what time it is, for backends that have been empty for long enough by now.
+    pub(super) fn note_time_of_empty(&mut self) {
+        let (Some(patience), now) = (self.options.yield_empty, self.now) else {
+            return;
+        };
+        if now == Timestamp::UNKNOWN {
+            return;
+        }
+        // The clock may have been set back, or not be known before.
+        while let Some((since, id)) = self.empty.waiting.last().copied().filter(|(since, _)| *since > now) {
+            self.empty.waiting.remove(&(since, id));
+            self.empty.waiting.insert((now, id));
+            if let Some(known) = self.empty.since.get_mut(&id) {
+                known.0 = now;
+            }
+        }
+        let due = now.0.saturating_sub_unsigned(patience);
+        while let Some((since, id)) = self.empty.waiting.first().copied().filter(|(since, _)| since.0 <= due) {
+            self.empty.waiting.remove(&(since, id));
+            if let Some((_, key)) = self.empty.since.get(&id) {
+                self.empty.changed.insert(key.clone());
+            }
+        }
+    }
+
+    /// Judges the claims again that lead to backends which have got or lost endpoints.
+    pub(super) fn settle_empty(&mut self) {
+        for key in std::mem::take(&mut self.empty.changed) {
+            for spot in self.contested(&key) {
+                self.settle_spot(spot, |_| {});
+            }
+        }
+    }
+
+    /// What Ingresses claim with a backend and others claim too.
+    fn contested(&self, backend: &BackendKey) -> Vec<Spot> {
+        let mut spots = Vec::new();
+        for name in self.users_of(backend) {
+            let key: Key = (backend.namespace.clone(), name);
+            let Some(known) = self.ingresses.get(&key).filter(|known| known.served) else {
+                continue;
+            };
+            let reading = read(&known.ingress, &self.options.host_owners);
+            let claims = reading.claims.iter().filter(|claim| claim.backend == *backend);
+            spots.extend(claims.map(|claim| Spot::Path(claim.host.clone(), claim.path.clone())));
+            if reading.default.as_ref().is_some_and(|(default, _)| default == backend) {
+                spots.extend(super::ingress::default_spots(&reading));
+            }
+        }
+        spots.retain(|spot| self.losers.contains_key(spot));
+        spots
+    }
+
+    /// The place in a list of claims, the first first, of the one that gets what is claimed.
+    pub(super) fn winner(&self, list: &[Claimed]) -> usize {
+        if self.options.yield_empty.is_none() || list.len() < 2 {
+            return 0;
+        }
+        for (place, claim) in list.iter().enumerate() {
+            let backend = self.table.backend(claim.backend).map(|backend| &**backend);
+            let has_some = backend
+                .is_some_and(|backend| matches!(backend.state, BackendState::Ready) && !backend.endpoints.is_empty());
+            if place > 0 && has_some {
+                return place;
+            }
+            let guarded = claim.policies.guard.is_some() || backend.is_some_and(|backend| backend.guard.is_some());
+            if guarded || (place == 0 && !self.yields(claim.backend)) {
+                return 0;
+            }
+        }
+        0
+    }
+
+    /// Whether a backend has been without ready endpoints for long enough to yield.
+    pub(super) fn yields(&self, backend: BackendId) -> bool {
+        let since = self.empty.since.get(&backend).map(|(since, _)| *since);
+        since.is_some_and(|since| !self.empty.waiting.contains(&(since, backend)))
+    }
+}

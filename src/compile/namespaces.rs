@@ -1,0 +1,104 @@
+//! Which namespaces are being deleted: what they hold yields its place to all others.
+
+use super::{Key, State};
+use crate::model::Seniority;
+use crate::model::object::{Ingress, Meta, Namespace};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The namespaces that are known. Without the right to watch them there are none, and nothing waits for one.
+#[derive(Debug, Default)]
+pub(super) struct Namespaces {
+    known: HashMap<Arc<str>, Arc<Namespace>>,
+    /// Those that were deleted while Ingresses of theirs are still known: another watch is behind, and these must not
+    /// get their places back in between.
+    gone: HashSet<Arc<str>>,
+}
+
+impl Namespaces {
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.known.keys()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        self.known.values()
+    }
+
+    /// Those that were deleted while Ingresses of theirs are still known, as they were before.
+    pub fn gone(&self) -> impl Iterator<Item = Arc<Namespace>> {
+        self.gone.iter().map(|name| {
+            Arc::new(Namespace {
+                meta: Meta {
+                    name: name.clone(),
+                    deleting: true,
+                    ..Meta::default()
+                },
+            })
+        })
+    }
+
+    fn is_leaving(&self, name: &Arc<str>) -> bool {
+        self.known.get(name).is_some_and(|namespace| namespace.meta.deleting) || self.gone.contains(name)
+    }
+}
+
+impl State {
+    /// Where an Ingress's claims stand among those of others.
+    pub(super) fn seniority(&self, ingress: &Ingress) -> Seniority {
+        let meta = &ingress.meta;
+        Seniority {
+            leaving: meta.deleting || self.namespaces.is_leaving(&meta.namespace),
+            created: meta.created,
+        }
+    }
+
+    pub(super) fn put_namespace(&mut self, namespace: Arc<Namespace>) {
+        let name = namespace.meta.name.clone();
+        let before = self.namespaces.is_leaving(&name);
+        self.namespaces.gone.remove(&name);
+        self.namespaces.known.insert(name.clone(), namespace);
+        self.namespace_changed(&name, before);
+    }
+
+    pub(super) fn delete_namespace(&mut self, name: &Arc<str>) {
+        let before = self.namespaces.is_leaving(name);
+        let Some(old) = self.namespaces.known.remove(name) else {
+            return;
+        };
+        if old.meta.deleting && self.has_ingresses(name) {
+            self.namespaces.gone.insert(name.clone());
+        }
+        self.namespace_changed(name, before);
+    }
+
+    /// An Ingress went: with its last one, a namespace that is gone is forgotten.
+    pub(super) fn forget_namespace(&mut self, (namespace, _): &Key) {
+        if self.namespaces.gone.contains(namespace) && !self.has_ingresses(namespace) {
+            self.namespaces.gone.remove(namespace);
+        }
+    }
+
+    fn has_ingresses(&self, namespace: &Arc<str>) -> bool {
+        self.ingresses
+            .iter()
+            .any(|known| known.ingress.meta.namespace == *namespace)
+    }
+
+    fn namespace_changed(&mut self, name: &Arc<str>, before: bool) {
+        if before == self.namespaces.is_leaving(name) {
+            return;
+        }
+        let of_namespace = self
+            .ingresses
+            .iter()
+            .filter(|known| known.ingress.meta.namespace == *name);
+        let concerned: Vec<Arc<Ingress>> = of_namespace.map(|known| known.ingress.clone()).collect();
+        for ingress in concerned {
+            self.recompile_ingress((name.clone(), ingress.meta.name.clone()), ingress);
+        }
+    }
+}
