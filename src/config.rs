@@ -5,6 +5,7 @@ mod descriptors;
 mod logs;
 mod metrics;
 mod peers;
+mod secret_url;
 mod status;
 pub(crate) mod values;
 
@@ -12,6 +13,7 @@ pub use descriptors::Shares;
 pub use logs::{AccessArgs, LogArgs, TraceArgs};
 pub use metrics::{MetricsArgs, MetricsLabel};
 pub use peers::PeerArgs;
+pub use secret_url::SecretUrl;
 pub use status::StatusArgs;
 pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
 
@@ -61,7 +63,7 @@ pub struct RuleArgs {
     pub ingress_class: String,
     /// Whether Ingresses without a class are served.
     #[arg(long, env = "NARTHEX_CLASS_LESS", value_name = "BOOL", default_value_t = true,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+          action = clap::ArgAction::Set)]
     pub class_less: bool,
     /// Whether ExternalName Services may be backends: they can lead anywhere.
     #[arg(long, env = "NARTHEX_ALLOW_EXTERNAL_NAMES")]
@@ -81,7 +83,7 @@ pub struct RuleArgs {
     pub node: Option<Arc<str>>,
     /// Whether hosts in `spec.tls` send plain HTTP to HTTPS (308). An Ingress can decide with narthex.io/ssl-redirect.
     #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+          action = clap::ArgAction::Set)]
     pub ssl_redirect: bool,
     /// Let an Ingress whose Service has had no ready endpoint for this long (5s without a value) yield its host and path to the next Ingress that claims them and has some. It gets them back with its first ready endpoint. Never from or past a route that a guard closes.
     #[arg(long, env = "NARTHEX_YIELD_EMPTY", value_name = "DURATION", value_parser = values::seconds,
@@ -336,6 +338,7 @@ impl ServeArgs {
     /// # Errors
     /// One line that names the flags.
     pub fn check(&self) -> Result<(), String> {
+        self.traces.check()?;
         if !self.source.manifests.is_empty() && self.source.kubeconfig.is_some() {
             return Err("--manifests and --kubeconfig contradict each other: objects come from one place".to_owned());
         }

@@ -34,6 +34,8 @@ mod compression;
 mod downgrade;
 #[path = "wire/extended_connect.rs"]
 mod extended_connect;
+#[path = "wire/flags.rs"]
+mod flags;
 #[path = "wire/floods.rs"]
 mod floods;
 #[path = "wire/framing.rs"]

@@ -1,5 +1,6 @@
 //! How commands ask the admin side of a running narthex.
 
+use crate::config::SecretUrl;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -19,7 +20,7 @@ const MOST: u64 = 16 << 20;
 pub struct AdminArgs {
     /// Ask the narthex whose admin side this is
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub admin: String,
+    pub admin: SecretUrl,
     /// A file with the token that admin side demands (its --admin-token-file)
     #[arg(long, env = "NARTHEX_ADMIN_TOKEN_FILE", value_name = "PATH")]
     pub admin_token_file: Option<PathBuf>,
@@ -68,20 +69,25 @@ pub fn escape(text: &str) -> String {
 ///
 /// # Errors
 /// When it cannot be reached or does not speak HTTP.
-pub fn get(admin: &str, target: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
+pub fn get(admin: &SecretUrl, target: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
     get_with(admin, target, "", patience)
 }
 
-fn get_with(admin: &str, target: &str, token: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
-    let address = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
+fn get_with(admin: &SecretUrl, target: &str, token: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
+    let url = admin.reveal();
+    let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    if address.contains('@') {
+        bail!(
+            "the admin side knows no users: write http://HOST:PORT, and --admin-token-file PATH where it wants a token"
+        );
+    }
     let address = match address.strip_prefix(':') {
         Some(port) => format!("127.0.0.1:{port}"),
         None => address.replace("[::]:", "127.0.0.1:").replace("0.0.0.0:", "127.0.0.1:"),
     };
     let mut last = None;
-    for address in
-        std::net::ToSocketAddrs::to_socket_addrs(&address).with_context(|| format!("{address}: write HOST:PORT"))?
-    {
+    let found = std::net::ToSocketAddrs::to_socket_addrs(&address);
+    for address in found.with_context(|| format!("{admin}: write HOST:PORT"))? {
         match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(patience))?;
@@ -91,7 +97,7 @@ fn get_with(admin: &str, target: &str, token: &str, patience: Duration) -> anyho
             Err(error) => last = Some(error),
         }
     }
-    Err(last.map_or_else(|| anyhow::anyhow!("{address} has no address"), anyhow::Error::from))
+    Err(last.map_or_else(|| anyhow::anyhow!("{admin} has no address"), anyhow::Error::from))
 }
 
 /// As [`get`], from a Unix socket.

@@ -31,7 +31,7 @@ pub struct CleanupArgs {
     pub ingress_class: String,
     /// Whether Ingresses without a class were served
     #[arg(long, env = "NARTHEX_CLASS_LESS", value_name = "BOOL", default_value_t = true,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+          action = clap::ArgAction::Set)]
     pub class_less: bool,
     /// The namespace narthex ran in, with its Lease [default: that of the service account]
     #[arg(long, env = "NARTHEX_NAMESPACE", value_name = "NAMESPACE")]

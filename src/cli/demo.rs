@@ -1,6 +1,6 @@
 //! `narthex demo`: the walkthrough with no cluster at all.
 
-use super::print;
+use super::{print, serve};
 use crate::config::{Listen, ListenAddress, ServeArgs};
 use crate::telemetry::access::Format;
 use anyhow::Context;
@@ -40,14 +40,24 @@ const PODS: [(&str, [&str; 3]); 2] = [
 /// Flags of `demo`.
 #[derive(Args, Debug)]
 pub struct DemoArgs {
-    /// Where HTTP requests come in
-    #[arg(long, env = "NARTHEX_LISTEN_HTTP", value_name = "ADDR", default_value = "[::]:8000")]
+    /// Where HTTP requests come in; :8000 is every address
+    #[arg(
+        long,
+        env = "NARTHEX_LISTEN_HTTP",
+        value_name = "ADDR",
+        default_value = "localhost:8000"
+    )]
     pub listen_http: ListenAddress,
     /// Where HTTPS requests come in, with a certificate made at start
-    #[arg(long, env = "NARTHEX_LISTEN_HTTPS", value_name = "ADDR", default_value = "[::]:8443")]
+    #[arg(
+        long,
+        env = "NARTHEX_LISTEN_HTTPS",
+        value_name = "ADDR",
+        default_value = "localhost:8443"
+    )]
     pub listen_https: Listen,
     /// Where probes, metrics and questions come in
-    #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR", default_value = ":8080")]
+    #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR", default_value = "localhost:8080")]
     pub admin: ListenAddress,
     /// Threads that serve requests; 0 is one per processor
     #[arg(long, env = "NARTHEX_SHARDS", value_name = "N", default_value_t = 0)]
@@ -72,6 +82,10 @@ pub struct DemoArgs {
 /// # Errors
 /// When pods or narthex cannot start.
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    serve::run_prepared(true, || prepare(args))
+}
+
+fn prepare(args: &DemoArgs) -> anyhow::Result<(ServeArgs, Folder)> {
     let folder = Folder::new().context("cannot make a folder for the demo's manifests")?;
     let mut manifests = String::new();
     let mut pods = Vec::new();
@@ -97,7 +111,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
             .spawn(move || send_traffic(port, rate))?;
     }
     print(&welcome(&folder.0, port, args.admin.0.port()));
-    crate::cli::serve::run(&serve_args(args, &folder.0))
+    Ok((serve_args(args, &folder.0), folder))
 }
 
 /// The folder of the demo's manifests, gone when the demo ends.

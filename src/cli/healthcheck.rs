@@ -1,6 +1,7 @@
 //! `narthex healthcheck`: for probes.
 
 use super::{ask, complain, print};
+use crate::config::SecretUrl;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ pub struct HealthcheckArgs {
         value_name = "ADDR or URL",
         default_value = "127.0.0.1:8080"
     )]
-    pub admin: String,
+    pub admin: SecretUrl,
     /// Its probe socket, to ask there instead: no other process can answer
     #[arg(long, env = "NARTHEX_PROBE_SOCKET", value_name = "PATH")]
     pub probe_socket: Option<PathBuf>,
@@ -37,7 +38,7 @@ pub fn run(args: &HealthcheckArgs) -> ExitCode {
     };
     let (place, answer) = match &args.probe_socket {
         Some(path) => (path.display().to_string(), ask::get_unix(path, question, ANSWER_TIME)),
-        None => (args.admin.clone(), ask::get(&args.admin, question, ANSWER_TIME)),
+        None => (args.admin.to_string(), ask::get(&args.admin, question, ANSWER_TIME)),
     };
     match answer {
         Ok((200, _)) => {

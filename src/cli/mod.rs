@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod check;
 pub mod cleanup;
+pub mod command_line;
 pub mod convert;
 pub mod demo;
 pub mod explain;
@@ -11,10 +12,11 @@ pub mod paint;
 pub mod reference;
 pub mod routes;
 pub mod serve;
+pub mod stop;
 pub mod top;
 
 use crate::config::ServeArgs;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -100,32 +102,9 @@ pub enum Command {
     },
 }
 
-/// The flags of this process as they are in effect, by command line, environment and default. None of them is a secret:
-/// secrets come in files and objects.
-pub fn effective() -> serde_json::Value {
-    let Ok(matches) = Cli::command().try_get_matches() else {
-        return serde_json::json!({});
-    };
-    let matches = matches.subcommand().map_or(&matches, |(_, matches)| matches);
-    let mut flags = serde_json::Map::new();
-    // Groups of flags are named like their types.
-    for id in matches.ids().filter(|id| !id.as_str().starts_with(char::is_uppercase)) {
-        let Some(values) = matches.try_get_raw(id.as_str()).ok().flatten() else {
-            continue;
-        };
-        let texts: Vec<_> = values.map(|value| value.to_string_lossy().into_owned()).collect();
-        let value = match <[String; 1]>::try_from(texts) {
-            Ok([one]) => serde_json::Value::from(one),
-            Err(several) => serde_json::Value::from(several),
-        };
-        flags.insert(id.as_str().replace('_', "-"), value);
-    }
-    serde_json::Value::Object(flags)
-}
-
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = command_line::parse();
     let result = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
@@ -143,7 +122,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "narthex", &mut script);
+            clap_complete::generate(shell, &mut command_line::command(), "narthex", &mut script);
             print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }

@@ -1,8 +1,8 @@
 //! docs/reference.md, from the very definitions the flags are parsed by.
 
-use super::Cli;
+use super::command_line;
 use crate::model::Code;
-use clap::{Arg, CommandFactory};
+use clap::Arg;
 use std::fmt::Write;
 
 /// The page.
@@ -14,7 +14,7 @@ pub fn markdown() -> String {
 }
 
 fn write_page(out: &mut String) -> std::fmt::Result {
-    let command = Cli::command();
+    let command = command_line::command();
     writeln!(out, "# Reference\n")?;
     writeln!(
         out,

@@ -1,5 +1,6 @@
 //! `narthex serve`: puts the two roads together and sees them end well.
 
+use super::stop::Stop;
 use crate::admin::gate::Gate;
 use crate::admin::{self, Admin, Around, Labelled, probe};
 use crate::compile::{self, State};
@@ -32,6 +33,28 @@ const POLL: Duration = Duration::from_millis(20);
 /// # Errors
 /// One line on what makes it impossible, with what to do.
 pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    run_prepared(false, || Ok((args.clone(), ())))
+}
+
+/// Serves what `prepare` makes ready, and keeps what it hands out until the end. Whatever signal comes meanwhile, what was
+/// made ready is cleared away; SIGHUP is such a signal too where that is said.
+///
+/// # Errors
+/// Likewise.
+pub fn run_prepared<K>(
+    hangup: bool,
+    prepare: impl FnOnce() -> anyhow::Result<(ServeArgs, K)>,
+) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control runtime")?;
+    let mut stop = runtime
+        .block_on(async { Stop::new(hangup) })
+        .context("cannot hear signals")?;
+    let (args, kept) = prepare()?;
     args.check().map_err(anyhow::Error::msg)?;
     let log = telemetry::init(&args.log).map_err(anyhow::Error::msg)?;
     for (given, flag) in [(args.traefik.api, "--api"), (args.traefik.kubernetes, "--kubernetes")] {
@@ -39,20 +62,14 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             tracing::info!("{flag} is a flag of Traefik 1.7: accepted, but narthex needs no telling");
         }
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .context("cannot start the control runtime")?;
-    let result = runtime.block_on(serve(args));
+    let result = runtime.block_on(serve(&args, &mut stop));
     // Watches and admin connections end with the process; nobody waits for them.
     runtime.shutdown_background();
-    drop(log);
+    drop((log, kept));
     result
 }
 
-async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let shares = args.shares(raise_descriptor_limit());
     let (successor, mut inherited) = Successor::ask(args).await?;
     let bound = bind_all(args, &mut inherited)?;
@@ -117,7 +134,13 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         &identity.pod,
     );
     let gate = gate.map_err(anyhow::Error::msg)?;
-    let admin = Admin::new(shared.clone(), server.clone(), identity, gate, super::effective());
+    let admin = Admin::new(
+        shared.clone(),
+        server.clone(),
+        identity,
+        gate,
+        super::command_line::effective(),
+    );
     if !args.peers.can_be_found(&args.source.watch_namespace) {
         tracing::warn!("--admin-service lies in a namespace that --watch-namespace leaves out: peers are not known");
     }
@@ -174,12 +197,11 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         _ = source => Err(anyhow!("the source of objects has ended; see the log")),
         Some(_) = memory => Err(anyhow!("nobody looks after memory any more; see the log")),
         () = broken(&server) => Err(anyhow!("a shard or acceptor thread is gone; see the log")),
-        quick = told_to_stop() => {
-            let quick = quick?;
+        quick = stop.told() => {
             give_back(status).await;
-            Ok(end(args, &shared, &server, quick).await)
+            Ok(end(args, &shared, &server, quick, stop).await)
         }
-        () = not_needed(&mut handed_over) => Ok(end(args, &shared, &server, false).await),
+        () = not_needed(&mut handed_over) => Ok(end(args, &shared, &server, false, stop).await),
     };
     // They wait, but nothing else is left to do.
     let finish = move || {
@@ -192,7 +214,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 /// Begins to export traces, if that is wanted.
 fn tracer(args: &ServeArgs, pod: &str) -> anyhow::Result<Option<Tracer>> {
-    let Some(endpoint) = args.traces.endpoint() else {
+    let Some((endpoint, authorization)) = args.traces.endpoint() else {
         return Ok(None);
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -200,6 +222,7 @@ fn tracer(args: &ServeArgs, pod: &str) -> anyhow::Result<Option<Tracer>> {
     let roots = compile::backend_tls::system_roots();
     let options = traces::Options {
         endpoint,
+        authorization,
         ratio: args.traces.otlp_sample,
         instance: pod.to_owned(),
         tls: Arc::new(tls.with_root_certificates(roots).with_no_client_auth()),
@@ -395,16 +418,6 @@ fn addresses(bound: &[Bound]) -> String {
     each.join(", ")
 }
 
-/// Waits for SIGTERM or SIGINT; true for SIGINT, after which nobody waits for load balancers.
-async fn told_to_stop() -> anyhow::Result<bool> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(false),
-        _ = interrupt.recv() => Ok(true),
-    }
-}
-
 /// Ends when a thread of the data plane has ended on its own.
 async fn broken(server: &Mutex<Server>) {
     let mut looks = tokio::time::interval(Duration::from_secs(1));
@@ -417,7 +430,7 @@ async fn broken(server: &Mutex<Server>) {
 }
 
 /// Readiness goes first; then connections are still accepted for a while; then what is under way finishes.
-async fn end(args: &ServeArgs, shared: &Shared, server: &Mutex<Server>, quick: bool) -> ExitCode {
+async fn end(args: &ServeArgs, shared: &Shared, server: &Mutex<Server>, quick: bool, stop: &mut Stop) -> ExitCode {
     shared.ending.store(true, Ordering::Release);
     // Whom a successor serves need not be waited for.
     let handed_over = lock(server).holdings().is_handed_over();
@@ -434,9 +447,7 @@ async fn end(args: &ServeArgs, shared: &Shared, server: &Mutex<Server>, quick: b
     tracing::info!(?grace, deadline = ?args.end.drain_deadline, handed_over, "shutting down: not ready any more");
     tokio::select! {
         () = drain(grace, spread, args.end.drain_deadline, server) => {}
-        again = interrupted_again() => if again.is_ok() {
-            tracing::warn!("interrupted again: ending at once");
-        },
+        () = stop.interrupted() => tracing::warn!("interrupted again: ending at once"),
     }
     tracing::info!("narthex ends");
     ExitCode::SUCCESS
@@ -454,11 +465,6 @@ async fn drain(grace: Duration, spread: Duration, deadline: Duration, server: &M
         }
         tokio::time::sleep(POLL).await;
     }
-}
-
-async fn interrupted_again() -> anyhow::Result<()> {
-    signal(SignalKind::interrupt())?.recv().await;
-    Ok(())
 }
 
 /// Raises the soft limit of file descriptors to the hard one, and says what it is.

@@ -1,10 +1,11 @@
 //! Flags of the log and the access log.
 
-use super::LogFormat;
 use super::values::duration;
+use super::{LogFormat, SecretUrl};
 use crate::telemetry::access::{Format, Options, Shown, StatusRange};
 use clap::Args;
-use http::Uri;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +14,14 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
-    /// error, warn, info, debug or trace; or a filter such as `info,narthex::proxy=debug`.
+    /// error, warn, info, debug, trace or off; or a filter such as `info,narthex::proxy=debug`.
     #[arg(
         long,
         env = "NARTHEX_LOG_LEVEL",
         value_name = "LEVEL",
         default_value = "info",
-        alias = "logLevel"
+        alias = "logLevel",
+        value_parser = log_filter
     )]
     pub log_level: String,
     /// How lines look.
@@ -82,18 +84,40 @@ pub struct AccessArgs {
 #[command(next_help_heading = "Traces")]
 pub struct TraceArgs {
     /// The OpenTelemetry collector that traces are sent to (OTLP over HTTP, /v1/traces unless it has a path of its own).
-    #[arg(long, env = "NARTHEX_OTLP_ENDPOINT", value_name = "URL", value_parser = endpoint)]
-    pub otlp_endpoint: Option<Uri>,
+    /// A user and password in it are sent as basic authentication.
+    #[arg(long, env = "NARTHEX_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<SecretUrl>,
     /// The share of requests that is traced. For requests of --trusted-proxies, their traceparent decides.
     #[arg(long, env = "NARTHEX_OTLP_SAMPLE", value_name = "RATIO", default_value = "0.1", value_parser = ratio)]
     pub otlp_sample: f64,
 }
 
-fn endpoint(text: &str) -> Result<Uri, String> {
-    let uri: Option<Uri> = text.parse().ok();
-    let fits = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
-    uri.filter(fits)
-        .ok_or_else(|| "write http://HOST:PORT or https://HOST:PORT".to_owned())
+/// The levels of the log.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// A level, or levels by target. The library that filters would take any other word for a target, and log nothing else.
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter = match text.to_lowercase() {
+        // What Traefik 1.7 has beyond.
+        level if matches!(level.as_str(), "fatal" | "panic") => "error".to_owned(),
+        filter => filter,
+    };
+    for part in filter.split(',').map(str::trim) {
+        let (target, level) = part.split_once('=').unwrap_or(("narthex", part));
+        let is_target = target
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-'));
+        if target.is_empty() || !is_target {
+            return Err(format!("\"{target}\" is no target: write one such as narthex::proxy"));
+        }
+        if !LEVELS.contains(&level) {
+            let levels = LEVELS.join(", ");
+            return Err(format!(
+                "\"{level}\" is no level: write one of {levels}, or levels by target such as info,narthex::proxy=debug"
+            ));
+        }
+    }
+    Ok(filter)
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -102,14 +126,28 @@ fn ratio(text: &str) -> Result<f64, String> {
 }
 
 impl TraceArgs {
-    /// Where traces go; none if nowhere.
-    pub fn endpoint(&self) -> Option<String> {
-        let uri = self.otlp_endpoint.as_ref()?;
-        let text = uri.to_string();
-        Some(match uri.path() {
-            "" | "/" => format!("{}/v1/traces", text.trim_end_matches('/')),
-            _ => text,
-        })
+    /// Where traces go, and the `Authorization` they are sent with; none if nowhere.
+    pub fn endpoint(&self) -> Option<(Uri, Option<HeaderValue>)> {
+        let (uri, basic) = self.otlp_endpoint.as_ref()?.parts()?;
+        if uri.path() != "/" || uri.query().is_some() {
+            return Some((uri, basic));
+        }
+        let mut parts = uri.into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_static("/v1/traces"));
+        Some((Uri::from_parts(parts).ok()?, basic))
+    }
+
+    /// Checks what clap cannot, lest it shows it.
+    ///
+    /// # Errors
+    /// An endpoint that is no URL.
+    pub fn check(&self) -> Result<(), String> {
+        match (&self.otlp_endpoint, self.endpoint()) {
+            (Some(shown), None) => Err(format!(
+                "--otlp-endpoint {shown}: write http://HOST:PORT or https://HOST:PORT"
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

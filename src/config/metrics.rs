@@ -18,7 +18,7 @@ pub struct MetricsArgs {
     /// Whether requests are counted by route: for metrics, the dashboard, `narthex routes` and `top`. Without it there are
     /// only the whole's numbers, and those of endpoints.
     #[arg(long, env = "NARTHEX_COUNT_ROUTES", value_name = "BOOL", default_value_t = true,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+          action = clap::ArgAction::Set)]
     pub count_routes: bool,
     /// What is counted apart in /metrics, besides the whole; an empty list is nothing.
     #[arg(

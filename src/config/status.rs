@@ -11,7 +11,7 @@ use clap::Args;
 pub struct StatusArgs {
     /// Whether status and Events are written, by the one narthex that holds the Lease. Only in a cluster.
     #[arg(long, env = "NARTHEX_UPDATE_STATUS", value_name = "BOOL", default_value_t = true,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+          action = clap::ArgAction::Set)]
     pub update_status: bool,
     /// The addresses or names by which clients reach narthex [default: those of the nodes whose narthex is ready].
     #[arg(
@@ -32,7 +32,7 @@ pub struct StatusArgs {
     pub publish_service: Option<(String, String)>,
     /// The names of nodes (ExternalDNS, else Hostname) in the place of their addresses (ExternalIP, else InternalIP).
     #[arg(long, env = "NARTHEX_PUBLISH_HOSTNAMES", value_name = "BOOL", default_value_t = false,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set,
+          action = clap::ArgAction::Set,
           conflicts_with_all = ["publish_address", "publish_service"])]
     pub publish_hostnames: bool,
     /// Writes of status a second, at most.

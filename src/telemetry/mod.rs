@@ -24,16 +24,8 @@ pub fn init(args: &LogArgs) -> Result<WorkerGuard, String> {
     // What a user names in the level comes last, and so overrules these. h2 and rustls warn of what clients do, which
     // would let anybody fill the log; narthex counts it.
     let quiet = crate::source::cluster::QUIET;
-    let filter = format!(
-        "{quiet},h2=error,hyper=error,rustls=error,{}",
-        args.log_level.to_lowercase()
-    );
-    let filter = EnvFilter::try_new(&filter).map_err(|_| {
-        format!(
-            "--log-level {}: write error, warn, info, debug, trace or a filter",
-            args.log_level
-        )
-    })?;
+    let filter = format!("{quiet},h2=error,hyper=error,rustls=error,{}", args.log_level);
+    let filter = EnvFilter::try_new(&filter).map_err(|error| format!("--log-level {}: {error}", args.log_level))?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)

@@ -3,6 +3,7 @@
 
 use super::http::Client;
 use super::{AttemptSpan, Message, RequestSpan, Tracer};
+use http::{HeaderValue, Uri};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
@@ -33,7 +34,9 @@ const METHODS: [&str; 9] = [
 #[derive(Debug)]
 pub struct Options {
     /// The collector, with the path where it takes traces.
-    pub endpoint: String,
+    pub endpoint: Uri,
+    /// What is sent to it as `Authorization`.
+    pub authorization: Option<HeaderValue>,
     /// The share of requests that is recorded.
     pub ratio: f64,
     /// What this narthex calls itself.
@@ -49,12 +52,16 @@ pub struct Options {
 pub fn start(options: Options) -> io::Result<Tracer> {
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Client { tls: options.tls })
+        .with_http_client(Client {
+            tls: options.tls,
+            authorization: options.authorization,
+        })
         .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(options.endpoint)
+        .with_endpoint(options.endpoint.to_string())
         .with_timeout(PATIENCE)
         .build();
-    let mut exporter = exporter.map_err(io::Error::other)?;
+    // Its own words would show the endpoint, whose path or query may be a secret.
+    let mut exporter = exporter.map_err(|_| io::Error::other("the exporter does not take this URL"))?;
     let resource = Resource::builder()
         .with_service_name("narthex")
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))

@@ -25,6 +25,8 @@ const MOST: usize = 64 << 10;
 pub struct Client {
     /// For a collector behind TLS.
     pub tls: Arc<ClientConfig>,
+    /// What each request says of who sends it.
+    pub authorization: Option<HeaderValue>,
 }
 
 #[async_trait]
@@ -35,7 +37,12 @@ impl HttpClient for Client {
 }
 
 impl Client {
-    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        if let Some(authorization) = &self.authorization {
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, authorization.clone());
+        }
         let uri = request.uri().clone();
         let host = uri.host().ok_or("the endpoint has no host")?;
         let secure = uri.scheme_str() == Some("https");
