@@ -1,6 +1,7 @@
 //! Whether the process is near the end of its memory: then most requests are refused, which is better than to be
 //! killed with all of them.
 
+use super::heap::Heap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,15 +65,18 @@ impl MemoryWatch {
         self.limit
     }
 
-    /// Bytes that count against the limit. What the kernel keeps of files and may drop does not.
-    fn used(&self) -> Option<u64> {
+    /// Bytes that count against the limit: what is in use. Neither what the allocator has not given back yet counts, nor
+    /// what the kernel keeps of files and may drop.
+    fn used(&self, heap: Option<Heap>) -> Option<u64> {
         let Some(group) = &self.group else {
-            return resident();
+            return heap.map(|heap| heap.allocated).or_else(resident);
         };
         let current = number(&group.join("memory.current"))?;
         let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
         let cached = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
-        Some(current.saturating_sub(cached.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)))
+        let cached = cached.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+        let idle = heap.map_or(0, |heap| heap.idle);
+        Some(current.saturating_sub(cached).saturating_sub(idle))
     }
 
     /// Keeps `short` true as long as memory is. Never ends.
@@ -81,7 +85,7 @@ impl MemoryWatch {
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let Some(used) = self.used() else { continue };
+            let Some(used) = self.used(Heap::read()) else { continue };
             let was = short.load(Ordering::Relaxed);
             let is = self.is_short(was, used);
             if is != was {
@@ -146,7 +150,17 @@ mod tests {
         fs::write(pod.join("memory.current"), "900\n").unwrap();
         fs::write(pod.join("memory.stat"), "anon 1\ninactive_file 100\n").unwrap();
         let watch = MemoryWatch::of_group(root.path(), &group, 90).unwrap();
-        assert_eq!((watch.limit(), watch.used()), (900, Some(800)));
+        let heap = Heap {
+            allocated: 500,
+            idle: 30,
+        };
+        assert_eq!(watch.limit(), 900);
+        assert_eq!((watch.used(None), watch.used(Some(heap))), (Some(800), Some(770)));
+        let watch = MemoryWatch {
+            limit: 900,
+            group: None,
+        };
+        assert_eq!(watch.used(Some(heap)), Some(500));
         fs::write(container.join("memory.max"), "500\n").unwrap();
         assert_eq!(MemoryWatch::of_group(root.path(), &group, 50).unwrap().limit(), 250);
     }

@@ -4,6 +4,7 @@ pub mod connection;
 mod fresh;
 mod h2;
 pub mod handover;
+pub mod heap;
 pub mod listener;
 pub mod memory;
 mod preface;

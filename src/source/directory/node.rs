@@ -177,24 +177,40 @@ impl Node {
         }
     }
 
-    /// How many values it holds, itself included, and how deep they nest.
+    /// How many bytes it takes in memory, itself and its text included, and how deep its values nest.
     pub fn measure(&self) -> (usize, usize) {
-        let within = |nodes: &mut dyn Iterator<Item = &Node>| {
-            nodes.fold((1, 1), |(size, depth): (usize, usize), node| {
+        let within = |nodes: &mut dyn Iterator<Item = (usize, &Node)>| {
+            nodes.fold((size_of::<Node>(), 1), |(bytes, depth): (usize, usize), (own, node)| {
                 let (more, deeper) = node.measure();
-                (size.saturating_add(more), depth.max(deeper + 1))
+                (bytes.saturating_add(own).saturating_add(more), depth.max(deeper + 1))
             })
         };
         match &self.value {
-            Value::Seq(items) => within(&mut items.iter()),
-            Value::Map(entries) => within(&mut entries.iter().map(|entry| &entry.value)),
-            _ => (1, 1),
+            Value::Seq(items) => within(&mut items.iter().map(|item| (0, item))),
+            Value::Map(entries) => within(
+                &mut entries
+                    .iter()
+                    .map(|entry| (size_of::<Entry>() + entry.key.len(), &entry.value)),
+            ),
+            Value::String(text) => (size_of::<Node>() + text.len(), 1),
+            Value::Null | Value::Bool(_) | Value::Number(_) => (size_of::<Node>(), 1),
         }
+    }
+
+    /// The value of a field, as it is named in [`Node::locate`]; absent where it is not there.
+    pub fn find(&self, field: &str) -> Option<&Node> {
+        let (found, _, rest) = self.follow(field);
+        rest.is_empty().then_some(found)
     }
 
     /// Where a field stands (`spec.rules[0].http.paths[1].backend`): the value where it is a scalar, else its key.
     /// A field that is missing is found at the nearest thing round it.
     pub fn locate(&self, field: &str) -> Mark {
+        self.follow(field).1
+    }
+
+    /// Follows a field's name as far as there is something: to which value, where that stands, and what is left.
+    fn follow<'f>(&self, field: &'f str) -> (&Node, Mark, &'f str) {
         let mut node = self;
         let mut at = self.at;
         let mut rest = field;
@@ -202,19 +218,19 @@ impl Node {
             rest = rest.strip_prefix('.').unwrap_or(rest);
             if let Some(bracketed) = rest.strip_prefix('[') {
                 let Some((inside, after)) = bracketed.split_once(']') else {
-                    return at;
+                    return (node, at, rest);
                 };
                 let inside = inside.trim_matches('"');
                 let next = match inside.parse::<usize>() {
                     Ok(index) => node.items().get(index),
                     Err(_) => node.get(inside),
                 };
-                let Some(next) = next else { return at };
+                let Some(next) = next else { return (node, at, rest) };
                 (node, at, rest) = (next, next.at, after);
                 continue;
             }
             if rest.is_empty() {
-                return at;
+                return (node, at, rest);
             }
             // Keys hold dots themselves (annotations do), so the longest key that fits is the one meant.
             let fits = |entry: &&Entry| {
@@ -222,7 +238,7 @@ impl Node {
                     .is_some_and(|after| after.is_empty() || after.starts_with(['.', '[']))
             };
             let Some(entry) = node.entries().iter().filter(fits).max_by_key(|entry| entry.key.len()) else {
-                return at;
+                return (node, at, rest);
             };
             at = match entry.value.value {
                 Value::Seq(_) | Value::Map(_) | Value::Null => entry.at,

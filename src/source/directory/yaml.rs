@@ -3,13 +3,15 @@
 use super::node::{Entry, Mark, Node, Value, plain};
 use serde::de::IgnoredAny;
 use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
 /// How many values one document may hold: a manifest of 100,000 routes in one List has about five million.
 const MAX_NODES: usize = 16_000_000;
-/// How many of them may be copies made by aliases, so that a few lines cannot become gigabytes ("billion laughs").
-const MAX_COPIES: usize = 1_000_000;
+/// How many bytes the copies that aliases make may take in one file, so that a few lines cannot become gigabytes
+/// ("billion laughs"). A block of annotations that 5,000 Ingresses share takes some 8 MB.
+const MAX_COPIED: usize = 32 << 20;
 /// How deep values may nest; Kubernetes objects stay below 30.
 const MAX_DEPTH: usize = 128;
 
@@ -41,7 +43,7 @@ impl SyntaxError {
 /// # Errors
 /// The place where the text cannot be read any further; documents before it have been handed over.
 pub fn documents(text: &str, json: bool, each: &mut dyn FnMut(Node)) -> Result<(), SyntaxError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = &*without_marks(text);
     if !json && !text.trim_start().starts_with('{') {
         return yaml(text, Mark { line: 1, column: 1 }, each);
     }
@@ -54,6 +56,23 @@ pub fn documents(text: &str, json: bool, each: &mut dyn FnMut(Node)) -> Result<(
         yaml(document, at, each)?;
     }
     fault.map_or(Ok(()), Err)
+}
+
+/// A text without the byte order marks that files begin with: several files may have been put together to one.
+fn without_marks(text: &str) -> Cow<'_, str> {
+    const MARK: char = '\u{feff}';
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    if !text.contains(MARK) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut begins = false;
+    for line in text.split_inclusive('\n') {
+        let rest = line.strip_prefix(MARK).filter(|rest| begins || rest.starts_with("---"));
+        begins = line.trim_start_matches(MARK).starts_with("---");
+        out.push_str(rest.unwrap_or(line));
+    }
+    Cow::Owned(out)
 }
 
 /// Cuts a text into its JSON documents, which (unlike YAML's) need nothing between them.
@@ -168,14 +187,20 @@ struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
-    copies: usize,
+    /// Bytes of the copies made by aliases, in all documents so far: what becomes of one may stay in memory.
+    copied: usize,
 }
 
 impl Builder {
     /// Takes one event, and returns the document it completes.
     fn event(&mut self, event: Event<'_>, at: Mark) -> Result<Option<Node>, SyntaxError> {
         match event {
-            Event::DocumentStart(..) => *self = Self::default(),
+            Event::DocumentStart(..) => {
+                *self = Self {
+                    copied: self.copied,
+                    ..Self::default()
+                }
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 let quoted = style != ScalarStyle::Plain
                     || tag.and_then(|tag| tag.core_suffix().map(|core| core == "str")) == Some(true);
@@ -201,9 +226,8 @@ impl Builder {
                 let Some(node) = self.anchors.get(&anchor) else {
                     return Err(SyntaxError::new(at, "an alias inside the very value it stands for"));
                 };
-                let mut node = node.clone();
-                node.at = at;
-                self.copied(&node)?;
+                let node = Node { at, ..node.clone() };
+                self.copied(&node, at)?;
                 if self.wants_key() {
                     return match node.value {
                         Value::String(text) => self.key(text, at, false).map(|()| None),
@@ -274,7 +298,7 @@ impl Builder {
             return Err(SyntaxError::new(node.at, message));
         }
         if anchor != 0 {
-            self.copied(&node)?;
+            self.copied(&node, node.at)?;
             self.anchors.insert(anchor, node.clone());
         }
         let Some(open) = self.open.last_mut() else {
@@ -301,15 +325,16 @@ impl Builder {
     }
 
     /// Counts a value that is about to exist twice.
-    fn copied(&mut self, node: &Node) -> Result<(), SyntaxError> {
-        let (size, depth) = node.measure();
-        self.copies = self.copies.saturating_add(size);
-        if self.copies > MAX_COPIES {
-            let message = format!("aliases make more than {MAX_COPIES} copies");
-            return Err(SyntaxError::new(node.at, message));
+    fn copied(&mut self, node: &Node, at: Mark) -> Result<(), SyntaxError> {
+        let (bytes, depth) = node.measure();
+        self.copied = self.copied.saturating_add(bytes);
+        if self.copied > MAX_COPIED {
+            let most = MAX_COPIED >> 20;
+            let message = format!("the aliases of this file stand for more than {most} MiB of copies");
+            return Err(SyntaxError::new(at, message));
         }
         if self.open.len() + depth > MAX_DEPTH {
-            return Err(SyntaxError::new(node.at, format!("nested more than {MAX_DEPTH} deep")));
+            return Err(SyntaxError::new(at, format!("nested more than {MAX_DEPTH} deep")));
         }
         Ok(())
     }
@@ -440,6 +465,16 @@ mod tests {
             bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
         assert!(fault(&bomb).contains("copies"));
+        // Few values may be long, and several documents make one file.
+        let long = format!("a: &a \"{}\"\nb:\n", "x".repeat(100_000));
+        let few = |copies: usize| format!("{long}{}", "- *a\n".repeat(copies));
+        assert!(
+            fault(&few(5_000)).starts_with("337:3: the aliases of this file"),
+            "{}",
+            fault(&few(5_000))
+        );
+        assert_eq!(read(&few(200)).1, None);
+        assert!(fault(&format!("{0}---\n{0}", few(200))).contains("copies"));
         let mut chain = "a0: &a0 x\n".to_owned();
         for level in 1..400 {
             chain.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
