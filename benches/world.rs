@@ -44,6 +44,7 @@ fn rule(shape: Shape, index: usize) -> IngressRule {
     IngressRule {
         host: Some(host),
         paths: Some(vec![path_to(path, index / PER_SERVICE)]),
+        ..IngressRule::default()
     }
 }
 
@@ -55,6 +56,7 @@ fn path_to(path: String, service: usize) -> IngressPath {
             name: format!("service-{service}").into(),
             port: PortRef::Number(80),
         },
+        ..IngressPath::default()
     }
 }
 

@@ -16,6 +16,7 @@ fn table() -> Table {
         path: Some(path),
         path_type: Some(kind.to_owned()),
         backend: backend.clone(),
+        ..IngressPath::default()
     };
     let rule = |host: String| IngressRule {
         host: Some(host),
@@ -24,6 +25,7 @@ fn table() -> Table {
                 .flat_map(|n| [path(format!("/p{n}/q"), "Prefix"), path(format!("/p{n}/q/r"), "Exact")])
                 .collect(),
         ),
+        ..IngressRule::default()
     };
     let mut rules: Vec<IngressRule> = (0..300).map(|n| rule(format!("h{n}.example.com"))).collect();
     rules.push(rule("*.example.com".to_owned()));

@@ -215,3 +215,121 @@ fn a_secret_has_its_data_and_no_complaint_quotes_it() {
         );
     }
 }
+
+#[test]
+fn no_valid_field_is_unknown() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check/every-field.yaml");
+    let loaded = load(&[file]);
+    assert_eq!(said(&loaded, Path::new("")), [""; 0]);
+    assert_eq!(loaded.objects.len(), 11);
+}
+
+#[test]
+fn what_yaml_does_not_take_for_text_is_to_be_put_in_quotes() {
+    for (written, read) in [
+        ("y", "the boolean true"),
+        ("on", "the boolean true"),
+        ("No", "the boolean false"),
+        ("123", "the number 123"),
+        ("1e3", "the number 1000"),
+        ("~", "nothing"),
+        ("null", "nothing"),
+    ] {
+        for text in [
+            format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {written}}}\n"),
+            format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: {written} # mine\n"),
+        ] {
+            let (names, said) = self::read(&[("a.yaml", &text)]);
+            assert_eq!(names, [""; 0]);
+            let wanted = format!(
+                "metadata.name: it has to be text: every Service needs a name (YAML reads {written} as {read}: if it is \
+                 meant as text, put it in quotes: \"{written}\")"
+            );
+            assert!(said.len() == 1 && said[0].ends_with(&wanted), "{written}: {said:?}");
+        }
+    }
+    let ingress = |host: &str| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: a}}\nspec:\n  rules: [{{host: {host}}}]\n"
+        )
+    };
+    let (_, said) = read(&[("a.yaml", &ingress("no"))]);
+    assert!(said[0].ends_with("put it in quotes: \"no\")"), "{said:?}");
+    let namespace = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: no}\n";
+    let (names, said) = read(&[("a.yaml", namespace)]);
+    assert_eq!(names, [""; 0]);
+    assert!(said[0].ends_with("put it in quotes: \"no\")"), "{said:?}");
+    let kind = "apiVersion: v1\nkind: yes\nmetadata: {name: a}\n";
+    let (_, said) = read(&[("a.yaml", kind)]);
+    assert!(
+        said[0].contains("`kind` has to be text (YAML reads yes as the boolean true"),
+        "{said:?}"
+    );
+    let (names, said) = read(&[("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: }\n")]);
+    assert_eq!(names, [""; 0]);
+    assert!(said[0].ends_with("every Service needs a name"), "{said:?}");
+}
+
+#[test]
+fn a_name_holds_nothing_that_could_hide() {
+    for name in ["a\\e[2J", "a\\x9b", "a\\u202eb", "a/b", "a b", "a\\nb"] {
+        let text = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: \"{name}\"}}\n");
+        let (names, said) = read(&[("a.yaml", &text)]);
+        assert_eq!(names, [""; 0]);
+        assert!(said[0].contains("is no name") && said[0].is_ascii(), "{said:?}");
+        assert!(!said[0].contains(char::is_control), "{said:?}");
+    }
+}
+
+#[test]
+fn aliases_are_counted_by_their_bytes() {
+    let long = format!("a: &a \"{}\"\nb:\n{}", "x".repeat(100_000), "- *a\n".repeat(5_000));
+    let (names, said) = read(&[
+        ("a.yaml", &(service("first") + "---\n" + &long)),
+        ("b.yaml", &service("b")),
+    ]);
+    assert_eq!(names, ["Service default/first", "Service default/b"]);
+    assert!(
+        said.len() == 1 && said[0].contains("the aliases of this file"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn helm_like_files_are_read_as_they_are_meant() {
+    let with = |text: &str| read(&[("a.yaml", text)]);
+    let one = service("a");
+    let cases = [
+        ("windows", one.replace('\n', "\r\n") + "---\r\n" + &service("b").replace('\n', "\r\n"), 2),
+        ("a byte order mark", format!("\u{feff}---\n{one}"), 1),
+        ("marks before later documents", format!("{one}---\n\u{feff}{}", service("b")), 2),
+        ("markers everywhere", format!("---\n---\n---\n{one}---\n---\n\n---\n{}---\n", service("b")), 2),
+        ("text behind a marker", format!("--- # Source: x.yaml\n{one}---   \n{}", service("b")), 2),
+        ("ends of documents", format!("{one}...\n...\n---\n{}...\n", service("b")), 2),
+        ("comments only", "# Source: chart/templates/a.yaml\n---\n# nothing\n".to_owned(), 0),
+        ("nothing but markers", "---\n---\n---".to_owned(), 0),
+        ("nothing", String::new(), 0),
+        ("null", "null\n---\n~\n".to_owned(), 0),
+        ("a directive", format!("%YAML 1.1\n---\n{one}"), 1),
+        ("indented", one.lines().map(|line| format!("  {line}\n")).collect(), 1),
+        ("no end of line", one.trim_end().to_owned(), 1),
+        ("empty annotations", one.replace("{name: a}", "{name: a, annotations: , labels: {}}"), 1),
+        ("empty lists", one.replace("ports: [{port: 80}]", "ports:"), 1),
+        ("an empty spec", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n".to_owned(), 1),
+        ("a list of lists", format!("apiVersion: v1\nkind: List\nitems:\n- kind: ServiceList\n  apiVersion: v1\n  items:\n  - metadata: {{name: a}}\n{}", ""), 1),
+        ("an empty list", "apiVersion: v1\nkind: List\nmetadata: {resourceVersion: \"\"}\nitems: []\n".to_owned(), 0),
+        ("anchors", "x-a: &a {app: x}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a, labels: &l {app: x}}\nspec: {selector: *l, ports: [{port: 80}]}\n".to_owned(), 1),
+        ("merges", "apiVersion: v1\nkind: List\nitems:\n- &b {apiVersion: v1, kind: Service, metadata: {name: a}}\n- {<<: *b, metadata: {name: b}}\n".to_owned(), 2),
+        ("hooks", one.replace("{name: a}", "{name: a, annotations: {helm.sh/hook: pre-install, \"helm.sh/hook-weight\": \"-5\"}}"), 1),
+        ("json lines", "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\"}}\n---\n{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"b\"}}\n".to_owned(), 2),
+        ("a chart", "apiVersion: v2\nname: chart\nversion: 1.0.0\ndependencies: []\n".to_owned(), 0),
+        ("values", "image: {repository: x}\nservice: {type: ClusterIP}\ningress: {enabled: true, hosts: [a]}\n".to_owned(), 0),
+        ("kustomize", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n".to_owned(), 0),
+        ("a kubeconfig", "apiVersion: v1\nkind: Config\nclusters: []\n".to_owned(), 0),
+    ];
+    for (what, text, objects) in cases {
+        let (names, said) = with(&text);
+        assert_eq!(said, [""; 0], "{what}: {text}");
+        assert_eq!(names.len(), objects, "{what}: {names:?}\n{text}");
+    }
+}

@@ -150,6 +150,7 @@ async fn the_first_list_names_every_kind() {
     let world = World::start(&[("a.yaml", &service("a", 1))]).await;
     let synced = format!("synced manifests {}", world.folder.path().display());
     let expected = [
+        "Namespace=0",
         "Secret=0",
         "Endpoints=0",
         "EndpointSlice=0",
@@ -339,7 +340,6 @@ async fn a_lost_folder_is_found_again() {
     let mut world = World::start_at(&[("in/a.yaml", &service("a", 1))], |folder| vec![folder.join("in")]).await;
     for port in 2..5 {
         fs::remove_dir_all(world.at("in")).unwrap();
-        world.gone("a").await;
         world
             .phase(|phase| matches!(phase, Phase::Failing(why) if why.contains("is not there")))
             .await;
@@ -350,7 +350,48 @@ async fn a_lost_folder_is_found_again() {
         fs::write(world.at("in/a.yaml"), service("a", port + 100)).unwrap();
         world.port("a", i32::from(port) + 100).await;
     }
+    assert!(!world.happened("-a"), "{:?}", world.log);
     assert_eq!(world.files, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_lost_folder_held_stays_until_it_is_back() {
+    let files = [
+        ("in/a.yaml", &*service("a", 1)),
+        ("in/b.yaml", &service("b", 1)),
+        ("other/c.yaml", &service("c", 1)),
+        ("single.yaml", &service("d", 1)),
+    ];
+    let paths = |folder: &Path| ["in", "other", "single.yaml"].map(|name| folder.join(name)).to_vec();
+    let mut world = World::start_at(&files, paths).await;
+    fs::rename(world.at("in"), world.at("away")).unwrap();
+    fs::remove_file(world.at("single.yaml")).unwrap();
+    let lost = Instant::now();
+    world
+        .until("complaints", |world| {
+            let about = |name: &str| world.files.iter().any(|said| said.contains(name));
+            about("/in: cannot be read") && about("single.yaml: cannot be read")
+        })
+        .await;
+    assert!(
+        world.files.iter().all(|said| said.contains("stays in use")),
+        "{:?}",
+        world.files
+    );
+    // Longer than a replacement takes; other folders are followed meanwhile.
+    let mut port = 1;
+    while lost.elapsed() < Duration::from_millis(2500) {
+        port += 1;
+        world.write("other/c.yaml", &service("c", port));
+        world.port("c", port.into()).await;
+    }
+    assert_eq!((world.ports["a"], world.ports["b"], world.ports["d"]), (1, 1, 1));
+    // It comes back with one of the two; the other is believed to be gone only after a while.
+    fs::create_dir(world.at("in")).unwrap();
+    fs::write(world.at("in/a.yaml"), service("a", 2)).unwrap();
+    world.port("a", 2).await;
+    world.gone("b").await;
+    assert!(!world.happened("-a") && !world.happened("-d"), "{:?}", world.log);
 }
 
 #[tokio::test]

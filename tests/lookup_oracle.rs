@@ -75,6 +75,7 @@ fn ingress() -> impl Strategy<Value = Ingress> {
         path: Some(path),
         path_type: Some(kind.to_owned()),
         backend: backend(),
+        ..IngressPath::default()
     });
     let rule = (
         rule_host(),
@@ -100,6 +101,7 @@ fn ingress() -> impl Strategy<Value = Ingress> {
                 .map(|(host, paths)| IngressRule {
                     host: Some(host),
                     paths,
+                    ..IngressRule::default()
                 })
                 .collect(),
             default_backend: default.then(backend),

@@ -30,8 +30,10 @@ fn ingress(name: &str, rules: &[Rule<'_>], default: Option<&str>) -> Object {
                 path: Some(path.to_owned()),
                 path_type: Some(kind.to_owned()),
                 backend: backend(service),
+                ..IngressPath::default()
             }]
         }),
+        ..IngressRule::default()
     });
     Object::Ingress(
         Ingress {

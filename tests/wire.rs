@@ -58,6 +58,8 @@ mod http2_pods;
 mod leaving;
 #[path = "wire/lifecycle.rs"]
 mod lifecycle;
+#[path = "wire/manifests.rs"]
+mod manifests;
 #[path = "wire/metrics.rs"]
 mod metrics;
 #[path = "wire/overload.rs"]

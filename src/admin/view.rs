@@ -1,5 +1,6 @@
 //! What the admin API and the commands show, as JSON and as text: one set of types for both.
 
+use crate::model::visible::{Keep, visible};
 use crate::model::{Diagnostic, Report};
 use crate::proxy::ACME;
 use crate::table::canonical::{canonical_host, canonical_path};
@@ -7,7 +8,6 @@ use crate::table::explain::{Explanation, explain};
 use crate::table::{Backend, Route, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// One problem.
@@ -367,42 +367,43 @@ impl Decision {
     /// The decision for people.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write(&mut out);
+        self.write(&mut |line: String| {
+            out += &visible(&line, Keep::Nothing);
+            out.push('\n');
+        });
         out
     }
 
-    fn write(&self, out: &mut String) -> std::fmt::Result {
+    fn write(&self, line: &mut dyn FnMut(String)) {
         let host = self.host.as_deref().unwrap_or("(no host)");
-        writeln!(out, "{} {host} {}", self.method, self.path)?;
-        writeln!(out, "  {}", self.summary)?;
+        line(format!("{} {host} {}", self.method, self.path));
+        line(format!("  {}", self.summary));
         if let Some(certificate) = &self.certificate {
-            writeln!(out, "  shows     {certificate}")?;
+            line(format!("  shows     {certificate}"));
         }
         if let Some(rule) = &self.rule {
-            writeln!(out, "  rule      {} {}", rule.host, rule.path)?;
-            writeln!(out, "  from      {} {}", rule.object, rule.field)?;
-            writeln!(out, "  backend   {}", rule.backend)?;
+            line(format!("  rule      {} {}", rule.host, rule.path));
+            line(format!("  from      {} {}", rule.object, rule.field));
+            line(format!("  backend   {}", rule.backend));
             for endpoint in &self.endpoints {
                 let pod = endpoint
                     .pod
                     .as_deref()
                     .map(|pod| format!("  {pod}"))
                     .unwrap_or_default();
-                writeln!(out, "  endpoint  {}{pod}", endpoint.address)?;
+                line(format!("  endpoint  {}{pod}", endpoint.address));
             }
             for yielded in &self.yielded {
-                writeln!(out, "  instead of {yielded}")?;
+                line(format!("  instead of {yielded}"));
             }
             let younger = self.shadows.iter().filter(|shadow| {
                 let whose = format!("{shadow}: ");
                 !self.yielded.iter().any(|yielded| yielded.starts_with(&whose))
             });
             for shadow in younger {
-                writeln!(
-                    out,
+                line(format!(
                     "  beats     {shadow}: the same host and path, but younger or later by name"
-                )?;
+                ));
             }
         }
         let hosts: Vec<String> = self
@@ -411,26 +412,23 @@ impl Decision {
             .map(|(host, rules)| format!("{host} ({rules} rules)"))
             .collect();
         if !hosts.is_empty() {
-            writeln!(out, "  hosts asked, in order: {}", hosts.join(", "))?;
+            line(format!("  hosts asked, in order: {}", hosts.join(", ")));
         }
         if !self.lost.is_empty() {
-            writeln!(out, "  came close:")?;
+            line("  came close:".to_owned());
         }
         for (rule, why) in &self.lost {
-            writeln!(
-                out,
+            line(format!(
                 "    {} {} → {} ({}): {why}",
                 rule.host, rule.path, rule.backend, rule.object
-            )?;
+            ));
         }
         for problem in &self.problems {
             let object = problem.object.as_deref().unwrap_or_default();
-            writeln!(
-                out,
+            line(format!(
                 "  {}: {object}: {}: {}",
                 problem.severity, problem.field, problem.message
-            )?;
+            ));
         }
-        Ok(())
     }
 }

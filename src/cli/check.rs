@@ -1,6 +1,6 @@
 //! `narthex check`: compiles manifests and prints what is wrong, like a good compiler.
 
-use super::paint::Paint;
+use super::paint::{Sheet, Style};
 use super::{Output, print};
 use crate::admin::view::Problem;
 use crate::compile::{State, lint};
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// Flags of `check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Files and folders of Kubernetes manifests
+    /// Files and folders of Kubernetes manifests; `-` is standard input
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// How to print
@@ -41,6 +41,15 @@ pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> (State, HashMap<ObjectRef
     (state, places)
 }
 
+/// How bad something is in a manifest that is about to be applied: what `kubectl apply` would refuse is an error, also
+/// where a running narthex makes do.
+fn severity(diagnostic: &Diagnostic) -> Severity {
+    match diagnostic.code {
+        Code::UnknownField | Code::UnknownKind => Severity::Error,
+        code => code.severity(),
+    }
+}
+
 /// All that is to be said, worst first, each with its place.
 fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<Diagnostic> {
     let mut said: Vec<Diagnostic> = state.refresh().iter().cloned().collect();
@@ -53,9 +62,9 @@ fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<
     }
     place(&mut said, places);
     said.sort_by(|a, b| {
-        (&a.location, a.severity(), &a.object, &a.field, &a.message).cmp(&(
+        (&a.location, severity(a), &a.object, &a.field, &a.message).cmp(&(
             &b.location,
-            b.severity(),
+            severity(b),
             &b.object,
             &b.field,
             &b.message,
@@ -87,24 +96,24 @@ fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
 pub fn run(args: &CheckArgs) -> ExitCode {
     let (mut state, places) = compile(&args.paths, &args.rules);
     let said = diagnostics(&mut state, &places);
-    let count = |severity| {
-        said.iter()
-            .filter(|diagnostic| diagnostic.severity() == severity)
-            .count()
-    };
+    let count = |wanted| said.iter().filter(|diagnostic| severity(diagnostic) == wanted).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let table = state.table();
     let (routes, backends) = (table.routes().count(), table.backends().count());
     match args.output {
         Output::Json => {
-            let problems: Vec<Problem> = said.iter().map(Problem::from).collect();
+            let problems = said.iter().map(|diagnostic| Problem {
+                severity: severity(diagnostic).name().to_owned(),
+                ..Problem::from(diagnostic)
+            });
+            let problems: Vec<Problem> = problems.collect();
             let report = serde_json::json!({
                 "errors": errors, "warnings": warnings, "objects": places.len(),
                 "routes": routes, "backends": backends, "problems": problems,
             });
             print(&format!("{report:#}\n"));
         }
-        Output::Text => print(&text(&said, places.len(), routes, backends, errors, warnings)),
+        Output::Text => sheet(&said, places.len(), routes, backends, errors, warnings).print(),
     }
     if errors > 0 {
         ExitCode::FAILURE
@@ -113,16 +122,15 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-fn text(said: &[Diagnostic], objects: usize, routes: usize, backends: usize, errors: usize, warnings: usize) -> String {
-    let paint = Paint::stdout();
-    let mut out = String::new();
+fn sheet(said: &[Diagnostic], objects: usize, routes: usize, backends: usize, errors: usize, warnings: usize) -> Sheet {
+    let mut sheet = Sheet::new();
     for diagnostic in said {
-        // Writing to a String cannot fail.
-        let _ = describe(&mut out, paint, diagnostic);
+        describe(&mut sheet, diagnostic);
     }
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    // Writing to a sheet cannot fail.
     let _ = writeln!(
-        out,
+        sheet,
         "{}, {}, {}: {}, {}",
         plural(objects, "object"),
         plural(routes, "route"),
@@ -130,21 +138,26 @@ fn text(said: &[Diagnostic], objects: usize, routes: usize, backends: usize, err
         plural(errors, "error"),
         plural(warnings, "warning")
     );
-    out
+    sheet
 }
 
-fn describe(out: &mut String, paint: Paint, diagnostic: &Diagnostic) -> std::fmt::Result {
-    let severity = paint.severity(diagnostic.severity().name());
-    let code = paint.dim(&format!("[{}]", diagnostic.code.name()));
-    writeln!(out, "{severity}{code}: {}", paint.bold(&diagnostic.message))?;
-    let object = diagnostic.object.as_ref().map(ToString::to_string);
-    match (&object, diagnostic.field.is_empty()) {
-        (Some(object), false) => writeln!(out, "  {object}: {}", diagnostic.field)?,
-        (Some(object), true) => writeln!(out, "  {object}")?,
-        (None, _) => {}
+fn describe(sheet: &mut Sheet, diagnostic: &Diagnostic) {
+    sheet.put(Style::Severity, severity(diagnostic).name());
+    sheet.put(Style::Dim, &format!("[{}]", diagnostic.code.name()));
+    sheet.put(Style::Plain, ": ");
+    sheet.put(Style::Bold, &diagnostic.message);
+    sheet.end_line();
+    if let Some(object) = &diagnostic.object {
+        let field = Some(&diagnostic.field).filter(|field| !field.is_empty());
+        let field = field.map(|field| format!(": {field}")).unwrap_or_default();
+        sheet.put(Style::Plain, &format!("  {object}{field}"));
+        sheet.end_line();
     }
     if let Some(location) = &diagnostic.location {
-        writeln!(out, "  {} {location}", paint.dim("-->"))?;
+        sheet.put(Style::Plain, "  ");
+        sheet.put(Style::Dim, "-->");
+        sheet.put(Style::Plain, &format!(" {location}"));
+        sheet.end_line();
     }
-    writeln!(out)
+    sheet.end_line();
 }

@@ -6,10 +6,12 @@
 mod rbac;
 mod rewrite;
 
+use super::complain;
+use crate::model::visible::{Keep, visible};
 use crate::source::directory::node::{Entry, Node, Value};
 use crate::source::directory::{files, parse, yaml};
 use anyhow::Context;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// Converts files to standard output, and says on standard error what was done.
@@ -17,10 +19,20 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// When a file cannot be read or parsed, or the output cannot be written.
 pub fn run(paths: &[PathBuf]) -> anyhow::Result<()> {
-    let notes = convert(paths, &mut io::stdout().lock())?;
-    let mut stderr = io::stderr().lock();
+    let mut out = Vec::new();
+    let notes = convert(paths, &mut out)?;
+    // On a terminal it is for eyes; anywhere else it is for kubectl, to which every character matters.
+    let mut stdout = io::stdout().lock();
+    let written = if stdout.is_terminal() {
+        stdout.write_all(visible(&String::from_utf8_lossy(&out), Keep::Lines).as_bytes())
+    } else {
+        stdout.write_all(&out)
+    };
+    written
+        .and_then(|()| stdout.flush())
+        .context("cannot write the result")?;
     for note in notes {
-        writeln!(stderr, "{note}")?;
+        complain(&format!("{note}\n"));
     }
     Ok(())
 }
@@ -32,15 +44,6 @@ pub fn run(paths: &[PathBuf]) -> anyhow::Result<()> {
 pub fn convert(paths: &[PathBuf], out: &mut impl Write) -> anyhow::Result<Vec<String>> {
     let mut converted = Converted::default();
     for path in paths {
-        if path == Path::new("-") {
-            let mut text = String::new();
-            io::stdin()
-                .take(parse::MAX_FILE)
-                .read_to_string(&mut text)
-                .context("cannot read standard input")?;
-            converted.text(Path::new("<stdin>"), &text)?;
-            continue;
-        }
         let (files, problems) = files(std::slice::from_ref(path));
         if let Some(problem) = problems.first() {
             anyhow::bail!("{problem}");

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 pub struct ExplainArgs {
     /// The URL, as a client would ask for it: http://HOST/PATH
     pub url: String,
-    /// Decide from these manifests; may be given again
+    /// Decide from these manifests; `-` is standard input; may be given again
     #[arg(long, value_name = "PATH", conflicts_with = "admin")]
     pub manifests: Vec<PathBuf>,
     /// Who is asked otherwise.

@@ -16,6 +16,7 @@ pub mod stop;
 pub mod top;
 
 use crate::config::ServeArgs;
+use crate::model::visible::{Keep, visible};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -146,14 +147,17 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Prints to standard output; a reader that went away is no reason to panic, as `println!` would.
+/// Prints to standard output, with everything escaped that would drive a terminal; a reader that went away is no reason
+/// to panic, as `println!` would.
 pub fn print(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    write(&mut std::io::stdout(), &visible(text, Keep::Lines));
 }
 
 /// Prints to standard error, likewise.
 pub fn complain(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    write(&mut std::io::stderr(), &visible(text, Keep::Lines));
+}
+
+fn write(to: &mut impl std::io::Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }

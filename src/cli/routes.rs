@@ -1,9 +1,10 @@
 //! `narthex routes`: the table of a running narthex, with what passes over it.
 
 use super::ask::{AdminArgs, escape};
-use super::paint::Paint;
+use super::paint::{Sheet, Style};
 use super::{Output, print};
 use crate::admin::{EndpointInfo, Page, RouteInfo, SORTS, Status};
+use crate::model::visible::{Keep, visible};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use std::process::ExitCode;
@@ -57,7 +58,7 @@ pub fn run(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
     match args.output {
         Output::Json => print(&(serde_json::to_string_pretty(&routes)? + "\n")),
         Output::Text if routes.is_empty() => print("no such route\n"),
-        Output::Text => print(&text(&routes, args.pods, Paint::stdout())),
+        Output::Text => sheet(&routes, args.pods).print(),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -81,9 +82,7 @@ impl RoutesArgs {
 
 /// What somebody else wrote, made fit for a terminal.
 pub fn plain(text: &str) -> String {
-    text.chars()
-        .map(|one| if one.is_control() { '\u{fffd}' } else { one })
-        .collect()
+    visible(text, Keep::Nothing).into_owned()
 }
 
 /// `0.4ms`, `1.2s`.
@@ -118,7 +117,7 @@ pub fn share(share: f64) -> String {
 /// How an endpoint is, in a few words.
 pub fn state(endpoint: &EndpointInfo) -> String {
     match (&endpoint.set_aside, endpoint.check.as_deref()) {
-        (Some(aside), _) => format!("set aside for {:.0}s: {}", aside.seconds, aside.why),
+        (Some(aside), _) => plain(&format!("set aside for {:.0}s: {}", aside.seconds, aside.why)),
         (None, Some("failing")) => "check fails".to_owned(),
         _ => "ok".to_owned(),
     }
@@ -169,7 +168,7 @@ fn cells(route: &RouteInfo) -> [String; 10] {
     ]
 }
 
-fn text(routes: &[RouteInfo], pods: bool, paint: Paint) -> String {
+fn sheet(routes: &[RouteInfo], pods: bool) -> Sheet {
     let rows: Vec<_> = routes.iter().map(|route| (route, cells(route))).collect();
     let mut widths = TITLES.map(str::len);
     for (_, row) in &rows {
@@ -177,54 +176,58 @@ fn text(routes: &[RouteInfo], pods: bool, paint: Paint) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let mut out = line(TITLES.map(str::to_owned), widths, |_, cell| paint.bold(&cell));
+    let mut sheet = Sheet::new();
+    line(&mut sheet, &TITLES.map(str::to_owned), widths, |_| Style::Bold);
     for (route, row) in rows {
-        out += &line(row, widths, |column, cell| match (column, route.status) {
-            (0, Status::Ok) => cell,
-            // Painted without its padding, which would be underlined on some terminals.
-            (0, _) => cell.replace(route.status.name(), &paint.severity(route.status.name())),
-            _ => cell,
+        line(&mut sheet, &row, widths, |column| match (column, route.status) {
+            (0, Status::Warning | Status::Error) => Style::Severity,
+            _ => Style::Plain,
         });
         if pods {
             for endpoint in &route.endpoints {
-                out += &pod(endpoint, paint);
+                pod(&mut sheet, endpoint);
             }
         }
     }
-    out
+    sheet
 }
 
-fn line(cells: [String; 10], widths: [usize; 10], paint: impl Fn(usize, String) -> String) -> String {
-    let mut line = String::new();
-    for (column, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
+fn line(sheet: &mut Sheet, cells: &[String; 10], widths: [usize; 10], style: impl Fn(usize) -> Style) {
+    let last = cells.len() - 1;
+    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         if column > 0 {
-            line += "  ";
+            sheet.put(Style::Plain, "  ");
         }
-        let padded = if NUMBERS.contains(&column) {
-            format!("{cell:>width$}")
-        } else {
-            format!("{cell:<width$}")
+        // Padding is not painted: it would be underlined on some terminals.
+        let padding = " ".repeat(width - cell.chars().count());
+        let (before, after) = match column {
+            column if NUMBERS.contains(&column) => (&*padding, ""),
+            column if column == last => ("", ""),
+            _ => ("", &*padding),
         };
-        line += &paint(column, padded);
+        sheet.put(Style::Plain, before);
+        sheet.put(style(column), cell);
+        sheet.put(Style::Plain, after);
     }
-    line.trim_end().to_owned() + "\n"
+    sheet.end_line();
 }
 
-fn pod(endpoint: &EndpointInfo, paint: Paint) -> String {
-    let name = endpoint.pod.as_deref().map(plain);
+fn pod(sheet: &mut Sheet, endpoint: &EndpointInfo) {
     let said = format!(
         "        {}  {}  {}/s, {} requests, {} failed, {} under way",
-        name.as_deref().unwrap_or("-"),
+        endpoint.pod.as_deref().unwrap_or("-"),
         endpoint.address,
         rate(endpoint.rate),
         endpoint.requests,
         endpoint.failures,
         endpoint.in_flight,
     );
+    sheet.put(Style::Dim, &said);
     match state(endpoint).as_str() {
-        "ok" => paint.dim(&said) + "\n",
-        state => format!("{}  {state}\n", paint.dim(&said)),
+        "ok" => {}
+        state => sheet.put(Style::Plain, &format!("  {state}")),
     }
+    sheet.end_line();
 }
 
 #[cfg(test)]
@@ -245,6 +248,6 @@ mod tests {
 
     #[test]
     fn nothing_drives_the_terminal() {
-        assert_eq!(plain("/a\u{1b}[2J\u{9b}\n"), "/a\u{fffd}[2J\u{fffd}\u{fffd}");
+        assert_eq!(plain("/a\u{1b}[2J\u{9b}\n"), "/a\\u001b[2J\\u009b\\n");
     }
 }

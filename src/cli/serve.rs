@@ -7,6 +7,7 @@ use crate::compile::{self, State};
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
 use crate::serve::handover::{self, Holdings, Inherited, Place};
+use crate::serve::heap;
 use crate::serve::memory::MemoryWatch;
 use crate::serve::{BindError, Bound, Purpose, Server, Tls, bind};
 use crate::source::cluster::{self, ClusterOptions};
@@ -56,7 +57,11 @@ pub fn run_prepared<K>(
         .context("cannot hear signals")?;
     let (args, kept) = prepare()?;
     args.check().map_err(anyhow::Error::msg)?;
+    directory::are_there(&args.source.manifests).map_err(anyhow::Error::msg)?;
     let log = telemetry::init(&args.log).map_err(anyhow::Error::msg)?;
+    if let Err(error) = heap::give_back() {
+        tracing::warn!(error, "the allocator may keep freed memory for long");
+    }
     for (given, flag) in [(args.traefik.api, "--api"), (args.traefik.kubernetes, "--kubernetes")] {
         if given {
             tracing::info!("{flag} is a flag of Traefik 1.7: accepted, but narthex needs no telling");

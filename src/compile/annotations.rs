@@ -7,6 +7,7 @@ mod value;
 
 pub use page::{markdown, schema};
 
+use crate::model::nearest::nearest;
 use crate::model::object::Meta;
 use crate::model::object::OLD_CLASS;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
@@ -20,9 +21,6 @@ const PREFIX: &str = "narthex.io/";
 
 /// Those by which Traefik lets a Service say how it is spoken to.
 const TRAEFIK: &str = "traefik.ingress.kubernetes.io/";
-
-/// How many slips of the pen a name may be away from one that is known, to be taken for it.
-const NEAR: usize = 2;
 
 /// What the annotations of one object say; where it has none, what holds without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,7 +104,7 @@ pub(super) fn read(meta: &Meta, object: &ObjectRef, findings: &mut Vec<Diagnosti
             }
             None => {
                 let message = "narthex knows no such annotation, so it does nothing";
-                let hint = match nearest(ours) {
+                let hint = match nearest(ours, ALL.iter().map(|known| known.name)) {
                     Some(known) => format!(": did you mean {PREFIX}{known}?"),
                     None => String::new(),
                 };
@@ -115,34 +113,6 @@ pub(super) fn read(meta: &Meta, object: &ObjectRef, findings: &mut Vec<Diagnosti
         }
     }
     settings
-}
-
-/// The known name that an unknown one was meant to be.
-fn nearest(name: &str) -> Option<&'static str> {
-    ALL.iter()
-        .map(|known| (distance(&name.to_ascii_lowercase(), known.name), known.name))
-        .filter(|(distance, _)| *distance <= NEAR)
-        .min()
-        .map(|(_, known)| known)
-}
-
-/// How many characters have to be put in, left out or replaced to make one text of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (above, a) in one.chars().enumerate() {
-        let mut diagonal = above;
-        let mut left = above + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (cell, b) in row.iter_mut().skip(1).zip(other.chars()) {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -156,23 +126,5 @@ mod tests {
             let applied = known.value.apply(known.example, &mut Settings::default());
             assert_eq!(applied, Ok(()), "{}", known.name);
         }
-    }
-
-    #[test]
-    fn distances() {
-        for (one, other, wanted) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("abc", "abc", 0),
-            ("abc", "abd", 1),
-            ("abc", "ac", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(distance(one, other), wanted, "{one} {other}");
-        }
-        assert_eq!(nearest("merge-slash"), Some("merge-slashes"));
-        assert_eq!(nearest("SSL-redirect"), Some("ssl-redirect"));
-        assert_eq!(nearest("nosuch"), None);
     }
 }

@@ -149,7 +149,7 @@ impl State {
     /// Whether nothing is said of a backend, whatever its endpoints are.
     fn is_quiet(&self, backend: &Backend) -> bool {
         // Of TLS there is more to say than the backend shows.
-        let plain = backend.tls.is_none();
+        let plain = backend.tls.is_none() && backend.unknown_protocol().is_none();
         plain && backend.state == BackendState::Ready && self.own_endpoint(backend).is_none()
     }
 

@@ -10,13 +10,18 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 
 /// How many names of a certificate a message lists.
 const LISTED: usize = 4;
+
+/// How long the RSA keys are that aws-lc signs with.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// Reads a Secret's `tls.crt` and `tls.key`. Its type does not matter.
 ///
@@ -44,10 +49,10 @@ pub(super) fn read(secret: &Secret) -> Result<Certificate, String> {
         }
         parsed.push(certificate);
     }
-    let key = signing_key(&key).map_err(|why| format!("tls.key of Secret \"{name}\" {why}"))?;
     let Some((leaf, others)) = parsed.split_first() else {
         return Err(format!("tls.crt of Secret \"{name}\" is empty"));
     };
+    let key = signing_key(&key, leaf).map_err(|why| format!("tls.key of Secret \"{name}\" {why}"))?;
     if !belongs(key.as_ref(), leaf) {
         let later = others.iter().position(|other| belongs(key.as_ref(), other));
         return Err(match later {
@@ -123,13 +128,21 @@ fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-fn signing_key(pem: &[u8]) -> Result<Arc<dyn SigningKey>, String> {
+fn signing_key(pem: &[u8], leaf: &X509Certificate<'_>) -> Result<Arc<dyn SigningKey>, String> {
     let keys: Result<Vec<PrivateKeyDer<'static>>, _> = PrivateKeyDer::pem_slice_iter(pem).collect();
     // What the reader of PEM says may quote the text, which is secret.
     let keys = keys.map_err(|_| "is no valid PEM: it may be cut off or encoded twice".to_owned())?;
     match keys.as_slice() {
-        [key] => any_supported_type(key)
-            .map_err(|_| "is of a kind narthex cannot sign with: it should be ECDSA, Ed25519 or RSA".to_owned()),
+        [key] => any_supported_type(key).map_err(|_| match leaf.public_key().parsed() {
+            // The key itself does not read; that of its certificate is as long.
+            Ok(PublicKey::RSA(rsa)) if !RSA_BITS.contains(&rsa.key_size()) => format!(
+                "is an RSA key of {} bits, and narthex signs with {} to {}: make a longer one, or one for ECDSA or Ed25519",
+                rsa.key_size(),
+                RSA_BITS.start(),
+                RSA_BITS.end()
+            ),
+            _ => "is of a kind narthex cannot sign with: it should be ECDSA, Ed25519 or RSA".to_owned(),
+        }),
         [] if memchr::memmem::find(pem, b"ENCRYPTED").is_some() => {
             Err("is encrypted: store it without a passphrase".to_owned())
         }
@@ -277,6 +290,11 @@ mod tests {
                 "certificate 1 in tls.crt of Secret \"x\" is no X.509",
             ),
             (&data("b-ecdsa.crt"), &key, "does not belong to its certificate"),
+            (
+                &data("rsa-1024.crt"),
+                &data("rsa-1024.key"),
+                "is an RSA key of 1024 bits, and narthex signs with 2048 to 8192",
+            ),
             (&chained, &key, "belongs to certificate 2 in tls.crt"),
         ] {
             let fault = fault(certificate, key);

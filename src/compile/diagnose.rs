@@ -7,8 +7,10 @@ use super::claims::Spot;
 use super::ingress::{Known, default_spots};
 use super::read::{place_field, read};
 use super::{State, key};
+use crate::model::nearest::nearest;
 use crate::model::object::{Ingress, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::table::backend::APP_PROTOCOLS;
 use crate::table::{BackendState, Route};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -101,10 +103,12 @@ impl State {
         backends.extend(reading.default.iter().map(|(backend, _)| (field.to_owned(), backend)));
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
+            said.extend(self.diagnose_app_protocol(object, backend, &field));
             self.diagnose_backend_tls(object, backend, &field, said);
         }
+        let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
         for entry in &reading.tls {
-            self.diagnose_tls(object, (&ingress.meta, known.seniority), entry, said);
+            self.diagnose_tls(object, (&ingress.meta, known.seniority), entry, redirected, said);
         }
         said.extend(reading.findings);
     }
@@ -204,6 +208,22 @@ impl State {
         Some(Diagnostic::new(code, object, field, message))
     }
 
+    /// What is to be said of an `appProtocol` that narthex does not know. Of Services that no rule leads to there is
+    /// nothing to say: they may speak anything.
+    fn diagnose_app_protocol(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
+        let backend = self.backend(key)?;
+        let unknown = backend.unknown_protocol()?;
+        let hint = meant_protocol(unknown).map(|meant| format!(": did you mean {meant}?"));
+        let message = format!(
+            "port {} of Service \"{}\" has the appProtocol \"{unknown}\", which narthex does not know, so its pods are \
+             spoken to by HTTP/1.1 without TLS{}",
+            key.port,
+            key.service,
+            hint.unwrap_or_default()
+        );
+        Some(Diagnostic::new(Code::UnknownAppProtocol, object, field, message))
+    }
+
     /// A few words on what there is instead of endpoints.
     fn why_no_endpoints(&self, key: &BackendKey) -> String {
         let Some(of_service) = self.endpoints.get(&(key.namespace.clone(), key.service.clone())) else {
@@ -225,6 +245,7 @@ impl State {
                 .values()
                 .find_map(|endpoints| endpoints.unsupported_type.as_ref())
             {
+                Some(kind) if kind.is_empty() => " (its EndpointSlices lack the addressType: IPv4 or IPv6)".to_owned(),
                 Some(kind) => format!(" (it has EndpointSlices of type {kind} only, and narthex reads IPv4 and IPv6)"),
                 None => format!(
                     " (its {} empty)",
@@ -272,7 +293,14 @@ impl State {
                 Code::UnsupportedAddressType,
                 object,
                 "addressType",
-                format!("{kind} is neither IPv4 nor IPv6, so its endpoints are left out"),
+                match kind.as_str() {
+                    "" => "it is missing, so its endpoints are left out: write IPv4 or IPv6".to_owned(),
+                    kind => {
+                        let meant = nearest(kind, ["IPv4", "IPv6"]).map(|meant| format!(": did you mean {meant}?"));
+                        let meant = meant.unwrap_or_default();
+                        format!("{kind} is neither IPv4 nor IPv6, so its endpoints are left out{meant}")
+                    }
+                },
             ));
             return;
         }
@@ -306,6 +334,18 @@ fn first_because(holder: &Route, ingress: &Ingress) -> &'static str {
         "is older"
     } else {
         "is as old and comes first by namespace and name"
+    }
+}
+
+/// The `appProtocol` that one was meant to be.
+fn meant_protocol(unknown: &str) -> Option<&'static str> {
+    match unknown.to_lowercase().as_str() {
+        "h2" | "http2" | "http/2" => Some("kubernetes.io/h2c"),
+        "http1" | "http/1" | "http/1.1" => Some("http"),
+        "ssl" | "tls" => Some("https"),
+        "websocket" => Some("kubernetes.io/ws"),
+        "grpcs" => None,
+        _ => nearest(unknown, APP_PROTOCOLS.iter().copied()),
     }
 }
 

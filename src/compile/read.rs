@@ -100,6 +100,10 @@ impl<'i> Reader<'i> {
     }
 
     fn rule(&mut self, index: u32, rule: &IngressRule) {
+        // Its source has said so, and why.
+        if rule.unclear {
+            return;
+        }
         let field = format!("spec.rules[{index}]");
         let Some(host) = self.host(rule.host.as_deref(), &field) else {
             return;
@@ -119,7 +123,7 @@ impl<'i> Reader<'i> {
         if paths.is_empty() {
             self.catch_all(index, &host, &field);
         }
-        for (path_index, path) in (0_u32..).zip(paths) {
+        for (path_index, path) in (0_u32..).zip(paths).filter(|(_, path)| !path.unclear) {
             let place = (index, path_index);
             let field = place_field(place);
             let Some(pattern) = self.path(path, &field) else {

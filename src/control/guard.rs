@@ -103,6 +103,7 @@ mod tests {
                 name: "web".into(),
                 port: PortRef::Number(80),
             },
+            ..IngressPath::default()
         };
         Object::Ingress(Arc::new(Ingress {
             meta: Meta {
@@ -113,6 +114,7 @@ mod tests {
             rules: vec![IngressRule {
                 host: None,
                 paths: Some(vec![path]),
+                ..IngressRule::default()
             }],
             ..Ingress::default()
         }))

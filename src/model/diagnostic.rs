@@ -1,6 +1,8 @@
 //! What is wrong with an object, in words that say what would be right.
 
 use super::reference::ObjectRef;
+use super::visible::{Keep, visible};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -53,8 +55,12 @@ macro_rules! codes {
 codes! {
     /// A file or document that does not parse.
     InvalidManifest => Error,
-    /// An object whose fields do not fit its kind.
+    /// An object whose fields do not fit its kind, or leave open what it means.
     InvalidObject => Error,
+    /// A field that its kind does not have: ignored. `check` says it as an error, as `kubectl apply` does.
+    UnknownField => Warning,
+    /// A kind or version that does not exist: ignored. Likewise.
+    UnknownKind => Warning,
     /// A host that is not a DNS name, wildcard or IP literal.
     InvalidHost => Error,
     /// A path that is not absolute or cannot be put in canonical form.
@@ -109,6 +115,8 @@ codes! {
     SecretNotFound => Error,
     /// A Secret whose `tls.crt` and `tls.key` make no certificate.
     InvalidCertificate => Error,
+    /// A `spec.tls` that names no Secret, while there is no default certificate either.
+    NoCertificate => Warning,
     /// A certificate that is not valid any more.
     CertificateExpired => Error,
     /// A certificate that should have been renewed by now.
@@ -123,6 +131,8 @@ codes! {
     HostOfOtherNamespace => Error,
     /// A host that `--host-owners` gives to other namespaces.
     HostNotOwned => Error,
+    /// An `appProtocol` that narthex does not know: its pods are spoken to by HTTP/1.1.
+    UnknownAppProtocol => Warning,
     /// TLS to pods whose certificates are not verified, as an annotation asks.
     BackendNotVerified => Info,
     /// An annotation narthex knows with a value it does not.
@@ -154,13 +164,16 @@ impl fmt::Display for Location {
 /// Bytes of a message, and of a field: what is quoted of an object may be a megabyte, and is said in logs and answers.
 const LONGEST: usize = 1024;
 
-/// The same, cut where it is too long.
+/// The same, cut where it is too long, and with everything escaped that would not be seen.
 pub fn shortened(mut text: String) -> String {
     if text.len() > LONGEST {
         text.truncate(text.floor_char_boundary(LONGEST));
         text.push('…');
     }
-    text
+    match visible(&text, Keep::Nothing) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(shown) => shown,
+    }
 }
 
 /// One problem of one object.

@@ -1,8 +1,10 @@
 //! The words both roads use. This room imports nothing of ours.
 
 pub mod diagnostic;
+pub mod nearest;
 pub mod object;
 pub mod reference;
+pub mod visible;
 
 pub use diagnostic::{Code, Diagnostic, Location, Report, Severity};
 pub use object::{Change, Object};

@@ -62,6 +62,8 @@ pub struct IngressRule {
     pub host: Option<String>,
     /// `http.paths`; none where the rule has no `http`: all of the host goes to the default backend.
     pub paths: Option<Vec<IngressPath>>,
+    /// Whether a field that does not exist leaves open what the rule is for. It is left out.
+    pub unclear: bool,
 }
 
 /// One of `http.paths`.
@@ -73,6 +75,8 @@ pub struct IngressPath {
     pub path_type: Option<String>,
     /// `backend`.
     pub backend: IngressBackend,
+    /// As of a rule.
+    pub unclear: bool,
 }
 
 /// `backend` of a path, or `spec.defaultBackend`.

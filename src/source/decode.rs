@@ -4,27 +4,29 @@
 //! (managedFields, status, most of a Secret's data) is dropped here and never stays in memory. Nothing is validated: the compiler
 //! does that, and names the object and field.
 
+mod endpoints;
+mod fields;
+mod kinds;
 mod legacy;
 mod secret;
+mod unclear;
 
 use crate::model::diagnostic::shortened;
 use crate::model::object::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
-    IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Service, ServicePort, keep_annotation,
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Service,
+    ServicePort, keep_annotation,
 };
 use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Revision, Timestamp};
+use endpoints::{endpoint_slice, endpoints};
+use fields::Unknown;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
-
-/// The label that names the Service an EndpointSlice belongs to.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// An object whose fields do not fit its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +63,17 @@ impl From<DecodeError> for Diagnostic {
     }
 }
 
-/// Decodes an object of any kind and version narthex reads, by its `apiVersion` and `kind`.
+/// What a manifest holds.
+#[derive(Debug, Default)]
+pub struct Manifest {
+    /// The object, where it is of a kind narthex reads.
+    pub object: Option<Object>,
+    /// Fields it should not have.
+    pub said: Vec<Diagnostic>,
+}
+
+/// Decodes an object of any kind and version narthex reads, by its `apiVersion` and `kind`, as an API server sends it:
+/// one that has been checked. Fields that are not known belong to a newer Kubernetes.
 ///
 /// `Ok(None)` is an object of another kind (or no document at all), which is none of our business. An object of a
 /// namespaced kind that names no namespace is in `default`, as `kubectl apply` has it.
@@ -69,14 +81,69 @@ impl From<DecodeError> for Diagnostic {
 /// # Errors
 /// When a field does not fit, when there is no name, or when a kind of ours is given in a version that never was.
 pub fn from_value(value: Value) -> Result<Option<Object>, DecodeError> {
+    let Some(Known { kind, version, object }) = identify(&value)? else {
+        return Ok(None);
+    };
+    match decode(kind, version, value, None) {
+        Ok(decoded) => Ok(Some(with_name(decoded, &object))),
+        Err(mistake) => Err(of_object(object, mistake)),
+    }
+}
+
+/// The same of what a person wrote and nobody has checked.
+///
+/// # Errors
+/// As [`from_value`], and when a field that does not exist leaves open what the object means.
+pub fn from_manifest(value: Value) -> Result<Manifest, DecodeError> {
+    let Some(Known { kind, version, object }) = identify(&value)? else {
+        return Ok(Manifest::default());
+    };
+    if let Some(message) = no_name(&object) {
+        return Err(failure(None, "metadata.name", message));
+    }
+    let mut unknown = Vec::new();
+    match decode(kind, version, value, Some(&mut unknown)) {
+        Ok(decoded) => {
+            let mut decoded = with_name(decoded, &object);
+            let said = unclear::leave_out(&mut decoded, &object, unknown)?;
+            Ok(Manifest {
+                object: Some(decoded),
+                said,
+            })
+        }
+        Err(mistake) => Err(of_object(object, mistake)),
+    }
+}
+
+/// Why a kind is none that there is, where it seems to be meant for one that narthex reads.
+pub fn unknown_kind(api_version: &str, kind: &str) -> Option<String> {
+    kinds::unknown(api_version, kind)
+}
+
+fn of_object(object: ObjectRef, (field, message): Mistake) -> DecodeError {
+    DecodeError {
+        object: Some(object),
+        field,
+        message,
+    }
+}
+
+/// An object of a kind narthex reads.
+struct Known {
+    kind: Kind,
+    version: Version,
+    object: ObjectRef,
+}
+
+/// Finds out what an object is; none of our business is absent.
+fn identify(value: &Value) -> Result<Option<Known>, DecodeError> {
     if value.is_null() {
         return Ok(None);
     }
-    let api_version = text(&value, "/apiVersion");
-    let Some(kind_name) = text(&value, "/kind") else {
+    let Some(kind_name) = text(value, "/kind") else {
         return Err(failure(None, "kind", "missing: this is no Kubernetes object"));
     };
-    let Some(api_version) = api_version else {
+    let Some(api_version) = text(value, "/apiVersion") else {
         return Err(failure(
             None,
             "apiVersion",
@@ -86,18 +153,15 @@ pub fn from_value(value: Value) -> Result<Option<Object>, DecodeError> {
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == kind_name) else {
         return Ok(None);
     };
-    let object = text(&value, "/metadata/name")
-        .filter(|name| !name.is_empty())
-        .map(|name| {
-            let namespace = match text(&value, "/metadata/namespace") {
-                _ if !kind.namespaced() => "",
-                None | Some("") => "default",
-                Some(namespace) => namespace,
-            };
-            ObjectRef::new(kind, namespace, name)
-        });
-    // Said before the value is taken apart, so that a mistake deep inside still knows whose it is.
-    let whose = object.clone();
+    let name = text(value, "/metadata/name").filter(|name| !name.is_empty());
+    let object = name.map(|name| {
+        let namespace = match text(value, "/metadata/namespace") {
+            _ if !kind.namespaced() => "",
+            None | Some("") => "default",
+            Some(namespace) => namespace,
+        };
+        ObjectRef::new(kind, namespace, name)
+    });
     let version = match (kind, api_version) {
         (Kind::Ingress, "networking.k8s.io/v1")
         | (Kind::IngressClass, "networking.k8s.io/v1")
@@ -106,22 +170,38 @@ pub fn from_value(value: Value) -> Result<Option<Object>, DecodeError> {
         (Kind::Ingress, "networking.k8s.io/v1beta1" | "extensions/v1beta1")
         | (Kind::IngressClass, "networking.k8s.io/v1beta1")
         | (Kind::EndpointSlice, "discovery.k8s.io/v1beta1") => Version::Beta,
-        _ => return other_version(kind, api_version, object),
+        _ => {
+            return match kinds::wrong_version(kind, api_version) {
+                Some(message) => Err(failure(object, "apiVersion", message)),
+                None => Ok(None),
+            };
+        }
     };
-    let Some(object) = object else {
-        return Err(failure(
-            None,
-            "metadata.name",
-            format!("missing: every {kind} needs a name"),
-        ));
+    match object {
+        Some(object) => Ok(Some(Known { kind, version, object })),
+        None => {
+            let said = value.pointer("/metadata/name").is_some_and(|name| !name.is_string());
+            let wrong = if said { "it has to be text" } else { "missing" };
+            Err(failure(
+                None,
+                "metadata.name",
+                format!("{wrong}: every {kind} needs a name"),
+            ))
+        }
+    }
+}
+
+/// What is wrong with a manifest's name or namespace as such. An API server demands more; this keeps out what could be
+/// no part of a path, a label or a line.
+fn no_name(object: &ObjectRef) -> Option<String> {
+    let fits = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
     };
-    decode(kind, version, value)
-        .map(|decoded| Some(with_name(decoded, &object)))
-        .map_err(|(field, message)| DecodeError {
-            object: whose,
-            field,
-            message,
-        })
+    [("name", &object.name), ("namespace", &object.namespace)]
+        .into_iter()
+        .find(|(_, text)| !fits(text))
+        .map(|(what, text)| format!("\"{text}\" is no {what}: letters, digits, `-` and `.` make one"))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,46 +213,47 @@ enum Version {
 /// The field and what is wrong with it.
 type Mistake = (String, String);
 
-fn decode(kind: Kind, version: Version, mut value: Value) -> Result<Object, Mistake> {
+/// Decodes what an object is known to be. Its fields are compared with those of its kind where `unknown` is there to
+/// hold those that are not among them.
+fn decode(
+    kind: Kind,
+    version: Version,
+    mut value: Value,
+    unknown: Option<&mut Vec<Unknown>>,
+) -> Result<Object, Mistake> {
     match (kind, version) {
-        (Kind::Ingress, Version::Current) => Ok(Object::Ingress(Arc::new(ingress(typed(value)?)))),
-        (Kind::Ingress, Version::Beta) => Ok(Object::Ingress(Arc::new(typed::<legacy::Ingress>(value)?.into()))),
+        (Kind::Ingress, Version::Current) => Ok(Object::Ingress(Arc::new(ingress(read(value, unknown)?)))),
+        (Kind::Ingress, Version::Beta) => {
+            let old: legacy::Ingress = read(value, unknown)?;
+            Ok(Object::Ingress(Arc::new(old.into())))
+        }
         (Kind::IngressClass, _) => {
             // The two versions have the same fields.
             set(&mut value, "apiVersion", "networking.k8s.io/v1");
-            Ok(Object::IngressClass(Arc::new(ingress_class(typed(value)?))))
+            Ok(Object::IngressClass(Arc::new(ingress_class(read(value, unknown)?))))
         }
-        (Kind::Service, _) => Ok(Object::Service(Arc::new(service(typed(value)?)))),
+        (Kind::Service, _) => Ok(Object::Service(Arc::new(service(read(value, unknown)?)))),
         (Kind::EndpointSlice, _) => {
             if version == Version::Beta {
                 legacy::modernise_slice(&mut value);
                 set(&mut value, "apiVersion", "discovery.k8s.io/v1");
             }
-            Ok(Object::Endpoints(Arc::new(endpoint_slice(typed(value)?))))
+            Ok(Object::Endpoints(Arc::new(endpoint_slice(read(value, unknown)?))))
         }
-        (Kind::Endpoints, _) => Ok(Object::Endpoints(Arc::new(endpoints(typed(value)?)))),
-        (Kind::Secret, _) => Ok(Object::Secret(Arc::new(secret::secret(value)?))),
-        (Kind::Namespace, _) => Ok(Object::Namespace(Arc::new(namespace(typed(value)?)))),
+        (Kind::Endpoints, _) => Ok(Object::Endpoints(Arc::new(endpoints(read(value, unknown)?)))),
+        (Kind::Secret, _) => Ok(Object::Secret(Arc::new(secret::secret(value, unknown)?))),
+        (Kind::Namespace, _) => Ok(Object::Namespace(Arc::new(namespace(read(value, unknown)?)))),
     }
 }
 
-/// A kind of our name in a version that is not ours: another group's kind (OpenShift and Knative have an Ingress
-/// too) is left alone, a slip of the pen is said.
-fn other_version(kind: Kind, api_version: &str, object: Option<ObjectRef>) -> Result<Option<Object>, DecodeError> {
-    let right = match kind {
-        Kind::Ingress | Kind::IngressClass => "networking.k8s.io/v1",
-        Kind::EndpointSlice => "discovery.k8s.io/v1",
-        Kind::Service | Kind::Endpoints | Kind::Secret | Kind::Namespace => "v1",
+/// Reads a value as a type, and notes the fields that the type does not have where somebody wants to know them.
+fn read<T: DeserializeOwned>(value: Value, unknown: Option<&mut Vec<Unknown>>) -> Result<T, Mistake> {
+    let Some(unknown) = unknown else {
+        return typed(value);
     };
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    if !matches!(group, "" | "extensions" | "networking.k8s.io" | "discovery.k8s.io") {
-        return Ok(None);
-    }
-    Err(failure(
-        object,
-        "apiVersion",
-        format!("there is no {kind} in \"{api_version}\"; the current one is \"{right}\""),
-    ))
+    let (object, found) = fields::checked(&value)?;
+    unknown.extend(found);
+    Ok(object)
 }
 
 fn failure(object: Option<ObjectRef>, field: &str, message: impl Into<String>) -> DecodeError {
@@ -193,7 +274,7 @@ fn set(value: &mut Value, field: &str, text: &str) {
     }
 }
 
-fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Mistake> {
+fn typed<'v, T: Deserialize<'v>>(value: impl Deserializer<'v>) -> Result<T, Mistake> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { String::new() } else { path };
@@ -266,10 +347,12 @@ fn ingress_rule(rule: networking::IngressRule) -> IngressRule {
         // Required by the API, so k8s-openapi has no word for "missing" but the empty one.
         path_type: Some(path.path_type).filter(|path_type| !path_type.is_empty()),
         backend: ingress_backend(path.backend),
+        unclear: false,
     };
     IngressRule {
         host: rule.host,
         paths: rule.http.map(|http| http.paths.into_iter().map(path).collect()),
+        unclear: false,
     }
 }
 
@@ -351,107 +434,6 @@ pub fn service(object: core::Service) -> Service {
             .ip_families
             .is_some_and(|families| families.first().is_some_and(|family| family == "IPv6")),
     }
-}
-
-/// discovery.k8s.io/v1 EndpointSlice.
-pub fn endpoint_slice(object: discovery::EndpointSlice) -> Endpoints {
-    let service = object
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(SERVICE_NAME));
-    let service = service.filter(|name| !name.is_empty()).map(|name| name.as_str().into());
-    let port = |port: discovery::EndpointPort| EndpointPort {
-        name: name(port.name),
-        port: port.port,
-        protocol: port.protocol,
-    };
-    let endpoint = |endpoint: discovery::Endpoint| {
-        let conditions = endpoint.conditions.unwrap_or_default();
-        let (pod, uid) = target(endpoint.target_ref);
-        EndpointAddress {
-            addresses: endpoint.addresses,
-            ready: conditions.ready,
-            serving: conditions.serving,
-            terminating: conditions.terminating,
-            pod,
-            uid,
-            zone: endpoint.zone.map(Arc::from),
-            hints: endpoint.hints.map(hints).map(Arc::new),
-        }
-    };
-    Endpoints {
-        meta: meta(object.metadata),
-        kind: Kind::EndpointSlice,
-        service,
-        subsets: vec![EndpointSubset {
-            ports: object.ports.unwrap_or_default().into_iter().map(port).collect(),
-            endpoints: object.endpoints.unwrap_or_default().into_iter().map(endpoint).collect(),
-        }],
-        unsupported_type: Some(object.address_type).filter(|family| family != "IPv4" && family != "IPv6"),
-    }
-}
-
-fn hints(hints: discovery::EndpointHints) -> Hints {
-    let nodes = hints.for_nodes.unwrap_or_default();
-    let zones = hints.for_zones.unwrap_or_default();
-    Hints {
-        nodes: nodes.into_iter().map(|node| node.name.into()).collect(),
-        zones: zones.into_iter().map(|zone| zone.name.into()).collect(),
-    }
-}
-
-/// core/v1 Endpoints, taken apart as a slice would be: a not-ready address is one that does not serve either.
-pub fn endpoints(object: core::Endpoints) -> Endpoints {
-    let port = |port: core::EndpointPort| EndpointPort {
-        name: name(port.name),
-        port: Some(port.port),
-        protocol: port.protocol,
-    };
-    let endpoint = |ready: bool| {
-        move |address: core::EndpointAddress| {
-            let (pod, uid) = target(address.target_ref);
-            EndpointAddress {
-                addresses: vec![address.ip],
-                ready: Some(ready),
-                serving: Some(ready),
-                terminating: None,
-                pod,
-                uid,
-                zone: None,
-                hints: None,
-            }
-        }
-    };
-    let subset = |subset: core::EndpointSubset| EndpointSubset {
-        ports: subset.ports.unwrap_or_default().into_iter().map(port).collect(),
-        endpoints: subset
-            .addresses
-            .unwrap_or_default()
-            .into_iter()
-            .map(endpoint(true))
-            .chain(
-                subset
-                    .not_ready_addresses
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(endpoint(false)),
-            )
-            .collect(),
-    };
-    let meta = meta(object.metadata);
-    Endpoints {
-        service: Some(meta.name.clone()),
-        meta,
-        kind: Kind::Endpoints,
-        subsets: object.subsets.unwrap_or_default().into_iter().map(subset).collect(),
-        unsupported_type: None,
-    }
-}
-
-fn target(reference: Option<core::ObjectReference>) -> (Option<Arc<str>>, Option<Arc<str>>) {
-    let reference = reference.unwrap_or_default();
-    (reference.name.map(Arc::from), reference.uid.map(Arc::from))
 }
 
 #[cfg(test)]

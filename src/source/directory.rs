@@ -71,6 +71,18 @@ pub fn files(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Diagnostic>) {
     (files, found.problems)
 }
 
+/// Whether paths are there that are about to be followed. One that goes away later keeps what it held, but of one that
+/// was never there nothing is known: a slip of the pen would serve nothing at all.
+///
+/// # Errors
+/// Which path cannot be read, and why.
+pub fn are_there(paths: &[PathBuf]) -> Result<(), String> {
+    paths.iter().try_for_each(|path| match std::fs::metadata(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("--manifests {}: {}", path.display(), parse::reason(&error))),
+    })
+}
+
 /// What the watch of these paths is called: `manifests /etc/narthex, extra.yaml`.
 pub fn watch_name(paths: &[PathBuf]) -> String {
     let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();

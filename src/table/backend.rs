@@ -95,6 +95,19 @@ pub struct Backend {
     pub endpoints: Arc<[Endpoint]>,
 }
 
+/// Every `appProtocol` that narthex knows: what it means is said below.
+pub const APP_PROTOCOLS: &[&str] = &[
+    "grpc",
+    "h2c",
+    "http",
+    "https",
+    "kubernetes.io/h2c",
+    "kubernetes.io/ws",
+    "kubernetes.io/wss",
+    "ws",
+    "wss",
+];
+
 /// Whether TLS is to be spoken to pods, and in it HTTP/2.
 pub fn tls_wanted(settings: &BackendSettings, app_protocol: Option<&str>) -> Option<bool> {
     match (settings.protocol, app_protocol) {
@@ -113,6 +126,15 @@ impl Backend {
             (None, Some("kubernetes.io/h2c" | "h2c" | "grpc")) => Protocol::Http2,
             (None, _) => Protocol::Http1,
         }
+    }
+
+    /// Its `appProtocol`, where that would say what its endpoints speak but narthex does not know it.
+    pub fn unknown_protocol(&self) -> Option<&str> {
+        let said = self
+            .app_protocol
+            .as_deref()
+            .filter(|_| self.settings.protocol.is_none())?;
+        (!said.is_empty() && !APP_PROTOCOLS.contains(&said)).then_some(said)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod counter;
+mod line;
 pub mod trace_context;
 pub mod traces;
 pub mod traffic;
@@ -9,6 +10,7 @@ pub mod traffic;
 pub use counter::Counter;
 
 use crate::config::{LogArgs, LogFormat};
+use line::Line;
 use std::io::IsTerminal;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -22,19 +24,24 @@ const WAITING_LINES: usize = 16_384;
 /// When the level or filter cannot be read.
 pub fn init(args: &LogArgs) -> Result<WorkerGuard, String> {
     // What a user names in the level comes last, and so overrules these. h2 and rustls warn of what clients do, which
-    // would let anybody fill the log; narthex counts it.
+    // would let anybody fill the log; narthex counts it. notify warns of each folder that is gone before it is told to
+    // watch it no more, as with every swap of a ConfigMap mount; what matters of that comes as an event.
     let quiet = crate::source::cluster::QUIET;
-    let filter = format!("{quiet},h2=error,hyper=error,rustls=error,{}", args.log_level);
+    let filter = format!(
+        "{quiet},h2=error,hyper=error,rustls=error,notify=error,{}",
+        args.log_level
+    );
     let filter = EnvFilter::try_new(&filter).map_err(|error| format!("--log-level {}: {error}", args.log_level))?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
         .finish(std::io::stderr());
     let terminal = std::io::stderr().is_terminal();
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+        .with_writer(move || Line::new(writer.clone(), colour))
+        .with_ansi(colour);
     let text = match args.log_format {
         LogFormat::Auto => terminal,
         LogFormat::Text => true,

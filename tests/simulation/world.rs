@@ -235,9 +235,11 @@ fn ingress(rng: &mut Rng) -> Object {
                     path: Some(rng.one(PATHS).to_owned()),
                     path_type: rng.chance(7, 8).then(|| rng.one(KINDS).to_owned()),
                     backend: backend(rng),
+                    ..IngressPath::default()
                 })
                 .collect()
         }),
+        ..IngressRule::default()
     });
     let rules = rules.collect();
     Object::Ingress(

@@ -63,7 +63,7 @@ fn what_is_told_is_shown() {
         "1 errors, 2 warnings",
         "2 of 2 routes by rate",
         "a.test/",
-        "b\u{fffd}[2J.test/",
+        "b\\u001b[2J.test/",
         "default/web:80",
         "1 pods of default/web:80",
         "web-1",

@@ -51,11 +51,13 @@ impl State {
         }
     }
 
+    /// What is to be said of one of `spec.tls`. `redirected` tells whether its hosts send plain HTTP to HTTPS.
     pub(super) fn diagnose_tls(
         &self,
         object: &ObjectRef,
         whose: Whose<'_>,
         entry: &TlsEntry,
+        redirected: bool,
         said: &mut Vec<Diagnostic>,
     ) {
         let secret: Key = (object.namespace.clone(), entry.secret.clone());
@@ -66,7 +68,7 @@ impl State {
                 let no_certificate = self.secrets.certificate(&secret).is_none();
                 message.push_str(match code {
                     Code::SecretNotFound | Code::InvalidCertificate if no_certificate => {
-                        "; its hosts get the default certificate"
+                        self.instead(entry, redirected)
                     }
                     Code::CertificateExpired => "; clients refuse it",
                     Code::CertificateNotYetValid => "; until then clients refuse it",
@@ -74,6 +76,12 @@ impl State {
                 });
                 said.push(Diagnostic::new(code, object, &secret_field, message));
             }
+        } else if !entry.hosts.is_empty() && self.is_bare(entry) {
+            let message = format!(
+                "it names no Secret, and there is no --default-certificate{}: name the Secret that holds the certificate",
+                self.instead(entry, redirected)
+            );
+            said.push(Diagnostic::new(Code::NoCertificate, object, &secret_field, message));
         }
         let certificate = self.secrets.certificate(&secret).map(|certificate| &**certificate);
         let mut say = |field: String, (code, message): (Code, String)| {
@@ -114,6 +122,30 @@ impl State {
                 }
             }
         }
+    }
+
+    /// What the hosts of an entry get that has no certificate.
+    fn instead(&self, entry: &TlsEntry, redirected: bool) -> &'static str {
+        if self.options.default_certificate.is_some() {
+            "; its hosts get the default certificate"
+        } else if !self.is_bare(entry) {
+            "; its hosts get the certificate of another entry"
+        } else if redirected {
+            "; plain HTTP is redirected to HTTPS all the same, where its hosts get narthex's self-signed certificate, \
+             which clients refuse"
+        } else {
+            "; its hosts get narthex's self-signed certificate, which clients refuse"
+        }
+    }
+
+    /// Whether a host of an entry has no certificate at all.
+    fn is_bare(&self, entry: &TlsEntry) -> bool {
+        let has_one = |host: &HostPattern| match host {
+            HostPattern::Exact(name) => self.table.certificates(Some(name)).is_some(),
+            HostPattern::Wildcard(suffix) => self.table.certificates(Some(&format!("*.{suffix}"))).is_some(),
+            HostPattern::Any => false,
+        };
+        self.options.default_certificate.is_none() && !entry.hosts.iter().all(|(_, host)| has_one(host))
     }
 
     /// The owner of a host, where it lives in another namespace than the Ingress.

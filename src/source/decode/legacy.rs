@@ -8,18 +8,25 @@ use k8s_openapi::api::core::v1::TypedLocalObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// v1beta1 Ingress, the same in both groups.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Ingress {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     metadata: ObjectMeta,
     spec: Option<Spec>,
+    #[serde(rename = "status")]
+    _status: Option<networking::IngressStatus>,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename = "OldIngressSpec", rename_all = "camelCase")]
 struct Spec {
     ingress_class_name: Option<String>,
     backend: Option<Backend>,
@@ -49,7 +56,7 @@ struct Path {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename = "OldIngressBackend", rename_all = "camelCase")]
 struct Backend {
     service_name: Option<String>,
     service_port: Option<IntOrString>,
@@ -76,12 +83,14 @@ fn rule(rule: Rule) -> IngressRule {
         path: path.path,
         path_type: path.path_type,
         backend: path.backend.map_or(IngressBackend::Missing, backend),
+        unclear: false,
     };
     IngressRule {
         host: rule.host,
         paths: rule
             .http
             .map(|http| http.paths.unwrap_or_default().into_iter().map(path).collect()),
+        unclear: false,
     }
 }
 
@@ -108,15 +117,16 @@ fn port(port: IntOrString) -> PortRef {
     }
 }
 
-/// discovery.k8s.io/v1beta1 kept an endpoint's zone among its `topology` labels; the rest reads as v1.
+/// discovery.k8s.io/v1beta1 kept an endpoint's zone among its `topology` labels, which v1 has not; the rest reads as v1.
 pub fn modernise_slice(slice: &mut Value) {
     let endpoints = slice.get_mut("endpoints").and_then(Value::as_array_mut);
     for endpoint in endpoints.into_iter().flatten() {
-        let zone = endpoint
-            .get("topology")
+        let topology = endpoint.as_object_mut().and_then(|fields| fields.remove("topology"));
+        let zone = topology
+            .as_ref()
             .and_then(|topology| topology.get("topology.kubernetes.io/zone"));
-        if let Some(zone) = zone.and_then(Value::as_str).map(str::to_owned) {
-            set(endpoint, "zone", &zone);
+        if let Some(zone) = zone.and_then(Value::as_str) {
+            set(endpoint, "zone", zone);
         }
     }
 }

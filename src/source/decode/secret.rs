@@ -2,7 +2,8 @@
 //!
 //! Data is taken out of the value before anything else looks at it, since serde's errors quote what does not fit.
 
-use super::{Mistake, meta, typed};
+use super::fields::Unknown;
+use super::{Mistake, meta, read};
 use crate::model::object::Secret;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
@@ -19,7 +20,7 @@ const CA: &str = "ca.crt";
 /// # Errors
 /// When an entry that is kept is not base64 (or not text, in `stringData`), or another field does not fit. Contents
 /// are not quoted, also where they stand in the wrong field.
-pub fn secret(mut value: Value) -> Result<Secret, Mistake> {
+pub fn secret(mut value: Value, unknown: Option<&mut Vec<Unknown>>) -> Result<Secret, Mistake> {
     let mut entries = Entries {
         data: field(&mut value, "data", "names and base64")?,
         text: field(&mut value, "stringData", "names and text")?,
@@ -27,7 +28,7 @@ pub fn secret(mut value: Value) -> Result<Secret, Mistake> {
     let certificate = entries.take(CERTIFICATE)?;
     let key = entries.take(KEY)?;
     let ca = entries.take(CA)?;
-    let object: core::Secret = typed(value).map_err(|(field, message)| (field, without_value(&message)))?;
+    let object: core::Secret = read(value, unknown).map_err(|(field, message)| (field, without_value(&message)))?;
     Ok(Secret {
         meta: meta(object.metadata),
         kind: object.type_,

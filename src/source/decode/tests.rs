@@ -424,7 +424,8 @@ fn nulls_are_absences() {
         ingress.rules,
         [IngressRule {
             host: None,
-            paths: Some(vec![])
+            paths: Some(vec![]),
+            unclear: false,
         }]
     );
     assert_eq!(

@@ -1,12 +1,15 @@
 //! One file to objects and complaints.
 
-use super::node::{Mark, Node, Value};
+use super::node::{Mark, Node, Value, plain};
 use super::yaml;
+use crate::model::diagnostic::shortened;
+use crate::model::nearest::is_near;
 use crate::model::{Code, Diagnostic, Kind, Location, Object, ObjectRef};
 use crate::source::decode;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// The longest file that is read, in bytes: 100,000 routes are about 30 MB.
 pub const MAX_FILE: u64 = 64 << 20;
@@ -42,7 +45,11 @@ pub fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     };
     let nowhere = Mark::default();
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    let opened: io::Result<Box<dyn Read>> = match path.to_str() {
+        Some(STDIN) => Ok(Box::new(standard_input())),
+        _ => std::fs::File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
+    };
+    opened
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|error| fault(nowhere, format!("cannot be read: {}", reason(&error))))?;
     if bytes.len() as u64 > MAX_FILE {
@@ -64,6 +71,23 @@ pub fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     })
 }
 
+/// The name of standard input among files.
+pub const STDIN: &str = "<stdin>";
+/// What the user calls standard input.
+pub const STDIN_ARGUMENT: &str = "-";
+
+/// Standard input from its beginning. It can be read only once, but `check` reads a file again to find a line in it.
+fn standard_input() -> impl Read {
+    static READ: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytes = READ.get_or_init(|| {
+        let mut bytes = Vec::new();
+        // What could be read before an error is incomplete YAML, or is all there is.
+        let _ = io::stdin().take(MAX_FILE + 1).read_to_end(&mut bytes);
+        bytes
+    });
+    bytes.as_slice()
+}
+
 /// An I/O error without the number.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
@@ -77,6 +101,7 @@ pub fn parse(path: &Path, text: &str) -> Parsed {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let mut reader = Reader {
         path,
+        text,
         seen: HashMap::new(),
         parsed: Parsed::default(),
     };
@@ -88,7 +113,7 @@ pub fn parse(path: &Path, text: &str) -> Parsed {
             object: None,
             field: String::new(),
             code: Code::InvalidManifest,
-            message: error.message,
+            message: shortened(error.message),
             location: Some(location(path, error.at)),
         }),
     }
@@ -116,6 +141,7 @@ pub fn given_twice(object: &ObjectRef, first: &Location, second: &Location) -> D
 
 struct Reader<'a> {
     path: &'a Path,
+    text: &'a str,
     seen: HashMap<ObjectRef, Location>,
     parsed: Parsed,
 }
@@ -143,11 +169,15 @@ impl Reader<'_> {
     }
 
     fn complain(&mut self, at: Mark, message: impl Into<String>) {
+        self.say(Code::InvalidManifest, at, message);
+    }
+
+    fn say(&mut self, code: Code, at: Mark, message: impl Into<String>) {
         self.parsed.diagnostics.push(Diagnostic {
             object: None,
             field: String::new(),
-            code: Code::InvalidManifest,
-            message: message.into(),
+            code,
+            message: shortened(message.into()),
             location: Some(location(self.path, at)),
         });
     }
@@ -156,6 +186,12 @@ impl Reader<'_> {
         // An IngressList's items, as the API sends them, do not repeat what they are.
         let of = list.str_at("kind").and_then(|kind| kind.strip_suffix("List"));
         let of = of.filter(|kind| !kind.is_empty()).zip(list.str_at("apiVersion"));
+        for entry in list.entries() {
+            if !["apiVersion", "kind", "metadata", "items"].contains(&&*entry.key) {
+                let message = format!("a list has no field {}, so it is ignored", entry.key);
+                self.say(Code::UnknownField, entry.at, message);
+            }
+        }
         for item in list.get("items").map(Node::items).unwrap_or_default() {
             match item.value {
                 Value::Map(_) if is_list(item) => self.list(item),
@@ -177,7 +213,7 @@ impl Reader<'_> {
         }
         let text = |field| json.get(field).and_then(serde_json::Value::as_str);
         let (kind, api_version) = (text("kind"), text("apiVersion"));
-        if let (None, _) | (_, None) = (kind, api_version) {
+        let (Some(kind), Some(api_version)) = (kind, api_version) else {
             // Helm values and the like are no business of ours, but a forgotten line is.
             if !looks_like_an_object(node) {
                 tracing::debug!(file = %self.path.display(), line = node.at.line, "no Kubernetes object: ignored");
@@ -185,19 +221,50 @@ impl Reader<'_> {
             }
             let missing = if kind.is_none() { "kind" } else { "apiVersion" };
             self.parsed.nameless |= kind.is_none_or(|kind| Kind::ALL.iter().any(|ours| ours.name() == kind));
-            return self.complain(
-                node.at,
-                format!("`{missing}` is missing: which kind of object is this?"),
-            );
-        }
-        let described = format!("{} {}", api_version.unwrap_or_default(), kind.unwrap_or_default());
-        match decode::from_value(json) {
-            Ok(Some(object)) => self.found(object, node.at),
-            Ok(None) => tracing::debug!(
-                file = %self.path.display(), line = node.at.line, kind = described, "not a kind narthex reads: ignored"
-            ),
-            Err(error) => {
+            let meant = node.entries().iter().find(|entry| is_near(&entry.key, missing));
+            let (at, hint) = match meant {
+                Some(entry) if entry.key == missing => {
+                    let hint = self.quoting(node, missing).unwrap_or_default();
+                    return self.complain(entry.value.at, format!("`{missing}` has to be text{hint}"));
+                }
+                Some(entry) => (entry.at, format!(": is that what `{}` was meant to be?", entry.key)),
+                None => (node.at, ": which kind of object is this?".to_owned()),
+            };
+            return self.complain(at, format!("`{missing}` is missing{hint}"));
+        };
+        let unknown = decode::unknown_kind(api_version, kind);
+        let described = format!("{api_version} {kind}");
+        match decode::from_manifest(json) {
+            Ok(decode::Manifest {
+                object: Some(object),
+                said,
+            }) => {
+                for mut diagnostic in said {
+                    diagnostic.location = Some(location(self.path, node.locate(&diagnostic.field)));
+                    self.parsed.diagnostics.push(diagnostic);
+                }
+                self.found(object, node.at);
+            }
+            Ok(_) => match unknown {
+                Some(message) => {
+                    // Until now it may have been an object of ours.
+                    self.parsed.nameless = true;
+                    let at = node.locate("kind");
+                    self.say(Code::UnknownKind, at, message);
+                }
+                None if described.ends_with("List") => {
+                    self.complain(node.at, "a list needs `items`, with the objects in it");
+                }
+                None => tracing::debug!(
+                    file = %self.path.display(), line = node.at.line, kind = described, "not a kind narthex reads: ignored"
+                ),
+            },
+            Err(mut error) => {
                 let at = node.locate(&error.field);
+                let wants_text = error.message.contains("a string") || error.message.contains("to be text");
+                if let Some(hint) = self.quoting(node, &error.field).filter(|_| wants_text) {
+                    error.message = format!("{}{hint}", error.message);
+                }
                 match &error.object {
                     Some(object) => self.parsed.broken.push(object.clone()),
                     None => self.parsed.nameless = true,
@@ -207,6 +274,28 @@ impl Reader<'_> {
                 self.parsed.diagnostics.push(diagnostic);
             }
         }
+    }
+
+    /// What is to be said of a value that was meant as text, and that YAML takes for something else.
+    fn quoting(&self, node: &Node, field: &str) -> Option<String> {
+        let value = node.find(field)?;
+        let read = match &value.value {
+            Value::Bool(read) => format!("the boolean {read}"),
+            Value::Number(read) => format!("the number {read}"),
+            Value::Null => "nothing".to_owned(),
+            _ => return None,
+        };
+        let line = self.text.lines().nth(value.at.line.checked_sub(1)? as usize)?;
+        let rest = line.char_indices().nth(value.at.column.checked_sub(1)? as usize)?.0;
+        let ends = |one: char| one.is_whitespace() || ",]}#".contains(one);
+        let written = line
+            .get(rest..)?
+            .split(ends)
+            .next()
+            .filter(|written| !written.is_empty() && plain(written) == value.value)?;
+        Some(format!(
+            " (YAML reads {written} as {read}: if it is meant as text, put it in quotes: \"{written}\")"
+        ))
     }
 
     fn found(&mut self, object: Object, at: Mark) {
@@ -231,5 +320,10 @@ pub fn is_list(node: &Node) -> bool {
 
 fn looks_like_an_object(node: &Node) -> bool {
     let has = |key| node.get(key).is_some();
+    // A Helm chart's Chart.yaml has an apiVersion too.
+    let is_chart = has("name") && has("version") && !has("metadata") && !has("kind");
+    if is_chart {
+        return false;
+    }
     has("apiVersion") || has("kind") || (has("metadata") && (has("spec") || has("rules") || has("subsets")))
 }

@@ -1,6 +1,6 @@
 //! Which files there are: folders walked, hidden names passed over, symbolic links followed.
 
-use super::parse::reason;
+use super::parse::{STDIN, STDIN_ARGUMENT, reason};
 use crate::model::{Code, Diagnostic, Location};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -22,8 +22,17 @@ pub struct FileKey {
     pub path: PathBuf,
 }
 
+impl FileKey {
+    fn of_stdin(root: usize) -> Self {
+        Self {
+            root,
+            path: PathBuf::from(STDIN),
+        }
+    }
+}
+
 /// What changes when a file does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// Device and inode.
     pub id: (u64, u64),
@@ -62,10 +71,15 @@ pub struct Scan {
     seen: HashSet<(u64, u64)>,
 }
 
-/// Looks at all the paths given. `pipes` says whether a file named may be something that can be read only once.
+/// Looks at all the paths given. `pipes` says whether a file named may be something that can be read only once, and `-`
+/// is standard input.
 pub fn scan(roots: &[PathBuf], pipes: bool) -> Scan {
     let mut scan = Scan::default();
     for (root, path) in roots.iter().enumerate() {
+        if pipes && path.to_str() == Some(STDIN_ARGUMENT) {
+            scan.files.push((FileKey::of_stdin(root), Stamp::default()));
+            continue;
+        }
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => scan.folder(root, path, &metadata, 0),
             Ok(metadata) if metadata.is_file() || pipes => scan.file(root, path.clone(), &metadata),

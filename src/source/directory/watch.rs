@@ -22,10 +22,6 @@ const QUIET: Duration = Duration::from_millis(4);
 const GATHER: Duration = Duration::from_millis(16);
 /// How long a file that is being written, or has become empty, must stay unchanged to be taken as it is.
 const SETTLED: Duration = Duration::from_secs(1);
-/// How long a file must be gone: some editors move the old one away before the new one is there.
-const GONE: Duration = Duration::from_millis(40);
-/// How long a whole path given must be gone: a folder that is replaced.
-const ROOT_GONE: Duration = Duration::from_secs(1);
 /// How often to look without being told.
 const LOOK: Duration = Duration::from_secs(10);
 /// How often to look when inotify cannot tell, or a path given is missing.
@@ -70,6 +66,8 @@ pub struct Watching {
     folders: HashSet<PathBuf>,
     links: HashMap<PathBuf, PathBuf>,
     missing: HashSet<usize>,
+    /// Which of the paths given were missing, and since when they are not any more.
+    back: HashMap<usize, Instant>,
     /// Paths that could not be looked into.
     closed: Vec<PathBuf>,
     /// Why inotify does not tell everything.
@@ -119,6 +117,7 @@ impl Watching {
             folders: HashSet::new(),
             links: HashMap::new(),
             missing: HashSet::new(),
+            back: HashMap::new(),
             closed: Vec::new(),
             deaf,
             writing: HashSet::new(),
@@ -155,7 +154,10 @@ impl Watching {
     fn send(&self, events: impl IntoIterator<Item = Event>) -> bool {
         self.watches.seen(&self.name);
         if let Some(root) = self.missing.iter().min().and_then(|root| self.roots.get(*root)) {
-            let why = format!("{} is not there; it is read as soon as it is", root.display());
+            let why = format!(
+                "{} is not there; what it held before stays in use, and it is read as soon as it is there",
+                root.display()
+            );
             self.watches.failing(&self.name, why);
         } else if let Some(why) = &self.deaf {
             let why = format!("cannot watch ({why}): looking every second instead");
@@ -194,7 +196,7 @@ impl Watching {
         }
         let files = self.known.iter().flat_map(|(key, known)| {
             let settled = known.unsettled.map(|since| since + SETTLED);
-            [settled, known.gone.map(|since| since + self.grace(key))]
+            [settled, known.gone.and_then(|since| self.believed(key, since))]
         });
         files.flatten().fold(self.looked + self.pace(), Instant::min)
     }
@@ -204,14 +206,6 @@ impl Watching {
             LOOK_OFTEN
         } else {
             LOOK
-        }
-    }
-
-    fn grace(&self, key: &FileKey) -> Duration {
-        if self.missing.contains(&key.root) {
-            ROOT_GONE
-        } else {
-            GONE
         }
     }
 
@@ -327,7 +321,8 @@ impl Watching {
                 .into_iter()
                 .map(|(real, path)| (real, absolute(&path)))
                 .collect();
-            self.places.state().set_problems(found.problems);
+            let problems = self.with_what_stays(found.problems);
+            self.places.state().set_problems(problems);
             self.looked = now;
         } else {
             for path in dirty {
@@ -361,7 +356,7 @@ impl Watching {
             }
             self.folders = found.folders.iter().map(|(path, _)| absolute(path)).collect();
             wanted.extend(found.folders.iter().map(|(path, id)| (absolute(path), *id)));
-            self.missing.clone_from(&found.missing);
+            self.note_missing(&found.missing);
             self.closed.clone_from(&found.closed);
             if !self.watch(wanted) {
                 return found;
@@ -433,7 +428,10 @@ impl Watching {
             .iter()
             .filter(|(key, known)| {
                 known.unsettled.is_some_and(|since| now >= since + SETTLED)
-                    || known.gone.is_some_and(|since| now >= since + self.grace(key))
+                    || known
+                        .gone
+                        .and_then(|since| self.believed(key, since))
+                        .is_some_and(|due| now >= due)
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -486,5 +484,6 @@ fn opened_to_write(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
 
+mod missing;
 #[cfg(test)]
 mod tests;

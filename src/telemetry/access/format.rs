@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::options::{Format, Options};
+use crate::model::visible::{Keep, visible};
 use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -232,8 +233,7 @@ impl Object<'_> {
     }
 }
 
-/// What is no UTF-8 shows as U+FFFD. Control characters of both ranges, and what some take for the end of a line, are
-/// escaped.
+/// What is no UTF-8 shows as U+FFFD. Everything is escaped that would drive a terminal or is not seen.
 fn json_string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     if bytes.iter().all(|byte| is_plain(*byte)) {
@@ -241,16 +241,15 @@ fn json_string(bytes: &[u8], out: &mut Vec<u8>) {
         out.push(b'"');
         return;
     }
+    let mut encoded = [0; 4];
     for character in String::from_utf8_lossy(bytes).chars() {
         match character {
             '"' | '\\' => {
                 let _ = write!(out, "\\{character}");
             }
-            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
-            }
             _ => {
-                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                let shown = visible(character.encode_utf8(&mut encoded), Keep::Nothing);
+                out.extend_from_slice(shown.as_bytes());
             }
         }
     }
