@@ -235,10 +235,10 @@ pub struct TimeoutArgs {
     /// Between two requests of a connection. Above the 60 s that load balancers keep theirs.
     #[arg(long, env = "NARTHEX_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s", value_parser = duration)]
     pub idle_timeout: Duration,
-    /// Without a byte of a request body; then 408.
+    /// Without a byte of a request body; then 408. Once the response has begun, without a byte in either direction.
     #[arg(long, env = "NARTHEX_BODY_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub body_timeout: Duration,
-    /// Without a byte of a reply being taken by the client.
+    /// Without a byte of a reply being taken by the client, nor one coming from it.
     #[arg(long, env = "NARTHEX_SEND_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub send_timeout: Duration,
     /// Without a byte in either direction of a WebSocket.
@@ -250,7 +250,7 @@ pub struct TimeoutArgs {
     /// For the head of a response, from the last byte of the request; then 504.
     #[arg(long, env = "NARTHEX_RESPONSE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub response_timeout: Duration,
-    /// Without a byte of a response body from the pod.
+    /// Without a byte of a response body from the pod, nor one of the request going to it.
     #[arg(long, env = "NARTHEX_STREAM_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub stream_timeout: Duration,
     /// For an idle connection to a pod. Below the 5 s that Node.js keeps its own.
@@ -301,6 +301,11 @@ pub struct HttpArgs {
         default_value = "keep"
     )]
     pub encoded_slash: EncodedSlash,
+    /// Whether a client that closes its half of a connection still gets the reply to its request. Otherwise it counts as
+    /// gone, unless it asked with HTTP/1.0 or `Connection: close`.
+    #[arg(long, env = "NARTHEX_SERVE_HALF_CLOSED", value_name = "BOOL", default_value_t = false,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub serve_half_closed: bool,
     /// `Server` for responses whose pod sent none.
     #[arg(long, env = "NARTHEX_SERVER_HEADER", value_name = "NAME", value_parser = header)]
     pub server_header: Option<HeaderValue>,
@@ -313,7 +318,8 @@ pub struct EndArgs {
     /// How long connections are still accepted after SIGTERM, so that load balancers notice.
     #[arg(long, env = "NARTHEX_DRAIN_GRACE", value_name = "TIME", default_value = "3s", value_parser = grace)]
     pub drain_grace: Duration,
-    /// How long connections that are then idle are closed over, at random times: all at once, their clients would be too.
+    /// How long idle connections are then closed over, those first that have been idle longest. All at once, their clients
+    /// would come back at once too.
     #[arg(long, env = "NARTHEX_DRAIN_SPREAD", value_name = "TIME", default_value = "5s", value_parser = grace)]
     pub drain_spread: Duration,
     /// How long requests may then take to finish.
@@ -470,6 +476,7 @@ impl ServeArgs {
                 header_count: self.limits.max_headers,
                 ..Limits::default()
             },
+            serves_half_closed: self.http.serve_half_closed,
             proxy_protocol: match self.listen.proxy_protocol {
                 ProxyHeader::Off => ProxyProtocol::Off,
                 ProxyHeader::Optional => ProxyProtocol::Optional,

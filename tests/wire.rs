@@ -32,6 +32,8 @@ mod commands;
 mod compression;
 #[path = "wire/downgrade.rs"]
 mod downgrade;
+#[path = "wire/early.rs"]
+mod early;
 #[path = "wire/extended_connect.rs"]
 mod extended_connect;
 #[path = "wire/flags.rs"]
@@ -40,12 +42,16 @@ mod flags;
 mod floods;
 #[path = "wire/framing.rs"]
 mod framing;
+#[path = "wire/gone_clients.rs"]
+mod gone_clients;
 #[path = "wire/grpc.rs"]
 mod grpc;
 #[path = "wire/h2_bodies.rs"]
 mod h2_bodies;
 #[path = "wire/h2_rig.rs"]
 mod h2_rig;
+#[path = "wire/handovers.rs"]
+mod handovers;
 #[path = "wire/headers.rs"]
 mod headers;
 #[path = "wire/health.rs"]
@@ -62,6 +68,8 @@ mod lifecycle;
 mod manifests;
 #[path = "wire/metrics.rs"]
 mod metrics;
+#[path = "wire/one_reply.rs"]
+mod one_reply;
 #[path = "wire/overload.rs"]
 mod overload;
 #[path = "wire/peers.rs"]
@@ -72,10 +80,14 @@ mod pods;
 mod proxied_pods;
 #[path = "wire/proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "wire/queries.rs"]
+mod queries;
 #[path = "wire/raw_h2.rs"]
 mod raw_h2;
 #[path = "wire/rig.rs"]
 mod rig;
+#[path = "wire/silence.rs"]
+mod silence;
 #[path = "wire/strict_pod.rs"]
 mod strict_pod;
 #[path = "wire/tenants.rs"]
@@ -84,6 +96,8 @@ mod tenants;
 mod tls;
 #[path = "wire/tls_rig.rs"]
 mod tls_rig;
+#[path = "wire/told_pod.rs"]
+mod told_pod;
 #[path = "wire/traces.rs"]
 mod traces;
 #[path = "wire/traefik.rs"]

@@ -7,7 +7,7 @@
 
 use super::METRICS;
 use super::pages::is_page;
-use crate::proxy::headers::HOPS;
+use crate::proxy::names::HOPS;
 use crate::table::canonical::canonical_host;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

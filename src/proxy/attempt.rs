@@ -70,11 +70,12 @@ pub fn note_answer(worker: &Worker, lease: &Lease<ClientBody>, status: StatusCod
     }
 }
 
-/// Likewise of an attempt that got no answer. A connection that had served before may have been closed just now; one
-/// that was opened for this request tells of the pod. What was the client's fault tells nothing.
-pub fn note_failure(worker: &Worker, lease: &Lease<ClientBody>, error: ProxyError, reused: bool) {
+/// Likewise of an attempt that got no answer. `chance` says that the end of the connection tells nothing of the pod: one
+/// that had served before may have been closed just now, and one that ends during an upload may have been ended for what
+/// is uploaded. What was the client's fault tells nothing either.
+pub fn note_failure(worker: &Worker, lease: &Lease<ClientBody>, error: ProxyError, chance: bool) {
     match error {
-        ProxyError::Closed if reused => {}
+        ProxyError::Closed if chance => {}
         ProxyError::Closed | ProxyError::TlsRefused | ProxyError::ResponseTimeout | ProxyError::BadResponse
             if lease.failed(&worker.clock) =>
         {

@@ -9,10 +9,12 @@ use super::trailers;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -306,6 +308,8 @@ impl ClientBody {
 pub struct Exchange {
     /// The rest of the response.
     pub incoming: Incoming,
+    /// Its first piece, where that was there with the head.
+    pub first: Option<First>,
     /// Where it comes from. Closed by being dropped, so it stays until the response is read, kept afterwards or not.
     pub connection: Option<Connection<ClientBody>>,
     /// Whether the connection may serve another request.
@@ -322,7 +326,72 @@ pub struct Exchange {
     pub worker: Rc<Worker>,
 }
 
+/// The first piece of a response's body.
+pub enum First {
+    /// Bytes.
+    Data(Bytes),
+    /// The trailers, and so the end. Boxed, for few responses have nothing else.
+    Trailers(Box<HeaderMap>),
+}
+
+impl First {
+    /// Looks whether something of a body is there already. A fault in it is found while the client can still be told.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn of(incoming: &mut Incoming) -> hyper::Result<Option<Self>> {
+        if incoming.is_end_stream() {
+            return Ok(None);
+        }
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut *incoming).poll_frame(cx))).await;
+        let Poll::Ready(Some(frame)) = first else {
+            return Ok(None);
+        };
+        Ok(match frame?.into_data() {
+            Ok(data) => Some(Self::Data(data)),
+            Err(frame) => frame
+                .into_trailers()
+                .ok()
+                .map(|fields| Self::Trailers(Box::new(fields))),
+        })
+    }
+
+    fn into_frame(self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data),
+            Self::Trailers(fields) => Frame::trailers(*fields),
+        }
+    }
+}
+
 impl Exchange {
+    /// Whether no more of the response comes.
+    pub fn is_end_stream(&self) -> bool {
+        self.first.is_none() && (self.ended || self.incoming.is_end_stream())
+    }
+
+    /// How much of it comes, as far as that is known.
+    pub fn size_hint(&self) -> SizeHint {
+        let mut hint = self.incoming.size_hint();
+        if let Some(First::Data(first)) = &self.first {
+            let more = first.len() as u64;
+            let (lower, upper) = (hint.lower() + more, hint.upper().map(|upper| upper + more));
+            hint = SizeHint::new();
+            if let Some(upper) = upper {
+                hint.set_upper(upper);
+            }
+            hint.set_lower(lower);
+        }
+        hint
+    }
+
+    /// Has the connection, if others share it, know what was read.
+    fn note_read(&self, frame: &Frame<Bytes>) {
+        if let Some(Connection::Http2(stream)) = &self.connection {
+            stream.read(frame.data_ref().map_or(0, Bytes::len));
+        }
+    }
+
     /// The next piece of the response, waited for on behalf of a client.
     #[inline]
     pub(super) fn poll_frame(
@@ -330,6 +399,13 @@ impl Exchange {
         client: &Client,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(first) = self.first.take() {
+            client.moved(&self.worker.clock);
+            self.ended |= matches!(first, First::Trailers(_));
+            let frame = first.into_frame();
+            self.note_read(&frame);
+            return Poll::Ready(Some(Ok(frame)));
+        }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             // To hyper a stream that was reset without an error has ended, but only END_STREAM says that all of the
             // response was there (RFC 9113, section 8.1).
@@ -338,8 +414,9 @@ impl Exchange {
             ))),
             Poll::Ready(frame) => {
                 client.waited();
-                if let (Some(Connection::Http2(stream)), Some(Ok(frame))) = (&self.connection, &frame) {
-                    stream.read(frame.data_ref().map_or(0, Bytes::len));
+                client.moved(&self.worker.clock);
+                if let Some(Ok(frame)) = &frame {
+                    self.note_read(frame);
                 }
                 let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
                 self.ended |= trailers || frame.is_none();
@@ -371,7 +448,7 @@ impl Drop for Exchange {
         }
         if let Some(connection) = self.connection.take()
             && self.reusable
-            && (self.ended || self.incoming.is_end_stream())
+            && self.is_end_stream()
             && self.upload.is_done()
             && !self.lease.endpoint.gone.get()
         {
@@ -392,6 +469,17 @@ enum Source {
     Compressed(Box<Compressed>),
 }
 
+impl Source {
+    /// What broke the request's body, where something did: then the pod's connection has ended for that.
+    fn upload_error(&self) -> Option<ProxyError> {
+        match self {
+            Self::Ours(_) => None,
+            Self::Pod(exchange) => exchange.upload.take_error(),
+            Self::Compressed(reply) => reply.exchange.upload.take_error(),
+        }
+    }
+}
+
 /// What the client gets.
 pub struct ReplyBody {
     source: Source,
@@ -401,6 +489,11 @@ pub struct ReplyBody {
 }
 
 impl ReplyBody {
+    /// Whether its length is known before it is read.
+    pub fn has_length(&self) -> bool {
+        self.is_end_stream() || self.size_hint().exact().is_some()
+    }
+
     /// A reply of our own.
     pub fn ours(text: Bytes, client: &Rc<Client>) -> Self {
         Self {
@@ -441,7 +534,7 @@ impl ReplyBody {
     fn is_ended(&self) -> bool {
         match &self.source {
             Source::Ours(text) => text.is_none(),
-            Source::Pod(exchange) => exchange.ended || exchange.incoming.is_end_stream(),
+            Source::Pod(exchange) => exchange.is_end_stream(),
             Source::Compressed(reply) => reply.is_end_stream(),
         }
     }
@@ -461,7 +554,10 @@ impl Drop for ReplyBody {
     fn drop(&mut self) {
         let ended = self.is_ended();
         if let Some(running) = self.running.as_mut().filter(|_| !ended) {
-            running.broken_off(false);
+            match self.client.take_silence() {
+                Some((silence, limit)) => running.fell_silent(silence, limit),
+                None => running.broken_off(false),
+            }
         }
         self.client.waited();
         self.client.sends(None);
@@ -480,6 +576,9 @@ impl Body for ReplyBody {
         let this = &mut *self;
         this.client.sends(None);
         if this.alarm.as_ref().is_some_and(Alarm::has_rung) {
+            if let Some(running) = &mut this.running {
+                running.failed(&ProxyError::Deadline.into());
+            }
             return Poll::Ready(Some(Err("the time for the request is up".into())));
         }
         let (frame, clock) = match &mut this.source {
@@ -503,7 +602,11 @@ impl Body for ReplyBody {
             if let Some(running) = &mut this.running {
                 running.sent += length as u64;
                 if frame.is_err() {
-                    running.broken_off(true);
+                    match (this.client.take_silence(), this.source.upload_error()) {
+                        (Some((silence, limit)), _) => running.fell_silent(silence, limit),
+                        (None, Some(error)) => running.failed(&error.into()),
+                        (None, None) => running.broken_off(true),
+                    }
                 }
             }
         }
@@ -513,7 +616,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Ours(text) => text.is_none(),
-            Source::Pod(exchange) => exchange.incoming.is_end_stream(),
+            Source::Pod(exchange) => exchange.is_end_stream(),
             Source::Compressed(reply) => reply.is_end_stream(),
         }
     }
@@ -521,7 +624,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Source::Pod(exchange) => exchange.incoming.size_hint(),
+            Source::Pod(exchange) => exchange.size_hint(),
             Source::Compressed(_) => SizeHint::default(),
         }
     }

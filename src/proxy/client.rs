@@ -1,10 +1,12 @@
 //! The client's side of a request: who it is, and how long it has been silent.
 
 use super::body::Exchange;
+use super::error::Side;
+use super::headers::Fields;
 use super::trust::{TrustedProxies, address_value};
 use crate::upstream::frames::Earned;
 use crate::upstream::{Clock, Tick};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +24,61 @@ pub enum Waiting {
     Head,
     /// More of the response body.
     Body,
+}
+
+/// A silence that lasted too long and ended an exchange whose response head was there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The client did not go on with the request's body.
+    Upload,
+    /// The pod did not go on with the response's body.
+    Reply,
+    /// The client did not take the response.
+    Taking,
+}
+
+impl Silence {
+    /// The reason that logs give.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Upload => "body_timeout",
+            Self::Reply => "stream_timeout",
+            Self::Taking => "send_timeout",
+        }
+    }
+
+    /// Whose it was.
+    pub fn side(self) -> Side {
+        match self {
+            Self::Upload | Self::Taking => Side::Client,
+            Self::Reply => Side::Upstream,
+        }
+    }
+
+    /// What set its limit.
+    pub fn limit(self, by_annotation: bool) -> &'static str {
+        match (self, by_annotation) {
+            (Self::Upload, false) => "--body-timeout",
+            (Self::Upload, true) => "narthex.io/body-timeout",
+            (Self::Reply, false) => "--stream-timeout",
+            (Self::Reply, true) => "narthex.io/stream-timeout",
+            (Self::Taking, false) => "--send-timeout",
+            (Self::Taking, true) => "narthex.io/send-timeout",
+        }
+    }
+}
+
+/// The time-outs of one request, where its backend has its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// For the response head.
+    pub head: Option<Duration>,
+    /// Without a byte of the response body from the pod.
+    pub stream: Option<Duration>,
+    /// Without a byte of the request body from the client.
+    pub body: Option<Duration>,
+    /// Without a byte of the response being taken by the client.
+    pub send: Option<Duration>,
 }
 
 /// Between whom a connection is: the ends of its socket, or what a PROXY header names.
@@ -104,14 +161,23 @@ pub struct Client {
     pub earned: Option<Rc<Earned>>,
     /// Whether its connection ends with the next reply, which says so; for HTTP/1.1.
     pub last: Cell<bool>,
+    /// Whether the present request or its reply has said that the connection ends with it; for HTTP/1.1.
+    pub said_last: Cell<bool>,
+    /// Whether the present request comes from a client that may close its half of the connection and wait for the
+    /// reply: one that sends no other request on it.
+    pub may_half_close: Cell<bool>,
     /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
     upload: Cell<Option<Tick>>,
     uploader: RefCell<Option<Waker>>,
     /// Since when a piece of the reply has not been taken; likewise.
     sending: Cell<Option<Tick>>,
     task: RefCell<Option<AbortHandle>>,
-    /// How long a response head, and each piece of its body, may take for this request, where that differs.
-    pub limits: Cell<(Option<Duration>, Option<Duration>)>,
+    /// The present request's own time-outs.
+    pub limits: Cell<Limits>,
+    /// When a byte last passed in either direction, once the response head is there.
+    moved: Cell<Option<Tick>>,
+    /// Which silence ended the exchange.
+    silence: Cell<Option<Silence>>,
     waiting: Cell<Option<(Waiting, Tick)>>,
     late: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -127,6 +193,8 @@ impl Client {
             multiplexed: false,
             earned: None,
             last: Cell::new(false),
+            said_last: Cell::new(false),
+            may_half_close: Cell::new(false),
             upload: Cell::new(None),
             uploader: RefCell::default(),
             sending: Cell::new(None),
@@ -135,6 +203,8 @@ impl Client {
             wake_on_reply: Cell::new(false),
             body_late: Cell::new(false),
             limits: Cell::default(),
+            moved: Cell::new(None),
+            silence: Cell::new(None),
             waiting: Cell::new(None),
             late: Cell::new(false),
             waker: RefCell::default(),
@@ -152,9 +222,55 @@ impl Client {
 
     /// A request begins. What it says of where it comes from is looked at only if a trusted proxy says it.
     pub fn begins(&self, headers: &HeaderMap, trusted: &TrustedProxies) {
+        self.said_last.set(false);
+        self.may_half_close.set(false);
+        self.limits.set(Limits::default());
+        self.moved.set(None);
         if self.peer.trusted {
             self.address.set(trusted.client(self.peer.ip, headers));
         }
+    }
+
+    /// What the present request says of its connection's end (RFC 9112, section 9.3).
+    pub fn asks(&self, version: Version, fields: &Fields<'_>) {
+        let old = version == Version::HTTP_10;
+        self.said_last.set(fields.close || (old && !fields.keep_alive));
+        self.may_half_close.set(fields.close || old);
+    }
+
+    /// The response head is there: from now on silences count from the last byte of either side.
+    pub fn flows(&self, clock: &Clock) {
+        self.moved.set(Some(clock.now()));
+    }
+
+    /// A byte has passed.
+    pub fn moved(&self, clock: &Clock) {
+        if self.moved.get().is_some() {
+            self.moved.set(Some(clock.now()));
+        }
+    }
+
+    /// Whether a silence that began then has lasted for longer than `limit`. A byte in the other direction ends it too.
+    pub fn is_silent(&self, clock: &Clock, since: Tick, limit: Duration) -> bool {
+        clock.passed(since, limit) && self.moved.get().is_none_or(|moved| clock.passed(moved, limit))
+    }
+
+    /// Remembers what ends the exchange, if its response head was there.
+    pub fn ends_by(&self, silence: Silence) {
+        if self.moved.get().is_some() {
+            self.silence.set(Some(silence));
+        }
+    }
+
+    /// The silence that ended the exchange, where one did, and what set its limit.
+    pub fn take_silence(&self) -> Option<(Silence, &'static str)> {
+        let (silence, limits) = (self.silence.take()?, self.limits.get());
+        let own = match silence {
+            Silence::Upload => limits.body,
+            Silence::Reply => limits.stream,
+            Silence::Taking => limits.send,
+        };
+        Some((silence, silence.limit(own.is_some())))
     }
 
     /// The client's address, for all that goes by it: the connection's, or behind a trusted proxy the one it names.
@@ -197,16 +313,27 @@ impl Client {
 
     /// Ends a stream whose client is silent in its body or does not take its reply. Whether it did.
     pub fn check_stream(&self, clock: &Clock, body: Duration, send: Duration) -> bool {
-        if self.upload.get().is_some_and(|since| clock.passed(since, body)) {
+        let limits = self.limits.get();
+        let (body, send) = (limits.body.unwrap_or(body), limits.send.unwrap_or(send));
+        if self
+            .upload
+            .get()
+            .is_some_and(|since| self.is_silent(clock, since, body))
+        {
             self.upload.set(None);
             self.body_late.set(true);
+            self.ends_by(Silence::Upload);
             if let Some(waker) = self.uploader.take() {
                 waker.wake();
             }
             return true;
         }
-        let stuck = self.sending.get().is_some_and(|since| clock.passed(since, send));
+        let stuck = self
+            .sending
+            .get()
+            .is_some_and(|since| self.is_silent(clock, since, send));
         if stuck {
+            self.ends_by(Silence::Taking);
             self.reset();
         }
         stuck
@@ -227,8 +354,11 @@ impl Client {
         }
     }
 
-    /// From now on this is waited for.
+    /// From now on this is waited for, unless it is already.
     pub fn wait_for(&self, what: Waiting, clock: &Clock) {
+        if self.waiting.get().is_some_and(|(waiting, _)| waiting == what) {
+            return;
+        }
         self.late.set(false);
         self.waiting.set(Some((what, clock.now())));
     }
@@ -241,6 +371,7 @@ impl Client {
 
     /// The upload moved, or is complete: then it is the pod's turn.
     pub fn upload_moved(&self, complete: bool, clock: &Clock) {
+        self.moved(clock);
         if let Some((Waiting::Upload, _)) = self.waiting.get() {
             let what = if complete { Waiting::Head } else { Waiting::Upload };
             self.waiting.set(Some((what, clock.now())));
@@ -250,19 +381,23 @@ impl Client {
     /// Looks whether the wait has been too long; the sweeper's part. `upload` is how long the client may be silent in
     /// its body: while that is not complete, it is the client's time that runs, and only then the pod's.
     pub fn check(&self, clock: &Clock, head: Duration, body: Duration, upload: Duration) {
-        if let Some((what, since)) = self.waiting.get() {
-            let (own_head, own_body) = self.limits.get();
-            let (head, body) = (own_head.unwrap_or(head), own_body.unwrap_or(body));
-            let limit = match what {
-                Waiting::Head => head,
-                Waiting::Upload => head + upload,
-                Waiting::Body => body,
-            };
-            if clock.passed(since, limit) {
-                self.waiting.set(None);
-                self.late.set(true);
-                self.wake();
+        let Some((what, since)) = self.waiting.get() else {
+            return;
+        };
+        let limits = self.limits.get();
+        let head = limits.head.unwrap_or(head);
+        let late = match what {
+            Waiting::Head => clock.passed(since, head),
+            Waiting::Upload => clock.passed(since, head + limits.body.unwrap_or(upload)),
+            Waiting::Body => self.is_silent(clock, since, limits.stream.unwrap_or(body)),
+        };
+        if late {
+            if what == Waiting::Body {
+                self.ends_by(Silence::Reply);
             }
+            self.waiting.set(None);
+            self.late.set(true);
+            self.wake();
         }
     }
 

@@ -88,10 +88,10 @@ impl Body for Plain<'_> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.exchange.incoming.is_end_stream()
+        self.exchange.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.exchange.incoming.size_hint()
+        self.exchange.size_hint()
     }
 }

@@ -1,9 +1,9 @@
 //! From a route to a pod's response: pick an endpoint, find a connection, send, and try again where nothing is lost.
 
 use super::attempt::{Attempt, note_answer, note_failure};
-use super::body::{ClientBody, Exchange, Upload};
+use super::body::{ClientBody, Exchange, First, Upload};
 use super::canonical::Canonical;
-use super::client::{Client, Waiting};
+use super::client::{Client, Limits, Waiting};
 use super::dial::{checkout, connect_error};
 use super::error::ProxyError;
 use super::headers::{self, Fields, Forwarded};
@@ -178,19 +178,20 @@ pub async fn forward(
         attempt.settled();
         outgoing.timing.answered(sent_at.elapsed());
         match outcome {
-            Ok((response, connection)) => {
+            Ok((response, first, connection)) => {
                 outgoing.timing.came_to(Ok(response.status()));
                 note_answer(worker, &lease, response.status(), began);
                 if retries.again_for(&lease, response.status()) {
                     retries.go_on(worker, Some(endpoint));
                     continue;
                 }
-                return accept(worker, outgoing, response, connection, (lease, place))
+                client.flows(&worker.clock);
+                return accept(worker, outgoing, (response, first), connection, (lease, place))
                     .map_err(|error| Failure::at(error, &endpoint));
             }
             Err(Broken { error, cause, unsent }) => {
                 outgoing.timing.came_to(Err(error));
-                note_failure(worker, &lease, error, reused);
+                note_failure(worker, &lease, error, reused || !outgoing.upload.is_done());
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
                 // But only the first: over HTTP/2 another attempt may come upon the same connection.
                 retries.attempts -= usize::from(reused && !fresh);
@@ -261,14 +262,18 @@ async fn send(
     mut connection: Connection<ClientBody>,
     endpoint: &LiveEndpoint<ClientBody>,
     request: Request<ClientBody>,
-) -> Result<(Response<Incoming>, Connection<ClientBody>), Broken> {
+) -> Result<(Response<Incoming>, Option<First>, Connection<ClientBody>), Broken> {
     let (upload, reused) = (outgoing.upload, connection.reused());
     let first = if upload.is_done() {
         Waiting::Head
     } else {
         Waiting::Upload
     };
-    client.limits.set((limit, outgoing.settings.stream_timeout));
+    let own = Limits {
+        head: limit,
+        ..client.limits.get()
+    };
+    client.limits.set(own);
     client.wait_for(first, &worker.clock);
     let outcome = {
         // The sweeper would be late by up to two ticks, which counts where the time is short.
@@ -292,7 +297,21 @@ async fn send(
             cause: None,
             unsent: None,
         }),
-        Some(Ok(response)) => Ok((response, connection)),
+        Some(Ok(mut response)) => {
+            let first = match First::of(response.body_mut()).await {
+                // Statuses end at 599 (RFC 9110, section 15); what others mean, nobody knows.
+                Ok(first) if response.status().as_u16() < 600 => Ok(first),
+                Ok(_) => Err(format!("the status {}", response.status().as_u16())),
+                Err(error) => Err(error.to_string()),
+            };
+            first
+                .map(|first| (response, first, connection))
+                .map_err(|cause| Broken {
+                    error: upload.take_error().unwrap_or(ProxyError::BadResponse),
+                    cause: Some(cause),
+                    unsent: None,
+                })
+        }
         Some(Err(mut failed)) => {
             let unsent = failed.take_message().map(Request::into_body);
             let end = StreamEnd::of(failed.error());
@@ -348,7 +367,7 @@ impl StreamEnd {
 fn accept(
     worker: &Rc<Worker>,
     outgoing: &Outgoing<'_>,
-    response: Response<Incoming>,
+    (response, first): (Response<Incoming>, Option<First>),
     connection: Connection<ClientBody>,
     (lease, place): (Lease<ClientBody>, Option<Place>),
 ) -> Result<(Response<()>, Exchange), ProxyError> {
@@ -375,6 +394,7 @@ fn accept(
     outgoing.upload.keep_no_more();
     let exchange = Exchange {
         incoming,
+        first,
         connection: Some(connection),
         reusable,
         lease,

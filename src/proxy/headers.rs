@@ -2,14 +2,13 @@
 
 use super::client::{Client, Peer};
 use super::error::ProxyError;
+use super::names::{HOPS, PROTECTED, is_hop_by_hop, is_managed, misleads};
 use super::trust::address_value;
 use super::upgrade;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::net::IpAddr;
 
-/// Counts how often a request has passed through narthex.
-pub const HOPS: HeaderName = HeaderName::from_static("x-narthex-hops");
 /// How often it may.
 pub const MAX_HOPS: u8 = 5;
 
@@ -21,61 +20,10 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Names one request through all logs.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Fields a client's `Connection` may not take away (Traefik CVE-2024-45410).
-const PROTECTED: [HeaderName; 7] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::CACHE_CONTROL,
-    HOPS,
-];
-
-/// How many options `Connection` may list; those after are not obeyed, for hostile lists only are that long.
-const MAX_OPTIONS: usize = 16;
+/// How many fields `Connection` may name. Nobody needs as many, and each is compared with every field of the head.
+const MAX_OPTIONS: usize = 64;
 
 type Options = SmallVec<[HeaderName; 4]>;
-
-/// Fields of one hop only. `Trailer` passes: without it hyper drops all trailers.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    match name.as_str().len() {
-        2 => *name == header::TE,
-        7 => *name == header::UPGRADE,
-        10 => *name == header::CONNECTION || name.as_str() == "keep-alive",
-        14 => name.as_str() == "http2-settings",
-        16 => name.as_str() == "proxy-connection",
-        17 => *name == header::TRANSFER_ENCODING,
-        18 => *name == header::PROXY_AUTHENTICATE,
-        19 => *name == header::PROXY_AUTHORIZATION,
-        _ => false,
-    }
-}
-
-/// Fields by which proxies tell what the client did: from a stranger they are lies.
-fn is_managed(name: &str) -> bool {
-    match name.as_bytes().first() {
-        Some(b'x') => {
-            name.starts_with("x-forwarded-")
-                || matches!(
-                    name,
-                    "x-real-ip" | "x-request-id" | "x-original-url" | "x-rewrite-url" | "x-narthex-hops"
-                )
-        }
-        Some(b'f') => name == "forwarded",
-        _ => false,
-    }
-}
-
-/// `x_forwarded_for` and the like, also of the fields that frame a body: servers behind CGI or WSGI cannot tell them
-/// from the real ones.
-fn is_alias(name: &str) -> bool {
-    if memchr::memchr(b'_', name.as_bytes()).is_none() {
-        return false;
-    }
-    let meant = name.replace('_', "-");
-    is_managed(&meant) || matches!(&*meant, "content-length" | "transfer-encoding")
-}
 
 /// What the road needs to know of a request's fields, gathered in one pass: each look-up by name would cost a hash.
 #[derive(Default)]
@@ -103,6 +51,10 @@ pub struct Fields<'r> {
     crumbs: bool,
     cookie: bool,
     connection: bool,
+    /// Whether `Connection` says `close`.
+    pub close: bool,
+    /// Whether it says `keep-alive`, which matters to HTTP/1.0 only.
+    pub keep_alive: bool,
     te: bool,
 }
 
@@ -123,7 +75,11 @@ impl<'r> Fields<'r> {
                     fields.upgrade = fields.upgrade.is_none().then_some(value).filter(|_| !fields.upgrades);
                     fields.upgrades = true;
                 }
-                10 => fields.connection |= *name == header::CONNECTION,
+                10 if *name == header::CONNECTION => {
+                    fields.connection = true;
+                    fields.close |= has_option(value, b"close");
+                    fields.keep_alive |= has_option(value, b"keep-alive");
+                }
                 12 if *name == header::CONTENT_TYPE => fields.grpc = is_grpc(value.as_bytes()),
                 13 if *name == header::AUTHORIZATION => fields.binds_identity |= binds(value.as_bytes()),
                 14 if *name == HOPS => fields.hops = Some(value),
@@ -133,6 +89,17 @@ impl<'r> Fields<'r> {
             }
         }
         fields
+    }
+
+    /// Refuses a `Connection` that names more fields than can be taken away: none of them may reach the pod.
+    ///
+    /// # Errors
+    /// [`ProxyError::Malformed`].
+    pub fn check_connection(&self, headers: &HeaderMap) -> Result<(), ProxyError> {
+        match self.connection && lists_too_much(headers) {
+            true => Err(ProxyError::Malformed),
+            false => Ok(()),
+        }
     }
 
     /// How often the request has been through narthex, this time included.
@@ -158,29 +125,39 @@ fn is_grpc(kind: &[u8]) -> bool {
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
+/// Whether a `Connection` line has this option.
+fn has_option(line: &HeaderValue, wanted: &[u8]) -> bool {
+    let mut options = line.as_bytes().split(|byte| *byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
+}
+
 /// Whether a `Connection` is one of the two everyday ones.
 fn names_no_field(line: &HeaderValue) -> bool {
     line.as_bytes() == b"keep-alive" || line.as_bytes() == b"close"
 }
 
-/// The fields that `Connection` names, over all its lines.
+/// What `Connection` lists, over all its lines.
+fn listed(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(header::CONNECTION).into_iter();
+    lines
+        .filter(|line| !names_no_field(line))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+/// Whether `Connection` lists more than can be obeyed.
+fn lists_too_much(headers: &HeaderMap) -> bool {
+    listed(headers).nth(MAX_OPTIONS).is_some()
+}
+
+/// The fields that `Connection` takes away.
 fn connection_options(headers: &HeaderMap) -> Options {
-    let mut options = Options::new();
-    for line in headers.get_all(header::CONNECTION) {
-        if names_no_field(line) {
-            continue;
-        }
-        for option in line.as_bytes().split(|byte| *byte == b',').take(MAX_OPTIONS) {
-            if let Ok(name) = HeaderName::from_bytes(option.trim_ascii())
-                && options.len() < MAX_OPTIONS
-                && !PROTECTED.contains(&name)
-                && !is_managed(name.as_str())
-            {
-                options.push(name);
-            }
-        }
-    }
-    options
+    let names = listed(headers)
+        .take(MAX_OPTIONS)
+        .filter_map(|option| HeaderName::from_bytes(option).ok());
+    names
+        .filter(|name| !PROTECTED.contains(name) && !is_managed(name.as_str()))
+        .collect()
 }
 
 /// What a request says of itself that forwarding needs.
@@ -282,7 +259,7 @@ pub fn upstream_headers(
             || is_hop_by_hop(name)
             || (!options.is_empty() && options.contains(name))
             || (is_managed(text) && (!peer.trusted || *name == HOPS || *name == X_REQUEST_ID))
-            || is_alias(text);
+            || misleads(text);
         if !dropped {
             headers.append(name.clone(), value.clone());
         }
@@ -410,7 +387,8 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 /// came on may be used again as far as framing goes.
 ///
 /// # Errors
-/// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`: its name would be lost with the field.
+/// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`, whose name would be lost with the field, and
+/// for a `Connection` that names too many fields.
 pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
     let mut found: SmallVec<[HeaderName; 4]> = SmallVec::new();
     let (mut chunked, mut length, mut names_fields) = (false, false, false);
@@ -439,6 +417,9 @@ pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
         }
     }
     if names_fields {
+        if lists_too_much(headers) {
+            return Err(ProxyError::BadResponse);
+        }
         let named = connection_options(headers);
         found.extend(
             named

@@ -14,6 +14,7 @@ pub mod fail;
 mod forward;
 pub mod headers;
 mod https;
+pub mod names;
 mod record;
 mod retry;
 mod seen;
@@ -25,7 +26,7 @@ mod words;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
-pub use client::{Client, Ends, Handshake, Peer};
+pub use client::{Client, Ends, Handshake, Peer, Silence};
 pub use error::{ProxyError, RawReply, Side};
 pub use https::ACME;
 pub use story::refused;
@@ -35,13 +36,14 @@ pub use worker::{Counters, Settings, Worker};
 use crate::table::Protocol;
 use body::{ClientBody, Upload};
 use bytes::Bytes;
+use client::Limits;
 use deadline::Alarm;
 use error::Verdict;
 use forward::{Failure, Outgoing};
 use headers::Fields;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use record::{Running, Timing};
 use seen::{Asked, Seen};
@@ -70,6 +72,7 @@ pub async fn respond(
     let mut running = Running::new(&worker, client.multiplexed);
     client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
+    let version = request.version();
     running.story = Story::of(&worker, &client, &request, &request_id);
     let timing = Timing::of(&running);
     let mut seen = Seen::default();
@@ -109,9 +112,17 @@ pub async fn respond(
         }
     };
     worker.counters.response(reply.status());
-    if client.last.get() && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let upgraded = reply.status() == StatusCode::SWITCHING_PROTOCOLS;
+    // HTTP/1.0 knows the end of such a reply by that of the connection only.
+    let by_end = version == Version::HTTP_10 && !reply.body().has_length();
+    if (client.last.get() || by_end) && !upgraded {
         let close = HeaderValue::from_static("close");
         reply.headers_mut().insert(header::CONNECTION, close);
+        client.said_last.set(true);
+    }
+    if version == Version::HTTP_10 && client.said_last.get() {
+        // To a reply of HTTP/1.1, hyper would add that the connection is kept.
+        *reply.version_mut() = Version::HTTP_10;
     }
     running.answered(reply.status(), reply.headers(), &timing);
     reply.body_mut().hold(running);
@@ -182,6 +193,8 @@ async fn forward_or_answer(
     let fields = Fields::of(&parts.headers);
     // Their status is 200, which would agree to a WebSocket.
     seen.grpc = fields.grpc && client.multiplexed && key.is_none();
+    fields.check_connection(&parts.headers)?;
+    client.asks(parts.version, &fields);
     let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
     let canonical = canonical::canonical(parts, &fields, &worker.settings)?;
     let table = worker.table();
@@ -207,6 +220,12 @@ async fn forward_or_answer(
     let backend = backend.ok_or(ProxyError::BackendGone)?;
     running.has_service();
     let (protocol, settings) = (backend.protocol(), &*backend.settings);
+    client.limits.set(Limits {
+        head: None,
+        stream: settings.stream_timeout,
+        body: settings.body_timeout,
+        send: settings.send_timeout,
+    });
     if key.is_some() && protocol != Protocol::Http1 {
         seen.name(route);
         return Err(ProxyError::NoWebSocket.into());
@@ -339,6 +358,7 @@ fn error_reply(
     // HTTP/2 has no such field, and one request's fault is no other's.
     if verdict.close && !client.multiplexed {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        client.said_last.set(true);
     }
     // A closed route stays closed until somebody changes it, so there is no time to name.
     let passes = failure.error != ProxyError::GuardNotEnforced;

@@ -1,6 +1,7 @@
 //! What is known of a request when its reply has gone out: for the numbers, and for the access log.
 
 use super::body::{ClientBody, Upload};
+use super::client::Silence;
 use super::error::ProxyError;
 use super::forward::Failure;
 use super::story::{Passed, Story};
@@ -206,6 +207,13 @@ impl Running {
     pub fn failed(&mut self, failure: &Failure) {
         if let Some(story) = &mut self.story {
             story.failed(failure);
+        }
+    }
+
+    /// It was ended for a silence, which `limit` names the limit of.
+    pub fn fell_silent(&mut self, silence: Silence, limit: &'static str) {
+        if let Some(story) = &mut self.story {
+            story.fell_silent(silence, limit);
         }
     }
 

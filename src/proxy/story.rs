@@ -1,6 +1,6 @@
 //! What is remembered of a request for the access log and for its trace, where there is one.
 
-use super::client::{Client, Peer};
+use super::client::{Client, Peer, Silence};
 use super::error::ProxyError;
 use super::forward::Failure;
 use super::record::Attempts;
@@ -170,6 +170,14 @@ impl Story {
             false if without_body => {}
             false => self.broke("client_gone", "client"),
         }
+    }
+
+    /// It was ended for a silence, which `limit` names the limit of.
+    pub fn fell_silent(&mut self, silence: Silence, limit: &'static str) {
+        if self.reason.is_none() {
+            self.cause = Some(limit.to_owned());
+        }
+        self.broke(silence.label(), silence.side().name());
     }
 
     /// The end.

@@ -4,6 +4,7 @@
 //! the message, routes it, is about this connection, says who the sender is, modifies how the request is handled, or
 //! says how to read the content.
 
+use super::names::fold;
 use http::HeaderMap;
 
 /// Their names, but for those that begin with `x-forwarded-`.
@@ -16,6 +17,7 @@ pub const FORBIDDEN: &[&str] = &[
     // the connection
     "connection",
     "keep-alive",
+    "proxy",
     "proxy-connection",
     "te",
     "trailer",
@@ -49,11 +51,9 @@ pub const FORBIDDEN: &[&str] = &[
 
 const FORWARDED: &str = "x-forwarded-";
 
-/// Whether a field of this name may not be a trailer. Neither upper case nor `_` for `-` disguises one: servers behind
-/// CGI cannot tell these apart.
+/// Whether a field of this name may not be a trailer, however it is spelled: see [`fold`].
 pub fn is_forbidden(name: &[u8]) -> bool {
-    let same = |one: &u8, other: &u8| one.to_ascii_lowercase() == *other || (*one == b'_' && *other == b'-');
-    let begins = |with: &str| name.len() >= with.len() && name.iter().zip(with.as_bytes()).all(|(a, b)| same(a, b));
+    let begins = |with: &str| name.len() >= with.len() && name.iter().zip(with.bytes()).all(|(a, b)| fold(*a) == b);
     begins(FORWARDED) || FORBIDDEN.iter().any(|other| other.len() == name.len() && begins(other))
 }
 
@@ -81,10 +81,23 @@ mod tests {
             "x-forwarded-PREFIX",
             "X_Forwarded-For",
             "content-Length",
+            "X.Forwarded.For",
+            "x!real~ip",
+            "Proxy",
         ] {
             assert!(is_forbidden(name.as_bytes()), "{name}");
         }
-        for name in ["x-sum", "grpc-status", "hos", "hosts", "x-forwarded", "x-real", ""] {
+        for name in [
+            "x-sum",
+            "grpc-status",
+            "hos",
+            "hosts",
+            "x-forwarded",
+            "x-real",
+            "proxy-status",
+            "x--real-ip",
+            "",
+        ] {
             assert!(!is_forbidden(name.as_bytes()), "{name}");
         }
     }

@@ -1,15 +1,16 @@
 //! One client connection: the strict filter under hyper, time-outs above it, and a clean end.
 
+use super::farewell::{End, finish};
 use super::fresh::FRESH;
 use super::h2;
 use super::preface::{Look, Preface};
 use super::shard::{Shard, Swept};
-use super::strict::{Fault, FaultKind, Framer, Position};
+use super::strict::{Fault, Framer, Position};
 use super::tunnel;
-use crate::proxy::{self, Client, Peer, ProxyError, RawReply};
+use crate::proxy::{self, Client, Peer, ProxyError, Silence};
 use crate::upstream::Stream;
 use crate::upstream::{Clock, Tick};
-use bytes::Buf;
+use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,9 +19,9 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// How long a connection may take. Defaults are in `config.rs`.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +38,6 @@ pub struct Timeouts {
     pub tunnel: Duration,
 }
 
-/// How long a closed connection's unread bytes are read and thrown away, lest a reset takes the reply from the
-/// client (nginx: `lingering_time`, `lingering_timeout`).
-const LINGER: Duration = Duration::from_secs(10);
-const LINGER_IDLE: Duration = Duration::from_secs(2);
-
 /// What the sweeper found a connection guilty of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expired {
@@ -57,13 +53,13 @@ enum Expired {
 
 /// The state that hyper's reader, the sweeper and the connection's task share.
 pub struct Conn {
-    client: Rc<Client>,
-    shard: Rc<Shard>,
-    stream: RefCell<Stream>,
+    pub(super) client: Rc<Client>,
+    pub(super) shard: Rc<Shard>,
+    pub(super) stream: RefCell<Stream>,
     framer: RefCell<Framer>,
     heads: Cell<u32>,
-    fault: Cell<Option<Fault>>,
-    ended: Cell<bool>,
+    pub(super) fault: Cell<Option<Fault>>,
+    pub(super) ended: Cell<bool>,
     /// When the present silence or head began.
     since: Cell<Tick>,
     reading: Cell<bool>,
@@ -72,8 +68,13 @@ pub struct Conn {
     write_since: Cell<Option<Tick>>,
     expired: Cell<Option<Expired>>,
     preface: RefCell<Preface>,
-    /// Since when it is to end, and how long it may be idle before it does.
-    draining: Cell<Option<(Tick, Duration)>>,
+    /// What the filter has let through and hyper had no room for.
+    left_over: RefCell<Bytes>,
+    /// The request that was under way at the last tick, by the number of heads so far: one that takes longer than that
+    /// is watched for its client's leaving.
+    watched: Cell<Option<u32>>,
+    /// Whether the process is ending, and the connection with it.
+    draining: Cell<bool>,
 }
 
 impl Conn {
@@ -81,23 +82,50 @@ impl Conn {
         &self.shard.worker.clock
     }
 
-    /// Whether it is time to close as soon as hyper has nothing left to do. Not yet for one that is still to send its
-    /// first request: who connects cannot know that no answer will come. Who has asked before must expect it
-    /// (RFC 9112, section 9.3.1), but loses least if told so by the reply to its next request.
+    /// Whether it is time to close as soon as hyper has nothing left to do. While the process ends, whoever has asked
+    /// before is told so by the reply to the next request, and then hyper closes; or is let go, being idle. Whoever has
+    /// not asked yet cannot know that no answer will come.
     fn is_to_end(&self) -> bool {
-        if self.expired.get().is_some() {
-            return true;
-        }
-        let Some((began, pause)) = self.draining.get() else {
-            return false;
-        };
-        if self.heads.get() == 0 {
-            return self.clock().passed(self.since.get(), FRESH);
-        }
-        !self.is_idle() || pause.is_zero() || self.clock().passed(began, pause)
+        let unasked = self.draining.get() && self.heads.get() == 0;
+        self.expired.get().is_some() || (unasked && self.clock().passed(self.since.get(), FRESH))
     }
 
-    fn is_idle(&self) -> bool {
+    /// Where its input stands.
+    pub(super) fn position(&self) -> Position {
+        self.framer.borrow().position()
+    }
+
+    /// Whether the sweeper ended it.
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired.get().is_some()
+    }
+
+    /// Whether the client of the request under way has left. hyper does not look: it has all it wants to read.
+    fn has_left(&self) -> bool {
+        let stream = self.stream.borrow();
+        let ready = pin!(stream.tcp().ready(Interest::READABLE | Interest::WRITABLE));
+        // The kernel has told already; nothing is waited for.
+        let Poll::Ready(Ok(ready)) = ready.poll(&mut Context::from_waker(Waker::noop())) else {
+            return false;
+        };
+        // Both ways are closed by a reset. An end of its input alone means the same, unless the client may wait so for
+        // its reply, or has asked for more already, which may say so.
+        let more = self.heads.get().wrapping_sub(self.client.replies.get()) > 1;
+        let waits = self.shard.serves_half_closed || self.client.may_half_close.get() || more;
+        ready.is_read_closed() && (ready.is_write_closed() || !waits)
+    }
+
+    /// Has the task woken when the client of a request leaves that takes longer than a tick; quick ones are spared
+    /// that. Whether it has left.
+    fn leaves(&self, cx: &mut Context<'_>) -> bool {
+        if self.is_idle() || self.watched.get() != Some(self.heads.get()) {
+            return false;
+        }
+        let readable = self.stream.borrow().tcp().poll_read_ready(cx).is_ready();
+        readable && self.has_left()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
         self.heads.get() == self.client.replies.get()
     }
 
@@ -105,34 +133,36 @@ impl Conn {
         let (clock, since) = (self.clock(), self.since.get());
         self.client.check(clock, response, stream, timeouts.body);
         let passed = |limit| clock.passed(since, limit);
-        if self.draining.get().is_some() && self.is_to_end() {
+        if self.draining.get() && self.is_to_end() {
             self.client.wake();
         }
-        if self
-            .write_since
-            .get()
-            .is_some_and(|since| clock.passed(since, timeouts.send))
+        let limits = self.client.limits.get();
+        if let Some(since) = self.write_since.get()
+            && self
+                .client
+                .is_silent(clock, since, limits.send.unwrap_or(timeouts.send))
         {
+            self.client.ends_by(Silence::Taking);
             return self.expire(Expired::Send);
         }
-        // hyper does not look at a client it has all from: one that broke off would go unnoticed until it is written to.
-        if !self.is_idle()
-            && self
-                .stream
-                .borrow()
-                .tcp()
-                .take_error()
-                .is_ok_and(|error| error.is_some())
-        {
-            return self.expire(Expired::Gone);
+        if !self.is_idle() {
+            if self.has_left() {
+                return self.expire(Expired::Gone);
+            }
+            let heads = Some(self.heads.get());
+            if self.watched.replace(heads) != heads {
+                self.client.wake();
+            }
         }
         if self.fault.get().is_some() {
             return;
         }
         match self.framer.borrow().position() {
             Position::Body => {
-                let late = self.reading.get() && passed(timeouts.body);
+                let limit = limits.body.unwrap_or(timeouts.body);
+                let late = self.reading.get() && self.client.is_silent(clock, since, limit);
                 if late && !self.client.body_late.replace(true) {
+                    self.client.ends_by(Silence::Upload);
                     self.shard.worker.counters.timeouts.add();
                     self.client.wake();
                 }
@@ -159,6 +189,9 @@ impl Conn {
     fn poll_read(&self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.client.body_late.get() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if self.put_left_over(&mut buffer) {
+            return Poll::Ready(Ok(()));
         }
         if self.fault.get().is_some() {
             return self.read_after_fault();
@@ -200,24 +233,46 @@ impl Conn {
         drop(preface);
         let mut framer = self.framer.borrow_mut();
         let before = framer.position();
-        let scan = framer.scan(bytes);
+        let mut scan = framer.scan(bytes);
+        let accepted = bytes.get(..scan.accepted).unwrap_or_default();
+        buffer.put_slice(accepted);
+        let mut nothing = accepted.is_empty();
+        if scan.raw.is_some() {
+            self.left_over.replace(framer.encode(bytes, &mut scan).into());
+            nothing &= !self.put_left_over(&mut buffer);
+        }
         if scan.heads > 0 {
             self.heads.set(self.heads.get().wrapping_add(scan.heads));
         }
         if framer.position() == Position::Head && (before != Position::Head || scan.heads > 0) {
             self.since.set(self.clock().now());
         }
-        buffer.put_slice(bytes.get(..scan.accepted).unwrap_or_default());
         if let Some(fault) = scan.fault {
             self.fault.set(Some(fault));
             self.client.wake_on_reply.set(true);
             self.shard.worker.counters.refused_by_filter.add();
-            drop(framer);
-            if scan.accepted == 0 {
-                return self.read_after_fault();
+        }
+        drop(framer);
+        match (nothing, scan.fault) {
+            (false, _) => Poll::Ready(Ok(())),
+            (true, Some(_)) => self.read_after_fault(),
+            // To hyper, nothing would be the end. The filter keeps back what it is about to refuse.
+            (true, None) => {
+                drop(scratch);
+                self.poll_read(cx, buffer)
             }
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Hands on what there was no room for. Whether there was something.
+    fn put_left_over(&self, buffer: &mut ReadBufCursor<'_>) -> bool {
+        let mut left = self.left_over.borrow_mut();
+        if left.is_empty() {
+            return false;
+        }
+        let length = left.len().min(buffer.remaining());
+        buffer.put_slice(&left.split_to(length));
+        true
     }
 
     /// A broken body fails its request at once; a broken head waits until earlier replies are out, and then hyper
@@ -252,10 +307,9 @@ impl Swept for Conn {
         self.check(timeouts, stream, response);
     }
 
-    fn drain(&self, pause: Duration) {
-        self.draining.set(Some((self.clock().now(), pause)));
+    fn drain(&self, _: Duration) {
+        self.draining.set(true);
         self.client.last.set(true);
-        self.client.wake();
     }
 
     fn idle(&self) -> Option<Tick> {
@@ -329,9 +383,12 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
         expired: Cell::new(None),
         // Under TLS the handshake has said which protocol it is.
         preface: RefCell::new(Preface::seen(client.peer.tls.is_none(), held)),
-        draining: Cell::new(shard.draining.get().then(|| (shard.worker.clock.now(), Duration::ZERO))),
+        left_over: RefCell::default(),
+        watched: Cell::new(None),
+        draining: Cell::new(shard.draining.get()),
         shard: shard.clone(),
     });
+    client.last.set(shard.draining.get());
     let listed = shard.list(conn.clone());
     let end = converse(&conn).await;
     // What comes now lies on the heap: every connection would have room for it all its life.
@@ -351,14 +408,6 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
         (None, Some(exchange)) if begins => Box::pin(tunnel::run(shard, stream, exchange)).await,
         (None, _) => {}
     }
-}
-
-/// How hyper's part ended.
-enum End {
-    /// hyper is done; the filter's reply may be due.
-    Done,
-    /// Given up: nothing more is written but this.
-    GivenUp(Option<ProxyError>),
 }
 
 async fn converse(conn: &Rc<Conn>) -> End {
@@ -388,6 +437,10 @@ async fn converse(conn: &Rc<Conn>) -> End {
             hyper.as_mut().graceful_shutdown();
             poll = hyper.as_mut().poll(cx);
         }
+        if poll.is_pending() && conn.leaves(cx) {
+            conn.expired.set(Some(Expired::Gone));
+            return Poll::Ready(Err(End::GivenUp(None)));
+        }
         poll.map(Ok)
     })
     .await;
@@ -409,68 +462,4 @@ async fn converse(conn: &Rc<Conn>) -> End {
             End::Done
         }
     }
-}
-
-/// Writes the one error reply that hyper could not write, and closes so that the client can read it.
-#[expect(
-    clippy::await_holding_refcell_ref,
-    reason = "hyper, the only other borrower, is gone by now"
-)]
-async fn finish(conn: &Conn, end: End) {
-    let error = match end {
-        End::GivenUp(error) => error,
-        // A fault in a body was answered by the request it belongs to.
-        End::Done if conn.framer.borrow().position() == Position::Body => None,
-        End::Done => conn
-            .fault
-            .get()
-            .filter(|_| conn.is_idle())
-            .map(|fault| match fault.kind() {
-                FaultKind::BadRequest => ProxyError::Malformed,
-                FaultKind::UriTooLong => ProxyError::UriTooLong,
-                FaultKind::HeadTooLarge => ProxyError::HeadTooLarge,
-                FaultKind::UnsupportedVersion => ProxyError::UnsupportedVersion,
-            }),
-    };
-    let mut stream = conn.stream.borrow_mut();
-    if let Some(error) = error {
-        let request_id = proxy::new_request_id();
-        let request_id = request_id.to_str().unwrap_or_default();
-        let fault = conn.fault.get().map(|fault| fault.to_string());
-        let verdict = error.verdict();
-        conn.shard.worker.counters.requests.add();
-        conn.shard.worker.counters.response(verdict.status);
-        conn.shard.worker.counters.failed(error);
-        tracing::debug!(
-            status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault = fault.as_deref(),
-            peer = %conn.client.peer.socket, request_id, "request refused"
-        );
-        proxy::refused(&conn.shard.worker, &conn.client.peer, error, request_id, fault);
-        let mut reply = io::Cursor::new(RawReply { error, request_id }.to_string());
-        while reply.has_remaining() {
-            match tokio::time::timeout(LINGER_IDLE, stream.write_buf(&mut reply)).await {
-                Ok(Ok(_)) => {}
-                _ => return,
-            }
-        }
-    }
-    if stream.shutdown().await.is_err() || conn.ended.get() {
-        return;
-    }
-    // Bytes that are still under way must be read, or the kernel answers them with a reset that overtakes the reply.
-    let busy = conn.fault.get().is_some() || conn.framer.borrow().position() != Position::Between;
-    if !busy && !conn.client.wake_on_reply.get() && conn.expired.get().is_some() {
-        return;
-    }
-    let _ = tokio::time::timeout(LINGER, async {
-        let mut sink = [0; 4096];
-        loop {
-            let read = tokio::io::AsyncReadExt::read(&mut *stream, &mut sink);
-            match tokio::time::timeout(LINGER_IDLE, read).await {
-                Ok(Ok(count)) if count > 0 => {}
-                _ => return,
-            }
-        }
-    })
-    .await;
 }

@@ -1,6 +1,7 @@
 //! Listeners, shards and client connections: everything around a request.
 
 pub mod connection;
+mod farewell;
 mod fresh;
 mod h2;
 pub mod handover;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-/// How long a connection has to be idle before it is closed to make room for another, and what part of those that are
+/// How long a connection has to be idle before it is closed to make room for another or because the process ends, and what part of those that are
 /// so is closed at a time. One that has said nothing yet goes sooner, or who only connects could keep all others waiting.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 const LEAST_SILENT: Duration = Duration::from_millis(500);
@@ -78,6 +78,8 @@ pub struct ShardSettings {
     pub timeouts: Timeouts,
     /// Limits of what clients may send.
     pub limits: Limits,
+    /// Whether clients that have closed their half of a connection are served as if they had not.
+    pub serves_half_closed: bool,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
     /// For HTTPS, where that is listened for.
@@ -128,8 +130,12 @@ pub struct Shard {
     pub scratch: RefCell<Vec<u8>>,
     /// All client connections.
     connections: RefCell<Slab<Rc<dyn Swept>>>,
+    /// Whether clients that have closed their half of a connection are served as if they had not.
+    pub serves_half_closed: bool,
     /// Whether new connections are to close after what they sent already.
     pub draining: Cell<bool>,
+    /// When that began, and how long connections that are idle then are closed over.
+    spread: Cell<Option<(Tick, Duration)>>,
     /// One handshake computes at a time: see [`Tls::shake_hands`].
     handshake_turn: Semaphore,
     settings: ShardSettings,
@@ -151,7 +157,9 @@ pub async fn run(
         limits: settings.limits,
         scratch: RefCell::new(vec![0; SCRATCH]),
         connections: RefCell::default(),
+        serves_half_closed: settings.serves_half_closed,
         draining: Cell::new(false),
+        spread: Cell::new(None),
         handshake_turn: Semaphore::new(1),
         settings,
         wanted: Cell::new(room.wanted()),
@@ -301,28 +309,47 @@ impl Shard {
         if self.wanted.replace(wanted) == wanted && !self.worker.is_short_of_memory() {
             return;
         }
-        let clock = &self.worker.clock;
-        let connections = self.connections.borrow();
-        let mut idle: Vec<_> = connections
-            .iter()
-            .filter_map(|(key, conn)| {
-                let least = if conn.is_silent() { LEAST_SILENT } else { LEAST_IDLE };
-                let time = clock.since(conn.idle()?);
-                (time >= least).then_some((time, key))
-            })
-            .collect();
-        idle.sort_unstable();
+        let idle = self.idle(|conn| if conn.is_silent() { LEAST_SILENT } else { LEAST_IDLE });
         let going = idle.len().div_ceil(IDLE_PART);
-        for (_, key) in idle.into_iter().rev().take(going) {
-            if let Some(conn) = connections.get(key) {
-                self.worker.counters.let_go.add();
-                conn.let_go();
-            }
+        self.worker.counters.let_go.add_many(going as u64);
+        self.let_go(&idle, going);
+    }
+
+    /// Connections that nothing is asked of for at least so long, those first that have been so longest.
+    fn idle(&self, least: impl Fn(&dyn Swept) -> Duration) -> Vec<usize> {
+        let connections = self.connections.borrow();
+        let idle = connections.iter().filter_map(|(key, conn)| {
+            let time = self.worker.clock.since(conn.idle()?);
+            (time >= least(&**conn)).then_some((time, key))
+        });
+        let mut idle: Vec<_> = idle.collect();
+        idle.sort_unstable();
+        idle.into_iter().rev().map(|(_, key)| key).collect()
+    }
+
+    fn let_go(&self, idle: &[usize], going: usize) {
+        let connections = self.connections.borrow();
+        for conn in idle.iter().take(going).filter_map(|key| connections.get(*key)) {
+            conn.let_go();
         }
+    }
+
+    /// While the process ends, idle connections go: those first that have been so longest, for of these a request is
+    /// least likely to be under way, and evenly, for their clients come back elsewhere.
+    fn close_idle(&self) {
+        let Some((began, spread)) = self.spread.get() else {
+            return;
+        };
+        let idle = self.idle(|_| LEAST_IDLE);
+        let left = spread.saturating_sub(self.worker.clock.since(began));
+        let turns = left.as_millis() / TICK.as_millis() + 1;
+        let going = idle.len().div_ceil(usize::try_from(turns).unwrap_or(usize::MAX));
+        self.let_go(&idle, going);
     }
 
     fn drain(&self, spread: Duration) {
         self.draining.set(true);
+        self.spread.set(Some((self.worker.clock.now(), spread)));
         if let Some(log) = &self.worker.access_log {
             log.end();
         }
@@ -348,6 +375,7 @@ async fn sweep(shard: Rc<Shard>) {
             );
         }
         shard.make_room();
+        shard.close_idle();
         worker.upstreams.sweep(&worker.clock, &worker.settings.pool);
         worker.tidy();
     }

@@ -89,8 +89,11 @@ pub struct Scan {
     pub accepted: usize,
     /// How many heads were completed by those bytes.
     pub heads: u32,
-    /// Why nothing more is accepted. When there is none, all of the input was.
+    /// Why nothing more is accepted. Without one all of the input was, but for a version that is about to be refused:
+    /// hyper must not see that before it is known how.
     pub fault: Option<Fault>,
+    /// The byte behind the accepted ones, if it has to be passed on percent-encoded. Nothing behind it was looked at.
+    pub raw: Option<u8>,
 }
 
 /// Where in the stream of messages a connection stands.
@@ -124,6 +127,10 @@ enum State {
     Path,
     Query,
     Version,
+    /// In a version that is not ours.
+    OtherVersion,
+    /// Before a byte of a query that `http::Uri` does not take as it is.
+    Raw,
     // Field lines, of a head or a trailer section.
     LineLf,
     LineStart,
@@ -241,15 +248,24 @@ impl Framer {
 
     /// Looks at the next bytes of the connection, which may end anywhere.
     ///
-    /// The accepted bytes are a prefix of `input`, and all of it unless there
-    /// is a fault. After a fault nothing more is accepted, and every further
+    /// The accepted bytes are a prefix of `input`. After a fault nothing more is accepted, and every further
     /// call reports that fault again.
     pub fn scan(&mut self, input: &[u8]) -> Scan {
         let mut at = 0;
         let mut heads = 0;
+        let mut raw = None;
         while let Some((&b, _)) = input[at..].split_first() {
             let rest = &input[at..];
             at += match self.state {
+                State::OtherVersion => {
+                    self.other_version(rest);
+                    break;
+                }
+                State::Raw => {
+                    self.state = State::Query;
+                    raw = Some(b);
+                    break;
+                }
                 State::Start if b != b'\r' => {
                     self.begin_head();
                     self.section(rest, &mut heads)
@@ -266,7 +282,26 @@ impl Framer {
             accepted: at,
             heads,
             fault: self.fault,
+            raw,
         }
+    }
+
+    /// Goes on behind a byte that has to be percent-encoded, which means the
+    /// same (RFC 3986 2.1): what hyper is to get behind what was accepted. `scan`
+    /// is that of `input`, and becomes that of all of it.
+    #[cold]
+    pub fn encode(&mut self, input: &[u8], scan: &mut Scan) -> Vec<u8> {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let (mut passed, mut rest) = (Vec::new(), input);
+        while let Some(raw) = scan.raw {
+            rest = rest.get(scan.accepted + 1..).unwrap_or_default();
+            passed.extend([b'%', DIGITS[usize::from(raw >> 4)], DIGITS[usize::from(raw & 15)]]);
+            let heads = scan.heads;
+            *scan = self.scan(rest);
+            scan.heads += heads;
+            passed.extend_from_slice(rest.get(..scan.accepted).unwrap_or_default());
+        }
+        passed
     }
 
     /// Where the connection stands after what was accepted so far. After a

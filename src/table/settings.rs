@@ -53,6 +53,10 @@ settings! {
     response_timeout: Duration,
     /// Without a byte of the response body; `--stream-timeout`.
     stream_timeout: Duration,
+    /// Without a byte of the request body from the client; `--body-timeout`.
+    body_timeout: Duration,
+    /// Without a byte of the response being taken by the client; `--send-timeout`.
+    send_timeout: Duration,
     /// For the whole request, from its head to the last byte of the response; none.
     request_timeout: Duration,
     /// For the response head in one of several attempts; as `response_timeout`.

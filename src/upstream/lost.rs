@@ -42,10 +42,15 @@ pub fn share(tcp: &TcpStream) -> io::Result<()> {
 
 /// A connection that is given more time while something long is sent on it, and no more when that is over: the next
 /// request may be a short one, to a node that is gone by then.
+///
+/// After a failed write nothing more is written, but what the pod has said is still read: it may have answered without
+/// waiting for the whole request, and closed (RFC 9112, section 9.5). The kernel keeps such an answer over a reset, and
+/// the reader sees the end behind it.
 pub struct Watchful {
     stream: Stream,
     wanted: Rc<Cell<bool>>,
     patient: bool,
+    deaf: bool,
 }
 
 impl Watchful {
@@ -55,6 +60,7 @@ impl Watchful {
             stream,
             wanted,
             patient: false,
+            deaf: false,
         }
     }
 
@@ -63,14 +69,27 @@ impl Watchful {
         self.stream
     }
 
-    fn before_write(&mut self) -> io::Result<Pin<&mut Stream>> {
+    fn set_patience(&mut self) -> io::Result<()> {
         let wanted = self.wanted.get();
         if self.patient != wanted {
             self.patient = wanted;
             let silence = if wanted { SILENCE_OF_A_READER } else { SILENCE };
             SockRef::from(self.stream.tcp()).set_tcp_user_timeout(Some(silence))?;
         }
-        Ok(Pin::new(&mut self.stream))
+        Ok(())
+    }
+
+    /// Writes, unless that has failed before. Its failure is no news for who writes: the reader finds out.
+    fn write<T>(&mut self, write: impl FnOnce(Pin<&mut Stream>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if self.deaf {
+            return Poll::Pending;
+        }
+        let poll = match self.set_patience() {
+            Ok(()) => write(Pin::new(&mut self.stream)),
+            Err(error) => Poll::Ready(Err(error)),
+        };
+        self.deaf = matches!(poll, Poll::Ready(Err(_)));
+        if self.deaf { Poll::Pending } else { poll }
     }
 }
 
@@ -82,7 +101,7 @@ impl AsyncRead for Watchful {
 
 impl AsyncWrite for Watchful {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().before_write()?.poll_write(cx, bytes)
+        self.get_mut().write(|stream| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -90,7 +109,7 @@ impl AsyncWrite for Watchful {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().before_write()?.poll_write_vectored(cx, slices)
+        self.get_mut().write(|stream| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -98,7 +117,7 @@ impl AsyncWrite for Watchful {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        self.get_mut().write(|stream| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

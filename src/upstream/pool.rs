@@ -289,6 +289,8 @@ where
         .max_buf_size(settings.max_response_head.max(64 << 10))
         .max_header_size(settings.max_response_head)
         .max_headers(256)
+        // A proxy takes the blank away (RFC 9112, section 5.1).
+        .allow_spaces_after_header_name_in_responses(true)
         .handshake(TokioIo::new(Watchful::new(stream, long.clone())))
         .await
         .map_err(io::Error::other)?;

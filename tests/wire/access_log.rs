@@ -9,19 +9,19 @@ use std::process::Command;
 const GET: &str = "GET /x?y=1 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\nCookie: secret=1\r\n\r\n";
 
 /// A folder for the log, which is there before narthex is.
-struct Log {
+pub struct Log {
     _folder: tempfile::TempDir,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Log {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         Self { _folder: folder, path }
     }
 
-    fn flags<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+    pub fn flags<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
         let mut flags = vec!["--access-log", "json", "--access-log-file", self.path.to_str().unwrap()];
         flags.extend(more);
         flags
@@ -34,11 +34,11 @@ impl Log {
         whole.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn line(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    pub fn line(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         eventually(what, || Self::read(&self.path).into_iter().find(|line| is_it(line)))
     }
 
-    fn status(&self, status: u16) -> Value {
+    pub fn status(&self, status: u16) -> Value {
         self.line(&format!("a line with {status}"), |line| line["status"] == status)
     }
 }

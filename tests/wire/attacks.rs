@@ -31,7 +31,7 @@ const QUIET: Duration = Duration::from_millis(400);
 /// How a request begins whose body is broken.
 const BROKEN: &str = "POST /broken ";
 /// Shows whether a connection goes on.
-const AGAIN: &[u8] = b"GET /again HTTP/1.1\r\nHost: a.test\r\n\r\n";
+const AGAIN: &[u8] = b"GET /again HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
 
 /// One attack, and what narthex is to make of it.
 pub struct Case {
@@ -257,6 +257,8 @@ fn play(rig: &Rig, pod: &StrictPod, case: &Case, bytewise: bool) -> Result<(), S
         says.push(200);
         wanted.push(&again);
     }
+    let due = finals(says.clone()).len();
+    while finals(statuses(&talk.heard)).len() < due && talk.hear() {}
     if case.closes != Some(true) {
         let _ = talk.stream.shutdown(Shutdown::Write);
     }

@@ -1,6 +1,8 @@
 //! Rows 20-22 and what a response keeps.
 
+use crate::h2_rig::{ask, connect, request, run};
 use crate::rig::{Reply, Rig};
+use http::HeaderMap;
 
 const SPOOFED: &str = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Prefix: /admin\r\n\
     X-Real-IP: 6.6.6.6\r\nX-Request-Id: theirs\r\nForwarded: for=6.6.6.6\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n\
@@ -35,6 +37,129 @@ fn a_stranger_cannot_say_where_it_comes_from() {
     ] {
         assert!(!got.text().contains(gone), "{gone} passed:\n{}", got.text());
     }
+}
+
+/// Servers that put names into variables cannot tell `_` and `-` apart; PHP adds the dot to these, others any byte that
+/// is neither a letter nor a digit.
+fn spelled(between: char) -> String {
+    let names = [
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Anything",
+        "X-Real-IP",
+        "X-Request-Id",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-Narthex-Hops",
+        "Content-Length",
+        "Transfer-Encoding",
+    ];
+    let spelled = |name: &str| {
+        let all = name.replace('-', &between.to_string());
+        let (first, rest) = name.split_once('-').unwrap();
+        format!("{all}: 6.6.6.6\r\n{first}{between}{rest}: 6.6.6.6\r\n")
+    };
+    names.into_iter().map(spelled).collect()
+}
+
+const BETWEEN: &str = "!#$%&'*+.^_`|~";
+
+#[test]
+fn no_spelling_of_a_field_that_is_ours_passes() {
+    for flags in [&[][..], &["--trusted-proxies", "127.0.0.0/8"]] {
+        let rig = Rig::new(1, flags);
+        for between in BETWEEN.chars() {
+            let mut client = rig.client();
+            client.send(format!(
+                "GET / HTTP/1.1\r\nHost: a.test\r\n{}Proxy: http://6.6.6.6\r\nX.Own: 1\r\nProxy.Own: 2\r\n\r\n",
+                spelled(between)
+            ));
+            assert_eq!(client.answer().status, 200);
+            let got = rig.pod().last();
+            assert!(!got.text().contains("6.6.6.6"), "{between}:\n{}", got.text());
+            assert_eq!(
+                (got.field("x.own"), got.field("proxy.own")),
+                (vec!["1".to_owned()], vec!["2".to_owned()])
+            );
+        }
+    }
+}
+
+#[test]
+fn no_spelling_passes_over_http2_either() {
+    let rig = Rig::new(1, &[]);
+    run(async {
+        let mut sender = connect(&rig).await;
+        for between in BETWEEN.chars() {
+            let mut asked = request("POST", "http://a.test/").header("proxy", "6.6.6.6");
+            let mut trailers = HeaderMap::new();
+            for line in spelled(between).to_lowercase().lines() {
+                let (name, value) = line.split_once(": ").unwrap();
+                asked = asked.header(name, value);
+                let name: http::HeaderName = name.parse().unwrap();
+                trailers.insert(name, value.parse().unwrap());
+            }
+            trailers.insert("proxy", "6.6.6.6".parse().unwrap());
+            let body = ("hello".into(), Some(trailers));
+            let answer = ask(&mut sender, asked.body(()).unwrap(), Some(body)).await.unwrap();
+            assert_eq!(answer.status, 200);
+            let got = rig.pod().last();
+            assert!(!got.text().contains("6.6.6.6"), "{between}:\n{}", got.text());
+        }
+    });
+}
+
+#[test]
+fn no_spelling_passes_as_a_trailer() {
+    let rig = Rig::new(1, &[]);
+    for between in BETWEEN.chars() {
+        for line in spelled(between).lines().chain(["Proxy: 6.6.6.6"]) {
+            let mut client = rig.client();
+            client.send(format!(
+                "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n{line}\r\n\r\n"
+            ));
+            assert_eq!(client.answer().status, 400, "{line}");
+        }
+    }
+}
+
+#[test]
+fn connection_takes_away_however_many_fields_it_names() {
+    let rig = Rig::new(1, &[]);
+    let named = |count: usize| {
+        (0..count)
+            .map(|index| format!("x-{index}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let mut client = rig.client();
+    client.send(format!(
+        "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: {}\r\nConnection: {}, x-last\r\nX-Last: 1\r\nX-19: 1\r\n\r\n",
+        named(20),
+        ",".repeat(20),
+    ));
+    assert_eq!(client.answer().status, 200);
+    let got = rig.pod().last();
+    assert!(
+        got.field("x-last").is_empty() && got.field("x-19").is_empty(),
+        "{}",
+        got.text()
+    );
+    let before = rig.pod().requests().len();
+    let mut client = rig.client();
+    client.send(format!(
+        "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: {}\r\nX-99: 1\r\n\r\n",
+        named(100)
+    ));
+    assert_eq!(client.answer().status, 400);
+    assert_eq!(rig.pod().requests().len(), before);
+    rig.pod().answers(Reply::text(&format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: {}\r\nX-39: 1\r\n\r\n",
+        named(40)
+    )));
+    let answer = rig.client().send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").answer();
+    assert_eq!((answer.status, answer.field("x-39")), (200, None));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Time-outs, limits, the beginning and the end.
 
 use crate::rig::{Client, Reply, Rig, eventually, get, ingress, service};
-use std::net::{Shutdown, TcpListener};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -63,16 +63,6 @@ fn pods_that_do_not_answer_are_504() {
         client.send(GET).answer_to("GET").is_none(),
         "a stalled body ended as if it were whole"
     );
-}
-
-#[test]
-fn a_client_may_close_its_half_after_asking() {
-    let rig = Rig::new(1, &[]);
-    let mut client = rig.client();
-    client.send(GET);
-    client.stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(client.answer().status, 200);
-    assert!(client.ends());
 }
 
 #[test]

@@ -129,9 +129,55 @@ fn answers_that_are_no_http_are_502() {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             502,
         ),
+        (
+            "a status above 599",
+            "HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n",
+            502,
+        ),
+        (
+            "the last of these",
+            "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+            502,
+        ),
+        (
+            "a chunk's size that is none, right behind the head",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            502,
+        ),
+        (
+            "a bare LF behind a chunk's size",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+            502,
+        ),
     ] {
         rig.pod().answers(Reply::Last(reply.as_bytes().to_vec()));
         assert_eq!(rig.client().send(GET).answer().status, status, "{name}");
+    }
+}
+
+/// A proxy takes the blank away before the colon (RFC 9112, section 5.1), and may take a bare LF for the end of a line
+/// (section 2.2): what it passes on has neither.
+#[test]
+fn small_faults_of_a_pods_head_are_mended() {
+    let rig = Rig::new(1, &[]);
+    for reply in [
+        "HTTP/1.1 200 OK\r\nX-A : b\r\nX-B\t: c\r\nContent-Length: 3\r\n\r\nok\n",
+        "HTTP/1.1 200 OK\nX-A: b\nX-B: c\nContent-Length: 3\n\nok\n",
+    ] {
+        rig.pod().answers(Reply::text(reply));
+        let mut client = rig.client();
+        let answer = client.send(GET).answer();
+        assert_eq!(
+            (answer.status, answer.body.as_slice()),
+            (200, &b"ok\n"[..]),
+            "{reply:?}"
+        );
+        assert_eq!(
+            (answer.field("x-a"), answer.field("x-b")),
+            (Some("b"), Some("c")),
+            "{reply:?}"
+        );
+        assert!(!answer.head.replace("\r\n", "").contains('\n'), "{reply:?}");
     }
 }
 
@@ -195,16 +241,21 @@ fn head_and_bodiless_answers_end_where_they_should() {
 #[test]
 fn row_9_an_early_reply_reaches_a_client_that_still_uploads() {
     let rig = Rig::new(1, &[]);
-    let body = vec![b'x'; 8 << 20];
-    for _ in 0..20 {
-        let mut client = rig.client();
-        client.send(format!(
-            "POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        ));
-        client.send(&body);
-        assert_eq!(client.answer().status, 404);
-    }
+    // All at once, for each of them reads only when it cannot write any more.
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let body = vec![b'x'; 8 << 20];
+                let mut client = rig.client();
+                client.send(format!(
+                    "POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                ));
+                client.send(&body);
+                assert_eq!(client.answer().status, 404);
+            });
+        }
+    });
 }
 
 #[test]

@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A name nobody else on this machine uses.
-fn name(of: &str) -> String {
+pub fn name(of: &str) -> String {
     format!("{of}-{}", std::process::id())
 }
 
 /// Another narthex with the rig's flags.
-struct Next(Child);
+pub struct Next(pub Child);
 
 impl Next {
-    fn start(rig: &Rig, flags: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub fn start(rig: &Rig, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = std::fs::File::create(rig.folder.path().join(".next")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_narthex"))
             .args(["serve", "--listen-http", &rig.http.to_string()])
@@ -51,7 +51,7 @@ impl Drop for Next {
 }
 
 /// What answers on the admin address calls itself.
-fn who(admin: SocketAddr) -> Option<String> {
+pub fn who(admin: SocketAddr) -> Option<String> {
     let (status, said) = get(admin, "/api/v1/version");
     (status == 200).then(|| said.split("\"pod\": \"").nth(1)?.split('"').next().map(str::to_owned))?
 }
@@ -297,7 +297,7 @@ fn the_deadline_ends_what_does_not_end() {
     assert!(rig.log().contains("the deadline has passed"), "{}", rig.log());
 }
 
-fn terminate(child: &Child) {
+pub fn terminate(child: &Child) {
     let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
 }

@@ -123,6 +123,20 @@ pub(super) static ALL: &[Annotation] = &[
         },
     },
     Annotation {
+        name: "body-timeout",
+        scope: Scope::Backend,
+        about: "How long a client may be silent within a request body that is waited for; then the \
+                request gets 408. Once the response has begun, bytes of the response count too: a \
+                stream that is open in both directions lasts as long as either side goes on.",
+        default: "--body-timeout holds",
+        example: "24h",
+        value: Value::Time {
+            least: TENTH,
+            most: DAY,
+            set: |settings, time| settings.backend.body_timeout = Some(time),
+        },
+    },
+    Annotation {
         name: "compress",
         scope: Scope::Route,
         about: "Replies are compressed for clients that take it, with the first of these codings where a client likes \
@@ -422,6 +436,19 @@ pub(super) static ALL: &[Annotation] = &[
                 "non-idempotent",
             ],
             set: |settings, words| settings.backend.retry_on = Some(retry_on(words)),
+        },
+    },
+    Annotation {
+        name: "send-timeout",
+        scope: Scope::Backend,
+        about: "How long a client may take nothing of a response that is there for it; then the response \
+                is broken off. Bytes of the request count too.",
+        default: "--send-timeout holds",
+        example: "5m",
+        value: Value::Time {
+            least: TENTH,
+            most: DAY,
+            set: |settings, time| settings.backend.send_timeout = Some(time),
         },
     },
     Annotation {

@@ -33,10 +33,11 @@ const fn table() -> [u8; 256] {
         {
             class |= TOKEN;
         }
-        // What is visible ASCII without `#` and `\`, less what http::Uri
-        // refuses: hyper would otherwise answer those itself.
-        if b.is_ascii_graphic() && !matches!(b, b'#' | b'\\' | b'<' | b'>') {
-            if !matches!(b, b'?' | b'`') {
+        // What is visible ASCII without `#`, less what http::Uri refuses:
+        // hyper would otherwise answer those itself. A path has no `\` either,
+        // which some take for a `/`.
+        if b.is_ascii_graphic() && !matches!(b, b'#' | b'<' | b'>') {
+            if !matches!(b, b'?' | b'`' | b'\\') {
                 class |= PATH;
             }
             if b != b'"' {

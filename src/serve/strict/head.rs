@@ -137,7 +137,7 @@ impl Framer {
         } else {
             (self.limits.head_bytes, Fault::HeadTooLong)
         };
-        let room = limit - self.section_bytes;
+        let room = limit.saturating_sub(self.section_bytes);
         let n = self.lines(&w[..w.len().min(room)], heads);
         self.section_bytes += n;
         if n == room && self.state.is_section() {
@@ -151,7 +151,7 @@ impl Framer {
         if self.state.is_request_line() {
             i = self.request_line(w);
         }
-        while self.state != State::Dead && i < w.len() {
+        while !matches!(self.state, State::Dead | State::OtherVersion | State::Raw) && i < w.len() {
             match self.state {
                 State::Length | State::Coding | State::ValueEnd => i = self.framing_value(w, i),
                 State::SectionLf => return self.end_section(w, i, heads),

@@ -7,11 +7,13 @@ use super::{Fault, Framer, State};
 /// What `http::Uri` allows in an IPv6 address.
 const IPV6_COLONS: u8 = 8;
 const PORT_DIGITS: u8 = 5;
+/// The length of a percent-encoded byte.
+const ENCODED: usize = 3;
 
 impl Framer {
     /// Follows a request target and the space after it (RFC 9112 3.2).
     pub(super) fn target(&mut self, w: &[u8]) -> usize {
-        let room = self.limits.uri_bytes - self.uri_bytes;
+        let room = self.limits.uri_bytes.saturating_sub(self.uri_bytes);
         let t = &w[..w.len().min(room)];
         let mut i = 0;
         if self.state == State::TargetStart && self.method != Method::Connect && t.first() == Some(&b'/') {
@@ -32,6 +34,16 @@ impl Framer {
                 (State::Query, _) if is(b, QUERY) => {
                     i += run_target(&t[i..], QUERY);
                     continue;
+                }
+                (State::Query, b'"' | b'<' | b'>') => {
+                    // It is passed on as three bytes, which count.
+                    if i + ENCODED > room {
+                        return self.stop(i, Fault::TargetTooLong);
+                    }
+                    self.uri_bytes += i + ENCODED;
+                    self.section_bytes += ENCODED;
+                    self.state = State::Raw;
+                    return i;
                 }
                 (State::TargetStart, _) => {
                     self.word.clear();
@@ -117,9 +129,9 @@ impl Framer {
 
     /// Follows a version and at least the CR after it (RFC 9112 2.3).
     ///
-    /// The first digit that makes it another version than 1.0 and 1.1 decides,
-    /// though something malformed may follow: passing that digit on would let
-    /// hyper answer before the rest has come.
+    /// At the first digit that makes it another version than 1.0 and 1.1 it is
+    /// certain to be refused. How is not, for something malformed may follow;
+    /// but hyper, if it saw that digit, would answer before the rest has come.
     pub(super) fn version(&mut self, w: &[u8]) -> usize {
         if self.digits == 0 && self.method != Method::Pri && w.starts_with(b"HTTP/1.1\r\n") {
             self.version = 11;
@@ -133,7 +145,8 @@ impl Framer {
                 }
                 (7, b'0' | b'1') => self.version = 10 + (b - b'0'),
                 (5, b'0' | b'2'..=b'9') | (7, b'2'..=b'9') => {
-                    return self.stop(i, Fault::UnsupportedVersion);
+                    self.state = State::OtherVersion;
+                    return i;
                 }
                 (8, b'\r') => {
                     self.state = State::LineLf;
@@ -145,5 +158,24 @@ impl Framer {
             self.digits += 1;
         }
         w.len()
+    }
+
+    /// Follows a version that is refused, from the digit on that shows it, to
+    /// know whether it is one at all: a digit, a dot, a digit and the CR.
+    #[cold]
+    pub(super) fn other_version(&mut self, w: &[u8]) {
+        for &b in w {
+            match (self.digits, b) {
+                (5 | 7, b'0'..=b'9') | (6, b'.') => self.digits += 1,
+                (8, b'\r') => {
+                    self.stop(0, Fault::UnsupportedVersion);
+                    return;
+                }
+                _ => {
+                    self.stop(0, odd(b, Fault::Version));
+                    return;
+                }
+            }
+        }
     }
 }

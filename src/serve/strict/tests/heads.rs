@@ -1,7 +1,7 @@
 //! Request lines and fields.
 
-use super::{GET, bad, good, head};
-use crate::serve::strict::Fault;
+use super::{GET, bad, check_splits, good, head};
+use crate::serve::strict::{Fault, Limits};
 
 #[test]
 fn good_heads() {
@@ -101,7 +101,7 @@ fn bad_request_lines() {
     for b in ["#", "\\", "<", ">", "\u{e4}", "\x7f", "\0", "`", "\t"] {
         bad(b, b"GET /a", format!("{b} HTTP/1.1").as_bytes(), Fault::Target);
     }
-    for b in ["#", "\\", "<", ">", "\u{e4}", "\x7f", "\0", "\""] {
+    for b in ["#", "\u{e4}", "\x7f", "\0"] {
         bad(b, b"GET /?", format!("{b} HTTP/1.1").as_bytes(), Fault::Target);
     }
     bad("relative", b"GET ", b"index.html HTTP/1.1", Fault::TargetForm);
@@ -134,7 +134,10 @@ fn bad_request_lines() {
     bad("2.0", b"GET / HTTP/", b"2.0\r\n", Fault::UnsupportedVersion);
     bad("1.2", b"GET / HTTP/1.", b"2\r\n", Fault::UnsupportedVersion);
     bad("0.9", b"GET / HTTP/", b"0.9\r\n", Fault::UnsupportedVersion);
-    bad("2", b"GET / HTTP/", b"2\r\n", Fault::UnsupportedVersion);
+    bad("2", b"GET / HTTP/", b"2\r\n", Fault::Version);
+    bad("01.01", b"GET / HTTP/", b"01.01\r\n", Fault::Version);
+    bad("2.01", b"GET / HTTP/", b"2.01\r\n", Fault::Version);
+    bad("LF behind it", b"GET / HTTP/", b"2.0\n", Fault::BareLf);
     bad("h1", b"GET / HTTP/", b"one\r\n", Fault::Version);
     bad(
         "preface",
@@ -143,6 +146,30 @@ fn bad_request_lines() {
         Fault::UnsupportedVersion,
     );
     bad("not the preface", b"PRI * HTTP/", b"1.1\r\n", Fault::TargetForm);
+}
+
+#[test]
+fn queries_are_passed_on_encoded() {
+    let outcome = check_splits(
+        "raw",
+        Limits::default(),
+        b"GET /?a=\"<\\>|^`{} HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    assert_eq!(outcome.fault, None);
+    assert_eq!(outcome.passed, b"GET /?a=%22%3C\\%3E|^`{} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let limits = Limits {
+        uri_bytes: 6,
+        ..Limits::default()
+    };
+    let (end, fault) = (b" HTTP/1.1\r\nHost: a\r\n\r\n", Fault::TargetTooLong);
+    assert_eq!(
+        check_splits("six", limits, &[b"GET /?a<", &end[..]].concat()).fault,
+        None
+    );
+    assert_eq!(
+        check_splits("seven", limits, &[b"GET /?ab<", &end[..]].concat()).fault,
+        Some(fault)
+    );
 }
 
 #[test]

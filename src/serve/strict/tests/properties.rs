@@ -290,8 +290,7 @@ pub(super) fn agree(input: &[u8], cuts: &[Index]) -> Result<(), TestCaseError> {
 }
 
 fn agree_with(limits: Limits, input: &[u8], cuts: &[Index]) -> Result<(), TestCaseError> {
-    let accepted = feed(limits, [input]).accepted;
-    let accepted = &input[..accepted];
+    let accepted = &*feed(limits, [input]).passed;
     let seen = follow(limits, accepted);
     let heard = hyper_hears(&pieces(accepted, cuts));
     let shown = accepted.escape_ascii().to_string();

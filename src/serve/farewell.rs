@@ -1,0 +1,100 @@
+//! The end of an HTTP/1.1 connection: the one error reply that hyper could not write, and a close that lets the client
+//! read what was said.
+
+use super::connection::Conn;
+use super::strict::{FaultKind, Position};
+use crate::proxy::{self, ProxyError, RawReply};
+use bytes::Buf;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+
+/// How long a closed connection's unread bytes are read and thrown away, lest a reset takes the reply from the
+/// client (nginx: `lingering_time`, `lingering_timeout`).
+const LINGER: Duration = Duration::from_secs(10);
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+/// So many bytes are read at a time, and then none for a while: 64 KiB a second. Whoever was refused may go on sending,
+/// but not at our cost.
+const LINGER_PIECE: usize = 16 << 10;
+const LINGER_PAUSE: Duration = Duration::from_millis(250);
+
+/// How hyper's part ended.
+pub enum End {
+    /// hyper is done; the filter's reply may be due.
+    Done,
+    /// Given up: nothing more is written but this.
+    GivenUp(Option<ProxyError>),
+}
+
+/// Writes the one error reply that hyper could not write, and closes so that the client can read it.
+#[expect(
+    clippy::await_holding_refcell_ref,
+    reason = "hyper, the only other borrower, is gone by now"
+)]
+pub async fn finish(conn: &Conn, end: End) {
+    let error = match end {
+        End::GivenUp(error) => error,
+        // A fault in a body was answered by the request it belongs to.
+        End::Done if conn.position() == Position::Body => None,
+        // What follows the last request of a connection is no request (RFC 9112, section 9.6).
+        End::Done if conn.client.said_last.get() => None,
+        End::Done => conn
+            .fault
+            .get()
+            .filter(|_| conn.is_idle())
+            .map(|fault| match fault.kind() {
+                FaultKind::BadRequest => ProxyError::Malformed,
+                FaultKind::UriTooLong => ProxyError::UriTooLong,
+                FaultKind::HeadTooLarge => ProxyError::HeadTooLarge,
+                FaultKind::UnsupportedVersion => ProxyError::UnsupportedVersion,
+            }),
+    };
+    let mut stream = conn.stream.borrow_mut();
+    if let Some(error) = error {
+        let request_id = proxy::new_request_id();
+        let request_id = request_id.to_str().unwrap_or_default();
+        let fault = conn.fault.get().map(|fault| fault.to_string());
+        let verdict = error.verdict();
+        let worker = &conn.shard.worker;
+        worker.counters.requests.add();
+        worker.counters.response(verdict.status);
+        worker.counters.failed(error);
+        tracing::debug!(
+            status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault = fault.as_deref(),
+            peer = %conn.client.peer.socket, request_id, "request refused"
+        );
+        proxy::refused(worker, &conn.client.peer, error, request_id, fault);
+        let mut reply = io::Cursor::new(RawReply { error, request_id }.to_string());
+        while reply.has_remaining() {
+            match tokio::time::timeout(LINGER_IDLE, stream.write_buf(&mut reply)).await {
+                Ok(Ok(_)) => {}
+                _ => return,
+            }
+        }
+    }
+    if stream.shutdown().await.is_err() || conn.ended.get() {
+        return;
+    }
+    // Bytes that are still under way must be read, or the kernel answers them with a reset that overtakes the reply.
+    let busy = conn.fault.get().is_some() || conn.position() != Position::Between;
+    if !busy && !conn.client.wake_on_reply.get() && conn.is_expired() {
+        return;
+    }
+    let _ = tokio::time::timeout(LINGER, async {
+        loop {
+            let read = poll_fn(|cx| {
+                let mut scratch = conn.shard.scratch.borrow_mut();
+                let mut piece = ReadBuf::new(scratch.get_mut(..LINGER_PIECE).unwrap_or_default());
+                let poll = Pin::new(&mut *stream).poll_read(cx, &mut piece);
+                poll.map_ok(|()| piece.filled().len())
+            });
+            match tokio::time::timeout(LINGER_IDLE, read).await {
+                Ok(Ok(count)) if count > 0 => tokio::time::sleep(LINGER_PAUSE).await,
+                _ => return,
+            }
+        }
+    })
+    .await;
+}
