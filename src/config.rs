@@ -303,8 +303,7 @@ pub struct HttpArgs {
     pub encoded_slash: EncodedSlash,
     /// Whether a client that closes its half of a connection still gets the reply to its request. Otherwise it counts as
     /// gone, unless it asked with HTTP/1.0 or `Connection: close`.
-    #[arg(long, env = "NARTHEX_SERVE_HALF_CLOSED", value_name = "BOOL", default_value_t = false,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, env = "NARTHEX_SERVE_HALF_CLOSED")]
     pub serve_half_closed: bool,
     /// `Server` for responses whose pod sent none.
     #[arg(long, env = "NARTHEX_SERVER_HEADER", value_name = "NAME", value_parser = header)]
