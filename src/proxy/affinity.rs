@@ -1,8 +1,7 @@
 //! What of a request decides for a pod: the key of hashed balancing, and the cookie of a sticky session.
 
 use super::canonical::Canonical;
-use super::client::{Client, Peer};
-use super::https::is_secure;
+use super::client::Client;
 use crate::table::{BackendSettings, Balance, HashKey, Route};
 use crate::upstream::Affinity;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -60,19 +59,12 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
 }
 
 /// Has the client come back to the endpoint that answered, unless its cookie names that one already.
-pub fn remember(
-    settings: &BackendSettings,
-    affinity: Affinity,
-    endpoint: u64,
-    peer: &Peer,
-    request: &HeaderMap,
-    reply: &mut HeaderMap,
-) {
+pub fn remember(settings: &BackendSettings, affinity: Affinity, endpoint: u64, client: &Client, reply: &mut HeaderMap) {
     let Some(name) = &settings.sticky_cookie else { return };
     if affinity.sticky == Some(endpoint) {
         return;
     }
-    let secure = if is_secure(peer, request) { "; Secure" } else { "" };
+    let secure = if client.is_secure() { "; Secure" } else { "" };
     let cookie = format!("{name}={endpoint:016x}; Path=/; HttpOnly; SameSite=Lax{secure}");
     // A name is a token, and the rest is ours.
     if let Ok(cookie) = HeaderValue::try_from(cookie) {

@@ -98,7 +98,7 @@ impl Canonical<'_> {
         let path = self.path.form(route.policies.keep_slashes);
         let (host, query) = (self.host.as_deref(), parts.uri.query());
         let port = settings.https_port;
-        https::redirect(&client.peer, &parts.headers, port, host, path, query)
+        https::redirect(client, port, host, path, query)
     }
 
     /// The target a pod gets: the very path that was matched, with the query as it came.

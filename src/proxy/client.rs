@@ -90,6 +90,16 @@ pub struct Ends {
     pub local: SocketAddr,
     /// The version of TLS that the client spoke to the balancer, by the PROXY header; none if it spoke none.
     pub tls_version: Option<Cow<'static, str>>,
+    /// Whether they are named by a PROXY header that says nothing of TLS: then the port tells what the client spoke.
+    pub silent_on_tls: bool,
+}
+
+impl Ends {
+    /// Whether the client came by HTTPS to a balancer that ended its TLS.
+    fn is_https(&self, https_port: Option<u16>) -> bool {
+        let port = self.local.port();
+        self.tls_version.is_some() || (self.silent_on_tls && (port == 443 || Some(port) == https_port))
+    }
 }
 
 /// Who is at the other end of a connection.
@@ -103,7 +113,8 @@ pub struct Peer {
     pub ip: IpAddr,
     /// The same as header text.
     pub address: HeaderValue,
-    /// `http` or `https`, which it also is if the client spoke TLS to the balancer, by the PROXY header.
+    /// `http` or `https`, which it also is if the client spoke TLS to the balancer, by the PROXY header or, where that is
+    /// silent on it, by the port the client connected to.
     pub scheme: &'static str,
     /// Whether it is one of `--trusted-proxies`.
     pub trusted: bool,
@@ -123,8 +134,9 @@ pub struct Handshake {
 }
 
 impl Peer {
-    /// The other end of a connection.
-    pub fn new(ends: Ends, trusted: bool, tls: Option<Handshake>) -> Self {
+    /// The other end of a connection. `https_port` is the port by which clients come in over HTTPS.
+    pub fn new(ends: Ends, trusted: bool, tls: Option<Handshake>, https_port: Option<u16>) -> Self {
+        let https = tls.is_some() || ends.is_https(https_port);
         let ip = ends.client.ip().to_canonical();
         let version = tls.as_ref().map(|handshake| Cow::Borrowed(handshake.version));
         let tls_version = version.or(ends.tls_version);
@@ -133,7 +145,7 @@ impl Peer {
             local: ends.local,
             ip,
             address: address_value(ip),
-            scheme: if tls_version.is_some() { "https" } else { "http" },
+            scheme: if https { "https" } else { "http" },
             trusted,
             tls,
             tls_version,
@@ -147,6 +159,10 @@ pub struct Client {
     /// Who it is.
     pub peer: Rc<Peer>,
     address: Cell<IpAddr>,
+    /// Whether it came by HTTPS, by the words of a trusted proxy; none where that says nothing of it.
+    told_https: Cell<Option<bool>>,
+    /// The host it asked for, by `Forwarded` of a trusted proxy.
+    told_host: RefCell<Option<HeaderValue>>,
     /// Replies given so far, complete to their last byte.
     pub replies: Cell<u32>,
     /// Whether the connection's task must look again when a reply is complete.
@@ -188,6 +204,8 @@ impl Client {
     pub fn new(peer: Rc<Peer>) -> Self {
         Self {
             address: Cell::new(peer.ip),
+            told_https: Cell::new(None),
+            told_host: RefCell::default(),
             peer,
             tunnel: RefCell::default(),
             multiplexed: false,
@@ -227,7 +245,30 @@ impl Client {
         self.limits.set(Limits::default());
         self.moved.set(None);
         if self.peer.trusted {
-            self.address.set(trusted.client(self.peer.ip, headers));
+            let told = trusted.told(self.peer.ip, headers);
+            self.address.set(told.client);
+            self.told_https.set(told.https);
+            let host = told.host.and_then(|host| HeaderValue::from_str(&host).ok());
+            self.told_host.replace(host);
+        }
+    }
+
+    /// The host it asked for, where a trusted proxy names it in `Forwarded`.
+    pub fn told_host(&self) -> Option<HeaderValue> {
+        self.told_host.borrow().clone()
+    }
+
+    /// Whether it speaks HTTPS, to us or to a trusted proxy before us that says so.
+    pub fn is_secure(&self) -> bool {
+        self.peer.scheme == "https" || self.told_https.get() == Some(true)
+    }
+
+    /// `http` or `https`, as a trusted proxy says, and else as it comes to us.
+    pub fn scheme(&self) -> &'static str {
+        match self.told_https.get() {
+            Some(true) => "https",
+            Some(false) => "http",
+            None => self.peer.scheme,
         }
     }
 

@@ -5,6 +5,7 @@ use super::error::ProxyError;
 use super::names::{HOPS, PROTECTED, is_hop_by_hop, is_managed, misleads};
 use super::trust::address_value;
 use super::upgrade;
+use crate::table::canonical::canonical_host;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -324,8 +325,13 @@ fn append_to_trusted(headers: &mut HeaderMap, client: &Client, forwarded: &Forwa
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    if lines.is_empty() {
+    if lines.is_empty() && client.address() == peer.ip {
         headers.insert(X_FORWARDED_FOR, peer.address.clone());
+    } else if lines.is_empty() {
+        // The proxy has named the client in `Forwarded`; many servers know the older field only.
+        if let Ok(value) = HeaderValue::from_str(&format!("{}, {}", client.address(), peer.ip)) {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
     } else {
         let mut all = lines.join(&b", "[..]);
         all.extend_from_slice(b", ");
@@ -343,18 +349,32 @@ fn append_to_trusted(headers: &mut HeaderMap, client: &Client, forwarded: &Forwa
             headers.append(header::FORWARDED, value);
         }
     }
+    let said = client.told_host();
     headers
         .entry(X_FORWARDED_PROTO)
-        .or_insert_with(|| HeaderValue::from_static(peer.scheme));
-    if let Some(host) = forwarded.host {
+        .or_insert_with(|| HeaderValue::from_static(client.scheme()));
+    if !headers.contains_key(X_FORWARDED_PORT) {
+        let said = headers.get(X_FORWARDED_HOST).or(said.as_ref());
+        let port = told_port(client.scheme(), said, forwarded.port);
+        headers.insert(X_FORWARDED_PORT, HeaderValue::from(port));
+    }
+    if let Some(host) = said.as_ref().or(forwarded.host) {
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     }
     headers
-        .entry(X_FORWARDED_PORT)
-        .or_insert_with(|| port_value(peer, forwarded));
-    headers
         .entry(X_REAL_IP)
         .or_insert_with(|| address_value(client.address()));
+}
+
+/// The port a client came in by, as far as a trusted proxy tells: that of the host it names, else of the host the
+/// request is for, unless that is the other scheme's.
+fn told_port(scheme: &str, said: Option<&HeaderValue>, port: Option<u16>) -> u16 {
+    let (own, other) = if scheme == "https" { (443, 80) } else { (80, 443) };
+    let port = match said {
+        Some(said) => said.to_str().ok().and_then(|host| canonical_host(host).ok()?.port),
+        None => port,
+    };
+    port.filter(|port| *port != other).unwrap_or(own)
 }
 
 fn port_value(peer: &Peer, forwarded: &Forwarded<'_>) -> HeaderValue {
@@ -475,8 +495,9 @@ mod tests {
             client: "10.0.0.1:5".parse().unwrap(),
             local: "10.0.0.2:80".parse().unwrap(),
             tls_version: None,
+            silent_on_tls: false,
         };
-        let client = Client::new(Rc::new(Peer::new(ends, false, None)));
+        let client = Client::new(Rc::new(Peer::new(ends, false, None, None)));
         let forwarded = Forwarded {
             host: Some(&host),
             endpoint: "10.0.0.9:80".parse().unwrap(),

@@ -12,6 +12,7 @@ pub mod error;
 #[cfg(debug_assertions)]
 pub mod fail;
 mod forward;
+mod forwarded;
 pub mod headers;
 mod https;
 pub mod names;
@@ -267,8 +268,8 @@ async fn forward_or_answer(
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
     headers::forbid_by_status(reply.status(), client.multiplexed, reply.headers_mut());
     reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
-    let (asked, answered) = (&parts.headers, reply.headers_mut());
-    affinity::remember(settings, outgoing.affinity, endpoint, &client.peer, asked, answered);
+    let answered = reply.headers_mut();
+    affinity::remember(settings, outgoing.affinity, endpoint, client, answered);
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The connection's task takes it from here, when hyper has written the head.
         client.tunnel.replace(reply.body_mut().take_exchange());
@@ -276,7 +277,7 @@ async fn forward_or_answer(
     if let Some(settings) = &route.policies.compression {
         compress::compress(worker, settings, parts, &mut reply);
     }
-    https::add_hsts(&route.policies, &client.peer, &parts.headers, reply.headers_mut());
+    https::add_hsts(&route.policies, client, reply.headers_mut());
     if let Some(server) = &worker.settings.server_header {
         let entry = reply.headers_mut().entry(header::SERVER);
         entry.or_insert_with(|| server.clone());

@@ -214,6 +214,7 @@ fn parse_v1(line: &[u8]) -> Option<Opening> {
         client,
         local,
         tls_version: None,
+        silent_on_tls: true,
     }))
 }
 
@@ -236,17 +237,19 @@ fn parse_v2(header: &[u8]) -> Option<Opening> {
         // A Unix socket, or a family that is left open: no address that a client of ours could have.
         _ => return Some(Opening::Local),
     };
-    let mut tls_version = None;
+    let (mut tls_version, mut silent_on_tls) = (None, true);
     for field in header.tlvs() {
         let field = field.ok()?;
         if field.kind == u8::from(v2::Type::SSL) {
             tls_version = client_tls(&field.value)?;
+            silent_on_tls = false;
         }
     }
     Some(Opening::Proxied(Ends {
         client,
         local,
         tls_version,
+        silent_on_tls,
     }))
 }
 

@@ -233,7 +233,7 @@ impl Shard {
             return Box::pin(self.begin_tls(&fresh, listed, stream, (ends, trusted, held))).await;
         }
         drop(listed);
-        let peer = Rc::new(Peer::new(ends, trusted, None));
+        let peer = Rc::new(Peer::new(ends, trusted, None, self.worker.settings.https_port));
         Box::pin(connection::run(self, Stream::Plain(stream), peer, held)).await;
     }
 
@@ -255,7 +255,7 @@ impl Shard {
         match shaken {
             Ok(Shaken { stream, handshake, h2 }) => {
                 self.worker.counters.handshakes.add();
-                let peer = Rc::new(Peer::new(ends, trusted, Some(handshake)));
+                let peer = Rc::new(Peer::new(ends, trusted, Some(handshake), None));
                 if h2 {
                     Box::pin(h2::run(self.clone(), stream, peer, Bytes::new())).await;
                 } else {
@@ -285,6 +285,7 @@ impl Shard {
                     client: socket,
                     local: stream.local_addr().ok()?,
                     tls_version: None,
+                    silent_on_tls: false,
                 };
                 Some((ends, trusted, held))
             }

@@ -185,6 +185,86 @@ fn a_trusted_proxy_is_believed_and_appended_to() {
     );
 }
 
+/// What a pod is told by each field, of a request with these from a trusted proxy.
+fn passed_on(rig: &Rig, host: &str, fields: &str, names: &[&str]) -> Vec<String> {
+    let mut client = rig.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"));
+    assert_eq!(client.answer().status, 200, "{fields}");
+    let got = rig.pod().last();
+    names.iter().map(|name| got.field(name).join("|")).collect()
+}
+
+#[test]
+fn the_port_is_that_of_the_scheme_a_trusted_proxy_names() {
+    let rig = Rig::new(1, &["--trusted-proxies", "127.0.0.0/8"]);
+    for (host, fields, scheme, port) in [
+        ("a.test", "", "http", "80"),
+        ("a.test:8000", "", "http", "8000"),
+        ("a.test", "X-Forwarded-Proto: https\r\n", "https", "443"),
+        ("a.test", "X-Forwarded-Proto: HTTPS\r\n", "HTTPS", "443"),
+        ("a.test", "X-Forwarded-Proto: wss\r\n", "wss", "443"),
+        ("a.test", "X-Forwarded-Proto: ws\r\n", "ws", "80"),
+        ("a.test", "X-Forwarded-Proto: http\r\n", "http", "80"),
+        ("a.test:80", "X-Forwarded-Proto: https\r\n", "https", "443"),
+        ("a.test:8443", "X-Forwarded-Proto: https\r\n", "https", "8443"),
+        (
+            "a.test:8443",
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Host: b.test\r\n",
+            "https",
+            "443",
+        ),
+        (
+            "a.test",
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Host: b.test:9443\r\n",
+            "https",
+            "9443",
+        ),
+        (
+            "a.test",
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Port: 444\r\n",
+            "https",
+            "444",
+        ),
+        ("a.test", "Forwarded: proto=https\r\n", "https", "443"),
+        (
+            "a.test",
+            "Forwarded: proto=https;host=\"b.test:9443\"\r\n",
+            "https",
+            "9443",
+        ),
+    ] {
+        let got = passed_on(&rig, host, fields, &["x-forwarded-proto", "x-forwarded-port"]);
+        assert_eq!(got, [scheme, port], "{host} {fields}");
+    }
+}
+
+#[test]
+fn forwarded_of_a_trusted_proxy_is_taken_as_its_older_brothers_are() {
+    let rig = Rig::new(1, &["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"]);
+    let names = ["x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host"];
+    for (fields, wanted) in [
+        (
+            "Forwarded: for=\"[2001:db8::1]:4711\";proto=https;host=shop.test\r\n",
+            ["2001:db8::1, 127.0.0.1", "2001:db8::1", "https", "shop.test"],
+        ),
+        (
+            "Forwarded: for=6.6.6.6;proto=https, for=192.0.2.1;proto=http\r\nForwarded: for=10.0.0.3\r\n",
+            ["192.0.2.1, 127.0.0.1", "192.0.2.1", "http", "a.test"],
+        ),
+        // The field that this proxy is known to write goes first.
+        (
+            "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=6.6.6.6;host=evil.test\r\n",
+            ["192.0.2.1, 127.0.0.1", "192.0.2.1", "http", "a.test"],
+        ),
+    ] {
+        assert_eq!(passed_on(&rig, "a.test", fields, &names), wanted, "{fields}");
+    }
+    let stranger = Rig::new(1, &[]);
+    let fields = "Forwarded: for=6.6.6.6;proto=https;host=evil.test\r\n";
+    let wanted = ["127.0.0.1", "127.0.0.1", "http", "a.test"];
+    assert_eq!(passed_on(&stranger, "a.test", fields, &names), wanted);
+}
+
 #[test]
 fn row_21_connection_takes_away_what_it_names_and_no_more() {
     let rig = Rig::new(1, &[]);

@@ -462,3 +462,33 @@ fn nobody_can_be_believed_without_trusted_proxies() {
         );
     }
 }
+
+#[test]
+fn who_came_to_port_443_of_a_balancer_that_is_silent_on_tls_is_not_redirected_for_ever() {
+    let made = make(&["a.test"]);
+    let manifests = secret("a", &made.certificate, &made.key) + &secure("a", "a.test", "a.test", "a", "");
+    let flags = ["--proxy-protocol", "required", "--trusted-proxies", "127.0.0.1"];
+    let rig = world(&flags, &manifests);
+    let to = |port: u16| {
+        let [high, low] = port.to_be_bytes();
+        vec![192, 0, 2, 2, 10, 0, 0, 1, 0x12, 0x67, high, low]
+    };
+    let plain_ssl: &[u8] = b"\x20\0\x05\0\0\0\0\0";
+    for (header, status) in [
+        (b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 443\r\n".to_vec(), 200),
+        (b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n".to_vec(), 308),
+        (v2(0x21, 0x11, &to(443)), 200),
+        (v2(0x21, 0x11, &to(80)), 308),
+        (v2(0x21, 0x11, &to(rig.https.port())), 200),
+        // It says that there was no TLS.
+        (v2(0x21, 0x11, &[&to(443)[..], plain_ssl].concat()), 308),
+        (v2(0x21, 0x11, &[&to(80)[..], SSL].concat()), 200),
+    ] {
+        let mut client = rig.client();
+        let answer = client.send([&header, GET].concat()).answer();
+        assert_eq!(answer.status, status, "{:?}", String::from_utf8_lossy(&header));
+        if status == 200 {
+            assert_eq!(rig.pod().last().field("x-forwarded-proto"), ["https"]);
+        }
+    }
+}

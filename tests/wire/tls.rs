@@ -128,8 +128,20 @@ fn plain_requests_are_sent_to_https() {
         ("plain.test", "/", ""),
         ("one.test", "/.well-known/acme-challenge/token", ""),
         ("one.test", "/", "X-Forwarded-Proto: https\r\n"),
+        ("one.test", "/", "X-Forwarded-Proto: wss\r\n"),
+        ("one.test", "/", "Forwarded: for=192.0.2.1;proto=https\r\n"),
     ] {
         assert_eq!(ask(host, path, fields).status, 200, "{host}{path} {fields}");
+    }
+    for fields in [
+        "X-Forwarded-Proto: ws\r\n",
+        "Forwarded: proto=http\r\n",
+        // Who knows which of the two a stranger has sent?
+        "X-Forwarded-Proto: http\r\nForwarded: proto=https\r\n",
+        "X-Forwarded-Proto: https\r\nForwarded: proto=http\r\n",
+        "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https, http\r\n",
+    ] {
+        assert_eq!(ask("one.test", "/", fields).status, 308, "{fields}");
     }
     let said = ask("one.test", "/", "X-Forwarded-Proto: https\r\n");
     assert_eq!(
