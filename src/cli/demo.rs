@@ -182,15 +182,19 @@ spec:
 ";
 
 fn welcome(folder: &Path, http: u16, admin: u16) -> String {
+    let program = std::env::args_os()
+        .next()
+        .map_or_else(|| "narthex".into(), PathBuf::from);
     format!(
         "Two Services with three pods each, and the walkthrough's rule, in {}\n\
          (edit it: a change is live at once). In another terminal:\n\n\
          \x20 curl -H 'Host: www.example.com' localhost:{http}     # deploy1's pods in turn\n\
          \x20 curl -H 'Host: www.yolo.org' localhost:{http}        # deploy2's\n\
          \x20 curl -H 'Host: www.nobody.org' localhost:{http}      # 404 page not found\n\
-         \x20 narthex explain http://www.example.com/ --admin http://localhost:{admin}\n\
+         \x20 {program} explain http://www.example.com/ --admin http://localhost:{admin}\n\
          \x20 curl localhost:{admin}/readyz\n\nCtrl-C ends it.\n\n",
-        folder.display()
+        folder.display(),
+        program = program.display()
     )
 }
 

@@ -151,6 +151,16 @@ class Rendered(unittest.TestCase):
         theirs = [one for one in yaml.safe_load_all(done.stdout) if key(one) not in NOT_HELMS]
         self.same([one for one in template()[0] if not is_hook(one)], theirs)
 
+    def test_the_service_monitor_is_that_of_the_manifests_and_selects_a_port_of_the_service(self):
+        objects, _ = template(VARIANTS["monitored"][0])
+        ours = next(one for one in objects if one["kind"] == "ServiceMonitor")
+        theirs = yaml.safe_load((ROOT / "manifests/monitoring/service-monitor.yaml").read_text())
+        self.assertEqual(ours["spec"]["endpoints"], theirs["spec"]["endpoints"])
+        [endpoint] = ours["spec"]["endpoints"]
+        self.assertIs(endpoint["honorLabels"], True)
+        service = next(one for one in objects if one["kind"] == "Service" and key(one)[2] == "narthex")
+        self.assertIn(endpoint["port"], [port["name"] for port in service["spec"]["ports"]])
+
     def test_what_runs_after_uninstalling_is_what_the_manifests_run(self):
         files = (ROOT / "rbac/cleanup.yaml", ROOT / "manifests/cleanup.yaml")
         theirs = [one for path in files for one in yaml.safe_load_all(path.read_text())]
