@@ -399,6 +399,48 @@ class Report:
             narthex.stop()
 
 
+    def admin_readers(self, program, folder):
+        """On 10,000 rules without a Service, 250 sockets ask the admin side for long answers and take next to nothing."""
+        folder.mkdir()
+        rules = [{
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": f"i{index}"},
+            "spec": {"rules": [{"host": f"h{index}.test", "http": {"paths": [
+                {"path": f"/{path}", "pathType": "Prefix", "backend": {"service": {"name": f"missing-{path}", "port": {"number": 80}}}}
+                for path in range(100)
+            ]}}]},
+        } for index in range(100)]
+        (folder / "rules.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": rules}))
+        for name, target, bound in [("one answer", "/api/v1/diagnostics", 64), ("many answers", "/api?{}", 96)]:
+            narthex = Narthex(program, folder)
+            try:
+                narthex.get(target)
+                before, held, most, probes, failed = narthex.memory(), [], 0, [], []
+                for index in range(250):
+                    one = socket.socket()
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                    one.connect(("127.0.0.1", narthex.admin))
+                    one.sendall(f"GET {target.format(index)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                    held.append(one)
+                deadline = time.monotonic() + SECONDS
+                while time.monotonic() < deadline:
+                    began = time.monotonic()
+                    try:
+                        narthex.get("/readyz")
+                        probes.append((time.monotonic() - began) * 1000)
+                    except OSError as error:
+                        failed.append(error)
+                    most = max(most, narthex.memory())
+                    time.sleep(0.05)
+                for one in held:
+                    one.close()
+            finally:
+                narthex.stop()
+            added = (most - before) / 1024
+            print(f"admin, {name:13} {before / 1024:.0f} MiB, and {added:.0f} MiB more at most; {len(probes)} probes, the slowest {max(probes, default=0):.0f} ms, {len(failed)} failed")
+            self.hold(f"admin, {name}: {added:.0f} MiB more", added <= bound)
+            self.hold(f"admin, {name}: probes {failed[:3]}", probes and not failed)
+
+
 def main():
     program = str(pathlib.Path(sys.argv[1]).resolve())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -426,6 +468,7 @@ def main():
                 report.hold(f"{name} was never cut off", report.attack(narthex, name, attack))
             report.overload(narthex)
             report.descriptors(program, folder / "manifests")
+            report.admin_readers(program, folder / "rules")
             report.hold("a panic", narthex.counters().get("narthex_panics_total", 0) == 0)
         finally:
             if narthex:

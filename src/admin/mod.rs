@@ -194,8 +194,8 @@ impl Admin {
         reply
     }
 
-    /// Answers what waits for nobody: probes, what other narthexes ask each second, files of the dashboard, and events
-    /// as they come.
+    /// Answers what does not wait for a turn: probes, what other narthexes ask each second, the dashboard's files, and the
+    /// stream of events.
     fn answer_at_once(self: &Arc<Self>, request: &Request<()>) -> Option<Reply> {
         match request.uri().path() {
             "/api/v1/stream" if !cluster::is_for_all(request) => Some(api::stream(self)),
@@ -206,7 +206,7 @@ impl Admin {
         }
     }
 
-    /// Answers a probe; none for other questions.
+    /// The answer to a probe, absent for other questions.
     fn answer_probe(&self, path: &str) -> Option<Reply> {
         match path {
             "/healthz" => Some(self.health()),

@@ -13,8 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 /// How long a client may be behind with reading, whatever it reads.
 const GRACE: Duration = Duration::from_secs(10);
-/// What it has to read from then on, in bytes a second. A telephone line of the year 2000 did less, a tunnel of kubectl
-/// does a thousand times as much.
+/// How fast it has to read from then on, in bytes a second. Any connection that an operator works over is faster.
 const LEAST_RATE: u64 = 16 << 10;
 
 /// What connections are made of.

@@ -1,4 +1,4 @@
-//! What answers take: turns to make them, and memory until they are read.
+//! Long answers of the admin side: how many are made at a time, and how much memory they take until clients have read them.
 //!
 //! Answers to the same question share their bytes, and all long ones together have a bound. Where it is reached, the
 //! clients that have been behind with reading for the longest time are let go first, so that others are still answered.
@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 /// Bytes of long answers that clients have not read yet, all together. A single answer may be longer than that.
-const ROOM: u32 = 32 << 20;
+const ROOM: u32 = 16 << 20;
 /// Answers up to so many bytes are neither shared nor counted: there are no more of them than connections.
 const SHORT: usize = 16 << 10;
 /// Questions longer than this do not share their answers.
@@ -29,7 +29,7 @@ const TURNS: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client that is let go may take to notice.
 const NOTICE: Duration = Duration::from_millis(100);
-/// For so long an answer may be given to others who ask the same, if nothing else says that it is no longer right.
+/// How long an answer may be given to others who ask the same question, while table and report stay the same.
 const FRESH: Duration = Duration::from_millis(500);
 
 /// Whose turn it is. Each kind has turns of its own: whoever asks for lists does not hold up a scraper.
@@ -50,7 +50,7 @@ pub enum Asked {
 pub struct AsOf {
     generation: u64,
     report: Weak<Report>,
-    /// None for what only the report has a say in.
+    /// When it was made; absent where only the report matters.
     at: Option<Instant>,
 }
 

@@ -37,8 +37,8 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     run_prepared(false, || Ok((args.clone(), ())))
 }
 
-/// Serves what `prepare` makes ready, and keeps what it hands out until the end. Whatever signal comes meanwhile, what was
-/// made ready is cleared away; SIGHUP is such a signal too where that is said.
+/// Serves with the flags that `prepare` returns, and drops the other value it returns when serving has ended. Signals are
+/// handled from before `prepare` runs, so that value is dropped whichever of them comes; `hangup` adds SIGHUP.
 ///
 /// # Errors
 /// Likewise.
@@ -54,7 +54,7 @@ pub fn run_prepared<K>(
         .context("cannot start the control runtime")?;
     let mut stop = runtime
         .block_on(async { Stop::new(hangup) })
-        .context("cannot hear signals")?;
+        .context("cannot handle signals")?;
     let (args, kept) = prepare()?;
     args.check().map_err(anyhow::Error::msg)?;
     directory::are_there(&args.source.manifests).map_err(anyhow::Error::msg)?;

@@ -3,7 +3,7 @@
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// They are heard from when this is made, and then no longer end the process by themselves.
+/// Handles them: from now on they no longer kill the process.
 #[derive(Debug)]
 pub struct Stop {
     terminate: Signal,
@@ -12,10 +12,10 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Hears SIGTERM and SIGINT; and SIGHUP, if that is wanted and the process was not started to ignore it (`nohup`).
+    /// Handles SIGTERM and SIGINT; and SIGHUP, if that is wanted and the process was not started by `nohup`.
     ///
     /// # Errors
-    /// When signals cannot be heard.
+    /// When the handlers cannot be installed.
     pub fn new(hangup: bool) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

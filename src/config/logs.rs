@@ -95,7 +95,7 @@ pub struct TraceArgs {
 /// The levels of the log.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// A level, or levels by target. The library that filters would take any other word for a target, and log nothing else.
+/// A level, or levels by target. tracing-subscriber would take any other word for a target, and log nothing else.
 fn log_filter(text: &str) -> Result<String, String> {
     let filter = match text.to_lowercase() {
         // What Traefik 1.7 has beyond.
@@ -126,7 +126,7 @@ fn ratio(text: &str) -> Result<f64, String> {
 }
 
 impl TraceArgs {
-    /// Where traces go, and the `Authorization` they are sent with; none if nowhere.
+    /// Where traces go, and the `Authorization` they are sent with. Absent if traces are off.
     pub fn endpoint(&self) -> Option<(Uri, Option<HeaderValue>)> {
         let (uri, basic) = self.otlp_endpoint.as_ref()?.parts()?;
         if uri.path() != "/" || uri.query().is_some() {
@@ -137,7 +137,7 @@ impl TraceArgs {
         Some((Uri::from_parts(parts).ok()?, basic))
     }
 
-    /// Checks what clap cannot, lest it shows it.
+    /// Checks the endpoint. clap would print the value it refuses, and that may hold a password.
     ///
     /// # Errors
     /// An endpoint that is no URL.

@@ -19,7 +19,7 @@ impl SecretUrl {
     }
 
     /// Where to connect to and what to ask for there, without user and password; and what these make of `Authorization`
-    /// (RFC 7617). None if it is no URL of HTTP.
+    /// (RFC 7617). Absent if it is not an HTTP URL.
     pub fn parts(&self) -> Option<(Uri, Option<HeaderValue>)> {
         let uri: Uri = self.0.parse().ok()?;
         let mut parts = uri.into_parts();
