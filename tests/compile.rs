@@ -148,7 +148,7 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
                 let (name, addresses) = value.split_once(' ').unwrap();
                 given.push(Change::Resolved {
                     name: name.into(),
-                    addresses: addresses.split(' ').map(|address| address.parse().unwrap()).collect(),
+                    addresses: addresses.split_whitespace().map(|one| one.parse().unwrap()).collect(),
                 });
             }
             _ => {

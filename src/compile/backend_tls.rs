@@ -58,6 +58,12 @@ impl State {
         port.app_protocol.as_deref().map(Arc::from)
     }
 
+    /// The name of a host outside of the cluster that a backend's Service stands for.
+    pub(super) fn external_name(&self, key: &BackendKey) -> Option<&str> {
+        let service = self.services.get(&(key.namespace.clone(), key.service.clone()))?;
+        service.external_name.as_deref()
+    }
+
     /// Reads the Secrets a backend needs, and notes who needs them.
     pub(super) fn need_tls(&mut self, key: &BackendKey) {
         let needed = self.tls_secrets(key);
@@ -177,7 +183,10 @@ impl State {
         };
         let server_name = match &settings.server_name {
             Some(name) => name.to_string(),
-            None => format!("{}.{}.svc", key.service, key.namespace),
+            None => match self.external_name(key) {
+                Some(name) => name.trim_end_matches('.').to_owned(),
+                None => format!("{}.{}.svc", key.service, key.namespace),
+            },
         };
         let ingredients = Ingredients {
             server_name,

@@ -4,7 +4,8 @@ use super::hints::Near;
 use super::{Key, OfService, State, annotations};
 use crate::model::object::{EndpointAddress, EndpointSubset, Endpoints, PortRef, Service, ServicePort};
 use crate::model::{Diagnostic, Kind, ObjectRef};
-use crate::table::{Backend, BackendId, BackendSettings, BackendState, Endpoint};
+use crate::table::{Backend, BackendId, BackendSettings, BackendState, Endpoint, UpstreamHost};
+use http::HeaderValue;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -227,7 +228,7 @@ impl State {
 
     fn resolve(&self, key: &BackendKey, id: BackendId) -> Backend {
         let (mut state, app_protocol, mut endpoints) = self.find_endpoints(key);
-        let settings = self.backend_settings(key);
+        let settings = self.with_external_host(key, self.backend_settings(key));
         let found = self.find_tls(key, &settings, app_protocol.as_deref());
         if found.wanted && found.tls.is_none() && !endpoints.is_empty() {
             // Nobody is asked in plain, or without the certificate that was to be shown.
@@ -246,6 +247,19 @@ impl State {
             guard: None,
             endpoints: endpoints.into(),
         }
+    }
+
+    /// The settings, with the name of an ExternalName in the place of the word for it.
+    fn with_external_host(&self, key: &BackendKey, settings: Arc<BackendSettings>) -> Arc<BackendSettings> {
+        if settings.upstream_host != Some(UpstreamHost::ExternalName) {
+            return settings;
+        }
+        let name = self
+            .external_name(key)
+            .and_then(|name| HeaderValue::from_str(name).ok());
+        let mut settings = BackendSettings::clone(&settings);
+        settings.upstream_host = name.map(UpstreamHost::Named);
+        Arc::new(settings)
     }
 
     /// What the Ingress says of a backend, then its Service.
@@ -272,7 +286,9 @@ impl State {
         };
         if let Some(external) = &service.external_name {
             let (state, endpoints) = self.external(service, external, &key.port);
-            return (state, None, endpoints);
+            let port = find_port(service, &key.port);
+            let app_protocol = port.and_then(|port| port.app_protocol.as_deref()).map(Arc::from);
+            return (state, app_protocol, endpoints);
         }
         let Some(port) = find_port(service, &key.port) else {
             return nothing(BackendState::PortNotFound);

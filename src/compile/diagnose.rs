@@ -8,12 +8,13 @@ use super::ingress::{Known, default_spots};
 use super::read::{place_field, read};
 use super::{State, key};
 use crate::model::nearest::nearest;
-use crate::model::object::{Ingress, PortRef};
+use crate::model::object::{Ingress, PortRef, Service};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::backend::APP_PROTOCOLS;
 use crate::table::{BackendState, Route};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 impl State {
     pub(super) fn diagnose(&self, object: &ObjectRef) -> Vec<Diagnostic> {
@@ -25,6 +26,7 @@ impl State {
             Kind::Service => {
                 if let Some(service) = self.services.get(&key(object)) {
                     service_settings(service, &mut said);
+                    diagnose_external(service, object, &mut said);
                 }
             }
             Kind::IngressClass | Kind::Namespace => {}
@@ -194,6 +196,23 @@ impl State {
                      start narthex with --allow-external-names to allow that; requests get 503"
                 ),
             ),
+            BackendState::ExternalNameUnresolved
+                if service.is_some_and(|service| service.external_name_is_address()) =>
+            {
+                (
+                    Code::ExternalNameUnresolved,
+                    format!(
+                        "Service \"{name}\" has the externalName \"{}\", which is an address, and Kubernetes takes it for \
+                         a DNS name: name a host, or use a Service without selector and an EndpointSlice; requests \
+                         get 503",
+                        service
+                            .and_then(|service| service.external_name.as_deref())
+                            .unwrap_or_default()
+                    ),
+                )
+            }
+            // Nobody has asked DNS yet, or, as in `check`, nobody will.
+            BackendState::ExternalNameUnresolved if !self.is_resolved(service) => return None,
             BackendState::ExternalNameUnresolved => (
                 Code::ExternalNameUnresolved,
                 format!(
@@ -222,6 +241,12 @@ impl State {
             hint.unwrap_or_default()
         );
         Some(Diagnostic::new(Code::UnknownAppProtocol, object, field, message))
+    }
+
+    /// Whether DNS was asked for an ExternalName.
+    fn is_resolved(&self, service: Option<&Arc<Service>>) -> bool {
+        let name = service.and_then(|service| service.external_name.as_deref());
+        name.is_some_and(|name| self.resolved.contains_key(name))
     }
 
     /// A few words on what there is instead of endpoints.
@@ -324,6 +349,27 @@ impl State {
                     Diagnostic::new(code, object, field, format!("{what}, so the endpoint is left out"))
                 }));
             }
+        }
+    }
+}
+
+/// An ExternalName has no pods, so what is said of their port does nothing.
+fn diagnose_external(service: &Service, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
+    if service.external_name.is_none() {
+        return;
+    }
+    for (index, port) in service.ports.iter().enumerate() {
+        if let Some(target) = port.target.filter(|target| i32::from(*target) != port.port) {
+            said.push(Diagnostic::new(
+                Code::TargetPortUnused,
+                object,
+                format!("spec.ports[{index}].targetPort"),
+                format!(
+                    "{target} is not used, since a Service of type ExternalName has no pods: requests go to port {} of \
+                     the external name",
+                    port.port
+                ),
+            ));
         }
     }
 }

@@ -232,7 +232,9 @@ impl State {
         }
         self.backends_of
             .keys()
-            .filter_map(|service| self.services.get(service)?.external_name.as_deref())
+            .filter_map(|service| self.services.get(service))
+            .filter(|service| !service.external_name_is_address())
+            .filter_map(|service| service.external_name.as_deref())
             .map(Arc::from)
             .collect()
     }

@@ -1,7 +1,9 @@
 //! Active health checks: asks the pods of backends that want it, once for the whole process, and tells the shards.
 
 use crate::table::backend::EndpointIdentity;
-use crate::table::{Backend, BackendId, BackendSettings, BackendTls, Endpoint, HealthProtocol, Protocol, Table};
+use crate::table::{
+    Backend, BackendId, BackendSettings, BackendTls, Endpoint, HealthProtocol, Protocol, Table, UpstreamHost,
+};
 use crate::upstream::{Commons, Stream, proxy_protocol, tls};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -210,10 +212,11 @@ fn question(plan: &Plan, grpc: bool, http2: bool) -> Result<Request<Full<Bytes>>
         *request.method_mut() = Method::POST;
     }
     if !http2 {
-        let host = HeaderValue::from_str(&address.to_string());
-        request
-            .headers_mut()
-            .insert(header::HOST, host.map_err(|error| error.to_string())?);
+        let host = match &plan.settings.upstream_host {
+            Some(UpstreamHost::Named(host)) => host.clone(),
+            _ => HeaderValue::from_str(&address.to_string()).map_err(|error| error.to_string())?,
+        };
+        request.headers_mut().insert(header::HOST, host);
         request
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));

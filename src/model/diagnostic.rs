@@ -97,6 +97,8 @@ codes! {
     ExternalNameRefused => Error,
     /// An ExternalName that does not resolve yet: 503.
     ExternalNameUnresolved => Error,
+    /// A targetPort of an ExternalName Service, which has no pods.
+    TargetPortUnused => Warning,
     /// An Ingress of another controller's class, or of none narthex serves.
     OtherClass => Info,
     /// Rules that name no path, and no default backend either.

@@ -154,6 +154,14 @@ pub struct Service {
     pub ipv6_first: bool,
 }
 
+impl Service {
+    /// Whether its external name is written as an address, which DNS has no names for.
+    pub fn external_name_is_address(&self) -> bool {
+        let name = self.external_name.as_deref();
+        name.is_some_and(|name| name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok())
+    }
+}
+
 /// One of a Service's `spec.ports`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicePort {

@@ -2,10 +2,11 @@
 
 use super::canonical::Canonical;
 use super::client::Client;
-use crate::table::{BackendSettings, Balance, HashKey, Route};
-use crate::upstream::Affinity;
+use crate::table::{Backend, Balance, HashKey, Route};
+use crate::upstream::{Affinity, stable_id};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use twox_hash::XxHash3_64;
 
@@ -14,18 +15,16 @@ pub fn affinity(
     parts: &Parts,
     canonical: &Canonical<'_>,
     route: &Route,
-    settings: &BackendSettings,
+    backend: &Backend,
     client: &Client,
 ) -> Affinity {
+    let settings = &backend.settings;
     let key = match &settings.balance {
         Some(Balance::Hash(key)) => key_of(key, parts, canonical, route, client),
         _ => None,
     };
-    let sticky = settings.sticky_cookie.as_ref().and_then(|name| {
-        let value = cookie(&parts.headers, name)?;
-        let text = std::str::from_utf8(value).ok().filter(|text| text.len() == 16)?;
-        u64::from_str_radix(text, 16).ok()
-    });
+    let name = settings.sticky_cookie.as_ref();
+    let sticky = name.and_then(|name| sticky(&parts.headers, name, backend));
     Affinity { key, sticky }
 }
 
@@ -37,7 +36,7 @@ fn key_of(key: &HashKey, parts: &Parts, canonical: &Canonical<'_>, route: &Route
             IpAddr::V6(v6) => hash(&v6.octets()),
         }),
         HashKey::Header(name) => parts.headers.get(&**name).map(|value| hash(value.as_bytes())),
-        HashKey::Cookie(name) => cookie(&parts.headers, name).map(hash),
+        HashKey::Cookie(name) => cookies(&parts.headers, name).next().map(hash),
         HashKey::Uri => {
             let path = canonical.path.form(route.policies.keep_slashes);
             match parts.uri.query() {
@@ -48,24 +47,120 @@ fn key_of(key: &HashKey, parts: &Parts, canonical: &Canonical<'_>, route: &Route
     }
 }
 
-/// The first value of a cookie (RFC 6265, section 5.4: names are compared as they are).
-fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+/// The values of a cookie (RFC 6265, section 5.4: names are compared as they are).
+fn cookies<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
     let lines = headers.get_all(header::COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    pairs.map(<[u8]>::trim_ascii).find_map(|pair| {
+    pairs.map(<[u8]>::trim_ascii).filter_map(move |pair| {
         pair.strip_prefix(name.as_bytes())
             .and_then(|rest| rest.strip_prefix(b"="))
     })
 }
 
-/// Has the client come back to the endpoint that answered, unless its cookie names that one already.
-pub fn remember(settings: &BackendSettings, affinity: Affinity, endpoint: u64, client: &Client, reply: &mut HeaderMap) {
-    let Some(name) = &settings.sticky_cookie else { return };
+/// How many endpoints a cookie names: those of the Services that a client of one host has asked last.
+const MOST_NAMED: usize = 8;
+/// How many pairs of one name are looked at: a browser sends one for each path and domain they were set for.
+const MOST_COOKIES: usize = 8;
+
+/// What one entry of a sticky cookie says. A value is made of entries with dots between them, the last set first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Named {
+    /// A hash of the backend it is for; none in cookies of earlier versions.
+    backend: Option<u32>,
+    /// The endpoint's id.
+    endpoint: u64,
+}
+
+impl Named {
+    fn read(text: &str) -> Option<Self> {
+        if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let (backend, endpoint) = match text.len() {
+            16 => (None, text),
+            24 => {
+                let (backend, endpoint) = text.split_at(8);
+                (Some(u32::from_str_radix(backend, 16).ok()?), endpoint)
+            }
+            _ => return None,
+        };
+        let endpoint = u64::from_str_radix(endpoint, 16).ok()?;
+        Some(Self { backend, endpoint })
+    }
+
+    fn write(self, text: &mut String) {
+        use std::fmt::Write;
+        if !text.is_empty() {
+            text.push('.');
+        }
+        // Writing to a String cannot fail.
+        let _ = match self.backend {
+            Some(backend) => write!(text, "{backend:08x}{:016x}", self.endpoint),
+            None => write!(text, "{:016x}", self.endpoint),
+        };
+    }
+}
+
+/// The hash by which a cookie's entries tell backends apart: the same on all nodes and after restarts.
+fn backend_hash(backend: &Backend) -> u32 {
+    // The lower half is as good a hash as the whole.
+    XxHash3_64::oneshot(backend.to_string().as_bytes()) as u32
+}
+
+/// All entries of all cookies of a name.
+fn named(headers: &HeaderMap, name: &str) -> SmallVec<[Named; MOST_NAMED]> {
+    let values = cookies(headers, name).take(MOST_COOKIES);
+    let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
+    let entries = texts.flat_map(|text| text.split('.').take(MOST_NAMED));
+    entries.filter_map(Named::read).collect()
+}
+
+/// The endpoint of this backend that a client's cookies name. An entry for the backend goes first. Others count too if
+/// they name one of its endpoints: an id is a pod's own, and a cookie of an earlier version says no more.
+fn sticky(headers: &HeaderMap, name: &str, backend: &Backend) -> Option<u64> {
+    let all = named(headers, name);
+    let hash = (!all.is_empty()).then(|| backend_hash(backend))?;
+    let own = all.iter().filter(|entry| entry.backend == Some(hash));
+    let others = all.iter().filter(|entry| entry.backend != Some(hash));
+    let candidates: SmallVec<[u64; MOST_NAMED]> = own.chain(others).map(|entry| entry.endpoint).collect();
+    match *candidates {
+        [only] => Some(only),
+        _ => {
+            let there: SmallVec<[u64; 16]> = backend.endpoints.iter().map(stable_id).collect();
+            candidates.into_iter().find(|candidate| there.contains(candidate))
+        }
+    }
+}
+
+/// Has the client come back to the endpoint that answered, unless its cookie names that one already. What it says of
+/// other backends stays: paths of one host may lead to several.
+pub fn remember(
+    backend: &Backend,
+    affinity: Affinity,
+    endpoint: u64,
+    (client, request): (&Client, &HeaderMap),
+    reply: &mut HeaderMap,
+) {
+    let Some(name) = &backend.settings.sticky_cookie else {
+        return;
+    };
     if affinity.sticky == Some(endpoint) {
         return;
     }
+    let own = Named {
+        backend: Some(backend_hash(backend)),
+        endpoint,
+    };
+    let mut value = String::new();
+    own.write(&mut value);
+    let others = named(request, name)
+        .into_iter()
+        .filter(|other| other.backend != own.backend);
+    for other in others.take(MOST_NAMED - 1) {
+        other.write(&mut value);
+    }
     let secure = if client.is_secure() { "; Secure" } else { "" };
-    let cookie = format!("{name}={endpoint:016x}; Path=/; HttpOnly; SameSite=Lax{secure}");
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}");
     // A name is a token, and the rest is ours.
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         reply.append(header::SET_COOKIE, cookie);

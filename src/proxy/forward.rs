@@ -11,7 +11,7 @@ use super::record::Timing;
 use super::retry::{Retries, Tried};
 use super::upgrade;
 use super::worker::Worker;
-use crate::table::{BackendId, BackendSettings, Protocol, Route};
+use crate::table::{BackendId, BackendSettings, Protocol, Route, UpstreamHost};
 use crate::upstream::pool::is_local;
 use crate::upstream::tls::Fault;
 use crate::upstream::{Affinity, Connection, Lease, LiveEndpoint, Place};
@@ -430,6 +430,9 @@ impl Outgoing<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
+        if let Some(UpstreamHost::Named(host)) = &self.settings.upstream_host {
+            request.headers_mut().insert(header::HOST, host.clone());
+        }
         self.timing.trace(request.headers_mut());
         if let Some(key) = self.key {
             key.offer(request.headers_mut());

@@ -242,7 +242,7 @@ async fn forward_or_answer(
         })?,
         protocol,
         settings,
-        affinity: affinity::affinity(parts, &canonical, route, settings, client),
+        affinity: affinity::affinity(parts, &canonical, route, backend, client),
         upgrade: key.is_some()
             || (protocol == Protocol::Http1 && upgrade::is_asked_for(parts, &fields, body.is_empty())),
         key: key.as_ref(),
@@ -269,7 +269,7 @@ async fn forward_or_answer(
     headers::forbid_by_status(reply.status(), client.multiplexed, reply.headers_mut());
     reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
     let answered = reply.headers_mut();
-    affinity::remember(settings, outgoing.affinity, endpoint, client, answered);
+    affinity::remember(backend, outgoing.affinity, endpoint, (client, &parts.headers), answered);
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The connection's task takes it from here, when hyper has written the head.
         client.tunnel.replace(reply.body_mut().take_exchange());

@@ -51,7 +51,7 @@ impl BackendState {
             BackendState::PortNotFound => "no such port",
             BackendState::Invalid => "the rule names no Service and port",
             BackendState::ExternalNameRefused => "ExternalName Services are not allowed",
-            BackendState::ExternalNameUnresolved => "the ExternalName does not resolve",
+            BackendState::ExternalNameUnresolved => "the ExternalName is not resolved",
             BackendState::TlsUnready => "what TLS to its pods needs is missing or broken",
         }
     }

@@ -23,7 +23,7 @@ pub use compression::{Coding, Compression};
 pub use guard::{Guard, PARAMETERS};
 pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route, Shadow, Yields, route_key};
 pub use served::ServedIngress;
-pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn};
+pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn, UpstreamHost};
 
 use foldhash::fast::FixedState;
 use parts::Parts;

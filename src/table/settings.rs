@@ -1,6 +1,7 @@
 //! What users set for one backend, as data: how to speak to its pods, how to spread requests over them, how to tell
 //! which of them are well, and what to do when one is not. Behaviour is in `upstream` and `proxy`.
 
+use http::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ settings! {
     ca_secret: Arc<str>,
     /// The name its pods' certificates must be for, and that is asked for by SNI; else the Service's own.
     server_name: Arc<str>,
+    /// `Host` of requests to its pods; else that of the client's request.
+    upstream_host: UpstreamHost,
     /// The Secret with the certificate that narthex shows to its pods; else none is shown.
     client_secret: Arc<str>,
     /// Whether its pods' certificates are verified; they are.
@@ -109,6 +112,15 @@ impl BackendSettings {
     pub fn is_checked(&self) -> bool {
         self.health_path.is_some() || self.health_protocol == Some(HealthProtocol::Grpc)
     }
+}
+
+/// `narthex.io/upstream-host`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UpstreamHost {
+    /// This one.
+    Named(HeaderValue),
+    /// The external name of the Service, where it has one.
+    ExternalName,
 }
 
 /// `narthex.io/backend-protocol`.

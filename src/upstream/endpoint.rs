@@ -84,7 +84,7 @@ impl<B> LiveEndpoint<B> {
 }
 
 /// By pod where there is one, so that it is the same wherever a slice lists it.
-fn stable_id(endpoint: &Endpoint) -> u64 {
+pub fn stable_id(endpoint: &Endpoint) -> u64 {
     let pod = endpoint.uid.as_deref().or(endpoint.pod.as_deref()).unwrap_or_default();
     XxHash3_64::oneshot(format!("{pod}@{}", endpoint.address).as_bytes())
 }

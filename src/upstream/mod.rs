@@ -19,7 +19,7 @@ pub mod tls;
 pub use balance::Affinity;
 pub use clock::{Clock, TICK, Tick};
 pub use common::{Common, Commons, Limit, Place};
-pub use endpoint::LiveEndpoint;
+pub use endpoint::{LiveEndpoint, stable_id};
 pub use pool::{Connection, PoolSettings, Sockets};
 pub use stream::Stream;
 

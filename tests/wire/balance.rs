@@ -171,6 +171,64 @@ fn a_cookie_keeps_a_client_at_its_pod_also_after_a_restart() {
 }
 
 #[test]
+fn a_client_of_several_services_sticks_to_a_pod_of_each() {
+    let annotation = ", annotations: {narthex.io/sticky-cookie: pod}";
+    let rig = Rig::with(6, &["--shards", "1"], |pods| {
+        service_with("web", &pods[..3], "narthex.io/balance: round-robin")
+            + &service_with("api", &pods[3..], "narthex.io/balance: round-robin")
+            + &ingress("web", "a.test", "/", "web", annotation)
+            + &ingress("api", "a.test", "/api", "api", annotation)
+    });
+    // As a browser does it: one cookie of a name for the host.
+    let mut jar: Option<String> = None;
+    let mut set = 0;
+    let mut browse = |path: &str, jar: &mut Option<String>, more: &str| {
+        let cookie = jar.as_ref().map(|pair| format!("Cookie: x=1; {pair}{more}\r\n"));
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: a.test\r\n{}\r\n",
+            cookie.unwrap_or_default()
+        );
+        let answer = rig.client().send(request).answer();
+        assert_eq!(answer.status, 200);
+        if let Some(cookie) = answer.field("set-cookie") {
+            *jar = Some(cookie.split(';').next().unwrap().to_owned());
+            set += 1;
+        }
+    };
+    for _ in 0..20 {
+        browse("/", &mut jar, "");
+        browse("/api", &mut jar, "");
+    }
+    let mut counted = counts(&rig);
+    counted.sort_unstable();
+    assert_eq!(counted, [0, 0, 0, 0, 20, 20], "one pod of each");
+    // Another cookie of the name, of another path or domain, hides nothing, whichever comes first.
+    let mut other = Some("pod=0123456789abcdef".to_owned());
+    let more = format!("; {}", jar.clone().unwrap());
+    browse("/", &mut other, &more);
+    browse("/api", &mut jar, "; pod=nonsense; pod=0123456789abcdef");
+    // A cookie of an earlier version names the pod alone.
+    let plain: Vec<String> = jar.clone().unwrap()["pod=".len()..]
+        .split('.')
+        .map(|entry| format!("pod={}", &entry[8..]))
+        .collect();
+    for pair in plain {
+        let before: usize = counts(&rig).iter().sum();
+        for path in ["/", "/api"] {
+            browse(path, &mut Some(pair.clone()), "");
+        }
+        assert_eq!(counts(&rig).iter().sum::<usize>(), before + 2);
+    }
+    let mut counted = counts(&rig);
+    counted.sort_unstable();
+    assert_eq!(
+        set, 4,
+        "one for each Service, and one where a cookie names the other's pod only"
+    );
+    assert!(counted[4] >= 22 && counted[5] >= 22, "{counted:?}");
+}
+
+#[test]
 fn the_pod_that_answers_sooner_gets_more() {
     let rig = rig(2, "narthex.io/balance: ewma");
     rig.pods[0].takes(std::time::Duration::from_millis(100));

@@ -1,7 +1,7 @@
 //! Rows 20-22 and what a response keeps.
 
 use crate::h2_rig::{ask, connect, request, run};
-use crate::rig::{Reply, Rig};
+use crate::rig::{Reply, Rig, ingress, service};
 use http::HeaderMap;
 
 const SPOOFED: &str = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Prefix: /admin\r\n\
@@ -334,4 +334,20 @@ fn our_own_errors_are_short_and_say_their_id() {
     assert_eq!(answer.field("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(answer.field("x-request-id").map(str::len), Some(32));
     assert!(client.goes_on(), "a 404 is no reason to close");
+}
+
+#[test]
+fn pods_get_another_host_where_an_annotation_says_so() {
+    let annotation = ", annotations: {narthex.io/upstream-host: \"saas.example:8443\"}";
+    let rig = Rig::with(1, &[], |pods| {
+        service("web", &[(pods[0].address, "p0")]) + &ingress("web", "a.test", "/", "web", annotation)
+    });
+    let names = ["host", "x-forwarded-host", "x-forwarded-port"];
+    let got = passed_on(&rig, "a.test:8000", "", &names);
+    assert_eq!(got, ["saas.example:8443", "a.test:8000", "8000"]);
+    let answer = rig
+        .client()
+        .send("GET / HTTP/1.1\r\nHost: saas.example\r\n\r\n")
+        .answer();
+    assert_eq!(answer.status, 404, "it is no host that clients may ask for");
 }

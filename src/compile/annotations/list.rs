@@ -1,6 +1,6 @@
 //! Every annotation narthex acts on.
 
-use super::value::{Value, balance, compression, object_name, path, retry_on, server_name, token};
+use super::value::{Value, balance, compression, object_name, path, retry_on, server_name, token, upstream_host};
 use super::{Annotation, Scope};
 use crate::compile::hsts;
 use crate::table::{BackendProtocol, HealthProtocol};
@@ -85,7 +85,7 @@ pub(super) static ALL: &[Annotation] = &[
         scope: Scope::Backend,
         about: "The name the pods' certificates must be for, and that is asked for by SNI, where TLS is \
                 spoken to them.",
-        default: "it is SERVICE.NAMESPACE.svc",
+        default: "it is SERVICE.NAMESPACE.svc, and for a Service of type ExternalName its externalName",
         example: "api.internal.example.com",
         value: Value::Text {
             form: "a DNS name or an address",
@@ -477,7 +477,8 @@ pub(super) static ALL: &[Annotation] = &[
         scope: Scope::Backend,
         about: "The name of a cookie that keeps a client at the pod that answered it first. Its value is \
                 the same for every narthex, so it holds on all nodes and after restarts; when its pod is \
-                gone or unwell, another takes over and the cookie is set anew.",
+                gone or unwell, another takes over and the cookie is set anew. It has an entry for each Service, so \
+                an Ingress with several keeps a client at one pod of each.",
         default: "no cookie is set",
         example: "narthex-pod",
         value: Value::Text {
@@ -499,6 +500,23 @@ pub(super) static ALL: &[Annotation] = &[
             least: SECOND,
             most: DAY,
             set: |settings, time| settings.backend.stream_timeout = Some(time),
+        },
+    },
+    Annotation {
+        name: "upstream-host",
+        scope: Scope::Backend,
+        about: "The `Host` that pods get instead of the client's, which they find in `X-Forwarded-Host`. \
+                `external-name` is the externalName of a Service of type ExternalName, as services outside of the \
+                cluster mostly want it.",
+        default: "pods get the client's `Host`",
+        example: "api.example.org",
+        value: Value::Text {
+            form: "a host, with a port or without, or `external-name`",
+            pattern: "^[0-9A-Za-z._:\\[\\]-]+$",
+            read: |settings, text| {
+                settings.backend.upstream_host = Some(upstream_host(text)?);
+                Ok(())
+            },
         },
     },
 ];

@@ -1,7 +1,7 @@
 //! The kinds of values annotations have: how each is written, read, and described to people and to machines.
 
 use super::Settings;
-use crate::table::{Balance, Coding, Compression, HashKey, RetryOn};
+use crate::table::{Balance, Coding, Compression, HashKey, RetryOn, UpstreamHost, canonical_host};
 use http::HeaderValue;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -212,6 +212,17 @@ pub(super) fn token(text: &str) -> Result<Arc<str>, String> {
             "\"{text}\" is no token of at most 128 letters, digits and !#$%&'*+-.^_`|~"
         ))
     }
+}
+
+/// `upstream-host`.
+pub(super) fn upstream_host(text: &str) -> Result<UpstreamHost, String> {
+    if text == "external-name" {
+        return Ok(UpstreamHost::ExternalName);
+    }
+    let wrong = |why: String| format!("\"{text}\" is no host: {why}");
+    canonical_host(text).map_err(|error| wrong(error.to_string()))?;
+    let host = HeaderValue::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    Ok(UpstreamHost::Named(host))
 }
 
 /// `balance`.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::object::Endpoints;
 use serde_json::json;
 
 fn decoded(value: Value) -> Object {
