@@ -49,6 +49,7 @@ fn render(folder: &Path) -> String {
     for (object, _) in loaded.objects.iter().rev() {
         backwards.apply(Change::Apply(object.clone()));
     }
+    backwards.apply(Change::Files(loaded.diagnostics.clone()));
     for change in given {
         if !matches!(change, Change::Resolved { .. }) {
             backwards.apply(change.clone());
@@ -71,13 +72,7 @@ fn render(folder: &Path) -> String {
         let (mut one, mut other) = (String::new(), String::new());
         render_table(&table, &mut one);
         render_table(&backwards.table(), &mut other);
-        render_report(
-            &Report {
-                files: Vec::new(),
-                ..state.refresh().clone()
-            },
-            &mut one,
-        );
+        render_report(state.refresh(), &mut one);
         render_report(backwards.refresh(), &mut other);
         assert_eq!(one, other, "{}", folder.display());
     }

@@ -314,6 +314,7 @@ fn helm_like_files_are_read_as_they_are_meant() {
         ("indented", one.lines().map(|line| format!("  {line}\n")).collect(), 1),
         ("no end of line", one.trim_end().to_owned(), 1),
         ("empty annotations", one.replace("{name: a}", "{name: a, annotations: , labels: {}}"), 1),
+        ("an annotation without text", one.replace("{name: a}", "{name: a, annotations: {narthex.io/a: , b: ~}}"), 1),
         ("empty lists", one.replace("ports: [{port: 80}]", "ports:"), 1),
         ("an empty spec", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n".to_owned(), 1),
         ("a list of lists", format!("apiVersion: v1\nkind: List\nitems:\n- kind: ServiceList\n  apiVersion: v1\n  items:\n  - metadata: {{name: a}}\n{}", ""), 1),
@@ -332,4 +333,31 @@ fn helm_like_files_are_read_as_they_are_meant() {
         assert_eq!(said, [""; 0], "{what}: {text}");
         assert_eq!(names.len(), objects, "{what}: {names:?}\n{text}");
     }
+}
+
+#[test]
+fn what_is_not_meant_so_says_what_was() {
+    for (text, wanted) in [
+        (
+            "apiVersion: v1\nkind: Service\nMetadata: {name: a}\n",
+            "(is that what `Metadata` was meant to be?)",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {Name: a}\n",
+            "(is that what `Name` was meant to be?)",
+        ),
+        ("a:\n- b:c\n  d: e\n", "is a space missing after a `:`"),
+        (
+            "a: {{ .Values.a }}\nb: {{- x }}\n",
+            "helm template CHART | narthex check -",
+        ),
+    ] {
+        let (names, said) = read(&[("a.yaml", text)]);
+        assert_eq!(names, [""; 0]);
+        assert!(said.len() == 1 && said[0].contains(wanted), "{text}: {said:?}");
+    }
+    // But not of a Secret, whose contents may stand anywhere.
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a, annotations: {password: 31337}}\ntype: 31337\n";
+    let (_, said) = read(&[("a.yaml", secret)]);
+    assert!(said.len() == 1 && !said[0].contains("31337"), "{said:?}");
 }

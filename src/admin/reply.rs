@@ -1,12 +1,14 @@
 //! Answers of the admin side, as HTTP has them.
 
 use super::gate::Refusal;
+use crate::model::visible::{Keep, visible};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use twox_hash::XxHash3_64;
 
@@ -53,7 +55,11 @@ pub(super) fn as_json(status: StatusCode, body: &impl serde::Serialize) -> Reply
 
 pub(super) fn json_reply(status: StatusCode, body: serde_json::Result<String>) -> Reply {
     let text = match body {
-        Ok(text) => text + "\n",
+        // It may be shown by a terminal as it is.
+        Ok(text) => match visible(&text, Keep::Lines) {
+            Cow::Borrowed(_) => text + "\n",
+            Cow::Owned(shown) => shown + "\n",
+        },
         Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     };
     let tag = format!("\"{:016x}\"", XxHash3_64::oneshot(text.as_bytes()));

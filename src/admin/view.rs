@@ -1,7 +1,7 @@
 //! What the admin API and the commands show, as JSON and as text: one set of types for both.
 
 use crate::model::visible::{Keep, visible};
-use crate::model::{Diagnostic, Report};
+use crate::model::{Code, Diagnostic, Report};
 use crate::proxy::ACME;
 use crate::table::canonical::{canonical_host, canonical_path};
 use crate::table::explain::{Explanation, explain};
@@ -42,6 +42,15 @@ impl From<&Diagnostic> for Problem {
         }
     }
 }
+
+/// What is said of something that is not there for a mistake in it.
+const LEAVES_OUT: [Code; 5] = [
+    Code::InvalidManifest,
+    Code::InvalidObject,
+    Code::InvalidHost,
+    Code::InvalidPath,
+    Code::InvalidPathType,
+];
 
 /// A rule.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +106,8 @@ pub struct Decision {
     pub hosts: Vec<(String, usize)>,
     /// Rules that came close, with why they lost.
     pub lost: Vec<(Rule, String)>,
-    /// What is wrong with the Ingress that answers, or with any that nearly did.
+    /// What is wrong with the Ingress that answers, or with any that nearly did; where none does, what was left out for a
+    /// mistake in it.
     pub problems: Vec<Problem>,
 }
 
@@ -308,13 +318,15 @@ impl Decision {
             .chain(explanation.lost.iter().map(|(route, _)| route))
             .map(|route| &route.origin.object);
         let concerned: std::collections::BTreeSet<_> = concerned.collect();
-        self.problems = concerned
+        let of_concerned = concerned
             .into_iter()
             .filter_map(|object| report.objects.get(object))
-            .flatten()
-            .take(50)
-            .map(Problem::from)
-            .collect();
+            .flatten();
+        // Where nothing answers, what would have answered may have been left out.
+        let left_out = report
+            .iter()
+            .filter(|diagnostic| explanation.route.is_none() && LEAVES_OUT.contains(&diagnostic.code));
+        self.problems = of_concerned.chain(left_out).take(50).map(Problem::from).collect();
     }
 
     fn answered_by(&mut self, table: &Table, route: &Arc<Route>) {

@@ -43,7 +43,10 @@ impl State {
         if self.is_listed() {
             changes.push(Change::Listed);
         }
-        changes.push(Change::Files(self.report.files.clone()));
+        let of_files = self.of_files.values().flatten();
+        changes.push(Change::Files(
+            self.report.files.iter().chain(of_files).cloned().collect(),
+        ));
         (next, changes)
     }
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 impl State {
     pub(super) fn diagnose(&self, object: &ObjectRef) -> Vec<Diagnostic> {
         let mut said: Vec<Diagnostic> = self.broken.get(object).into_iter().cloned().collect();
+        said.extend(self.of_files.get(object).into_iter().flatten().cloned());
         match object.kind {
             Kind::Ingress => self.diagnose_ingress(object, &mut said),
             Kind::EndpointSlice | Kind::Endpoints => self.diagnose_endpoints(object, &mut said),

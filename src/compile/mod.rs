@@ -137,6 +137,8 @@ pub struct State {
     /// What most routes and backends have.
     common: Common,
     broken: HashMap<ObjectRef, Diagnostic>,
+    /// What the source says of objects as they stand in its files.
+    of_files: HashMap<ObjectRef, Vec<Diagnostic>>,
     table: Table,
     changed: bool,
     journal: Journal,
@@ -193,7 +195,7 @@ impl State {
                 broken,
             } => self.replace(kind, namespace, objects, broken),
             Change::Broken(diagnostic) => self.mark_broken(diagnostic),
-            Change::Files(diagnostics) => self.report.files = diagnostics,
+            Change::Files(diagnostics) => self.set_files(diagnostics),
             Change::Listed => self.set_listed(),
             Change::Time(now) => self.set_now(now),
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
@@ -391,6 +393,20 @@ impl State {
         };
         names.extend(broken);
         names
+    }
+
+    fn set_files(&mut self, said: Vec<Diagnostic>) {
+        let mut of_files: HashMap<ObjectRef, Vec<Diagnostic>> = HashMap::new();
+        let mut files = Vec::new();
+        for diagnostic in said {
+            match diagnostic.object.clone() {
+                Some(object) => of_files.entry(object).or_default().push(diagnostic),
+                None => files.push(diagnostic),
+            }
+        }
+        self.stale.extend(self.of_files.keys().chain(of_files.keys()).cloned());
+        self.of_files = of_files;
+        self.report.files = files;
     }
 
     fn mark_broken(&mut self, diagnostic: Diagnostic) {

@@ -244,7 +244,7 @@ fn natural(field: &str) -> Vec<(usize, String)> {
 pub struct Report {
     /// Each object's problems, worst first.
     pub objects: BTreeMap<ObjectRef, Vec<Diagnostic>>,
-    /// What the directory source says of its files.
+    /// What the directory source says of its files, where that is about no object in particular.
     pub files: Vec<Diagnostic>,
 }
 

@@ -47,6 +47,12 @@ fn a_rule_whose_host_is_misspelled_answers_nobody() {
         "{said}"
     );
     assert!(said.contains("--> <stdin>:6:12"), "{said}");
+    let why = narthex(&["explain", "http://a.test/", "--admin", &rig.admin.to_string()], "");
+    assert!(
+        text(&why.stdout).contains("did you mean host?"),
+        "{}",
+        text(&why.stdout)
+    );
     // What is ignored is a warning while it serves, and an error for who is about to apply it.
     let weight = ingress("waits", "a.test", "/", "web", "").replace("{path: /", "{wait: 1, path: /");
     let checked = narthex(&["check", "-o", "json", "-"], &weight);
@@ -232,4 +238,31 @@ fn what_a_manifest_took_is_given_back() {
             .status,
         200
     );
+}
+
+#[test]
+fn swaps_of_a_config_map_mount_are_quiet() {
+    let rig = Rig::new(1, &[]);
+    let at = |name: &str| rig.manifest(name);
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).unwrap();
+    let fill = |round: usize| {
+        std::fs::create_dir(at(&format!("..{round}"))).unwrap();
+        let text = ingress("more", &format!("round-{round}.test"), "/", "web", "");
+        std::fs::write(at(&format!("..{round}/more.yaml")), text).unwrap();
+    };
+    fill(0);
+    link("..0", "..data");
+    link("..data/more.yaml", "more.yaml");
+    for round in 0..5 {
+        eventually("the mount is read", || {
+            let request = format!("GET / HTTP/1.1\r\nHost: round-{round}.test\r\n\r\n");
+            (rig.client().send(request).answer().status == 200).then_some(())
+        });
+        fill(round + 1);
+        link(&format!("..{}", round + 1), "..data_tmp");
+        std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        std::fs::remove_dir_all(at(&format!("..{round}"))).unwrap();
+    }
+    let log = rig.log();
+    assert!(!log.contains("WARN"), "{log}");
 }

@@ -156,6 +156,18 @@ impl<'de> Deserializer<'de> for Checked<'de, '_> {
         self.value.deserialize_any(visitor)
     }
 
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.value {
+            // As for kubectl and the API server: `annotations: {a: }` is an annotation without text. Charts write it.
+            Value::Null => visitor.visit_borrowed_str(""),
+            other => other.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.value {
             Value::Null => visitor.visit_none(),
@@ -199,7 +211,7 @@ impl<'de> Deserializer<'de> for Checked<'de, '_> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple
         tuple_struct enum identifier ignored_any
     }
 }

@@ -437,3 +437,22 @@ fn nulls_are_absences() {
         ObjectRef::new(Kind::Ingress, "default", "web")
     );
 }
+
+#[test]
+fn fields_of_a_newer_kubernetes_are_no_mistake_from_a_cluster() {
+    let value = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web", "newer": 1},
+        "spec": {"newer": 1, "rules": [{"newer": 1, "http": {"paths": [{"newer": 1, "path": "/", "pathType": "Prefix"}]}}]},
+    });
+    let Ok(Some(Object::Ingress(ingress))) = from_value(value.clone()) else {
+        panic!("not an Ingress");
+    };
+    assert!(
+        ingress
+            .rules
+            .iter()
+            .all(|rule| !rule.unclear && rule.paths.iter().flatten().all(|path| !path.unclear))
+    );
+    let manifest = from_manifest(value).unwrap();
+    assert_eq!(manifest.said.len(), 4);
+}

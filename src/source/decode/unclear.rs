@@ -103,7 +103,7 @@ fn effect(object: &Object, field: &Unknown) -> Effect {
     if outermost && is_near(name, "annotations") {
         return Effect::Object("annotations may say who may come in");
     }
-    if matches!(*path, [_] | ["metadata", _]) && is_near(name, "namespace") {
+    if matches!(*path, [_] | ["metadata", _]) && (is_near(name, "namespace") || name == "ns") {
         return Effect::Object("without it the object would be in the namespace \"default\"");
     }
     let Object::Ingress(ingress) = object else {

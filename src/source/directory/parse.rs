@@ -109,13 +109,18 @@ pub fn parse(path: &Path, text: &str) -> Parsed {
     let mut parsed = reader.parsed;
     match result {
         Ok(()) => parsed.whole = true,
-        Err(error) => parsed.diagnostics.push(Diagnostic {
-            object: None,
-            field: String::new(),
-            code: Code::InvalidManifest,
-            message: shortened(error.message),
-            location: Some(location(path, error.at)),
-        }),
+        Err(mut error) => {
+            if text.contains("{{") && text.contains("}}") {
+                error.message += " (a Helm template has to be rendered first: helm template CHART | narthex check -)";
+            }
+            parsed.diagnostics.push(Diagnostic {
+                object: None,
+                field: String::new(),
+                code: Code::InvalidManifest,
+                message: shortened(error.message),
+                location: Some(location(path, error.at)),
+            });
+        }
     }
     parsed
 }
@@ -261,9 +266,13 @@ impl Reader<'_> {
             },
             Err(mut error) => {
                 let at = node.locate(&error.field);
+                // What a Secret holds is not quoted, wherever it stands.
+                let quotable = node.str_at("kind") != Some("Secret") || error.field == "metadata.name";
                 let wants_text = error.message.contains("a string") || error.message.contains("to be text");
-                if let Some(hint) = self.quoting(node, &error.field).filter(|_| wants_text) {
-                    error.message = format!("{}{hint}", error.message);
+                if let Some(hint) = self.quoting(node, &error.field).filter(|_| wants_text && quotable) {
+                    error.message += &hint;
+                } else if let Some(meant) = instead_of(node, &error.field) {
+                    error.message += &format!(" (is that what `{meant}` was meant to be?)");
                 }
                 match &error.object {
                     Some(object) => self.parsed.broken.push(object.clone()),
@@ -308,6 +317,19 @@ impl Reader<'_> {
         self.seen.insert(reference, here.clone());
         self.parsed.objects.push((object, here));
     }
+}
+
+/// The key that was probably meant to be a part of a field that is missing.
+fn instead_of<'n>(node: &'n Node, field: &str) -> Option<&'n str> {
+    let mut node = node;
+    for part in field.split('.').filter(|part| !part.contains('[')) {
+        let Some(next) = node.get(part) else {
+            let meant = node.entries().iter().find(|entry| is_near(&entry.key, part));
+            return meant.map(|entry| &*entry.key);
+        };
+        node = next;
+    }
+    None
 }
 
 /// Whether a document is `kind: List`, or a typed list, with objects in `items`.

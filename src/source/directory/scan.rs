@@ -77,7 +77,10 @@ pub fn scan(roots: &[PathBuf], pipes: bool) -> Scan {
     let mut scan = Scan::default();
     for (root, path) in roots.iter().enumerate() {
         if pipes && path.to_str() == Some(STDIN_ARGUMENT) {
-            scan.files.push((FileKey::of_stdin(root), Stamp::default()));
+            // It can be read once.
+            if !scan.files.iter().any(|(key, _)| key.path.to_str() == Some(STDIN)) {
+                scan.files.push((FileKey::of_stdin(root), Stamp::default()));
+            }
             continue;
         }
         match fs::metadata(path) {

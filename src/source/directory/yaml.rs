@@ -159,7 +159,12 @@ fn scan_error(error: &ScanError, base: Mark) -> SyntaxError {
         ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
             "a tab in the indentation: YAML allows spaces only".to_owned()
         }
-        kind => kind.to_string(),
+        kind => match kind.to_string() {
+            said if said.starts_with("mapping values are not allowed") => {
+                format!("{said}: is a space missing after a `:`, or a line indented too far?")
+            }
+            said => said,
+        },
     };
     SyntaxError::new(place(error.marker(), base), message)
 }
