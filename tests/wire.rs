@@ -48,6 +48,10 @@ mod gone_clients;
 mod grpc;
 #[path = "wire/h2_bodies.rs"]
 mod h2_bodies;
+#[path = "wire/h2_left.rs"]
+mod h2_left;
+#[path = "wire/h2_memory.rs"]
+mod h2_memory;
 #[path = "wire/h2_rig.rs"]
 mod h2_rig;
 #[path = "wire/handovers.rs"]

@@ -271,6 +271,86 @@ def pings(narthex, deadline):
     return flood(narthex, deadline, lambda _: frame(6, 0, 0, bytes(8)))
 
 
+def answers(narthex, deadline):
+    """PINGs with ACK, which answer nothing."""
+    return flood(narthex, deadline, lambda _: frame(6, 1, 0, bytes(8)))
+
+
+def settings(narthex, deadline):
+    """SETTINGS, each of which wants an answer."""
+    return flood(narthex, deadline, lambda _: frame(4, 0, 0, bytes([0, 3, 0, 0, 0, 100])))
+
+
+def goaways(narthex, deadline):
+    """GOAWAYs without end, beside a request that is under way."""
+    return flood(
+        narthex, deadline, lambda stream: (frame(1, 4, 1, HEAD) if stream == 1 else b"") + frame(7, 0, 0, bytes(8))
+    )
+
+
+def streams(narthex, deadline, window, make, answer=None):
+    """50 clients with 100 streams each, whose windows are so large; `answer` is sent for each DATA."""
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4" + struct.pack(">I", window))
+    clients = [connect(narthex.http) for _ in range(50)]
+    for one in clients:
+        one.sendall(hello + b"".join(make(index) for index in range(100)))
+    if answer:
+        for one in clients:
+            threading.Thread(target=trickle, args=(one, answer), daemon=True).start()
+    time.sleep(max(0, deadline - time.monotonic()))
+    for one in clients:
+        one.close()
+
+
+def trickle(one, answer):
+    """Opens the window of each stream that sent something."""
+    held = b""
+    with contextlib.suppress(OSError):
+        while piece := one.recv(65536):
+            held, updates = held + piece, b""
+            while len(held) >= 9 and len(held) >= 9 + (length := int.from_bytes(held[:3])):
+                if held[3] == 0 and length:
+                    updates += frame(8, 0, int.from_bytes(held[5:9]), answer)
+                held = held[9 + length :]
+            one.sendall(updates)
+
+
+def bombs(narthex, deadline):
+    """5,000 streams that may not be answered, each of whose heads names a cookie of 390 bytes 70 times, by a byte each."""
+    cookie = b"\x40\x06cookie\x7f" + bytes([0x80 | (390 - 127) & 0x7F, (390 - 127) >> 7]) + b"x" * 390
+
+    def head(index):
+        return frame(1, 5, 2 * index + 1, HEAD + (b"" if index else cookie) + b"\xbe" * 70)
+
+    streams(narthex, deadline, 0, head)
+
+
+def windows_of_a_byte(narthex, deadline):
+    """5,000 streams whose replies are taken byte by byte."""
+    path = b"\x82\x04\x04/big\x86\x01\x06" + HOST.encode()
+    streams(narthex, deadline, 1, lambda index: frame(1, 5, 2 * index + 1, path), struct.pack(">I", 1))
+
+
+def large_heads(narthex, deadline):
+    """Heads of 14 KB, one after the other."""
+    field = b"\x00\x01x\x7f" + bytes([0x80 | (14000 - 127) & 0x7F, (14000 - 127) >> 7]) + b"y" * 14000
+
+    def clients():
+        with contextlib.suppress(OSError), connect(narthex.http) as one:
+            threading.Thread(target=drain, args=(one,), daemon=True).start()
+            one.sendall(HELLO)
+            for stream in range(1, 1 << 20, 2):
+                if time.monotonic() > deadline:
+                    break
+                one.sendall(frame(1, 5, stream, HEAD + field))
+
+    threads = [threading.Thread(target=clients) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+
 def handshakes(narthex, deadline):
     """1,000 clients that begin TLS and never go on."""
     clients = [connect(narthex.https) for _ in range(1000)]
@@ -310,6 +390,7 @@ def idle_cost(narthex, count, make):
 class Report:
     def __init__(self):
         self.failed = []
+        self.p99 = 0
 
     def hold(self, what, holds):
         if not holds:
@@ -330,7 +411,28 @@ class Report:
         said = ", ".join(f"{name} {value}" for name, value in changed.items())
         print(f"{name:16} p99 {good.p99():7.1f} ms  {memory / 1024:6.0f} MiB  {len(good.times):4} asked, {len(good.failures)} failed  {cut}{said}")
         self.hold(f"{name}: {good.failures[:3]}", not good.failures)
+        self.p99 = good.p99()
         return cut
+
+    def over_http2(self, program, manifests):
+        """Attacks over HTTP/2, each on a narthex of its own, with what they may add of memory in MiB and others' p99."""
+        narthex = Narthex(program, manifests)
+        self.attack(narthex, "quiet", lambda _, deadline: time.sleep(max(0, deadline - time.monotonic())))
+        narthex.stop()
+        # On a machine that is busy with something else, times say nothing.
+        quiet = self.p99
+        most = max(50, 2 * quiet) if quiet < 10 else float("inf")
+        for attack, memory in (
+            (bombs, 64), (windows_of_a_byte, 64), (large_heads, 64), (goaways, 16), (settings, 16), (answers, 16),
+        ):
+            narthex = Narthex(program, manifests)
+            name, before = attack.__name__.replace("_", " "), narthex.memory()
+            self.attack(narthex, name, attack)
+            more = (narthex.memory() - before) / 1024
+            print(f"{'':16} {more:+.0f} MiB (bound {memory}), p99 within {most:.0f} ms")
+            self.hold(f"{name}: {more:.0f} MiB more", more <= memory)
+            self.hold(f"{name}: p99 {self.p99:.0f} ms", self.p99 <= most)
+            narthex.stop()
 
     def memory_of_idle(self, start):
         context = ssl._create_unverified_context()
@@ -466,6 +568,7 @@ def main():
             for attack in (rapid_reset, made_you_reset, pings):
                 name = attack.__name__.replace("_", " ")
                 report.hold(f"{name} was never cut off", report.attack(narthex, name, attack))
+            report.over_http2(program, folder / "manifests")
             report.overload(narthex)
             report.descriptors(program, folder / "manifests")
             report.admin_readers(program, folder / "rules")

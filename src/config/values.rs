@@ -145,6 +145,15 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
 }
 
+/// Of one of many streams; all of a connection may have as much at once.
+pub(super) fn window(text: &str) -> Result<u32, String> {
+    let wanted = bytes(text)?;
+    let allowed = u32::try_from(wanted)
+        .ok()
+        .filter(|wanted| (64 << 10..=16 << 20).contains(wanted));
+    allowed.ok_or_else(|| "it is from 64KiB to 16MiB".to_owned())
+}
+
 pub(super) fn max_memory(text: &str) -> Result<MaxMemory, String> {
     if text == "off" {
         return Ok(MaxMemory::Off);

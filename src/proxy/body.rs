@@ -258,7 +258,13 @@ impl Body for ClientBody {
                 if let Some(fields) = frame.trailers_mut() {
                     trailers::clean(fields);
                 }
+                if let Some(earned) = &this.client.earned {
+                    earned.read(length);
+                }
                 this.upload.record(frame);
+                if this.client.multiplexed && this.upload.is_kept() && !this.client.hold.add(length) {
+                    this.upload.keep_no_more();
+                }
             }
             let complete = frame.is_none() || incoming.is_end_stream();
             this.upload.done.set(complete);
@@ -609,6 +615,12 @@ impl Body for ReplyBody {
                     }
                 }
             }
+        }
+        // The pod's connection does not wait for a client that does not take what is there already.
+        if let Source::Pod(exchange) = &this.source
+            && exchange.is_end_stream()
+        {
+            this.source = Source::Ours(None);
         }
         Poll::Ready(frame)
     }

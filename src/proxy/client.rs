@@ -153,6 +153,51 @@ impl Peer {
     }
 }
 
+/// What a reply holds of memory while its client does not take it, about: the pod's connection with its buffers, and the
+/// piece that waits.
+const STANDING_REPLY: usize = 24 << 10;
+
+/// What one of many requests of a connection holds, counted there until dropped.
+#[derive(Default)]
+pub struct Hold {
+    earned: Option<Rc<Earned>>,
+    bytes: Cell<usize>,
+}
+
+impl Hold {
+    /// From now on it holds so much.
+    pub fn set(&self, bytes: usize) {
+        let before = self.bytes.replace(bytes);
+        if let Some(earned) = &self.earned {
+            earned.held.set((earned.held.get() + bytes).saturating_sub(before));
+        }
+    }
+
+    /// What it holds.
+    pub fn get(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// So much more, if its connection may hold that.
+    pub fn add(&self, bytes: usize) -> bool {
+        let Some(earned) = &self.earned else { return true };
+        let may = earned.held.get() + bytes <= KEPT_PARTS;
+        if may {
+            self.set(self.get() + bytes);
+        }
+        may
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// What all requests of a connection may hold, and more of them be kept for another attempt.
+const KEPT_PARTS: usize = 1 << 20;
+
 /// A client as one request sees it: who it is, and what is waited for. Over HTTP/1.1 one serves all requests of a
 /// connection, for they come one after the other.
 pub struct Client {
@@ -175,6 +220,10 @@ pub struct Client {
     pub multiplexed: bool,
     /// What its connection has been sent, where it has others.
     pub earned: Option<Rc<Earned>>,
+    /// What it holds of memory, by estimate.
+    pub hold: Hold,
+    /// When its body last moved, until that is complete.
+    uploading: Cell<Option<Tick>>,
     /// Whether its connection ends with the next reply, which says so; for HTTP/1.1.
     pub last: Cell<bool>,
     /// Whether the present request or its reply has said that the connection ends with it; for HTTP/1.1.
@@ -210,6 +259,8 @@ impl Client {
             tunnel: RefCell::default(),
             multiplexed: false,
             earned: None,
+            hold: Hold::default(),
+            uploading: Cell::new(None),
             last: Cell::new(false),
             said_last: Cell::new(false),
             may_half_close: Cell::new(false),
@@ -233,6 +284,10 @@ impl Client {
     pub fn multiplexed(peer: Rc<Peer>, earned: Rc<Earned>) -> Self {
         Self {
             multiplexed: true,
+            hold: Hold {
+                earned: Some(earned.clone()),
+                bytes: Cell::new(0),
+            },
             earned: Some(earned),
             ..Self::new(peer)
         }
@@ -340,9 +395,29 @@ impl Client {
     /// A piece of the reply was handed out, or (none) the next is asked for.
     pub fn sends(&self, clock: Option<&Clock>) {
         self.sending.set(clock.filter(|_| self.multiplexed).map(Clock::now));
-        if let (Some(_), Some(earned)) = (clock, &self.earned) {
-            earned.piece();
+        if let Some(earned) = &self.earned {
+            self.hold.set(if clock.is_some() { STANDING_REPLY } else { 0 });
+            if clock.is_some() {
+                earned.piece();
+            }
         }
+    }
+
+    /// Whether it has a body, of which this is the beginning.
+    pub fn uploads(&self, body: bool, clock: &Clock) {
+        self.uploading.set(body.then(|| clock.now()));
+    }
+
+    /// Whether its body is not complete yet.
+    pub fn is_uploading(&self) -> bool {
+        self.uploading.get().is_some()
+    }
+
+    /// Whether for so long the client has not taken what there is of the reply, or the pod not what there is of the
+    /// request.
+    pub fn stands_still(&self, clock: &Clock, least: Duration) -> bool {
+        let still = |since: Option<Tick>| since.is_some_and(|since| clock.since(since) >= least);
+        still(self.sending.get()) || (still(self.uploading.get()) && self.upload.get().is_none() && !least.is_zero())
     }
 
     /// Ends the task that answers it, which resets its stream (HTTP/2).
@@ -413,6 +488,9 @@ impl Client {
     /// The upload moved, or is complete: then it is the pod's turn.
     pub fn upload_moved(&self, complete: bool, clock: &Clock) {
         self.moved(clock);
+        if self.uploading.get().is_some() {
+            self.uploading.set((!complete).then(|| clock.now()));
+        }
         if let Some((Waiting::Upload, _)) = self.waiting.get() {
             let what = if complete { Waiting::Head } else { Waiting::Upload };
             self.waiting.set(Some((what, clock.now())));

@@ -161,6 +161,9 @@ pub enum ProxyError {
     /// The request has come round to narthex too often.
     #[error("the request goes round in circles")]
     Loop,
+    /// The requests of an HTTP/2 connection hold too much memory.
+    #[error("the requests of the client's HTTP/2 connection hold too much memory")]
+    ConnectionFull,
     /// More in flight than allowed.
     #[error("too many requests in flight")]
     Overloaded,
@@ -250,6 +253,7 @@ impl ProxyError {
             Self::Deadline => (504, "deadline exceeded", 4, Upstream, Never, false, "deadline"),
             Self::ResponseTimeout => (504, "gateway timeout", 4, Upstream, Never, false, "response_timeout"),
             Self::Loop => (508, "loop detected", 13, Us, Never, false, "loop"),
+            Self::ConnectionFull => (503, "service unavailable", 14, Client, Never, false, "connection_full"),
             Self::Overloaded => (503, "service unavailable", 14, Us, Never, true, "overloaded"),
             Self::Panic => (500, "internal server error", 13, Us, Never, true, "panic"),
         };

@@ -16,7 +16,7 @@ use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
 use foldhash::HashMap;
 use http::{HeaderMap, HeaderValue};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -142,6 +142,8 @@ counters! {
     compressions_refused,
     /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.
     floods,
+    /// Requests over HTTP/2 ended because they held memory while their client, or their pod, stood still.
+    stuck_ended,
     /// Idle connections closed to make room for others: see --max-connections.
     let_go,
     /// Requests that ended in a panic.
@@ -206,6 +208,8 @@ pub struct Worker {
     pub words: RefCell<Dictionary>,
     /// The access log, where there is one.
     pub access_log: Option<ShardLog>,
+    /// Requests over HTTP/2 whose replies wait for their client to open its window, when last counted.
+    pub waiting_for_clients: Cell<u64>,
 }
 
 /// Where the numbers of routes are, as far as this shard has met them.
@@ -238,6 +242,7 @@ impl Worker {
             current: RefCell::new(current),
             traffic: RefCell::default(),
             words: RefCell::default(),
+            waiting_for_clients: Cell::new(0),
         }
     }
 
@@ -245,7 +250,8 @@ impl Worker {
     /// its share need not look at the others: if they have more than theirs, it is they who refuse.
     pub fn is_overloaded(&self) -> bool {
         let (mine, most) = (self.counters.in_flight.get(), self.settings.max_in_flight);
-        if mine > FEW && self.is_short_of_memory() {
+        // Newcomers do not suffer for requests that wait for clients that do not take their replies.
+        if mine.saturating_sub(self.waiting_for_clients.get()) > FEW && self.is_short_of_memory() {
             return true;
         }
         if mine.saturating_mul(self.all.len() as u64) <= most {

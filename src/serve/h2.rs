@@ -1,19 +1,21 @@
 //! One client connection that speaks HTTP/2 (RFC 9113): over TLS, or in plain by prior knowledge.
 //!
 //! The h2 crate reads and writes frames and bounds what a client may do with them. Here are the time-outs it does not
-//! have, and the checks of a request head that the strict filter makes for HTTP/1.1.
+//! have.
+
+mod head;
+mod hold;
 
 use super::Timeouts;
 use super::shard::{Shard, Swept};
-use super::strict::{Limits, is_length, is_target};
 use super::tunnel;
 use crate::proxy::{self, Client, Peer, ProxyError};
 use crate::upstream::Stream;
 use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
 use crate::upstream::{Clock, Tick};
 use bytes::{Buf, Bytes};
-use http::header::{self, HeaderValue};
 use http::{Method, Request};
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::rt::{Executor, ReadBufCursor};
 use hyper::server::conn::http2;
@@ -32,9 +34,6 @@ use tokio::task::JoinHandle;
 
 /// Requests at once on one connection (nginx: 128, Envoy's advice: 100).
 const MAX_STREAMS: u32 = 100;
-/// Bytes of one request body, and of all of a connection, that may come before they are asked for.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of one reply that are held for a client that does not take them.
 const SEND_BUFFER: usize = 64 << 10;
 /// How long a connection that was told to end may go on before it is cut.
@@ -69,6 +68,8 @@ struct Conn {
     earned: Rc<Earned>,
     /// What it sent too much of.
     flood: Cell<Option<Flood>>,
+    /// Whether nothing is read from it for now.
+    paused: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -98,12 +99,17 @@ impl Conn {
 
     fn begin(&self, request: &Request<Incoming>) -> (Rc<Client>, Option<ProxyError>) {
         let client = Rc::new(Client::multiplexed(self.peer.clone(), self.earned.clone()));
+        client.uploads(!request.body().is_end_stream(), self.clock());
         self.served.set(true);
         self.requests.borrow_mut().push(Rc::downgrade(&client));
         self.newest.replace(Some(client.clone()));
         // Of a tunnel that did not come about: the next task is not its own.
         self.newest_tunnel.take();
-        let refused = check(request, &self.shard.limits).err();
+        let checked = head::check(request, &self.shard.limits);
+        let refused = self.admit(&client, request).and(checked).err();
+        if refused == Some(ProxyError::ConnectionFull) {
+            self.note_refused(ProxyError::ConnectionFull, "its connection holds too much");
+        }
         (client, refused)
     }
 
@@ -117,7 +123,9 @@ impl Conn {
 
     /// Looks at what a client sends too often. An error ends the connection.
     fn note_frames(&self, bytes: &[u8]) -> io::Result<()> {
+        let unread = self.earned.unread.get();
         let flood = self.frames.borrow_mut().read(bytes, &self.earned, self.clock());
+        self.note_read(unread);
         flood.map_err(|flood| {
             self.shard.worker.counters.floods.add();
             tracing::info!(
@@ -140,28 +148,13 @@ impl Conn {
                 frames.sent(slice, &self.earned);
                 left -= slice.len();
             }
+            // The h2 crate has reset streams whose frames break the rules of HTTP/2. Nobody else hears of it.
             for _ in 0..frames.take_malformed() {
-                self.note_malformed();
+                self.shard.worker.counters.refused_by_filter.add();
+                self.note_refused(ProxyError::Malformed, "it breaks the rules of HTTP/2");
             }
         }
         self.note_write(poll);
-    }
-
-    /// The h2 crate has reset a stream whose frames break the rules of HTTP/2. Nobody else hears of it.
-    fn note_malformed(&self) {
-        let (worker, error) = (&self.shard.worker, ProxyError::Malformed);
-        let verdict = error.verdict();
-        worker.counters.requests.add();
-        worker.counters.refused_by_filter.add();
-        worker.counters.failed(error);
-        let request_id = proxy::new_request_id();
-        let request_id = request_id.to_str().unwrap_or_default();
-        tracing::debug!(
-            side = verdict.side.name(), reason = verdict.label, peer = %self.peer.socket, request_id,
-            "a request breaks the rules of HTTP/2: its stream is reset"
-        );
-        let cause = Some("RST_STREAM with PROTOCOL_ERROR".to_owned());
-        proxy::refused(worker, &self.peer, error, request_id, cause);
     }
 
     fn note_write<T>(&self, poll: &Poll<T>) {
@@ -178,6 +171,7 @@ impl Swept for Conn {
         let clock = self.clock();
         let mut requests = self.requests.borrow_mut();
         requests.retain(|request| request.strong_count() > 0);
+        self.sweep_held(&requests);
         for client in requests.iter().filter_map(Weak::upgrade) {
             client.check(clock, response, stream, timeouts.body);
             if client.check_stream(clock, timeouts.body, timeouts.send) {
@@ -232,42 +226,14 @@ impl Swept for Conn {
     fn let_go(&self) {
         self.end();
     }
-}
 
-/// What the strict filter checks of an HTTP/1.1 head and h2 does not of this one.
-fn check(request: &Request<Incoming>, limits: &Limits) -> Result<(), ProxyError> {
-    let (uri, fields) = (request.uri(), request.headers());
-    let target = uri.path_and_query().map_or("", |target| target.as_str());
-    if target.len() > limits.uri_bytes {
-        return Err(ProxyError::UriTooLong);
+    fn stuck(&self) -> (usize, usize) {
+        self.stuck()
     }
-    // A cookie may come in as many fields as it has crumbs (RFC 9113, section 8.2.3).
-    let crumbs = || fields.get_all(header::COOKIE).iter().count().saturating_sub(1);
-    if fields.len() > limits.header_count && fields.len() - crumbs() > limits.header_count {
-        return Err(ProxyError::HeadTooLarge);
+
+    fn end_stuck(&self) -> usize {
+        self.end_stuck()
     }
-    proxy::upgrade::is_extended_connect(request.method(), request.extensions())?;
-    let is_server = target == "*" && *request.method() == Method::OPTIONS;
-    if !is_server && !is_target(target.as_bytes()) {
-        return Err(ProxyError::BadTarget);
-    }
-    // Without :authority, h2 leaves the scheme out too.
-    if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
-        return Err(ProxyError::BadTarget);
-    }
-    // h2 takes an empty one for 0 and lets several pass, and the pod would get them as they are.
-    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
-    if lengths.next().is_some_and(|length| !is_length(length.as_bytes())) || lengths.next().is_some() {
-        return Err(ProxyError::Malformed);
-    }
-    // RFC 9113, section 8.3.1: they must not disagree.
-    let host = fields.get(header::HOST).map(HeaderValue::as_bytes);
-    if let (Some(authority), Some(host)) = (uri.authority(), host)
-        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host)
-    {
-        return Err(ProxyError::HostMismatch);
-    }
-    Ok(())
 }
 
 /// Starts hyper's tasks on the shard, and remembers which is whose.
@@ -290,6 +256,9 @@ struct Io(Rc<Conn>);
 
 impl hyper::rt::Read for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.0.is_paused() {
+            return Poll::Pending;
+        }
         let mut prefix = self.0.prefix.borrow_mut();
         if !prefix.is_empty() {
             let length = prefix.remaining().min(buffer.remaining());
@@ -358,6 +327,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         frames: RefCell::new(Frames::of_client(&shard.worker.clock)),
         earned: Rc::default(),
         flood: Cell::new(None),
+        paused: Cell::new(false),
         waker: RefCell::default(),
         shard: shard.clone(),
     });
@@ -370,26 +340,34 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         let (client, refused) = conn.begin(&request);
         let upgrade = (*request.method() == Method::CONNECT)
             .then(|| (conn.clone(), client.clone(), hyper::upgrade::on(&mut request)));
+        // What is not admitted is let go of at once: many come at a time, and their tasks later.
+        let admitted = (refused != Some(ProxyError::ConnectionFull)).then_some(request);
         async move {
+            let Some(request) = admitted else {
+                // The client may send it again: nothing was done with it (RFC 9113, section 8.7).
+                return Err(h2::Error::from(h2::Reason::REFUSED_STREAM));
+            };
             if let Some(error) = refused {
                 return Ok(proxy::refuse(&worker, &client, &request, error));
             }
             let earned = client.earned.clone();
-            let reply = proxy::respond(worker, client, request).await;
+            // Boxed, so that a stream that is refused takes little.
+            let reply = Box::pin(proxy::respond(worker, client, request)).await;
             if let Some(earned) = earned {
                 earned.head();
             }
             if let Some((conn, client, upgrade)) = upgrade {
                 conn.carry(client, upgrade);
             }
-            reply
+            reply.map_err(|never| match never {})
         }
     });
     let head_bytes = u32::try_from(shard.limits.head_bytes).unwrap_or(u32::MAX);
     let hyper = http2::Builder::new(OnShard(conn.clone()))
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(shard.http2_window())
+        // As much as all streams may take together, so that uploads which no pod reads hold up no other's.
+        .initial_connection_window_size(shard.http2_connection_window())
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(head_bytes)
         // Else the h2 crate would end a connection for fewer at once than are allowed here in a while.

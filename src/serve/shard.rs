@@ -11,7 +11,7 @@ use crate::proxy::{Ends, Peer, Worker};
 use crate::upstream::{Stream, TICK, Tick};
 use bytes::Bytes;
 use slab::Slab;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
@@ -84,6 +84,8 @@ pub struct ShardSettings {
     pub proxy_protocol: ProxyProtocol,
     /// For HTTPS, where that is listened for.
     pub tls: Option<Arc<Tls>>,
+    /// `--http2-stream-window`.
+    pub http2_window: u32,
 }
 
 /// A connection as the sweeper sees it.
@@ -106,6 +108,16 @@ pub trait Swept {
 
     /// Closes it, being idle.
     fn let_go(&self) {}
+
+    /// How many of its requests wait for their client, and how much those hold that have stood still for long.
+    fn stuck(&self) -> (usize, usize) {
+        (0, 0)
+    }
+
+    /// Ends the latter; how many.
+    fn end_stuck(&self) -> usize {
+        0
+    }
 }
 
 /// A connection's place in the shard's list, until dropped.
@@ -142,6 +154,8 @@ pub struct Shard {
     room: Arc<Room>,
     /// What [`Room::wanted`] was when it was last looked at.
     wanted: Cell<u64>,
+    /// Bytes of requests over HTTP/2 that have come and pods have not read. Corrected by the sweeper.
+    pub unread: Cell<u64>,
 }
 
 /// Runs a shard until it is told to stop.
@@ -164,6 +178,7 @@ pub async fn run(
         settings,
         wanted: Cell::new(room.wanted()),
         room,
+        unread: Cell::new(0),
     });
     let mut sweeper = tokio::task::spawn_local(sweep(shard.clone()));
     loop {
@@ -299,6 +314,16 @@ impl Shard {
         }
     }
 
+    /// Bytes of one request over HTTP/2 that may come before they are asked for.
+    pub fn http2_window(&self) -> u32 {
+        self.settings.http2_window
+    }
+
+    /// All client connections.
+    pub fn connections(&self) -> Ref<'_, Slab<Rc<dyn Swept>>> {
+        self.connections.borrow()
+    }
+
     /// Whether new handshakes wait until others are done.
     pub fn is_short_of_handshakes(&self) -> bool {
         self.settings.tls.as_ref().is_some_and(|tls| tls.is_full())
@@ -368,6 +393,7 @@ async fn sweep(shard: Rc<Shard>) {
         ticks.tick().await;
         let worker = &shard.worker;
         worker.clock.advance();
+        shard.unread.set(0);
         for (_, conn) in shard.connections.borrow().iter() {
             conn.sweep(
                 &shard.settings.timeouts,
@@ -375,6 +401,7 @@ async fn sweep(shard: Rc<Shard>) {
                 worker.settings.response_timeout,
             );
         }
+        shard.end_stuck();
         shard.make_room();
         shard.close_idle();
         worker.upstreams.sweep(&worker.clock, &worker.settings.pool);

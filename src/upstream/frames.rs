@@ -100,7 +100,7 @@ impl Flood {
     }
 }
 
-/// What was sent to a peer, by which it earns frames.
+/// What passes on a connection: what was sent to the peer, by which it earns frames, and what is held of it.
 #[derive(Debug, Default)]
 pub struct Earned {
     /// Pieces of messages: heads, and bodies as they came from the other side. Not DATA frames, for a peer whose windows
@@ -110,6 +110,10 @@ pub struct Earned {
     pub heads: Cell<u64>,
     /// What small frames of bodies that came lack to [`SMALL`] bytes, until they are read.
     pub small: Cell<u64>,
+    /// Bytes of requests' bodies that have come from a client and were not read.
+    pub unread: Cell<u64>,
+    /// Bytes that a client's requests hold, by estimate.
+    pub held: Cell<usize>,
 }
 
 impl Earned {
@@ -121,6 +125,7 @@ impl Earned {
     /// A piece of a body was read that came from the peer.
     pub fn read(&self, length: usize) {
         self.small.set(self.small.get().saturating_sub(lack(length)));
+        self.unread.set(self.unread.get().saturating_sub(length as u64));
     }
 
     /// The head of a message is sent.
@@ -339,6 +344,9 @@ impl Frames {
             // The last frame of a body is not charged.
             if head.kind == DATA && head.flags & 1 == 0 {
                 earned.small.set(earned.small.get() + lack(head.length));
+            }
+            if head.kind == DATA {
+                earned.unread.set(earned.unread.get() + head.length as u64);
             }
             self.count(head, earned)?;
         }

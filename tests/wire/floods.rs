@@ -101,7 +101,11 @@ const FLOODS: [(&str, Make); 8] = [
     ("\"PING or SETTINGS\"", |_| frame(PING, 0, 0, &[7; 8])),
     ("\"PING or SETTINGS\"", |_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
     ("\"PING or SETTINGS with ACK\"", |_| frame(PING, ACK, 0, &[7; 8])),
-    ("\"GOAWAY\"", |_| raw_h2::goaway(0, 0)),
+    // While nothing is under way, the first would end the connection.
+    ("\"GOAWAY\"", |count| match count {
+        0 => opened(1, false),
+        _ => raw_h2::goaway(0, 0),
+    }),
     ("\"PRIORITY or unknown types\"", |_| {
         frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])
     }),
