@@ -81,6 +81,10 @@ pub struct RuleArgs {
     /// The name of this node, for the hints of EndpointSlices.
     #[arg(long, env = "NARTHEX_NODE", value_name = "NAME")]
     pub node: Option<Arc<str>>,
+    /// An annotation that guards routes and that narthex does not enforce, by name or by a pattern with `*`: routes are
+    /// served without it instead of being closed. May be given again.
+    #[arg(long, env = "NARTHEX_IGNORE_ANNOTATION", value_name = "PATTERN", value_delimiter = ',', value_parser = compile::annotations::parse_ignored)]
+    pub ignore_annotation: Vec<Arc<str>>,
     /// Whether hosts in `spec.tls` send plain HTTP to HTTPS (308). An Ingress can decide with narthex.io/ssl-redirect.
     #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]
@@ -507,6 +511,7 @@ impl RuleArgs {
             zone: self.zone.clone(),
             node: self.node.clone(),
             yield_empty: self.yield_empty.map(|time| time.as_secs()),
+            ignored_annotations: compile::annotations::Ignored::new(&self.ignore_annotation),
             ssl_redirect: self.ssl_redirect,
         }
     }

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::compile::{Options, State, lint, owners};
+use narthex::compile::{Options, State, annotations, lint, owners};
 use narthex::model::object::{Meta, Secret};
 use narthex::model::{Change, Object, Report, Timestamp};
 use narthex::source::directory::load;
@@ -121,6 +121,13 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
                 let given: Vec<_> = value.split(',').map(|one| owners::parse(one).unwrap()).collect();
                 options.host_owners = owners::HostOwners::new(&given);
             }
+            "ignore-annotation" => {
+                let given: Vec<_> = value
+                    .split(',')
+                    .map(|one| annotations::parse_ignored(one).unwrap())
+                    .collect();
+                options.ignored_annotations = annotations::Ignored::new(&given);
+            }
             "own" => options.own_addresses.push(value.parse().unwrap()),
             "zone" => options.zone = Some(value.into()),
             "node" => options.node = Some(value.into()),
@@ -206,6 +213,9 @@ fn render_table(table: &Table, out: &mut String) {
         }
         if let Some(tls) = &backend.tls {
             write!(policies, " {tls:?}").unwrap();
+        }
+        if let Some(guard) = table.guard_of(route) {
+            write!(policies, " CLOSED by {guard}").unwrap();
         }
         writeln!(out, "  {path:<24} -> {backend}{app} {:?}{policies}", backend.state).unwrap();
         for endpoint in backend.endpoints.iter() {

@@ -9,6 +9,7 @@
 #[path = "simulation/world.rs"]
 mod world;
 
+use narthex::compile::annotations::Ignored;
 use narthex::compile::owners::{self, HostOwners};
 use narthex::compile::{Options, State};
 use narthex::model::object::Secret;
@@ -86,7 +87,8 @@ fn shown(table: &Table, name: &str) -> String {
 
 fn backend_text(backend: &Backend) -> String {
     format!(
-        "{backend} {:?} {:?} {:?} {:?} {:?}",
+        "{backend} {:?} {:?} {:?} {:?} {:?} {:?}",
+        backend.guard,
         backend.tls,
         backend.state,
         backend.app_protocol,
@@ -299,8 +301,16 @@ fn options(rng: &mut Rng) -> Options {
         zone: rng.chance(1, 2).then(|| "here".into()),
         ssl_redirect: rng.chance(4, 5),
         yield_empty: rng.chance(1, 3).then_some(5),
+        ignored_annotations: ignored(rng),
         ..Options::default()
     }
+}
+
+/// Mostly none.
+fn ignored(rng: &mut Rng) -> Ignored {
+    let patterns = ["*/auth-*", "spec.parameters", "konghq.com/plugins"];
+    let given = patterns.into_iter().filter(|_| rng.chance(1, 8)).map(Arc::from);
+    Ignored::new(&given.collect::<Vec<_>>())
 }
 
 /// Mostly none.

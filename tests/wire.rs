@@ -46,6 +46,8 @@ mod framing;
 mod gone_clients;
 #[path = "wire/grpc.rs"]
 mod grpc;
+#[path = "wire/guards.rs"]
+mod guards;
 #[path = "wire/h2_bodies.rs"]
 mod h2_bodies;
 #[path = "wire/h2_left.rs"]

@@ -1,26 +1,25 @@
 //! The annotations that narthex acts on, each defined once: its name, what it does, the form of its value. Parsing, the
 //! diagnostics, docs/annotations.md and its JSON schema all come from the one list.
 
+mod equivalents;
+mod foreign;
 mod list;
 mod page;
 mod value;
 
+pub use foreign::{Ignored, parse_ignored};
+pub(super) use foreign::{NOT_ENFORCED, guards, uses_regex, without};
 pub use page::{markdown, schema};
 
+use crate::model::annotation::PREFIX;
 use crate::model::nearest::nearest;
 use crate::model::object::Meta;
-use crate::model::object::OLD_CLASS;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::{BackendSettings, Compression, Policies};
+use crate::table::{BackendSettings, Compression, Guard, Policies};
 use http::HeaderValue;
 use list::ALL;
+use std::sync::Arc;
 use value::Value;
-
-/// What the names of all annotations of ours begin with.
-const PREFIX: &str = "narthex.io/";
-
-/// Those by which Traefik lets a Service say how it is spoken to.
-const TRAEFIK: &str = "traefik.ingress.kubernetes.io/";
 
 /// What the annotations of one object say; where it has none, what holds without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,13 +38,13 @@ pub(super) struct Settings {
 
 impl Settings {
     /// What a route gets of it, with what was found out about its host.
-    pub fn policies(&self, https_redirect: bool) -> Policies {
+    pub fn policies(&self, https_redirect: bool, guard: Option<Arc<Guard>>) -> Policies {
         Policies {
             keep_slashes: self.keep_slashes,
             https_redirect,
             hsts: self.hsts.clone(),
             compression: self.compression.clone(),
-            guard: None,
+            guard,
         }
     }
 }
@@ -74,21 +73,16 @@ struct Annotation {
 }
 
 /// Reads the annotations of an Ingress or a Service, and says which of them are wrong or do nothing.
-pub(super) fn read(meta: &Meta, object: &ObjectRef, findings: &mut Vec<Diagnostic>) -> Settings {
+pub(super) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings: &mut Vec<Diagnostic>) -> Settings {
     let mut settings = Settings::default();
     for (name, value) in &meta.annotations {
+        let guard = foreign::judge(name, value, meta, object.kind, ignored);
         let mut say = |code, message| {
             findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
         };
         let Some(ours) = name.strip_prefix(PREFIX) else {
-            // A Service has annotations for many; an Ingress for its controller.
-            let asks = match object.kind {
-                Kind::Ingress => name != OLD_CLASS,
-                _ => name.starts_with(TRAEFIK),
-            };
-            if asks {
-                let message = "narthex does not act on this annotation yet";
-                say(Code::NotYet, message.to_owned());
+            if let Some((code, message)) = guard {
+                say(code, message);
             }
             continue;
         };
@@ -103,12 +97,13 @@ pub(super) fn read(meta: &Meta, object: &ObjectRef, findings: &mut Vec<Diagnosti
                 }
             }
             None => {
-                let message = "narthex knows no such annotation, so it does nothing";
                 let hint = match nearest(ours, ALL.iter().map(|known| known.name)) {
-                    Some(known) => format!(": did you mean {PREFIX}{known}?"),
+                    Some(known) => format!(" (did you mean {PREFIX}{known}?)"),
                     None => String::new(),
                 };
-                say(Code::InvalidAnnotation, format!("{message}{hint}"));
+                let (code, then) = guard.unwrap_or((Code::InvalidAnnotation, "so it does nothing".to_owned()));
+                let and = if code == Code::InvalidAnnotation { "," } else { ";" };
+                say(code, format!("narthex knows no such annotation{hint}{and} {then}"));
             }
         }
     }

@@ -53,10 +53,13 @@ impl State {
         self.table.set_backend(id.slot, Some(backend.clone()));
         self.note_endpoints(key, id, Some(&backend));
         self.changed = true;
-        self.backends_of
-            .entry((key.namespace.clone(), key.service.clone()))
-            .or_default()
-            .push(key.clone());
+        let service = (key.namespace.clone(), key.service.clone());
+        let of_service = self.backends_of.entry(service).or_default();
+        if of_service.is_empty() {
+            // Its guards matter from now on.
+            self.stale.insert(service_of(key));
+        }
+        of_service.push(key.clone());
         self.backends.insert(
             key.clone(),
             BackendEntry {
@@ -82,6 +85,7 @@ impl State {
         if let Some(keys) = self.backends_of.get_mut(&service) {
             keys.retain(|other| other != key);
             if keys.is_empty() {
+                self.stale.insert(service_of(key));
                 self.backends_of.remove(&service);
             }
         }
@@ -137,10 +141,14 @@ impl State {
         if same {
             return;
         }
+        let guarded_otherwise = entry.backend.guard.is_some() != backend.guard.is_some();
         self.journal.backend(&entry.backend, &backend);
         let backend = Arc::new(backend);
         self.table.set_backend(backend.id.slot, Some(backend.clone()));
         self.note_endpoints(key, backend.id, Some(&backend));
+        if guarded_otherwise {
+            self.note_guard(key);
+        }
         self.changed = true;
         if let Some(entry) = self.backends.get_mut(key) {
             entry.backend = backend;
@@ -150,7 +158,7 @@ impl State {
     /// Whether nothing is said of a backend, whatever its endpoints are.
     fn is_quiet(&self, backend: &Backend) -> bool {
         // Of TLS there is more to say than the backend shows.
-        let plain = backend.tls.is_none() && backend.unknown_protocol().is_none();
+        let plain = backend.tls.is_none() && backend.unknown_protocol().is_none() && backend.guard.is_none();
         plain && backend.state == BackendState::Ready && self.own_endpoint(backend).is_none()
     }
 
@@ -244,7 +252,7 @@ impl State {
             asked: key.settings.clone(),
             settings,
             tls: found.tls,
-            guard: None,
+            guard: self.service_guard(key),
             endpoints: endpoints.into(),
         }
     }
@@ -265,7 +273,8 @@ impl State {
     /// What the Ingress says of a backend, then its Service.
     pub(super) fn backend_settings(&self, key: &BackendKey) -> Arc<BackendSettings> {
         let service = self.services.get(&(key.namespace.clone(), key.service.clone()));
-        let said = service.map(|service| service_settings(service, &mut Vec::new()));
+        let ignored = &self.options.ignored_annotations;
+        let said = service.map(|service| service_settings(service, ignored, &mut Vec::new()));
         match (&key.settings, said) {
             (None, None) => self.common.settings.clone(),
             (None, Some(service)) if service == BackendSettings::default() => self.common.settings.clone(),
@@ -341,14 +350,22 @@ impl State {
     }
 }
 
+fn service_of(key: &BackendKey) -> ObjectRef {
+    ObjectRef::new(Kind::Service, key.namespace.clone(), key.service.clone())
+}
+
 /// What the annotations of a Service say of its backends, and what is wrong with them.
-pub(super) fn service_settings(service: &Service, findings: &mut Vec<Diagnostic>) -> BackendSettings {
+pub(super) fn service_settings(
+    service: &Service,
+    ignored: &annotations::Ignored,
+    findings: &mut Vec<Diagnostic>,
+) -> BackendSettings {
     let meta = &service.meta;
     if meta.annotations.is_empty() {
         return BackendSettings::default();
     }
     let object = ObjectRef::new(Kind::Service, meta.namespace.clone(), meta.name.clone());
-    annotations::read(meta, &object, findings).backend
+    annotations::read(meta, &object, ignored, findings).backend
 }
 
 pub(super) fn is_tcp(protocol: Option<&str>) -> bool {

@@ -22,6 +22,16 @@ pub(super) enum Spot {
     Fallback,
 }
 
+impl Spot {
+    /// The host it is of.
+    pub fn host(&self) -> &HostPattern {
+        match self {
+            Spot::Path(host, _) | Spot::Default(host) => host,
+            Spot::Fallback => &HostPattern::Any,
+        }
+    }
+}
+
 /// One Ingress's claim to a host and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
@@ -44,7 +54,7 @@ pub(super) struct Claimed {
 /// empty.
 pub(super) type Edits = HashMap<Spot, SmallVec<[Claimed; 1]>>;
 
-fn owner(age: &Age) -> ObjectRef {
+pub(super) fn owner(age: &Age) -> ObjectRef {
     ObjectRef::new(Kind::Ingress, age.namespace.clone(), age.name.clone())
 }
 

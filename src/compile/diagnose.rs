@@ -1,5 +1,6 @@
 //! What is to be said of one object, given all others.
 
+mod guards;
 mod tls;
 
 use super::backends::{BackendKey, find_port, kind_in_use, service_settings};
@@ -26,11 +27,16 @@ impl State {
             Kind::Secret => self.diagnose_secret(object, &mut said),
             Kind::Service => {
                 if let Some(service) = self.services.get(&key(object)) {
-                    service_settings(service, &mut said);
+                    service_settings(service, &self.options.ignored_annotations, &mut said);
                     diagnose_external(service, object, &mut said);
                 }
+                if !self.backends_of.contains_key(&key(object)) {
+                    // Nothing is closed where nothing leads to it.
+                    said.retain(|one| !matches!(one.code, Code::GuardNotEnforced | Code::GuardIgnored));
+                }
             }
-            Kind::IngressClass | Kind::Namespace => {}
+            Kind::IngressClass => self.diagnose_class(object, &mut said),
+            Kind::Namespace => {}
         }
         said
     }
@@ -50,7 +56,7 @@ impl State {
             ));
             return;
         }
-        let reading = read(ingress, &self.options.host_owners);
+        let reading = read(ingress, &self.options);
         let mut backends: Vec<(String, &BackendKey)> = Vec::new();
         for claim in &reading.claims {
             let field = place_field(claim.place);
@@ -107,12 +113,14 @@ impl State {
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
             said.extend(self.diagnose_app_protocol(object, backend, &field));
+            said.extend(self.diagnose_service_guard(object, backend, &field));
             self.diagnose_backend_tls(object, backend, &field, said);
         }
         let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
         for entry in &reading.tls {
             self.diagnose_tls(object, (&ingress.meta, known.seniority), entry, redirected, said);
         }
+        self.diagnose_guards(object, ingress, &reading, said);
         said.extend(reading.findings);
     }
 

@@ -69,6 +69,13 @@ impl State {
         self.empty.changed.insert(key.clone());
     }
 
+    /// Notes that a backend is closed by a guard from now on, or is not any more.
+    pub(super) fn note_guard(&mut self, key: &BackendKey) {
+        if self.options.yield_empty.is_some() {
+            self.empty.changed.insert(key.clone());
+        }
+    }
+
     /// Takes in what time it is, for backends that have been empty for long enough by now.
     pub(super) fn note_time_of_empty(&mut self) {
         let (Some(patience), now) = (self.options.yield_empty, self.now) else {
@@ -111,7 +118,7 @@ impl State {
             let Some(known) = self.ingresses.get(&key).filter(|known| known.served) else {
                 continue;
             };
-            let reading = read(&known.ingress, &self.options.host_owners);
+            let reading = read(&known.ingress, &self.options);
             let claims = reading.claims.iter().filter(|claim| claim.backend == *backend);
             spots.extend(claims.map(|claim| Spot::Path(claim.host.clone(), claim.path.clone())));
             if reading.default.as_ref().is_some_and(|(default, _)| default == backend) {

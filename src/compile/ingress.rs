@@ -8,7 +8,7 @@ use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef, Seniority};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, HostPattern, Policies, ServedIngress};
+use crate::table::{BackendSettings, Guard, HostPattern, Policies, ServedIngress};
 use hashbrown::HashTable;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -104,7 +104,7 @@ impl State {
         self.stale.insert(object.clone());
         let old = self.ingresses.remove(&key).filter(|old| old.served);
         let read = |known: &'_ Known| {
-            let mut reading = read(&known.ingress, &self.options.host_owners);
+            let mut reading = read(&known.ingress, &self.options);
             reading.seniority = known.seniority;
             reading
         };
@@ -119,13 +119,20 @@ impl State {
         for backend in &new_backends {
             self.hold_backend(backend, &key.1);
         }
+        let old_guards = old_reading.as_ref().map(|(reading, _)| &reading.guards);
+        let class_guard = new.as_ref().and_then(|new| self.class_guard(&new.ingress));
+        let new_guards = new_reading
+            .as_ref()
+            .map(|(reading, _)| (&reading.guards, class_guard.as_ref()));
+        let guarded = self.guard_hosts(&key, old_guards, new_guards);
         let mut edits = Edits::new();
         for spot in old_reading.iter().flat_map(|(reading, _)| spots(reading)) {
             edits.entry(spot).or_default();
         }
         if let Some((reading, meta)) = &new_reading {
             self.need_secrets(reading, meta);
-            self.claim(reading, meta, &mut edits);
+            let guard = reading.guards.rules.as_ref().or(class_guard.as_ref());
+            self.claim(reading, meta, guard, &mut edits);
         }
         for backend in old_backends.difference(&new_backends) {
             self.drop_backend(backend, &key.1);
@@ -141,20 +148,30 @@ impl State {
         self.changed |= self.table.set_ingress(&object, served);
         self.settle(&key, edits);
         self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
+        let touched: Vec<HostPattern> = [&old_reading, &new_reading]
+            .into_iter()
+            .flatten()
+            .flat_map(|(reading, _)| hosts(reading))
+            .collect();
         if let Some(new) = new {
             self.ingresses.insert(new);
         }
+        self.guards_changed(&key, guarded, &touched);
     }
 
-    fn claim(&self, reading: &Reading, meta: &Meta, edits: &mut Edits) {
+    fn claim(&self, reading: &Reading, meta: &Meta, guard: Option<&Arc<Guard>>, edits: &mut Edits) {
         let redirected = self.redirected(reading, meta);
-        let plain = self.share_policies(reading.settings.policies(false));
-        let redirecting = self.share_policies(reading.settings.policies(true));
+        let make = |redirect, guard: Option<&Arc<Guard>>| {
+            self.share_policies(reading.settings.policies(redirect, guard.cloned()))
+        };
+        let both = [make(false, guard), make(true, guard)];
+        let [plain, redirecting] = &both;
         let policies = |host: &HostPattern| {
-            if redirected.has(host) {
-                redirecting.clone()
-            } else {
-                plain.clone()
+            let redirect = redirected.has(host);
+            match self.host_guard(&meta.namespace, host) {
+                Some(of_host) if guard.is_none() => make(redirect, Some(of_host)),
+                _ if redirect => redirecting.clone(),
+                _ => plain.clone(),
             }
         };
         let claimed = |backend, place, policies| Claimed {
@@ -177,10 +194,7 @@ impl State {
         }
         if let Some((backend, _)) = &reading.default {
             for spot in default_spots(reading) {
-                let policies = policies(match &spot {
-                    Spot::Default(host) => host,
-                    Spot::Path(..) | Spot::Fallback => &HostPattern::Any,
-                });
+                let policies = policies(spot.host());
                 edits
                     .entry(spot)
                     .or_default()
@@ -244,6 +258,11 @@ fn spots(reading: &Reading) -> impl Iterator<Item = Spot> {
     paths
         .map(|claim| Spot::Path(claim.host.clone(), claim.path.clone()))
         .chain(default_spots(reading))
+}
+
+/// The hosts it claims something of.
+pub(super) fn hosts(reading: &Reading) -> HashSet<HostPattern> {
+    spots(reading).map(|spot| spot.host().clone()).collect()
 }
 
 /// What its default backend claims: its hosts', or that of all hosts where it has no rules.

@@ -14,6 +14,7 @@ mod claims;
 mod classes;
 mod diagnose;
 mod empty;
+mod guards;
 mod hints;
 mod hsts;
 mod ingress;
@@ -73,6 +74,8 @@ pub struct Options {
     pub node: Option<Arc<str>>,
     /// `--yield-empty`: after so many seconds without a ready endpoint a claim yields to the next that has some.
     pub yield_empty: Option<u64>,
+    /// `--ignore-annotation`.
+    pub ignored_annotations: annotations::Ignored,
     /// `--ssl-redirect`: hosts with TLS send plain HTTP to HTTPS, unless an annotation says otherwise.
     pub ssl_redirect: bool,
 }
@@ -92,6 +95,7 @@ impl Default for Options {
             zone: None,
             node: None,
             yield_empty: None,
+            ignored_annotations: annotations::Ignored::default(),
             ssl_redirect: true,
         }
     }
@@ -121,6 +125,7 @@ pub struct State {
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
     secrets: Secrets,
     offers: Offers,
+    host_guards: guards::HostGuards,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
@@ -287,6 +292,7 @@ impl State {
             Object::IngressClass(class) => {
                 let name = class.meta.name.clone();
                 if self.classes.get(&name) != Some(&class) {
+                    self.stale.insert(reference);
                     self.classes.insert(name.clone(), class);
                     self.reclassify(&name);
                 }

@@ -1,15 +1,17 @@
 //! One Ingress by itself: what it claims, and what is wrong with it whatever the others say.
 
+use super::Options;
 use super::annotations::{self, Settings};
 use super::backends::BackendKey;
 use super::claims::Claim;
 use super::owners::HostOwners;
 use super::tls::{TlsEntry, read_tls};
+use crate::model::annotation::Reach;
 use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
-use crate::table::{BackendSettings, HostPattern, PathKind, PathPattern};
+use crate::table::{BackendSettings, Guard, HostPattern, PathKind, PathPattern};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -34,19 +36,53 @@ pub(super) struct Reading {
     pub seniority: Seniority,
     /// `spec.tls`.
     pub tls: Vec<TlsEntry>,
+    /// What its own annotations guard.
+    pub guards: Guards,
     /// What is wrong with it by itself.
     pub findings: Vec<Diagnostic>,
 }
 
+/// What an Ingress's own annotations guard and narthex does not enforce.
+#[derive(Default)]
+pub(super) struct Guards {
+    /// The first of its guards, which closes its routes.
+    pub rules: Option<Arc<Guard>>,
+    /// The first that holds for whole hosts.
+    pub host: Option<Arc<Guard>>,
+    /// The hosts of its rules.
+    pub hosts: Vec<HostPattern>,
+    /// Those of them with a path that cannot be read as it is meant: nobody knows which requests it guards.
+    pub unclear: HashSet<HostPattern>,
+}
+
+impl Guards {
+    /// Whether one of them holds for whole hosts by what it is.
+    pub fn is_for_host(&self) -> bool {
+        self.host.is_some()
+    }
+}
+
 /// Reads one Ingress, apart from all others.
-pub(super) fn read(ingress: &Ingress, owners: &HostOwners) -> Reading {
-    let mut reader = Reader::new(ingress, owners);
+pub(super) fn read(ingress: &Ingress, options: &Options) -> Reading {
+    let owners = &options.host_owners;
+    let mut reader = Reader::new(ingress, options);
     let tls = read_tls(ingress, &reader.object, owners, &mut reader.findings);
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
     }
     let default = reader.default_backend();
+    let mut guards = reader.guards;
+    if guards.rules.is_some() || !guards.unclear.is_empty() {
+        guards.hosts = reader.hosts;
+    }
+    if ingress.rules.is_empty() {
+        guards.hosts.extend(default.is_some().then_some(HostPattern::Any));
+    }
+    if annotations::uses_regex(&ingress.meta) {
+        guards.unclear = guards.hosts.iter().cloned().collect();
+    }
     Reading {
+        guards,
         claims: reader.claims,
         default,
         settings: reader.settings,
@@ -72,21 +108,37 @@ struct Reader<'i> {
     /// The hosts, each once, and in order.
     hosts: Vec<HostPattern>,
     known_hosts: HashSet<HostPattern>,
+    guards: Guards,
     findings: Vec<Diagnostic>,
 }
 
 impl<'i> Reader<'i> {
-    fn new(ingress: &'i Ingress, owners: &'i HostOwners) -> Self {
+    fn new(ingress: &'i Ingress, options: &'i Options) -> Self {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
-        let settings = annotations::read(&ingress.meta, &object, &mut findings);
+        let ignored = &options.ignored_annotations;
+        let settings = annotations::read(&ingress.meta, &object, ignored, &mut findings);
+        let guard = |reach: Option<Reach>| {
+            let mut all = annotations::guards(&ingress.meta, ignored);
+            let (name, _) = all.find(|(_, other)| reach.is_none_or(|reach| reach == *other))?;
+            Some(Arc::new(Guard {
+                object: object.clone(),
+                name: name.into(),
+            }))
+        };
+        let guards = Guards {
+            rules: guard(None),
+            host: guard(Some(Reach::Host)),
+            ..Guards::default()
+        };
         let said = settings.backend != BackendSettings::default();
         Self {
             backend_settings: said.then(|| Arc::new(settings.backend.clone())),
             settings,
             object,
             ingress,
-            owners,
+            owners: &options.host_owners,
+            guards,
             claims: Vec::new(),
             seen: HashMap::new(),
             hosts: Vec::new(),
@@ -123,12 +175,14 @@ impl<'i> Reader<'i> {
         if paths.is_empty() {
             self.catch_all(index, &host, &field);
         }
-        for (path_index, path) in (0_u32..).zip(paths).filter(|(_, path)| !path.unclear) {
+        for (path_index, path) in (0_u32..).zip(paths) {
             let place = (index, path_index);
             let field = place_field(place);
-            let Some(pattern) = self.path(path, &field) else {
-                continue;
-            };
+            let read = if path.unclear { None } else { self.path(path, &field) };
+            if read.as_ref().is_none_or(|(_, literally)| *literally) {
+                self.guards.unclear.insert(host.clone());
+            }
+            let Some((pattern, _)) = read else { continue };
             let backend = self.backend(&path.backend, &format!("{field}.backend"));
             self.claim(host.clone(), pattern, backend, place);
         }
@@ -191,7 +245,7 @@ impl<'i> Reader<'i> {
             return None;
         };
         let backend = self.backend(backend, "spec.defaultBackend");
-        let hosts = std::mem::take(&mut self.hosts);
+        let hosts = self.hosts.clone();
         // An Ingress all of whose hosts are broken must not become the default of the whole cluster.
         if !ingress.rules.is_empty() {
             return (!hosts.is_empty()).then_some((backend, hosts));
@@ -221,7 +275,8 @@ impl<'i> Reader<'i> {
         }
     }
 
-    fn path(&mut self, path: &IngressPath, field: &str) -> Option<PathPattern> {
+    /// The path, and whether it is taken literally though it was meant otherwise.
+    fn path(&mut self, path: &IngressPath, field: &str) -> Option<(PathPattern, bool)> {
         let kind = self.path_kind(path, field)?;
         let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
         let specific = !matches!(path.path_type.as_deref(), Some("Exact" | "Prefix"));
@@ -243,6 +298,7 @@ impl<'i> Reader<'i> {
         };
         match canonical_rule_path(text, self.settings.keep_slashes) {
             Ok(canonical) => {
+                let is_literal = literally.is_some();
                 if let Some(literally) = literally {
                     let message = format!("\"{text}\" {literally}");
                     self.say(Code::PathTakenLiterally, &format!("{field}.path"), message);
@@ -256,7 +312,7 @@ impl<'i> Reader<'i> {
                 } else {
                     path.into()
                 };
-                Some(PathPattern { kind, path })
+                Some((PathPattern { kind, path }, is_literal))
             }
             Err(error) => {
                 let hint = match error {

@@ -137,6 +137,13 @@ codes! {
     UnknownAppProtocol => Warning,
     /// TLS to pods whose certificates are not verified, as an annotation asks.
     BackendNotVerified => Info,
+    /// An annotation (or an IngressClass's parameters) that guards routes, and that narthex does not enforce: they are
+    /// closed, and requests get 503.
+    GuardNotEnforced => Error,
+    /// The same, but `--ignore-annotation` has the routes served without it.
+    GuardIgnored => Warning,
+    /// A host that another namespace guards, while this one's routes for it stay open.
+    GuardOfOtherNamespace => Warning,
     /// An annotation narthex knows with a value it does not.
     InvalidAnnotation => Error,
     /// Something an annotation or field asks for that narthex cannot do yet.

@@ -1,5 +1,6 @@
 //! The words both roads use. This room imports nothing of ours.
 
+pub mod annotation;
 pub mod diagnostic;
 pub mod nearest;
 pub mod object;

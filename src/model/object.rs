@@ -19,22 +19,12 @@ pub struct Meta {
     pub created: Timestamp,
     /// Whether it is being deleted: `metadata.deletionTimestamp` is set.
     pub deleting: bool,
-    /// Annotations that narthex or one of its peers reads: see [`keep_annotation`].
+    /// Annotations that narthex or an ingress controller reads: see [`is_kept`](super::annotation::is_kept).
     pub annotations: BTreeMap<String, String>,
 }
 
 /// The annotation that named the class before `spec.ingressClassName`.
 pub const OLD_CLASS: &str = "kubernetes.io/ingress.class";
-
-/// Whether an annotation is kept: ours, the old ingress class, and those of ingress-nginx and Traefik (`check` says
-/// which of them do nothing here yet).
-pub fn keep_annotation(key: &str) -> bool {
-    key == OLD_CLASS
-        || key.starts_with("narthex.io/")
-        || key.starts_with("nginx.ingress.kubernetes.io/")
-        || key.starts_with("traefik.ingress.kubernetes.io/")
-        || key.starts_with("ingress.kubernetes.io/")
-}
 
 /// networking.k8s.io/v1 Ingress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,6 +129,8 @@ pub struct IngressClass {
     pub meta: Meta,
     /// `spec.controller`.
     pub controller: String,
+    /// `spec.parameters`: kind and name of an object that narthex does not read.
+    pub parameters: Option<String>,
 }
 
 /// core/v1 Service.

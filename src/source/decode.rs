@@ -11,10 +11,11 @@ mod legacy;
 mod secret;
 mod unclear;
 
+use crate::model::annotation;
 use crate::model::diagnostic::shortened;
 use crate::model::object::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Service,
-    ServicePort, keep_annotation,
+    ServicePort,
 };
 use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Revision, Timestamp};
 use endpoints::{endpoint_slice, endpoints};
@@ -311,7 +312,7 @@ fn meta(meta: ObjectMeta) -> Meta {
             .annotations
             .unwrap_or_default()
             .into_iter()
-            .filter(|(key, _)| keep_annotation(key))
+            .filter(|(key, _)| annotation::is_kept(key))
             .collect(),
     }
 }
@@ -402,9 +403,13 @@ pub fn namespace(object: core::Namespace) -> Namespace {
 
 /// networking.k8s.io/v1 IngressClass.
 pub fn ingress_class(object: networking::IngressClass) -> IngressClass {
+    let spec = object.spec.unwrap_or_default();
     IngressClass {
         meta: meta(object.metadata),
-        controller: object.spec.and_then(|spec| spec.controller).unwrap_or_default(),
+        controller: spec.controller.unwrap_or_default(),
+        parameters: spec
+            .parameters
+            .map(|named| format!("{} \"{}\"", named.kind, named.name)),
     }
 }
 

@@ -210,8 +210,28 @@ pub fn now(rng: &mut Rng) -> Timestamp {
     Timestamp(rng.one(&[0, END - 86400, END, END + 1, 1_893_456_000, 2_000_000_000, i64::MAX]))
 }
 
+/// Guards that narthex does not enforce, some of them off.
+fn guards(rng: &mut Rng, meta: &mut Meta) {
+    for (key, values) in [
+        ("nginx.ingress.kubernetes.io/auth-url", &["http://auth", ""][..]),
+        ("nginx.ingress.kubernetes.io/auth-tls-secret", &["ca"]),
+        ("nginx.ingress.kubernetes.io/auth-tls-verify-client", &["on", "off"]),
+        ("nginx.ingress.kubernetes.io/server-snippet", &["deny all;", ""]),
+        ("konghq.com/plugins", &["key-auth", "[]"]),
+        ("narthex.io/rate-limit", &["5", "off"]),
+        ("nginx.ingress.kubernetes.io/use-regex", &["true"]),
+    ] {
+        if rng.chance(1, 5) {
+            meta.annotations.insert(key.to_owned(), rng.one(values).to_owned());
+        }
+    }
+}
+
 fn ingress(rng: &mut Rng) -> Object {
     let mut meta = meta(rng, &["i1", "i2", "i3", "i4"]);
+    if rng.chance(1, 4) {
+        guards(rng, &mut meta);
+    }
     for (key, values) in [
         ("narthex.io/merge-slashes", &["false", "true", "odd"][..]),
         ("narthex.io/ssl-redirect", &["false", "true", "odd"]),
@@ -282,6 +302,9 @@ fn service(rng: &mut Rng) -> Object {
     }
     let mut meta = meta(rng, &["one", "two", "three"]);
     backend_tls(rng, &mut meta);
+    if rng.chance(1, 6) {
+        guards(rng, &mut meta);
+    }
     Object::Service(
         Service {
             meta,
@@ -370,7 +393,15 @@ pub fn object(rng: &mut Rng) -> Object {
             let mut meta = meta(rng, &["ours", "theirs", "narthex"]);
             meta.namespace = "".into();
             let controller = rng.one(&[narthex::compile::CONTROLLER, "k8s.io/other"]).to_owned();
-            Object::IngressClass(IngressClass { meta, controller }.into())
+            if rng.chance(1, 4) {
+                guards(rng, &mut meta);
+            }
+            let class = IngressClass {
+                meta,
+                controller,
+                parameters: rng.chance(1, 4).then(|| "Parameters \"p\"".to_owned()),
+            };
+            Object::IngressClass(class.into())
         }
         _ => secret(rng),
     }

@@ -11,6 +11,9 @@
 {{- if not .Values.ingressClass.classLess }}
 - --class-less=false
 {{- end }}
+{{- range .Values.ignoreAnnotations }}
+- {{ printf "--ignore-annotation=%s" . | quote }}
+{{- end }}
 - --probe-socket=/run/narthex/probe.sock
 {{- /* In a namespace that is not watched, nothing is known of peers. */}}
 {{- if and .Values.adminService.enabled (or (empty .Values.watchNamespaces) (has .Release.Namespace .Values.watchNamespaces)) }}

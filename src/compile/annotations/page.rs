@@ -1,7 +1,7 @@
 //! docs/annotations.md and docs/annotations.schema.json.
 
 use super::list::ALL;
-use super::{Annotation, PREFIX, Scope};
+use super::{Annotation, PREFIX, Scope, equivalents};
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write;
 
@@ -34,6 +34,45 @@ fn write_page(out: &mut String) -> std::fmt::Result {
     )?;
     for annotation in ALL.iter().filter(|known| known.scope == Scope::Backend) {
         write_one(out, annotation)?;
+    }
+    write_foreign(out)
+}
+
+/// Of other ingress controllers' annotations: which close, and what narthex has for them.
+fn write_foreign(out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\n# Annotations of other ingress controllers\n")?;
+    writeln!(
+        out,
+        "narthex acts on none of them. Those that guard, which is to say that they restrict who may come in or what they \
+         may do, close the routes they are for: requests get 503, before any redirect, with the reason \
+         `guard_not_enforced` in the log and the metrics. `check` reports an error for each, and so do Events, `explain` \
+         and the dashboard. All others are a warning.\n\n\
+         - Guards are authentication, lists of addresses or hosts, client certificates, limits of requests, connections \
+         and bandwidth, web application firewalls, conditions on headers and methods, and whatever may hold one of \
+         these: snippets, plugins, middlewares, filters, policies. They are known by name for the common controllers; \
+         for all others the words of the name decide, whatever its prefix, also for `narthex.io/` names that narthex \
+         does not know. What only passes by an ingress controller, such as the annotations of cert-manager, \
+         external-dns, Argo CD or cloud load balancers, never closes anything.\n\
+         - Not guards are `cors-*`, sizes of bodies, heads and buffers, time-outs, and what tunes a guard \
+         (`auth-keepalive*`, `auth-cache-*`). `narthex.io/max-in-flight` and its like protect pods and not routes: with \
+         a wrong value they are an error and change nothing.\n\
+         - A guard that is explicitly off does not close: `\"false\"`, `\"off\"`, `\"no\"`, `\"0\"`, an empty value or list, \
+         an allow list with `0.0.0.0/0`, `auth-type: none`; nor does what another annotation turns off, such as \
+         `auth-tls-verify-client: \"off\"`.\n\
+         - On an Ingress they close its routes; on a Service all routes to it; on an IngressClass those of all its \
+         Ingresses. An IngressClass with `spec.parameters` is closed too, for narthex has no parameters and cannot know \
+         what they ask for: its name is then `spec.parameters`.\n\
+         - What holds for a whole host (`auth-tls-*`, `server-snippet` and their like) closes all routes of that host in \
+         the same namespace, and is reported for those of other namespaces, which stay open. So does any guard on an \
+         Ingress with a path that narthex cannot read as it is meant, such as a regular expression: which requests it \
+         guards is not known.\n\n\
+         To serve routes without a guard, because something else enforces it, start narthex with \
+         `--ignore-annotation NAME`; `*` in the name stands for anything, and `check` repeats what is ignored.\n\n\
+         | annotation | narthex |\n|---|---|"
+    )?;
+    for equivalent in equivalents::TABLE {
+        let names: Vec<String> = equivalent.foreign().map(|name| format!("`{name}`")).collect();
+        writeln!(out, "| {} | {} |", names.join(", "), equivalent.text())?;
     }
     Ok(())
 }

@@ -1,0 +1,107 @@
+//! Annotations that narthex does not act on: what is said of them, and which close what they guard.
+
+use super::{ALL, equivalents};
+use crate::model::annotation::{self, Meaning, PREFIX, Reach};
+use crate::model::object::Meta;
+use crate::model::{Code, Kind};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What is said of each guard.
+pub(in crate::compile) const NOT_ENFORCED: &str = "narthex does not enforce this guard";
+
+/// `--ignore-annotation`: patterns of the guards that routes are served without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ignored(Vec<Arc<str>>);
+
+/// One pattern.
+///
+/// # Errors
+/// Says what would be right.
+pub fn parse_ignored(text: &str) -> Result<Arc<str>, String> {
+    let text = text.trim();
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return Err("write the name of an annotation, in which * stands for anything".to_owned());
+    }
+    Ok(text.into())
+}
+
+impl Ignored {
+    /// Gathers what flags say.
+    pub fn new(patterns: &[Arc<str>]) -> Self {
+        Self(patterns.to_vec())
+    }
+
+    /// The pattern that has an annotation ignored.
+    pub(in crate::compile) fn by(&self, name: &str) -> Option<&str> {
+        let mut patterns = self.0.iter().map(|pattern| &**pattern);
+        patterns.find(|pattern| annotation::matches(pattern, name))
+    }
+}
+
+/// Whether an annotation guards something that narthex does not enforce, and how far.
+fn guard(name: &str, value: &str, all: &BTreeMap<String, String>) -> Option<Reach> {
+    match name.strip_prefix(PREFIX) {
+        // One of ours that is misspelled, or from a version to come.
+        Some(ours) => {
+            let unknown = ALL.iter().all(|known| known.name != ours);
+            let guards = unknown && annotation::speaks_of_guard(ours) && !annotation::is_off(name, value, all);
+            guards.then_some(Reach::Rules)
+        }
+        None => annotation::guard(name, value, all),
+    }
+}
+
+/// The guards among the annotations of an object that narthex does not enforce, without those that are ignored.
+pub(in crate::compile) fn guards<'m>(meta: &'m Meta, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
+    let all = &meta.annotations;
+    all.iter()
+        .filter_map(|(name, value)| Some((name.as_str(), guard(name, value, all)?)))
+        .filter(|(name, _)| ignored.by(name).is_none())
+}
+
+/// Whether an Ingress says that its paths are regular expressions.
+pub(in crate::compile) fn uses_regex(meta: &Meta) -> bool {
+    let mut all = meta.annotations.iter();
+    all.any(|(name, value)| name.ends_with("/use-regex") && value == "true")
+}
+
+/// What is to be said of an annotation that narthex does not act on, after what it does not do.
+pub(super) fn judge(name: &str, value: &str, meta: &Meta, kind: Kind, ignored: &Ignored) -> Option<(Code, String)> {
+    if let Some(reach) = guard(name, value, &meta.annotations) {
+        let why = if name.starts_with(PREFIX) {
+            "its name is that of a guard"
+        } else {
+            NOT_ENFORCED
+        };
+        return Some(match ignored.by(name) {
+            Some(pattern) => (Code::GuardIgnored, format!("{why}, {}", without(pattern))),
+            None => (Code::GuardNotEnforced, format!("{why}, {}", closed(name, kind, reach))),
+        });
+    }
+    // A guard that is off asks for nothing.
+    if annotation::meaning(name) != Meaning::Asks || kind == Kind::IngressClass {
+        return None;
+    }
+    let message = match equivalents::of(name) {
+        Some(instead) => format!("narthex does not act on this annotation: {instead}"),
+        None => "narthex does not act on this annotation yet".to_owned(),
+    };
+    Some((Code::NotYet, message))
+}
+
+/// What a guard closes, and how to open it.
+fn closed(name: &str, kind: Kind, reach: Reach) -> String {
+    let what = match (kind, reach) {
+        (Kind::Service, _) => "all routes to this Service are closed",
+        (Kind::IngressClass, _) => "all routes of this class are closed",
+        (_, Reach::Rules) => "the routes of this Ingress are closed",
+        (_, Reach::Host) => "all routes of its hosts in this namespace are closed",
+    };
+    format!("so {what}: requests get 503 (to serve them without it, start narthex with --ignore-annotation={name})")
+}
+
+/// What becomes of a guard that is left out.
+pub(in crate::compile) fn without(pattern: &str) -> String {
+    format!("and --ignore-annotation={pattern} has the routes served without it")
+}

@@ -1,0 +1,152 @@
+//! What is to be said of guards that narthex does not enforce, given all objects.
+
+use crate::compile::backends::BackendKey;
+use crate::compile::classes::class_field;
+use crate::compile::ingress::hosts;
+use crate::compile::read::Reading;
+use crate::compile::{CONTROLLER, State, annotations};
+use crate::model::object::Ingress;
+use crate::model::{Code, Diagnostic, ObjectRef};
+use crate::table::{Guard, HostPattern, PARAMETERS};
+use std::collections::BTreeSet;
+
+/// How many namespaces are named.
+const NAMED: usize = 8;
+
+impl State {
+    /// What is wrong with an IngressClass of ours.
+    pub(super) fn diagnose_class(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
+        let Some(class) = self.classes.get(&object.name) else {
+            return;
+        };
+        if class.controller != CONTROLLER {
+            return;
+        }
+        let ignored = &self.options.ignored_annotations;
+        annotations::read(&class.meta, object, ignored, said);
+        if let Some(parameters) = &class.parameters {
+            let (code, message) = match ignored.by(PARAMETERS) {
+                Some(pattern) => (
+                    Code::GuardIgnored,
+                    format!("{}, {}", annotations::NOT_ENFORCED, annotations::without(pattern)),
+                ),
+                None => (
+                    Code::GuardNotEnforced,
+                    format!(
+                        "narthex has no parameters, and {parameters} may guard, so all routes of this class are closed: \
+                         requests get 503 (to serve them without it, start narthex with --ignore-annotation={PARAMETERS})"
+                    ),
+                ),
+            };
+            said.push(Diagnostic::new(code, object, PARAMETERS, message));
+        }
+    }
+
+    /// That the Service a path leads to closes it.
+    pub(super) fn diagnose_service_guard(
+        &self,
+        object: &ObjectRef,
+        key: &BackendKey,
+        field: &str,
+    ) -> Option<Diagnostic> {
+        let guard = self.backend(key)?.guard.as_ref()?;
+        let message = format!("{}; requests get 503", not_enforced(guard));
+        Some(Diagnostic::new(Code::GuardNotEnforced, object, field, message))
+    }
+
+    /// What closes an Ingress's routes beside its own annotations, and what of its guards does not reach others.
+    pub(super) fn diagnose_guards(
+        &self,
+        object: &ObjectRef,
+        ingress: &Ingress,
+        reading: &Reading,
+        said: &mut Vec<Diagnostic>,
+    ) {
+        let mut say = |code, field: &str, message| said.push(Diagnostic::new(code, object, field, message));
+        if let Some(guard) = self.class_guard(ingress) {
+            let message = format!("{}, so its routes are closed: requests get 503", not_enforced(&guard));
+            say(Code::GuardNotEnforced, &class_field(ingress), message);
+        }
+        if self.host_guards.is_empty() {
+            return;
+        }
+        let hosts: BTreeSet<HostPattern> = hosts(reading).into_iter().collect();
+        for host in hosts {
+            let field = host_field(reading, &host);
+            let own = self.host_guard(&object.namespace, &host);
+            if let Some(guard) = own {
+                if guard.object == *object {
+                    if !reading.guards.is_for_host() {
+                        let message = format!(
+                            "{}, and cannot read one of its paths as it is meant, so all routes of {host} in this namespace \
+                             are closed: requests get 503",
+                            not_enforced(guard)
+                        );
+                        say(Code::GuardNotEnforced, &field, message);
+                    }
+                } else {
+                    let message = format!(
+                        "{} for all of {host}, so its routes are closed: requests get 503",
+                        not_enforced(guard)
+                    );
+                    say(Code::GuardNotEnforced, &field, message);
+                }
+            }
+            for guard in self.host_guards.of_others(&object.namespace, &host) {
+                let message = format!(
+                    "{} for all of {host}; that closes the routes of namespace \"{}\", but not these, which are of another",
+                    not_enforced(guard),
+                    guard.object.namespace
+                );
+                say(Code::GuardOfOtherNamespace, &field, message);
+            }
+            if own.is_some_and(|guard| guard.object == *object) {
+                let open = self.strangers_on(&host, &object.namespace);
+                if !open.is_empty() {
+                    let message = format!(
+                        "{host} has routes of namespace {} too, which this does not close",
+                        open.join(", ")
+                    );
+                    say(Code::GuardOfOtherNamespace, &field, message);
+                }
+            }
+        }
+    }
+
+    /// The other namespaces that have routes for a host.
+    fn strangers_on(&self, host: &HostPattern, namespace: &str) -> Vec<String> {
+        let table = self.table.host(host);
+        let routes = table
+            .into_iter()
+            .flat_map(|table| table.paths.routes().chain(table.default.iter()));
+        let fallback = self.table.fallback().filter(|_| *host == HostPattern::Any);
+        let namespaces: BTreeSet<&str> = routes
+            .chain(fallback)
+            .map(|route| &*route.origin.object.namespace)
+            .filter(|other| *other != namespace)
+            .collect();
+        let rest = namespaces.len().saturating_sub(NAMED);
+        let mut named: Vec<String> = namespaces
+            .into_iter()
+            .take(NAMED)
+            .map(|name| format!("\"{name}\""))
+            .collect();
+        if rest > 0 {
+            named.push(format!("and {rest} more"));
+        }
+        named
+    }
+}
+
+fn not_enforced(guard: &Guard) -> String {
+    format!("narthex does not enforce {guard}")
+}
+
+/// Where an Ingress first names a host.
+fn host_field(reading: &Reading, host: &HostPattern) -> String {
+    let first = reading.claims.iter().find(|claim| claim.host == *host);
+    first.map_or_else(
+        || "spec.defaultBackend".to_owned(),
+        |claim| format!("spec.rules[{}].host", claim.place.0),
+    )
+}

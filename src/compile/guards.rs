@@ -1,0 +1,193 @@
+//! Guards that narthex does not enforce: which routes they close beyond those of the Ingress that carries them.
+
+use super::backends::BackendKey;
+use super::claims::Spot;
+use super::classes::class_of;
+use super::read::Guards;
+use super::{CONTROLLER, Key, State, annotations};
+use crate::model::object::{Ingress, IngressClass};
+use crate::model::{Kind, ObjectRef};
+use crate::table::{Guard, HostPattern, PARAMETERS};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The guards of one host in one namespace, by the Ingress they come from.
+type InNamespace = BTreeMap<Arc<str>, Arc<Guard>>;
+
+/// Guards that hold for whole hosts, by host and by the namespace whose routes they close.
+#[derive(Debug, Default)]
+pub(super) struct HostGuards(HashMap<HostPattern, BTreeMap<Arc<str>, InNamespace>>);
+
+impl HostGuards {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn first(&self, namespace: &str, host: &HostPattern) -> Option<&Arc<Guard>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (_, guard) = self.0.get(host)?.get(namespace)?.first_key_value()?;
+        Some(guard)
+    }
+
+    fn set(&mut self, (namespace, name): &Key, host: &HostPattern, guard: Arc<Guard>) {
+        let of_host = self.0.entry(host.clone()).or_default();
+        of_host
+            .entry(namespace.clone())
+            .or_default()
+            .insert(name.clone(), guard);
+    }
+
+    fn remove(&mut self, (namespace, name): &Key, host: &HostPattern) {
+        let Some(of_host) = self.0.get_mut(host) else { return };
+        if let Some(in_namespace) = of_host.get_mut(namespace) {
+            in_namespace.remove(name);
+            if in_namespace.is_empty() {
+                of_host.remove(namespace);
+            }
+        }
+        if of_host.is_empty() {
+            self.0.remove(host);
+        }
+    }
+
+    /// The Ingresses that guard a host.
+    fn holders(&self, host: &HostPattern) -> impl Iterator<Item = ObjectRef> {
+        let guards = self.0.get(host).into_iter().flat_map(BTreeMap::values);
+        guards.flat_map(InNamespace::values).map(|guard| guard.object.clone())
+    }
+
+    /// The first guard that each other namespace has for a host.
+    pub fn of_others<'g>(&'g self, namespace: &'g str, host: &HostPattern) -> impl Iterator<Item = &'g Arc<Guard>> {
+        let others = self.0.get(host).into_iter().flatten();
+        others
+            .filter(move |(other, _)| ***other != *namespace)
+            .filter_map(|(_, guards)| guards.first_key_value().map(|(_, guard)| guard))
+    }
+}
+
+impl State {
+    /// What closes all routes to a Service.
+    pub(super) fn service_guard(&self, key: &BackendKey) -> Option<Arc<Guard>> {
+        let service = self.services.get(&(key.namespace.clone(), key.service.clone()))?;
+        let (name, _) = annotations::guards(&service.meta, &self.options.ignored_annotations).next()?;
+        Some(Arc::new(Guard {
+            object: ObjectRef::new(Kind::Service, key.namespace.clone(), key.service.clone()),
+            name: name.into(),
+        }))
+    }
+
+    /// What closes all routes of an Ingress's class.
+    pub(super) fn class_guard(&self, ingress: &Ingress) -> Option<Arc<Guard>> {
+        let class = self.classes.get(class_of(ingress)?)?;
+        self.guard_of_class(class)
+    }
+
+    pub(super) fn guard_of_class(&self, class: &IngressClass) -> Option<Arc<Guard>> {
+        if class.controller != CONTROLLER {
+            return None;
+        }
+        let ignored = &self.options.ignored_annotations;
+        // narthex has no parameters, so what they name is another controller's, and may hold anything.
+        let parameters = class
+            .parameters
+            .as_ref()
+            .filter(|_| ignored.by(PARAMETERS).is_none())
+            .map(|_| PARAMETERS);
+        let first = annotations::guards(&class.meta, ignored).map(|(name, _)| name).next();
+        Some(Arc::new(Guard {
+            object: ObjectRef::new(Kind::IngressClass, "", class.meta.name.clone()),
+            name: parameters.or(first)?.into(),
+        }))
+    }
+
+    /// What closes the routes that a namespace has for a host.
+    pub(super) fn host_guard(&self, namespace: &str, host: &HostPattern) -> Option<&Arc<Guard>> {
+        self.host_guards.first(namespace, host)
+    }
+
+    /// Puts the guards of an Ingress that hold for hosts in the place of those it had; the hosts that are guarded
+    /// otherwise from now on.
+    pub(super) fn guard_hosts(
+        &mut self,
+        key: &Key,
+        old: Option<&Guards>,
+        new: Option<(&Guards, Option<&Arc<Guard>>)>,
+    ) -> Vec<HostPattern> {
+        let mut wanted: HashMap<&HostPattern, Option<Arc<Guard>>> = HashMap::new();
+        if !self.host_guards.0.is_empty() {
+            wanted.extend(old.into_iter().flat_map(|old| &old.hosts).map(|host| (host, None)));
+        }
+        if let Some((new, of_class)) = new {
+            // Whom it guards is not known, so it is the whole host.
+            let unclear = new.rules.as_ref().or(of_class);
+            for host in &new.hosts {
+                let unclear = unclear.filter(|_| new.unclear.contains(host));
+                if let Some(guard) = new.host.as_ref().or(unclear) {
+                    wanted.insert(host, Some(guard.clone()));
+                }
+            }
+        }
+        let mut changed = Vec::new();
+        for (host, guard) in wanted {
+            let before = self.host_guards.first(&key.0, host).cloned();
+            match guard {
+                Some(guard) => self.host_guards.set(key, host, guard),
+                None => self.host_guards.remove(key, host),
+            }
+            if self.host_guards.first(&key.0, host) != before.as_ref() {
+                changed.push(host.clone());
+            }
+        }
+        changed
+    }
+
+    /// After an Ingress was put in its place: the others of its namespace get or lose what holds for the hosts, and what
+    /// is said of them all is said anew.
+    pub(super) fn guards_changed(&mut self, key: &Key, changed: Vec<HostPattern>, touched: &[HostPattern]) {
+        if changed.is_empty() && self.host_guards.0.is_empty() {
+            return;
+        }
+        for host in touched {
+            self.stale.extend(self.host_guards.holders(host));
+        }
+        let mut again = BTreeSet::new();
+        for host in changed {
+            let owners = self.claimants(&host);
+            let others = owners
+                .iter()
+                .filter(|owner| owner.namespace == key.0 && owner.name != key.1);
+            again.extend(others.map(|owner| (owner.namespace.clone(), owner.name.clone())));
+            self.stale.extend(self.host_guards.holders(&host));
+            self.stale.extend(owners);
+        }
+        for other in again {
+            if let Some(ingress) = self.ingresses.get(&other).map(|known| known.ingress.clone()) {
+                self.recompile_ingress(other, ingress);
+            }
+        }
+    }
+
+    /// The Ingresses that claim something of a host.
+    fn claimants(&self, host: &HostPattern) -> BTreeSet<ObjectRef> {
+        let mut found = BTreeSet::new();
+        let mut add = |spot: Spot| {
+            found.extend(self.holder(&spot).map(|route| route.origin.object.clone()));
+            let losers = self.losers.get(&spot).into_iter().flatten();
+            found.extend(losers.map(|claimed| super::claims::owner(&claimed.age)));
+        };
+        if let Some(table) = self.table.host(host) {
+            for route in table.paths.routes() {
+                if let Some(path) = &route.path {
+                    add(Spot::Path(host.clone(), path.clone()));
+                }
+            }
+        }
+        add(Spot::Default(host.clone()));
+        if *host == HostPattern::Any {
+            add(Spot::Fallback);
+        }
+        found
+    }
+}

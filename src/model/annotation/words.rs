@@ -1,0 +1,406 @@
+//! What the words in an annotation's name say of it, whoever's annotation it is.
+
+use super::Reach;
+
+/// The words of a name, in lower case: `limit-rps`, `ip_whitelist` and `allowSourceRange` alike.
+pub(super) struct Words(Vec<String>);
+
+impl Words {
+    pub fn of(name: &str) -> Self {
+        let mut words = vec![String::new()];
+        let mut was_small = false;
+        for character in name.chars() {
+            if !character.is_ascii_alphanumeric() || (was_small && character.is_ascii_uppercase()) {
+                words.push(String::new());
+            }
+            was_small = character.is_ascii_lowercase() || character.is_ascii_digit();
+            if character.is_ascii_alphanumeric()
+                && let Some(word) = words.last_mut()
+            {
+                word.push(character.to_ascii_lowercase());
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        Self(words)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Whether one of these words is in it.
+    pub fn any(&self, of: &[&str]) -> bool {
+        self.iter().any(|word| of.contains(&word))
+    }
+
+    /// Whether a word of the first list is followed at once by one of the second.
+    fn pair(&self, first: &[&str], second: &[&str]) -> bool {
+        let mut pairs = self.iter().zip(self.iter().skip(1));
+        pairs.any(|(one, other)| first.contains(&one) && second.contains(&other))
+    }
+
+    fn contain(&self, parts: &[&str]) -> bool {
+        self.iter().any(|word| parts.iter().any(|part| word.contains(part)))
+    }
+
+    fn last(&self) -> &str {
+        self.iter().last().unwrap_or_default()
+    }
+
+    /// Whether the name says that a guard is absent where its value is true: `disable-auth`, `allow-anonymous`.
+    pub fn is_inverted(&self) -> bool {
+        self.any(&[
+            "disable",
+            "disabled",
+            "skip",
+            "bypass",
+            "anonymous",
+            "unauthenticated",
+            "unrestricted",
+            "public",
+        ])
+    }
+
+    /// Whether the name is that of a list of those who may come in.
+    pub fn is_allow_list(&self) -> bool {
+        let denies = self.contain(&["deny", "denied", "black", "block"]);
+        let allows = self.contain(&["allow", "white"]) || self.any(&["source", "cidr", "cidrs"]);
+        allows && !denies
+    }
+
+    /// Whether its value is the name of a kind, for which "none" is a word.
+    pub fn is_kind(&self) -> bool {
+        matches!(self.last(), "type" | "mode" | "method" | "provider")
+    }
+
+    /// Whether these words speak of a guard, and of how much.
+    pub fn guard(&self) -> Option<Reach> {
+        if self.is_tuning() {
+            return None;
+        }
+        let backends = self.any(&["upstream", "backend", "backends", "proxy"]);
+        if self.is_server_snippet() || (self.is_client_certificate() && !backends) {
+            return Some(Reach::Host);
+        }
+        let guards = self.is_identity()
+            || self.is_list()
+            || self.is_refusal()
+            || self.is_inspection()
+            || self.is_code()
+            || self.is_policy()
+            || self.is_limit();
+        guards.then_some(Reach::Rules)
+    }
+
+    /// Time-outs, caches and connections of a guard are not the guard; nor is what a browser is told.
+    fn is_tuning(&self) -> bool {
+        self.any(&[
+            "cors",
+            "timeout",
+            "timeouts",
+            "keepalive",
+            "cache",
+            "caching",
+            "duration",
+            "ttl",
+            "interval",
+        ]) || self.pair(&["time"], &["out", "outs"])
+            || self.pair(&["keep"], &["alive"])
+            || self.pair(&["frame", "iframe"], &["deny", "options", "policy"])
+            || self.pair(&["xss"], &["filter", "protection"])
+            || self.pair(&["content"], &["security"])
+            || self.pair(&["control"], &["allow", "expose", "max", "request"])
+            || self.pair(&["deletion", "termination"], &["protection"])
+    }
+
+    fn is_server_snippet(&self) -> bool {
+        self.pair(&["server", "host"], &["snippet", "snippets"])
+    }
+
+    /// TLS is agreed on before there is a path, so a client's certificate is asked for by host.
+    fn is_client_certificate(&self) -> bool {
+        self.any(&["mtls", "truststore"])
+            || self.pair(&["auth"], &["tls", "ssl"])
+            || self.pair(&["mutual"], &["tls", "ssl", "auth", "authentication"])
+            || self.pair(
+                &["client"],
+                &[
+                    "cert",
+                    "certs",
+                    "certificate",
+                    "certificates",
+                    "ca",
+                    "cas",
+                    "crt",
+                    "tls",
+                    "ssl",
+                    "auth",
+                    "verify",
+                    "verification",
+                ],
+            )
+            || self.pair(&["verify", "require", "requires", "request"], &["client"])
+            || self.pair(&["trust"], &["store", "stores"])
+    }
+
+    /// Who somebody is.
+    fn is_identity(&self) -> bool {
+        // "author" and "authority" begin like "auth" and are something else.
+        let other =
+            |word: &str| word.starts_with("author") && !word.starts_with("authoriz") && !word.starts_with("authoris");
+        self.iter().any(|word| word.contains("auth") && !other(word))
+            || self.contain(&[
+                "oidc", "oauth", "saml", "openid", "keycloak", "cognito", "kerberos", "htpasswd",
+            ])
+            || self.any(&[
+                "jwt",
+                "jwts",
+                "jwks",
+                "jwk",
+                "sso",
+                "ldap",
+                "spnego",
+                "iap",
+                "login",
+                "signin",
+                "password",
+                "passwd",
+                "apikey",
+                "apikeys",
+                "hmac",
+                "bearer",
+                "opa",
+                "rbac",
+                "abac",
+                "dex",
+                "anonymous",
+            ])
+            || self.pair(&["api", "access"], &["key", "keys", "token", "tokens"])
+            || self.pair(&["sign"], &["in"])
+    }
+
+    /// Who is on a list.
+    fn is_list(&self) -> bool {
+        const LISTED: &[&str] = &[
+            "ip",
+            "ips",
+            "cidr",
+            "cidrs",
+            "source",
+            "sources",
+            "range",
+            "ranges",
+            "network",
+            "networks",
+            "subnet",
+            "subnets",
+            "host",
+            "hosts",
+            "user",
+            "users",
+            "group",
+            "groups",
+            "domain",
+            "domains",
+            "email",
+            "emails",
+            "method",
+            "methods",
+            "country",
+            "countries",
+            "client",
+            "clients",
+            "referer",
+            "referers",
+            "referrers",
+            "agents",
+            "from",
+            "only",
+            "list",
+            "lists",
+            "prefix",
+            "prefixes",
+            "address",
+            "addresses",
+            "access",
+            "traffic",
+            "remote",
+        ];
+        self.contain(&[
+            "allowlist",
+            "whitelist",
+            "denylist",
+            "blacklist",
+            "blocklist",
+            "accesslist",
+            "safelist",
+            "banlist",
+        ]) || self.any(&["acl", "acls", "cidr", "cidrs"])
+            || self.pair(&["allow", "allowed", "permit", "permitted", "accept"], LISTED)
+            || self.pair(
+                &["white", "black", "access", "safe", "block", "ban"],
+                &["list", "lists", "listed"],
+            )
+            || self.pair(&["source", "src"], &["range", "ranges"])
+            || self.pair(
+                &["ip", "ips", "address", "source", "client"],
+                &[
+                    "allow",
+                    "allowed",
+                    "access",
+                    "filter",
+                    "filters",
+                    "filtering",
+                    "rule",
+                    "rules",
+                    "control",
+                    "list",
+                    "lists",
+                ],
+            )
+            || self.pair(&["public"], &["access"])
+            || self.pair(&["access"], &["control", "rule", "rules", "from", "restriction"])
+            || self.pair(&["security"], &["group", "groups", "rule", "rules"])
+    }
+
+    /// Who is turned away.
+    fn is_refusal(&self) -> bool {
+        self.contain(&["restrict", "forbid", "firewall", "captcha"])
+            || self.any(&[
+                "deny",
+                "denied",
+                "denies",
+                "block",
+                "blocked",
+                "blocks",
+                "blocking",
+                "reject",
+                "rejects",
+                "ban",
+                "banned",
+                "prohibit",
+                "prohibited",
+                "protect",
+                "protected",
+                "protection",
+                "shield",
+            ])
+    }
+
+    /// What looks into requests.
+    fn is_inspection(&self) -> bool {
+        self.iter().any(|word| {
+            word.strip_prefix("waf")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('v') || rest == "s")
+        }) || self.contain(&["modsec", "wallarm", "appprotect", "antibot", "geoip", "geoblock"])
+            || self.any(&[
+                "owasp", "coraza", "naxsi", "ddos", "dos", "csrf", "crs", "bot", "bots", "geo",
+            ])
+            || self.pair(&["mod"], &["security"])
+    }
+
+    /// What may do anything, so that nobody can say it does not guard.
+    fn is_code(&self) -> bool {
+        self.contain(&["plugin", "middleware", "snippet", "wasm"])
+            || self.any(&[
+                "lua",
+                "predicate",
+                "predicates",
+                "responder",
+                "script",
+                "scripts",
+                "interceptor",
+                "interceptors",
+            ])
+            || (self.any(&["filter", "filters"]) && !self.any(&["log", "logs", "log4j", "metrics", "trace", "tracing"]))
+    }
+
+    /// A policy may ask for anything, unless its name says for what.
+    fn is_policy(&self) -> bool {
+        self.any(&["policy", "policies"])
+            && !self.any(&[
+                "ssl",
+                "tls",
+                "cipher",
+                "ciphers",
+                "referrer",
+                "referer",
+                "csp",
+                "retry",
+                "balancing",
+                "balancer",
+                "lb",
+                "balance",
+                "cookie",
+                "cookies",
+                "retention",
+                "backup",
+                "update",
+                "upgrade",
+                "redirect",
+                "failover",
+                "health",
+                "sticky",
+                "affinity",
+                "session",
+                "delete",
+                "deletion",
+                "reclaim",
+                "restart",
+                "pull",
+                "sync",
+                "routing",
+                "scaling",
+                "dns",
+                "merge",
+                "conflict",
+                "path",
+                "rewrite",
+                "compression",
+                "upstream",
+                "traffic",
+                "opener",
+                "embedder",
+                "resource",
+            ])
+    }
+
+    /// How much one may ask for, but not of what size.
+    fn is_limit(&self) -> bool {
+        let rate = self.contain(&["ratelimit", "throttl"])
+            || self.any(&["rps", "rpm", "rph", "qps", "quota", "quotas"])
+            || self.pair(
+                &["rate", "connection", "connections", "request", "requests"],
+                &["limit", "limits"],
+            );
+        if rate && !self.any(&["body", "bodies", "size", "sizes"]) {
+            return true;
+        }
+        let limit = self
+            .iter()
+            .any(|word| word.contains("limit") && !word.starts_with("unlimit"));
+        let rated = self.any(&["rate", "by", "connections", "conn"]);
+        let sized = self.any(&[
+            "size", "sizes", "body", "bodies", "buffer", "buffers", "header", "headers", "head", "heads", "uri", "url",
+            "bytes", "length", "field", "fields",
+        ]) && !rated;
+        let elsewhere = self.any(&[
+            "history",
+            "revision",
+            "memory",
+            "cpu",
+            "storage",
+            "log",
+            "logs",
+            "retry",
+            "retries",
+            "resource",
+            "resources",
+            "replicas",
+            "scale",
+            "depth",
+            "redirects",
+        ]);
+        limit && !sized && !elsewhere
+    }
+}
