@@ -99,7 +99,8 @@ high-availability: deps ## docs/high-availability.md: HAProxy, nginx, DNS, a vir
 	tests/cluster/kube-binaries.sh
 	tests/cluster/balancers.sh
 
-soak: deps ## the bad days in their long form: 20 upgrades, ten minutes without an API server (root, half an hour)
+soak: deps ## the bad days in their long form: a million requests under changes, 20 upgrades, ten minutes without an API server (root, an hour)
+	NARTHEX_SOAK_REQUESTS=1000000 cargo test --locked --release --test wire nothing_is_lost_while_everything_changes -- --nocapture
 	tests/cluster/kube-binaries.sh
 	E2E_UPGRADES=20 E2E_OUTAGE=600 tests/cluster/bad-days.sh
 

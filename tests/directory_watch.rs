@@ -79,6 +79,7 @@ impl World {
             _ => 0,
         };
         match event {
+            Event::Together(changes) => changes.into_iter().for_each(|change| self.take(Event::Change(change))),
             Event::Synced(name) => self.log.push(format!("synced {name}")),
             Event::Change(Change::Apply(object)) => {
                 let name = object.meta().name.to_string();

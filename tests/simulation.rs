@@ -14,7 +14,7 @@ use narthex::compile::owners::{self, HostOwners};
 use narthex::compile::{Options, State};
 use narthex::model::object::Secret;
 use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
-use narthex::table::{Backend, Certificate, HostPattern, Table, canonical_path, explain};
+use narthex::table::{Backend, BackendState, Certificate, HostPattern, PodSet, Table, canonical_path, explain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use world::Rng;
@@ -419,9 +419,15 @@ fn history(seed: u64) {
         let what = format!("{change:?}");
         mirror.apply(change.clone());
         let single = !matches!(change, Change::Replace { .. });
+        let steady = match &change {
+            Change::Apply(object) => object.kind() != Kind::Service,
+            Change::Delete(object) => object.kind != Kind::Service,
+            Change::Replace { kind, .. } => *kind != Kind::Service,
+            _ => true,
+        };
         let before = state.table();
         state.apply(change);
-        compare(&before, &state.table(), single, seed, step);
+        compare(&before, &state.table(), (single, steady), seed, step);
         let wanted = state.wanted_secrets();
         assert!(
             state.wanted_secrets_changed() || wanted == secrets,
@@ -490,7 +496,7 @@ fn history(seed: u64) {
 
 /// What holds between a table and the next: another generation where anything differs, and the same identity for a
 /// backend that stays, for health, pools and balancing hang on it.
-fn compare(before: &Table, after: &Table, single: bool, seed: u64, step: usize) {
+fn compare(before: &Table, after: &Table, (single, steady): (bool, bool), seed: u64, step: usize) {
     if keys(before) != keys(after) {
         assert!(
             before.generation < after.generation,
@@ -498,10 +504,43 @@ fn compare(before: &Table, after: &Table, single: bool, seed: u64, step: usize) 
         );
     }
     // A full list may take a backend from one Ingress before it gives it to another.
-    let stays = |one: &Backend, other: &Backend| one.to_string() == other.to_string() && one.asked == other.asked;
+    let stays = |one: &Backend, other: &Backend| {
+        one.to_string() == other.to_string() && one.asked == other.asked && one.limited_by == other.limited_by
+    };
     for backend in before.backends().filter(|_| single) {
         if let Some(same) = after.backends().find(|other| stays(backend, other)) {
             assert_eq!(backend.id, same.id, "seed {seed} step {step}: {backend} is another");
+        }
+    }
+    compare_pods(before, after, steady, seed, step);
+}
+
+/// Who the pods are does not depend on who leads to them, nor on what is asked of them: unless a Service changes, all pod
+/// sets stay.
+fn compare_pods(before: &Table, after: &Table, steady: bool, seed: u64, step: usize) {
+    let place = |set: &PodSet| (set.namespace.clone(), set.service.clone(), set.port);
+    for set in before.all_pods().filter(|_| steady) {
+        let stays = after.pods(set.id).is_some_and(|other| place(other) == place(set));
+        assert!(stays, "seed {seed} step {step}: {set:?} is gone");
+    }
+    let mut known = BTreeSet::new();
+    for set in after.all_pods() {
+        let named = after.backends().filter(|backend| backend.pods == Some(set.id)).count();
+        let new = known.insert(place(set));
+        assert!(new || named > 0, "seed {seed} step {step}: {set:?} is there twice");
+    }
+    for backend in after.backends() {
+        let pods = backend.pods.map(|pods| after.pods(pods).unwrap());
+        if let Some(set) = pods {
+            assert_eq!((&set.service, &set.namespace), (&backend.service, &backend.namespace));
+            if backend.state != BackendState::TlsUnready {
+                assert_eq!(set.endpoints, backend.endpoints, "seed {seed} step {step}: {backend}");
+                assert!(set.terms.contains(&backend.terms), "seed {seed} step {step}: {backend}");
+            }
+            let wanted = backend.check.iter().all(|check| set.checks.contains(check));
+            assert!(wanted, "seed {seed} step {step}: {backend}");
+        } else {
+            assert!(backend.endpoints.is_empty(), "seed {seed} step {step}: {backend}");
         }
     }
 }

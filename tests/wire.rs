@@ -24,6 +24,8 @@ mod balance;
 mod balancers;
 #[path = "wire/certificates.rs"]
 mod certificates;
+#[path = "wire/changes.rs"]
+mod changes;
 #[path = "wire/checks.rs"]
 mod checks;
 #[path = "wire/commands.rs"]

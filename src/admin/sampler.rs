@@ -2,7 +2,7 @@
 
 use crate::model::RouteKey;
 use crate::proxy::Counters;
-use crate::table::BackendId;
+use crate::table::PodSetId;
 use crate::table::backend::EndpointIdentity;
 use crate::telemetry::traffic::{Times, Totals};
 use crate::upstream::Commons;
@@ -161,7 +161,7 @@ struct Recent {
 #[derive(Debug, Default)]
 pub struct Sampler {
     routes: HashMap<RouteKey, Minute>,
-    endpoints: HashMap<(BackendId, EndpointIdentity), Recent>,
+    endpoints: HashMap<(PodSetId, EndpointIdentity), Recent>,
     all: Minute,
     /// All replies by class, at each of the last seconds.
     classes: VecDeque<[u64; 5]>,
@@ -200,8 +200,8 @@ impl Sampler {
             .push_back(std::array::from_fn(|place| all.class(place + 1)));
         self.take_codes(shards);
         let mut seen = HashMap::default();
-        commons.each_endpoint(|backend, endpoint, requests| {
-            let key = (backend, endpoint.clone());
+        commons.each_endpoint(|pods, endpoint, requests| {
+            let key = (pods, endpoint.clone());
             let mut recent = self.endpoints.remove(&key).unwrap_or_default();
             if recent.seconds.len() == RATE {
                 recent.seconds.pop_front();
@@ -267,8 +267,8 @@ impl Sampler {
 
     /// Requests a second to one endpoint.
     #[expect(clippy::cast_precision_loss, reason = "rates are for people")]
-    pub fn endpoint_rate(&self, backend: BackendId, endpoint: &EndpointIdentity) -> f64 {
-        let recent = self.endpoints.get(&(backend, endpoint.clone()));
+    pub fn endpoint_rate(&self, pods: PodSetId, endpoint: &EndpointIdentity) -> f64 {
+        let recent = self.endpoints.get(&(pods, endpoint.clone()));
         recent.map_or(0.0, |recent| {
             recent.seconds.iter().sum::<u64>() as f64 / recent.seconds.len().max(1) as f64
         })

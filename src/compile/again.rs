@@ -9,6 +9,7 @@ impl State {
     pub fn begin_again(&self) -> (State, Vec<Change>) {
         let mut next = State::new(self.options.clone());
         next.next_slot = self.next_slot;
+        next.next_pods = self.next_pods;
         next.table.generation = self.table.generation;
         next.stale.extend(self.report.objects.keys().cloned());
         let ingresses = self

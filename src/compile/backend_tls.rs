@@ -101,6 +101,7 @@ impl State {
     pub(super) fn tls_secret_changed(&mut self, secret: &Key) {
         for key in self.tls_users.get(secret).cloned().unwrap_or_default() {
             self.resolve_again(&key);
+            self.settle_pods(&key.service_key());
             self.stale_backends.insert(key);
         }
     }
@@ -115,8 +116,7 @@ impl State {
             ..Found::default()
         };
         if let Some(ingredients) = self.ingredients(key, settings, http2, &mut found.faults) {
-            let before = self.backend(key).and_then(|backend| backend.tls.clone());
-            found.tls = before.filter(|before| before.made_of == ingredients.0);
+            found.tls = self.known_tls(key, &ingredients.0);
             if found.tls.is_none() {
                 match self.make_tls(ingredients) {
                     Ok(tls) => found.tls = Some(Arc::new(tls)),
@@ -125,6 +125,15 @@ impl State {
             }
         }
         found
+    }
+
+    /// TLS that is made of just this and in use already, by this backend or another of its Service.
+    fn known_tls(&self, key: &BackendKey, made_of: &Ingredients) -> Option<Arc<BackendTls>> {
+        let own = self.backend(key).and_then(|backend| backend.tls.as_ref());
+        let service = key.service_key();
+        let terms = self.pods_of(&service).flat_map(|set| &set.terms);
+        let mut known = own.into_iter().chain(terms.filter_map(|terms| terms.tls.as_ref()));
+        known.find(|known| known.made_of == *made_of).cloned()
     }
 
     /// What TLS to these pods is made of; none where something is missing.

@@ -1,13 +1,14 @@
 //! Backends: a Service port as rules name it, and the endpoints behind it.
 
-use super::hints::Near;
+use super::pods::Located;
 use super::{Key, OfService, State, annotations};
-use crate::model::object::{EndpointAddress, EndpointSubset, Endpoints, PortRef, Service, ServicePort};
+use crate::model::object::{Endpoints, PortRef, Service, ServicePort};
 use crate::model::{Diagnostic, Kind, ObjectRef};
-use crate::table::{Backend, BackendId, BackendSettings, BackendState, Endpoint, UpstreamHost};
+use crate::table::backend::protocol;
+use crate::table::{Backend, BackendId, BackendSettings, BackendState, Check, Endpoint, PodSet, Terms, UpstreamHost};
 use http::HeaderValue;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A Service port as a rule names it. Empty where the rule names none.
@@ -18,6 +19,15 @@ pub(super) struct BackendKey {
     pub port: PortRef,
     /// What the Ingress says of its backends, where it says something: it has backends of its own then.
     pub settings: Option<Arc<BackendSettings>>,
+    /// The Ingress, where it limits the requests under way: it has a count of its own then.
+    pub limited_by: Option<Arc<str>>,
+}
+
+impl BackendKey {
+    /// The Service it names.
+    pub fn service_key(&self) -> Key {
+        (self.namespace.clone(), self.service.clone())
+    }
 }
 
 #[derive(Debug)]
@@ -25,15 +35,6 @@ pub(super) struct BackendEntry {
     pub backend: Arc<Backend>,
     /// The names of the Ingresses that lead here; a backend is in the namespace of all of them.
     users: HashSet<Arc<str>>,
-}
-
-/// What is known of one address of a Service, over all slices.
-#[derive(Default)]
-struct Merged<'a> {
-    ready: bool,
-    serving: bool,
-    terminating: bool,
-    pod: Option<&'a EndpointAddress>,
 }
 
 impl State {
@@ -49,12 +50,12 @@ impl State {
             BackendId { slot, generation: 0 }
         });
         self.need_tls(key);
+        self.ensure_pods(key);
         let backend = Arc::new(self.resolve(key, id));
         self.table.set_backend(id.slot, Some(backend.clone()));
         self.note_endpoints(key, id, Some(&backend));
         self.changed = true;
-        let service = (key.namespace.clone(), key.service.clone());
-        let of_service = self.backends_of.entry(service).or_default();
+        let of_service = self.backends_of.entry(key.service_key()).or_default();
         if of_service.is_empty() {
             // Its guards matter from now on.
             self.stale.insert(service_of(key));
@@ -67,6 +68,7 @@ impl State {
                 users: HashSet::from([user.clone()]),
             },
         );
+        self.settle_pods(&key.service_key());
     }
 
     /// Notes that an Ingress leads to a backend no more; the backend goes with its last.
@@ -81,7 +83,7 @@ impl State {
         let id = entry.backend.id;
         self.backends.remove(key);
         self.forget_tls(key);
-        let service = (key.namespace.clone(), key.service.clone());
+        let service = key.service_key();
         if let Some(keys) = self.backends_of.get_mut(&service) {
             keys.retain(|other| other != key);
             if keys.is_empty() {
@@ -96,6 +98,7 @@ impl State {
             slot: id.slot,
             generation: id.generation.wrapping_add(1),
         });
+        self.settle_pods(&service);
     }
 
     /// The id of a backend that is held.
@@ -122,14 +125,17 @@ impl State {
 
     /// A Service, or where its pods are, changed: its backends are resolved again.
     pub(super) fn service_changed(&mut self, service: &Key) {
+        self.follow_pods(service);
         for key in self.backends_of.get(service).cloned().unwrap_or_default() {
             self.need_tls(&key);
             self.resolve_again(&key);
         }
+        self.settle_pods(service);
     }
 
-    /// Something a backend is made of changed.
+    /// Something a backend is made of changed. Its pods are to be settled afterwards.
     pub(super) fn resolve_again(&mut self, key: &BackendKey) {
+        self.ensure_pods(key);
         let Some(entry) = self.backends.get(key) else { return };
         let backend = self.resolve(key, entry.backend.id);
         // Of one that has trouble the words may differ even where the backend does not: "ports: 80/http".
@@ -235,13 +241,26 @@ impl State {
     }
 
     fn resolve(&self, key: &BackendKey, id: BackendId) -> Backend {
-        let (mut state, app_protocol, mut endpoints) = self.find_endpoints(key);
+        let (mut state, app_protocol, set) = match self.locate(key) {
+            Located::Nowhere(state) => (state, None, None),
+            Located::Port(port) => {
+                let set = self.pods_at(&key.service_key(), &port);
+                let state = set.map_or(BackendState::NoEndpoints, |set| set.state);
+                (state, port.app_protocol, set)
+            }
+        };
+        let mut endpoints = set.map(|set| set.endpoints.clone()).unwrap_or_default();
         let settings = self.with_external_host(key, self.backend_settings(key));
         let found = self.find_tls(key, &settings, app_protocol.as_deref());
         if found.wanted && found.tls.is_none() && !endpoints.is_empty() {
             // Nobody is asked in plain, or without the certificate that was to be shown.
-            (state, endpoints) = (BackendState::TlsUnready, Vec::new());
+            (state, endpoints) = (BackendState::TlsUnready, Arc::default());
         }
+        let terms = Terms {
+            protocol: protocol(&settings, app_protocol.as_deref()),
+            tls: found.tls.clone(),
+            proxied: settings.proxy_protocol == Some(true),
+        };
         Backend {
             id,
             namespace: key.namespace.clone(),
@@ -250,10 +269,14 @@ impl State {
             state,
             app_protocol,
             asked: key.settings.clone(),
+            terms: self.share_terms(set, terms),
+            check: Check::of(&settings).map(|check| share(set.map(|set| &set.checks), check)),
+            limited_by: key.limited_by.clone(),
+            pods: set.map(|set| set.id),
             settings,
             tls: found.tls,
             guard: self.service_guard(key),
-            endpoints: endpoints.into(),
+            endpoints,
         }
     }
 
@@ -270,9 +293,16 @@ impl State {
         Arc::new(settings)
     }
 
+    fn share_terms(&self, set: Option<&Arc<PodSet>>, terms: Terms) -> Arc<Terms> {
+        if terms == *self.common.terms {
+            return self.common.terms.clone();
+        }
+        share(set.map(|set| &set.terms), terms)
+    }
+
     /// What the Ingress says of a backend, then its Service.
     pub(super) fn backend_settings(&self, key: &BackendKey) -> Arc<BackendSettings> {
-        let service = self.services.get(&(key.namespace.clone(), key.service.clone()));
+        let service = self.services.get(&key.service_key());
         let ignored = &self.options.ignored_annotations;
         let said = service.map(|service| service_settings(service, ignored, &mut Vec::new()));
         match (&key.settings, said) {
@@ -283,71 +313,12 @@ impl State {
             (Some(ingress), Some(service)) => Arc::new(ingress.over(&service)),
         }
     }
+}
 
-    fn find_endpoints(&self, key: &BackendKey) -> (BackendState, Option<Arc<str>>, Vec<Endpoint>) {
-        let nothing = |state| (state, None, Vec::new());
-        if key.service.is_empty() {
-            return nothing(BackendState::Invalid);
-        }
-        let name = (key.namespace.clone(), key.service.clone());
-        let Some(service) = self.services.get(&name) else {
-            return nothing(BackendState::ServiceNotFound);
-        };
-        if let Some(external) = &service.external_name {
-            let (state, endpoints) = self.external(service, external, &key.port);
-            let port = find_port(service, &key.port);
-            let app_protocol = port.and_then(|port| port.app_protocol.as_deref()).map(Arc::from);
-            return (state, app_protocol, endpoints);
-        }
-        let Some(port) = find_port(service, &key.port) else {
-            return nothing(BackendState::PortNotFound);
-        };
-        let endpoints = self.endpoints.get(&name);
-        let (any_ready, endpoints) =
-            endpoints.map_or((false, Vec::new()), |of_service| self.merge(service, port, of_service));
-        let state = match (any_ready, endpoints.is_empty()) {
-            (true, _) => BackendState::Ready,
-            (false, false) => BackendState::OnlyTerminating,
-            (false, true) => BackendState::NoEndpoints,
-        };
-        (state, port.app_protocol.as_deref().map(Arc::from), endpoints)
-    }
-
-    fn external(&self, service: &Service, name: &str, port: &PortRef) -> (BackendState, Vec<Endpoint>) {
-        if !self.options.allow_external_names {
-            return (BackendState::ExternalNameRefused, Vec::new());
-        }
-        // An ExternalName Service often lists no ports: then the rule's number is the target's.
-        let number = find_port(service, port).map(|port| port.port).or(match port {
-            PortRef::Number(number) => Some(*number),
-            _ => None,
-        });
-        let Some(number) = number.and_then(|number| u16::try_from(number).ok()) else {
-            return (BackendState::PortNotFound, Vec::new());
-        };
-        let mut addresses: Vec<Endpoint> = self
-            .resolved
-            .get(name)
-            .into_iter()
-            .flatten()
-            .map(|address| SocketAddr::new(*address, number))
-            .filter(|address| self.options.refuses_external(*address).is_none())
-            .map(|address| Endpoint {
-                address,
-                alternate: None,
-                uid: None,
-                pod: None,
-                zone: None,
-                near: true,
-            })
-            .collect();
-        addresses.sort();
-        addresses.dedup();
-        if addresses.is_empty() {
-            return (BackendState::ExternalNameUnresolved, addresses);
-        }
-        (BackendState::Ready, addresses)
-    }
+/// What is known already and equal to something new, or the new thing: so that backends which agree share one.
+fn share<T: PartialEq>(known: Option<&Vec<Arc<T>>>, new: T) -> Arc<T> {
+    let known = known.into_iter().flatten().find(|known| ***known == new);
+    known.cloned().unwrap_or_else(|| Arc::new(new))
 }
 
 fn service_of(key: &BackendKey) -> ObjectRef {
@@ -392,113 +363,4 @@ pub(super) fn kind_in_use(of_service: &OfService) -> Kind {
     } else {
         Kind::Endpoints
     }
-}
-
-impl State {
-    /// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
-    /// The flag says whether they are ready ones.
-    fn merge(&self, service: &Service, port: &ServicePort, of_service: &OfService) -> (bool, Vec<Endpoint>) {
-        let wanted = kind_in_use(of_service);
-        let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
-        let subsets = of_service
-            .iter()
-            .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
-            .flat_map(|(_, endpoints)| &endpoints.subsets);
-        for subset in subsets {
-            for number in ports_of(subset, port) {
-                for endpoint in &subset.endpoints {
-                    let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
-                        continue;
-                    };
-                    let address = SocketAddr::new(address, number);
-                    if self.options.refuses(address).is_some() {
-                        continue;
-                    }
-                    let ready = endpoint.ready.unwrap_or(true);
-                    let one = merged.entry(address).or_default();
-                    one.ready |= ready;
-                    one.serving |= endpoint.serving.unwrap_or(ready);
-                    one.terminating |= endpoint.terminating.unwrap_or(false);
-                    // A slice that calls it ready knows more of it than one that does not.
-                    if one.pod.is_none() || ready {
-                        one.pod = Some(endpoint);
-                    }
-                }
-            }
-        }
-        let any_ready = merged.values().any(|one| one.ready);
-        let usable = merged.iter().filter(|(_, one)| {
-            if any_ready {
-                one.ready
-            } else {
-                one.serving && one.terminating
-            }
-        });
-        let usable: Vec<_> = usable.collect();
-        let hints = usable
-            .iter()
-            .map(|(_, one)| one.pod.and_then(|pod| pod.hints.as_deref()));
-        let near = Near::of(&self.options, hints);
-        let endpoints = join_families(usable.into_iter(), service.ipv6_first, |pod| {
-            near.is(pod.hints.as_deref())
-        });
-        (any_ready, endpoints)
-    }
-}
-
-/// The numbers a slice's port of the Service port's name has.
-fn ports_of(subset: &EndpointSubset, port: &ServicePort) -> BTreeSet<u16> {
-    subset
-        .ports
-        .iter()
-        .filter(|other| is_tcp(other.protocol.as_deref()) && other.name == port.name)
-        .filter_map(|other| match other.port {
-            Some(number) => u16::try_from(number).ok(),
-            // Not restricted: the Service's own target then says which.
-            None => port.target.or_else(|| u16::try_from(port.port).ok()),
-        })
-        .filter(|number| *number != 0)
-        .collect()
-}
-
-/// One endpoint per pod: its two families' addresses together, the Service's first family first.
-fn join_families<'a>(
-    usable: impl Iterator<Item = (&'a SocketAddr, &'a Merged<'a>)>,
-    ipv6_first: bool,
-    near: impl Fn(&EndpointAddress) -> bool,
-) -> Vec<Endpoint> {
-    let mut endpoints: Vec<Endpoint> = Vec::new();
-    let mut by_pod: HashMap<(Arc<str>, u16), usize> = HashMap::new();
-    for (address, one) in usable {
-        let Some(known) = one.pod else { continue };
-        let identity = known.uid.as_ref().map(|uid| (uid.clone(), address.port()));
-        let other = identity.as_ref().and_then(|identity| by_pod.get(identity)).copied();
-        if let Some(endpoint) = other.and_then(|index| endpoints.get_mut(index))
-            && endpoint.alternate.is_none()
-            && endpoint.address.is_ipv6() != address.is_ipv6()
-        {
-            endpoint.alternate = Some(*address);
-            continue;
-        }
-        if let Some(identity) = identity {
-            by_pod.insert(identity, endpoints.len());
-        }
-        endpoints.push(Endpoint {
-            address: *address,
-            alternate: None,
-            uid: known.uid.clone(),
-            pod: known.pod.clone(),
-            zone: known.zone.clone(),
-            near: near(known),
-        });
-    }
-    for endpoint in &mut endpoints {
-        if let Some(alternate) = endpoint.alternate
-            && alternate.is_ipv6() == ipv6_first
-        {
-            endpoint.alternate = Some(std::mem::replace(&mut endpoint.address, alternate));
-        }
-    }
-    endpoints.sort();
-    endpoints
 }

@@ -8,7 +8,7 @@ use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef, Seniority};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, Guard, HostPattern, Policies, ServedIngress};
+use crate::table::{BackendSettings, Guard, HostPattern, Policies, ServedIngress, Terms};
 use hashbrown::HashTable;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -228,6 +228,7 @@ impl State {
 pub(super) struct Common {
     policies: [Arc<Policies>; 2],
     pub settings: Arc<BackendSettings>,
+    pub terms: Arc<Terms>,
 }
 
 impl Default for Common {
@@ -239,6 +240,7 @@ impl Default for Common {
         Self {
             policies: [Arc::default(), Arc::new(redirect)],
             settings: Arc::default(),
+            terms: Arc::default(),
         }
     }
 }

@@ -24,13 +24,14 @@ mod members;
 mod namespaces;
 mod offers;
 pub mod owners;
+mod pods;
 mod read;
 mod secrets;
 mod tls;
 
 use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
-use crate::table::{BackendId, HostPattern, Table};
+use crate::table::{BackendId, HostPattern, PodSetId, Table};
 use backends::{BackendEntry, BackendKey};
 use claims::{Claimed, Spot};
 use empty::Empty;
@@ -137,6 +138,10 @@ pub struct State {
     free_slots: Vec<BackendId>,
     next_slot: u32,
     empty: Empty,
+    /// The pod sets of each Service that a backend leads to, or once led to.
+    pods: HashMap<Key, pods::OfPods>,
+    free_pods: Vec<PodSetId>,
+    next_pods: u32,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
     now: Timestamp,
     /// What most routes and backends have.

@@ -417,6 +417,7 @@ fn no_backend(ingress: &Ingress) -> BackendKey {
         service: "".into(),
         port: PortRef::Missing,
         settings: None,
+        limited_by: None,
     }
 }
 
@@ -442,6 +443,9 @@ fn backend_key(
                 namespace: ingress.meta.namespace.clone(),
                 service: name.clone(),
                 port: port.clone(),
+                limited_by: (settings.as_ref())
+                    .filter(|settings| settings.max_in_flight.is_some())
+                    .map(|_| ingress.meta.name.clone()),
                 settings,
             }),
         },

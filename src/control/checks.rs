@@ -1,9 +1,7 @@
 //! Active health checks: asks the pods of backends that want it, once for the whole process, and tells the shards.
 
 use crate::table::backend::EndpointIdentity;
-use crate::table::{
-    Backend, BackendId, BackendSettings, BackendTls, Endpoint, HealthProtocol, Protocol, Table, UpstreamHost,
-};
+use crate::table::{Backend, Check, Endpoint, HealthProtocol, PodSetId, Protocol, Table, Terms, UpstreamHost};
 use crate::upstream::{Commons, Stream, proxy_protocol, tls};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -45,10 +43,12 @@ const AGENT: &str = concat!("narthex-health/", env!("CARGO_PKG_VERSION"));
 struct Plan {
     endpoint: Endpoint,
     backend: String,
-    protocol: Protocol,
-    tls: Option<Arc<BackendTls>>,
-    settings: Arc<BackendSettings>,
+    terms: Arc<Terms>,
+    check: Arc<Check>,
 }
+
+/// What one pod is asked, for whoever wants to know it.
+type Asked = (PodSetId, Arc<Check>, EndpointIdentity);
 
 /// A task that ends when it is not wanted any more.
 struct Task {
@@ -64,21 +64,21 @@ impl Drop for Task {
 
 /// Follows the tables until there are none any more; `swapped` says when there is another.
 pub async fn run(tables: Arc<ArcSwap<Table>>, commons: Arc<Commons>, mut swapped: watch::Receiver<u64>) {
-    let mut tasks: HashMap<(BackendId, EndpointIdentity), Task> = HashMap::new();
+    let mut tasks: HashMap<Asked, Task> = HashMap::new();
     while swapped.changed().await.is_ok() {
         let table = tables.load_full();
-        let wanted: HashMap<_, _> = table
-            .backends()
-            .filter(|backend| backend.settings.is_checked())
-            .flat_map(plans)
-            .collect();
+        let mut wanted: HashMap<Asked, Plan> = HashMap::new();
+        for (asked, plan) in table.backends().flat_map(plans) {
+            // Several backends may want to know the same; the first says on what terms.
+            wanted.entry(asked).or_insert(plan);
+        }
         drop(table);
         tasks.retain(|key, task| wanted.get(key) == Some(&task.plan));
         for (key, plan) in wanted {
             if tasks.contains_key(&key) {
                 continue;
             }
-            let well = commons.of(key.0).checked(&key.1);
+            let well = commons.of(key.0).checked(&key.2, &key.1);
             let handle = tokio::spawn(watch_pod(plan.clone(), well)).abort_handle();
             tasks.insert(key, Task { plan, handle });
         }
@@ -86,32 +86,31 @@ pub async fn run(tables: Arc<ArcSwap<Table>>, commons: Arc<Commons>, mut swapped
     }
 }
 
-fn plans(backend: &Arc<Backend>) -> impl Iterator<Item = ((BackendId, EndpointIdentity), Plan)> {
-    backend.endpoints.iter().map(|endpoint| {
-        let plan = Plan {
-            // For whom it is meant makes no difference here.
-            endpoint: Endpoint {
-                near: true,
-                zone: None,
-                ..endpoint.clone()
-            },
-            backend: backend.to_string(),
-            protocol: backend.protocol(),
-            tls: backend.tls.clone(),
-            settings: backend.settings.clone(),
-        };
-        ((backend.id, endpoint.identity()), plan)
+fn plans(backend: &Arc<Backend>) -> impl Iterator<Item = (Asked, Plan)> + use<'_> {
+    let wanted = backend.pods.zip(backend.check.clone());
+    wanted.into_iter().flat_map(move |(pods, check)| {
+        backend.endpoints.iter().map(move |endpoint| {
+            let plan = Plan {
+                // For whom it is meant makes no difference here.
+                endpoint: Endpoint {
+                    near: true,
+                    zone: None,
+                    ..endpoint.clone()
+                },
+                backend: backend.to_string(),
+                terms: backend.terms.clone(),
+                check: check.clone(),
+            };
+            ((pods, check.clone(), endpoint.identity()), plan)
+        })
     })
 }
 
 /// Asks one pod again and again.
 async fn watch_pod(plan: Plan, well: Arc<AtomicBool>) {
-    let settings = &plan.settings;
-    let interval = settings.health_interval.unwrap_or(INTERVAL);
-    let (rise, fall) = (
-        settings.health_rise.unwrap_or(RISE),
-        settings.health_fall.unwrap_or(FALL),
-    );
+    let check = &plan.check;
+    let interval = check.interval.unwrap_or(INTERVAL);
+    let (rise, fall) = (check.rise.unwrap_or(RISE), check.fall.unwrap_or(FALL));
     let mut pause = interval.min(FIRST).mul_f64(fastrand::f64());
     let (mut good, mut bad, mut first) = (0_u32, 0_u32, true);
     loop {
@@ -121,7 +120,7 @@ async fn watch_pod(plan: Plan, well: Arc<AtomicBool>) {
             true => interval.mul_f64(fastrand::f64()),
             false => interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64()),
         };
-        let timeout = settings.health_timeout.unwrap_or(TIMEOUT);
+        let timeout = check.timeout.unwrap_or(TIMEOUT);
         let answer = tokio::time::timeout(timeout, ask(&plan)).await;
         let answer = answer.unwrap_or_else(|_| Err(format!("it did not answer within {timeout:?}")));
         let (endpoint, backend) = (&plan.endpoint, &plan.backend);
@@ -144,17 +143,17 @@ async fn watch_pod(plan: Plan, well: Arc<AtomicBool>) {
 
 /// Asks once; the error says what is wrong.
 async fn ask(plan: &Plan) -> Result<(), String> {
-    let grpc = plan.settings.health_protocol == Some(HealthProtocol::Grpc);
-    let http2 = grpc || plan.protocol == Protocol::Http2;
+    let grpc = plan.check.protocol == HealthProtocol::Grpc;
+    let http2 = grpc || plan.terms.protocol == Protocol::Http2;
     let request = question(plan, grpc, http2)?;
     let unreachable = |error: std::io::Error| format!("it cannot be reached: {error}");
     let mut stream = TcpStream::connect(plan.endpoint.address).await.map_err(unreachable)?;
-    if plan.settings.proxy_protocol == Some(true) {
+    if plan.terms.proxied {
         let own = stream.local_addr().map_err(unreachable)?;
         let header = proxy_protocol::header(own, plan.endpoint.address, None);
         stream.write_all(&header).await.map_err(unreachable)?;
     }
-    let stream = match &plan.tls {
+    let stream = match &plan.terms.tls {
         None => Stream::Plain(stream),
         Some(tls) => tls::shake_hands(stream, tls).await.map_err(|error| error.to_string())?,
     };
@@ -184,13 +183,13 @@ impl Drop for Driver {
 
 fn question(plan: &Plan, grpc: bool, http2: bool) -> Result<Request<Full<Bytes>>, String> {
     let address = plan.endpoint.address;
-    let path = match &plan.settings.health_path {
+    let path = match &plan.check.path {
         _ if grpc => "/grpc.health.v1.Health/Check",
         Some(path) => path,
         None => "/",
     };
     let target = if http2 {
-        let scheme = if plan.tls.is_some() { "https" } else { "http" };
+        let scheme = if plan.terms.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{address}{path}")
     } else {
         path.to_owned()
@@ -212,7 +211,7 @@ fn question(plan: &Plan, grpc: bool, http2: bool) -> Result<Request<Full<Bytes>>
         *request.method_mut() = Method::POST;
     }
     if !http2 {
-        let host = match &plan.settings.upstream_host {
+        let host = match &plan.check.host {
             Some(UpstreamHost::Named(host)) => host.clone(),
             _ => HeaderValue::from_str(&address.to_string()).map_err(|error| error.to_string())?,
         };

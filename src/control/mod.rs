@@ -247,6 +247,11 @@ impl Control {
                         return None;
                     }
                 }
+                Event::Together(changes) => {
+                    if !changes.into_iter().all(|change| self.guard.apply(change)) {
+                        return None;
+                    }
+                }
                 Event::Synced(watch) => synced.push(watch),
             }
         }
@@ -348,33 +353,27 @@ impl Control {
 
 /// Whether an event may be about pods' addresses.
 fn moves_endpoints(event: &Event) -> bool {
-    let kind = match event {
-        Event::Change(Change::Apply(object)) => object.kind(),
-        Event::Change(Change::Delete(object)) => object.kind,
-        Event::Change(Change::Replace { kind, .. }) => *kind,
-        Event::Change(_) | Event::Synced(_) => return false,
-    };
-    matches!(kind, Kind::EndpointSlice | Kind::Endpoints)
+    event.changes().iter().any(|change| {
+        let kind = match change {
+            Change::Apply(object) => object.kind(),
+            Change::Delete(object) => object.kind,
+            Change::Replace { kind, .. } => *kind,
+            _ => return false,
+        };
+        matches!(kind, Kind::EndpointSlice | Kind::Endpoints)
+    })
 }
 
 /// The objects that a batch is about, the first of them.
 fn named(batch: &[Event]) -> Vec<String> {
-    let mut names = Vec::new();
-    for event in batch {
-        let name = match event {
-            Event::Change(Change::Apply(object)) => object.reference().to_string(),
-            Event::Change(Change::Delete(object)) => object.to_string(),
-            Event::Change(Change::Replace { kind, objects, .. }) => {
-                format!("{} {} from a full list", objects.len(), kind.plural())
-            }
-            Event::Change(_) | Event::Synced(_) => continue,
-        };
-        names.push(name);
-        if names.len() >= MOST_OBJECTS {
-            break;
-        }
-    }
-    names
+    let changes = batch.iter().flat_map(Event::changes);
+    let names = changes.filter_map(|change| match change {
+        Change::Apply(object) => Some(object.reference().to_string()),
+        Change::Delete(object) => Some(object.to_string()),
+        Change::Replace { kind, objects, .. } => Some(format!("{} {} from a full list", objects.len(), kind.plural())),
+        _ => None,
+    });
+    names.take(MOST_OBJECTS).collect()
 }
 
 /// Locks the server; a panic of another holder does not end the control task.

@@ -90,8 +90,17 @@ impl Upload {
         self.done.get()
     }
 
-    /// Keeps what is read from now on for another attempt, as long as it is no more than `most` bytes.
+    /// Whether there is nothing in it, nor ever was.
+    pub fn is_empty(&self) -> bool {
+        self.empty.get()
+    }
+
+    /// Keeps what is read for another attempt, as long as it is no more than `most` bytes. If some was read already, it
+    /// is kept from before or not at all.
     pub fn keep(&self, most: usize) {
+        if self.is_kept() || self.bytes.get() > 0 {
+            return;
+        }
         self.tape.replace(Some(Tape {
             pieces: SmallVec::new(),
             room: most,
@@ -456,14 +465,17 @@ impl Drop for Exchange {
             && self.reusable
             && self.is_end_stream()
             && self.upload.is_done()
-            && !self.lease.endpoint.gone.get()
+            && !self.lease.connections.closed.get()
         {
             let settings = &self.worker.settings.pool;
             // A stream is given back by being dropped.
             let Connection::Http1(connection) = connection else {
                 return;
             };
-            self.lease.endpoint.pool.put(connection, &self.worker.clock, settings);
+            self.lease
+                .connections
+                .pool
+                .put(connection, &self.worker.clock, settings);
         }
     }
 }

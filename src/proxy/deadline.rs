@@ -4,7 +4,7 @@
 
 use super::client::Client;
 use super::error::ProxyError;
-use super::forward::Failure;
+use super::forward::Stop;
 use super::headers::Fields;
 use http::HeaderMap;
 use std::cell::Cell;
@@ -43,7 +43,7 @@ pub fn deadline(headers: &HeaderMap, fields: &Fields<'_>) -> Option<Duration> {
 ///
 /// # Errors
 /// That of what is waited for, or [`ProxyError::Deadline`].
-pub async fn keep<T>(at: Instant, waited: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub async fn keep<T>(at: Instant, waited: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     let kept = tokio::time::timeout_at(at, waited).await;
     kept.unwrap_or_else(|_| Err(ProxyError::Deadline.into()))
 }

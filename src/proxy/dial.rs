@@ -6,10 +6,11 @@ use super::error::{ProxyError, idempotent};
 use super::forward::Outgoing;
 use super::worker::Worker;
 use crate::table::Protocol;
+use crate::upstream::endpoint::Connections;
 use crate::upstream::h2::H2Pool;
 use crate::upstream::pool::{Connection, Dial, connect, is_local};
 use crate::upstream::tls::{Fault, FaultKind};
-use crate::upstream::{LiveEndpoint, proxy_protocol};
+use crate::upstream::{Lease, proxy_protocol};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -37,21 +38,22 @@ pub fn connect_error(cause: &io::Error) -> ProxyError {
 pub async fn checkout(
     worker: &Worker,
     client: &Client,
-    endpoint: &LiveEndpoint<ClientBody>,
+    lease: &Lease<ClientBody>,
     outgoing: &Outgoing<'_>,
     fresh: bool,
 ) -> io::Result<Connection<ClientBody>> {
-    if outgoing.settings.proxy_protocol == Some(true) {
+    let known = &lease.connections;
+    if known.terms.proxied {
         // For this client only.
-    } else if outgoing.protocol == Protocol::Http2 {
-        if let Some(stream) = endpoint.h2.find(!idempotent(&outgoing.parts.method)) {
+    } else if known.terms.protocol == Protocol::Http2 {
+        if let Some(stream) = known.h2.find(!idempotent(&outgoing.parts.method)) {
             return Ok(Connection::Http2(stream));
         }
-    } else if !fresh && let Some(connection) = endpoint.pool.take(&worker.clock, &worker.settings.pool).await {
+    } else if !fresh && let Some(connection) = known.pool.take(&worker.clock, &worker.settings.pool).await {
         return Ok(Connection::Http1(connection));
     }
     let began = Instant::now();
-    let opened = Box::pin(open(worker, client, endpoint, outgoing)).await;
+    let opened = Box::pin(open(worker, client, lease, outgoing)).await;
     outgoing.timing.dialled(began.elapsed());
     opened
 }
@@ -60,22 +62,25 @@ pub async fn checkout(
 async fn open(
     worker: &Worker,
     client: &Client,
-    endpoint: &LiveEndpoint<ClientBody>,
+    lease: &Lease<ClientBody>,
     outgoing: &Outgoing<'_>,
 ) -> io::Result<Connection<ClientBody>> {
+    let (known, endpoint) = (&lease.connections, &lease.endpoint.endpoint);
     let (pool, settings) = (&worker.settings.pool, outgoing.settings);
     let peer = &client.peer;
     let dial = Dial {
         settings: pool,
         patience: settings.connect_timeout.unwrap_or(pool.connect_timeout),
-        prelude: (settings.proxy_protocol == Some(true))
+        prelude: (known.terms.proxied)
             .then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
-        tls: endpoint.tls.as_deref(),
+        tls: known.terms.tls.as_deref(),
         clock: &worker.clock,
     };
-    let (address, alternate) = (endpoint.endpoint.address, endpoint.endpoint.alternate);
-    match (open_at(address, endpoint, outgoing, &dial).await, alternate) {
-        (Err(_), Some(alternate)) => open_at(alternate, endpoint, outgoing, &dial).await,
+    match (
+        open_at(endpoint.address, known, outgoing, &dial).await,
+        endpoint.alternate,
+    ) {
+        (Err(_), Some(alternate)) => open_at(alternate, known, outgoing, &dial).await,
         (result, _) => result,
     }
     .inspect(|connection| {
@@ -87,14 +92,14 @@ async fn open(
 
 async fn open_at(
     address: SocketAddr,
-    endpoint: &LiveEndpoint<ClientBody>,
+    known: &Connections<ClientBody>,
     outgoing: &Outgoing<'_>,
     dial: &Dial<'_>,
 ) -> io::Result<Connection<ClientBody>> {
     let unsafe_to_repeat = !idempotent(&outgoing.parts.method);
-    match (outgoing.protocol, &dial.prelude) {
+    match (known.terms.protocol, &dial.prelude) {
         (Protocol::Http1, _) => connect(address, dial).await.map(Connection::Http1),
-        (Protocol::Http2, None) => endpoint
+        (Protocol::Http2, None) => known
             .h2
             .take(address, dial, unsafe_to_repeat)
             .await

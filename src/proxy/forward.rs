@@ -11,10 +11,11 @@ use super::record::Timing;
 use super::retry::{Retries, Tried};
 use super::upgrade;
 use super::worker::Worker;
-use crate::table::{BackendId, BackendSettings, Protocol, Route, UpstreamHost};
+use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route, UpstreamHost};
+use crate::upstream::endpoint::Connections;
 use crate::upstream::pool::is_local;
 use crate::upstream::tls::Fault;
-use crate::upstream::{Affinity, Connection, Lease, LiveEndpoint, Place};
+use crate::upstream::{Affinity, Connection, Lease, Limit, LiveEndpoint, Picked, Place, Target};
 use http::header;
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
@@ -23,6 +24,7 @@ use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
@@ -39,6 +41,8 @@ pub struct Outgoing<'r> {
     pub request_id: &'r HeaderValue,
     /// How often it has passed through narthex.
     pub hops: u8,
+    /// The backend it leads to.
+    pub backend: &'r Arc<Backend>,
     /// What the backend's endpoints speak.
     pub protocol: Protocol,
     /// What annotations say of the backend.
@@ -92,36 +96,84 @@ impl From<ProxyError> for Failure {
     }
 }
 
+/// Why a request went no further.
+pub enum Stop {
+    /// It failed.
+    Failed(Failure),
+    /// It is to be routed anew: what it was routed to is gone, and another attempt is allowed.
+    Anew(Box<Anew>),
+}
+
+/// A request on its way to be routed anew.
+pub struct Anew {
+    /// What it has and takes along.
+    pub luggage: Luggage,
+    /// What it fails with if that does not help.
+    pub failure: Failure,
+}
+
+/// What a request takes along when it is routed anew.
+pub struct Luggage {
+    /// Its body, if nothing of it was sent; else it is made again.
+    pub body: Option<ClientBody>,
+    /// Its place among the requests under way to the backend it was routed to.
+    pub place: Option<Place>,
+}
+
+impl<T: Into<Failure>> From<T> for Stop {
+    fn from(failure: T) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+impl Stop {
+    fn anew(luggage: Luggage, failure: impl Into<Failure>) -> Self {
+        let failure = failure.into();
+        Self::Anew(Box::new(Anew { luggage, failure }))
+    }
+}
+
 /// Sends a request and waits for the response head. Each attempt picks from the backend's endpoints as they are then.
 ///
 /// # Errors
-/// The last attempt's failure.
+/// The last attempt's failure, or that the request is to be routed anew.
 pub async fn forward(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     outgoing: &Outgoing<'_>,
-    body: ClientBody,
-) -> Result<(Response<()>, Exchange), Failure> {
-    // What few requests need lies on the heap: all of them would carry it otherwise.
-    let place = match outgoing.settings.max_in_flight {
-        None => None,
-        Some(_) => Box::pin(enter(worker, outgoing.route.backend)).await?,
+    mut luggage: Luggage,
+) -> Result<(Response<()>, Exchange), Stop> {
+    let state = outgoing.backend.state;
+    if outgoing.backend.pods.is_none() || state == BackendState::TlsUnready {
+        return Err(ProxyError::NoBackend(state).into());
+    }
+    let live = |pods| worker.table().pods(pods).cloned();
+    let target = worker.upstreams.target(live, outgoing.backend, &worker.clock);
+    let Some(target) = target else {
+        return Err(Stop::anew(luggage, ProxyError::BackendGone));
     };
-    let mut retries = Retries::new(worker, outgoing, &body);
-    let mut body = Some(body);
+    // What few requests need lies on the heap: all of them would carry it otherwise.
+    luggage.place = match target.limit() {
+        None => None,
+        Some(limit) => Box::pin(enter(&target, &limit, luggage.place)).await?,
+    };
+    let mut retries = Retries::new(worker, outgoing);
     let (mut fresh, mut begun) = (false, false);
     loop {
         retries.attempts += 1;
-        let lease = pick(
-            worker,
-            outgoing,
-            &mut retries.tried,
-            !std::mem::replace(&mut begun, true),
-        )?;
+        let first = !std::mem::replace(&mut begun, true);
+        let lease = match pick(worker, outgoing, &target, &mut retries.tried, first) {
+            Picked::Lease(lease) => lease,
+            Picked::Gone => return Err(Stop::anew(luggage, ProxyError::BackendGone)),
+            Picked::Nobody(state) if is_elsewhere(worker, outgoing) => {
+                return Err(Stop::anew(luggage, ProxyError::NoBackend(state)));
+            }
+            Picked::Nobody(state) => return Err(ProxyError::NoBackend(state).into()),
+        };
         let endpoint = lease.endpoint.clone();
-        outgoing.timing.begins(&endpoint);
+        outgoing.timing.begins(&endpoint, lease.connections.terms.tls.is_some());
         let attempt = Attempt::new(worker, &lease, outgoing.until);
-        let mut connection = match checkout(worker, client, &endpoint, outgoing, fresh).await {
+        let mut connection = match checkout(worker, client, &lease, outgoing, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
                 attempt.settled();
@@ -137,25 +189,29 @@ pub async fn forward(
                 }
                 if !retries.again_unconnected(&cause) {
                     let cause = Some(cause.to_string());
-                    return Err(Failure {
+                    let failure = Failure {
                         cause,
                         ..Failure::at(error, &endpoint)
-                    });
+                    };
+                    if !is_elsewhere(worker, outgoing) {
+                        return Err(failure.into());
+                    }
+                    retries.go_on(worker, None);
+                    return Err(Stop::anew(luggage, failure));
                 }
                 retries.go_on(worker, Some(endpoint));
                 continue;
             }
         };
-        // While the connection was opened, the endpoint may have left the backend.
-        if endpoint.gone.get() {
+        // While the connection was opened, the endpoint may have left the backend, or other terms may hold.
+        if lease.connections.closed.get() {
             retries.attempts -= 1;
             attempt.settled();
             continue;
         }
         let reused = connection.reused();
-        let sent = body
-            .take()
-            .map_or_else(|| outgoing.upload.again(client, worker), ClientBody::unsent);
+        let body = luggage.body.take();
+        let sent = body.map_or_else(|| outgoing.upload.again(client, worker), ClientBody::unsent);
         let request = outgoing
             .request(worker, client, &endpoint, sent)
             .map_err(|error| Failure::at(error, &endpoint))?;
@@ -171,7 +227,7 @@ pub async fn forward(
             outgoing,
             retries.limit(),
             connection,
-            &endpoint,
+            &lease.connections,
             request,
         )
         .await;
@@ -186,8 +242,8 @@ pub async fn forward(
                     continue;
                 }
                 client.flows(&worker.clock);
-                return accept(worker, outgoing, (response, first), connection, (lease, place))
-                    .map_err(|error| Failure::at(error, &endpoint));
+                return accept(worker, outgoing, (response, first), connection, (lease, luggage.place))
+                    .map_err(|error| Failure::at(error, &endpoint).into());
             }
             Err(Broken { error, cause, unsent }) => {
                 outgoing.timing.came_to(Err(error));
@@ -196,51 +252,68 @@ pub async fn forward(
                 // But only the first: over HTTP/2 another attempt may come upon the same connection.
                 retries.attempts -= usize::from(reused && !fresh);
                 if !retries.again_after(&lease, error, unsent.is_some()) {
-                    return Err(Failure {
+                    let failure = Failure {
                         cause,
                         ..Failure::at(error, &endpoint)
-                    });
+                    };
+                    if !retries.is_safe(error, unsent.is_some()) || !is_elsewhere(worker, outgoing) {
+                        return Err(failure.into());
+                    }
+                    retries.go_on(worker, None);
+                    luggage.body = unsent;
+                    return Err(Stop::anew(luggage, failure));
                 }
                 retries.go_on(worker, (!reused || fresh).then_some(endpoint));
-                body = unsent;
+                luggage.body = unsent;
                 fresh = true;
             }
         }
     }
 }
 
-/// Takes a place among the requests under way, where the backend has a limit of these.
-async fn enter(worker: &Worker, backend: BackendId) -> Result<Option<Place>, ProxyError> {
-    let upstream = worker.upstreams.get(&worker.table(), backend, &worker.clock);
-    match upstream.and_then(|upstream| upstream.limit()) {
-        None => Ok(None),
-        Some(limit) => limit.enter().await.map(Some).ok_or(ProxyError::BackendFull),
+/// Takes a place among the requests under way, unless the request has one already.
+async fn enter(
+    target: &Target<ClientBody>,
+    limit: &Arc<Limit>,
+    place: Option<Place>,
+) -> Result<Option<Place>, ProxyError> {
+    if place.as_ref().is_some_and(|place| place.is_of(limit)) {
+        return Ok(place);
     }
+    // It must not hold one place while it waits for another.
+    drop(place);
+    let (pending, patience) = target.queue();
+    let place = limit.enter(pending, patience).await;
+    place.map(Some).ok_or(ProxyError::BackendFull)
 }
 
-/// An endpoint from the live table. When all have been tried, another round begins.
+/// An endpoint of those that are live. When all have been tried, another round begins.
 fn pick(
     worker: &Worker,
     outgoing: &Outgoing<'_>,
+    target: &Rc<Target<ClientBody>>,
     tried: &mut Tried,
     first: bool,
-) -> Result<Lease<ClientBody>, ProxyError> {
-    let (table, backend) = (worker.table(), outgoing.route.backend);
-    let upstream = worker
-        .upstreams
-        .get(&table, backend, &worker.clock)
-        .ok_or(ProxyError::BackendGone)?;
+) -> Picked<ClientBody> {
+    let table = worker.table();
     if first && outgoing.settings.retries.is_some() {
-        upstream.earn_retries();
+        target.earn_retries();
     }
-    let picked = upstream.pick(tried, outgoing.affinity, &worker.clock).or_else(|| {
-        tried.clear();
-        upstream.pick(tried, outgoing.affinity, &worker.clock)
-    });
-    picked.ok_or_else(|| {
-        let known = table.backend(backend);
-        known.map_or(ProxyError::BackendGone, |known| ProxyError::NoBackend(known.state))
-    })
+    match target.pick(&table, tried, outgoing.affinity, &worker.clock) {
+        Picked::Nobody(_) if !tried.is_empty() => {
+            tried.clear();
+            target.pick(&table, tried, outgoing.affinity, &worker.clock)
+        }
+        picked => picked,
+    }
+}
+
+/// Whether a request that came now would go to other pods.
+fn is_elsewhere(worker: &Worker, outgoing: &Outgoing<'_>) -> bool {
+    let (table, canonical) = (worker.table(), outgoing.canonical);
+    let route = table.lookup(canonical.host.as_deref(), &canonical.path);
+    let pods = route.and_then(|route| table.backend(route.backend)?.pods);
+    pods.is_some() && pods != outgoing.backend.pods
 }
 
 /// An attempt that came to no response head.
@@ -260,7 +333,7 @@ async fn send(
     outgoing: &Outgoing<'_>,
     limit: Option<Duration>,
     mut connection: Connection<ClientBody>,
-    endpoint: &LiveEndpoint<ClientBody>,
+    known: &Connections<ClientBody>,
     request: Request<ClientBody>,
 ) -> Result<(Response<Incoming>, Option<First>, Connection<ClientBody>), Broken> {
     let (upload, reused) = (outgoing.upload, connection.reused());
@@ -318,7 +391,7 @@ async fn send(
             match (&connection, end) {
                 (Connection::Http2(stream), StreamEnd::Refused) => stream.refused(),
                 (Connection::Http2(stream), StreamEnd::Unprocessed) => stream.retire(),
-                (Connection::Http2(_), StreamEnd::Fault) => endpoint.h2.note_fault(),
+                (Connection::Http2(_), StreamEnd::Fault) => known.h2.note_fault(),
                 _ => {}
             }
             let refusal = Fault::in_refusal(failed.error()).filter(|_| !reused);
@@ -439,7 +512,7 @@ impl Outgoing<'_> {
         }
         if self.protocol == Protocol::Http2 {
             *request.version_mut() = Version::HTTP_2;
-            name_authority(&mut request, endpoint.tls.is_some())?;
+            name_authority(&mut request, self.backend.terms.tls.is_some())?;
         }
         Ok(request)
     }

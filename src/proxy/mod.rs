@@ -40,7 +40,7 @@ use bytes::Bytes;
 use client::Limits;
 use deadline::Alarm;
 use error::Verdict;
-use forward::{Failure, Outgoing};
+use forward::{Failure, Luggage, Outgoing, Stop};
 use headers::Fields;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -56,6 +56,10 @@ use std::rc::Rc;
 use std::task::Poll;
 use story::Story;
 use tokio::time::Instant;
+
+/// How often a request is routed anew at most. It is so for each change that takes away what it was routed to, while it
+/// waits or is tried again; and each of the last ones would be as likely to do so again.
+const MOST_ANEW: usize = 3;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -197,69 +201,103 @@ async fn forward_or_answer(
     fields.check_connection(&parts.headers)?;
     client.asks(parts.version, &fields);
     let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
-    let canonical = canonical::canonical(parts, &fields, &worker.settings)?;
-    let table = worker.table();
-    if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
-        return Err(ProxyError::Misdirected.into());
-    }
-    let route = table
-        .lookup(canonical.host.as_deref(), &canonical.path)
-        .ok_or(ProxyError::NoRoute)?;
-    running.routed(&table, route);
-    let backend = table.backend(route.backend);
-    if let Some(guard) = route.guard(backend.map(|backend| &**backend)) {
-        seen.name(route);
-        return Err(Failure {
-            error: ProxyError::GuardNotEnforced,
-            endpoint: None,
-            cause: Some(guard.to_string()),
-        });
-    }
-    if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
-        return Ok(moved(client, location));
-    }
-    let backend = backend.ok_or(ProxyError::BackendGone)?;
-    running.has_service();
-    let (protocol, settings) = (backend.protocol(), &*backend.settings);
-    client.limits.set(Limits {
-        head: None,
-        stream: settings.stream_timeout,
-        body: settings.body_timeout,
-        send: settings.send_timeout,
-    });
-    if key.is_some() && protocol != Protocol::Http1 {
-        seen.name(route);
-        return Err(ProxyError::NoWebSocket.into());
-    }
-    let outgoing = Outgoing {
-        parts,
-        canonical: &canonical,
-        route,
-        request_id,
-        hops: fields.count_hops().inspect_err(|_| {
-            worker.counters.loops.add();
-            seen.name(route);
-        })?,
-        protocol,
-        settings,
-        affinity: affinity::affinity(parts, &canonical, route, backend, client),
-        upgrade: key.is_some()
-            || (protocol == Protocol::Http1 && upgrade::is_asked_for(parts, &fields, body.is_empty())),
-        key: key.as_ref(),
-        fields: &fields,
-        upload: &upload,
-        timing,
-        until: settings.request_timeout.map(|after| Instant::now() + after),
-    };
     let deadline = deadline.map(|after| Instant::now() + after);
-    let deadline = [deadline, outgoing.until].into_iter().flatten().min();
-    let forwarding = pin!(forward::forward(worker, client, &outgoing, body));
-    let forwarded = match deadline {
-        None => forwarding.await,
-        // On the heap, for few requests need it.
-        Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
+    let canonical = canonical::canonical(parts, &fields, &worker.settings)?;
+    let mut luggage = Luggage {
+        body: Some(body),
+        place: None,
     };
-    let (response, exchange) = forwarded.inspect_err(|_| seen.name(route))?;
+    let mut anew = 0;
+    loop {
+        let table = worker.table();
+        if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
+            return Err(ProxyError::Misdirected.into());
+        }
+        let route = table
+            .lookup(canonical.host.as_deref(), &canonical.path)
+            .ok_or(ProxyError::NoRoute)?;
+        running.routed(&table, route);
+        let backend = table.backend(route.backend);
+        if let Some(guard) = route.guard(backend.map(|backend| &**backend)) {
+            seen.name(route);
+            return Err(Failure {
+                error: ProxyError::GuardNotEnforced,
+                endpoint: None,
+                cause: Some(guard.to_string()),
+            });
+        }
+        if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
+            return Ok(moved(client, location));
+        }
+        let backend = backend.ok_or(ProxyError::BackendGone)?;
+        running.has_service();
+        let (protocol, settings) = (backend.protocol(), &*backend.settings);
+        client.limits.set(Limits {
+            head: None,
+            stream: settings.stream_timeout,
+            body: settings.body_timeout,
+            send: settings.send_timeout,
+        });
+        if key.is_some() && protocol != Protocol::Http1 {
+            seen.name(route);
+            return Err(ProxyError::NoWebSocket.into());
+        }
+        let outgoing = Outgoing {
+            parts,
+            canonical: &canonical,
+            route,
+            request_id,
+            hops: fields.count_hops().inspect_err(|_| {
+                worker.counters.loops.add();
+                seen.name(route);
+            })?,
+            backend,
+            protocol,
+            settings,
+            affinity: affinity::affinity(parts, &canonical, route, backend, client),
+            upgrade: key.is_some()
+                || (protocol == Protocol::Http1 && upgrade::is_asked_for(parts, &fields, upload.is_empty())),
+            key: key.as_ref(),
+            fields: &fields,
+            upload: &upload,
+            timing,
+            until: (settings.request_timeout).map(|after| Instant::from_std(running.began()) + after),
+        };
+        let deadline = [deadline, outgoing.until].into_iter().flatten().min();
+        let forwarding = pin!(forward::forward(worker, client, &outgoing, luggage));
+        let forwarded = match deadline {
+            None => forwarding.await,
+            // On the heap, for few requests need it.
+            Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
+        };
+        match forwarded {
+            Ok(answer) => return Ok(take_answer(worker, client, &outgoing, deadline, answer, seen)),
+            Err(Stop::Anew(stopped)) if anew < MOST_ANEW => {
+                anew += 1;
+                luggage = stopped.luggage;
+            }
+            Err(Stop::Anew(stopped)) => {
+                seen.name(route);
+                return Err(stopped.failure);
+            }
+            Err(Stop::Failed(failure)) => {
+                seen.name(route);
+                return Err(failure);
+            }
+        }
+    }
+}
+
+/// A pod's answer as the client gets it.
+fn take_answer(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    outgoing: &Outgoing<'_>,
+    deadline: Option<Instant>,
+    (response, exchange): (Response<()>, Exchange),
+    seen: &mut Seen,
+) -> Response<ReplyBody> {
+    let (parts, route) = (outgoing.parts, outgoing.route);
     let endpoint = exchange.lease.endpoint.id;
     if response.status().is_server_error() {
         seen.name(route);
@@ -269,7 +307,13 @@ async fn forward_or_answer(
     headers::forbid_by_status(reply.status(), client.multiplexed, reply.headers_mut());
     reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
     let answered = reply.headers_mut();
-    affinity::remember(backend, outgoing.affinity, endpoint, (client, &parts.headers), answered);
+    affinity::remember(
+        outgoing.backend,
+        outgoing.affinity,
+        endpoint,
+        (client, &parts.headers),
+        answered,
+    );
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The connection's task takes it from here, when hyper has written the head.
         client.tunnel.replace(reply.body_mut().take_exchange());
@@ -282,11 +326,11 @@ async fn forward_or_answer(
         let entry = reply.headers_mut().entry(header::SERVER);
         entry.or_insert_with(|| server.clone());
     }
-    if key.is_some() && reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+    if outgoing.key.is_some() && reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         // HTTP/2 has no 101: the stream is open (RFC 8441, section 5).
         *reply.status_mut() = StatusCode::OK;
     }
-    Ok(reply)
+    reply
 }
 
 /// 308, which keeps method and body (RFC 9110 §15.4.9).

@@ -39,10 +39,10 @@ impl Timing {
     }
 
     /// An attempt at this endpoint begins.
-    pub fn begins(&self, endpoint: &Rc<LiveEndpoint<ClientBody>>) {
+    pub fn begins(&self, endpoint: &Rc<LiveEndpoint<ClientBody>>, secure: bool) {
         if let Some(attempts) = &self.attempts {
             attempts.last(|before| before.ended = before.ended.or_else(|| Some(Instant::now())));
-            attempts.begins(endpoint);
+            attempts.begins(endpoint, secure);
         }
     }
 
@@ -99,6 +99,8 @@ pub struct Attempts {
 pub struct Attempt {
     /// Where.
     pub endpoint: Rc<LiveEndpoint<ClientBody>>,
+    /// Whether by TLS.
+    pub secure: bool,
     /// For opening a connection, where that was needed.
     pub connect: Option<Duration>,
     /// From sending the request to the response head.
@@ -122,9 +124,10 @@ impl Attempts {
         }
     }
 
-    fn begins(&self, endpoint: &Rc<LiveEndpoint<ClientBody>>) {
+    fn begins(&self, endpoint: &Rc<LiveEndpoint<ClientBody>>, secure: bool) {
         self.list.borrow_mut().push(Attempt {
             endpoint: endpoint.clone(),
+            secure,
             connect: None,
             pod: None,
             span: self.traced.map_or(0, |_| traces::new_span()),
@@ -183,10 +186,18 @@ impl Running {
         self.upload = Some(upload.clone());
     }
 
-    /// Its rule is known, and so where it is counted.
+    /// When its head was there.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Its rule is known, and so where it is counted. The last one counts, where it is routed anew.
     pub fn routed(&mut self, table: &Table, route: &Route) {
         if self.worker.settings.count_routes {
             let traffic = self.worker.traffic(route);
+            if let Some(before) = self.traffic.take() {
+                before.in_flight.set(before.in_flight.get().saturating_sub(1));
+            }
             traffic.in_flight.set(traffic.in_flight.get() + 1);
             self.traffic = Some(traffic);
         }

@@ -46,14 +46,15 @@ pub struct Retries<'r> {
 
 impl<'r> Retries<'r> {
     /// None made yet.
-    pub fn new(worker: &Worker, outgoing: &'r Outgoing<'r>, body: &ClientBody) -> Self {
+    pub fn new(worker: &Worker, outgoing: &'r Outgoing<'r>) -> Self {
+        let empty = outgoing.upload.is_empty();
         let settings = outgoing.settings;
         let left = settings.retries.unwrap_or(0);
         // A WebSocket's key must not be answered twice.
         let left = if outgoing.upgrade { 0 } else { left };
         let on = settings.retry_on.unwrap_or_default();
         let allowed = idempotent(&outgoing.parts.method) || on.non_idempotent;
-        if !body.is_empty() {
+        if !empty {
             if left > 0 && allowed {
                 outgoing.upload.keep(settings.retry_buffer.unwrap_or(KEPT));
             } else if outgoing.protocol == Protocol::Http2 {
@@ -67,7 +68,7 @@ impl<'r> Retries<'r> {
             absent: 0,
             left,
             on,
-            empty: body.is_empty(),
+            empty,
             idempotent: idempotent(&outgoing.parts.method),
             tried: Tried::new(),
             outgoing,
@@ -107,12 +108,7 @@ impl<'r> Retries<'r> {
 
     /// Whether there is another attempt after one without a response; `unsent` says that nothing of it left.
     pub fn again_after(&mut self, lease: &Lease<ClientBody>, error: ProxyError, unsent: bool) -> bool {
-        let safe = match error.verdict().retry {
-            Retry::Never => false,
-            Retry::Always => unsent || self.empty || self.outgoing.upload.is_kept(),
-            Retry::IfIdempotent => unsent || (self.empty && self.idempotent),
-        };
-        if safe && self.attempts < self.most {
+        if self.is_safe(error, unsent) && self.attempts < self.most {
             return true;
         }
         let wanted = match error {
@@ -121,6 +117,15 @@ impl<'r> Retries<'r> {
             _ => false,
         };
         wanted && self.left > 0 && self.once_more(lease)
+    }
+
+    /// Whether nothing can be lost by another attempt.
+    pub fn is_safe(&self, error: ProxyError, unsent: bool) -> bool {
+        match error.verdict().retry {
+            Retry::Never => false,
+            Retry::Always => unsent || self.empty || self.outgoing.upload.is_kept(),
+            Retry::IfIdempotent => unsent || (self.empty && self.idempotent),
+        }
     }
 
     /// Whether the request may be sent again after a pod had it, and can be.

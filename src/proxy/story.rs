@@ -208,11 +208,7 @@ impl Story {
             ended: attempt.ended.unwrap_or(now),
             address: attempt.endpoint.endpoint.address,
             pod: attempt.endpoint.endpoint.pod.as_deref().map(Box::from),
-            scheme: if attempt.endpoint.tls.is_some() {
-                "https"
-            } else {
-                "http"
-            },
+            scheme: if attempt.secure { "https" } else { "http" },
             version: version(rule.is_some_and(|rule| rule.to_h2)),
             status: attempt.outcome.and_then(Result::ok).map(|status| status.as_u16()),
             error: attempt.outcome.and_then(Result::err).map(|error| error.verdict().label),

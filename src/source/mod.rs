@@ -15,8 +15,21 @@ use tokio::sync::mpsc;
 pub enum Event {
     /// The world changed.
     Change(Change),
+    /// It changed in several ways at once, as files do: no table is to have only some of them.
+    Together(Vec<Change>),
     /// Everything the named watch's first full list held has been sent before this.
     Synced(String),
+}
+
+impl Event {
+    /// The changes in it.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Event::Change(change) => std::slice::from_ref(change),
+            Event::Together(changes) => changes,
+            Event::Synced(_) => &[],
+        }
+    }
 }
 
 /// What the control task asks a source for: Secrets that must be known whatever their type.

@@ -2,7 +2,9 @@
 
 use super::backend_tls::BackendTls;
 use super::guard::Guard;
+use super::pods::{Check, PodSetId, Terms};
 use super::settings::{BackendProtocol, BackendSettings};
+use super::slots::Placed;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,6 +89,14 @@ pub struct Backend {
     pub asked: Option<Arc<BackendSettings>>,
     /// What annotations say of it, the Ingresses' before its Service's.
     pub settings: Arc<BackendSettings>,
+    /// The pods it leads to; absent where its name resolves to no Service port.
+    pub pods: Option<PodSetId>,
+    /// On what terms connections to them are opened.
+    pub terms: Arc<Terms>,
+    /// How they are checked, where they are.
+    pub check: Option<Arc<Check>>,
+    /// The Ingress that limits the requests under way, where an Ingress does.
+    pub limited_by: Option<Arc<str>>,
     /// The TLS its pods speak; none where they speak none.
     pub tls: Option<Arc<BackendTls>>,
     /// What its Service asks for and narthex does not enforce: every route to it is closed.
@@ -117,15 +127,20 @@ pub fn tls_wanted(settings: &BackendSettings, app_protocol: Option<&str>) -> Opt
     }
 }
 
+/// What pods speak.
+pub fn protocol(settings: &BackendSettings, app_protocol: Option<&str>) -> Protocol {
+    match (settings.protocol, app_protocol) {
+        (Some(BackendProtocol::H2c | BackendProtocol::Grpc | BackendProtocol::Grpcs), _) => Protocol::Http2,
+        (Some(BackendProtocol::Http | BackendProtocol::Https), _) => Protocol::Http1,
+        (None, Some("kubernetes.io/h2c" | "h2c" | "grpc")) => Protocol::Http2,
+        (None, _) => Protocol::Http1,
+    }
+}
+
 impl Backend {
     /// What its endpoints speak.
     pub fn protocol(&self) -> Protocol {
-        match (self.settings.protocol, self.app_protocol.as_deref()) {
-            (Some(BackendProtocol::H2c | BackendProtocol::Grpc | BackendProtocol::Grpcs), _) => Protocol::Http2,
-            (Some(BackendProtocol::Http | BackendProtocol::Https), _) => Protocol::Http1,
-            (None, Some("kubernetes.io/h2c" | "h2c" | "grpc")) => Protocol::Http2,
-            (None, _) => Protocol::Http1,
-        }
+        self.terms.protocol
     }
 
     /// Its `appProtocol`, where that would say what its endpoints speak but narthex does not know it.
@@ -135,6 +150,18 @@ impl Backend {
             .as_deref()
             .filter(|_| self.settings.protocol.is_none())?;
         (!said.is_empty() && !APP_PROTOCOLS.contains(&said)).then_some(said)
+    }
+}
+
+impl Placed for Backend {
+    type Id = BackendId;
+
+    fn id(&self) -> BackendId {
+        self.id
+    }
+
+    fn slot(id: BackendId) -> usize {
+        id.slot as usize
     }
 }
 
@@ -180,48 +207,5 @@ impl fmt::Display for Endpoint {
             Some(pod) => write!(f, "{} ({pod})", self.address),
             None => write!(f, "{}", self.address),
         }
-    }
-}
-
-/// How many backends a shared chunk holds.
-const CHUNK: usize = 128;
-
-/// Backends of neighbouring slots.
-type Chunk = Vec<Option<Arc<Backend>>>;
-
-/// Backends by slot, in shared chunks: the next table copies one chunk.
-#[derive(Clone, Debug, Default)]
-pub struct Backends {
-    chunks: Arc<Vec<Arc<Chunk>>>,
-}
-
-impl Backends {
-    /// The backend as this table knows it; none if it is gone.
-    pub fn get(&self, id: BackendId) -> Option<&Arc<Backend>> {
-        let slot = id.slot as usize;
-        self.chunks
-            .get(slot / CHUNK)?
-            .get(slot % CHUNK)?
-            .as_ref()
-            .filter(|backend| backend.id == id)
-    }
-
-    /// Puts a backend in its slot, or empties the slot.
-    pub fn set(&mut self, slot: u32, backend: Option<Arc<Backend>>) {
-        let slot = slot as usize;
-        let chunks = Arc::make_mut(&mut self.chunks);
-        while chunks.len() <= slot / CHUNK {
-            chunks.push(Arc::new(vec![None; CHUNK]));
-        }
-        if let Some(chunk) = chunks.get_mut(slot / CHUNK)
-            && let Some(place) = Arc::make_mut(chunk).get_mut(slot % CHUNK)
-        {
-            *place = backend;
-        }
-    }
-
-    /// Every backend, by slot.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().flatten())
     }
 }

@@ -11,16 +11,19 @@ pub mod explain;
 mod guard;
 mod parts;
 pub mod paths;
+pub mod pods;
 pub mod route;
 mod served;
 pub mod settings;
+mod slots;
 
-pub use backend::{Backend, BackendId, BackendState, Backends, Endpoint, Protocol};
+pub use backend::{Backend, BackendId, BackendState, Endpoint, Protocol};
 pub use backend_tls::{BackendTls, Ingredients};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
 pub use guard::{Guard, PARAMETERS};
+pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
 pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route, Shadow, Yields, route_key};
 pub use served::ServedIngress;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn, UpstreamHost};
@@ -28,6 +31,7 @@ pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthPro
 use foldhash::fast::FixedState;
 use parts::Parts;
 use paths::Paths;
+use slots::Slots;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -60,7 +64,8 @@ pub struct Table {
     any: Arc<HostTable>,
     fallback: Option<Arc<Route>>,
     ingresses: Parts<Arc<ServedIngress>>,
-    backends: Backends,
+    backends: Slots<Backend>,
+    pods: Slots<PodSet>,
     certificates: Certificates,
     default_certificate: Option<Arc<CertificateSet>>,
 }
@@ -200,6 +205,16 @@ impl Table {
         self.backends.iter()
     }
 
+    /// A pod set as this table knows it; absent if it is gone.
+    pub fn pods(&self, id: PodSetId) -> Option<&Arc<PodSet>> {
+        self.pods.get(id)
+    }
+
+    /// Every pod set, also those that no route leads to at present.
+    pub fn all_pods(&self) -> impl Iterator<Item = &Arc<PodSet>> {
+        self.pods.iter()
+    }
+
     /// Every route, default backends too, in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.exact
@@ -284,6 +299,11 @@ impl Table {
     /// Replaces or removes a backend. For the compiler.
     pub fn set_backend(&mut self, slot: u32, backend: Option<Arc<Backend>>) {
         self.backends.set(slot, backend);
+    }
+
+    /// Replaces or removes a pod set. For the compiler.
+    pub fn set_pods(&mut self, slot: u32, pods: Option<Arc<PodSet>>) {
+        self.pods.set(slot, pods);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::LiveEndpoint;
 use super::clock::Clock;
-use crate::table::{BackendSettings, Balance};
+use crate::table::{BackendSettings, Balance, Check};
 use smallvec::SmallVec;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// By hash, an endpoint may have this many times the average of requests under way, and at least [`ALWAYS`]; the next
@@ -28,6 +29,8 @@ pub(super) struct Choice<'c, B> {
     /// Endpoints this request has tried.
     pub tried: &'c [Rc<LiveEndpoint<B>>],
     pub settings: &'c BackendSettings,
+    /// The check that tells who is well, besides their answers.
+    pub check: Option<&'c Arc<Check>>,
     pub clock: &'c Clock,
     pub affinity: Affinity,
     /// Requests under way to all endpoints.
@@ -51,7 +54,8 @@ impl<'c, B> Choice<'c, B> {
     }
 
     fn of_several(&self) -> Option<&'c Rc<LiveEndpoint<B>>> {
-        let usable = |live: &Rc<LiveEndpoint<B>>| self.is_free(live) && (self.panics || live.is_well(self.clock));
+        let usable =
+            |live: &Rc<LiveEndpoint<B>>| self.is_free(live) && (self.panics || live.is_well(self.clock, self.check));
         if let Some(sticky) = self.affinity.sticky
             && let Some(live) = self.endpoints.iter().find(|live| live.id == sticky)
             && usable(live)

@@ -1,51 +1,94 @@
-//! What all shards have in common of a backend: where the next round begins, how many requests may be under way, and
-//! what active checks say of its endpoints. Shards look here when they meet a backend or it changes, not per request;
+//! What all shards have in common of a pod set: where the next round begins, how many requests may be under way, and
+//! what active checks say of its endpoints. Shards look here when they meet a pod set or it changes, not per request;
 //! but a backend with a limit pays for one shared counter.
 
+use super::limit::Limit;
 use crate::table::backend::EndpointIdentity;
-use crate::table::{BackendId, BackendSettings, Table};
+use crate::table::{Check, InFlightLimit, PodSetId, Table};
 use crate::telemetry::traffic::EndpointTraffic;
 use foldhash::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// How long a request waits for its turn where nothing else is said.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One backend, for all shards.
+/// One pod set, for all shards.
 #[derive(Debug, Default)]
 pub struct Common {
     /// Few requests spread evenly however many shards there are.
     pub rotation: AtomicUsize,
-    limit: Mutex<Option<Arc<Limit>>>,
-    checked: Mutex<HashMap<EndpointIdentity, Arc<AtomicBool>>>,
+    /// By who limits. As many as Ingresses once limited, which lead to one Service port.
+    limits: Mutex<HashMap<Option<Arc<str>>, Arc<Limit>>>,
+    checked: Mutex<HashMap<EndpointIdentity, Checked>>,
     /// By shard.
     traffic: Mutex<HashMap<EndpointIdentity, Vec<Arc<EndpointTraffic>>>>,
 }
 
-impl Common {
-    /// The limit as the backend's settings have it; the same for all shards as long as they stay the same.
-    pub fn limit(&self, settings: &BackendSettings) -> Option<Arc<Limit>> {
-        let mut limit = lock(&self.limit);
-        let wanted = settings.max_in_flight.map(|most| Limit::new(most, settings));
-        match (&*limit, wanted) {
-            (Some(known), Some(wanted)) if known.is_same(&wanted) => {}
-            (_, wanted) => *limit = wanted.map(Arc::new),
+/// What active checks say of one endpoint.
+#[derive(Debug)]
+struct Checked {
+    by: Vec<(Arc<Check>, Arc<AtomicBool>)>,
+    /// What the last of those said that are not made any more.
+    last: bool,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self {
+            by: Vec::new(),
+            last: true,
         }
-        limit.clone()
+    }
+}
+
+impl Checked {
+    /// What this check says. One that is new begins with what the others say: an endpoint that is out stays out until
+    /// it has passed.
+    fn of(&mut self, check: &Arc<Check>) -> Arc<AtomicBool> {
+        if let Some((_, well)) = self.by.iter().find(|(known, _)| known == check) {
+            return well.clone();
+        }
+        let well = self.is_well() && std::mem::replace(&mut self.last, true);
+        let well = Arc::new(AtomicBool::new(well));
+        self.by.push((check.clone(), well.clone()));
+        well
     }
 
-    /// What active checks say of an endpoint: well, until they say otherwise.
-    pub fn checked(&self, endpoint: &EndpointIdentity) -> Arc<AtomicBool> {
-        let mut checked = lock(&self.checked);
-        let known = checked.entry(endpoint.clone());
-        known.or_insert_with(|| Arc::new(AtomicBool::new(true))).clone()
+    fn is_well(&self) -> bool {
+        self.by.iter().all(|(_, well)| well.load(Ordering::Relaxed))
+    }
+
+    /// Forgets checks that nobody makes any more.
+    fn tidy(&mut self) {
+        let last = &mut self.last;
+        self.by.retain(|(_, well)| {
+            let made = Arc::strong_count(well) > 1;
+            if !made {
+                *last = well.load(Ordering::Relaxed);
+            }
+            made
+        });
+    }
+}
+
+impl Common {
+    /// A limit as it is now. Those who have a place or wait for one keep it when it changes.
+    pub(super) fn limit(&self, wanted: &InFlightLimit) -> Arc<Limit> {
+        let mut limits = lock(&self.limits);
+        if let Some(limit) = limits.get(&wanted.by) {
+            limit.adjust(wanted.most);
+            return limit.clone();
+        }
+        let limit = Arc::new(Limit::new(wanted.most));
+        limits.insert(wanted.by.clone(), limit.clone());
+        limit
+    }
+
+    /// What a check says of an endpoint: well, until it says otherwise.
+    pub fn checked(&self, endpoint: &EndpointIdentity, check: &Arc<Check>) -> Arc<AtomicBool> {
+        lock(&self.checked).entry(endpoint.clone()).or_default().of(check)
     }
 
     /// A shard begins to count what passes to an endpoint.
@@ -61,15 +104,21 @@ impl Common {
         lock(&self.traffic).get(endpoint).cloned().unwrap_or_default()
     }
 
-    /// What active checks say of an endpoint; none where there are none.
-    pub fn check(&self, endpoint: &EndpointIdentity) -> Option<bool> {
+    /// What a check says of an endpoint; absent where nothing is known of it.
+    pub fn check(&self, endpoint: &EndpointIdentity, check: &Check) -> Option<bool> {
         let checked = lock(&self.checked);
-        checked.get(endpoint).map(|well| well.load(Ordering::Relaxed))
+        let by = &checked.get(endpoint)?.by;
+        let known = by.iter().find(|(known, _)| **known == *check);
+        known.map(|(_, well)| well.load(Ordering::Relaxed))
     }
 
-    /// Forgets endpoints that nobody else holds.
-    fn tidy(&self) {
-        lock(&self.checked).retain(|_, well| Arc::strong_count(well) > 1);
+    /// Forgets limits and checks that nobody holds, and endpoints that are gone.
+    fn tidy(&self, mut is_there: impl FnMut(&EndpointIdentity) -> bool) {
+        lock(&self.limits).retain(|_, limit| Arc::strong_count(limit) > 1);
+        lock(&self.checked).retain(|endpoint, checked| {
+            checked.tidy();
+            !checked.by.is_empty() || (!checked.last && is_there(endpoint))
+        });
         lock(&self.traffic).retain(|_, shards| {
             shards.retain(|shard| Arc::strong_count(shard) > 1);
             !shards.is_empty()
@@ -77,91 +126,37 @@ impl Common {
     }
 }
 
-/// All backends, for all shards.
+/// All pod sets, for all shards.
 #[derive(Debug, Default)]
 pub struct Commons {
-    by_backend: Mutex<HashMap<BackendId, Arc<Common>>>,
+    by_pods: Mutex<HashMap<PodSetId, Arc<Common>>>,
 }
 
 impl Commons {
-    /// What is common of a backend.
-    pub fn of(&self, backend: BackendId) -> Arc<Common> {
-        lock(&self.by_backend).entry(backend).or_default().clone()
+    /// What is common of a pod set.
+    pub fn of(&self, pods: PodSetId) -> Arc<Common> {
+        lock(&self.by_pods).entry(pods).or_default().clone()
     }
 
     /// Every endpoint that shards know, with the requests sent to it.
-    pub fn each_endpoint(&self, mut each: impl FnMut(BackendId, &EndpointIdentity, u64)) {
-        let backends: Vec<_> = lock(&self.by_backend)
+    pub fn each_endpoint(&self, mut each: impl FnMut(PodSetId, &EndpointIdentity, u64)) {
+        let all: Vec<_> = lock(&self.by_pods)
             .iter()
             .map(|(id, common)| (*id, common.clone()))
             .collect();
-        for (id, common) in backends {
+        for (id, common) in all {
             for (endpoint, shards) in lock(&common.traffic).iter() {
                 each(id, endpoint, shards.iter().map(|shard| shard.requests.get()).sum());
             }
         }
     }
 
-    /// Forgets backends that are gone from the table.
+    /// Forgets pod sets that are gone from the table.
     pub fn retain(&self, table: &Table) {
-        lock(&self.by_backend).retain(|backend, common| {
-            common.tidy();
-            table.backend(*backend).is_some()
+        lock(&self.by_pods).retain(|id, common| {
+            let Some(set) = table.pods(*id) else { return false };
+            common.tidy(|identity| set.endpoints.iter().any(|endpoint| endpoint.identity() == *identity));
+            true
         });
-    }
-}
-
-/// How many requests may be under way to a backend, and how many may wait.
-#[derive(Debug)]
-pub struct Limit {
-    most: u32,
-    pending: u32,
-    patience: Duration,
-    places: Arc<Semaphore>,
-    waiting: AtomicU32,
-}
-
-/// A request's place among those under way, until dropped.
-pub type Place = OwnedSemaphorePermit;
-
-impl Limit {
-    fn new(most: u32, settings: &BackendSettings) -> Self {
-        Self {
-            most,
-            pending: settings.max_pending.unwrap_or(0),
-            patience: settings.queue_timeout.unwrap_or(QUEUE_TIMEOUT),
-            places: Arc::new(Semaphore::new(most as usize)),
-            waiting: AtomicU32::new(0),
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        (self.most, self.pending, self.patience) == (other.most, other.pending, other.patience)
-    }
-
-    /// Takes a place, or waits for one. None if too many wait already or none becomes free in time.
-    pub async fn enter(&self) -> Option<Place> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Some(place);
-        }
-        let _turn = Waiting::join(self)?;
-        let place = self.places.clone().acquire_owned();
-        tokio::time::timeout(self.patience, place).await.ok()?.ok()
-    }
-}
-
-/// One of those that wait, until dropped.
-struct Waiting<'l>(&'l Limit);
-
-impl<'l> Waiting<'l> {
-    fn join(limit: &'l Limit) -> Option<Self> {
-        let joined = Self(limit);
-        (limit.waiting.fetch_add(1, Ordering::Relaxed) < limit.pending).then_some(joined)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -148,6 +148,7 @@ impl World {
                 return self.wanted.send_modify(|wanted| wanted.complete = complete);
             }
             Event::Change(change) => change,
+            Event::Together(changes) => panic!("an API server tells of one change at a time: {changes:?}"),
         };
         match change {
             Change::Apply(object) => {

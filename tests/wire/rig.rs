@@ -302,6 +302,8 @@ impl Rig {
                 command = Command::new("sh");
                 command.args(["-c", &limit, "sh", env!("CARGO_BIN_EXE_narthex")]);
             }
+            let quiet = flags.contains(&"--log-level");
+            let level: &[&str] = if quiet { &[] } else { &["--log-level", "debug"] };
             let mut child = command
                 .args([
                     "serve",
@@ -312,7 +314,8 @@ impl Rig {
                     "--admin",
                     &admin.to_string(),
                 ])
-                .args(["--log-level", "debug", "--manifests"])
+                .args(level)
+                .arg("--manifests")
                 .arg(folder.path())
                 .env("NARTHEX_DRAIN_GRACE", "0s")
                 .envs(environment.iter().copied())

@@ -123,7 +123,8 @@ pub fn status(report: &Report, route: &Route, backend: Option<&Backend>) -> (Sta
 
 /// A backend's endpoints as shards know them.
 pub fn endpoints_of(backend: &Backend, commons: &Commons, sampler: &Sampler) -> Vec<EndpointInfo> {
-    let common = commons.of(backend.id);
+    let Some(pods) = backend.pods else { return Vec::new() };
+    let common = commons.of(pods);
     let each = backend.endpoints.iter().map(|endpoint| {
         let identity = endpoint.identity();
         let shards = common.traffic(&identity);
@@ -137,7 +138,7 @@ pub fn endpoints_of(backend: &Backend, commons: &Commons, sampler: &Sampler) -> 
             seconds: (left.as_secs_f64() * 10.0).round() / 10.0,
             shards: aside.len(),
         });
-        let check = backend.settings.is_checked().then(|| common.check(&identity)).flatten();
+        let check = backend.check.as_ref().and_then(|check| common.check(&identity, check));
         EndpointInfo {
             address: endpoint.address.to_string(),
             pod: endpoint.pod.as_deref().map(str::to_owned),
@@ -146,7 +147,7 @@ pub fn endpoints_of(backend: &Backend, commons: &Commons, sampler: &Sampler) -> 
             requests: sum(|shard| shard.requests.get()),
             failures: sum(|shard| shard.failures.get()),
             in_flight: sum(|shard| shard.in_flight.get()),
-            rate: sampler.endpoint_rate(backend.id, &identity),
+            rate: sampler.endpoint_rate(pods, &identity),
             check: check.map(|well| if well { "passing".into() } else { "failing".into() }),
             set_aside,
         }

@@ -5,10 +5,10 @@ use super::process::Process;
 use crate::config::MetricsLabel;
 use crate::control::lock;
 use crate::model::RouteKey;
-use crate::table::Table;
+use crate::table::{PodSetId, Table};
 use crate::telemetry::traffic::{Reason, Times, Totals};
 use foldhash::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 
 /// What stands for all that are not shown apart.
@@ -275,14 +275,16 @@ fn rules(table: &Table, routes: &HashMap<RouteKey, Totals>, rest: Totals, most: 
     rules
 }
 
+/// Every endpoint that a backend leads to, once for each Service port, however many backends do.
 fn endpoints(table: &Table, commons: &crate::upstream::Commons) -> Vec<Endpoint> {
-    let each = table.backends().flat_map(|backend| {
-        let common = commons.of(backend.id);
-        backend.endpoints.iter().map(move |endpoint| {
+    let used: HashSet<PodSetId> = table.backends().filter_map(|backend| backend.pods).collect();
+    let each = table.all_pods().filter(|set| used.contains(&set.id)).flat_map(|set| {
+        let common = commons.of(set.id);
+        set.endpoints.iter().map(move |endpoint| {
             let mut sum = Endpoint {
-                namespace: backend.namespace.to_string(),
-                service: backend.service.to_string(),
-                port: backend.port.to_string(),
+                namespace: set.namespace.to_string(),
+                service: set.service.to_string(),
+                port: set.port.to_string(),
                 pod: endpoint.pod.as_deref().unwrap_or_default().to_owned(),
                 address: endpoint.address.to_string(),
                 ..Endpoint::default()

@@ -29,8 +29,8 @@ fn write_page(out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "\n# On a Service, or on an Ingress for what it sends to its Services\n\nOn a Service they hold for every Ingress \
-         that leads to it. On an Ingress they hold for that one, before the Service's; its requests are then balanced, \
-         counted and limited apart from those of others."
+         that leads to it. On an Ingress they hold for that one, before the Service's. The pods' \
+         health and connections are the same for all; a limit of requests under way is that of whoever states it."
     )?;
     for annotation in ALL.iter().filter(|known| known.scope == Scope::Backend) {
         write_one(out, annotation)?;

@@ -145,7 +145,7 @@ impl Watching {
         while self.wait(signals) {
             let updates = self.updates();
             let changes = self.places.state().update(updates);
-            if !self.send(changes.into_iter().map(Event::Change)) {
+            if !self.send((!changes.is_empty()).then_some(Event::Together(changes))) {
                 return;
             }
         }

@@ -59,6 +59,7 @@ impl Stage {
         match self.events.recv().await.unwrap() {
             Event::Synced(name) => format!("synced {name}"),
             Event::Change(change) => format!("{change:?}"),
+            Event::Together(changes) => format!("{changes:?}"),
         }
     }
 

@@ -1,0 +1,400 @@
+//! Pod sets: which there are of a Service, what is in them, and what backends ask of them.
+
+use super::backends::{BackendKey, find_port, is_tcp, kind_in_use};
+use super::hints::Near;
+use super::{Key, OfService, State};
+use crate::model::object::{EndpointAddress, EndpointSubset, PortRef, Service, ServicePort};
+use crate::table::{Backend, BackendState, Endpoint, InFlightLimit, PodSet, PodSetId};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// A pod set of a Service.
+#[derive(Debug)]
+pub(super) struct KnownPods {
+    /// The Service port's name; its number is in the set.
+    name: Arc<str>,
+    set: Arc<PodSet>,
+}
+
+/// Those of one Service.
+pub(super) type OfPods = SmallVec<[KnownPods; 1]>;
+
+/// A port of a Service.
+pub(super) struct Port {
+    number: i32,
+    name: Arc<str>,
+    pub app_protocol: Option<Arc<str>>,
+}
+
+/// What the name of a backend resolves to.
+pub(super) enum Located {
+    /// Nothing, and why.
+    Nowhere(BackendState),
+    Port(Port),
+}
+
+/// What is known of one address of a Service, over all slices.
+#[derive(Default)]
+struct Merged<'a> {
+    ready: bool,
+    serving: bool,
+    terminating: bool,
+    pod: Option<&'a EndpointAddress>,
+}
+
+impl State {
+    /// The Service port that a backend names.
+    pub(super) fn locate(&self, key: &BackendKey) -> Located {
+        if key.service.is_empty() {
+            return Located::Nowhere(BackendState::Invalid);
+        }
+        let Some(service) = self.services.get(&key.service_key()) else {
+            return Located::Nowhere(BackendState::ServiceNotFound);
+        };
+        if service.external_name.is_some() {
+            return self.locate_external(service, &key.port);
+        }
+        match find_port(service, &key.port) {
+            None => Located::Nowhere(BackendState::PortNotFound),
+            Some(port) => Located::Port(Port {
+                number: port.port,
+                name: port.name.clone(),
+                app_protocol: port.app_protocol.as_deref().map(Arc::from),
+            }),
+        }
+    }
+
+    fn locate_external(&self, service: &Service, port: &PortRef) -> Located {
+        if !self.options.allow_external_names {
+            return Located::Nowhere(BackendState::ExternalNameRefused);
+        }
+        // An ExternalName Service often lists no ports: then the rule's number is the target's.
+        let listed = find_port(service, port);
+        let number = listed.map(|port| port.port).or(match port {
+            PortRef::Number(number) => Some(*number),
+            _ => None,
+        });
+        match number.filter(|number| u16::try_from(*number).is_ok()) {
+            None => Located::Nowhere(BackendState::PortNotFound),
+            Some(number) => Located::Port(Port {
+                number,
+                name: Arc::default(),
+                app_protocol: listed.and_then(|port| port.app_protocol.as_deref()).map(Arc::from),
+            }),
+        }
+    }
+
+    /// The pod set of a Service port.
+    pub(super) fn pods_at(&self, service: &Key, port: &Port) -> Option<&Arc<PodSet>> {
+        let known = self.pods.get(service)?;
+        let found = known.iter().find(|known| known.is(port.number, &port.name));
+        found.map(|known| &known.set)
+    }
+
+    /// Every pod set of a Service.
+    pub(super) fn pods_of(&self, service: &Key) -> impl Iterator<Item = &Arc<PodSet>> {
+        self.pods.get(service).into_iter().flatten().map(|known| &known.set)
+    }
+
+    /// Makes the pod set that a backend leads to, where there is none yet.
+    pub(super) fn ensure_pods(&mut self, key: &BackendKey) {
+        let Located::Port(port) = self.locate(key) else { return };
+        let service = key.service_key();
+        if self.pods_at(&service, &port).is_some() {
+            return;
+        }
+        let Some(object) = self.services.get(&service) else {
+            return;
+        };
+        let (state, endpoints) = self.endpoints_of(object, port.number, &port.name);
+        let id = self.free_pods.pop().unwrap_or_else(|| {
+            let slot = self.next_pods;
+            self.next_pods += 1;
+            PodSetId { slot, generation: 0 }
+        });
+        let set = Arc::new(PodSet {
+            id,
+            namespace: key.namespace.clone(),
+            service: key.service.clone(),
+            port: port.number,
+            state,
+            endpoints: endpoints.into(),
+            terms: Vec::new(),
+            checks: Vec::new(),
+            limits: Vec::new(),
+        });
+        self.table.set_pods(id.slot, Some(set.clone()));
+        self.changed = true;
+        let name = port.name;
+        self.pods.entry(service).or_default().push(KnownPods { name, set });
+    }
+
+    /// A Service, or where its pods are, changed: its pod sets follow. A set goes when its Service port does.
+    pub(super) fn follow_pods(&mut self, service: &Key) {
+        let Some(before) = self.pods.remove(service) else {
+            return;
+        };
+        let mut after = OfPods::new();
+        for known in &before {
+            let object = self.services.get(service);
+            let port = object
+                .and_then(|object| self.same_port(object, known, &before))
+                .filter(|(number, name)| !after.iter().any(|other| other.is(*number, name)));
+            let (Some(object), Some((number, name))) = (object, port) else {
+                let id = known.set.id;
+                self.table.set_pods(id.slot, None);
+                self.changed = true;
+                self.free_pods.push(PodSetId {
+                    slot: id.slot,
+                    generation: id.generation.wrapping_add(1),
+                });
+                continue;
+            };
+            let (state, endpoints) = self.endpoints_of(object, number, &name);
+            let same = (number, state) == (known.set.port, known.set.state) && endpoints[..] == known.set.endpoints[..];
+            let mut set = known.set.clone();
+            if !same {
+                set = Arc::new(PodSet {
+                    port: number,
+                    state,
+                    endpoints: endpoints.into(),
+                    ..PodSet::clone(&set)
+                });
+                self.table.set_pods(set.id.slot, Some(set.clone()));
+                self.changed = true;
+            }
+            after.push(KnownPods { name, set });
+        }
+        if !after.is_empty() {
+            self.pods.insert(service.clone(), after);
+        }
+    }
+
+    /// The port that a pod set is for, as its Service has it now. One that has another name or another number than
+    /// before, but not both, is still the same.
+    fn same_port(&self, service: &Service, known: &KnownPods, all: &OfPods) -> Option<(i32, Arc<str>)> {
+        if service.external_name.is_some() {
+            let stays = self.options.allow_external_names && known.name.is_empty();
+            return stays.then(|| (known.set.port, known.name.clone()));
+        }
+        let ports = || {
+            let ports = service.ports.iter();
+            ports.filter(|port| is_tcp(port.protocol.as_deref()))
+        };
+        let is_other = |port: &ServicePort| all.iter().any(|other| other.is(port.port, &port.name));
+        let exact = ports().find(|port| known.is(port.port, &port.name));
+        let port = exact
+            .or_else(|| ports().find(|port| port.port == known.set.port && !is_other(port)))
+            .or_else(|| ports().find(|port| port.name == known.name && !is_other(port)))?;
+        Some((port.port, port.name.clone()))
+    }
+
+    /// Backends changed what they ask of a Service's pods.
+    pub(super) fn settle_pods(&mut self, service: &Key) {
+        let Some(mut known) = self.pods.remove(service) else {
+            return;
+        };
+        for known in &mut known {
+            let Some(asked) = self.asked_of(service, &known.set) else {
+                continue;
+            };
+            if asked == *known.set {
+                continue;
+            }
+            known.set = Arc::new(asked);
+            self.table.set_pods(known.set.id.slot, Some(known.set.clone()));
+            self.changed = true;
+        }
+        self.pods.insert(service.clone(), known);
+    }
+
+    /// A pod set with what backends ask of it now; absent where none leads there.
+    fn asked_of(&self, service: &Key, set: &Arc<PodSet>) -> Option<PodSet> {
+        let leads_here = |backend: &&Arc<Backend>| backend.pods == Some(set.id);
+        let keys = self.backends_of.get(service)?.iter();
+        let backends = keys.filter_map(|key| self.backend(key)).filter(leads_here);
+        let mut asked: Option<PodSet> = None;
+        for backend in backends {
+            let asked = asked.get_or_insert_with(|| PodSet {
+                terms: Vec::new(),
+                checks: Vec::new(),
+                limits: Vec::new(),
+                ..PodSet::clone(set)
+            });
+            if backend.state != BackendState::TlsUnready && !asked.terms.contains(&backend.terms) {
+                asked.terms.push(backend.terms.clone());
+            }
+            if let Some(check) = backend.check.as_ref().filter(|check| !asked.checks.contains(check)) {
+                asked.checks.push(check.clone());
+            }
+            if let Some(most) = backend.settings.max_in_flight {
+                let by = backend.limited_by.clone();
+                if !asked.limits.iter().any(|limit| limit.by == by) {
+                    asked.limits.push(InFlightLimit { by, most });
+                }
+            }
+        }
+        asked
+    }
+
+    fn endpoints_of(&self, service: &Service, number: i32, name: &str) -> (BackendState, Vec<Endpoint>) {
+        if let Some(external) = &service.external_name {
+            return self.external(external, number);
+        }
+        let mut ports = service.ports.iter().filter(|port| is_tcp(port.protocol.as_deref()));
+        let Some(port) = ports.find(|port| port.port == number && *port.name == *name) else {
+            return (BackendState::NoEndpoints, Vec::new());
+        };
+        let key = (service.meta.namespace.clone(), service.meta.name.clone());
+        let endpoints = self.endpoints.get(&key);
+        let (any_ready, endpoints) =
+            endpoints.map_or((false, Vec::new()), |of_service| self.merge(service, port, of_service));
+        let state = match (any_ready, endpoints.is_empty()) {
+            (true, _) => BackendState::Ready,
+            (false, false) => BackendState::OnlyTerminating,
+            (false, true) => BackendState::NoEndpoints,
+        };
+        (state, endpoints)
+    }
+
+    fn external(&self, name: &str, number: i32) -> (BackendState, Vec<Endpoint>) {
+        let number = u16::try_from(number).unwrap_or_default();
+        let mut addresses: Vec<Endpoint> = self
+            .resolved
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(|address| SocketAddr::new(*address, number))
+            .filter(|address| self.options.refuses_external(*address).is_none())
+            .map(|address| Endpoint {
+                address,
+                alternate: None,
+                uid: None,
+                pod: None,
+                zone: None,
+                near: true,
+            })
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        if addresses.is_empty() {
+            return (BackendState::ExternalNameUnresolved, addresses);
+        }
+        (BackendState::Ready, addresses)
+    }
+
+    /// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
+    /// The flag says whether they are ready ones.
+    fn merge(&self, service: &Service, port: &ServicePort, of_service: &OfService) -> (bool, Vec<Endpoint>) {
+        let wanted = kind_in_use(of_service);
+        let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
+        let subsets = of_service
+            .iter()
+            .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
+            .flat_map(|(_, endpoints)| &endpoints.subsets);
+        for subset in subsets {
+            for number in ports_of(subset, port) {
+                for endpoint in &subset.endpoints {
+                    let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
+                        continue;
+                    };
+                    let address = SocketAddr::new(address, number);
+                    if self.options.refuses(address).is_some() {
+                        continue;
+                    }
+                    let ready = endpoint.ready.unwrap_or(true);
+                    let one = merged.entry(address).or_default();
+                    one.ready |= ready;
+                    one.serving |= endpoint.serving.unwrap_or(ready);
+                    one.terminating |= endpoint.terminating.unwrap_or(false);
+                    // A slice that calls it ready knows more of it than one that does not.
+                    if one.pod.is_none() || ready {
+                        one.pod = Some(endpoint);
+                    }
+                }
+            }
+        }
+        let any_ready = merged.values().any(|one| one.ready);
+        let usable = merged.iter().filter(|(_, one)| {
+            if any_ready {
+                one.ready
+            } else {
+                one.serving && one.terminating
+            }
+        });
+        let usable: Vec<_> = usable.collect();
+        let hints = usable
+            .iter()
+            .map(|(_, one)| one.pod.and_then(|pod| pod.hints.as_deref()));
+        let near = Near::of(&self.options, hints);
+        let endpoints = join_families(usable.into_iter(), service.ipv6_first, |pod| {
+            near.is(pod.hints.as_deref())
+        });
+        (any_ready, endpoints)
+    }
+}
+
+impl KnownPods {
+    fn is(&self, number: i32, name: &str) -> bool {
+        self.set.port == number && *self.name == *name
+    }
+}
+
+/// The numbers a slice's port of the Service port's name has.
+fn ports_of(subset: &EndpointSubset, port: &ServicePort) -> BTreeSet<u16> {
+    subset
+        .ports
+        .iter()
+        .filter(|other| is_tcp(other.protocol.as_deref()) && other.name == port.name)
+        .filter_map(|other| match other.port {
+            Some(number) => u16::try_from(number).ok(),
+            // Not restricted: the Service's own target then says which.
+            None => port.target.or_else(|| u16::try_from(port.port).ok()),
+        })
+        .filter(|number| *number != 0)
+        .collect()
+}
+
+/// One endpoint per pod: its two families' addresses together, the Service's first family first.
+fn join_families<'a>(
+    usable: impl Iterator<Item = (&'a SocketAddr, &'a Merged<'a>)>,
+    ipv6_first: bool,
+    near: impl Fn(&EndpointAddress) -> bool,
+) -> Vec<Endpoint> {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut by_pod: HashMap<(Arc<str>, u16), usize> = HashMap::new();
+    for (address, one) in usable {
+        let Some(known) = one.pod else { continue };
+        let identity = known.uid.as_ref().map(|uid| (uid.clone(), address.port()));
+        let other = identity.as_ref().and_then(|identity| by_pod.get(identity)).copied();
+        if let Some(endpoint) = other.and_then(|index| endpoints.get_mut(index))
+            && endpoint.alternate.is_none()
+            && endpoint.address.is_ipv6() != address.is_ipv6()
+        {
+            endpoint.alternate = Some(*address);
+            continue;
+        }
+        if let Some(identity) = identity {
+            by_pod.insert(identity, endpoints.len());
+        }
+        endpoints.push(Endpoint {
+            address: *address,
+            alternate: None,
+            uid: known.uid.clone(),
+            pod: known.pod.clone(),
+            zone: known.zone.clone(),
+            near: near(known),
+        });
+    }
+    for endpoint in &mut endpoints {
+        if let Some(alternate) = endpoint.alternate
+            && alternate.is_ipv6() == ipv6_first
+        {
+            endpoint.alternate = Some(std::mem::replace(&mut endpoint.address, alternate));
+        }
+    }
+    endpoints.sort();
+    endpoints
+}

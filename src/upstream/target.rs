@@ -1,0 +1,217 @@
+//! What a request holds from its routing to its end: what is asked of the pods, and their live state.
+
+use super::balance::{Affinity, Choice};
+use super::clock::Clock;
+use super::endpoint::{Connections, LiveEndpoint};
+use super::health::Why;
+use super::limit::{Limit, QUEUE_TIMEOUT};
+use super::{BUDGET_MOST, BUDGET_SHARE, Upstream};
+use crate::table::{Backend, BackendState, Balance, Table};
+use bytes::Bytes;
+use http_body::Body;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Failures in a row after which an endpoint is set aside, where nothing else is said (Envoy: 5).
+const EJECT_AFTER: u32 = 5;
+/// The share of a backend's endpoints that may be set aside for what they answer, in percent. Those that cannot be
+/// reached do not count, for nothing is lost by not asking them.
+const EJECT_SHARE: u32 = 50;
+/// Where not even so many of a hundred endpoints are well, it is more likely that the way of telling is wrong: then all
+/// are used (Envoy: "panic threshold").
+const PANIC_PERCENT: usize = 10;
+/// Seconds an endpoint must be slower than the others, whatever the factor: of a millisecond three are no sign.
+const LEAST_GAP: f32 = 0.01;
+
+/// A backend as a request was routed to it. What is asked of the pods stays as it was then; the pods are those of now.
+pub struct Target<B> {
+    /// What is asked of them.
+    pub backend: Arc<Backend>,
+    upstream: Rc<Upstream<B>>,
+    /// Whether too few endpoints are well to believe it.
+    panics: Cell<bool>,
+}
+
+/// What came of choosing an endpoint.
+pub enum Picked<B> {
+    /// An endpoint.
+    Lease(Lease<B>),
+    /// None that was not tried yet, for the pods are so.
+    Nobody(BackendState),
+    /// The pods are nobody's any more, or are not to be connected to on these terms.
+    Gone,
+}
+
+/// A request's hold on an endpoint: counted in its load until dropped.
+pub struct Lease<B> {
+    target: Rc<Target<B>>,
+    /// The endpoint.
+    pub endpoint: Rc<LiveEndpoint<B>>,
+    /// Its connections on the request's terms.
+    pub connections: Rc<Connections<B>>,
+}
+
+impl<B> Drop for Lease<B> {
+    fn drop(&mut self) {
+        let (upstream, endpoint) = (&self.target.upstream.in_flight, &self.endpoint.in_flight);
+        upstream.set(upstream.get().saturating_sub(1));
+        endpoint.set(endpoint.get().saturating_sub(1));
+        self.endpoint.health.traffic.in_flight.set(endpoint.get().into());
+    }
+}
+
+impl<B> Target<B>
+where
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    pub(super) fn new(backend: &Arc<Backend>, upstream: Rc<Upstream<B>>) -> Self {
+        Self {
+            backend: backend.clone(),
+            upstream,
+            panics: Cell::new(false),
+        }
+    }
+
+    /// The limit of requests under way, where there is one.
+    pub fn limit(&self) -> Option<Arc<Limit>> {
+        self.backend.settings.max_in_flight?;
+        let limits = self.upstream.limits.borrow();
+        let ours = limits.iter().find(|(by, _)| *by == self.backend.limited_by);
+        ours.map(|(_, limit)| limit.clone())
+    }
+
+    /// How many may wait for the limit, and how long each.
+    pub fn queue(&self) -> (u32, Duration) {
+        let settings = &self.backend.settings;
+        let (pending, patience) = (settings.max_pending, settings.queue_timeout);
+        (pending.unwrap_or(0), patience.unwrap_or(QUEUE_TIMEOUT))
+    }
+
+    /// Chooses an endpoint from those that the live table has.
+    pub fn pick(
+        self: &Rc<Self>,
+        table: &Table,
+        tried: &[Rc<LiveEndpoint<B>>],
+        affinity: Affinity,
+        clock: &Clock,
+    ) -> Picked<B> {
+        let upstream = &self.upstream;
+        let Some(set) = table.pods(upstream.id()) else {
+            return Picked::Gone;
+        };
+        upstream.refresh(set, clock);
+        let terms = &self.backend.terms;
+        if !set.terms.iter().any(|known| Arc::ptr_eq(known, terms)) && !set.terms.contains(terms) {
+            return Picked::Gone;
+        }
+        let endpoints = upstream.endpoints.borrow();
+        let choice = Choice {
+            endpoints: &endpoints,
+            tried,
+            settings: &self.backend.settings,
+            check: self.backend.check.as_ref(),
+            clock,
+            affinity,
+            in_flight: upstream.in_flight.get(),
+            rotation: &upstream.common.rotation,
+            panics: self.panics.get(),
+            by_hints: upstream.by_hints.get(),
+        };
+        let Some(chosen) = choice.make() else {
+            return Picked::Nobody(set.state);
+        };
+        chosen.health.picked(clock);
+        chosen.in_flight.set(chosen.in_flight.get() + 1);
+        chosen.health.traffic.requests.add();
+        chosen.health.traffic.in_flight.set(chosen.in_flight.get().into());
+        upstream.in_flight.set(upstream.in_flight.get() + 1);
+        Picked::Lease(Lease {
+            target: self.clone(),
+            endpoint: chosen.clone(),
+            connections: chosen.connections(terms),
+        })
+    }
+
+    /// A request adds to the budget of retries.
+    pub fn earn_retries(&self) {
+        let budget = &self.upstream.budget;
+        budget.set((budget.get() + BUDGET_SHARE).min(BUDGET_MOST));
+    }
+
+    /// Whether too few endpoints are well to believe it.
+    pub(super) fn look_for_panic(&self, clock: &Clock) {
+        let (endpoints, check) = (self.upstream.endpoints.borrow(), self.backend.check.as_ref());
+        let well = endpoints.iter().filter(|live| live.is_well(clock, check)).count();
+        self.panics.set(well * 100 < endpoints.len() * PANIC_PERCENT);
+    }
+}
+
+impl<B> Lease<B> {
+    /// The endpoint failed: set aside after several in a row, unless too many are already. Whether it is now.
+    pub fn failed(&self, clock: &Clock) -> bool {
+        let limit = self.target.backend.settings.eject_after;
+        self.endpoint.health.bad(clock, limit.unwrap_or(EJECT_AFTER)) && self.eject(clock, Why::Failing)
+    }
+
+    /// The endpoint could not be reached.
+    pub fn unreachable(&self, clock: &Clock) {
+        self.endpoint.health.unreachable(clock);
+    }
+
+    /// Whether another attempt fits in the budget, which it then uses.
+    pub fn may_retry(&self) -> bool {
+        let budget = &self.target.upstream.budget;
+        let left = budget.get() - 1.0;
+        if left >= 0.0 {
+            budget.set(left);
+        }
+        left >= 0.0
+    }
+
+    /// Whether times are asked for.
+    pub fn is_timed(&self) -> bool {
+        let settings = &self.target.backend.settings;
+        settings.balance == Some(Balance::Ewma) || settings.eject_slower.is_some()
+    }
+
+    /// A response head came after so many seconds. Whether the endpoint was found too slow and set aside.
+    pub fn measured(&self, clock: &Clock, seconds: f32) -> bool {
+        let health = &self.endpoint.health;
+        health.measure(clock, seconds);
+        let Some(slower) = self.target.backend.settings.eject_slower else {
+            return false;
+        };
+        let (Some(latency), true) = (health.latency(), health.is_settled()) else {
+            return false;
+        };
+        let endpoints = self.target.upstream.endpoints.borrow();
+        let others = endpoints.iter().filter(|live| !Rc::ptr_eq(live, &self.endpoint));
+        let (mut sum, mut count) = (0.0, 0.0);
+        for known in others.filter_map(|live| live.health.latency()) {
+            sum += known;
+            count += 1.0;
+        }
+        drop(endpoints);
+        #[expect(clippy::cast_precision_loss, reason = "a factor is small")]
+        let slow = count > 0.0 && latency > sum / count * slower as f32 && latency > sum / count + LEAST_GAP;
+        slow && !health.is_set_aside(clock) && self.eject(clock, Why::Slow)
+    }
+
+    /// Sets the endpoint aside if not too many are: one that was set aside before and is tried again still is.
+    fn eject(&self, clock: &Clock, why: Why) -> bool {
+        let share = self.target.backend.settings.eject_share.unwrap_or(EJECT_SHARE);
+        let endpoints = self.target.upstream.endpoints.borrow();
+        let aside = endpoints
+            .iter()
+            .filter(|live| !Rc::ptr_eq(live, &self.endpoint) && live.health.is_set_aside(clock))
+            .count();
+        let room = (aside + 1) * 100 <= endpoints.len() * share as usize;
+        if room {
+            self.endpoint.health.set_aside(clock, why);
+        }
+        room
+    }
+}
