@@ -196,7 +196,8 @@ pub struct ListenArgs {
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
     /// Client connections at once; 0 is half the file descriptors the process may have, less a reserve. Where more
-    /// come, those that have been idle longest are closed, and if none is, more are refused.
+    /// come, those that have been idle longest are closed, then those whose clients send or take less than 500 bytes a
+    /// second of what is waited for. If there are none, more are refused.
     #[arg(long, env = "NARTHEX_MAX_CONNECTIONS", value_name = "N", default_value_t = 0)]
     pub max_connections: usize,
     /// Requests under way at once in the whole process; more get 503.

@@ -35,6 +35,8 @@ pub enum Silence {
     Reply,
     /// The client did not take the response.
     Taking,
+    /// The client was slow to take it, and others had no room.
+    Room,
 }
 
 impl Silence {
@@ -44,13 +46,14 @@ impl Silence {
             Self::Upload => "body_timeout",
             Self::Reply => "stream_timeout",
             Self::Taking => "send_timeout",
+            Self::Room => "no_room",
         }
     }
 
     /// Whose it was.
     pub fn side(self) -> Side {
         match self {
-            Self::Upload | Self::Taking => Side::Client,
+            Self::Upload | Self::Taking | Self::Room => Side::Client,
             Self::Reply => Side::Upstream,
         }
     }
@@ -64,6 +67,7 @@ impl Silence {
             (Self::Reply, true) => "narthex.io/stream-timeout",
             (Self::Taking, false) => "--send-timeout",
             (Self::Taking, true) => "narthex.io/send-timeout",
+            (Self::Room, _) => "--max-connections",
         }
     }
 }
@@ -339,6 +343,17 @@ impl Client {
         self.moved.set(Some(clock.now()));
     }
 
+    /// Whether it is there.
+    pub fn is_answered(&self) -> bool {
+        self.moved.get().is_some()
+    }
+
+    /// Whether the client is what its stream waits for: it neither goes on with its request, which is not answered yet,
+    /// nor takes what there is of the reply.
+    pub fn keeps_waiting(&self) -> bool {
+        self.sending.get().is_some() || (self.upload.get().is_some() && !self.is_answered())
+    }
+
     /// A byte has passed.
     pub fn moved(&self, clock: &Clock) {
         if self.moved.get().is_some() {
@@ -365,6 +380,7 @@ impl Client {
             Silence::Upload => limits.body,
             Silence::Reply => limits.stream,
             Silence::Taking => limits.send,
+            Silence::Room => None,
         };
         Some((silence, silence.limit(own.is_some())))
     }

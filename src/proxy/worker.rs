@@ -144,7 +144,7 @@ counters! {
     floods,
     /// Requests over HTTP/2 ended because they held memory while their client, or their pod, stood still.
     stuck_ended,
-    /// Idle connections closed to make room for others: see --max-connections.
+    /// Idle and slow connections closed to make room for others: see --max-connections.
     let_go,
     /// Requests that ended in a panic.
     panics,

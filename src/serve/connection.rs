@@ -3,6 +3,7 @@
 use super::farewell::{End, finish};
 use super::fresh::FRESH;
 use super::h2;
+use super::pace::{Pace, Slow};
 use super::preface::{Look, Preface};
 use super::shard::{Shard, Swept};
 use super::strict::{Fault, Framer, Position};
@@ -75,6 +76,11 @@ pub struct Conn {
     watched: Cell<Option<u32>>,
     /// Whether the process is ending, and the connection with it.
     draining: Cell<bool>,
+    pace: Pace,
+    /// Whether all is said, and what the client still sends is thrown away.
+    pub(super) lingers: Cell<bool>,
+    /// Whether even that is to end.
+    pub(super) cut_short: Cell<bool>,
 }
 
 impl Conn {
@@ -132,6 +138,7 @@ impl Conn {
     fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
         let (clock, since) = (self.clock(), self.since.get());
         self.client.check(clock, response, stream, timeouts.body);
+        self.pace.look(clock);
         let passed = |limit| clock.passed(since, limit);
         if self.draining.get() && self.is_to_end() {
             self.client.wake();
@@ -212,6 +219,7 @@ impl Conn {
         ready!(poll)?;
         self.reading.set(false);
         let bytes = read.filled();
+        self.pace.passed(bytes.len());
         if bytes.is_empty() {
             self.ended.set(true);
             return Poll::Ready(Ok(()));
@@ -246,6 +254,9 @@ impl Conn {
         }
         if framer.position() == Position::Head && (before != Position::Head || scan.heads > 0) {
             self.since.set(self.clock().now());
+            self.pace.begin(self.clock());
+        } else if scan.heads > 0 {
+            self.pace.begin(self.clock());
         }
         if let Some(fault) = scan.fault {
             self.fault.set(Some(fault));
@@ -288,6 +299,13 @@ impl Conn {
         }
     }
 
+    fn note_written(&self, poll: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = poll {
+            self.pace.passed(*bytes);
+        }
+        self.note_write(poll);
+    }
+
     fn note_write<T>(&self, poll: &Poll<T>) {
         match poll {
             Poll::Ready(_) => {
@@ -321,6 +339,36 @@ impl Swept for Conn {
     fn let_go(&self) {
         self.expire(Expired::Idle);
     }
+
+    fn slow(&self) -> Option<Slow> {
+        let waits = match self.position() {
+            _ if self.lingers.get() => return Some(Slow { shared: false, rate: 0 }),
+            _ if self.write_since.get().is_some() => true,
+            Position::Head => self.is_listening(),
+            // Where the reply flows already, a request that stands still may be meant to.
+            Position::Body => self.reading.get() && !self.client.is_answered(),
+            Position::Between => false,
+        };
+        let rate = self.pace.slow().filter(|_| waits)?;
+        Some(Slow { shared: false, rate })
+    }
+
+    fn cut_short(&self) {
+        tracing::debug!(peer = %self.client.peer.socket, "a slow client makes room for others: see --max-connections");
+        self.cut_short.set(true);
+        match self.position() {
+            _ if self.lingers.get() => {}
+            _ if self.write_since.get().is_some() => {
+                self.client.ends_by(Silence::Room);
+                self.expire(Expired::Send);
+            }
+            Position::Body => {
+                self.client.body_late.set(true);
+                self.client.wake();
+            }
+            Position::Head | Position::Between => self.expire(Expired::Head),
+        }
+    }
 }
 
 /// What hyper reads from and writes to.
@@ -335,7 +383,7 @@ impl hyper::rt::Read for Io {
 impl hyper::rt::Write for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes);
-        self.0.note_write(&poll);
+        self.0.note_written(&poll);
         poll
     }
 
@@ -361,7 +409,7 @@ impl hyper::rt::Write for Io {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, slices);
-        self.0.note_write(&poll);
+        self.0.note_written(&poll);
         poll
     }
 }
@@ -386,6 +434,9 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
         left_over: RefCell::default(),
         watched: Cell::new(None),
         draining: Cell::new(shard.draining.get()),
+        pace: Pace::new(&shard.worker.clock),
+        lingers: Cell::new(false),
+        cut_short: Cell::new(false),
         shard: shard.clone(),
     });
     client.last.set(shard.draining.get());

@@ -82,8 +82,9 @@ pub async fn finish(conn: &Conn, end: End) {
     if !busy && !conn.client.wake_on_reply.get() && conn.is_expired() {
         return;
     }
+    conn.lingers.set(true);
     let _ = tokio::time::timeout(LINGER, async {
-        loop {
+        while !conn.cut_short.get() {
             let read = poll_fn(|cx| {
                 let mut scratch = conn.shard.scratch.borrow_mut();
                 let mut piece = ReadBuf::new(scratch.get_mut(..LINGER_PIECE).unwrap_or_default());

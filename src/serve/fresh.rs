@@ -2,6 +2,7 @@
 //! and a TLS session are made only when it speaks.
 
 use super::Timeouts;
+use super::pace::Slow;
 use super::shard::{Listed, Shard, Swept};
 use crate::upstream::{Clock, Tick};
 use std::cell::{Cell, RefCell};
@@ -143,6 +144,17 @@ impl Swept for Fresh {
     }
 
     fn let_go(&self) {
+        self.end();
+    }
+
+    /// One whose handshake does not go on.
+    fn slow(&self) -> Option<Slow> {
+        let (stage, begun) = self.stage.get();
+        let waits = stage == Stage::Client && self.clock().passed(begun, HURRIED);
+        waits.then_some(Slow { shared: false, rate: 0 })
+    }
+
+    fn cut_short(&self) {
         self.end();
     }
 }

@@ -7,6 +7,7 @@ mod head;
 mod hold;
 
 use super::Timeouts;
+use super::pace::{Pace, Slow};
 use super::shard::{Shard, Swept};
 use super::tunnel;
 use crate::proxy::{self, Client, Peer, ProxyError};
@@ -70,6 +71,7 @@ struct Conn {
     flood: Cell<Option<Flood>>,
     /// Whether nothing is read from it for now.
     paused: Cell<bool>,
+    pace: Pace,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -142,6 +144,7 @@ impl Conn {
     /// These bytes, of which so many could be written, are frames of ours.
     fn note_sent<'b>(&self, poll: &Poll<io::Result<usize>>, slices: impl IntoIterator<Item = &'b [u8]>) {
         if let Poll::Ready(Ok(written)) = poll {
+            self.pace.passed(*written);
             let (mut frames, mut left) = (self.frames.borrow_mut(), *written);
             for slice in slices {
                 let slice = slice.get(..left).unwrap_or(slice);
@@ -169,6 +172,7 @@ impl Conn {
 impl Swept for Conn {
     fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
         let clock = self.clock();
+        self.pace.look(clock);
         let mut requests = self.requests.borrow_mut();
         requests.retain(|request| request.strong_count() > 0);
         self.sweep_held(&requests);
@@ -227,6 +231,21 @@ impl Swept for Conn {
         self.end();
     }
 
+    /// One whose client keeps all its streams waiting.
+    fn slow(&self) -> Option<Slow> {
+        let requests = self.requests.borrow();
+        let mut clients = requests.iter().filter_map(Weak::upgrade);
+        let rate = self
+            .pace
+            .slow()
+            .filter(|_| clients.all(|client| client.keeps_waiting()))?;
+        Some(Slow { shared: true, rate })
+    }
+
+    fn cut_short(&self) {
+        self.cut();
+    }
+
     fn stuck(&self) -> (usize, usize) {
         self.stuck()
     }
@@ -271,6 +290,7 @@ impl hyper::rt::Read for Io {
         let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
         ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, &mut read))?;
         self.0.since.set(self.0.clock().now());
+        self.0.pace.passed(read.filled().len());
         buffer.put_slice(read.filled());
         Poll::Ready(self.0.note_frames(read.filled()))
     }
@@ -328,6 +348,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         earned: Rc::default(),
         flood: Cell::new(None),
         paused: Cell::new(false),
+        pace: Pace::new(&shard.worker.clock),
         waker: RefCell::default(),
         shard: shard.clone(),
     });

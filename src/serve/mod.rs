@@ -8,6 +8,7 @@ pub mod handover;
 pub mod heap;
 pub mod listener;
 pub mod memory;
+mod pace;
 mod preface;
 mod proxy_protocol;
 mod room;

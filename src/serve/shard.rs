@@ -3,6 +3,7 @@
 use super::connection::{self, Timeouts};
 use super::fresh::Fresh;
 use super::h2;
+use super::pace::Slow;
 use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
 use super::room::Room;
 use super::strict::Limits;
@@ -118,6 +119,14 @@ pub trait Swept {
     fn end_stuck(&self) -> usize {
         0
     }
+
+    /// Whether its client keeps us waiting, and sends or takes what is waited for too slowly.
+    fn slow(&self) -> Option<Slow> {
+        None
+    }
+
+    /// Closes it, being slow.
+    fn cut_short(&self) {}
 }
 
 /// A connection's place in the shard's list, until dropped.
@@ -332,13 +341,30 @@ impl Shard {
     /// Where connections wait for a place, or memory is short, those that have been idle longest go.
     fn make_room(&self) {
         let wanted = self.room.wanted();
-        if self.wanted.replace(wanted) == wanted && !self.worker.is_short_of_memory() {
+        let is_wanted = self.wanted.replace(wanted) != wanted;
+        if !is_wanted && !self.worker.is_short_of_memory() {
             return;
         }
         let idle = self.idle(|conn| if conn.is_silent() { LEAST_SILENT } else { LEAST_IDLE });
         let going = idle.len().div_ceil(IDLE_PART);
         self.worker.counters.let_go.add_many(going as u64);
         self.let_go(&idle, going);
+        if is_wanted && going == 0 {
+            self.cut_slow_ones_short();
+        }
+    }
+
+    /// Where connections wait for a place and none is idle, those go whose clients are too slow, the slowest first.
+    fn cut_slow_ones_short(&self) {
+        let connections = self.connections.borrow();
+        let slow = connections.iter().filter_map(|(key, conn)| Some((conn.slow()?, key)));
+        let mut slow: Vec<_> = slow.collect();
+        slow.sort_unstable();
+        let going = slow.len().div_ceil(IDLE_PART);
+        self.worker.counters.let_go.add_many(going as u64);
+        for conn in slow.iter().take(going).filter_map(|(_, key)| connections.get(*key)) {
+            conn.cut_short();
+        }
     }
 
     /// Connections that nothing is asked of for at least so long, those first that have been so longest.

@@ -78,6 +78,54 @@ fn where_none_is_idle_more_are_refused_in_words() {
     });
 }
 
+/// Heads and bodies that come byte by byte, from clients that come again as soon as they are closed.
+#[test]
+fn slow_clients_make_room_when_places_are_gone() {
+    let rig = Rig::new(1, &["--max-connections", "20", "--shards", "1"]);
+    // A slow reply is nobody's fault but the pod's.
+    rig.pod().takes(Duration::from_secs(4));
+    let mut patient = rig.client();
+    patient.send(GET);
+    eventually("it is under way", || (!rig.pod().requests().is_empty()).then_some(()));
+    rig.pod().takes(Duration::ZERO);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for index in 0..26 {
+            let (over, http) = (&over, rig.http);
+            scope.spawn(move || {
+                while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                    let Ok(mut stream) = TcpStream::connect(http) else {
+                        continue;
+                    };
+                    let begin = match index % 2 {
+                        0 => "GET / HTTP/1.1\r\nHost: a.test\r\nX: ",
+                        _ => "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n",
+                    };
+                    let mut sent = stream.write_all(begin.as_bytes());
+                    while sent.is_ok() && !over.load(std::sync::atomic::Ordering::SeqCst) {
+                        std::thread::sleep(Duration::from_millis(50));
+                        sent = stream.write_all(b"x");
+                    }
+                }
+            });
+        }
+        eventually("all places are taken", || {
+            (gauge(&rig, "open_connections") >= 20).then_some(())
+        });
+        let answers: Vec<u16> = (0..20)
+            .map(|_| {
+                let mut client = rig.client();
+                client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+                client.answer_to("GET").map_or(0, |answer| answer.status)
+            })
+            .collect();
+        over.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(answers, [200; 20]);
+    });
+    assert_eq!(patient.answer().status, 200, "who waits for a pod is not slow");
+    assert!(rig.counter("let_go_total") > 0);
+}
+
 /// Processor time of the process so far, in clock ticks (proc(5), `stat`, fields 14 and 15).
 fn ticks(rig: &Rig) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", rig.child.id())).unwrap();
