@@ -76,6 +76,8 @@ mod lifecycle;
 mod manifests;
 #[path = "wire/metrics.rs"]
 mod metrics;
+#[path = "wire/not_yet.rs"]
+mod not_yet;
 #[path = "wire/one_reply.rs"]
 mod one_reply;
 #[path = "wire/overload.rs"]

@@ -24,7 +24,9 @@ import threading
 import time
 import urllib.request
 
-SECONDS = 6
+SECONDS = 8
+# What others are to notice at most, as their 99th percentile on a quiet machine.
+GOAL_MS = 50
 HOST = "a.test"
 GET = f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
 MANIFESTS = """
@@ -187,8 +189,8 @@ def until(deadline, act):
 
 
 def slow_heads(narthex, deadline):
-    """2,000 clients, each with another byte of its head every second."""
-    clients = [connect(narthex.http) for _ in range(2000)]
+    """3,000 clients, each with another byte of its head every second."""
+    clients = [connect(narthex.http) for _ in range(3000)]
     for at in range(1000):
         if time.monotonic() > deadline:
             break
@@ -201,8 +203,8 @@ def slow_heads(narthex, deadline):
 
 
 def slow_bodies(narthex, deadline):
-    """500 uploads, of which a byte comes every second."""
-    clients = [connect(narthex.http) for _ in range(500)]
+    """2,000 uploads, of which a byte comes every second."""
+    clients = [connect(narthex.http) for _ in range(2000)]
     for one in clients:
         one.sendall(f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100000\r\n\r\n".encode())
     while time.monotonic() < deadline:
@@ -352,8 +354,8 @@ def large_heads(narthex, deadline):
 
 
 def handshakes(narthex, deadline):
-    """1,000 clients that begin TLS and never go on."""
-    clients = [connect(narthex.https) for _ in range(1000)]
+    """5,000 clients that begin TLS and never go on."""
+    clients = [connect(narthex.https, f"127.0.0.{2 + i % 4}") for i in range(5000)]
     for one in clients:
         one.send(b"\x16\x03\x01\x02\x00\x01")
     time.sleep(max(0, deadline - time.monotonic()))
@@ -409,7 +411,8 @@ class Report:
         }
         cut = f"cut off {cut} times; " if cut else ""
         said = ", ".join(f"{name} {value}" for name, value in changed.items())
-        print(f"{name:16} p99 {good.p99():7.1f} ms  {memory / 1024:6.0f} MiB  {len(good.times):4} asked, {len(good.failures)} failed  {cut}{said}")
+        missed = "" if good.p99() <= GOAL_MS else f" (goal {GOAL_MS})"
+        print(f"{name:16} p99 {good.p99():7.1f} ms{missed}  {memory / 1024:6.0f} MiB  {len(good.times):4} asked, {len(good.failures)} failed  {cut}{said}")
         self.hold(f"{name}: {good.failures[:3]}", not good.failures)
         self.p99 = good.p99()
         return cut

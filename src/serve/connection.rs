@@ -108,7 +108,10 @@ impl Conn {
 
     /// Whether the client of the request under way has left. hyper does not look: it has all it wants to read.
     fn has_left(&self) -> bool {
-        let stream = self.stream.borrow();
+        // Once only the end is left to do, nobody is served any more.
+        let Ok(stream) = self.stream.try_borrow() else {
+            return false;
+        };
         let ready = pin!(stream.tcp().ready(Interest::READABLE | Interest::WRITABLE));
         // The kernel has told already; nothing is waited for.
         let Poll::Ready(Ok(ready)) = ready.poll(&mut Context::from_waker(Waker::noop())) else {
