@@ -426,7 +426,7 @@ class Report:
         quiet = self.p99
         most = max(50, 2 * quiet) if quiet < 10 else float("inf")
         for attack, memory in (
-            (bombs, 64), (windows_of_a_byte, 64), (large_heads, 64), (goaways, 16), (settings, 16), (answers, 16),
+            (bombs, 64), (windows_of_a_byte, 96), (large_heads, 64), (goaways, 16), (settings, 16), (answers, 16),
         ):
             narthex = Narthex(program, manifests)
             name, before = attack.__name__.replace("_", " "), narthex.memory()

@@ -617,6 +617,7 @@ impl Body for ReplyBody {
         if let Some(frame) = &frame {
             this.client.sends(Some(clock));
             let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+            this.client.holds(length);
             if let Some(running) = &mut this.running {
                 running.sent += length as u64;
                 if frame.is_err() {

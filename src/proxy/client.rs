@@ -174,6 +174,9 @@ impl Hold {
         let before = self.bytes.replace(bytes);
         if let Some(earned) = &self.earned {
             earned.held.set((earned.held.get() + bytes).saturating_sub(before));
+            if bytes < before && earned.waiting.get() > 0 {
+                earned.queue.take().into_iter().for_each(Waker::wake);
+            }
         }
     }
 
@@ -417,6 +420,11 @@ impl Client {
                 earned.piece();
             }
         }
+    }
+
+    /// So many bytes of the reply were handed out, and are held until the client takes them.
+    pub fn holds(&self, length: usize) {
+        self.hold.set(STANDING_REPLY + length);
     }
 
     /// Whether it has a body, of which this is the beginning.

@@ -15,6 +15,7 @@ use crate::upstream::Stream;
 use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
 use crate::upstream::{Clock, Tick};
 use bytes::{Buf, Bytes};
+use hold::Turn;
 use http::{Method, Request};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
@@ -37,6 +38,8 @@ use tokio::task::JoinHandle;
 const MAX_STREAMS: u32 = 100;
 /// Bytes of one reply that are held for a client that does not take them.
 const SEND_BUFFER: usize = 64 << 10;
+/// Bytes that are read of one connection before others have their turn.
+const READ_AT_ONCE: usize = 64 << 10;
 /// How long a connection that was told to end may go on before it is cut.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// What is still read of a client that sends too much, so that it hears why: a reset that answers unread bytes could
@@ -72,6 +75,8 @@ struct Conn {
     /// Whether nothing is read from it for now.
     paused: Cell<bool>,
     pace: Pace,
+    /// Bytes that were read in this turn.
+    read: Cell<usize>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -99,7 +104,7 @@ impl Conn {
         self.wake();
     }
 
-    fn begin(&self, request: &Request<Incoming>) -> (Rc<Client>, Option<ProxyError>) {
+    fn begin(self: &Rc<Self>, request: &Request<Incoming>) -> (Rc<Client>, Result<Option<Turn>, ProxyError>) {
         let client = Rc::new(Client::multiplexed(self.peer.clone(), self.earned.clone()));
         client.uploads(!request.body().is_end_stream(), self.clock());
         self.served.set(true);
@@ -108,11 +113,11 @@ impl Conn {
         // Of a tunnel that did not come about: the next task is not its own.
         self.newest_tunnel.take();
         let checked = head::check(request, &self.shard.limits);
-        let refused = self.admit(&client, request).and(checked).err();
-        if refused == Some(ProxyError::ConnectionFull) {
+        let admitted = checked.and_then(|()| self.admit(&client, request));
+        if let Err(ProxyError::ConnectionFull) = admitted {
             self.note_refused(ProxyError::ConnectionFull, "its connection holds too much");
         }
-        (client, refused)
+        (client, admitted)
     }
 
     /// Passes the bytes of a stream on, if its request has become a tunnel.
@@ -278,6 +283,10 @@ impl hyper::rt::Read for Io {
         if self.0.is_paused() {
             return Poll::Pending;
         }
+        if self.0.read.get() >= READ_AT_ONCE {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut prefix = self.0.prefix.borrow_mut();
         if !prefix.is_empty() {
             let length = prefix.remaining().min(buffer.remaining());
@@ -291,6 +300,7 @@ impl hyper::rt::Read for Io {
         ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, &mut read))?;
         self.0.since.set(self.0.clock().now());
         self.0.pace.passed(read.filled().len());
+        self.0.read.set(self.0.read.get() + read.filled().len());
         buffer.put_slice(read.filled());
         Poll::Ready(self.0.note_frames(read.filled()))
     }
@@ -349,6 +359,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         flood: Cell::new(None),
         paused: Cell::new(false),
         pace: Pace::new(&shard.worker.clock),
+        read: Cell::new(0),
         waker: RefCell::default(),
         shard: shard.clone(),
     });
@@ -358,18 +369,21 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
     let _listed = shard.list(conn.clone());
     let service = service_fn(|mut request: Request<Incoming>| {
         let worker = conn.shard.worker.clone();
-        let (client, refused) = conn.begin(&request);
+        let (client, admitted) = conn.begin(&request);
         let upgrade = (*request.method() == Method::CONNECT)
             .then(|| (conn.clone(), client.clone(), hyper::upgrade::on(&mut request)));
-        // What is not admitted is let go of at once: many come at a time, and their tasks later.
-        let admitted = (refused != Some(ProxyError::ConnectionFull)).then_some(request);
+        // What is refused is let go of at once: many come at a time, and their tasks later.
+        let full = matches!(admitted, Err(ProxyError::ConnectionFull));
+        let request = (!full).then_some(request);
         async move {
-            let Some(request) = admitted else {
+            let Some(request) = request else {
                 // The client may send it again: nothing was done with it (RFC 9113, section 8.7).
                 return Err(h2::Error::from(h2::Reason::REFUSED_STREAM));
             };
-            if let Some(error) = refused {
-                return Ok(proxy::refuse(&worker, &client, &request, error));
+            match admitted {
+                Ok(None) => {}
+                Ok(Some(turn)) => Box::pin(turn.comes(&client)).await,
+                Err(error) => return Ok(proxy::refuse(&worker, &client, &request, error)),
             }
             let earned = client.earned.clone();
             // Boxed, so that a stream that is refused takes little.
@@ -401,6 +415,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
     let mut told = false;
     let result = poll_fn(|cx| {
         conn.waker.replace(Some(cx.waker().clone()));
+        conn.read.set(0);
         if conn.cut.get() {
             return Poll::Ready(Ok(()));
         }

