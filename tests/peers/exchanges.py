@@ -57,8 +57,9 @@ def left(one):
 def leaving(one):
     """The pod is told at once that its client has gone."""
     worst = 0
-    for path, size in [("/slow", 0), ("/events", 0), ("/slow", SIZE), ("/events", SIZE)]:
-        for after in (50, 300, 1000):
+    # What a client has not been able to send keeps its end from arriving, so uploads are small here.
+    for path, size in [("/slow", 0), ("/events", 0), ("/slow", 1 << 17), ("/events", 1 << 17)]:
+        for after in (300, 600, 1000):
             before = len(left(one))
             gone = int(node("leave", one.http, "node.test", path, size, after).stdout)
             until(f"the pod is told: {path}", lambda: len(left(one)) > before)
@@ -75,7 +76,8 @@ def leaving(one):
 def cut(one):
     """What a pod breaks off is never taken for whole."""
     for point in range(7):
-        for more in ([], ["-0"]):
+        # HTTP/1.0 has no chunks: there the end of the connection is all that shows the end of the reply.
+        for more in ([], ["-0"]) if point < 4 else ([],):
             said = curl(one.http, "node.test", f"/cut/{point}", *more)
             assert said.returncode != 0 or said.stdout == "502", (point, more, said)
     assert curl(one.http, "node.test", "/").stdout == "200"

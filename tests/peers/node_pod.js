@@ -14,9 +14,11 @@ http
       case "refuse":
         response.writeHead(413, { "Content-Length": 8, Connection: "close" });
         return response.end("too big\n");
+      // Node sees the end of a connection only as long as it reads from it.
       case "slow":
-        return;
+        return request.resume();
       case "events":
+        request.resume();
         response.writeHead(200, { "Content-Type": "text/event-stream" });
         return response.write("data: 1\n\n");
       case "left":
