@@ -18,7 +18,7 @@ help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 demo: dashboard ## the walkthrough with no cluster: narthex on localhost:8000, its admin side on localhost:8080
-	cargo build --profile quick --locked
+	cargo build --profile quick --locked --no-default-features
 	@target/quick/narthex demo $(ARGS)
 
 build: dashboard ## target/release/narthex
@@ -132,7 +132,7 @@ lint: ## formatting, clippy, dependencies
 
 deny: ## licences, banned and duplicate crates
 	@command -v cargo-deny >/dev/null || [ -x $(CACHE)/tools/bin/cargo-deny ] || \
-		cargo install --locked --quiet --root $(CACHE)/tools cargo-deny
+		cargo install --locked --quiet --debug --root $(CACHE)/tools cargo-deny # in half the time, and fast enough
 	PATH="$(CACHE)/tools/bin:$$PATH" cargo deny --offline --locked check bans licenses sources
 
 deps: ## Debian packages the tests need

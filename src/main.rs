@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 // Measured against glibc's: docs/performance.md.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,6 +1,7 @@
 //! What the program's own allocator holds. jemalloc keeps what was freed for a while, so what the kernel counts as
 //! resident is more than what is in use.
 
+#[cfg(feature = "jemalloc")]
 use tikv_jemalloc_ctl::{background_thread, epoch, stats};
 
 /// What the allocator says.
@@ -14,6 +15,7 @@ pub struct Heap {
 
 impl Heap {
     /// Asks the allocator. Absent where it cannot say.
+    #[cfg(feature = "jemalloc")]
     pub fn read() -> Option<Self> {
         // The numbers are a snapshot, which this renews.
         epoch::advance().ok()?;
@@ -24,6 +26,12 @@ impl Heap {
             idle: resident.saturating_sub(active) as u64,
         })
     }
+
+    /// The system's allocator does not say.
+    #[cfg(not(feature = "jemalloc"))]
+    pub fn read() -> Option<Self> {
+        None
+    }
 }
 
 /// Has threads of the allocator's own give freed memory back to the system. Without them a thread gives back only what
@@ -31,6 +39,16 @@ impl Heap {
 ///
 /// # Errors
 /// When the allocator was built without them.
+#[cfg(feature = "jemalloc")]
 pub fn give_back() -> Result<(), String> {
     background_thread::write(true).map_err(|error| error.to_string())
+}
+
+/// The system's allocator decides for itself.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "jemalloc"))]
+pub fn give_back() -> Result<(), String> {
+    Ok(())
 }
