@@ -78,7 +78,7 @@ fn under_load(rig: &mut Rig, mut change: impl FnMut(&Rig, usize) -> Next, ends: 
     let goes_on = || {
         let before = seen.kept.load(Ordering::Relaxed);
         eventually("clients get answers", || {
-            (seen.kept.load(Ordering::Relaxed) > before + 500).then_some(())
+            (seen.kept.load(Ordering::Relaxed) > before + 1000).then_some(())
         });
     };
     goes_on();
