@@ -52,6 +52,7 @@ test-peers: debug ## through narthex: gRPC (grpcio, grpc-go), WebSockets (from P
 	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py $(DEBUG)
 	$(CACHE)/peers-venv/bin/python tests/peers/nginx.py $(DEBUG)
 	$(CACHE)/peers-venv/bin/python tests/peers/exchanges.py $(DEBUG)
+	$(CACHE)/peers-venv/bin/python tests/peers/tls_fronts.py $(DEBUG)
 	$(CACHE)/peers-venv/bin/python tests/peers/h2_pods.py $(DEBUG)
 	cd tests/peers/grpc_go && go build -o $(CACHE)/grpc_go .
 	$(CACHE)/peers-venv/bin/python tests/peers/grpc_go.py $(DEBUG) $(CACHE)/grpc_go

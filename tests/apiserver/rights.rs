@@ -65,9 +65,16 @@ async fn optional_kinds_do_not_block_and_come_when_allowed() {
     world.until_synced().await;
     world
         .until("said", |world| {
-            world.failing("ingressclasses").is_some() && world.failing("secrets").is_some()
+            let optional = ["ingressclasses", "secrets", "namespaces"];
+            optional.iter().all(|watch| world.failing(watch).is_some())
         })
         .await;
+    let said = world.failing("namespaces").unwrap();
+    assert!(said.contains("resources: [\"namespaces\"]"), "{said}");
+    assert!(
+        said.contains("until then, Ingresses of a namespace that is being deleted keep"),
+        "{said}"
+    );
     assert!(world.live("endpointslices"));
     assert!(!world.watches.snapshot().contains_key("endpoints"));
 
@@ -77,13 +84,16 @@ async fn optional_kinds_do_not_block_and_come_when_allowed() {
             None,
             &[
                 ("networking.k8s.io", &["ingresses", "ingressclasses"]),
-                ("", &["services", "secrets"]),
+                ("", &["services", "secrets", "namespaces"]),
                 slices,
             ],
         )
         .await;
     world
-        .until("allowed", |world| world.live("ingressclasses") && world.live("secrets"))
+        .until("allowed", |world| {
+            let optional = ["ingressclasses", "secrets", "namespaces"];
+            optional.iter().all(|watch| world.live(watch))
+        })
         .await;
 }
 

@@ -202,3 +202,41 @@ async fn annotations_of_others_are_dropped() {
     );
     assert!(meta.created.0 > 1_700_000_000 && meta.created.0 < i64::MAX);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_being_deleted_is_known_to_be() {
+    let server = shared();
+    let admin = Admin::of(server).await;
+    admin.namespaces(&["ending", "staying"]).await;
+    let mut held = ingress("staying", "held", "a.example");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    admin.apply(held.clone()).await;
+    let mut world = World::watch(server, "admin", &[]).await;
+    world.until_synced().await;
+    let deleting = |world: &World, name: &str| world.objects.get(name).map(|object| object.meta().deleting);
+    world
+        .until("all is there", |world| {
+            ["Namespace ending", "Namespace staying", "Ingress staying/held"]
+                .iter()
+                .all(|name| deleting(world, name) == Some(false))
+        })
+        .await;
+    // Nobody here finishes what a deletion begins, so both stay as they are meanwhile.
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ending"}});
+    admin.delete(namespace).await;
+    admin.delete(held.clone()).await;
+    world
+        .until("both are being deleted", |world| {
+            ["Namespace ending", "Ingress staying/held"]
+                .iter()
+                .all(|name| deleting(world, name) == Some(true))
+        })
+        .await;
+    assert_eq!(deleting(&world, "Namespace staying"), Some(false));
+    held["metadata"]["finalizers"] = json!([]);
+    admin.apply(held).await;
+    world
+        .until("the Ingress is gone", |world| !world.has("Ingress staying/held"))
+        .await;
+    world.end().await;
+}
