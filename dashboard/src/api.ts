@@ -89,6 +89,8 @@ export interface Decision {
   rule: Rule | null
   /** Claims to the very same host and path that lost: `Ingress NAMESPACE/NAME field`. */
   shadows: string[]
+  /** Those among them that have yielded the place, each with the reason behind a colon. */
+  yielded?: string[]
   endpoints: { address: string; pod: string | null }[]
   hosts: [string, number][]
   lost: [Rule, string][]

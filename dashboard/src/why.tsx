@@ -19,6 +19,8 @@ function RuleLine({ rule }: { rule: Rule }): JSX.Element {
 
 function Steps({ of }: { of: Decision }): JSX.Element {
   const chosen = of.rule
+  const yielded = of.yielded ?? []
+  const younger = of.shadows.filter((origin) => !yielded.some((why) => why.startsWith(`${origin}: `)))
   return (
     <>
       <div class={`card verdict${of.status ? ' bad-edge' : ''}`} role="status">
@@ -54,8 +56,10 @@ function Steps({ of }: { of: Decision }): JSX.Element {
               <li key={at}><RuleLine rule={rule} /><p class="why">{why}</p></li>
             ))}
           </ul>
-          {of.shadows.length > 0 && <h3>The same host and path, but younger or later by name</h3>}
-          <ul class="plain">{of.shadows.map((origin) => <li key={origin}>{origin}</li>)}</ul>
+          {yielded.length > 0 && <h3>The same host and path, but yielded</h3>}
+          <ul class="plain">{yielded.map((why) => <li key={why}>{why}</li>)}</ul>
+          {younger.length > 0 && <h3>The same host and path, but younger or later by name</h3>}
+          <ul class="plain">{younger.map((origin) => <li key={origin}>{origin}</li>)}</ul>
         </li>
         {chosen && (
           <li>

@@ -24,6 +24,8 @@ const GONE: u16 = 499;
 pub struct Story {
     peer: Rc<Peer>,
     client: IpAddr,
+    /// By which the client came, as far as is known.
+    scheme: &'static str,
     request_id: HeaderValue,
     head: Option<Head>,
     key: Option<RouteKey>,
@@ -68,6 +70,7 @@ impl Story {
         Box::new(Self {
             peer: peer.clone(),
             client: peer.ip,
+            scheme: peer.scheme,
             request_id,
             head: None,
             key: None,
@@ -112,6 +115,7 @@ impl Story {
         };
         let mut story = Self::unread(peer, request_id.clone());
         story.client = client.address();
+        story.scheme = client.scheme();
         story.head = Some(head);
         story.attempts = Rc::new(Attempts::of(traced));
         Some(story)
@@ -218,7 +222,7 @@ impl Story {
             at: (now, SystemTime::now()),
             took: passed.total,
             method: head.map(|head| head.method.as_str().into()),
-            scheme: self.peer.scheme,
+            scheme: self.scheme,
             host: text(head.map_or(&b""[..], Head::host)),
             path: text(head.map_or("", |head| head.target.path()).as_bytes()),
             version: version(head.is_some_and(|head| head.version == Version::HTTP_2)),
@@ -249,7 +253,7 @@ impl Story {
             at: ended.checked_sub(passed.total).unwrap_or(ended),
             client: self.client,
             peer: self.peer.socket,
-            scheme: self.peer.scheme,
+            scheme: self.scheme,
             tls: self.peer.tls_version.as_deref(),
             method: head.map(|head| head.method.as_str()),
             protocol: head.map(|head| protocol(head.version)),

@@ -96,7 +96,7 @@ async fn each_kind_is_listed_and_its_changes_arrive() {
             world.has("Service kinds/new") && gone.iter().all(|name| !world.has(name))
         })
         .await;
-    assert!(world.objects.keys().all(|name| !name.contains("elsewhere")));
+    assert!(world.objects.keys().all(|name| !name.contains("elsewhere/")));
     assert!(world.broken.is_empty(), "{:?}", world.broken);
     world.end().await;
 }

@@ -49,6 +49,26 @@ fn signal(rig: &Rig, name: &str) {
 }
 
 #[test]
+fn the_scheme_is_the_one_a_trusted_proxy_names() {
+    let log = Log::new();
+    let rig = Rig::new(1, &log.flags(&["--trusted-proxies", "127.0.0.1"]));
+    for (path, fields, scheme) in [
+        ("/one", "X-Forwarded-Proto: https\r\n", "https"),
+        ("/two", "Forwarded: proto=wss\r\n", "https"),
+        ("/three", "", "http"),
+    ] {
+        let mut client = rig.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n"));
+        assert_eq!(client.answer().status, 200);
+        assert_eq!(
+            log.line(path, |line| line["path"] == path)["scheme"],
+            scheme,
+            "{fields}"
+        );
+    }
+}
+
+#[test]
 fn a_request_is_told_with_all_that_is_known() {
     let log = Log::new();
     let rig = Rig::new(
