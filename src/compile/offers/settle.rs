@@ -282,6 +282,9 @@ impl State {
                 name.set = set.map(Arc::new);
                 self.table.set_certificates(&host, name.set.clone());
                 self.changed = true;
+                // What is said of an entry without a certificate says what its hosts get instead.
+                self.stale_names.extend(self.offers.below(&host));
+                self.stale_names.insert(host.clone());
             }
             if kept {
                 self.offers.names.insert(host, name);
