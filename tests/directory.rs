@@ -325,6 +325,7 @@ fn helm_like_files_are_read_as_they_are_meant() {
         ("json lines", "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\"}}\n---\n{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"b\"}}\n".to_owned(), 2),
         ("a chart", "apiVersion: v2\nname: chart\nversion: 1.0.0\ndependencies: []\n".to_owned(), 0),
         ("values", "image: {repository: x}\nservice: {type: ClusterIP}\ningress: {enabled: true, hosts: [a]}\n".to_owned(), 0),
+        ("values with a kind", "kind: DaemonSet\nimage: {tag: x}\n".to_owned(), 0),
         ("kustomize", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n".to_owned(), 0),
         ("a kubeconfig", "apiVersion: v1\nkind: Config\nclusters: []\n".to_owned(), 0),
     ];

@@ -5,7 +5,7 @@
 
 use narthex::compile::{Options, State};
 use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
-use narthex::model::{Change, Object, Seniority, Timestamp};
+use narthex::model::{Change, Object, Timestamp};
 use narthex::table::route::HostRank;
 use narthex::table::{CanonicalPath, Route, Table, canonical_host, canonical_path, explain};
 use proptest::prelude::*;
@@ -84,10 +84,7 @@ fn ingress() -> impl Strategy<Value = Ingress> {
     let rules = prop::collection::vec(rule, 0..4);
     (rules, any::<bool>(), any::<bool>(), 0_i64..3).prop_map(|(rules, default, keep, created)| {
         let mut meta = Meta {
-            seniority: Seniority {
-                leaving: false,
-                created: Timestamp(created),
-            },
+            created: Timestamp(created),
             ..Meta::default()
         };
         if keep {

@@ -4,7 +4,7 @@
 
 use narthex::compile::{Options, State};
 use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
-use narthex::model::{Change, Object, Seniority, Timestamp};
+use narthex::model::{Change, Object, Timestamp};
 use narthex::table::{Table, canonical_host, canonical_path};
 
 fn backend(name: &str) -> IngressBackend {
@@ -40,10 +40,7 @@ fn ingress(name: &str, rules: &[Rule<'_>], default: Option<&str>) -> Object {
             meta: Meta {
                 namespace: "default".into(),
                 name: name.into(),
-                seniority: Seniority {
-                    leaving: false,
-                    created: Timestamp(1),
-                },
+                created: Timestamp(1),
                 ..Meta::default()
             },
             rules: rules.collect(),

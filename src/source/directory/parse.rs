@@ -342,10 +342,7 @@ pub fn is_list(node: &Node) -> bool {
 
 fn looks_like_an_object(node: &Node) -> bool {
     let has = |key| node.get(key).is_some();
-    // A Helm chart's Chart.yaml has an apiVersion too.
-    let is_chart = has("name") && has("version") && !has("metadata") && !has("kind");
-    if is_chart {
-        return false;
-    }
-    has("apiVersion") || has("kind") || (has("metadata") && (has("spec") || has("rules") || has("subsets")))
+    let (kind, api_version) = (has("kind"), has("apiVersion"));
+    // A chart's Chart.yaml has an apiVersion too, and its values may have a kind.
+    (kind && api_version) || (has("metadata") && (kind || api_version || has("spec") || has("rules") || has("subsets")))
 }
