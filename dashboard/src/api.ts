@@ -37,6 +37,7 @@ export interface Route {
   backend: string
   service: string | null
   state: string
+  guard: string | null
   status: Status
   problems: number
   tls: boolean

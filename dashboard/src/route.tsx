@@ -43,6 +43,7 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
             <Fact name="Field"><code>{route.field}</code></Fact>
             <Fact name="Path">{route.path_type ?? 'default backend'} {route.path}</Fact>
             <Fact name="Goes to">{route.backend} {route.state !== 'ready' && <span class="tag error">{route.state.replaceAll('_', ' ')}</span>}</Fact>
+            {route.guard && <Fact name="Closed by"><span class="bad">{route.guard}, which narthex does not enforce: requests get 503</span></Fact>}
             <Fact name="TLS">{route.tls ? (route.certificate ?? 'yes') : 'no'}</Fact>
             {route.shadows.length > 0 && <Fact name="Hides">{route.shadows.join(', ')}: the oldest wins</Fact>}
           </dl>

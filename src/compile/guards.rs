@@ -52,10 +52,11 @@ impl HostGuards {
         }
     }
 
-    /// The Ingresses that guard a host.
+    /// The Ingress of each namespace that is named for guarding a host.
     fn holders(&self, host: &HostPattern) -> impl Iterator<Item = ObjectRef> {
         let guards = self.0.get(host).into_iter().flat_map(BTreeMap::values);
-        guards.flat_map(InNamespace::values).map(|guard| guard.object.clone())
+        let first = guards.filter_map(|of_namespace| of_namespace.first_key_value());
+        first.map(|(_, guard)| guard.object.clone())
     }
 
     /// The first guard that each other namespace has for a host.

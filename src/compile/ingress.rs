@@ -148,11 +148,11 @@ impl State {
         self.changed |= self.table.set_ingress(&object, served);
         self.settle(&key, edits);
         self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
-        let touched: Vec<HostPattern> = [&old_reading, &new_reading]
-            .into_iter()
-            .flatten()
-            .flat_map(|(reading, _)| hosts(reading))
-            .collect();
+        let mut touched = Vec::new();
+        if !guarded.is_empty() || !self.host_guards.is_empty() {
+            let readings = old_reading.iter().chain(&new_reading);
+            touched.extend(readings.flat_map(|(reading, _)| hosts(reading)));
+        }
         if let Some(new) = new {
             self.ingresses.insert(new);
         }

@@ -96,6 +96,16 @@ fn guards_of_known_vendors_close() {
         ingress.pomerium.io/allowed_domains: [\"example.com\"]
         ingress.pomerium.io/allow_any_authenticated_user: true
         ingress.pomerium.io/allow_public_unauthenticated_access: false
+        ingress.pomerium.io/pass_identity_headers: true
+        hub.traefik.io/access-control-policy: jwt
+        cloud.google.com/armor-config: policy
+        gravitee.io/template: secured
+        zalando.org/aws-waf-web-acl-id: x
+        alb.ingress.kubernetes.io/jwt-validation: {\"issuer\": \"x\"}
+        alb.ingress.kubernetes.io/web-acl-id: x
+        alb.ingress.kubernetes.io/security-group-prefix-lists: pl-1
+        alb.ingress.kubernetes.io/traffic-limit-qps: 5
+        ingress.citrix.com/frontend-sslprofile: {\"clientauth\":\"ENABLED\"}
         k8s.ngrok.com/modules: oauth
         k8s.ngrok.com/traffic-policy: deny
         tyk.io/template: secured
@@ -164,6 +174,11 @@ fn guards_of_vendors_nobody_knows_close() {
         ("gateway.acme.example/disable-auth", "false"),
         ("gateway.acme.example/allow-anonymous", "false"),
         ("gateway.acme.example/public-access", "false"),
+        ("gateway.acme.example/guard", "strict"),
+        ("gateway.acme.example/internal-only", "true"),
+        ("gateway.acme.example/required-roles", "admin"),
+        ("gateway.acme.example/allowed-roles", "admin"),
+        ("gateway.acme.example/security-profile", "strict"),
         ("auth.acme.example/realm", "corp"),
         ("waf.edge.acme.example/mode", "block"),
     ] {

@@ -131,11 +131,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     (&["ngrok.com"], &["modules", "*policy"], Rule::Guard),
     (&["tailscale.com"], &["tags"], Rule::Guard),
     // Pomerium asks everybody who they are, unless it is told not to.
-    (
-        &["pomerium.io"],
-        &["allow_public_unauthenticated_access", "policy", "allow*"],
-        Rule::Guard,
-    ),
+    (&["pomerium.io"], &["*"], Rule::Guard),
+    // A profile may ask clients for a certificate.
+    (&["ingress.citrix.com"], &["frontend-sslprofile"], Rule::Host),
+    (&["gravitee.io"], &["template*"], Rule::Guard),
     // F5: what these name looks into requests; its log does not.
     (&["appprotect.f5.com", "appprotectdos.f5.com"], &["*-log*"], Rule::Asks),
     (&["appprotect.f5.com", "appprotectdos.f5.com"], &["*"], Rule::Guard),

@@ -200,6 +200,10 @@ impl Words {
             "users",
             "group",
             "groups",
+            "role",
+            "roles",
+            "scope",
+            "scopes",
             "domain",
             "domains",
             "email",
@@ -260,7 +264,48 @@ impl Words {
             )
             || self.pair(&["public"], &["access"])
             || self.pair(&["access"], &["control", "rule", "rules", "from", "restriction"])
-            || self.pair(&["security"], &["group", "groups", "rule", "rules"])
+            || self.pair(
+                &["security"],
+                &[
+                    "group", "groups", "rule", "rules", "level", "mode", "profile", "check", "checks",
+                ],
+            )
+            || self.pair(
+                &["require", "required", "requires"],
+                &[
+                    "role",
+                    "roles",
+                    "scope",
+                    "scopes",
+                    "group",
+                    "groups",
+                    "claim",
+                    "claims",
+                    "user",
+                    "users",
+                    "header",
+                    "headers",
+                    "permission",
+                    "permissions",
+                ],
+            )
+            || self.pair(
+                &[
+                    "internal",
+                    "private",
+                    "intranet",
+                    "vpn",
+                    "lan",
+                    "local",
+                    "office",
+                    "staff",
+                    "admin",
+                    "admins",
+                    "members",
+                    "employees",
+                ],
+                &["only"],
+            )
     }
 
     /// Who is turned away.
@@ -284,6 +329,10 @@ impl Words {
                 "protected",
                 "protection",
                 "shield",
+                "guard",
+                "guards",
+                "armor",
+                "bouncer",
             ])
     }
 
@@ -292,11 +341,17 @@ impl Words {
         self.iter().any(|word| {
             word.strip_prefix("waf")
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('v') || rest == "s")
-        }) || self.contain(&["modsec", "wallarm", "appprotect", "antibot", "geoip", "geoblock"])
-            || self.any(&[
-                "owasp", "coraza", "naxsi", "ddos", "dos", "csrf", "crs", "bot", "bots", "geo",
-            ])
-            || self.pair(&["mod"], &["security"])
+        }) || self.contain(&[
+            "modsec",
+            "crowdsec",
+            "wallarm",
+            "appprotect",
+            "antibot",
+            "geoip",
+            "geoblock",
+        ]) || self.any(&[
+            "owasp", "coraza", "naxsi", "ddos", "dos", "csrf", "crs", "bot", "bots", "geo",
+        ]) || self.pair(&["mod"], &["security"])
     }
 
     /// What may do anything, so that nobody can say it does not guard.
