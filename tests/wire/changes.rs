@@ -19,7 +19,9 @@ fn change(rig: &Rig, manifests: &str) {
     // What is written at once is live at once, also where nothing else is different.
     let mark = format!("mark{}.test", MARK.fetch_add(1, Ordering::SeqCst));
     let manifests = manifests.to_owned() + &ingress("mark", &mark, "/", "no-such-service", "");
-    std::fs::write(rig.manifest("all.yaml"), manifests).unwrap();
+    // The file is replaced as a whole: one that is being written could be read by halves.
+    std::fs::write(rig.manifest(".new"), manifests).unwrap();
+    std::fs::rename(rig.manifest(".new"), rig.manifest("all.yaml")).unwrap();
     eventually("the change is live", || {
         let status = rig
             .client()
