@@ -53,6 +53,9 @@ where
     }
 }
 
+/// An active check, and whether the endpoint passes it.
+type Checked = (Arc<Check>, Arc<AtomicBool>);
+
 /// The live state of one endpoint on one shard. Outlives tables: it is found again by pod and address.
 pub struct LiveEndpoint<B> {
     /// Where it is and whose.
@@ -68,7 +71,7 @@ pub struct LiveEndpoint<B> {
     /// Whether the hints of its slice prefer it for this node.
     pub near: Cell<bool>,
     /// What each active check says.
-    checked: RefCell<SmallVec<[(Arc<Check>, Arc<AtomicBool>); 1]>>,
+    checked: RefCell<SmallVec<[Checked; 1]>>,
     /// When it joined a backend that was there already.
     joined: Option<Tick>,
 }

@@ -97,8 +97,8 @@ fn a_client_that_resets_an_upload_that_stands_still_is_noticed() {
     let mut stuck = 0;
     while stuck < 20 {
         match client.stream.write(&piece) {
-            Ok(_) => stuck = 0,
-            Err(_) => {
+            Ok(written) if written > 0 => stuck = 0,
+            _ => {
                 stuck += 1;
                 std::thread::sleep(Duration::from_millis(10));
             }

@@ -72,7 +72,8 @@ fn row_37_an_annotation_is_a_value_and_never_text_of_another_language() {
                     narthex.io/sticky-cookie: \"a=b; Domain=.test\\r\\nSet-Cookie: evil=1\", narthex.io/health-path: \"/ HTTP/1.1\\r\\nX-Evil: 1\", \
                     narthex.io/balance: \"hash:header:x\\r\\nevil\", narthex.io/backend-ca-secret: \"other-namespace/secret\", \
                     nginx.ingress.kubernetes.io/configuration-snippet: \"return 200 evil;\"";
-    let rig = Rig::with(1, &[], |pods| {
+    // The snippet would close the route; here it is served, so that what the others put into it shows.
+    let rig = Rig::with(1, &["--ignore-annotation", "*/configuration-snippet"], |pods| {
         service("web", &[(pods[0].address, "p0")])
             + &ingress("web", "a.test", "/", "web", &format!(", annotations: {{{injected}}}"))
     });
