@@ -1,4 +1,5 @@
-//! What the libraries below stand in the way of: each test says what is right, and is ignored until it is so.
+//! What the libraries below narthex do not allow yet. Each test says what is right and is expected to fail; when one
+//! does not, its `should_panic` goes.
 
 use crate::h2_bodies::before;
 use crate::raw_h2::{
@@ -7,11 +8,11 @@ use crate::raw_h2::{
 use crate::rig::Rig;
 
 /// One stream breaks a rule, and another that was there before it is answered.
-fn only_its_own_stream(fields: &[u8]) {
+fn only_its_own_stream(flags: u8, fields: &[u8]) {
     let rig = Rig::new(1, &["--shards", "1"]);
     let mut client = Raw::connect(rig.http);
     client.send(frame(HEADERS, END_HEADERS, 1, &raw_h2::head("POST", "a.test", &[])));
-    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 3, fields));
+    client.send(frame(HEADERS, END_HEADERS | flags, 3, fields));
     let reset = client.stream_of(3);
     assert!(
         reset
@@ -28,26 +29,30 @@ fn only_its_own_stream(fields: &[u8]) {
     );
 }
 
+/// hyper's HTTP/2 server ends the connection for a CONNECT with a Content-Length.
 #[test]
-#[ignore = "hyper's HTTP/2 server ends the connection for a CONNECT with a Content-Length"]
+#[should_panic]
 fn a_connect_with_a_length_ends_its_stream_alone() {
-    only_its_own_stream(&raw_h2::head("CONNECT", "a.test", &[("content-length", "3")]));
+    only_its_own_stream(0, &raw_h2::head("CONNECT", "a.test", &[("content-length", "3")]));
 }
 
+/// The h2 crate ends the connection for a field name in upper case (RFC 9113, section 8.2.1: malformed).
 #[test]
-#[ignore = "the h2 crate ends the connection for a field name in upper case (RFC 9113, section 8.2.1: malformed)"]
+#[should_panic]
 fn a_name_in_upper_case_ends_its_stream_alone() {
-    only_its_own_stream(&raw_h2::head("GET", "a.test", &[("Upper", "1")]));
+    only_its_own_stream(END_STREAM, &raw_h2::head("GET", "a.test", &[("Upper", "1")]));
 }
 
+/// The h2 crate ends the connection for a control byte in a value (RFC 9113, section 8.2.1: malformed).
 #[test]
-#[ignore = "the h2 crate ends the connection for a control byte in a value (RFC 9113, section 8.2.1: malformed)"]
+#[should_panic]
 fn a_control_byte_ends_its_stream_alone() {
-    only_its_own_stream(&raw_h2::head("GET", "a.test", &[("x-a", "\u{1}")]));
+    only_its_own_stream(END_STREAM, &raw_h2::head("GET", "a.test", &[("x-a", "\u{1}")]));
 }
 
+/// The h2 crate drops pseudo-fields of trailers without a word (RFC 9113, section 8.1: malformed).
 #[test]
-#[ignore = "the h2 crate drops pseudo-fields of trailers without a word (RFC 9113, section 8.1: malformed)"]
+#[should_panic]
 fn pseudo_fields_in_trailers_are_refused() {
     let rig = Rig::new(1, &["--shards", "1"]);
     let mut client = Raw::connect(rig.http);
@@ -59,8 +64,9 @@ fn pseudo_fields_in_trailers_are_refused() {
     assert_eq!((last.kind, last.code()), (RST_STREAM, PROTOCOL_ERROR), "{frames:?}");
 }
 
+/// The h2 crate ends the connection for a control byte in a pod's field, and a POST beside it gets 502.
 #[test]
-#[ignore = "the h2 crate ends the connection for a control byte in a pod's field, and a POST beside it gets 502"]
+#[should_panic]
 fn a_control_byte_from_a_pod_ends_its_own_response_alone() {
     let pod = raw_h2::pod(|mut pod, _| {
         let mut streams = Vec::new();
