@@ -144,6 +144,9 @@ impl Watching {
         }
         while self.wait(signals) {
             let updates = self.updates();
+            let Some(updates) = self.confirmed(updates, signals) else {
+                return;
+            };
             let changes = self.places.state().update(updates);
             if !self.send((!changes.is_empty()).then_some(Event::Together(changes))) {
                 return;
@@ -172,14 +175,8 @@ impl Watching {
         match signals.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(Signal::File(event)) => {
                 self.hear(event);
-                let gathered = Instant::now() + GATHER;
-                while let Ok(signal) =
-                    signals.recv_timeout(QUIET.min(gathered.saturating_duration_since(Instant::now())))
-                {
-                    match signal {
-                        Signal::File(event) => self.hear(event),
-                        Signal::Stop => return false,
-                    }
+                if !self.gather(signals, QUIET, GATHER) {
+                    return false;
                 }
             }
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
@@ -484,6 +481,7 @@ fn opened_to_write(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
 
+mod confirm;
 mod missing;
 #[cfg(test)]
 mod tests;

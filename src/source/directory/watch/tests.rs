@@ -49,6 +49,34 @@ fn a_full_queue_means_reading_everything() {
 }
 
 #[test]
+fn what_is_written_to_while_it_is_read_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs::write(&file, service(1)).unwrap();
+    let mut watching = watching(folder.path());
+    let (signals, heard) = mpsc::channel();
+    let event = |kind| Ok(notify::Event::new(kind).add_path(file.clone()));
+    let closed = || event(EventKind::Access(AccessKind::Close(AccessMode::Write)));
+    let written = event(EventKind::Modify(ModifyKind::Data(notify::event::DataChange::Any)));
+    fs::write(&file, service(2)).unwrap();
+    watching.hear(closed());
+    let updates = watching.updates();
+    assert_eq!(updates.len(), 1);
+    // The word of it comes after the file was read.
+    signals.send(Signal::File(written)).unwrap();
+    assert!(watching.confirmed(updates, &heard).unwrap().is_empty());
+    assert!(watching.updates().is_empty(), "it is still written to");
+    watching.hear(closed());
+    let updates = watching.updates();
+    assert_eq!(watching.confirmed(updates, &heard).unwrap().len(), 1);
+    // Nobody has said so, but it is another file by now.
+    watching.hear(closed());
+    let updates = watching.updates();
+    fs::write(&file, service(443)).unwrap();
+    assert!(watching.confirmed(updates, &heard).unwrap().is_empty());
+}
+
+#[test]
 fn a_look_finds_what_nobody_told() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.yaml");
