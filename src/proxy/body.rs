@@ -62,10 +62,11 @@ impl Upload {
         self.error.take()
     }
 
-    /// Nobody waits for the rest any more: the client is told by not being read from.
-    fn abandon(&self) {
+    /// Nobody waits for the rest any more: the client is told by not being read from. Whether the pod's connection will
+    /// hear of it: one that waits for room to send what it has already does not look at the body meanwhile.
+    fn abandon(&self) -> bool {
         self.incoming.take();
-        self.wake_reader();
+        self.wake_reader()
     }
 
     /// The present attempt is given up: what its connection still has of the body is worth nothing from now on.
@@ -74,10 +75,13 @@ impl Upload {
         self.wake_reader();
     }
 
-    fn wake_reader(&self) {
-        if let Some(reader) = self.reader.take() {
+    fn wake_reader(&self) -> bool {
+        let reader = self.reader.take();
+        let waits = reader.is_some();
+        if let Some(reader) = reader {
             reader.wake();
         }
+        waits
     }
 
     /// Bytes that have come.
@@ -262,6 +266,7 @@ impl Body for ClientBody {
             this.upload.error.set(Some(error));
         } else {
             if let Some(Ok(frame)) = &mut frame {
+                this.upload.reader.take();
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.upload.bytes.set(this.upload.bytes.get() + length as u64);
                 if let Some(fields) = frame.trailers_mut() {
@@ -458,8 +463,13 @@ impl Exchange {
 impl Drop for Exchange {
     /// Gives the connection back if both messages ended as they should; otherwise it closes by being dropped.
     fn drop(&mut self) {
-        if !self.upload.is_done() {
-            self.upload.abandon();
+        if !self.upload.is_done()
+            && !self.upload.abandon()
+            && let Some(Connection::Http2(stream)) = &self.connection
+        {
+            // hyper keeps the stream open until the pod makes room, which it may never do. The pod's limit of streams
+            // must not fill up with such ones.
+            stream.retire();
         }
         if let Some(connection) = self.connection.take()
             && self.reusable

@@ -239,7 +239,9 @@ impl Swept for Conn {
     /// One whose client keeps all its streams waiting.
     fn slow(&self) -> Option<Slow> {
         let requests = self.requests.borrow();
-        let mut clients = requests.iter().filter_map(Weak::upgrade);
+        let mut clients = requests.iter().filter_map(Weak::upgrade).peekable();
+        // One without requests is idle, or will be in a second.
+        clients.peek()?;
         let rate = self
             .pace
             .slow()

@@ -1,7 +1,9 @@
 //! HTTP/2 messages whole or cut, sent again or not, and the fields that say how long they are (RFC 9110, RFC 9113).
 
 use crate::h2_rig::{Answer, H2Pod, Manner, ask, connect, manifest, request, run, world};
-use crate::raw_h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, NO_ERROR, OK, RST_STREAM, Raw, frame};
+use crate::raw_h2::{
+    self, CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, NO_ERROR, OK, PING, RST_STREAM, Raw, SETTINGS, frame,
+};
 use crate::rig::{Reply, Rig, eventually, get};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -296,5 +298,54 @@ fn a_stream_that_breaks_the_rules_is_reset_counted_and_logged() {
     eventually("they are counted", || {
         (rig.counter("refused_by_filter_total") == before + 2).then_some(())
     });
-    assert!(rig.log().contains("breaks the rules of HTTP/2"));
+    eventually("the log says so", || {
+        rig.log().contains("breaks the rules of HTTP/2").then_some(())
+    });
+}
+
+/// hyper does not look at a body that it cannot send, so it keeps the stream of a client that has gone.
+#[test]
+fn a_stream_that_its_client_left_behind_a_full_window_takes_no_room_from_others() {
+    let pod = raw_h2::pod(|mut pod, _| {
+        while let Some(asked) = pod.until(HEADERS) {
+            pod.send(frame(HEADERS, END_HEADERS, asked.stream, OK));
+            if asked.ends() {
+                pod.send(frame(DATA, END_STREAM, asked.stream, b"ok"));
+            }
+        }
+    });
+    // More than a stream may have until the pod makes room, and less.
+    for (length, connections) in [(100_000, 2), (1000, 1)] {
+        let rig = before(pod, "", &["--shards", "1"]);
+        let mut client = Raw::connect(rig.http);
+        // The window of a stream is larger as soon as narthex knows that its SETTINGS are known.
+        client.until(SETTINGS).expect("SETTINGS");
+        client.send(frame(PING, 0, 0, &[0; 8]));
+        client.until(PING).expect("an answer to PING");
+        client.send(frame(HEADERS, END_HEADERS, 1, &raw_h2::head("POST", "h2.test", &[])));
+        for piece in vec![b'x'; length].chunks(10_000) {
+            client.send(frame(DATA, 0, 1, piece));
+        }
+        let answer = client.until(HEADERS).expect("the pod answers before it has read");
+        assert_eq!(answer.stream, 1);
+        client.send(raw_h2::reset(1, CANCEL));
+        eventually("the request has ended", || {
+            let metrics = get(rig.admin, "/metrics").1;
+            let mut lines = metrics
+                .lines()
+                .filter(|line| line.starts_with("narthex_endpoint_requests_in_flight{"));
+            lines
+                .all(|line| line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok()) == Some(0.0))
+                .then_some(())
+        });
+        client.send(frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            3,
+            &raw_h2::head("GET", "h2.test", &[]),
+        ));
+        let answer = client.stream_of(3);
+        assert!(answer.last().is_some_and(|frame| frame.ends()), "{answer:?}");
+        assert_eq!(rig.counter("upstream_connects_total"), connections, "{length}");
+    }
 }

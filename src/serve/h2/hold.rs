@@ -10,7 +10,7 @@ use crate::proxy::{self, Client, ProxyError};
 use http::Request;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// Bytes that the requests of one connection may hold by estimate: fields until they are answered, replies that wait for
@@ -95,7 +95,8 @@ impl Conn {
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len())
             .sum();
-        let (cost, waits) = (head * COPIES, head + fields.len() * FIELD);
+        // One that waits is never counted as nothing: those who wait are woken only if the count says that they are there.
+        let (cost, waits) = (head * COPIES, head + (fields.len() + 1) * FIELD);
         if self.begins(client, cost) {
             return Ok(None);
         }
@@ -145,7 +146,8 @@ impl Conn {
     }
 
     /// Corrects what is thought to be unread: what a request leaves behind when it ends is thrown away with it. Wakes the
-    /// connection if it was paused.
+    /// connection if it was paused, and requests that wait for their turn, for they may hold more when memory is not short
+    /// any more.
     pub(super) fn sweep_held(&self, requests: &[Weak<Client>]) {
         let uploads = requests
             .iter()
@@ -162,6 +164,7 @@ impl Conn {
         if self.paused.get() {
             self.wake();
         }
+        self.earned.queue.take().into_iter().for_each(Waker::wake);
     }
 
     /// Requests whose replies wait for the client to open its window, and that have stood still for so long.
