@@ -218,8 +218,12 @@ impl Admin {
 
     /// Answers what may be long, when it is this question's turn.
     async fn answer_in_turn(self: &Arc<Self>, request: &Request<()>) -> Reply {
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let (path, fields) = (request.uri().path(), request.headers());
+        // Metrics are the same whatever the query says, so all who ask share one answer.
+        let target = match path {
+            METRICS => METRICS,
+            _ => request.uri().path_and_query().map_or("/", |target| target.as_str()),
+        };
         let asked = match path {
             METRICS if metrics::wants_openmetrics(fields) => Asked::OpenMetrics,
             METRICS => Asked::Metrics,

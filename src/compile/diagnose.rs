@@ -134,6 +134,11 @@ impl State {
     /// Why an Ingress has yielded a place to another, where it would have it by its age.
     fn why_yielded(&self, holder: &Route, known: &Known, backend: &BackendKey) -> Option<String> {
         let (meta, mine, theirs) = (&known.ingress.meta, known.seniority, holder.seniority);
+        if mine.canary && !theirs.canary {
+            return Some(
+                "alone, as this Ingress is a canary beside it, and narthex does not split requests so".to_owned(),
+            );
+        }
         if mine.leaving && !theirs.leaving {
             return Some("while this Ingress, or its namespace, is being deleted".to_owned());
         }

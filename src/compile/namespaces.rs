@@ -1,6 +1,6 @@
 //! Which namespaces are being deleted: what they hold yields its place to all others.
 
-use super::{Key, State};
+use super::{Key, State, annotations};
 use crate::model::Seniority;
 use crate::model::object::{Ingress, Meta, Namespace};
 use std::collections::{HashMap, HashSet};
@@ -51,6 +51,7 @@ impl State {
     pub(super) fn seniority(&self, ingress: &Ingress) -> Seniority {
         let meta = &ingress.meta;
         Seniority {
+            canary: annotations::is_canary(meta),
             leaving: meta.deleting || self.namespaces.is_leaving(&meta.namespace),
             created: meta.created,
         }

@@ -87,6 +87,7 @@ pub(super) fn read(ingress: &Ingress, options: &Options) -> Reading {
         default,
         settings: reader.settings,
         seniority: Seniority {
+            canary: annotations::is_canary(&ingress.meta),
             leaving: ingress.meta.deleting,
             created: ingress.meta.created,
         },

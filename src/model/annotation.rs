@@ -148,8 +148,9 @@ fn is_off_by_value(words: &Words, value: &str) -> bool {
     }
     let empty = value.chars().all(|one| "[]{},;\"' \t\r\n".contains(one));
     let open = || {
-        let mut networks = value.split([',', ' ', '\n']).map(str::trim);
-        networks.any(|network| network == "0.0.0.0/0")
+        let networks = || value.split([',', ' ', '\n']).map(str::trim);
+        // haproxy-ingress takes out what begins with an exclamation mark.
+        networks().any(|network| network == "0.0.0.0/0") && !networks().any(|network| network.starts_with('!'))
     };
     empty
         || is(&["false", "off", "no", "0", "disabled", "disable"])
@@ -160,9 +161,7 @@ fn is_off_by_value(words: &Words, value: &str) -> bool {
 fn is_off_by_other(prefix: &str, name: &str, all: &BTreeMap<String, String>) -> bool {
     SWITCHES.iter().any(|(domain, switch, values, turned_off)| {
         let value = || all.get(&format!("{prefix}/{switch}")).map(|value| value.trim());
-        is_of(prefix, domain)
-            && matches(turned_off, name)
-            && value().is_some_and(|value| values.iter().any(|off| value.eq_ignore_ascii_case(off)))
+        is_of(prefix, domain) && matches(turned_off, name) && value().is_some_and(|value| values.contains(&value))
     })
 }
 

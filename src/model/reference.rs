@@ -137,9 +137,12 @@ impl Default for Timestamp {
     }
 }
 
-/// Which of several claims to the same thing comes first: what is being deleted comes last, else the oldest does.
+/// Which of several claims to the same thing comes first: a canary comes last, then what is being deleted, else the
+/// oldest comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seniority {
+    /// Whether the object says that it is another's canary, which never stands in for that: its guards are the other's.
+    pub canary: bool,
     /// Whether the object or its namespace is being deleted.
     pub leaving: bool,
     /// When the object was made.
@@ -149,6 +152,7 @@ pub struct Seniority {
 impl Seniority {
     /// Nothing comes before this.
     pub const FIRST: Seniority = Seniority {
+        canary: false,
         leaving: false,
         created: Timestamp(i64::MIN),
     };

@@ -66,6 +66,12 @@ pub(in crate::compile) fn uses_regex(meta: &Meta) -> bool {
     all.any(|(name, value)| name.ends_with("/use-regex") && value == "true")
 }
 
+/// Whether an Ingress is a canary of ingress-nginx: the one beside it has its guards.
+pub(in crate::compile) fn is_canary(meta: &Meta) -> bool {
+    let mut all = meta.annotations.iter();
+    all.any(|(name, value)| name.ends_with("ingress.kubernetes.io/canary") && value == "true")
+}
+
 /// What is to be said of an annotation that narthex does not act on, after what it does not do.
 pub(super) fn judge(name: &str, value: &str, meta: &Meta, kind: Kind, ignored: &Ignored) -> Option<(Code, String)> {
     if let Some(reach) = guard(name, value, &meta.annotations) {

@@ -207,6 +207,10 @@ fn what_does_not_guard_stays_open() {
         "nginx.ingress.kubernetes.io/auth-keepalive-share-vars",
         "nginx.ingress.kubernetes.io/auth-cache-key",
         "nginx.ingress.kubernetes.io/limit-whitelist",
+        "nginx.ingress.kubernetes.io/limit-rate-after",
+        "keel.sh/policy",
+        "checksum/auth-secret",
+        "kubernetes.civo.com/firewall-id",
         "nginx.ingress.kubernetes.io/rewrite-target",
         "nginx.ingress.kubernetes.io/app-root",
         "nginx.ingress.kubernetes.io/canary-by-header",
@@ -285,6 +289,10 @@ fn a_guard_may_be_off() {
             "nginx.ingress.kubernetes.io/whitelist-source-range",
             &["", " ", "0.0.0.0/0", "0.0.0.0/0,::/0"],
         ),
+        ("zalando.org/aws-load-balancer-scheme", &["internet-facing"]),
+        ("ingress.appscode.com/type", &["LoadBalancer"]),
+        ("k8s.ngrok.com/bindings", &["public"]),
+        ("bool.service.tyk.io/use-keyless", &["true"]),
         ("nginx.ingress.kubernetes.io/auth-url", &[""]),
         ("nginx.ingress.kubernetes.io/limit-rps", &["0"]),
         ("nginx.ingress.kubernetes.io/enable-global-auth", &["false"]),
@@ -306,6 +314,16 @@ fn a_guard_may_be_off() {
             "nginx.ingress.kubernetes.io/whitelist-source-range",
             "10.0.0.0/8, 0.0.0.0/01",
         ),
+        (
+            "haproxy-ingress.github.io/allowlist-source-range",
+            "0.0.0.0/0,!10.1.0.0/16",
+        ),
+        ("gateway.acme.example/reject-source", "0.0.0.0/0"),
+        ("gateway.acme.example/ban-cidr", "0.0.0.0/0"),
+        ("zalando.org/aws-load-balancer-scheme", "internal"),
+        ("ingress.appscode.com/type", "Internal"),
+        ("k8s.ngrok.com/bindings", "internal"),
+        ("bool.service.tyk.io/use-keyless", "false"),
     ] {
         assert!(guard(key, value, &none()).is_some(), "{key}: {value}");
     }
@@ -343,6 +361,13 @@ fn one_annotation_may_turn_others_off() {
         ]);
         assert!(guard(key, "x", &on).is_some(), "{key}");
     }
+    // ingress-nginx compares this value by the letter, and takes any other for "on".
+    let (switch, key) = (
+        "nginx.ingress.kubernetes.io/auth-tls-verify-client",
+        "nginx.ingress.kubernetes.io/auth-tls-secret",
+    );
+    let all = BTreeMap::from([(switch.to_owned(), "OFF".to_owned()), (key.to_owned(), "x".to_owned())]);
+    assert!(guard(key, "x", &all).is_some());
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             "limit-whitelist",
             "limit-allowlist",
             "limit-burst-multiplier",
+            "limit-rate-after",
             "modsecurity-transaction-id",
             "whitelist-x-forwarded-for",
         ],
@@ -94,6 +95,22 @@ pub(super) const ENTRIES: &[Entry] = &[
         Rule::If(|value| value.eq_ignore_ascii_case("internal")),
     ),
     (&["alb.ingress.kubernetes.io"], &["conditions.*"], Rule::Guard),
+    // Others for whom a rule may be for the inside only.
+    (
+        &["zalando.org"],
+        &["aws-load-balancer-scheme"],
+        Rule::If(|value| value.eq_ignore_ascii_case("internal")),
+    ),
+    (
+        &["appscode.com"],
+        &["type"],
+        Rule::If(|value| value.eq_ignore_ascii_case("internal")),
+    ),
+    (
+        &["ngrok.com"],
+        &["bindings"],
+        Rule::If(|value| !value.contains("public")),
+    ),
     // Azure.
     (&["appgw.ingress.kubernetes.io"], &["appgw-ssl-profile"], Rule::Host),
     (&["appgw.ingress.kubernetes.io"], &["use-private-ip"], Rule::Guard),
@@ -128,6 +145,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     (&["getambassador.io"], &["config"], Rule::Guard),
     (&["zalando.org"], &["skipper-routes"], Rule::Guard),
     (&["tyk.io"], &["template*"], Rule::Guard),
+    (
+        &["service.tyk.io"],
+        &["use-keyless"],
+        Rule::If(|value| value == "false"),
+    ),
     (&["ngrok.com"], &["modules", "*policy"], Rule::Guard),
     (&["tailscale.com"], &["tags"], Rule::Guard),
     // Pomerium asks everybody who they are, unless it is told not to.
@@ -237,6 +259,11 @@ pub(super) const BYSTANDERS: &[&str] = &[
     "loadbalancer.openstack.org",
     "load-balancer.hetzner.cloud",
     "kubernetes.digitalocean.com",
+    "kubernetes.civo.com",
+    "keel.sh",
+    "pagerduty.com",
+    // Charts write what they were rendered from: checksum/auth-secret.
+    "checksum",
     "service.cloud.tencent.com",
 ];
 

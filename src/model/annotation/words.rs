@@ -63,7 +63,8 @@ impl Words {
 
     /// Whether the name is that of a list of those who may come in.
     pub fn is_allow_list(&self) -> bool {
-        let denies = self.contain(&["deny", "denied", "black", "block"]);
+        let denies = self.contain(&["deny", "denied", "black", "block", "reject", "forbid", "exclu"])
+            || self.any(&["ban", "banned", "banlist", "drop", "except"]);
         let allows = self.contain(&["allow", "white"]) || self.any(&["source", "cidr", "cidrs"]);
         allows && !denies
     }

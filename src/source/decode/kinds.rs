@@ -3,19 +3,26 @@
 use crate::model::Kind;
 use crate::model::nearest::{is_near, nearest};
 
-/// The groups of the kinds narthex reads, with all kinds they ever had. The core group has no name.
+/// The groups of the kinds narthex reads, with all kinds they ever had. The core group has no name; OpenShift 3 had kinds
+/// of its own in it.
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "",
         &[
             "Binding",
+            "Build",
+            "BuildConfig",
             "ComponentStatus",
             // What kubectl itself is configured with.
             "Config",
             "ConfigMap",
             "DeleteOptions",
+            "DeploymentConfig",
             "Endpoints",
             "Event",
+            "Group",
+            "ImageStream",
+            "ImageStreamTag",
             "LimitRange",
             "List",
             "Namespace",
@@ -34,12 +41,17 @@ const GROUPS: &[(&str, &[&str])] = &[
             "RangeAllocation",
             "ReplicationController",
             "ResourceQuota",
+            "Role",
+            "RoleBinding",
+            "Route",
             "Secret",
             "SerializedReference",
             "Service",
             "ServiceAccount",
             "ServiceProxyOptions",
             "Status",
+            "Template",
+            "User",
         ],
     ),
     (
