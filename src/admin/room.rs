@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 /// Bytes of long answers that clients have not read yet, all together. A single answer may be longer than that.
 const ROOM: u32 = 16 << 20;
-/// Answers up to so many bytes are neither shared nor counted: there are no more of them than connections.
+/// Answers up to this many bytes are neither shared nor counted: there are no more of them than connections.
 const SHORT: usize = 16 << 10;
 /// Questions longer than this do not share their answers.
 const LONGEST_KEY: usize = 1 << 10;
@@ -177,7 +177,7 @@ impl Room {
         Some(response(kept.head.clone(), Bytes::from_owner(Hold(held))))
     }
 
-    /// Room for so many bytes, for which slow clients are let go if need be.
+    /// Makes room for this many bytes. Slow clients lose their connections for it if need be.
     async fn part(&self, bytes: usize, connections: &Connections) -> Option<OwnedSemaphorePermit> {
         let wanted = u32::try_from(bytes).unwrap_or(ROOM).min(ROOM);
         let until = Instant::now() + PATIENCE;

@@ -280,7 +280,7 @@ impl State {
         }
     }
 
-    /// The settings, with the name of an ExternalName in the place of the word for it.
+    /// The settings, with the name of an ExternalName instead of the word for it.
     fn with_external_host(&self, key: &BackendKey, settings: Arc<BackendSettings>) -> Arc<BackendSettings> {
         if settings.upstream_host != Some(UpstreamHost::ExternalName) {
             return settings;

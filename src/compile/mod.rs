@@ -73,7 +73,7 @@ pub struct Options {
     pub zone: Option<Arc<str>>,
     /// `--node`: likewise.
     pub node: Option<Arc<str>>,
-    /// `--yield-empty`: after so many seconds without a ready endpoint a claim yields to the next that has some.
+    /// `--yield-empty`: after this many seconds without a ready endpoint, a claim yields to the next that has some.
     pub yield_empty: Option<u64>,
     /// `--ignore-annotation`.
     pub ignored_annotations: annotations::Ignored,

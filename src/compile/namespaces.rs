@@ -6,7 +6,7 @@ use crate::model::object::{Ingress, Meta, Namespace};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// The namespaces that are known. Without the right to watch them there are none, and nothing waits for one.
+/// The namespaces that are known. Without the right to watch them it stays empty, and nothing waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Namespaces {
     known: HashMap<Arc<str>, Arc<Namespace>>,

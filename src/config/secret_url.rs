@@ -44,7 +44,7 @@ impl SecretUrl {
     }
 }
 
-/// Undoes percent-encoding; what is none stays.
+/// Undoes percent-encoding. A percent sign that begins no escape stays as it is.
 fn decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

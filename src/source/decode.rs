@@ -116,7 +116,7 @@ pub fn from_manifest(value: Value) -> Result<Manifest, DecodeError> {
     }
 }
 
-/// Why a kind is none that there is, where it seems to be meant for one that narthex reads.
+/// Why a kind does not exist, where it seems to be meant for one that narthex reads.
 pub fn unknown_kind(api_version: &str, kind: &str) -> Option<String> {
     kinds::unknown(api_version, kind)
 }

@@ -209,7 +209,7 @@ impl Walk {
     }
 }
 
-/// Who is at the other end.
+/// Which peer is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Client,
@@ -410,7 +410,7 @@ mod tests {
             let clock = Clock::default();
             let (mut frames, earned) = (Frames::of_client(&clock), Earned::default());
             let mut bytes = PREFACE.to_vec();
-            // Payloads that look like frames are none.
+            // Payloads that look like frames are not frames.
             bytes.extend(
                 (0..50).flat_map(|_| [frame(DATA, 0, 100), frame(RST_STREAM, 0, 4), frame(PING, 1, 8)].concat()),
             );

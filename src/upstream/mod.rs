@@ -42,7 +42,7 @@ const BUDGET_SHARE: f32 = 0.2;
 const BUDGET_FIRST: f32 = 5.0;
 const BUDGET_MOST: f32 = 100.0;
 
-/// Who limits the requests under way, with the count of them.
+/// What limits the requests under way, with the count of them.
 type KnownLimit = (Option<Arc<str>>, Arc<Limit>);
 
 /// One pod set's live state on one shard.

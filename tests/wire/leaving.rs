@@ -81,7 +81,7 @@ impl Load {
         Self { stop, asked, tasks }
     }
 
-    /// Waits for so many more requests.
+    /// Waits for this many more requests.
     fn go_on(&self) {
         let before = self.asked.load(Ordering::SeqCst);
         eventually("requests are answered", || {

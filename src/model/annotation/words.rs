@@ -144,7 +144,7 @@ impl Words {
             || self.pair(&["trust"], &["store", "stores"])
     }
 
-    /// Who somebody is.
+    /// Whether the name is about the identity of a client.
     fn is_identity(&self) -> bool {
         // "author" and "authority" begin like "auth" and are something else.
         let other =
@@ -180,7 +180,7 @@ impl Words {
             || self.pair(&["sign"], &["in"])
     }
 
-    /// Who is on a list.
+    /// Whether the name is about a list of clients.
     fn is_list(&self) -> bool {
         const LISTED: &[&str] = &[
             "ip",
@@ -309,7 +309,7 @@ impl Words {
             )
     }
 
-    /// Who is turned away.
+    /// Whether the name is about clients that are refused.
     fn is_refusal(&self) -> bool {
         self.contain(&["restrict", "forbid", "firewall", "captcha"])
             || self.any(&[

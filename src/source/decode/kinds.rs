@@ -121,7 +121,7 @@ pub fn wrong_version(kind: Kind, api_version: &str) -> Option<String> {
     })
 }
 
-/// What is wrong with a kind that is none of ours; absent where it exists, or may.
+/// What is wrong with a kind that narthex does not read; absent where it exists, or may exist.
 pub fn unknown(api_version: &str, kind: &str) -> Option<String> {
     let (group, _) = split(api_version);
     let known = GROUPS
