@@ -1,6 +1,7 @@
 //! Which namespaces are being deleted: what they hold yields its place to all others.
 
-use super::{Key, State, annotations};
+use super::read::own_seniority;
+use super::{Key, State};
 use crate::model::Seniority;
 use crate::model::object::{Ingress, Meta, Namespace};
 use std::collections::{HashMap, HashSet};
@@ -50,10 +51,10 @@ impl State {
     /// Where an Ingress's claims stand among those of others.
     pub(super) fn seniority(&self, ingress: &Ingress) -> Seniority {
         let meta = &ingress.meta;
+        let own = own_seniority(meta);
         Seniority {
-            canary: annotations::is_canary(meta),
-            leaving: meta.deleting || self.namespaces.is_leaving(&meta.namespace),
-            created: meta.created,
+            leaving: own.leaving || self.namespaces.is_leaving(&meta.namespace),
+            ..own
         }
     }
 

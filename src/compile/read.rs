@@ -7,7 +7,7 @@ use super::claims::Claim;
 use super::owners::HostOwners;
 use super::tls::{TlsEntry, read_tls};
 use crate::model::annotation::Reach;
-use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, PortRef};
+use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
@@ -86,13 +86,18 @@ pub(super) fn read(ingress: &Ingress, options: &Options) -> Reading {
         claims: reader.claims,
         default,
         settings: reader.settings,
-        seniority: Seniority {
-            canary: annotations::is_canary(&ingress.meta),
-            leaving: ingress.meta.deleting,
-            created: ingress.meta.created,
-        },
+        seniority: own_seniority(&ingress.meta),
         tls,
         findings: reader.findings,
+    }
+}
+
+/// What an object says by itself of its place among others; its namespace may have a say too.
+pub(super) fn own_seniority(meta: &Meta) -> Seniority {
+    Seniority {
+        canary: annotations::is_canary(meta),
+        leaving: meta.deleting,
+        created: meta.created,
     }
 }
 
