@@ -3,7 +3,7 @@
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,8 +23,19 @@ pub struct Room {
     permits: Arc<Semaphore>,
     /// Changes as long as somebody waits.
     wanted: AtomicU64,
+    /// Acceptors that wait for a place.
+    waiting: AtomicUsize,
     full: AtomicBool,
     refused: AtomicU64,
+}
+
+/// One that waits for a place, until dropped.
+struct Waiting<'r>(&'r AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Room {
@@ -33,6 +44,7 @@ impl Room {
         Self {
             permits: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             wanted: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             refused: AtomicU64::new(0),
         }
@@ -52,6 +64,8 @@ impl Room {
             PATIENCE.as_millis() / REMINDER.as_millis()
         };
         let mut place = self.try_enter();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
         while place.is_none() {
             self.wanted.fetch_add(1, Ordering::Relaxed);
             if left == 0 {
@@ -75,6 +89,16 @@ impl Room {
     /// Changes as long as somebody waits for a place.
     pub fn wanted(&self) -> u64 {
         self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody waits for a place now.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether all places are taken.
+    pub fn is_full(&self) -> bool {
+        self.permits.available_permits() == 0
     }
 
     /// Connections refused for want of room.

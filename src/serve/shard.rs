@@ -22,11 +22,16 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-/// How long a connection has to be idle before it is closed to make room for another or because the process ends, and what part of those that are
-/// so is closed at a time. One that has said nothing yet goes sooner, or who only connects could keep all others waiting.
+/// How long a connection has to be idle before it is closed to make room for another or because the process ends, and
+/// what part of the idle ones is closed at a time.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
-const LEAST_SILENT: Duration = Duration::from_millis(500);
 const IDLE_PART: usize = 4;
+/// The same for a connection that has said nothing yet. All of these are closed at once, or a flood of clients that
+/// only connect would keep the others waiting.
+const LEAST_SILENT: Duration = Duration::from_millis(500);
+/// How long a connection that got the last place may be silent while another waits for it. A client's first bytes come
+/// right behind the end of its TCP handshake.
+const LAST_SILENT: Duration = Duration::from_millis(100);
 
 /// Bytes read from a client at once. One such buffer serves all connections of a shard.
 const SCRATCH: usize = 64 << 10;
@@ -240,7 +245,7 @@ impl Shard {
         };
         let fresh = Fresh::new(&self, limit);
         let listed = fresh.listed();
-        if held.is_empty() && !fresh.speaks(&stream).await {
+        if held.is_empty() && !self.hears_from(&fresh, &stream).await {
             if fresh.is_late() {
                 let counters = &self.worker.counters;
                 let late = if secure {
@@ -259,6 +264,22 @@ impl Shard {
         drop(listed);
         let peer = Rc::new(Peer::new(ends, trusted, None, self.worker.settings.https_port));
         Box::pin(connection::run(self, Stream::Plain(stream), peer, held)).await;
+    }
+
+    /// Waits for a client's first byte. Whether it came in time.
+    async fn hears_from(&self, fresh: &Fresh, stream: &TcpStream) -> bool {
+        if self.room.is_full() {
+            // In a box, as silent connections are to take little memory.
+            let spoken = Box::pin(tokio::time::timeout(LAST_SILENT, fresh.speaks(stream))).await;
+            if let Ok(spoken) = spoken {
+                return spoken;
+            }
+            if self.room.is_awaited() {
+                self.worker.counters.let_go.add();
+                return false;
+            }
+        }
+        fresh.speaks(stream).await
     }
 
     async fn begin_tls(
@@ -338,15 +359,20 @@ impl Shard {
         self.settings.tls.as_ref().is_some_and(|tls| tls.is_full())
     }
 
-    /// Where connections wait for a place, or memory is short, those that have been idle longest go.
+    /// Where connections wait for a place, or memory is short, some of the idle ones go. For a place these are all that
+    /// have said nothing yet; beyond them, those go first that have been idle longest.
     fn make_room(&self) {
         let wanted = self.room.wanted();
         let is_wanted = self.wanted.replace(wanted) != wanted;
         if !is_wanted && !self.worker.is_short_of_memory() {
             return;
         }
-        let idle = self.idle(|conn| if conn.is_silent() { LEAST_SILENT } else { LEAST_IDLE });
-        let going = idle.len().div_ceil(IDLE_PART);
+        let mut idle = self.idle(|conn| if conn.is_silent() { LEAST_SILENT } else { LEAST_IDLE });
+        let mut going = idle.len().div_ceil(IDLE_PART);
+        if is_wanted {
+            let silent = self.silent_first(&mut idle);
+            going = going.max(silent);
+        }
         self.worker.counters.let_go.add_many(going as u64);
         self.let_go(&idle, going);
         if is_wanted && going == 0 {
@@ -377,6 +403,14 @@ impl Shard {
         let mut idle: Vec<_> = idle.collect();
         idle.sort_unstable();
         idle.into_iter().rev().map(|(_, key)| key).collect()
+    }
+
+    /// Puts those that have said nothing yet before the others; how many they are.
+    fn silent_first(&self, idle: &mut [usize]) -> usize {
+        let connections = self.connections.borrow();
+        let is_silent = |key: &usize| connections.get(*key).is_some_and(|conn| conn.is_silent());
+        idle.sort_by_key(|key| !is_silent(key));
+        idle.partition_point(is_silent)
     }
 
     fn let_go(&self, idle: &[usize], going: usize) {

@@ -51,6 +51,21 @@ fn who_has_been_idle_longest_makes_room() {
     assert_eq!(gauge(&rig, "connections_refused_total"), 0);
 }
 
+/// Those who only connect stand before a client in the kernel's queue. They go all at once, so it is served before the
+/// client's patience ends, which a client on a bad day counts in seconds.
+#[test]
+fn silent_clients_hold_up_nobody_for_long() {
+    let rig = Rig::new(1, &["--max-connections", "8", "--shards", "1"]);
+    let _silent = silent(&rig, 200);
+    for _ in 0..3 {
+        let mut late = rig.client();
+        late.send(GET);
+        assert_eq!(late.answer().status, 200);
+    }
+    assert!(rig.counter("let_go_total") >= 192);
+    assert_eq!(gauge(&rig, "connections_refused_total"), 0);
+}
+
 #[test]
 fn where_none_is_idle_more_are_refused_in_words() {
     let rig = Rig::new(1, &["--max-connections", "4", "--shards", "1"]);
