@@ -257,3 +257,54 @@ fn render_report(report: &Report, out: &mut String) {
         writeln!(out, "{severity} {code}: {diagnostic}").unwrap();
     }
 }
+
+/// A change of annotations makes another backend of the same Service, and gives its pods no more time.
+#[test]
+fn the_time_of_yield_empty_counts_for_pods_and_not_for_annotations() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.yaml");
+    let world = |annotation: &str, created: &str| {
+        let of = |namespace: &str, created: &str, annotation: &str| {
+            format!(
+                "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: web, namespace: {namespace}, \
+                 creationTimestamp: \"{created}\", annotations: {{{annotation}}}}}, spec: {{rules: [{{host: a.test, http: \
+                 {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}]}}}}\n\
+                 ---\n{{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: {namespace}}}, \
+                 spec: {{ports: [{{port: 80}}]}}}}\n---\n"
+            )
+        };
+        let slice = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web, namespace: new, \
+                     labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{port: 80}], \
+                     endpoints: [{addresses: [10.1.1.1]}]}\n";
+        let text = of("old", created, annotation) + &of("new", "2026-01-01T00:00:00Z", "") + slice;
+        std::fs::write(&file, text).unwrap();
+        let loaded = load(std::slice::from_ref(&file));
+        assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+        loaded.objects.into_iter().map(|(object, _)| Change::Apply(object))
+    };
+    let mut state = State::new(Options {
+        yield_empty: Some(10),
+        ..Options::default()
+    });
+    let served_by_old = |state: &mut State| {
+        let mut text = String::new();
+        render_table(&state.table(), &mut text);
+        text.contains("not Ingress new/web")
+    };
+    state.apply(Change::Time(Timestamp(1_000_000_000)));
+    state.apply(Change::Listed);
+    let annotated = |value: u8| format!("narthex.io/max-in-flight: \"{value}\"");
+    for (seconds, value) in [(0, 1), (6, 2), (9, 3)] {
+        state.apply(Change::Time(Timestamp(1_000_000_000 + seconds)));
+        for change in world(&annotated(value), "2020-01-01T00:00:00Z") {
+            state.apply(change);
+        }
+        assert!(served_by_old(&mut state), "after {seconds} seconds");
+    }
+    state.apply(Change::Time(Timestamp(1_000_000_010)));
+    assert!(!served_by_old(&mut state), "the time is over");
+    for change in world(&annotated(4), "2020-01-01T00:00:00Z") {
+        state.apply(change);
+    }
+    assert!(!served_by_old(&mut state), "it does not begin again");
+}

@@ -8,7 +8,7 @@ use crate::model::Timestamp;
 use crate::table::{Backend, BackendId, BackendState};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// The backends without ready endpoints. Kept only where `--yield-empty` is on.
+/// The backends without ready endpoints. The time counts for their pods: see [`State::empty_like`]. Kept only where `--yield-empty` is on.
 #[derive(Debug, Default)]
 pub(super) struct Empty {
     /// Each with when it was found to have none.
@@ -54,19 +54,31 @@ impl State {
             return;
         }
         if empty {
-            let since = if self.empty.listed {
-                self.now
-            } else {
-                Timestamp(i64::MIN)
+            let known = backend.and_then(|backend| self.empty_like(key, backend));
+            let (since, waits) = match known {
+                Some((since, other)) => (since, self.empty.waiting.contains(&(since, other))),
+                None if self.empty.listed => (self.now, true),
+                None => (Timestamp(i64::MIN), false),
             };
             self.empty.since.insert(id, (since, key.clone()));
-            if self.empty.listed {
+            if waits {
                 self.empty.waiting.insert((since, id));
             }
         } else if let Some((since, _)) = self.empty.since.remove(&id) {
             self.empty.waiting.remove(&(since, id));
         }
         self.empty.changed.insert(key.clone());
+    }
+
+    /// Another backend with the same pods that is known to have no ready endpoints, and since when. Other annotations make
+    /// another backend, but they give the pods no more time.
+    fn empty_like(&self, key: &BackendKey, backend: &Backend) -> Option<(Timestamp, BackendId)> {
+        let others = self.backends_of.get(&key.service_key())?.iter();
+        let mut others = others.filter_map(|other| self.backend(other));
+        others.find_map(|other| {
+            let (since, _) = self.empty.since.get(&other.id)?;
+            (other.id != backend.id && other.pods == backend.pods).then_some((*since, other.id))
+        })
     }
 
     /// Notes that a backend is closed by a guard from now on, or is not any more.
