@@ -1,6 +1,8 @@
-//! Flags and environment, read once into types. Unknown or contradictory settings are errors here.
-//! Every default and bound of the program stands here, with its reason.
+//! Flags and environment variables, read once into plain values. Unknown or contradictory settings are errors here.
+//! Every default and bound of the program is written here, with its reason. No other part of the program is imported;
+//! `cli/serve/assemble.rs` turns these values into the settings of each part.
 
+mod access;
 mod descriptors;
 mod logs;
 mod metrics;
@@ -9,22 +11,18 @@ mod secret_url;
 mod status;
 pub(crate) mod values;
 
+pub use access::{Format, Shown, StatusRange};
 pub use descriptors::Shares;
 pub use logs::{AccessArgs, LogArgs, TraceArgs};
 pub use metrics::{MetricsArgs, MetricsLabel};
 pub use peers::PeerArgs;
 pub use secret_url::SecretUrl;
 pub use status::StatusArgs;
-pub use values::{EncodedSlash, Listen, ListenAddress, Listening, LogFormat, ProxyHeader, TlsVersion};
+pub use values::{
+    EncodedSlash, Listen, ListenAddress, Listening, LogFormat, MaxMemory, Protocol, ProxyProtocol, TlsVersion,
+    annotation,
+};
 
-use crate::compile;
-use crate::policy::compress::Memory;
-use crate::proxy::{self, TrustedProxies};
-use crate::serve::memory::MaxMemory;
-use crate::serve::strict::Limits;
-use crate::serve::{MinVersion, ProxyProtocol, Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
-use crate::table::HostPattern;
-use crate::upstream::{PoolSettings, Sockets};
 use clap::Args;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -70,8 +68,13 @@ pub struct RuleArgs {
     pub allow_external_names: bool,
     /// A namespace that alone may have a host, or one label before it with `*.`, or all hosts with `*`; may be given again,
     /// for several namespaces too. Others' rules and certificates for it are left out.
-    #[arg(long, env = "NARTHEX_HOST_OWNERS", value_name = "NAMESPACE=HOST", value_delimiter = ',', value_parser = compile::owners::parse)]
-    pub host_owners: Vec<(Arc<str>, HostPattern)>,
+    #[arg(
+        long,
+        env = "NARTHEX_HOST_OWNERS",
+        value_name = "NAMESPACE=HOST",
+        value_delimiter = ','
+    )]
+    pub host_owners: Vec<Arc<str>>,
     /// The Secret whose certificate names get that have no other [default: a self-signed one, made at start].
     #[arg(long, env = "NARTHEX_DEFAULT_CERTIFICATE", value_name = "NAMESPACE/NAME", value_parser = secret)]
     pub default_certificate: Option<(Arc<str>, Arc<str>)>,
@@ -83,7 +86,7 @@ pub struct RuleArgs {
     pub node: Option<Arc<str>>,
     /// An annotation that guards routes and that narthex does not enforce, by name or by a pattern with `*`: routes are
     /// served without it instead of being closed. May be given again.
-    #[arg(long, env = "NARTHEX_IGNORE_ANNOTATION", value_name = "PATTERN", value_delimiter = ',', value_parser = compile::annotations::parse_ignored)]
+    #[arg(long, env = "NARTHEX_IGNORE_ANNOTATION", value_name = "PATTERN", value_delimiter = ',', value_parser = annotation)]
     pub ignore_annotation: Vec<Arc<str>>,
     /// Whether hosts in `spec.tls` send plain HTTP to HTTPS (308). An Ingress can decide with narthex.io/ssl-redirect.
     #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
@@ -185,7 +188,7 @@ pub struct ListenArgs {
         value_enum,
         default_value = "off"
     )]
-    pub proxy_protocol: ProxyHeader,
+    pub proxy_protocol: ProxyProtocol,
     /// Threads that serve requests; 0 is one per processor.
     #[arg(long, env = "NARTHEX_SHARDS", value_name = "N", default_value_t = 0)]
     pub shards: usize,
@@ -360,9 +363,9 @@ impl ServeArgs {
         let admin = self.listen.admin.0;
         let mut taken = vec![("--admin", admin)];
         for one in &listening {
-            let flag = match one.purpose {
-                Purpose::Https => "--listen-https",
-                _ => "--listen-http",
+            let flag = match one.protocol {
+                Protocol::Https => "--listen-https",
+                Protocol::Http => "--listen-http",
             };
             if one.address.port() != 0
                 && let Some((other, address)) = taken.iter().find(|(_, address)| *address == one.address)
@@ -376,7 +379,7 @@ impl ServeArgs {
         if listening.is_empty() {
             return Err("--listen-http and --listen-https are both off: nothing would be served".to_owned());
         }
-        if self.listen.proxy_protocol != ProxyHeader::Off && self.http.trusted_proxies.is_empty() {
+        if self.listen.proxy_protocol != ProxyProtocol::Off && self.http.trusted_proxies.is_empty() {
             return Err(
                 "--proxy-protocol believes nobody without --trusted-proxies: name the balancer's addresses there"
                     .to_owned(),
@@ -393,9 +396,9 @@ impl ServeArgs {
         let (http, https) = (self.listen.listen_http, self.listen.listen_https);
         let default = |port| ListenAddress(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
         let both = [
-            (Purpose::Http, http, http.unwrap_or(Listen::At(default(80)))),
+            (Protocol::Http, http, http.unwrap_or(Listen::At(default(80)))),
             (
-                Purpose::Https,
+                Protocol::Https,
                 https,
                 match (http, https) {
                     (_, Some(https)) => https,
@@ -404,28 +407,15 @@ impl ServeArgs {
                 },
             ),
         ];
-        let decided = both.into_iter().filter_map(|(purpose, asked, decided)| match decided {
+        let decided = both.into_iter().filter_map(|(protocol, asked, decided)| match decided {
             Listen::At(ListenAddress(address)) => Some(Listening {
-                purpose,
+                protocol,
                 address,
                 named: asked.is_some(),
             }),
             Listen::Off => None,
         });
         decided.collect()
-    }
-
-    /// Settings of TLS towards clients.
-    pub fn tls_settings(&self) -> TlsSettings {
-        TlsSettings {
-            min_version: match self.tls.tls_min_version {
-                TlsVersion::Tls12 => MinVersion::Tls12,
-                TlsVersion::Tls13 => MinVersion::Tls13,
-            },
-            strict_sni: self.tls.strict_sni,
-            handshake_timeout: self.tls.handshake_timeout,
-            max_handshakes: self.tls.max_handshakes.max(1),
-        }
     }
 
     /// How many shards there are.
@@ -439,81 +429,5 @@ impl ServeArgs {
     /// How many connections there may be, given the file descriptors the process may have.
     pub fn shares(&self, descriptors: usize) -> Shares {
         Shares::of(descriptors, self.limits.max_connections)
-    }
-
-    /// Settings of the request's road. `https_port` is where HTTPS is listened for; `pods` is how many connections
-    /// to pods there may be.
-    pub fn proxy_settings(&self, https_port: Option<u16>, pods: usize) -> proxy::Settings {
-        proxy::Settings {
-            pool: PoolSettings {
-                connect_timeout: self.timeouts.connect_timeout,
-                idle_timeout: self.timeouts.upstream_idle_timeout,
-                sockets: Sockets::new(pods),
-                max_idle: self.limits.upstream_max_idle,
-                max_response_head: self.limits.max_response_head,
-            },
-            response_timeout: self.timeouts.response_timeout,
-            stream_timeout: self.timeouts.stream_timeout,
-            attempts: self.limits.attempts,
-            reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
-            server_header: self.http.server_header.clone(),
-            https_port: self.tls.https_port.or(https_port),
-            trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
-            max_in_flight: self.limits.max_in_flight.into(),
-            short_of_memory: Arc::default(),
-            compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
-            count_routes: self.metrics.count_routes,
-            access_log: None,
-            tracer: None,
-        }
-    }
-
-    /// Settings of client connections.
-    pub fn shard_settings(&self, tls: Option<Arc<Tls>>) -> ShardSettings {
-        ShardSettings {
-            timeouts: Timeouts {
-                head: self.timeouts.head_timeout,
-                idle: self.timeouts.idle_timeout,
-                body: self.timeouts.body_timeout,
-                send: self.timeouts.send_timeout,
-                tunnel: self.timeouts.tunnel_timeout,
-            },
-            limits: Limits {
-                head_bytes: self.limits.max_head,
-                uri_bytes: self.limits.max_uri,
-                header_count: self.limits.max_headers,
-                ..Limits::default()
-            },
-            serves_half_closed: self.http.serve_half_closed,
-            proxy_protocol: match self.listen.proxy_protocol {
-                ProxyHeader::Off => ProxyProtocol::Off,
-                ProxyHeader::Optional => ProxyProtocol::Optional,
-                ProxyHeader::Required => ProxyProtocol::Required,
-            },
-            tls,
-            http2_window: self.limits.http2_stream_window,
-        }
-    }
-}
-
-impl RuleArgs {
-    /// What the compiler needs to know.
-    pub fn compile_options(&self, own_addresses: Vec<SocketAddr>) -> compile::Options {
-        compile::Options {
-            ingress_class: self.ingress_class.clone(),
-            class_less: self.class_less,
-            allow_external_names: self.allow_external_names,
-            own_addresses,
-            admin_addresses: Vec::new(),
-            local_endpoints: true,
-            host_owners: compile::owners::HostOwners::new(&self.host_owners),
-            default_certificate: self.default_certificate.clone(),
-            system_roots: compile::backend_tls::system_roots(),
-            zone: self.zone.clone(),
-            node: self.node.clone(),
-            yield_empty: self.yield_empty.map(|time| time.as_secs()),
-            ignored_annotations: compile::annotations::Ignored::new(&self.ignore_annotation),
-            ssl_redirect: self.ssl_redirect,
-        }
     }
 }

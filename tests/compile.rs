@@ -124,7 +124,7 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
             "ignore-annotation" => {
                 let given: Vec<_> = value
                     .split(',')
-                    .map(|one| annotations::parse_ignored(one).unwrap())
+                    .map(|one| narthex::config::annotation(one).unwrap())
                     .collect();
                 options.ignored_annotations = annotations::Ignored::new(&given);
             }

@@ -28,9 +28,13 @@ pub struct CheckArgs {
 }
 
 /// Compiles what files hold, as the directory source would.
-pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> (State, HashMap<ObjectRef, Location>) {
+///
+/// # Errors
+/// A flag that cannot be read.
+pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> anyhow::Result<(State, HashMap<ObjectRef, Location>)> {
+    let options = rules.compile_options(Vec::new()).map_err(anyhow::Error::msg)?;
     let Loaded { objects, diagnostics } = directory::load(paths);
-    let mut state = State::new(rules.compile_options(Vec::new()));
+    let mut state = State::new(options);
     let mut places = HashMap::new();
     for (object, location) in objects {
         places.insert(object.reference(), location);
@@ -38,7 +42,7 @@ pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> (State, HashMap<ObjectRef
     }
     state.apply(Change::Time(Timestamp::now()));
     state.apply(Change::Files(diagnostics));
-    (state, places)
+    Ok((state, places))
 }
 
 /// How bad something is in a manifest that is about to be applied: what `kubectl apply` would refuse is an error, also
@@ -93,8 +97,11 @@ fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
 }
 
 /// Checks, prints, and answers 1 if there are errors.
-pub fn run(args: &CheckArgs) -> ExitCode {
-    let (mut state, places) = compile(&args.paths, &args.rules);
+///
+/// # Errors
+/// A flag that cannot be read.
+pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let (mut state, places) = compile(&args.paths, &args.rules)?;
     let said = diagnostics(&mut state, &places);
     let count = |wanted| said.iter().filter(|diagnostic| severity(diagnostic) == wanted).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -115,11 +122,11 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         }
         Output::Text => sheet(&said, places.len(), routes, backends, errors, warnings).print(),
     }
-    if errors > 0 {
+    Ok(if errors > 0 {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
-    }
+    })
 }
 
 fn sheet(said: &[Diagnostic], objects: usize, routes: usize, backends: usize, errors: usize, warnings: usize) -> Sheet {

@@ -54,7 +54,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let decision = if args.manifests.is_empty() {
         ask(args, &question)?
     } else {
-        let (mut state, _) = check::compile(&args.manifests, &args.rules);
+        let (mut state, _) = check::compile(&args.manifests, &args.rules)?;
         let table = state.table();
         decide(&table, state.refresh(), &question).map_err(anyhow::Error::msg)?
     };

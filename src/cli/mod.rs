@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
-        Some(Command::Check(args)) => Ok(check::run(&args)),
+        Some(Command::Check(args)) => check::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Convert { files }) => convert::run(&files).map(|()| ExitCode::SUCCESS),
         Some(Command::Demo(args)) => demo::run(&args),

@@ -1,12 +1,15 @@
 //! `narthex serve`: puts the two roads together and sees them end well.
 
+mod assemble;
+mod successor;
+
 use super::stop::Stop;
 use crate::admin::gate::Gate;
 use crate::admin::{self, Admin, Around, Labelled, probe};
 use crate::compile::{self, State};
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
-use crate::serve::handover::{self, Holdings, Inherited, Place};
+use crate::serve::handover::{Inherited, Place};
 use crate::serve::heap;
 use crate::serve::memory::MemoryWatch;
 use crate::serve::{BindError, Bound, Purpose, Server, Tls, bind};
@@ -22,6 +25,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use successor::{Successor, not_needed};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -57,8 +61,9 @@ pub fn run_prepared<K>(
         .context("cannot handle signals")?;
     let (args, kept) = prepare()?;
     args.check().map_err(anyhow::Error::msg)?;
+    args.rules.owners().map_err(anyhow::Error::msg)?;
     directory::are_there(&args.source.manifests).map_err(anyhow::Error::msg)?;
-    let log = telemetry::init(&args.log).map_err(anyhow::Error::msg)?;
+    let log = telemetry::init(&args.log, cluster::QUIET).map_err(anyhow::Error::msg)?;
     if let Err(error) = heap::give_back() {
         tracing::warn!(error, "the allocator may keep freed memory for long");
     }
@@ -178,7 +183,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let options = compile::Options {
         admin_addresses: own_admin,
         local_endpoints: !args.source.manifests.is_empty(),
-        ..rules.compile_options(own)
+        ..rules.compile_options(own).map_err(anyhow::Error::msg)?
     };
     let control = Control {
         guard: Guard::new(State::new(options)),
@@ -261,88 +266,6 @@ fn access_log(args: &ServeArgs) -> anyhow::Result<Option<Arc<AccessLog>>> {
     Ok(log)
 }
 
-/// The upgrade as a new process sees it, which may be the first of all.
-struct Successor {
-    name: Option<handover::Name>,
-    predecessor: Option<handover::Predecessor>,
-}
-
-impl Successor {
-    /// Asks the narthex that serves on this node, if there is one, for the sockets that are wanted here.
-    async fn ask(args: &ServeArgs) -> anyhow::Result<(Self, Vec<Inherited>)> {
-        let Some(name) = &args.listen.hand_over else {
-            let alone = Self {
-                name: None,
-                predecessor: None,
-            };
-            return Ok((alone, Vec::new()));
-        };
-        let name = handover::Name::new(name).with_context(|| format!("--hand-over {name}"))?;
-        let listening = args.listening().into_iter();
-        let mut wanted: Vec<Place> = listening
-            .map(|Listening { purpose, address, .. }| Place { purpose, address })
-            .collect();
-        wanted.push(Place {
-            purpose: Purpose::Admin,
-            address: args.listen.admin.0,
-        });
-        let (predecessor, inherited) = match handover::ask(&name, &wanted).await {
-            Ok(answer) => answer.unzip(),
-            Err(error) => {
-                // Binding may still do, above all with --share-ports.
-                tracing::warn!(%error, "--hand-over: somebody is there but does not hand over");
-                (None, None)
-            }
-        };
-        let successor = Self {
-            name: Some(name),
-            predecessor,
-        };
-        Ok((successor, inherited.unwrap_or_default()))
-    }
-
-    /// Takes over when all is live here, and then waits for a successor in turn. The admin address is inherited too, so
-    /// until then its questions are the predecessor's.
-    async fn serve(
-        self,
-        is_live: oneshot::Receiver<()>,
-        holdings: Holdings,
-        taken: watch::Sender<bool>,
-        admin: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let Some(predecessor) = self.predecessor else {
-            tokio::spawn(admin);
-            let Some(name) = self.name else { return };
-            if is_live.await.is_ok() {
-                handover::offer(name, holdings, taken).await;
-            }
-            return;
-        };
-        if is_live.await.is_err() {
-            return;
-        }
-        let kept = predecessor.take_over().await;
-        match &kept {
-            Some(_) => tracing::info!("taken over from the narthex that served on this node"),
-            None => tracing::info!("the narthex that served on this node has ended before it was taken over from"),
-        }
-        tokio::spawn(admin);
-        if let Some(name) = self.name {
-            handover::offer(name, holdings, taken).await;
-        }
-        drop(kept);
-    }
-}
-
-/// Ends when a successor serves and nobody else will tell this process to end. In a pod the kubelet will: a container
-/// that ends by itself is started again, and would take everything back.
-async fn not_needed(handed_over: &mut watch::Receiver<bool>) {
-    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() && handed_over.wait_for(|taken| *taken).await.is_ok() {
-        return;
-    }
-    std::future::pending().await
-}
-
 /// The Lease that is to be given back in the end, and the task that may have it.
 type StatusWriter = (status::api::Api, status::lease::Wanted, JoinHandle<()>);
 
@@ -388,11 +311,12 @@ async fn zone(client: &kube::Client, args: &ServeArgs) -> Option<Arc<str>> {
 fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<Vec<Bound>> {
     let mut bound = Vec::new();
     for Listening {
-        purpose,
+        protocol,
         address,
         named,
     } in args.listening()
     {
+        let purpose = Purpose::from(protocol);
         match bind_one(args, Place { purpose, address }, inherited) {
             Ok(one) => bound.push(one),
             Err(error) if named || args.source.manifests.is_empty() => return Err(error.into()),

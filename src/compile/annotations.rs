@@ -7,7 +7,7 @@ mod list;
 mod page;
 mod value;
 
-pub use foreign::{Ignored, parse_ignored};
+pub use foreign::Ignored;
 pub(super) use foreign::{NOT_ENFORCED, guards, is_canary, uses_regex, without};
 pub use page::{markdown, schema};
 

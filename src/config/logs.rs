@@ -1,8 +1,7 @@
 //! Flags of the log and the access log.
 
 use super::values::duration;
-use super::{LogFormat, SecretUrl};
-use crate::telemetry::access::{Format, Options, Shown, StatusRange};
+use super::{Format, LogFormat, SecretUrl, Shown, StatusRange};
 use clap::Args;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
@@ -160,17 +159,6 @@ fn shown(text: &str) -> Result<Option<Shown>, String> {
 }
 
 impl AccessArgs {
-    /// What is to be logged; none if nothing is.
-    pub fn options(&self) -> Option<Options> {
-        (self.access_log != Format::Off).then(|| Options {
-            format: self.access_log,
-            statuses: self.access_log_status.clone(),
-            min_duration: self.access_log_min_duration,
-            sample: self.access_log_sample,
-            headers: self.access_log_headers.iter().flatten().cloned().collect(),
-        })
-    }
-
     /// Checks what clap cannot.
     ///
     /// # Errors

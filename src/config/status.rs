@@ -1,8 +1,5 @@
 //! Flags of what the cluster is told.
 
-use crate::status::addresses::{OwnPods, Source};
-use crate::status::desired::Address;
-use crate::status::{Options, lease};
 use clap::Args;
 
 /// What the cluster is told of Ingresses: their addresses, and Events about what is wrong.
@@ -60,41 +57,5 @@ fn service(text: &str) -> Result<(String, String), String> {
             Ok((namespace.to_owned(), name.to_owned()))
         }
         _ => Err("write NAMESPACE/NAME".to_owned()),
-    }
-}
-
-impl StatusArgs {
-    /// What is to be written, for a process of this name; none if nothing is. `namespace` is that of the service account,
-    /// `admin_port` where peers answer.
-    pub fn options(&self, pod: &str, namespace: &str, admin_port: Option<u16>, watched: &[String]) -> Option<Options> {
-        if !self.update_status {
-            return None;
-        }
-        let namespace = self.namespace.clone().unwrap_or_else(|| namespace.to_owned());
-        let source = match (&self.publish_service, self.publish_address.as_slice()) {
-            (Some((namespace, name)), _) => Source::Service(namespace.clone(), name.clone()),
-            (None, []) => Source::Nodes {
-                by_name: self.publish_hostnames,
-            },
-            (None, given) => Source::Given(given.iter().map(|text| Address::new(text)).collect()),
-        };
-        Some(Options {
-            source,
-            pods: OwnPods {
-                namespace: namespace.clone(),
-                selector: self.pod_selector.clone(),
-                own: pod.to_owned(),
-                admin_port,
-            },
-            lease: lease::Wanted {
-                namespace,
-                name: self.lease.clone(),
-                // A pod's container that starts anew is not the one that held it.
-                holder: format!("{pod}_{:08x}", fastrand::u32(..)),
-            },
-            rate: self.status_rate.max(1),
-            namespaces: watched.to_vec(),
-            instance: pod.to_owned(),
-        })
     }
 }

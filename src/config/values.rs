@@ -1,7 +1,5 @@
 //! What flags can say, and how it is read.
 
-use crate::serve::Purpose;
-use crate::serve::memory::MaxMemory;
 use clap::ValueEnum;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -31,7 +29,7 @@ pub enum EncodedSlash {
 
 /// `--proxy-protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProxyHeader {
+pub enum ProxyProtocol {
     /// Connections begin with TLS or HTTP.
     Off,
     /// Those from --trusted-proxies may begin with a PROXY header.
@@ -96,11 +94,31 @@ impl std::str::FromStr for Listen {
     }
 }
 
-/// A listener that was decided on.
+/// `--max-memory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxMemory {
+    /// No limit.
+    Off,
+    /// A number of bytes.
+    Bytes(u64),
+    /// A percentage of the container's limit; no limit outside a container.
+    Percent(u8),
+}
+
+/// What is spoken at an address that clients connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// An address that the flags ask to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// For what.
-    pub purpose: Purpose,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Where.
     pub address: SocketAddr,
     /// Whether the operator named it. A default that cannot be had is fatal only in a cluster.
@@ -185,4 +203,16 @@ pub(super) fn secret(text: &str) -> Result<(Arc<str>, Arc<str>), String> {
 
 pub(super) fn header(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text).map_err(|_| "it cannot stand in a header".to_owned())
+}
+
+/// The pattern of `--ignore-annotation`.
+///
+/// # Errors
+/// Says what would be right.
+pub fn annotation(text: &str) -> Result<Arc<str>, String> {
+    let text = text.trim();
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return Err("write the name of an annotation, in which * stands for anything".to_owned());
+    }
+    Ok(text.into())
 }

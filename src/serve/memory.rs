@@ -2,6 +2,7 @@
 //! killed with all of them.
 
 use super::heap::Heap;
+use crate::config::MaxMemory;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,17 +13,6 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Below this part of the limit all is well again: else it would flap.
 const WELL: (u64, u64) = (15, 16);
-
-/// `--max-memory`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaxMemory {
-    /// As much as there is.
-    Off,
-    /// So many bytes.
-    Bytes(u64),
-    /// So many percent of what the container may have; nothing outside of one.
-    Percent(u8),
-}
 
 /// Where control groups are (cgroup v2).
 const GROUPS: &str = "/sys/fs/cgroup";

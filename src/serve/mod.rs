@@ -21,7 +21,7 @@ pub use connection::Timeouts;
 pub use listener::{BindError, Bound, Purpose, bind};
 pub use proxy_protocol::ProxyProtocol;
 pub use shard::{ShardSettings, Stage};
-pub use tls::{MinVersion, Tls, TlsSettings};
+pub use tls::{Tls, TlsSettings};
 
 use crate::proxy::{Counters, Settings, Worker};
 use crate::table::Table;

@@ -3,6 +3,7 @@
 //!
 //! Not a byte more than the header is read from the socket: what follows belongs to TLS or HTTP.
 
+pub use crate::config::ProxyProtocol;
 use crate::proxy::Ends;
 use ppp::{v1, v2};
 use std::borrow::Cow;
@@ -28,17 +29,6 @@ const CLIENT_SSL: u8 = 0x01;
 const SSL_FIXED: usize = 5;
 /// A name of a TLS version, such as `TLSv1.3`.
 const VERSION_MAX: usize = 16;
-
-/// `--proxy-protocol`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    /// Not spoken.
-    Off,
-    /// Trusted proxies may speak it.
-    Optional,
-    /// Only trusted proxies are served, and they must speak it.
-    Required,
-}
 
 /// Why a connection ends before it began.
 #[derive(Debug, thiserror::Error)]

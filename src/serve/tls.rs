@@ -1,6 +1,7 @@
 //! TLS towards clients: one configuration for all shards, a certificate for each name from the live table.
 
 use super::fresh::Fresh;
+use crate::config::TlsVersion;
 use crate::proxy::Handshake;
 use crate::table::Table;
 use crate::upstream::Stream;
@@ -25,20 +26,11 @@ use tokio_rustls::LazyConfigAcceptor;
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 50\r\n\
 Connection: close\r\n\r\nthis port speaks HTTPS: write https:// in the URL\n";
 
-/// `--tls-min-version`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MinVersion {
-    /// TLS 1.2 (RFC 5246) and newer.
-    Tls12,
-    /// TLS 1.3 (RFC 8446) only.
-    Tls13,
-}
-
 /// What the operator decided about TLS.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
     /// The oldest version spoken.
-    pub min_version: MinVersion,
+    pub min_version: TlsVersion,
     /// Refuse names for which there is no certificate.
     pub strict_sni: bool,
     /// How long a handshake may take.
@@ -72,8 +64,8 @@ impl Tls {
     /// What the libraries say; nothing a user could mend.
     pub fn new(settings: &TlsSettings, tables: Arc<ArcSwap<Table>>) -> Result<Self, TlsError> {
         let versions: &[&rustls::SupportedProtocolVersion] = match settings.min_version {
-            MinVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            MinVersion::Tls13 => &[&rustls::version::TLS13],
+            TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::Tls13 => &[&rustls::version::TLS13],
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chooser = Chooser {

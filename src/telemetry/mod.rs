@@ -18,15 +18,15 @@ use tracing_subscriber::EnvFilter;
 /// Lines that may wait to be written; those beyond are lost rather than waited for.
 const WAITING_LINES: usize = 16_384;
 
-/// Sets up the log on standard error. Keep the guard until the end: it writes what still waits.
+/// Sets up the log on standard error. `quiet` is what the filter holds before the user's own words. Keep the guard until
+/// the end: it writes what still waits.
 ///
 /// # Errors
 /// When the level or filter cannot be read.
-pub fn init(args: &LogArgs) -> Result<WorkerGuard, String> {
+pub fn init(args: &LogArgs, quiet: &str) -> Result<WorkerGuard, String> {
     // What a user names in the level comes last, and so overrules these. h2 and rustls warn of what clients do, which
     // would let anybody fill the log; narthex counts it. notify warns of each folder that is gone before it is told to
     // watch it no more, as with every swap of a ConfigMap mount; what matters of that comes as an event.
-    let quiet = crate::source::cluster::QUIET;
     let filter = format!(
         "{quiet},h2=error,hyper=error,rustls=error,notify=error,{}",
         args.log_level

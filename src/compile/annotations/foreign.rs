@@ -14,18 +14,6 @@ pub(in crate::compile) const NOT_ENFORCED: &str = "narthex does not enforce this
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ignored(Vec<Arc<str>>);
 
-/// One pattern.
-///
-/// # Errors
-/// Says what would be right.
-pub fn parse_ignored(text: &str) -> Result<Arc<str>, String> {
-    let text = text.trim();
-    if text.is_empty() || text.contains(char::is_whitespace) {
-        return Err("write the name of an annotation, in which * stands for anything".to_owned());
-    }
-    Ok(text.into())
-}
-
 impl Ignored {
     /// Gathers what flags say.
     pub fn new(patterns: &[Arc<str>]) -> Self {

@@ -1,0 +1,180 @@
+//! Turns flags, which are plain values, into the settings of each part of the program.
+
+use crate::compile;
+use crate::compile::owners::{self, HostOwners};
+use crate::config::{AccessArgs, EncodedSlash, Format, Protocol, RuleArgs, ServeArgs, StatusArgs};
+use crate::policy::compress::Memory;
+use crate::proxy::{self, TrustedProxies};
+use crate::serve::strict::Limits;
+use crate::serve::{Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
+use crate::status;
+use crate::status::addresses::{OwnPods, Source};
+use crate::status::desired::Address;
+use crate::telemetry::access;
+use crate::upstream::{PoolSettings, Sockets};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+impl From<Protocol> for Purpose {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http => Self::Http,
+            Protocol::Https => Self::Https,
+        }
+    }
+}
+
+impl ServeArgs {
+    /// Settings of TLS towards clients.
+    pub fn tls_settings(&self) -> TlsSettings {
+        TlsSettings {
+            min_version: self.tls.tls_min_version,
+            strict_sni: self.tls.strict_sni,
+            handshake_timeout: self.tls.handshake_timeout,
+            max_handshakes: self.tls.max_handshakes.max(1),
+        }
+    }
+
+    /// Settings of the request's road. `https_port` is where HTTPS is listened for; `pods` is how many connections
+    /// to pods there may be.
+    pub fn proxy_settings(&self, https_port: Option<u16>, pods: usize) -> proxy::Settings {
+        proxy::Settings {
+            pool: PoolSettings {
+                connect_timeout: self.timeouts.connect_timeout,
+                idle_timeout: self.timeouts.upstream_idle_timeout,
+                sockets: Sockets::new(pods),
+                max_idle: self.limits.upstream_max_idle,
+                max_response_head: self.limits.max_response_head,
+            },
+            response_timeout: self.timeouts.response_timeout,
+            stream_timeout: self.timeouts.stream_timeout,
+            attempts: self.limits.attempts,
+            reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
+            server_header: self.http.server_header.clone(),
+            https_port: self.tls.https_port.or(https_port),
+            trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
+            max_in_flight: self.limits.max_in_flight.into(),
+            short_of_memory: Arc::default(),
+            compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
+            count_routes: self.metrics.count_routes,
+            access_log: None,
+            tracer: None,
+        }
+    }
+
+    /// Settings of client connections.
+    pub fn shard_settings(&self, tls: Option<Arc<Tls>>) -> ShardSettings {
+        ShardSettings {
+            timeouts: Timeouts {
+                head: self.timeouts.head_timeout,
+                idle: self.timeouts.idle_timeout,
+                body: self.timeouts.body_timeout,
+                send: self.timeouts.send_timeout,
+                tunnel: self.timeouts.tunnel_timeout,
+            },
+            limits: Limits {
+                head_bytes: self.limits.max_head,
+                uri_bytes: self.limits.max_uri,
+                header_count: self.limits.max_headers,
+                ..Limits::default()
+            },
+            serves_half_closed: self.http.serve_half_closed,
+            proxy_protocol: self.listen.proxy_protocol,
+            tls,
+            http2_window: self.limits.http2_stream_window,
+        }
+    }
+}
+
+impl RuleArgs {
+    /// What the compiler needs to know.
+    ///
+    /// # Errors
+    /// A value of `--host-owners` that cannot be read.
+    pub fn compile_options(&self, own_addresses: Vec<SocketAddr>) -> Result<compile::Options, String> {
+        Ok(compile::Options {
+            ingress_class: self.ingress_class.clone(),
+            class_less: self.class_less,
+            allow_external_names: self.allow_external_names,
+            own_addresses,
+            admin_addresses: Vec::new(),
+            local_endpoints: true,
+            host_owners: self.owners()?,
+            default_certificate: self.default_certificate.clone(),
+            system_roots: compile::backend_tls::system_roots(),
+            zone: self.zone.clone(),
+            node: self.node.clone(),
+            yield_empty: self.yield_empty.map(|time| time.as_secs()),
+            ignored_annotations: compile::annotations::Ignored::new(&self.ignore_annotation),
+            ssl_redirect: self.ssl_redirect,
+        })
+    }
+
+    /// Who owns which hosts.
+    ///
+    /// # Errors
+    /// A value of `--host-owners` that cannot be read.
+    pub fn owners(&self) -> Result<HostOwners, String> {
+        let read = |one: &Arc<str>| {
+            owners::parse(one)
+                .map_err(|error| format!("invalid value '{one}' for '--host-owners <NAMESPACE=HOST>': {error}"))
+        };
+        let given: Vec<_> = self.host_owners.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(HostOwners::new(&given))
+    }
+}
+
+impl AccessArgs {
+    /// What is to be logged; absent if nothing is.
+    pub fn options(&self) -> Option<access::Options> {
+        (self.access_log != Format::Off).then(|| access::Options {
+            format: self.access_log,
+            statuses: self.access_log_status.clone(),
+            min_duration: self.access_log_min_duration,
+            sample: self.access_log_sample,
+            headers: self.access_log_headers.iter().flatten().cloned().collect(),
+        })
+    }
+}
+
+impl StatusArgs {
+    /// What is to be written, for a process of this name; absent if nothing is. `namespace` is that of the service account,
+    /// `admin_port` where peers answer.
+    pub fn options(
+        &self,
+        pod: &str,
+        namespace: &str,
+        admin_port: Option<u16>,
+        watched: &[String],
+    ) -> Option<status::Options> {
+        if !self.update_status {
+            return None;
+        }
+        let namespace = self.namespace.clone().unwrap_or_else(|| namespace.to_owned());
+        let source = match (&self.publish_service, self.publish_address.as_slice()) {
+            (Some((namespace, name)), _) => Source::Service(namespace.clone(), name.clone()),
+            (None, []) => Source::Nodes {
+                by_name: self.publish_hostnames,
+            },
+            (None, given) => Source::Given(given.iter().map(|text| Address::new(text)).collect()),
+        };
+        Some(status::Options {
+            source,
+            pods: OwnPods {
+                namespace: namespace.clone(),
+                selector: self.pod_selector.clone(),
+                own: pod.to_owned(),
+                admin_port,
+            },
+            lease: status::lease::Wanted {
+                namespace,
+                name: self.lease.clone(),
+                // A pod's container that starts anew is not the one that held it.
+                holder: format!("{pod}_{:08x}", fastrand::u32(..)),
+            },
+            rate: self.status_rate.max(1),
+            namespaces: watched.to_vec(),
+            instance: pod.to_owned(),
+        })
+    }
+}
