@@ -2,11 +2,13 @@
 
 pub mod annotation;
 pub mod diagnostic;
+pub mod kind;
 pub mod nearest;
 pub mod object;
 pub mod reference;
 pub mod visible;
 
 pub use diagnostic::{Code, Diagnostic, Location, Report, Severity};
+pub use kind::Kind;
 pub use object::{Change, Object};
-pub use reference::{Kind, ObjectRef, Origin, Revision, RouteKey, Seniority, Timestamp};
+pub use reference::{ObjectRef, Origin, Revision, RouteKey, Seniority, Timestamp};

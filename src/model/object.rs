@@ -4,7 +4,8 @@
 //! never stay in memory, and the compiler needs no Kubernetes crate. Field names and meaning follow the API
 //! reference (networking.k8s.io/v1, core/v1, discovery.k8s.io/v1); nothing is validated here.
 
-use super::reference::{Kind, ObjectRef, Revision, Timestamp};
+use super::kind::Kind;
+use super::reference::{ObjectRef, Revision, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,77 +1,9 @@
 //! Names of Kubernetes objects: which one, how old, and which rule of it.
 
+use super::kind::Kind;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-
-/// The kinds of objects narthex reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// networking.k8s.io/v1 (and the two older groups' v1beta1)
-    Ingress,
-    /// networking.k8s.io/v1
-    IngressClass,
-    /// core/v1
-    Service,
-    /// discovery.k8s.io/v1
-    EndpointSlice,
-    /// core/v1, for clusters (or RBAC) without EndpointSlices
-    Endpoints,
-    /// core/v1
-    Secret,
-    /// core/v1, of which only the metadata is read: whether it is being deleted
-    Namespace,
-}
-
-impl Kind {
-    /// Every kind, in the order reports list them.
-    pub const ALL: [Kind; 7] = [
-        Kind::Ingress,
-        Kind::IngressClass,
-        Kind::Service,
-        Kind::EndpointSlice,
-        Kind::Endpoints,
-        Kind::Secret,
-        Kind::Namespace,
-    ];
-
-    /// The `kind:` of a manifest.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Ingress => "Ingress",
-            Kind::IngressClass => "IngressClass",
-            Kind::Service => "Service",
-            Kind::EndpointSlice => "EndpointSlice",
-            Kind::Endpoints => "Endpoints",
-            Kind::Secret => "Secret",
-            Kind::Namespace => "Namespace",
-        }
-    }
-
-    /// The plural resource name RBAC rules use.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Kind::Ingress => "ingresses",
-            Kind::IngressClass => "ingressclasses",
-            Kind::Service => "services",
-            Kind::EndpointSlice => "endpointslices",
-            Kind::Endpoints => "endpoints",
-            Kind::Secret => "secrets",
-            Kind::Namespace => "namespaces",
-        }
-    }
-
-    /// Whether objects of this kind live in a namespace.
-    pub fn namespaced(self) -> bool {
-        !matches!(self, Kind::IngressClass | Kind::Namespace)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// One object's kind, namespace (empty where it has none) and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -13,6 +13,7 @@ pub use node::zone_of;
 
 use super::{NAMED_SECRETS, Sender, Wanted, Watches};
 use crate::model::Kind;
+use crate::model::kind::{Scope, Watch};
 use api::Failure;
 use follow::{Ended, Follower, Order, Superseded, pause};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
@@ -31,15 +32,6 @@ pub const QUIET: &str = "kube_client=off";
 
 /// How long connecting to the API server may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
-
-const INGRESSES: &[&str] = &[
-    "networking.k8s.io/v1",
-    "networking.k8s.io/v1beta1",
-    "extensions/v1beta1",
-];
-const INGRESS_CLASSES: &[&str] = &["networking.k8s.io/v1", "networking.k8s.io/v1beta1"];
-const ENDPOINT_SLICES: &[&str] = &["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"];
-const CORE: &[&str] = &["v1"];
 
 /// Which cluster, and what of it.
 #[derive(Clone, Debug, Default)]
@@ -186,21 +178,18 @@ fn duties(namespaces: &[String]) -> Vec<Duty> {
     if places.is_empty() {
         places.push(None);
     }
-    let of_cluster = |kind| Duty {
-        kind,
-        namespace: None,
-        required: false,
+    let watched = |scope: Scope| {
+        let all = Kind::ALL.into_iter();
+        all.filter(move |kind| kind.facts().scope == scope && kind.facts().watch != Watch::Fallback)
     };
-    let mut duties = vec![of_cluster(Kind::IngressClass), of_cluster(Kind::Namespace)];
+    let duty = |kind: Kind, namespace: Option<String>| Duty {
+        kind,
+        namespace,
+        required: kind.facts().watch == Watch::Required,
+    };
+    let mut duties: Vec<Duty> = watched(Scope::Cluster).map(|kind| duty(kind, None)).collect();
     for namespace in places {
-        for kind in [Kind::Ingress, Kind::Service, Kind::EndpointSlice, Kind::Secret] {
-            let required = kind != Kind::Secret;
-            duties.push(Duty {
-                kind,
-                namespace: namespace.clone(),
-                required,
-            });
-        }
+        duties.extend(watched(Scope::Namespaced).map(|kind| duty(kind, namespace.clone())));
     }
     duties
 }
@@ -297,12 +286,7 @@ impl Cluster {
             watches: self.watches.clone(),
             timing: self.timing.clone(),
             kind,
-            api_versions: match kind {
-                Kind::Ingress => INGRESSES,
-                Kind::IngressClass => INGRESS_CLASSES,
-                Kind::EndpointSlice => ENDPOINT_SLICES,
-                Kind::Service | Kind::Endpoints | Kind::Secret | Kind::Namespace => CORE,
-            },
+            api_versions: kind.versions(),
             name: name(kind, namespace.as_deref()),
             secrets: (kind == Kind::Secret).then(|| {
                 let place = namespace.as_deref().map(Arc::from);
@@ -322,7 +306,7 @@ impl Cluster {
             let Ended::Denied(failure) = slices.run().await else {
                 return;
             };
-            let advice = advice(&failure, Kind::EndpointSlice, ENDPOINT_SLICES, namespace.as_deref());
+            let advice = advice(&failure, Kind::EndpointSlice, namespace.as_deref());
             let advice = format!("{advice}; Endpoints are read instead");
             if slices.supersedes.is_none() {
                 warn!(watch = slices_name, error = %failure, "{advice}");
@@ -360,9 +344,8 @@ impl Cluster {
 }
 
 /// What is wrong and what to do about it, for the log and the readiness detail.
-fn advice(failure: &Failure, kind: Kind, api_versions: &[&str], namespace: Option<&str>) -> String {
-    let newest = api_versions.first().copied().unwrap_or_default();
-    let group = newest.split_once('/').map_or("", |(group, _)| group);
+fn advice(failure: &Failure, kind: Kind, namespace: Option<&str>) -> String {
+    let group = kind.group();
     let plural = kind.plural();
     match failure {
         Failure::Forbidden(_) => {
@@ -376,7 +359,7 @@ fn advice(failure: &Failure, kind: Kind, api_versions: &[&str], namespace: Optio
             )
         }
         Failure::Missing(_) => {
-            format!("the API server has no {plural} in {}", api_versions.join(", "))
+            format!("the API server has no {plural} in {}", kind.versions().join(", "))
         }
         other => other.to_string(),
     }

@@ -4,6 +4,7 @@
 //! (managedFields, status, most of a Secret's data) is dropped here and never stays in memory. Nothing is validated: the compiler
 //! does that, and names the object and field.
 
+mod decoders;
 mod endpoints;
 mod fields;
 mod kinds;
@@ -13,12 +14,13 @@ mod unclear;
 
 use crate::model::annotation;
 use crate::model::diagnostic::shortened;
+use crate::model::kind::{group_and_version, with_kinds};
 use crate::model::object::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Service,
     ServicePort,
 };
 use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Revision, Timestamp};
-use endpoints::{endpoint_slice, endpoints};
+use decoders::Encoded;
 use fields::Unknown;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
@@ -85,7 +87,12 @@ pub fn from_value(value: Value) -> Result<Option<Object>, DecodeError> {
     let Some(Known { kind, version, object }) = identify(&value)? else {
         return Ok(None);
     };
-    match decode(kind, version, value, None) {
+    let encoded = Encoded {
+        version,
+        value,
+        unknown: None,
+    };
+    match decode(kind, encoded) {
         Ok(decoded) => Ok(Some(with_name(decoded, &object))),
         Err(mistake) => Err(of_object(object, mistake)),
     }
@@ -103,7 +110,12 @@ pub fn from_manifest(value: Value) -> Result<Manifest, DecodeError> {
         return Err(failure(None, "metadata.name", message));
     }
     let mut unknown = Vec::new();
-    match decode(kind, version, value, Some(&mut unknown)) {
+    let encoded = Encoded {
+        version,
+        value,
+        unknown: Some(&mut unknown),
+    };
+    match decode(kind, encoded) {
         Ok(decoded) => {
             let mut decoded = with_name(decoded, &object);
             let said = unclear::leave_out(&mut decoded, &object, unknown)?;
@@ -151,7 +163,9 @@ fn identify(value: &Value) -> Result<Option<Known>, DecodeError> {
             format!("missing: which {kind_name} is this?"),
         ));
     };
-    let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == kind_name) else {
+    // In another group it is somebody else's, unless the group has a slip in it: `wrong_version` tells.
+    let (group, _) = group_and_version(api_version);
+    let Some(kind) = Kind::find(group, kind_name).or_else(|| Kind::named(kind_name)) else {
         return Ok(None);
     };
     let name = text(value, "/metadata/name").filter(|name| !name.is_empty());
@@ -163,15 +177,10 @@ fn identify(value: &Value) -> Result<Option<Known>, DecodeError> {
         };
         ObjectRef::new(kind, namespace, name)
     });
-    let version = match (kind, api_version) {
-        (Kind::Ingress, "networking.k8s.io/v1")
-        | (Kind::IngressClass, "networking.k8s.io/v1")
-        | (Kind::EndpointSlice, "discovery.k8s.io/v1")
-        | (Kind::Service | Kind::Endpoints | Kind::Secret | Kind::Namespace, "v1") => Version::Current,
-        (Kind::Ingress, "networking.k8s.io/v1beta1" | "extensions/v1beta1")
-        | (Kind::IngressClass, "networking.k8s.io/v1beta1")
-        | (Kind::EndpointSlice, "discovery.k8s.io/v1beta1") => Version::Beta,
-        _ => {
+    let version = match kind.versions().iter().position(|known| *known == api_version) {
+        Some(0) => Version::Current,
+        Some(_) => Version::Beta,
+        None => {
             return match kinds::wrong_version(kind, api_version) {
                 Some(message) => Err(failure(object, "apiVersion", message)),
                 None => Ok(None),
@@ -214,38 +223,20 @@ enum Version {
 /// The field and what is wrong with it.
 type Mistake = (String, String);
 
-/// Decodes what an object is known to be. Its fields are compared with those of its kind where `unknown` is there to
-/// hold those that are not among them.
-fn decode(
-    kind: Kind,
-    version: Version,
-    mut value: Value,
-    unknown: Option<&mut Vec<Unknown>>,
-) -> Result<Object, Mistake> {
-    match (kind, version) {
-        (Kind::Ingress, Version::Current) => Ok(Object::Ingress(Arc::new(ingress(read(value, unknown)?)))),
-        (Kind::Ingress, Version::Beta) => {
-            let old: legacy::Ingress = read(value, unknown)?;
-            Ok(Object::Ingress(Arc::new(old.into())))
-        }
-        (Kind::IngressClass, _) => {
-            // The two versions have the same fields.
-            set(&mut value, "apiVersion", "networking.k8s.io/v1");
-            Ok(Object::IngressClass(Arc::new(ingress_class(read(value, unknown)?))))
-        }
-        (Kind::Service, _) => Ok(Object::Service(Arc::new(service(read(value, unknown)?)))),
-        (Kind::EndpointSlice, _) => {
-            if version == Version::Beta {
-                legacy::modernise_slice(&mut value);
-                set(&mut value, "apiVersion", "discovery.k8s.io/v1");
+macro_rules! decode_by_kind {
+    ($($kind:ident {
+        plural: $plural:literal, short: $short:tt, versions: $versions:tt, scope: $scope:ident,
+        watch: $watch:ident, events: $events:literal, metadata_only: $metadata_only:literal, decoder: $decoder:ident,
+    })*) => {
+        /// Decodes what an object is known to be.
+        fn decode(kind: Kind, encoded: Encoded<'_>) -> Result<Object, Mistake> {
+            match kind {
+                $(Kind::$kind => decoders::$decoder(encoded),)*
             }
-            Ok(Object::Endpoints(Arc::new(endpoint_slice(read(value, unknown)?))))
         }
-        (Kind::Endpoints, _) => Ok(Object::Endpoints(Arc::new(endpoints(read(value, unknown)?)))),
-        (Kind::Secret, _) => Ok(Object::Secret(Arc::new(secret::secret(value, unknown)?))),
-        (Kind::Namespace, _) => Ok(Object::Namespace(Arc::new(namespace(read(value, unknown)?)))),
-    }
+    };
 }
+with_kinds!(decode_by_kind);
 
 /// Reads a value as a type, and notes the fields that the type does not have where somebody wants to know them.
 fn read<T: DeserializeOwned>(value: Value, unknown: Option<&mut Vec<Unknown>>) -> Result<T, Mistake> {

@@ -56,8 +56,7 @@ fn problems(report: &Report) -> BTreeSet<Problem> {
             message: diagnostic.message.clone(),
         })
     });
-    each.filter(|problem| matches!(problem.object.kind, Kind::Ingress | Kind::Service | Kind::Secret))
-        .collect()
+    each.filter(|problem| problem.object.kind.facts().events).collect()
 }
 
 impl Events {
@@ -139,16 +138,12 @@ impl Events {
 
     async fn say(&self, saying: &Saying) -> Result<(), Failed> {
         let object = &saying.problem.object;
-        let (version, plural) = match object.kind {
-            Kind::Ingress => ("networking.k8s.io/v1", "ingresses"),
-            Kind::Service => ("v1", "services"),
-            _ => ("v1", "secrets"),
-        };
+        let (version, plural) = (object.kind.api_version(), object.kind.plural());
         // Secrets may not be read just for this, so their Events go without a uid.
         let uid = match object.kind {
             Kind::Secret => Value::Null,
             _ => {
-                let root = if version == "v1" { "api" } else { "apis" };
+                let root = if object.kind.group().is_empty() { "api" } else { "apis" };
                 let path = format!(
                     "/{root}/{version}/namespaces/{}/{plural}/{}",
                     object.namespace, object.name

@@ -60,7 +60,7 @@ impl Target {
 
     /// Whether only the metadata of objects is asked for.
     fn is_metadata(&self) -> bool {
-        self.kind == Kind::Namespace
+        self.kind.facts().metadata_only
     }
 
     /// Of Secrets, whole lists are of certificates only: there may be many others, and they are none of our business.

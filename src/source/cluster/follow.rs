@@ -97,7 +97,7 @@ impl Order {
 
     /// What is wrong and what to do about it.
     fn advice(&self, failure: &Failure) -> String {
-        let advice = advice(failure, self.kind, self.api_versions, self.namespace.as_deref());
+        let advice = advice(failure, self.kind, self.namespace.as_deref());
         match &self.secrets {
             Some((_, Voice::Wide(_))) if failure.denied() => {
                 format!("{advice}; until then, those that are wanted are asked for by name")

@@ -7,7 +7,7 @@
 pub mod ledger;
 
 use super::follow::{Closed, Follower};
-use super::{CORE, Cluster, Failure, Kind, advice};
+use super::{Cluster, Failure, Kind, advice};
 use crate::source::{Event, NAMED_SECRETS, Wanted};
 use ledger::{Key, Voice};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -187,7 +187,7 @@ impl Named {
 }
 
 fn advice_on((namespace, _): &Key, failure: &Failure) -> String {
-    advice(failure, Kind::Secret, CORE, Some(namespace))
+    advice(failure, Kind::Secret, Some(namespace))
 }
 
 fn said((namespace, name): &Key) -> String {

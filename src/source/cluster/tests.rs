@@ -33,18 +33,18 @@ fn with_namespaces_only_what_has_none_is_watched_everywhere() {
 fn forbidden_names_the_rule_to_add() {
     let forbidden = Failure::Forbidden("User \"x\" cannot list".to_owned());
     assert_eq!(
-        advice(&forbidden, Kind::IngressClass, INGRESS_CLASSES, None),
+        advice(&forbidden, Kind::IngressClass, None),
         "forbidden: add to the ClusterRole: {apiGroups: [\"networking.k8s.io\"], \
          resources: [\"ingressclasses\"], verbs: [\"get\",\"list\",\"watch\"]}"
     );
     assert_eq!(
-        advice(&forbidden, Kind::Service, CORE, Some("team-a")),
+        advice(&forbidden, Kind::Service, Some("team-a")),
         "forbidden: add to a Role in namespace team-a: {apiGroups: [\"\"], \
          resources: [\"services\"], verbs: [\"get\",\"list\",\"watch\"]}"
     );
     let missing = Failure::Missing("the server could not find the requested resource".to_owned());
     assert_eq!(
-        advice(&missing, Kind::EndpointSlice, ENDPOINT_SLICES, None),
+        advice(&missing, Kind::EndpointSlice, None),
         "the API server has no endpointslices in discovery.k8s.io/v1, discovery.k8s.io/v1beta1"
     );
 }

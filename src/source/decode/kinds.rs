@@ -1,6 +1,7 @@
 //! Kinds and versions that do not exist, told from those that are none of our business.
 
 use crate::model::Kind;
+use crate::model::kind::group_and_version;
 use crate::model::nearest::{is_near, nearest};
 
 /// The groups of the kinds narthex reads, with all kinds they ever had. The core group has no name; OpenShift 3 had kinds
@@ -85,23 +86,10 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The `apiVersion` that each kind has today.
-const fn current(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Ingress | Kind::IngressClass => "networking.k8s.io/v1",
-        Kind::EndpointSlice => "discovery.k8s.io/v1",
-        Kind::Service | Kind::Endpoints | Kind::Secret | Kind::Namespace => "v1",
-    }
-}
-
-fn split(api_version: &str) -> (&str, &str) {
-    api_version.split_once('/').unwrap_or(("", api_version))
-}
-
 /// Whether an `apiVersion` is of one of the groups, or was meant to be. Groups of others have names with dots, and may
 /// have a kind of ours: OpenShift and Knative have an Ingress too.
 fn means_ours(api_version: &str) -> bool {
-    let (group, version) = split(api_version);
+    let (group, version) = group_and_version(api_version);
     let slip = |known: &str| {
         let stem = known.split('.').next().unwrap_or_default();
         is_near(group, known) || (!known.is_empty() && group.eq_ignore_ascii_case(stem))
@@ -116,14 +104,14 @@ fn means_ours(api_version: &str) -> bool {
 /// What is wrong with the version of a kind of our name; absent where it is another group's kind.
 pub fn wrong_version(kind: Kind, api_version: &str) -> Option<String> {
     means_ours(api_version).then(|| {
-        let right = current(kind);
+        let right = kind.api_version();
         format!("there is no {kind} in \"{api_version}\"; the current one is \"{right}\"")
     })
 }
 
 /// What is wrong with a kind that narthex does not read; absent where it exists, or may exist.
 pub fn unknown(api_version: &str, kind: &str) -> Option<String> {
-    let (group, _) = split(api_version);
+    let (group, _) = group_and_version(api_version);
     let known = GROUPS
         .iter()
         .find(|(known, _)| *known == group)
@@ -151,18 +139,16 @@ pub fn unknown(api_version: &str, kind: &str) -> Option<String> {
 
 /// The kind that was meant: plurals and short names are what kubectl is told elsewhere.
 fn meant<'k>(kind: &str, kinds: &[&'k str]) -> Option<&'k str> {
-    let short = match kind.to_lowercase().as_str() {
-        "ing" | "ingresses" => "Ingress",
-        "svc" | "services" => "Service",
-        "ep" => "Endpoints",
-        "ingressclasses" => "IngressClass",
-        "endpointslices" => "EndpointSlice",
-        _ => "",
-    };
+    let written = kind.to_lowercase();
+    let other_name = Kind::ALL.into_iter().find(|known| {
+        let facts = known.facts();
+        facts.plural == written || facts.short.contains(&written.as_str())
+    });
+    let other_name = other_name.map(Kind::name);
     kinds
         .iter()
         .copied()
-        .find(|known| *known == short)
+        .find(|known| Some(*known) == other_name)
         .or_else(|| nearest(kind, kinds.iter().copied()))
 }
 

@@ -456,3 +456,22 @@ fn fields_of_a_newer_kubernetes_are_no_mistake_from_a_cluster() {
     let manifest = from_manifest(value).unwrap();
     assert_eq!(manifest.said.len(), 4);
 }
+
+#[test]
+fn other_groups_have_kinds_of_the_same_name() {
+    let object = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "web"}, "spec": {}});
+    for (api_version, kind) in [
+        ("networking.internal.knative.dev/v1alpha1", "Ingress"),
+        ("config.openshift.io/v1", "Ingress"),
+        ("serving.knative.dev/v1", "Service"),
+    ] {
+        let value = object(api_version, kind);
+        assert_eq!(from_value(value.clone()), Ok(None), "{api_version} {kind}");
+        let manifest = from_manifest(value).unwrap();
+        assert!(
+            manifest.object.is_none() && manifest.said.is_empty(),
+            "{api_version} {kind}"
+        );
+    }
+    assert!(from_value(object("networking.k8s.io/v1", "Ingress")).unwrap().is_some());
+}

@@ -1,0 +1,203 @@
+//! The kinds of objects narthex reads: one row for each, which all else about a kind follows from.
+//!
+//! A kind is known by its group and its name together, for other groups have an `Ingress` or a `Service` of their own.
+
+use std::fmt;
+
+/// Which objects of a kind are asked for together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// They live in namespaces.
+    Namespaced,
+    /// They have none.
+    Cluster,
+}
+
+/// How a cluster's objects of a kind are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// narthex is not ready before it has listed them once.
+    Required,
+    /// Where they are forbidden or missing, that is said and everything else goes on.
+    Optional,
+    /// They are watched only while another kind cannot be.
+    Fallback,
+}
+
+/// What a kind's row says.
+#[derive(Debug)]
+pub struct Facts {
+    /// The `kind:` of a manifest.
+    pub name: &'static str,
+    /// The plural resource name, which URLs and RBAC rules use.
+    pub plural: &'static str,
+    /// Other names that kubectl takes.
+    pub short: &'static [&'static str],
+    /// Each `apiVersion` it ever had, the current one first.
+    pub versions: &'static [&'static str],
+    /// Whether its objects live in namespaces.
+    pub scope: Scope,
+    /// How it is watched.
+    pub watch: Watch,
+    /// Whether narthex writes Events about its objects.
+    pub events: bool,
+    /// Whether only the metadata of its objects is asked for.
+    pub metadata_only: bool,
+}
+
+/// Hands all rows to another macro. `decoder` names a function of [`crate::source::decode`].
+macro_rules! with_kinds {
+    ($then:ident) => {
+        $then! {
+            Ingress {
+                plural: "ingresses", short: ["ing"],
+                versions: ["networking.k8s.io/v1", "networking.k8s.io/v1beta1", "extensions/v1beta1"],
+                scope: Namespaced, watch: Required, events: true, metadata_only: false, decoder: ingress,
+            }
+            IngressClass {
+                plural: "ingressclasses", short: [],
+                versions: ["networking.k8s.io/v1", "networking.k8s.io/v1beta1"],
+                scope: Cluster, watch: Optional, events: false, metadata_only: false, decoder: ingress_class,
+            }
+            Service {
+                plural: "services", short: ["svc"],
+                versions: ["v1"],
+                scope: Namespaced, watch: Required, events: true, metadata_only: false, decoder: service,
+            }
+            EndpointSlice {
+                plural: "endpointslices", short: [],
+                versions: ["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"],
+                scope: Namespaced, watch: Required, events: false, metadata_only: false, decoder: endpoint_slice,
+            }
+            // For clusters (or RBAC) without EndpointSlices.
+            Endpoints {
+                plural: "endpoints", short: ["ep"],
+                versions: ["v1"],
+                scope: Namespaced, watch: Fallback, events: false, metadata_only: false, decoder: endpoints,
+            }
+            Secret {
+                plural: "secrets", short: [],
+                versions: ["v1"],
+                scope: Namespaced, watch: Optional, events: true, metadata_only: false, decoder: secret,
+            }
+            // Read for whether it is being deleted.
+            Namespace {
+                plural: "namespaces", short: ["ns"],
+                versions: ["v1"],
+                scope: Cluster, watch: Optional, events: false, metadata_only: true, decoder: namespace,
+            }
+        }
+    };
+}
+pub(crate) use with_kinds;
+
+macro_rules! make_kinds {
+    ($($kind:ident {
+        plural: $plural:literal, short: [$($short:literal),*], versions: [$($version:literal),+], scope: $scope:ident,
+        watch: $watch:ident, events: $events:literal, metadata_only: $metadata_only:literal, decoder: $decoder:ident,
+    })*) => {
+        /// The kinds of objects narthex reads.
+        #[allow(missing_docs)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind {
+            $($kind,)*
+        }
+
+        impl Kind {
+            /// Every kind, in the order reports list them.
+            pub const ALL: [Kind; [$(Kind::$kind),*].len()] = [$(Kind::$kind),*];
+
+            /// Its row.
+            pub const fn facts(self) -> &'static Facts {
+                match self {
+                    $(Kind::$kind => &Facts {
+                        name: stringify!($kind),
+                        plural: $plural,
+                        short: &[$($short),*],
+                        versions: &[$($version),+],
+                        scope: Scope::$scope,
+                        watch: Watch::$watch,
+                        events: $events,
+                        metadata_only: $metadata_only,
+                    },)*
+                }
+            }
+        }
+    };
+}
+with_kinds!(make_kinds);
+
+/// The group and version of an `apiVersion`. The core group has no name.
+pub fn group_and_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
+
+impl Kind {
+    /// The `kind:` of a manifest.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The plural resource name RBAC rules use.
+    pub fn plural(self) -> &'static str {
+        self.facts().plural
+    }
+
+    /// Whether objects of this kind live in a namespace.
+    pub fn namespaced(self) -> bool {
+        self.facts().scope == Scope::Namespaced
+    }
+
+    /// Each `apiVersion` it ever had, the current one first.
+    pub fn versions(self) -> &'static [&'static str] {
+        self.facts().versions
+    }
+
+    /// The `apiVersion` it has today.
+    pub fn api_version(self) -> &'static str {
+        self.versions().first().copied().unwrap_or_default()
+    }
+
+    /// The group it is in today; empty for the core group.
+    pub fn group(self) -> &'static str {
+        group_and_version(self.api_version()).0
+    }
+
+    /// The kind of this name in a group that has or had it.
+    pub fn find(group: &str, name: &str) -> Option<Self> {
+        let has = |version: &&str| group_and_version(version).0 == group;
+        Self::named(name).filter(|kind| kind.versions().iter().any(has))
+    }
+
+    /// The kind of this name, where its group is not known.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_its_group_and_its_name() {
+        for (group, name, found) in [
+            ("networking.k8s.io", "Ingress", Some(Kind::Ingress)),
+            ("extensions", "Ingress", Some(Kind::Ingress)),
+            ("networking.internal.knative.dev", "Ingress", None),
+            ("config.openshift.io", "Ingress", None),
+            ("", "Ingress", None),
+            ("", "Service", Some(Kind::Service)),
+            ("serving.knative.dev", "Service", None),
+            ("discovery.k8s.io", "Endpoints", None),
+        ] {
+            assert_eq!(Kind::find(group, name), found, "{group} {name}");
+        }
+    }
+}

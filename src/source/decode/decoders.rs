@@ -1,0 +1,62 @@
+//! The decoder of each kind: what the rows of [`crate::model::kind`] name.
+
+use super::fields::Unknown;
+use super::{Mistake, Version, endpoints, legacy, read, secret as secrets, set};
+use crate::model::Object;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// An object of which kind and version are known. Its fields are compared with those of its kind where `unknown` is there
+/// to hold those that are not among them.
+pub(super) struct Encoded<'u> {
+    pub version: Version,
+    pub value: Value,
+    pub unknown: Option<&'u mut Vec<Unknown>>,
+}
+
+pub(super) fn ingress(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    let ingress = match encoded.version {
+        Version::Current => super::ingress(read(encoded.value, encoded.unknown)?),
+        Version::Beta => {
+            let old: legacy::Ingress = read(encoded.value, encoded.unknown)?;
+            old.into()
+        }
+    };
+    Ok(Object::Ingress(Arc::new(ingress)))
+}
+
+/// The two versions have the same fields.
+pub(super) fn ingress_class(mut encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    set(&mut encoded.value, "apiVersion", "networking.k8s.io/v1");
+    let class = super::ingress_class(read(encoded.value, encoded.unknown)?);
+    Ok(Object::IngressClass(Arc::new(class)))
+}
+
+pub(super) fn service(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    let service = super::service(read(encoded.value, encoded.unknown)?);
+    Ok(Object::Service(Arc::new(service)))
+}
+
+pub(super) fn endpoint_slice(mut encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    if encoded.version == Version::Beta {
+        legacy::modernise_slice(&mut encoded.value);
+        set(&mut encoded.value, "apiVersion", "discovery.k8s.io/v1");
+    }
+    let slice = endpoints::endpoint_slice(read(encoded.value, encoded.unknown)?);
+    Ok(Object::Endpoints(Arc::new(slice)))
+}
+
+pub(super) fn endpoints(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    let endpoints = endpoints::endpoints(read(encoded.value, encoded.unknown)?);
+    Ok(Object::Endpoints(Arc::new(endpoints)))
+}
+
+pub(super) fn secret(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    let secret = secrets::secret(encoded.value, encoded.unknown)?;
+    Ok(Object::Secret(Arc::new(secret)))
+}
+
+pub(super) fn namespace(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    let namespace = super::namespace(read(encoded.value, encoded.unknown)?);
+    Ok(Object::Namespace(Arc::new(namespace)))
+}
