@@ -19,6 +19,9 @@ pub const PREFIX: &str = "narthex.io/";
 /// with it.
 const NGINX_MASTER: &str = "nginx.org/mergeable-ingress-type";
 
+/// What the names of Traefik's annotations begin with.
+const TRAEFIK: &str = "traefik.ingress.kubernetes.io";
+
 /// How far a guard reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -41,9 +44,14 @@ pub enum Meaning {
     Guard(Reach),
 }
 
-/// Prefix and name of a key; of a key without a prefix, which Kong once had, both are all of it.
+/// Prefix and name of a key. Traefik 1.x also had keys without a prefix (`traefik.frontend.auth.basic`), which are read
+/// as if they had its own; of others, as Kong once had, both are all of it.
 fn split(key: &str) -> (&str, &str) {
-    key.split_once('/').unwrap_or((key, key))
+    let bare = || match key.strip_prefix("traefik.") {
+        Some(name) => (TRAEFIK, name),
+        None => (key, key),
+    };
+    key.split_once('/').unwrap_or_else(bare)
 }
 
 /// What an annotation is, by its name.

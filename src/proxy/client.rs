@@ -235,6 +235,8 @@ pub struct Client {
     pub last: Cell<bool>,
     /// Whether the present request or its reply has said that the connection ends with it; for HTTP/1.1.
     pub said_last: Cell<bool>,
+    /// Whether its reply ends where the connection does (HTTP/1.0).
+    pub ends_by_close: Cell<bool>,
     /// Whether the present request comes from a client that may close its half of the connection and wait for the
     /// reply: one that sends no other request on it.
     pub may_half_close: Cell<bool>,
@@ -270,6 +272,7 @@ impl Client {
             uploading: Cell::new(None),
             last: Cell::new(false),
             said_last: Cell::new(false),
+            ends_by_close: Cell::new(false),
             may_half_close: Cell::new(false),
             upload: Cell::new(None),
             uploader: RefCell::default(),

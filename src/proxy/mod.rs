@@ -124,6 +124,7 @@ pub async fn respond(
         let close = HeaderValue::from_static("close");
         reply.headers_mut().insert(header::CONNECTION, close);
         client.said_last.set(true);
+        client.ends_by_close.set(by_end);
     }
     if version == Version::HTTP_10 && client.said_last.get() {
         // To a reply of HTTP/1.1, hyper would add that the connection is kept.

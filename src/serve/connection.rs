@@ -506,6 +506,8 @@ async fn converse(conn: &Rc<Conn>) -> End {
             end
         }
         Ok(Ok(())) => End::Done,
+        // The only error of ours that hyper knows is that of a body.
+        Ok(Err(error)) if error.is_user() => End::BrokenOff,
         Ok(Err(error)) => {
             if error.is_parse() && conn.fault.get().is_none() {
                 conn.shard.worker.counters.refused_by_hyper.add();

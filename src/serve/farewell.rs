@@ -5,6 +5,7 @@ use super::connection::Conn;
 use super::strict::{FaultKind, Position};
 use crate::proxy::{self, ProxyError, RawReply};
 use bytes::Buf;
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -26,6 +27,8 @@ pub enum End {
     Done,
     /// Given up: nothing more is written but this.
     GivenUp(Option<ProxyError>),
+    /// The body of a reply broke off.
+    BrokenOff,
 }
 
 /// Writes the one error reply that hyper could not write, and closes so that the client can read it.
@@ -35,7 +38,13 @@ pub enum End {
 )]
 pub async fn finish(conn: &Conn, end: End) {
     let error = match end {
+        // After an orderly end such a client would take what it has for the whole of the reply.
+        End::GivenUp(None) | End::BrokenOff if conn.client.ends_by_close.get() => {
+            let _ = SockRef::from(conn.stream.borrow().tcp()).set_linger(Some(Duration::ZERO));
+            return;
+        }
         End::GivenUp(error) => error,
+        End::BrokenOff => None,
         // A fault in a body was answered by the request it belongs to.
         End::Done if conn.position() == Position::Body => None,
         // What follows the last request of a connection is no request (RFC 9112, section 9.6).

@@ -1,6 +1,7 @@
 //! Connections that end with a reply: HTTP/1.0 and `Connection: close`, and what comes behind such a request.
 
 use crate::rig::{Reply, Rig};
+use std::io::{ErrorKind, Read};
 
 const JUNK: &str = "\0\0 this is no request\r\n\r\n";
 
@@ -97,4 +98,22 @@ fn a_version_is_one_digit_on_each_side_or_none_at_all() {
         }
     }
     assert_eq!(rig.counter("refused_by_hyper_total"), 0);
+}
+
+/// An HTTP/1.0 client knows the end of such a reply by that of the connection, so one that broke off ends with a reset.
+#[test]
+fn a_reply_that_breaks_off_is_not_taken_for_whole() {
+    let rig = Rig::new(1, &[]);
+    let end = |reply: &str| {
+        rig.pod().answers(Reply::Last(reply.as_bytes().to_vec()));
+        let mut client = rig.client();
+        client.send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
+        let mut said = Vec::new();
+        let end = client.stream.read_to_end(&mut said).map_err(|error| error.kind());
+        assert!(said.starts_with(b"HTTP/1.0 200 "), "{}", String::from_utf8_lossy(&said));
+        end.map(drop)
+    };
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nok\n\r\n";
+    assert_eq!(end(&format!("{chunked}0\r\n\r\n")), Ok(()));
+    assert_eq!(end(chunked), Err(ErrorKind::ConnectionReset));
 }

@@ -39,6 +39,13 @@ fn guards_of_known_vendors_close() {
         traefik.ingress.kubernetes.io/service.middlewares: default-auth@kubernetescrd
         traefik.ingress.kubernetes.io/router.entrypoints: internal
         traefik.ingress.kubernetes.io/max-conn-extractor-func: client.ip
+        traefik.frontend.auth.basic: a:b
+        traefik.frontend.auth.basic.users: a:b
+        traefik.frontend.auth.forward.address: https://auth.example.com/
+        traefik.frontend.auth.digest.usersFile: /users
+        traefik.frontend.whiteList.sourceRange: 10.0.0.0/8
+        traefik.frontend.whitelistSourceRange: 10.0.0.0/8
+        traefik.frontend.rateLimit.extractorFunc: client.ip
         haproxy.org/auth-type: basic-auth
         haproxy.org/allow-list: 10.0.0.0/8
         haproxy.org/deny-list: 10.0.0.0/8
@@ -223,6 +230,9 @@ fn what_does_not_guard_stays_open() {
         "nginx.org/proxy-buffer-size",
         "traefik.ingress.kubernetes.io/router.tls",
         "traefik.ingress.kubernetes.io/rule-type",
+        "traefik.frontend.rule.type",
+        "traefik.frontend.priority",
+        "traefik.backend.loadbalancer.method",
         "ingress.kubernetes.io/frame-deny",
         "ingress.kubernetes.io/browser-xss-filter",
         "ingress.kubernetes.io/content-security-policy",
