@@ -32,6 +32,13 @@ pub struct Room {
 /// One that waits for a place, until dropped.
 struct Waiting<'r>(&'r AtomicUsize);
 
+impl<'r> Waiting<'r> {
+    fn new(waiting: &'r AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -64,8 +71,7 @@ impl Room {
             PATIENCE.as_millis() / REMINDER.as_millis()
         };
         let mut place = self.try_enter();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
+        let _waiting = place.is_none().then(|| Waiting::new(&self.waiting));
         while place.is_none() {
             self.wanted.fetch_add(1, Ordering::Relaxed);
             if left == 0 {
