@@ -163,13 +163,7 @@ impl Kind {
         group_and_version(self.api_version()).0
     }
 
-    /// The kind of this name in a group that has or had it.
-    pub fn find(group: &str, name: &str) -> Option<Self> {
-        let has = |version: &&str| group_and_version(version).0 == group;
-        Self::named(name).filter(|kind| kind.versions().iter().any(has))
-    }
-
-    /// The kind of this name, where its group is not known.
+    /// The kind of this name in whatever group: its `apiVersion` has to be one of [`Kind::versions`] too.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -178,26 +172,5 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kind_is_its_group_and_its_name() {
-        for (group, name, found) in [
-            ("networking.k8s.io", "Ingress", Some(Kind::Ingress)),
-            ("extensions", "Ingress", Some(Kind::Ingress)),
-            ("networking.internal.knative.dev", "Ingress", None),
-            ("config.openshift.io", "Ingress", None),
-            ("", "Ingress", None),
-            ("", "Service", Some(Kind::Service)),
-            ("serving.knative.dev", "Service", None),
-            ("discovery.k8s.io", "Endpoints", None),
-        ] {
-            assert_eq!(Kind::find(group, name), found, "{group} {name}");
-        }
     }
 }

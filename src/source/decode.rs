@@ -14,7 +14,7 @@ mod unclear;
 
 use crate::model::annotation;
 use crate::model::diagnostic::shortened;
-use crate::model::kind::{group_and_version, with_kinds};
+use crate::model::kind::with_kinds;
 use crate::model::object::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Service,
     ServicePort,
@@ -163,9 +163,7 @@ fn identify(value: &Value) -> Result<Option<Known>, DecodeError> {
             format!("missing: which {kind_name} is this?"),
         ));
     };
-    // In another group it is somebody else's, unless the group has a slip in it: `wrong_version` tells.
-    let (group, _) = group_and_version(api_version);
-    let Some(kind) = Kind::find(group, kind_name).or_else(|| Kind::named(kind_name)) else {
+    let Some(kind) = Kind::named(kind_name) else {
         return Ok(None);
     };
     let name = text(value, "/metadata/name").filter(|name| !name.is_empty());
@@ -180,6 +178,7 @@ fn identify(value: &Value) -> Result<Option<Known>, DecodeError> {
     let version = match kind.versions().iter().position(|known| *known == api_version) {
         Some(0) => Version::Current,
         Some(_) => Version::Beta,
+        // It belongs to another group, unless the group has a slip in it.
         None => {
             return match kinds::wrong_version(kind, api_version) {
                 Some(message) => Err(failure(object, "apiVersion", message)),

@@ -473,5 +473,17 @@ fn other_groups_have_kinds_of_the_same_name() {
             "{api_version} {kind}"
         );
     }
-    assert!(from_value(object("networking.k8s.io/v1", "Ingress")).unwrap().is_some());
+    for (api_version, kind) in [
+        ("networking.k8s.io/v1", "Ingress"),
+        ("extensions/v1beta1", "Ingress"),
+        ("v1", "Service"),
+    ] {
+        assert!(
+            from_value(object(api_version, kind)).unwrap().is_some(),
+            "{api_version} {kind}"
+        );
+    }
+    for (api_version, kind) in [("v1", "Ingress"), ("discovery.k8s.io/v1", "Endpoints")] {
+        assert!(from_value(object(api_version, kind)).is_err(), "{api_version} {kind}");
+    }
 }
