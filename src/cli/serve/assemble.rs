@@ -110,7 +110,7 @@ impl RuleArgs {
         })
     }
 
-    /// Who owns which hosts.
+    /// The owners of hosts that `--host-owners` names.
     ///
     /// # Errors
     /// A value of `--host-owners` that cannot be read.
