@@ -5,6 +5,7 @@ use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
 use super::record::Running;
+use super::request_body::RequestBody;
 use super::trailers;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
@@ -26,7 +27,7 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Default)]
 pub struct Upload {
     /// Here and not in the body, so that it can be let go of while the pod's connection still has that.
-    incoming: RefCell<Option<Incoming>>,
+    incoming: RefCell<Option<RequestBody>>,
     done: Cell<bool>,
     /// Bytes that came.
     bytes: Cell<u64>,
@@ -194,7 +195,7 @@ pub struct ClientBody {
 
 impl ClientBody {
     /// The body of the client's present request.
-    pub fn new(incoming: Incoming, upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
+    pub fn new(incoming: RequestBody, upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
         let ended = incoming.is_end_stream();
         upload.done.set(ended);
         upload.empty.set(ended);
@@ -243,7 +244,7 @@ impl Body for ClientBody {
         let Some(incoming) = &mut *slot else {
             return Poll::Ready(Some(Err("the reply has come before the whole request".into())));
         };
-        if this.client.multiplexed && this.client.body_late.get() {
+        if this.client.is_multiplexed() && this.client.body_late.get() {
             this.upload.error.set(Some(ProxyError::BodyTimeout));
             return Poll::Ready(Some(Err("the client stopped in the middle of its request".into())));
         }
@@ -254,8 +255,7 @@ impl Body for ClientBody {
         let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
         this.client.awaits_upload(waiting);
         let mut frame = ready!(poll);
-        // As for a response: only END_STREAM says that all of it was there.
-        let cut_off = this.client.multiplexed && frame.is_none() && !incoming.is_end_stream();
+        let cut_off = frame.is_none() && incoming.is_cut_off();
         if cut_off || matches!(frame, Some(Err(_))) {
             let late = this.client.body_late.get();
             let error = if late {
@@ -276,7 +276,7 @@ impl Body for ClientBody {
                     earned.read(length);
                 }
                 this.upload.record(frame);
-                if this.client.multiplexed && this.upload.is_kept() && !this.client.hold.add(length) {
+                if this.client.is_multiplexed() && this.upload.is_kept() && !this.client.hold.add(length) {
                     this.upload.keep_no_more();
                 }
             }

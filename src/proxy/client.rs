@@ -26,6 +26,15 @@ pub enum Waiting {
     Body,
 }
 
+/// The version of HTTP that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1, and HTTP/1.0: one request at a time.
+    Http1,
+    /// HTTP/2: each request has a stream of its own.
+    Http2,
+}
+
 /// A silence that lasted too long and ended an exchange whose response head was there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
@@ -223,8 +232,8 @@ pub struct Client {
     pub body_late: Cell<bool>,
     /// The pod's side of a connection that has changed its protocol.
     pub tunnel: RefCell<Option<Exchange>>,
-    /// Whether its connection has other requests at the same time (HTTP/2).
-    pub multiplexed: bool,
+    /// What its connection speaks.
+    pub http: HttpVersion,
     /// What its connection has been sent, where it has others.
     pub earned: Option<Rc<Earned>>,
     /// What it holds of memory, by estimate.
@@ -266,7 +275,7 @@ impl Client {
             told_host: RefCell::default(),
             peer,
             tunnel: RefCell::default(),
-            multiplexed: false,
+            http: HttpVersion::Http1,
             earned: None,
             hold: Hold::default(),
             uploading: Cell::new(None),
@@ -293,7 +302,7 @@ impl Client {
     /// One of many requests of a connection.
     pub fn multiplexed(peer: Rc<Peer>, earned: Rc<Earned>) -> Self {
         Self {
-            multiplexed: true,
+            http: HttpVersion::Http2,
             hold: Hold {
                 earned: Some(earned.clone()),
                 bytes: Cell::new(0),
@@ -301,6 +310,11 @@ impl Client {
             earned: Some(earned),
             ..Self::new(peer)
         }
+    }
+
+    /// Whether its connection has other requests at the same time.
+    pub fn is_multiplexed(&self) -> bool {
+        self.http == HttpVersion::Http2
     }
 
     /// A request begins. What it says of where it comes from is looked at only if a trusted proxy says it.
@@ -404,7 +418,7 @@ impl Client {
     /// A piece of the request body is waited for, or (none) there.
     pub fn awaits_upload(&self, waiting: Option<(&Waker, &Clock)>) {
         match waiting {
-            Some((waker, clock)) if self.multiplexed => {
+            Some((waker, clock)) if self.is_multiplexed() => {
                 self.uploader.replace(Some(waker.clone()));
                 if self.upload.get().is_none() {
                     self.upload.set(Some(clock.now()));
@@ -416,7 +430,8 @@ impl Client {
 
     /// A piece of the reply was handed out, or (none) the next is asked for.
     pub fn sends(&self, clock: Option<&Clock>) {
-        self.sending.set(clock.filter(|_| self.multiplexed).map(Clock::now));
+        self.sending
+            .set(clock.filter(|_| self.is_multiplexed()).map(Clock::now));
         if let Some(earned) = &self.earned {
             self.hold.set(if clock.is_some() { STANDING_REPLY } else { 0 });
             if clock.is_some() {

@@ -494,7 +494,7 @@ impl Outgoing<'_> {
             request_id: self.request_id,
             hops: self.hops,
             // HTTP/2 frames bodies itself, so one without a length has no field that says so.
-            chunked: !body.is_empty() && (self.fields.chunked || (client.multiplexed && !self.fields.length)),
+            chunked: !body.is_empty() && (self.fields.chunked || (client.is_multiplexed() && !self.fields.length)),
             multiplexed: self.protocol == Protocol::Http2,
             upgrade: self.upgrade,
             fields: self.fields,

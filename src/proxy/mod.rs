@@ -17,6 +17,7 @@ pub mod headers;
 mod https;
 pub mod names;
 mod record;
+mod request_body;
 mod retry;
 mod seen;
 mod story;
@@ -27,9 +28,10 @@ mod words;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
-pub use client::{Client, Ends, Handshake, Peer, Silence};
+pub use client::{Client, Ends, Handshake, HttpVersion, Peer, Silence};
 pub use error::{ProxyError, RawReply, Side};
 pub use https::ACME;
+pub use request_body::RequestBody;
 pub use story::refused;
 pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
@@ -45,7 +47,6 @@ use headers::Fields;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use record::{Running, Timing};
 use seen::{Asked, Seen};
 use std::convert::Infallible;
@@ -71,10 +72,10 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub async fn respond(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     worker.counters.requests.add();
-    let mut running = Running::new(&worker, client.multiplexed);
+    let mut running = Running::new(&worker, client.http);
     client.begins(request.headers(), &worker.settings.trusted_proxies);
     let request_id = request_id(&request, &client);
     let version = request.version();
@@ -147,7 +148,7 @@ pub fn refuse<B>(
     let mut reply = error_reply(worker, client, &request_id, &error.into(), &Seen::default());
     worker.counters.response(reply.status());
     if let Some(mut story) = Story::of(worker, client, request, &request_id) {
-        let mut running = Running::new(worker, client.multiplexed);
+        let mut running = Running::new(worker, client.http);
         story.erred(error);
         running.story = Some(story);
         running.answered(reply.status(), reply.headers(), &Timing::default());
@@ -160,7 +161,7 @@ pub fn refuse<B>(
 async fn answer(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     request_id: &HeaderValue,
     seen: &mut Seen,
     (running, timing): (&mut Running, &Timing),
@@ -181,7 +182,7 @@ async fn answer(
 async fn forward_or_answer(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    (parts, body): (&mut Parts, Incoming),
+    (parts, body): (&mut Parts, RequestBody),
     request_id: &HeaderValue,
     seen: &mut Seen,
     (running, timing): (&mut Running, &Timing),
@@ -198,7 +199,7 @@ async fn forward_or_answer(
     let parts = &*parts;
     let fields = Fields::of(&parts.headers);
     // Their status is 200, which would agree to a WebSocket.
-    seen.grpc = fields.grpc && client.multiplexed && key.is_none();
+    seen.grpc = fields.grpc && client.is_multiplexed() && key.is_none();
     fields.check_connection(&parts.headers)?;
     client.asks(parts.version, &fields);
     let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
@@ -305,7 +306,7 @@ fn take_answer(
         seen.endpoint = Some(exchange.lease.endpoint.endpoint.to_string());
     }
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
-    headers::forbid_by_status(reply.status(), client.multiplexed, reply.headers_mut());
+    headers::forbid_by_status(reply.status(), client.is_multiplexed(), reply.headers_mut());
     reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
     let answered = reply.headers_mut();
     affinity::remember(
@@ -355,7 +356,7 @@ fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
 }
 
 /// A trusted proxy's id, or a new one.
-fn request_id(request: &Request<Incoming>, client: &Client) -> HeaderValue {
+fn request_id(request: &Request<RequestBody>, client: &Client) -> HeaderValue {
     if client.peer.trusted
         && let Some(id) = request.headers().get(headers::X_REQUEST_ID)
     {
@@ -402,7 +403,7 @@ fn error_reply(
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(headers::X_REQUEST_ID, request_id.clone());
     // HTTP/2 has no such field, and one request's fault is no other's.
-    if verdict.close && !client.multiplexed {
+    if verdict.close && !client.is_multiplexed() {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
         client.said_last.set(true);
     }

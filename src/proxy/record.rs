@@ -1,7 +1,7 @@
 //! What is known of a request when its reply has gone out: for the numbers, and for the access log.
 
 use super::body::{ClientBody, Upload};
-use super::client::Silence;
+use super::client::{HttpVersion, Silence};
 use super::error::ProxyError;
 use super::forward::Failure;
 use super::story::{Passed, Story};
@@ -155,7 +155,7 @@ pub struct Running {
     pub worker: Rc<Worker>,
     began: Instant,
     traffic: Option<Arc<Traffic>>,
-    http2: bool,
+    http: HttpVersion,
     status: Option<StatusCode>,
     /// Bytes of its reply.
     pub sent: u64,
@@ -166,14 +166,14 @@ pub struct Running {
 
 impl Running {
     /// One more.
-    pub fn new(worker: &Rc<Worker>, http2: bool) -> Self {
+    pub fn new(worker: &Rc<Worker>, http: HttpVersion) -> Self {
         let in_flight = &worker.counters.in_flight;
         in_flight.set(in_flight.get() + 1);
         Self {
             worker: worker.clone(),
             began: Instant::now(),
             traffic: None,
-            http2,
+            http,
             status: None,
             sent: 0,
             upload: None,
@@ -280,7 +280,7 @@ impl Drop for Running {
         let Some(status) = self.status else { return };
         let Some(traffic) = self.traffic() else { return };
         let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
-        let codes = traffic.codes.get(usize::from(self.http2));
+        let codes = traffic.codes.get(usize::from(self.http == HttpVersion::Http2));
         if let Some(code) = codes.and_then(|codes| codes.get(class)) {
             code.add();
         }

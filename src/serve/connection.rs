@@ -8,10 +8,12 @@ use super::preface::{Look, Preface};
 use super::shard::{Shard, Swept};
 use super::strict::{Fault, Framer, Position};
 use super::tunnel;
-use crate::proxy::{self, Client, Peer, ProxyError, Silence};
+use crate::proxy::{self, Client, Peer, ProxyError, RequestBody, Silence};
 use crate::upstream::Stream;
 use crate::upstream::{Clock, Tick};
 use bytes::Bytes;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -467,7 +469,10 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
 async fn converse(conn: &Rc<Conn>) -> End {
     let (worker, client) = (conn.shard.worker.clone(), conn.client.clone());
     // Boxed, for hyper keeps the place of a request's future for as long as the connection lives.
-    let service = service_fn(move |request| Box::pin(proxy::respond(worker.clone(), client.clone(), request)));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(RequestBody::Http1);
+        Box::pin(proxy::respond(worker.clone(), client.clone(), request))
+    });
     let limits = &conn.shard.limits;
     let hyper = http1::Builder::new()
         .half_close(true)

@@ -10,7 +10,7 @@ use super::Timeouts;
 use super::pace::{Pace, Slow};
 use super::shard::{Shard, Swept};
 use super::tunnel;
-use crate::proxy::{self, Client, Peer, ProxyError};
+use crate::proxy::{self, Client, Peer, ProxyError, RequestBody};
 use crate::upstream::Stream;
 use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
 use crate::upstream::{Clock, Tick};
@@ -389,6 +389,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
             }
             let earned = client.earned.clone();
             // Boxed, so that a stream that is refused takes little.
+            let request = request.map(RequestBody::Http2);
             let reply = Box::pin(proxy::respond(worker, client, request)).await;
             if let Some(earned) = earned {
                 earned.head();
