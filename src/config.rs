@@ -30,7 +30,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use values::{bytes, duration, grace, header, max_memory, net, secret, window};
+pub use values::net;
+use values::{bytes, duration, grace, header, max_memory, secret, window};
 
 /// Where objects come from.
 #[derive(Args, Clone, Debug, Default)]

@@ -311,12 +311,19 @@ impl Admin {
         let mut question = view::Question {
             url: query.get("url").unwrap_or_default().to_owned(),
             method: query.get("method").unwrap_or_default().to_owned(),
-            headers: Vec::new(),
+            server_name: query.get("server_name").map(str::to_owned),
+            ..view::Question::default()
         };
         for header in query.all("header") {
-            if let Some((name, value)) = header.split_once(':') {
-                question.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+            if let Err(error) = question.add_field(header) {
+                return as_json(StatusCode::BAD_REQUEST, &json!({"error": error}));
             }
+        }
+        if let Some(from) = query.get("from") {
+            let Ok(from) = from.parse() else {
+                return as_json(StatusCode::BAD_REQUEST, &json!({"error": "from is not an IP address"}));
+            };
+            question.from = Some(from);
         }
         if question.url.is_empty() {
             return as_json(
@@ -325,7 +332,12 @@ impl Admin {
             );
         }
         let table = self.shared.tables.load();
-        match view::decide(&table, &self.shared.report.load(), &question) {
+        match view::decide(
+            &table,
+            &self.shared.report.load(),
+            &question,
+            &view::Terms::of(lock(&self.server).settings()),
+        ) {
             Ok(decision) => as_json(StatusCode::OK, &decision),
             Err(error) => as_json(StatusCode::BAD_REQUEST, &json!({"error": error})),
         }

@@ -2,12 +2,17 @@
 
 use crate::model::visible::{Keep, visible};
 use crate::model::{Code, Diagnostic, Report};
-use crate::proxy::ACME;
-use crate::table::canonical::{canonical_host, canonical_path};
+use crate::proxy::headers::Fields;
+use crate::proxy::{ProxyError, Settings, TrustedProxies};
+use crate::serve::strict::is_target;
+use crate::table::canonical::{HostError, canonical_host};
+use crate::table::decide::{self, Ask, Canonical, Door, Outcome, Refusal, Rules, Subject};
 use crate::table::explain::{Explanation, explain};
 use crate::table::{Backend, Route, Table};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One problem.
@@ -78,7 +83,7 @@ pub struct Address {
 }
 
 /// The decision for one URL.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// The method asked about.
     pub method: String,
@@ -90,6 +95,12 @@ pub struct Decision {
     pub status: Option<u16>,
     /// Why, in one sentence.
     pub summary: String,
+    /// If it is redirected: the URL.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub location: Option<String>,
+    /// The route that matches, by its id in `/api/v1/routes`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub route: Option<String>,
     /// For an HTTPS URL: whose certificate is shown.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub certificate: Option<String>,
@@ -143,88 +154,168 @@ pub struct Question {
     pub method: String,
     /// Header fields; `Host` counts instead of the URL's.
     pub headers: Vec<(String, String)>,
+    /// The name in the TLS handshake (SNI), if it is not the URL's host; for HTTPS.
+    pub server_name: Option<String>,
+    /// The address of the peer: it may be one of `--trusted-proxies`.
+    pub from: Option<IpAddr>,
+}
+
+impl Question {
+    /// Adds a header field, given as `Name: value`. `:protocol` makes a CONNECT that of HTTP/2 (RFC 8441).
+    ///
+    /// # Errors
+    /// When there is no colon in it.
+    pub fn add_field(&mut self, text: &str) -> Result<(), String> {
+        let colon = text.char_indices().skip(1).find(|(_, one)| *one == ':');
+        let (name, value) = colon
+            .map(|(at, _)| text.split_at(at))
+            .ok_or_else(|| format!("\"{text}\" is not a header field: write Name: value"))?;
+        let value = value.trim_start_matches(':').trim();
+        self.headers.push((name.trim().to_owned(), value.to_owned()));
+        Ok(())
+    }
+}
+
+/// The settings by which a narthex decides.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Those of the request's road.
+    pub rules: Rules,
+    /// `--trusted-proxies`.
+    pub trusted_proxies: TrustedProxies,
+}
+
+impl Terms {
+    /// Those of a running narthex.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            rules: settings.rules(),
+            trusted_proxies: settings.trusted_proxies.clone(),
+        }
+    }
 }
 
 /// Decides as a request would be, and says why.
 ///
 /// # Errors
-/// When the URL is none. A URL that a request could carry but that narthex refuses is a decision, not an error.
-pub fn decide(table: &Table, report: &Report, question: &Question) -> Result<Decision, String> {
-    let (scheme, host, path) = split(&question.url)?;
-    // What a client would name in its handshake (SNI); an address is never named.
-    let name = host.as_deref().and_then(|host| canonical_host(host).ok());
-    let name = name.map(|host| host.name.into_owned());
-    let name = name.filter(|name| !name.starts_with('[') && name.parse::<std::net::Ipv4Addr>().is_err());
-    let host = question
-        .headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("host"))
-        .map(|(_, value)| value.clone())
-        .or(host);
+/// When the URL is invalid. A URL that a request could carry but that narthex refuses is a decision, not an error.
+pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms) -> Result<Decision, String> {
+    let (scheme, host, target) = split(&question.url)?;
     let mut decision = Decision {
         method: if question.method.is_empty() {
             "GET".to_owned()
         } else {
             question.method.clone()
         },
-        host: None,
-        path: path.clone(),
-        status: None,
-        summary: String::new(),
-        certificate: None,
-        rule: None,
-        shadows: Vec::new(),
-        yielded: Vec::new(),
-        endpoints: Vec::new(),
-        hosts: Vec::new(),
-        lost: Vec::new(),
-        problems: Vec::new(),
+        path: path_of(&target).to_owned(),
+        ..Decision::default()
     };
-    if matches!(decision.method.as_str(), "CONNECT" | "TRACE") {
-        decision.refuse(405, format!("{} is not forwarded", decision.method));
+    // What a client would name in its handshake (SNI); an address is never named.
+    let name = question.server_name.as_deref().or(host.as_deref());
+    let name = name.and_then(|name| canonical_host(name).ok());
+    let name = name.map(|host| host.name.into_owned());
+    let name = name.filter(|name| !name.starts_with('[') && name.parse::<std::net::Ipv4Addr>().is_err());
+    if scheme == Scheme::Https {
+        decision.certificate = Some(certificate(table, name.as_deref()));
+    }
+    let mut head = match Head::of(question, &decision.method, host.as_deref()) {
+        Ok(head) => head,
+        Err(error) => {
+            decision.refuse(error, None);
+            return Ok(decision);
+        }
+    };
+    let is_server = target == "*" && head.method == Method::OPTIONS;
+    if !is_server && !target.starts_with(['/', '?']) {
+        decision.refuse(ProxyError::BadTarget, None);
         return Ok(decision);
     }
-    let canonical = match host.as_deref().map(canonical_host).transpose() {
-        Ok(canonical) => canonical,
-        Err(error) => {
-            decision.refuse(400, error.to_string());
-            return Ok(decision);
-        }
+    let fields = Fields::of(&head.fields);
+    let trusted = question.from.filter(|from| terms.trusted_proxies.contains(*from));
+    let told = trusted.and_then(|proxy| terms.trusted_proxies.told(proxy, &head.fields).https);
+    let tls = scheme == Scheme::Https;
+    let method = std::mem::take(&mut head.method);
+    let ask = Ask {
+        door: if tls { Door::Tls(name.as_deref()) } else { Door::Plain },
+        trusted: trusted.is_some(),
+        secure: tls || told == Some(true),
+        method: &method,
+        version: head.version,
+        authority: None,
+        path: path_of(&target),
+        query: target.split_once('?').map(|(_, query)| query),
+        host: fields.host,
+        second_host: fields.second_host,
+        expect: fields.expect,
+        hops: fields.hops,
+        lists_too_much: fields.lists_too_much(&head.fields),
+        websocket: head.websocket,
     };
-    decision.host = canonical.map(|host| host.name.into_owned());
-    let canonical = match canonical_path(&path, false) {
-        Ok(canonical) => canonical,
-        Err(error) => {
-            decision.refuse(400, error.to_string());
-            return Ok(decision);
-        }
-    };
-    let explanation = explain(table, decision.host.as_deref(), &canonical);
-    decision.fill(table, report, &canonical, &explanation);
-    let closed = explanation.route.as_ref().and_then(|route| table.guard_of(route));
-    match (scheme, &explanation.route) {
-        (Scheme::Https, _) => {
-            decision.certificate = Some(certificate(table, name.as_deref()));
-            if !table.may_ask(name.as_deref(), decision.host.as_deref()) {
-                let asked = decision.host.as_deref().unwrap_or("(no host)");
-                let why = format!(
-                    "the connection is for {}, and the certificate shown for that name does not cover {asked}",
-                    name.as_deref().unwrap_or_default()
-                );
-                decision.refuse(421, why);
-            }
-        }
-        (Scheme::Http, _) if closed.is_some() => {}
-        (Scheme::Http, Some(route)) if route.policies.https_redirect && !decision.path.starts_with(ACME) => {
-            let why = format!(
-                "{} has TLS for this host, so plain HTTP is sent to HTTPS",
-                route.origin.object
+    match ask.subject(&terms.rules) {
+        Ok(Subject::Server) => {
+            decision.answer(
+                204,
+                "OPTIONS * is about the server as a whole, so no pod is asked".to_owned(),
             );
-            decision.refuse(308, why);
         }
-        (Scheme::Http, _) => {}
+        Ok(Subject::Resource(canonical)) if is_target(target.as_bytes()) => {
+            decision.host = canonical.host.as_deref().map(str::to_owned);
+            let explanation = explain(table, canonical.host.as_deref(), &canonical.path);
+            decision.fill(table, report, &canonical.path, &explanation);
+            decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);
+        }
+        Ok(Subject::Resource(_)) => decision.refuse(ProxyError::BadTarget, None),
+        Err(refusal) => {
+            let host = fields.host.and_then(|host| canonical_host(host.to_str().ok()?).ok());
+            decision.host = host.map(|host| host.name.into_owned());
+            decision.refuse(refusal.into(), None);
+        }
     }
     Ok(decision)
+}
+
+/// The head of the request that a question describes.
+struct Head {
+    method: Method,
+    version: Version,
+    fields: HeaderMap,
+    websocket: bool,
+}
+
+impl Head {
+    fn of(question: &Question, method: &str, host: Option<&str>) -> Result<Self, ProxyError> {
+        let mut head = Self {
+            method: Method::from_bytes(method.as_bytes()).map_err(|_| ProxyError::Malformed)?,
+            version: Version::HTTP_11,
+            fields: HeaderMap::new(),
+            websocket: false,
+        };
+        for (name, value) in &question.headers {
+            if name.eq_ignore_ascii_case(":protocol") && head.method == Method::CONNECT {
+                if !value.eq_ignore_ascii_case("websocket") {
+                    return Err(ProxyError::UnknownProtocol);
+                }
+                head.websocket = true;
+                continue;
+            }
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| ProxyError::Malformed)?;
+            let value = HeaderValue::from_str(value).map_err(|_| ProxyError::Malformed)?;
+            head.fields.append(name, value);
+        }
+        if head.websocket {
+            (head.method, head.version) = (Method::GET, Version::HTTP_2);
+        }
+        match host {
+            _ if head.fields.contains_key(http::header::HOST) => {}
+            Some(host) => {
+                let value = HeaderValue::from_str(host).map_err(|_| ProxyError::BadHost(HostError::Invalid))?;
+                head.fields.append(http::header::HOST, value);
+            }
+            // Only HTTP/1.0 has requests without a host.
+            None => head.version = Version::HTTP_10,
+        }
+        Ok(head)
+    }
 }
 
 /// Scheme, host and path of a URL; a bare path or host is fine.
@@ -240,7 +331,7 @@ fn split(url: &str) -> Result<(Scheme, Option<String>, String), String> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
         Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is neither http nor https")),
-        None if url.starts_with('/') => return Ok((Scheme::Http, None, cut(url))),
+        None if url.starts_with('/') || url == "*" => return Ok((Scheme::Http, None, cut(url))),
         None => (Scheme::Http, url),
     };
     let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -258,13 +349,18 @@ enum Scheme {
     Https,
 }
 
+/// The target that a client would send: without a fragment, and with a path.
 fn cut(path: &str) -> String {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    if path.is_empty() {
-        "/".to_owned()
+    let target = path.split('#').next().unwrap_or_default();
+    if target.is_empty() || target.starts_with('?') {
+        format!("/{target}")
     } else {
-        path.to_owned()
+        target.to_owned()
     }
+}
+
+fn path_of(target: &str) -> &str {
+    target.split('?').next().unwrap_or_default()
 }
 
 /// What a client that asks for a host is shown.
@@ -283,9 +379,65 @@ fn certificate(table: &Table, host: Option<&str>) -> String {
 }
 
 impl Decision {
-    fn refuse(&mut self, status: u16, why: String) {
+    fn answer(&mut self, status: u16, why: String) {
         self.status = Some(status);
         self.summary = format!("narthex answers {status} itself: {why}");
+    }
+
+    fn refuse(&mut self, error: ProxyError, why: Option<String>) {
+        let why = why.unwrap_or_else(|| match error {
+            ProxyError::MethodNotAllowed => format!("{} is not forwarded", self.method),
+            ProxyError::NoRoute => "no rule matches, and there is no default backend".to_owned(),
+            error => error.to_string(),
+        });
+        self.answer(error.verdict().status.as_u16(), why);
+    }
+
+    /// Takes over what was decided.
+    fn follow(&mut self, decided: &decide::Decision<'_>, ask: &Ask<'_>, canonical: &Canonical<'_>) {
+        self.route = decided.route.map(|route| route.key.to_string());
+        let route = decided.route.map(|route| &**route);
+        match &decided.outcome {
+            Outcome::Refused(Refusal::Misdirected) => {
+                let name = match ask.door {
+                    Door::Tls(name) => name.unwrap_or_default(),
+                    Door::Plain => "",
+                };
+                let asked = canonical.host.as_deref().unwrap_or("(no host)");
+                let why = format!(
+                    "the connection is for {name}, and the certificate shown for that name does not cover {asked}"
+                );
+                self.refuse(ProxyError::Misdirected, Some(why));
+            }
+            Outcome::Refused(refusal) => self.refuse((*refusal).into(), None),
+            Outcome::Closed(guard) => {
+                let what = route.map(Route::describe).unwrap_or_default();
+                let why = format!("{what} is closed, because narthex does not enforce {guard}");
+                self.refuse(ProxyError::GuardNotEnforced, Some(why));
+            }
+            Outcome::Redirect(redirect) => {
+                self.location = Some(redirect.location());
+                let whose = route.map(|route| route.origin.object.to_string()).unwrap_or_default();
+                self.answer(
+                    308,
+                    format!("{whose} has TLS for this host, so plain HTTP is sent to HTTPS"),
+                );
+            }
+            Outcome::Forward { route, backend, .. } if backend.endpoints.is_empty() => {
+                let (what, backend_name, state) = (route.describe(), backend_name(backend), backend.state.reason());
+                self.answer(503, format!("{what} answers, but {backend_name}: {state}"));
+            }
+            Outcome::Forward { route, backend, .. } => {
+                self.summary = format!(
+                    "{} of {} answers: {} with {} endpoint{}",
+                    route.describe(),
+                    route.origin.object,
+                    backend_name(backend),
+                    backend.endpoints.len(),
+                    if backend.endpoints.len() == 1 { "" } else { "s" }
+                );
+            }
+        }
     }
 
     fn fill(
@@ -309,8 +461,6 @@ impl Decision {
         if let Some(route) = &explanation.route {
             self.path = path.form(route.policies.keep_slashes).to_owned();
             self.answered_by(table, route);
-        } else {
-            self.refuse(404, "no rule matches, and there is no default backend".to_owned());
         }
         let concerned = explanation
             .route
@@ -348,32 +498,6 @@ impl Decision {
                 pod: endpoint.pod.as_deref().map(str::to_owned),
             })
             .collect();
-        if let Some(guard) = table.guard_of(route) {
-            let why = format!(
-                "{} is closed, because narthex does not enforce {guard}",
-                route.describe()
-            );
-            self.refuse(503, why);
-        } else if backend.endpoints.is_empty() {
-            self.refuse(
-                503,
-                format!(
-                    "{} answers, but {}: {}",
-                    route.describe(),
-                    backend_name(backend),
-                    backend.state.reason()
-                ),
-            );
-        } else {
-            self.summary = format!(
-                "{} of {} answers: {} with {} endpoint{}",
-                route.describe(),
-                route.origin.object,
-                backend_name(backend),
-                backend.endpoints.len(),
-                if backend.endpoints.len() == 1 { "" } else { "s" }
-            );
-        }
     }
 
     /// The decision for people.
@@ -390,6 +514,9 @@ impl Decision {
         let host = self.host.as_deref().unwrap_or("(no host)");
         line(format!("{} {host} {}", self.method, self.path));
         line(format!("  {}", self.summary));
+        if let Some(location) = &self.location {
+            line(format!("  location  {location}"));
+        }
         if let Some(certificate) = &self.certificate {
             line(format!("  shows     {certificate}"));
         }

@@ -2,10 +2,13 @@
 
 use super::ask::{AdminArgs, escape};
 use super::{Output, check, print};
-use crate::admin::view::{Decision, Question, decide};
-use crate::config::RuleArgs;
-use anyhow::bail;
+use crate::admin::view::{Decision, Question, Terms, decide};
+use crate::config::{EncodedSlash, RuleArgs, net};
+use crate::proxy::TrustedProxies;
+use crate::table::decide::Rules;
 use clap::Args;
+use ipnet::IpNet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,6 +29,21 @@ pub struct ExplainArgs {
     /// A header field, as `Name: value`; Host counts instead of the URL's
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     pub headers: Vec<String>,
+    /// The name in the TLS handshake (SNI), if it is not the URL's host
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Option<String>,
+    /// The address the request comes from: it may be one of --trusted-proxies
+    #[arg(long, value_name = "IP")]
+    pub from: Option<IpAddr>,
+    /// With --manifests: there is no HTTPS listener, as with --listen-https off
+    #[arg(long, requires = "manifests")]
+    pub no_https: bool,
+    /// With --manifests: what becomes of %2F and %5C in a path
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "keep")]
+    pub encoded_slash: EncodedSlash,
+    /// With --manifests: the peers whose X-Forwarded-* fields are believed
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
+    pub trusted_proxies: Vec<IpNet>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
@@ -39,24 +57,29 @@ pub struct ExplainArgs {
 /// # Errors
 /// When the question makes no sense, or nobody answers at `--admin`.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let mut headers = Vec::new();
-    for field in &args.headers {
-        let Some((name, value)) = field.split_once(':') else {
-            bail!("-H \"{field}\": write Name: value");
-        };
-        headers.push((name.trim().to_owned(), value.trim().to_owned()));
-    }
-    let question = Question {
+    let mut question = Question {
         url: args.url.clone(),
         method: args.method.to_uppercase(),
-        headers,
+        server_name: args.server_name.clone(),
+        from: args.from,
+        headers: Vec::new(),
     };
+    for field in &args.headers {
+        question.add_field(field).map_err(anyhow::Error::msg)?;
+    }
     let decision = if args.manifests.is_empty() {
         ask(args, &question)?
     } else {
         let (mut state, _) = check::compile(&args.manifests, &args.rules)?;
         let table = state.table();
-        decide(&table, state.refresh(), &question).map_err(anyhow::Error::msg)?
+        let terms = Terms {
+            rules: Rules {
+                https_port: (!args.no_https).then_some(443),
+                reject_encoded_slash: args.encoded_slash == EncodedSlash::Reject,
+            },
+            trusted_proxies: TrustedProxies::new(&args.trusted_proxies),
+        };
+        decide(&table, state.refresh(), &question, &terms).map_err(anyhow::Error::msg)?
     };
     match args.output {
         Output::Text => print(&decision.text()),
@@ -73,6 +96,12 @@ fn ask(args: &ExplainArgs, question: &Question) -> anyhow::Result<Decision> {
     );
     for (name, value) in &question.headers {
         target += &format!("&header={}", escape(&format!("{name}:{value}")));
+    }
+    if let Some(name) = &question.server_name {
+        target += &format!("&server_name={}", escape(name));
+    }
+    if let Some(from) = question.from {
+        target += &format!("&from={from}");
     }
     let hint = " (give --manifests PATH to decide from files)";
     args.admin.ask_or(&target, hint)

@@ -186,7 +186,8 @@ pub(super) fn max_memory(text: &str) -> Result<MaxMemory, String> {
     }
 }
 
-pub(super) fn net(text: &str) -> Result<IpNet, String> {
+/// An address or a network.
+pub fn net(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
         .map_err(|_| "write an address or a network such as 10.0.0.0/8".to_owned())

@@ -10,9 +10,6 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::net::IpAddr;
 
-/// How often it may.
-pub const MAX_HOPS: u8 = 5;
-
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -38,7 +35,7 @@ pub struct Fields<'r> {
     /// Whether `Authorization` names a scheme that authenticates the connection, not the request.
     pub binds_identity: bool,
     /// [`HOPS`].
-    hops: Option<&'r HeaderValue>,
+    pub hops: Option<&'r HeaderValue>,
     /// Whether `Transfer-Encoding` is there; the filter has checked that it says `chunked` and no more.
     pub chunked: bool,
     /// Whether `Content-Length` is there.
@@ -92,31 +89,9 @@ impl<'r> Fields<'r> {
         fields
     }
 
-    /// Refuses a `Connection` that names more fields than can be taken away: none of them may reach the pod.
-    ///
-    /// # Errors
-    /// [`ProxyError::Malformed`].
-    pub fn check_connection(&self, headers: &HeaderMap) -> Result<(), ProxyError> {
-        match self.connection && lists_too_much(headers) {
-            true => Err(ProxyError::Malformed),
-            false => Ok(()),
-        }
-    }
-
-    /// How often the request has been through narthex, this time included.
-    ///
-    /// # Errors
-    /// [`ProxyError::Loop`] after [`MAX_HOPS`] rounds.
-    pub fn count_hops(&self) -> Result<u8, ProxyError> {
-        let before = self
-            .hops
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        if before >= MAX_HOPS {
-            return Err(ProxyError::Loop);
-        }
-        Ok(before + 1)
+    /// Whether `Connection` names more fields than can be taken away.
+    pub fn lists_too_much(&self, headers: &HeaderMap) -> bool {
+        self.connection && lists_too_much(headers)
     }
 }
 

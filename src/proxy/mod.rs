@@ -30,13 +30,13 @@ pub mod worker;
 pub use body::{Exchange, ReplyBody};
 pub use client::{Client, Ends, Handshake, HttpVersion, Peer, Silence};
 pub use error::{ProxyError, RawReply, Side};
-pub use https::ACME;
 pub use request_body::RequestBody;
 pub use story::refused;
 pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
 use crate::table::Protocol;
+use crate::table::decide::{self, Outcome, Redirect, Refusal, Subject};
 use body::{ClientBody, Upload};
 use bytes::Bytes;
 use client::Limits;
@@ -46,7 +46,7 @@ use forward::{Failure, Luggage, Outgoing, Stop};
 use headers::Fields;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use record::{Running, Timing};
 use seen::{Asked, Seen};
 use std::convert::Infallible;
@@ -193,18 +193,24 @@ async fn forward_or_answer(
     if !body.is_empty() {
         running.receives(&upload);
     }
-    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
-        return Ok(server_options(client));
-    }
     let parts = &*parts;
     let fields = Fields::of(&parts.headers);
-    // Their status is 200, which would agree to a WebSocket.
-    seen.grpc = fields.grpc && client.is_multiplexed() && key.is_none();
-    fields.check_connection(&parts.headers)?;
-    client.asks(parts.version, &fields);
+    let (ask, rules) = (
+        canonical::ask(parts, &fields, client, key.is_some()),
+        worker.settings.rules(),
+    );
+    let subject = ask.subject(&rules);
+    if !matches!(subject, Ok(Subject::Server)) {
+        // A gRPC error has status 200, which would agree to a WebSocket.
+        seen.grpc = fields.grpc && client.is_multiplexed() && key.is_none();
+        client.asks(parts.version, &fields);
+    }
+    let canonical = match subject.map_err(ProxyError::from)? {
+        Subject::Resource(canonical) => canonical,
+        Subject::Server => return Ok(server_options(client)),
+    };
     let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
     let deadline = deadline.map(|after| Instant::now() + after);
-    let canonical = canonical::canonical(parts, &fields, &worker.settings)?;
     let mut luggage = Luggage {
         body: Some(body),
         place: None,
@@ -212,27 +218,32 @@ async fn forward_or_answer(
     let mut anew = 0;
     loop {
         let table = worker.table();
-        if !https::may_ask(&table, &client.peer, canonical.host.as_deref()) {
-            return Err(ProxyError::Misdirected.into());
+        let decision = decide::decide(&table, &ask, &canonical, &rules);
+        if let Some(route) = decision.route {
+            running.routed(&table, route);
         }
-        let route = table
-            .lookup(canonical.host.as_deref(), &canonical.path)
-            .ok_or(ProxyError::NoRoute)?;
-        running.routed(&table, route);
-        let backend = table.backend(route.backend);
-        if let Some(guard) = route.guard(backend.map(|backend| &**backend)) {
-            seen.name(route);
-            return Err(Failure {
-                error: ProxyError::GuardNotEnforced,
-                endpoint: None,
-                cause: Some(guard.to_string()),
-            });
+        if decision.backend.is_some() {
+            running.has_service();
         }
-        if let Some(location) = canonical.https_location(parts, route, client, &worker.settings) {
-            return Ok(moved(client, location));
-        }
-        let backend = backend.ok_or(ProxyError::BackendGone)?;
-        running.has_service();
+        let (route, backend, hops) = match decision.outcome {
+            Outcome::Forward { route, backend, hops } => (route, backend, hops),
+            Outcome::Redirect(to) => return moved(client, &to).map_err(Failure::from),
+            Outcome::Closed(guard) => {
+                decision.route.inspect(|route| seen.name(route));
+                return Err(Failure {
+                    error: ProxyError::GuardNotEnforced,
+                    endpoint: None,
+                    cause: Some(guard.to_string()),
+                });
+            }
+            Outcome::Refused(refusal) => {
+                if refusal == Refusal::Loop {
+                    worker.counters.loops.add();
+                }
+                decision.backend.and(decision.route).inspect(|route| seen.name(route));
+                return Err(ProxyError::from(refusal).into());
+            }
+        };
         let (protocol, settings) = (backend.protocol(), &*backend.settings);
         client.limits.set(Limits {
             head: None,
@@ -240,19 +251,12 @@ async fn forward_or_answer(
             body: settings.body_timeout,
             send: settings.send_timeout,
         });
-        if key.is_some() && protocol != Protocol::Http1 {
-            seen.name(route);
-            return Err(ProxyError::NoWebSocket.into());
-        }
         let outgoing = Outgoing {
             parts,
             canonical: &canonical,
             route,
             request_id,
-            hops: fields.count_hops().inspect_err(|_| {
-                worker.counters.loops.add();
-                seen.name(route);
-            })?,
+            hops,
             backend,
             protocol,
             settings,
@@ -336,14 +340,16 @@ fn take_answer(
 }
 
 /// 308, which keeps method and body (RFC 9110 §15.4.9).
-fn moved(client: &Rc<Client>, location: HeaderValue) -> Response<ReplyBody> {
+fn moved(client: &Rc<Client>, to: &Redirect<'_>) -> Result<Response<ReplyBody>, ProxyError> {
+    // The canonical form of host and path is header text, and the filter let the query pass.
+    let location = HeaderValue::try_from(to.location()).map_err(|_| ProxyError::BadTarget)?;
     let mut reply = Response::new(ReplyBody::ours(Bytes::from_static(b"Permanent Redirect\n"), client));
     *reply.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let fields = reply.headers_mut();
     fields.insert(header::LOCATION, location);
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     fields.insert(header::CONTENT_TYPE, text);
-    reply
+    Ok(reply)
 }
 
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.

@@ -7,6 +7,7 @@ use super::trust::TrustedProxies;
 use super::words::Dictionary;
 use crate::model::RouteKey;
 use crate::policy::compress::Memory;
+use crate::table::decide::Rules;
 use crate::table::{Route, Table};
 use crate::telemetry::Counter;
 use crate::telemetry::access::{AccessLog, ShardLog};
@@ -57,6 +58,16 @@ pub struct Settings {
     pub access_log: Option<Arc<AccessLog>>,
     /// Which requests are traced, if any are.
     pub tracer: Option<Tracer>,
+}
+
+impl Settings {
+    /// Those that decide what becomes of a request.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            https_port: self.https_port,
+            reject_encoded_slash: self.reject_encoded_slash,
+        }
+    }
 }
 
 macro_rules! counters {

@@ -195,6 +195,11 @@ impl Server {
         &self.counters
     }
 
+    /// The settings of the request's road.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Whether every thread still runs: one that ended while serving is a bug the process should not survive.
     pub fn is_whole(&self) -> bool {
         self.threads

@@ -7,6 +7,7 @@ mod backend_tls;
 pub mod canonical;
 pub mod certificate;
 mod compression;
+pub mod decide;
 pub mod explain;
 mod guard;
 mod parts;

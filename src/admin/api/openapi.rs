@@ -260,6 +260,16 @@ impl Document {
             url,
             parameter("method", "GET if not said", json!({"type": "string"})),
             parameter("header", "NAME:VALUE; may be given again", texts),
+            parameter(
+                "server_name",
+                "the name in the TLS handshake, if it is not the URL's host",
+                json!({"type": "string"}),
+            ),
+            parameter(
+                "from",
+                "the address of the peer, which may be one of --trusted-proxies",
+                json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+            ),
         ];
         let decision = self.schemas.subschema_for::<Decision>();
         self.add(

@@ -1,0 +1,311 @@
+//! What becomes of a request: the one decision, for the road and for whoever asks about it.
+//!
+//! Only what the request, the table and the settings say is decided here. Whether a pod can be reached, or narthex has
+//! too much to do, is live state and comes later.
+
+use super::canonical::{HostError, PathError, canonical_host, canonical_path};
+use super::{Backend, CanonicalPath, Guard, Protocol, Route, Table};
+use http::{HeaderValue, Method, Version};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Paths a certificate authority asks for in plain (RFC 8555, section 8.3).
+pub const ACME: &str = "/.well-known/acme-challenge/";
+/// How often a request may pass through narthex.
+pub const MAX_HOPS: u8 = 5;
+
+/// The settings that decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The port that plain requests are redirected to; absent if HTTPS is not listened for.
+    pub https_port: Option<u16>,
+    /// `--encoded-slash=reject`.
+    pub reject_encoded_slash: bool,
+}
+
+/// The kind of listener a request came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door<'r> {
+    /// Without TLS.
+    Plain,
+    /// With TLS, and the name the client asked for (SNI).
+    Tls(Option<&'r str>),
+}
+
+/// What a request says, as far as it decides.
+#[derive(Clone, Debug)]
+pub struct Ask<'r> {
+    /// Where it came in.
+    pub door: Door<'r>,
+    /// Whether its peer is one of `--trusted-proxies`.
+    pub trusted: bool,
+    /// Whether its client speaks HTTPS, to us or to a trusted proxy that says so.
+    pub secure: bool,
+    /// The method; that of an extended CONNECT is already the GET that a pod gets.
+    pub method: &'r Method,
+    /// The version of HTTP.
+    pub version: Version,
+    /// The authority of the target, where that has one.
+    pub authority: Option<&'r str>,
+    /// The path of the target.
+    pub path: &'r str,
+    /// The query of the target.
+    pub query: Option<&'r str>,
+    /// The first `Host`.
+    pub host: Option<&'r HeaderValue>,
+    /// Whether there is another.
+    pub second_host: bool,
+    /// `Expect`.
+    pub expect: Option<&'r HeaderValue>,
+    /// How often the request has passed through narthex, by its field.
+    pub hops: Option<&'r HeaderValue>,
+    /// Whether `Connection` names more fields than can be taken away: none of them may reach the pod.
+    pub lists_too_much: bool,
+    /// Whether it asks for a WebSocket over HTTP/2.
+    pub websocket: bool,
+}
+
+/// Why a request is refused, whatever its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `Connection` names too many fields.
+    Malformed,
+    /// CONNECT and TRACE.
+    MethodNotAllowed,
+    /// `Expect` asks for something else than 100-continue.
+    BadExpectation,
+    /// HTTP/1.1 without Host.
+    MissingHost,
+    /// More than one Host.
+    DuplicateHost,
+    /// Host is invalid.
+    BadHost(HostError),
+    /// The target is not a path.
+    BadTarget,
+    /// The path has no canonical form.
+    BadPath(PathError),
+    /// The host is served under another certificate than the one this connection was shown.
+    Misdirected,
+    /// No rule matches.
+    NoRoute,
+    /// The route's backend is in no table any more.
+    BackendGone,
+    /// A WebSocket over HTTP/2 for pods that speak HTTP/2.
+    NoWebSocket,
+    /// The request has passed through narthex too often.
+    Loop,
+}
+
+/// What a request is about.
+pub enum Subject<'r> {
+    /// The server as a whole: `OPTIONS *` (RFC 9110, section 9.3.7). No pod is asked.
+    Server,
+    /// A host and a path.
+    Resource(Canonical<'r>),
+}
+
+/// A request as it is matched and forwarded.
+pub struct Canonical<'r> {
+    /// The host; absent for HTTP/1.0 without one, which only any-host rules answer.
+    pub host: Option<Cow<'r, str>>,
+    /// The port in Host.
+    pub port: Option<u16>,
+    /// `Host` as the pod gets it: as it came, or the authority of an absolute target (RFC 9112 §3.2.2).
+    pub host_header: Option<Cow<'r, HeaderValue>>,
+    /// The path.
+    pub path: CanonicalPath<'r>,
+}
+
+/// What becomes of a request for a host and a path.
+#[derive(Debug)]
+pub struct Decision<'d> {
+    /// The route that matches.
+    pub route: Option<&'d Arc<Route>>,
+    /// Its backend, if neither a guard nor a redirect comes first.
+    pub backend: Option<&'d Arc<Backend>>,
+    /// What follows.
+    pub outcome: Outcome<'d>,
+}
+
+/// What follows.
+#[derive(Debug)]
+pub enum Outcome<'d> {
+    /// It is refused.
+    Refused(Refusal),
+    /// The route is closed by a guard that narthex does not enforce.
+    Closed(&'d Arc<Guard>),
+    /// It is sent to HTTPS.
+    Redirect(Redirect<'d>),
+    /// A pod answers.
+    Forward {
+        /// The route it takes.
+        route: &'d Arc<Route>,
+        /// Where that leads.
+        backend: &'d Arc<Backend>,
+        /// How often it has passed through narthex, this time included.
+        hops: u8,
+    },
+}
+
+/// Where a plain request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redirect<'d> {
+    /// The host.
+    pub host: &'d str,
+    /// The port of HTTPS.
+    pub port: u16,
+    /// The path in canonical form.
+    pub path: &'d str,
+    /// The query as it came.
+    pub query: Option<&'d str>,
+}
+
+impl Redirect<'_> {
+    /// As `Location` has it.
+    pub fn location(&self) -> String {
+        let Self { host, path, .. } = self;
+        let port = match self.port {
+            443 => String::new(),
+            port => format!(":{port}"),
+        };
+        let query = self.query.map(|query| format!("?{query}")).unwrap_or_default();
+        format!("https://{host}{port}{path}{query}")
+    }
+}
+
+impl<'r> Ask<'r> {
+    /// Reads what the request is about (RFC 9110 §7.2, RFC 9112 §3.2).
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing of such a request reaches a pod, whatever the table.
+    pub fn subject(&self, rules: &Rules) -> Result<Subject<'r>, Refusal> {
+        if *self.method == Method::OPTIONS && self.path == "*" {
+            return Ok(Subject::Server);
+        }
+        if self.lists_too_much {
+            return Err(Refusal::Malformed);
+        }
+        if *self.method == Method::CONNECT || *self.method == Method::TRACE {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        if let Some(expect) = self.expect
+            && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+        {
+            return Err(Refusal::BadExpectation);
+        }
+        if self.second_host {
+            return Err(Refusal::DuplicateHost);
+        }
+        // Over HTTP/2 an :authority is as good as a Host; an absolute target of HTTP/1.1 comes with one.
+        let named = self.host.is_some() || (self.version == Version::HTTP_2 && self.authority.is_some());
+        if !named && self.version >= Version::HTTP_11 {
+            return Err(Refusal::MissingHost);
+        }
+        // Even where an absolute target overrules it, a malformed Host is refused (RFC 9112 §3.2).
+        let named = match self.host {
+            None => None,
+            Some(value) => {
+                let text = value.to_str().map_err(|_| Refusal::BadHost(HostError::Invalid))?;
+                Some((canonical_host(text).map_err(Refusal::BadHost)?, Cow::Borrowed(value)))
+            }
+        };
+        let named = match self.authority {
+            None => named,
+            Some(text) => {
+                let host = canonical_host(text).map_err(Refusal::BadHost)?;
+                let value = HeaderValue::from_str(text).map_err(|_| Refusal::BadHost(HostError::Invalid))?;
+                Some((host, Cow::Owned(value)))
+            }
+        };
+        let path = canonical_path(self.path, rules.reject_encoded_slash).map_err(|error| match error {
+            PathError::NotAbsolute => Refusal::BadTarget,
+            error => Refusal::BadPath(error),
+        })?;
+        let (host, port, host_header) = match named {
+            Some((host, value)) => (Some(host.name), host.port, Some(value)),
+            None => (None, None, None),
+        };
+        Ok(Subject::Resource(Canonical {
+            host,
+            port,
+            host_header,
+            path,
+        }))
+    }
+
+    /// How often the request has passed through narthex, this time included.
+    fn count_hops(&self) -> Result<u8, Refusal> {
+        let before = self.hops.and_then(|value| value.to_str().ok()?.parse().ok());
+        match before.unwrap_or(0) {
+            before if before >= MAX_HOPS => Err(Refusal::Loop),
+            before => Ok(before + 1),
+        }
+    }
+
+    /// Whether the host may be asked for on this connection, by [`Table::may_ask`]. Without that, a client that was let
+    /// in for one name could reach another (domain fronting), and browsers that join connections would go astray. A
+    /// trusted proxy sends the requests of many clients over a connection that it opened for one of them, so there the
+    /// name says nothing.
+    fn may_ask(&self, table: &Table, host: Option<&str>) -> bool {
+        match self.door {
+            Door::Plain => true,
+            Door::Tls(name) => name == host || self.trusted || table.may_ask(name, host),
+        }
+    }
+}
+
+/// Decides a request. It is decided again, with the table of then, when what it was routed to goes away before a pod
+/// has had it.
+pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, rules: &Rules) -> Decision<'d> {
+    let refused = |refusal| Decision {
+        route: None,
+        backend: None,
+        outcome: Outcome::Refused(refusal),
+    };
+    let host = canonical.host.as_deref();
+    if !ask.may_ask(table, host) {
+        return refused(Refusal::Misdirected);
+    }
+    let Some(route) = table.lookup(host, &canonical.path) else {
+        return refused(Refusal::NoRoute);
+    };
+    let with = |backend, outcome| Decision {
+        route: Some(route),
+        backend,
+        outcome,
+    };
+    let backend = table.backend(route.backend);
+    if let Some(guard) = route.guard(backend.map(|backend| &**backend)) {
+        return with(None, Outcome::Closed(guard));
+    }
+    if let Some(redirect) = redirect(ask, canonical, route, rules) {
+        return with(None, Outcome::Redirect(redirect));
+    }
+    let Some(backend) = backend else {
+        return with(None, Outcome::Refused(Refusal::BackendGone));
+    };
+    let outcome = match ask.count_hops() {
+        _ if ask.websocket && backend.protocol() != Protocol::Http1 => Outcome::Refused(Refusal::NoWebSocket),
+        Err(refusal) => Outcome::Refused(refusal),
+        Ok(hops) => Outcome::Forward { route, backend, hops },
+    };
+    with(Some(backend), outcome)
+}
+
+/// Where a request goes that came in plain to a route that wants HTTPS; absent where it may stay.
+///
+/// Never where the client spoke HTTPS to a trusted proxy: behind such a one the redirect would come back in plain for
+/// ever.
+fn redirect<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &Route, rules: &Rules) -> Option<Redirect<'d>> {
+    if !route.policies.https_redirect || ask.secure {
+        return None;
+    }
+    let (port, host) = (rules.https_port?, canonical.host.as_deref()?);
+    let path = canonical.path.form(route.policies.keep_slashes);
+    (!path.starts_with(ACME)).then_some(Redirect {
+        host,
+        port,
+        path,
+        query: ask.query,
+    })
+}
