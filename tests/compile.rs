@@ -308,3 +308,58 @@ fn the_time_of_yield_empty_counts_for_pods_and_not_for_annotations() {
     }
     assert!(!served_by_old(&mut state), "it does not begin again");
 }
+
+/// Each Ingress with a guard of the whole host comes before those that are there already, so it is the one that is named
+/// from then on. That must not touch the routes of all others, or many would cost the square of their number.
+#[test]
+fn many_guards_of_one_host_cost_as_much_each() {
+    const MANY: usize = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.yaml");
+    let mut text = String::new();
+    for index in (0..MANY).rev() {
+        writeln!(
+            text,
+            "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: web-{index:04}, annotations: \
+             {{nginx.ingress.kubernetes.io/server-snippet: deny all;}}}}, spec: {{rules: [{{host: a.test, http: {{paths: \
+             [{{path: /{index}, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}]}}}}\n---"
+        )
+        .unwrap();
+    }
+    std::fs::write(&file, text).unwrap();
+    let loaded = load(std::slice::from_ref(&file));
+    let ingresses: Vec<_> = loaded.objects.into_iter().map(|(object, _)| object).collect();
+    assert_eq!(ingresses.len(), MANY);
+    let touched = |state: &mut State| {
+        let journal = state.take_journal();
+        journal.added.count + journal.altered.count + journal.removed.count
+    };
+    let mut state = State::new(Options::default());
+    for ingress in ingresses.iter().cloned() {
+        let name = ingress.reference();
+        state.apply(Change::Apply(ingress));
+        assert_eq!(
+            touched(&mut state),
+            2,
+            "{name}: its route, and who is named for the host"
+        );
+    }
+    let table = state.table();
+    let first = "annotation nginx.ingress.kubernetes.io/server-snippet of Ingress default/web-0000";
+    for route in table.routes() {
+        let own = format!("of Ingress {}", route.origin.object.to_string().replace("Ingress ", ""));
+        let guard = table.guard_of(route).unwrap().to_string();
+        assert!(guard.ends_with(&own), "{guard} {own}");
+    }
+    let host = table.host(&HostPattern::Exact("a.test".into())).unwrap();
+    assert_eq!(host.guard("default").unwrap().to_string(), first);
+    for ingress in ingresses.iter().rev() {
+        let name = ingress.reference();
+        state.apply(Change::Delete(name.clone()));
+        assert_eq!(touched(&mut state), 2, "{name}");
+    }
+    assert_eq!(
+        state.table().hosts().filter(|(_, host)| host.guards.is_some()).count(),
+        0
+    );
+}

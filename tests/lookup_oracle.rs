@@ -7,9 +7,12 @@ use narthex::compile::{Options, State};
 use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
 use narthex::model::{Change, Object, Timestamp};
 use narthex::table::route::HostRank;
-use narthex::table::{CanonicalPath, Route, Table, canonical_host, canonical_path, explain};
+use narthex::table::{CanonicalPath, HostPattern, Route, Table, canonical_host, canonical_path, explain};
 use proptest::prelude::*;
 use std::sync::Arc;
+
+/// A guard of a whole host.
+const SERVER_SNIPPET: &str = "nginx.ingress.kubernetes.io/server-snippet";
 
 /// All routes, filtered by definition, the greatest; then the default backends, host by host, and the last resort.
 fn oracle(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<Arc<Route>> {
@@ -38,6 +41,38 @@ fn oracle(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>) -> Option
             })
     };
     rule.or_else(default).cloned()
+}
+
+/// What a guard of a whole host says, as its definition has it: it closes what its namespace has for the host, and what
+/// that has for more hosts and answers paths the host does not list.
+fn is_closed(ingresses: &[Ingress], route: &Route, host: Option<&str>) -> bool {
+    let guarded = ingresses.iter().filter(|ingress| {
+        ingress.meta.namespace == route.origin.object.namespace && ingress.meta.annotations.contains_key(SERVER_SNIPPET)
+    });
+    let hosts = guarded.flat_map(|ingress| {
+        let any = (ingress.rules.is_empty() && ingress.default_backend.is_some()).then_some("");
+        let named = ingress
+            .rules
+            .iter()
+            .map(|rule| rule.host.as_deref().unwrap_or_default());
+        named.chain(any).map(pattern)
+    });
+    let rank = |pattern: &HostPattern| match pattern {
+        HostPattern::Any => 0,
+        HostPattern::Wildcard(_) => 1,
+        HostPattern::Exact(_) => 2,
+    };
+    hosts
+        .filter(|pattern| pattern.matches(host))
+        .any(|pattern| rank(&pattern) >= rank(&route.host))
+}
+
+fn pattern(host: &str) -> HostPattern {
+    match host.strip_prefix("*.") {
+        _ if host.is_empty() => HostPattern::Any,
+        Some(suffix) => HostPattern::Wildcard(suffix.into()),
+        None => HostPattern::Exact(host.into()),
+    }
 }
 
 fn label() -> impl Strategy<Value = String> {
@@ -82,11 +117,18 @@ fn ingress() -> impl Strategy<Value = Ingress> {
         prop::option::weighted(0.9, prop::collection::vec(one, 1..4)),
     );
     let rules = prop::collection::vec(rule, 0..4);
-    (rules, any::<bool>(), any::<bool>(), 0_i64..3).prop_map(|(rules, default, keep, created)| {
+    let guarded = prop::bool::weighted(0.2);
+    let meta = (any::<bool>(), guarded, 0_i64..3, prop::sample::select(vec!["m", "n"]));
+    (rules, any::<bool>(), meta).prop_map(|(rules, default, (keep, guarded, created, namespace))| {
         let mut meta = Meta {
+            namespace: namespace.into(),
             created: Timestamp(created),
             ..Meta::default()
         };
+        if guarded {
+            meta.annotations
+                .insert(SERVER_SNIPPET.to_owned(), "deny all;".to_owned());
+        }
         if keep {
             meta.annotations
                 .insert("narthex.io/merge-slashes".to_owned(), "false".to_owned());
@@ -116,8 +158,8 @@ proptest! {
         requests in prop::collection::vec((prop::option::weighted(0.9, prop_oneof![name(), Just("[::1]".to_owned())]), path()), 1..20),
     ) {
         let mut state = State::new(Options::default());
-        for (index, mut ingress) in ingresses.into_iter().enumerate() {
-            ingress.meta.namespace = "n".into();
+        for (index, ingress) in ingresses.iter().enumerate() {
+            let mut ingress = ingress.clone();
             ingress.meta.name = format!("i{index}").into();
             state.apply(Change::Apply(Object::Ingress(ingress.into())));
         }
@@ -128,6 +170,10 @@ proptest! {
             let found = table.lookup(host.as_deref(), &path).cloned();
             let wanted = oracle(&table, host.as_deref(), &path);
             prop_assert_eq!(&found, &wanted, "{:?} {:?}", host, path);
+            if let Some(found) = table.find(host.as_deref(), &path) {
+                let closed = is_closed(&ingresses, found.route, host.as_deref());
+                prop_assert_eq!(found.guard(None).is_some(), closed, "{:?} {:?}", host, path);
+            }
             // The explanation tells the same story.
             let explained = explain::explain(&table, host.as_deref(), &path);
             prop_assert_eq!(&explained.route, &wanted);

@@ -97,6 +97,11 @@ fn backend_text(backend: &Backend) -> String {
     )
 }
 
+fn guards_of_hosts(table: &Table) -> impl Iterator<Item = String> {
+    let guarded = table.hosts().filter(|(_, host)| host.guards.is_some());
+    guarded.map(|(pattern, host)| format!("{pattern} guarded {:?}", host.guards))
+}
+
 fn contents(state: &mut State) -> Contents {
     let table = state.table();
     let routes = table
@@ -106,11 +111,13 @@ fn contents(state: &mut State) -> Contents {
                 .backend(route.backend)
                 .map_or("GONE".to_owned(), |backend| backend_text(backend));
             let path = route.path.as_ref().map(ToString::to_string);
+            let guard = table.guard_of(route);
             format!(
-                "{} {path:?} {} {:?} -> {backend} {:?} over {:?}",
+                "{} {path:?} {} {:?} -> {backend} {:?} {guard:?} over {:?}",
                 route.host, route.origin, route.seniority, route.policies, route.shadows
             )
         })
+        .chain(guards_of_hosts(&table))
         .collect();
     Contents {
         routes,
@@ -550,6 +557,7 @@ fn keys(table: &Table) -> BTreeSet<String> {
         .routes()
         .map(|route| format!("{route:?} {:?}", table.backend(route.backend)))
         .chain(certificates(table))
+        .chain(guards_of_hosts(table))
         .chain(table.ingresses().map(|ingress| format!("{ingress:?}")))
         .collect()
 }

@@ -8,7 +8,7 @@ use crate::serve::strict::is_target;
 use crate::table::canonical::{HostError, canonical_host};
 use crate::table::decide::{self, Ask, Canonical, Door, Outcome, Refusal, Rules, Subject};
 use crate::table::explain::{Explanation, explain};
-use crate::table::{Backend, Route, Table};
+use crate::table::{Backend, HostPattern, Route, Table};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -412,7 +412,14 @@ impl Decision {
             Outcome::Refused(refusal) => self.refuse((*refusal).into(), None),
             Outcome::Closed(guard) => {
                 let what = route.map(Route::describe).unwrap_or_default();
-                let why = format!("{what} is closed, because narthex does not enforce {guard}");
+                // A guard of a whole host closes what answers that host, though it may be a rule for others too.
+                let asked = canonical.host.as_deref();
+                let many = route.is_some_and(|route| !matches!(route.host, HostPattern::Exact(_)));
+                let of_host = asked.filter(|_| many).map(|host| format!(" for {host}"));
+                let why = format!(
+                    "{what} is closed{}, because narthex does not enforce {guard}",
+                    of_host.unwrap_or_default()
+                );
                 self.refuse(ProxyError::GuardNotEnforced, Some(why));
             }
             Outcome::Redirect(redirect) => {

@@ -92,7 +92,7 @@ impl State {
         }
         change(&mut list);
         list.sort_by(|one, other| one.age.cmp(&other.age));
-        let winner = self.winner(&list);
+        let winner = self.winner(&spot, &list);
         let after = self.make_route(&spot, &list, winner);
         // What is said of those that lost names the one that won: it is to be said anew when another does.
         if before.as_ref().map(|route| route.age()) != after.as_ref().map(Route::age) {

@@ -5,7 +5,7 @@ use super::claims::{Claimed, Spot};
 use super::read::read;
 use super::{Key, State};
 use crate::model::Timestamp;
-use crate::table::{Backend, BackendId, BackendState};
+use crate::table::{Backend, BackendId, BackendState, HostPattern};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The backends without ready endpoints. The time counts for their pods: see [`State::empty_like`]. Kept only where `--yield-empty` is on.
@@ -17,6 +17,8 @@ pub(super) struct Empty {
     waiting: BTreeSet<(Timestamp, BackendId)>,
     /// Backends whose users' claims are to be judged again.
     changed: HashSet<BackendKey>,
+    /// Hosts whose claims are to be judged again.
+    changed_hosts: BTreeSet<HostPattern>,
     /// Whether all there is has been listed: before that, nothing is known of how long.
     listed: bool,
 }
@@ -88,6 +90,13 @@ impl State {
         }
     }
 
+    /// Notes that a host has got or lost a guard.
+    pub(super) fn note_host_guard(&mut self, host: &HostPattern) {
+        if self.options.yield_empty.is_some() {
+            self.empty.changed_hosts.insert(host.clone());
+        }
+    }
+
     /// Takes in what time it is, for backends that have been empty for long enough by now.
     pub(super) fn note_time_of_empty(&mut self) {
         let (Some(patience), now) = (self.options.yield_empty, self.now) else {
@@ -113,8 +122,15 @@ impl State {
         }
     }
 
-    /// Judges the claims again that lead to backends which have got or lost endpoints.
+    /// Judges the claims again that lead to backends which have got or lost endpoints, and those to hosts which have got or
+    /// lost a guard.
     pub(super) fn settle_empty(&mut self) {
+        for host in std::mem::take(&mut self.empty.changed_hosts) {
+            let of_host = self.losers.keys().filter(|spot| *spot.host() == host);
+            for spot in of_host.cloned().collect::<Vec<_>>() {
+                self.settle_spot(spot, |_| {});
+            }
+        }
         for key in std::mem::take(&mut self.empty.changed) {
             for spot in self.contested(&key) {
                 self.settle_spot(spot, |_| {});
@@ -142,7 +158,7 @@ impl State {
     }
 
     /// The place in a list of claims, the first first, of the one that gets what is claimed.
-    pub(super) fn winner(&self, list: &[Claimed]) -> usize {
+    pub(super) fn winner(&self, spot: &Spot, list: &[Claimed]) -> usize {
         if self.options.yield_empty.is_none() || list.len() < 2 {
             return 0;
         }
@@ -153,7 +169,9 @@ impl State {
             if place > 0 && has_some {
                 return place;
             }
-            let guarded = claim.policies.guard.is_some() || backend.is_some_and(|backend| backend.guard.is_some());
+            let guarded = claim.policies.guard.is_some()
+                || self.host_guards.closes(&claim.age.namespace, spot.host())
+                || backend.is_some_and(|backend| backend.guard.is_some());
             if guarded || (place == 0 && !self.yields(claim.backend)) {
                 return 0;
             }

@@ -23,6 +23,11 @@ impl HostGuards {
         self.0.is_empty()
     }
 
+    /// Whether all routes of a namespace for a host are closed.
+    pub fn closes(&self, namespace: &str, host: &HostPattern) -> bool {
+        self.first(namespace, host).is_some()
+    }
+
     fn first(&self, namespace: &str, host: &HostPattern) -> Option<&Arc<Guard>> {
         if self.0.is_empty() {
             return None;
@@ -108,14 +113,15 @@ impl State {
         self.host_guards.first(namespace, host)
     }
 
-    /// Puts the guards of an Ingress that hold for hosts in the place of those it had; the hosts that are guarded
-    /// otherwise from now on.
+    /// Puts the guards of an Ingress that hold for hosts in the place of those it had. `touched` are the hosts that it
+    /// claimed before or claims now.
     pub(super) fn guard_hosts(
         &mut self,
         key: &Key,
         old: Option<&Guards>,
         new: Option<(&Guards, Option<&Arc<Guard>>)>,
-    ) -> Vec<HostPattern> {
+        touched: impl IntoIterator<Item = HostPattern>,
+    ) {
         let mut wanted: HashMap<&HostPattern, Option<Arc<Guard>>> = HashMap::new();
         if !self.host_guards.0.is_empty() {
             wanted.extend(old.into_iter().flat_map(|old| &old.hosts).map(|host| (host, None)));
@@ -130,43 +136,40 @@ impl State {
                 }
             }
         }
-        let mut changed = Vec::new();
+        if wanted.is_empty() && self.host_guards.0.is_empty() {
+            return;
+        }
         for (host, guard) in wanted {
             let before = self.host_guards.first(&key.0, host).cloned();
             match guard {
                 Some(guard) => self.host_guards.set(key, host, guard),
                 None => self.host_guards.remove(key, host),
             }
-            if self.host_guards.first(&key.0, host) != before.as_ref() {
-                changed.push(host.clone());
+            let after = self.host_guards.first(&key.0, host).cloned();
+            if after != before {
+                self.guard_host(&key.0, host, after);
             }
-        }
-        changed
-    }
-
-    /// After an Ingress was put in its place: the others of its namespace get or lose what holds for the hosts, and what
-    /// is said of them all is said anew.
-    pub(super) fn guards_changed(&mut self, key: &Key, changed: Vec<HostPattern>, touched: &[HostPattern]) {
-        if changed.is_empty() && self.host_guards.0.is_empty() {
-            return;
         }
         for host in touched {
-            self.stale.extend(self.host_guards.holders(host));
-        }
-        let mut again = BTreeSet::new();
-        for host in changed {
-            let owners = self.claimants(&host);
-            let others = owners
-                .iter()
-                .filter(|owner| owner.namespace == key.0 && owner.name != key.1);
-            again.extend(others.map(|owner| (owner.namespace.clone(), owner.name.clone())));
             self.stale.extend(self.host_guards.holders(&host));
-            self.stale.extend(owners);
         }
-        for other in again {
-            if let Some(ingress) = self.ingresses.get(&other).map(|known| known.ingress.clone()) {
-                self.recompile_ingress(other, ingress);
-            }
+    }
+
+    /// Closes or opens a host for a namespace, or names another guard.
+    fn guard_host(&mut self, namespace: &Arc<str>, host: &HostPattern, guard: Option<Arc<Guard>>) {
+        self.journal.guard(host, namespace, guard.as_deref());
+        self.table.set_guard(host, namespace, guard);
+        self.changed = true;
+        self.note_host_guard(host);
+        // All Ingresses of the host are told of it, but not at each of many changes.
+        self.stale_guarded.insert(host.clone());
+    }
+
+    /// What is said of hosts whose guards have changed is to be said anew, by all that claim something of them.
+    pub(super) fn name_stale_guarded(&mut self) {
+        for host in std::mem::take(&mut self.stale_guarded) {
+            self.stale.extend(self.host_guards.holders(&host));
+            self.stale.extend(self.claimants(&host));
         }
     }
 

@@ -124,7 +124,9 @@ impl State {
         let new_guards = new_reading
             .as_ref()
             .map(|(reading, _)| (&reading.guards, class_guard.as_ref()));
-        let guarded = self.guard_hosts(&key, old_guards, new_guards);
+        let readings = old_reading.iter().chain(&new_reading);
+        let touched = readings.flat_map(|(reading, _)| hosts(reading));
+        self.guard_hosts(&key, old_guards, new_guards, touched);
         let mut edits = Edits::new();
         for spot in old_reading.iter().flat_map(|(reading, _)| spots(reading)) {
             edits.entry(spot).or_default();
@@ -148,30 +150,20 @@ impl State {
         self.changed |= self.table.set_ingress(&object, served);
         self.settle(&key, edits);
         self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
-        let mut touched = Vec::new();
-        if !guarded.is_empty() || !self.host_guards.is_empty() {
-            let readings = old_reading.iter().chain(&new_reading);
-            touched.extend(readings.flat_map(|(reading, _)| hosts(reading)));
-        }
         if let Some(new) = new {
             self.ingresses.insert(new);
         }
-        self.guards_changed(&key, guarded, &touched);
     }
 
     fn claim(&self, reading: &Reading, meta: &Meta, guard: Option<&Arc<Guard>>, edits: &mut Edits) {
         let redirected = self.redirected(reading, meta);
-        let make = |redirect, guard: Option<&Arc<Guard>>| {
-            self.share_policies(reading.settings.policies(redirect, guard.cloned()))
-        };
-        let both = [make(false, guard), make(true, guard)];
-        let [plain, redirecting] = &both;
+        let make = |redirect| self.share_policies(reading.settings.policies(redirect, guard.cloned()));
+        let (plain, redirecting) = (make(false), make(true));
         let policies = |host: &HostPattern| {
-            let redirect = redirected.has(host);
-            match self.host_guard(&meta.namespace, host) {
-                Some(of_host) if guard.is_none() => make(redirect, Some(of_host)),
-                _ if redirect => redirecting.clone(),
-                _ => plain.clone(),
+            if redirected.has(host) {
+                redirecting.clone()
+            } else {
+                plain.clone()
             }
         };
         let claimed = |backend, place, policies| Claimed {

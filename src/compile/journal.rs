@@ -1,6 +1,6 @@
 //! What the changes since the last table have done to it, for people: bounded, and in words.
 
-use crate::table::{Backend, Route};
+use crate::table::{Backend, Guard, HostPattern, Route};
 use std::collections::BTreeSet;
 
 /// Names kept of each kind; the rest is counted.
@@ -31,7 +31,7 @@ pub struct Journal {
     pub added: Touched,
     /// Those that are gone.
     pub removed: Touched,
-    /// Routes and backends that are different.
+    /// Routes, backends and guards of hosts that are different.
     pub altered: Touched,
 }
 
@@ -48,6 +48,13 @@ impl Journal {
             (Some(_), Some(after)) => self.altered.note(|| after.describe()),
             (None, None) => {}
         }
+    }
+
+    pub(super) fn guard(&mut self, host: &HostPattern, namespace: &str, guard: Option<&Guard>) {
+        self.altered.note(|| match guard {
+            Some(guard) => format!("{host} in namespace {namespace}: closed by {guard}"),
+            None => format!("{host} in namespace {namespace}: closed no more"),
+        });
     }
 
     pub(super) fn backend(&mut self, before: &Backend, after: &Backend) {

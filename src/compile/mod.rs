@@ -159,6 +159,8 @@ pub struct State {
     /// Likewise Secrets, and names that have another certificate or owner.
     stale_secrets: BTreeSet<Key>,
     stale_names: BTreeSet<HostPattern>,
+    /// Likewise hosts whose guards have changed.
+    stale_guarded: BTreeSet<HostPattern>,
     report: Report,
 }
 
@@ -230,6 +232,7 @@ impl State {
     pub fn refresh(&mut self) -> &Report {
         self.name_stale_users();
         self.name_stale_tls();
+        self.name_stale_guarded();
         for object in std::mem::take(&mut self.stale) {
             let diagnostics = self.diagnose(&object);
             self.report.set(&object, diagnostics);

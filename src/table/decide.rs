@@ -266,16 +266,17 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
     if !ask.may_ask(table, host) {
         return refused(Refusal::Misdirected);
     }
-    let Some(route) = table.lookup(host, &canonical.path) else {
+    let Some(found) = table.find(host, &canonical.path) else {
         return refused(Refusal::NoRoute);
     };
+    let route = found.route;
     let with = |backend, outcome| Decision {
         route: Some(route),
         backend,
         outcome,
     };
     let backend = table.backend(route.backend);
-    if let Some(guard) = route.guard(backend.map(|backend| &**backend)) {
+    if let Some(guard) = found.guard(backend.map(|backend| &**backend)) {
         return with(None, Outcome::Closed(guard));
     }
     if let Some(redirect) = redirect(ask, canonical, route, rules) {

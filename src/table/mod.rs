@@ -33,6 +33,7 @@ use foldhash::fast::FixedState;
 use parts::Parts;
 use paths::Paths;
 use slots::Slots;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -43,12 +44,40 @@ pub struct HostTable {
     pub paths: Paths,
     /// The default backend of the oldest Ingress that names this host and has one.
     pub default: Option<Arc<Route>>,
+    /// Guards that hold for the whole host, by the namespace whose routes they close; absent where it has none.
+    pub guards: Option<Arc<BTreeMap<Arc<str>, Arc<Guard>>>>,
 }
 
 impl HostTable {
-    /// Whether there is nothing in it.
+    /// Whether it has no routes.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty() && self.default.is_none()
+    }
+
+    /// The guard that closes all routes of a namespace for this host.
+    pub fn guard(&self, namespace: &str) -> Option<&Arc<Guard>> {
+        self.guards.as_ref()?.get(namespace)
+    }
+}
+
+/// What answers a host and path.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'t> {
+    /// The route.
+    pub route: &'t Arc<Route>,
+    /// The guard of a whole host that holds for it: see [`Table::find`].
+    host_guard: Option<&'t Arc<Guard>>,
+}
+
+impl<'t> Match<'t> {
+    /// The guard that closes the route for this host: its own, else that of the host, else that of the Service it
+    /// leads to. All of its requests are refused then, by the one check in [`decide`].
+    pub fn guard<'g>(&self, backend: Option<&'g Backend>) -> Option<&'g Arc<Guard>>
+    where
+        't: 'g,
+    {
+        let own = self.route.policies.guard.as_ref();
+        own.or(self.host_guard).or_else(|| backend?.guard.as_ref())
     }
 }
 
@@ -93,25 +122,39 @@ fn find<'t>(hosts: &'t Hosts, name: &str) -> Option<&'t Arc<HostTable>> {
 
 impl Table {
     /// The route that answers a canonical host and path.
+    pub fn lookup(&self, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<&Arc<Route>> {
+        self.find(host, path).map(|found| found.route)
+    }
+
+    /// The route that answers a canonical host and path, and the guard of a whole host that holds for it.
     ///
     /// Each level is asked in turn (exact host, wildcard, any); a host that lists no fitting path falls through.
     /// Default backends are asked only when no rule matches, in the same order, and last that of the oldest Ingress
     /// without rules.
-    pub fn lookup(&self, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<&Arc<Route>> {
+    ///
+    /// A guard of a whole host also holds for the paths that the host does not list, so it closes what answers them, if
+    /// that is a route of the guard's namespace.
+    pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<Match<'_>> {
         let exact = host.and_then(|host| find(&self.exact, host));
-        if let Some(route) = exact.and_then(|host| longest(&host.paths, path)) {
-            return Some(route);
+        if let Some((exact, route)) = exact.and_then(|host| Some((host, longest(&host.paths, path)?))) {
+            let host_guard = exact.guard(&route.origin.object.namespace);
+            return Some(Match { route, host_guard });
         }
         let wildcard = host
             .and_then(route::wildcard_suffix)
             .and_then(|suffix| find(&self.wildcard, suffix));
-        wildcard
-            .and_then(|host| longest(&host.paths, path))
-            .or_else(|| longest(&self.any.paths, path))
-            .or_else(|| exact.and_then(|host| host.default.as_ref()))
-            .or_else(|| wildcard.and_then(|host| host.default.as_ref()))
-            .or(self.any.default.as_ref())
-            .or(self.fallback.as_ref())
+        let rule = wildcard
+            .and_then(|host| Some((2, longest(&host.paths, path)?)))
+            .or_else(|| Some((3, longest(&self.any.paths, path)?)));
+        let (levels, route) = rule
+            .or_else(|| Some((1, exact?.default.as_ref()?)))
+            .or_else(|| Some((2, wildcard?.default.as_ref()?)))
+            .or_else(|| Some((3, self.any.default.as_ref().or(self.fallback.as_ref())?)))?;
+        // The host of the route, and those that come before it.
+        let hosts = [exact, wildcard, Some(&self.any)].into_iter().take(levels).flatten();
+        let namespace = &route.origin.object.namespace;
+        let host_guard = hosts.filter_map(|host| host.guard(namespace)).next();
+        Some(Match { route, host_guard })
     }
 
     /// What a client gets that asks for a name (none: it named none): the very name's, else its wildcard's, else the
@@ -196,9 +239,13 @@ impl Table {
         self.backends.get(id)
     }
 
-    /// The guard that closes a route: see [`Route::guard`].
+    /// The guard that closes a route for all requests: its own, else that of its host, else that of the Service it leads
+    /// to.
     pub fn guard_of<'t>(&'t self, route: &'t Route) -> Option<&'t Arc<Guard>> {
-        route.guard(self.backend(route.backend).map(|backend| &**backend))
+        let of_host = || self.host(&route.host)?.guard(&route.origin.object.namespace);
+        let own = route.policies.guard.as_ref();
+        own.or_else(of_host)
+            .or_else(|| self.backend(route.backend)?.guard.as_ref())
     }
 
     /// Every backend.
@@ -270,7 +317,7 @@ impl Table {
         }
     }
 
-    /// Changes one host's table; one left empty takes the host away. For the compiler.
+    /// Changes one host's table; one left without routes and guards takes the host away. For the compiler.
     pub fn update_host(&mut self, pattern: &HostPattern, change: impl FnOnce(&mut HostTable)) {
         let (hosts, name) = match pattern {
             HostPattern::Exact(name) => (&mut self.exact, name),
@@ -287,9 +334,22 @@ impl Table {
             |(_, host)| {
                 let host = Arc::make_mut(host);
                 change(host);
-                !host.is_empty()
+                !host.is_empty() || host.guards.is_some()
             },
         );
+    }
+
+    /// Replaces or removes the guard that closes a namespace's routes for a host. For the compiler.
+    pub fn set_guard(&mut self, pattern: &HostPattern, namespace: &Arc<str>, guard: Option<Arc<Guard>>) {
+        self.update_host(pattern, |host| {
+            let mut guards = host.guards.take().unwrap_or_default();
+            let known = Arc::make_mut(&mut guards);
+            match guard {
+                Some(guard) => known.insert(namespace.clone(), guard),
+                None => known.remove(namespace),
+            };
+            host.guards = (!guards.is_empty()).then_some(guards);
+        });
     }
 
     /// Replaces the default backend of Ingresses without rules. For the compiler.

@@ -1,6 +1,6 @@
 //! What a table holds: routes with their place in the order of precedence.
 
-use super::backend::{Backend, BackendId};
+use super::backend::BackendId;
 use super::compression::Compression;
 use super::guard::Guard;
 use crate::model::{Origin, RouteKey, Seniority};
@@ -166,7 +166,8 @@ pub struct Policies {
     pub hsts: Option<HeaderValue>,
     /// `narthex.io/compress`: replies are compressed for clients that take it.
     pub compression: Option<Compression>,
-    /// What its Ingress, its IngressClass or its host asks for and narthex does not enforce: nobody is let through.
+    /// What its Ingress or its IngressClass asks for and narthex does not enforce: nobody is let through. Guards of
+    /// whole hosts are not here but with the host, since they close what other Ingresses claim.
     pub guard: Option<Arc<Guard>>,
 }
 
@@ -256,13 +257,6 @@ impl Route {
                 self.origin.path.unwrap_or(u32::MAX),
             ),
         }
-    }
-
-    /// The guard that closes this route: its own, else that of the Service it leads to. All of its requests are refused
-    /// then, by the one check in `proxy`, and `explain` says so by the same function.
-    pub fn guard<'r>(&'r self, backend: Option<&'r Backend>) -> Option<&'r Arc<Guard>> {
-        let own = self.policies.guard.as_ref();
-        own.or_else(|| backend?.guard.as_ref())
     }
 
     /// `www.example.com/api`, for logs.

@@ -377,6 +377,37 @@ fn a_guard_of_a_host_closes_the_hosts_routes_of_its_namespace() {
 }
 
 #[test]
+fn a_guard_of_a_host_holds_for_paths_it_does_not_list() {
+    let snippet = annotated("nginx.ingress.kubernetes.io/server-snippet", "deny all;");
+    let default = |name: &str, host: &str| {
+        format!(
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}}}\nspec:\n  \
+             defaultBackend: {{service: {{name: web, port: {{number: 80}}}}}}\n  rules: [{{host: \"{host}\"}}]\n---\n"
+        )
+    };
+    let rig = Rig::with(2, &[], |pods| {
+        service("web", &[(pods[0].address, "p0")])
+            + &ingress("guard", "a.test", "/guarded", "web", &snippet)
+            + &ingress("wide", "\"*.test\"", "/wide", "web", "")
+            + &ingress("any", "\"\"", "/any", "web", "")
+            + &default("default", "*.test")
+            + &in_namespace(&service("theirs", &[(pods[1].address, "p1")]), "team")
+            + &in_namespace(&ingress("theirs", "\"*.test\"", "/theirs", "theirs", ""), "team")
+    });
+    for path in ["/guarded", "/wide", "/any", "/default"] {
+        assert!(is_closed(&rig, "a.test", path), "{path}");
+        assert!(!is_closed(&rig, "b.test", path), "{path} of another host");
+    }
+    assert!(!is_closed(&rig, "a.test", "/theirs"), "another namespace's");
+    let admin = rig.admin.to_string();
+    let explained = narthex(&["explain", "http://a.test/wide", "--admin", &admin]);
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    let why = "narthex answers 503 itself: *.test/wide is closed for a.test, because narthex does not enforce annotation \
+               nginx.ingress.kubernetes.io/server-snippet of Ingress default/guard";
+    assert!(explained.contains(why), "{explained}");
+}
+
+#[test]
 fn a_guard_of_paths_that_cannot_be_read_closes_their_host() {
     let guarded = |path: &str| {
         let annotated = annotated("haproxy.org/auth-type", "x");

@@ -78,10 +78,7 @@ pub fn hosts(admin: &Admin) -> Vec<HostInfo> {
     let hosts = table.hosts().filter(|(_, host)| !host.is_empty());
     let each = hosts.map(|(pattern, host)| {
         let routes: Vec<_> = host.paths.routes().chain(host.default.iter()).collect();
-        let worst = routes.iter().map(|route| {
-            let backend = table.backend(route.backend).map(|backend| &**backend);
-            status(&report, route, backend).0
-        });
+        let worst = routes.iter().map(|route| status(&report, &table, route).0);
         HostInfo {
             host: pattern.to_string(),
             routes: routes.len(),

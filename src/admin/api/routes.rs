@@ -103,13 +103,13 @@ fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r
 }
 
 /// How a route is: what is said of it, and whether anything answers.
-pub fn status(report: &Report, route: &Route, backend: Option<&Backend>) -> (Status, usize) {
-    let mut worst = match backend.map(|backend| backend.state) {
+pub fn status(report: &Report, table: &Table, route: &Route) -> (Status, usize) {
+    let mut worst = match table.backend(route.backend).map(|backend| backend.state) {
         Some(BackendState::Ready) => Status::Ok,
         Some(BackendState::OnlyTerminating) => Status::Warning,
         Some(_) | None => Status::Error,
     };
-    if route.guard(backend).is_some() {
+    if table.guard_of(route).is_some() {
         worst = Status::Error;
     }
     let mut count = 0;
@@ -166,11 +166,11 @@ struct View<'a> {
 impl View<'_> {
     fn info(&self, route: &Route) -> RouteInfo {
         let backend = self.table.backend(route.backend).map(|backend| &**backend);
-        let (status, problems) = status(self.report, route, backend);
+        let (status, problems) = status(self.report, self.table, route);
         let object = &route.origin.object;
         let endpoints = backend.map(|backend| endpoints_of(backend, &self.commons, self.sampler));
         let endpoints = endpoints.unwrap_or_default();
-        let guard = route.guard(backend);
+        let guard = self.table.guard_of(route);
         let aside = endpoints.iter().any(|endpoint| endpoint.set_aside.is_some());
         RouteInfo {
             id: route.key.to_string(),
@@ -229,7 +229,7 @@ fn fits(route: &Route, table: &Table, words: &[String]) -> bool {
     let backend = table.backend(route.backend);
     let mut text = format!("{} {} {}", route.describe(), route.host, route.origin).to_lowercase();
     if let Some(backend) = backend {
-        let state = state(route.guard(Some(backend)).is_some(), Some(backend));
+        let state = state(table.guard_of(route).is_some(), Some(backend));
         text += &format!(" {backend} {state}").to_lowercase();
     }
     words.iter().all(|word| {
@@ -269,10 +269,7 @@ impl Admin {
             .routes()
             .filter(|route| namespace.is_none_or(|wanted| &*route.origin.object.namespace == wanted))
             .filter(|route| words.is_empty() || fits(route, &table, &words))
-            .filter(|route| {
-                let backend = table.backend(route.backend).map(|backend| &**backend);
-                query.status().is_none() || query.means(status(&report, route, backend).0)
-            })
+            .filter(|route| query.status().is_none() || query.means(status(&report, &table, route).0))
             .collect();
         let (sort, reverse) = query.sort().unwrap_or(("host", false));
         let rate = |route: &Route| sampler.route(route.key);
@@ -281,10 +278,7 @@ impl Admin {
             "path" => found.sort_by_cached_key(|route| (path_of(route), route.host.to_string())),
             "namespace" | "object" | "name" => found.sort_by_cached_key(|route| route.origin.to_string()),
             "backend" => found.sort_by_cached_key(|route| table.backend(route.backend).map(|one| one.to_string())),
-            "status" => found.sort_by_cached_key(|route| {
-                let backend = table.backend(route.backend).map(|backend| &**backend);
-                status(&report, route, backend).0
-            }),
+            "status" => found.sort_by_cached_key(|route| status(&report, &table, route).0),
             "rate" => found.sort_by_cached_key(|route| (rate(route).rate * 1000.0) as u64),
             "requests" => found.sort_by_cached_key(|route| rate(route).requests),
             "error_share" => found.sort_by_cached_key(|route| (rate(route).error_share * 1e6) as u64),

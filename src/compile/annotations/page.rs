@@ -63,7 +63,8 @@ fn write_foreign(out: &mut String) -> std::fmt::Result {
          Ingresses. An IngressClass with `spec.parameters` is closed too, for narthex has no parameters and cannot know \
          what they ask for: its name is then `spec.parameters`.\n\
          - What holds for a whole host (`auth-tls-*`, `server-snippet` and their like) closes all routes of that host in \
-         the same namespace, and is reported for those of other namespaces, which stay open. So does any guard on an \
+         the same namespace, and what else of the namespace would answer a path that the host does not list. It is \
+         reported for routes of other namespaces, which stay open. The same holds for any guard on an \
          Ingress with a path that narthex cannot read as it is meant, such as a regular expression: which requests it \
          guards is not known.\n\n\
          To serve routes without a guard, because something else enforces it, start narthex with \
