@@ -3,7 +3,6 @@
 use crate::table::BackendState;
 use crate::table::canonical::{HostError, PathError};
 use http::StatusCode;
-use std::fmt;
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -276,31 +275,6 @@ pub fn idempotent(method: &http::Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
 }
 
-/// An error reply as raw bytes, for when hyper cannot write it any more.
-pub struct RawReply<'a> {
-    /// What went wrong.
-    pub error: ProxyError,
-    /// The request's id.
-    pub request_id: &'a str,
-}
-
-impl fmt::Display for RawReply<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = self.error.verdict();
-        let reason = verdict.status.canonical_reason().unwrap_or("Error");
-        write!(
-            f,
-            "HTTP/1.1 {} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nx-request-id: {}\r\n\
-             connection: close\r\ndate: {}\r\n\r\n{}\n",
-            verdict.status.as_u16(),
-            verdict.body.len() + 1,
-            self.request_id,
-            httpdate::HttpDate::from(std::time::SystemTime::now()),
-            verdict.body,
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,17 +312,5 @@ mod tests {
             let verdict = error.verdict();
             assert_eq!((verdict.status.as_u16(), verdict.body), (status, body), "{error}");
         }
-    }
-
-    #[test]
-    fn a_raw_reply_counts_its_body() {
-        let reply = RawReply {
-            error: ProxyError::HeadTimeout,
-            request_id: "x",
-        }
-        .to_string();
-        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
     }
 }

@@ -17,6 +17,7 @@ pub mod headers;
 mod https;
 pub mod names;
 mod record;
+pub mod reply;
 mod request_body;
 mod retry;
 mod seen;
@@ -29,22 +30,21 @@ pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
 pub use client::{Client, Ends, Handshake, HttpVersion, Peer, Silence};
-pub use error::{ProxyError, RawReply, Side};
+pub use error::{ProxyError, Side};
+pub use reply::RawReply;
 pub use request_body::RequestBody;
 pub use story::refused;
 pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
 use crate::table::Protocol;
-use crate::table::decide::{self, Outcome, Redirect, Refusal, Subject};
+use crate::table::decide::{self, Outcome, Refusal, Subject};
 use body::{ClientBody, Upload};
-use bytes::Bytes;
 use client::Limits;
 use deadline::Alarm;
-use error::Verdict;
 use forward::{Failure, Luggage, Outgoing, Stop};
 use headers::Fields;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use record::{Running, Timing};
@@ -61,9 +61,6 @@ use tokio::time::Instant;
 /// How often a request is routed anew at most. It is so for each change that takes away what it was routed to, while it
 /// waits or is tried again; and each of the last ones would be as likely to do so again.
 const MOST_ANEW: usize = 3;
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Answers a request, whatever happens: errors and panics become replies here and nowhere else.
 ///
@@ -207,7 +204,7 @@ async fn forward_or_answer(
     }
     let canonical = match subject.map_err(ProxyError::from)? {
         Subject::Resource(canonical) => canonical,
-        Subject::Server => return Ok(server_options(client)),
+        Subject::Server => return Ok(reply::server_options(client)),
     };
     let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
     let deadline = deadline.map(|after| Instant::now() + after);
@@ -227,7 +224,7 @@ async fn forward_or_answer(
         }
         let (route, backend, hops) = match decision.outcome {
             Outcome::Forward { route, backend, hops } => (route, backend, hops),
-            Outcome::Redirect(to) => return moved(client, &to).map_err(Failure::from),
+            Outcome::Redirect(to) => return reply::redirect(client, &to).map_err(Failure::from),
             Outcome::Closed(guard) => {
                 decision.route.inspect(|route| seen.name(route));
                 return Err(Failure {
@@ -339,28 +336,6 @@ fn take_answer(
     reply
 }
 
-/// 308, which keeps method and body (RFC 9110 §15.4.9).
-fn moved(client: &Rc<Client>, to: &Redirect<'_>) -> Result<Response<ReplyBody>, ProxyError> {
-    // The canonical form of host and path is header text, and the filter let the query pass.
-    let location = HeaderValue::try_from(to.location()).map_err(|_| ProxyError::BadTarget)?;
-    let mut reply = Response::new(ReplyBody::ours(Bytes::from_static(b"Permanent Redirect\n"), client));
-    *reply.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    let fields = reply.headers_mut();
-    fields.insert(header::LOCATION, location);
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    fields.insert(header::CONTENT_TYPE, text);
-    Ok(reply)
-}
-
-/// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
-fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
-    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client));
-    *reply.status_mut() = StatusCode::NO_CONTENT;
-    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    reply.headers_mut().insert(header::ALLOW, methods);
-    reply
-}
-
 /// A trusted proxy's id, or a new one.
 fn request_id(request: &Request<RequestBody>, client: &Client) -> HeaderValue {
     if client.peer.trusted
@@ -392,48 +367,9 @@ fn error_reply(
     failure: &Failure,
     seen: &Seen,
 ) -> Response<ReplyBody> {
-    let verdict = failure.error.verdict();
     worker.counters.failed(failure.error);
     log_failure(client, request_id, failure, seen);
-    if seen.grpc {
-        return grpc_error(client, request_id, &verdict);
-    }
-    let text = Bytes::from(format!("{}\n", verdict.body));
-    let mut reply = Response::new(ReplyBody::ours(text, client));
-    *reply.status_mut() = verdict.status;
-    let fields = reply.headers_mut();
-    fields.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    fields.insert(headers::X_REQUEST_ID, request_id.clone());
-    // HTTP/2 has no such field, and one request's fault is no other's.
-    if verdict.close && !client.is_multiplexed() {
-        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        client.said_last.set(true);
-    }
-    // A closed route stays closed until somebody changes it, so there is no time to name.
-    let passes = failure.error != ProxyError::GuardNotEnforced;
-    if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us && passes {
-        fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
-        let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        fields.insert(header::ALLOW, methods);
-    }
-    reply
-}
-
-/// A gRPC client looks for its own status, in a response of a head alone (gRPC over HTTP/2, "Trailers-Only").
-fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) -> Response<ReplyBody> {
-    let mut reply = Response::new(ReplyBody::ours(Bytes::new(), client));
-    let fields = reply.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    fields.insert(GRPC_STATUS, HeaderValue::from(u16::from(verdict.grpc)));
-    fields.insert(GRPC_MESSAGE, HeaderValue::from_static(verdict.body));
-    fields.insert(headers::X_REQUEST_ID, request_id.clone());
-    reply
+    reply::error(client, request_id, failure.error, seen.grpc)
 }
 
 fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, seen: &Seen) {

@@ -1,5 +1,6 @@
 //! How many client connections there may be, and who has to go when there is no room for another.
 
+use crate::proxy::reply::NO_ROOM;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -12,10 +13,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often shards are told that somebody waits.
 const REMINDER: Duration = Duration::from_millis(250);
-/// What a client that speaks in plain is told.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 20\r\n\
-retry-after: 1\r\nconnection: close\r\n\r\nservice unavailable\n";
 
 /// The room for client connections, in the whole process.
 #[derive(Debug)]
@@ -119,7 +116,7 @@ impl Room {
             return;
         }
         // A socket just accepted takes this much at once. What came already is read, or closing would be a reset.
-        let _ = send(stream, FULL, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        let _ = send(stream, NO_ROOM, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
         let _ = shutdown(stream, Shutdown::Write);
         let _ = recv(stream, &mut [0; 16 << 10], RecvFlags::DONTWAIT);
     }

@@ -3,6 +3,7 @@
 use super::fresh::Fresh;
 use crate::config::TlsVersion;
 use crate::proxy::Handshake;
+use crate::proxy::reply::PLAIN_ON_HTTPS;
 use crate::table::Table;
 use crate::upstream::Stream;
 use arc_swap::ArcSwap;
@@ -21,10 +22,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
-
-/// What a client gets that speaks plain HTTP to the HTTPS port, as nginx does.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 50\r\n\
-Connection: close\r\n\r\nthis port speaks HTTPS: write https:// in the URL\n";
 
 /// What the operator decided about TLS.
 #[derive(Clone, Debug)]
@@ -172,7 +169,7 @@ impl Tls {
         let mut first = [0];
         tcp.peek(&mut first).await?;
         if first[0].is_ascii_uppercase() {
-            tcp.write_all(PLAIN).await?;
+            tcp.write_all(PLAIN_ON_HTTPS).await?;
             tcp.shutdown().await?;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

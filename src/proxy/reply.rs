@@ -1,0 +1,144 @@
+//! Every reply that narthex makes itself. Which status and text an error gets is in [`ProxyError::verdict`].
+
+use super::body::ReplyBody;
+use super::client::Client;
+use super::error::{ProxyError, Side, Verdict};
+use super::headers::X_REQUEST_ID;
+use crate::table::decide::Redirect;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use std::fmt;
+use std::rc::Rc;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// The bytes that a client in plain gets when there is no room for its connection. It has no request yet.
+pub const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 20\r\n\
+retry-after: 1\r\nconnection: close\r\n\r\nservice unavailable\n";
+
+/// The bytes that a client gets which speaks plain HTTP to the HTTPS port. nginx answers with 400 too.
+pub const PLAIN_ON_HTTPS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 50\r\n\
+Connection: close\r\n\r\nthis port speaks HTTPS: write https:// in the URL\n";
+
+/// 308, which keeps method and body (RFC 9110 §15.4.9).
+///
+/// # Errors
+/// [`ProxyError::BadTarget`] if `http` does not take the location, which the checks before rule out.
+pub fn redirect(client: &Rc<Client>, to: &Redirect<'_>) -> Result<Response<ReplyBody>, ProxyError> {
+    // The canonical form of host and path is header text, and the filter let the query pass.
+    let location = HeaderValue::try_from(to.location()).map_err(|_| ProxyError::BadTarget)?;
+    let text = Bytes::from_static(b"Permanent Redirect\n");
+    let mut reply = own(client, StatusCode::PERMANENT_REDIRECT, text);
+    let fields = reply.headers_mut();
+    fields.insert(header::LOCATION, location);
+    fields.insert(header::CONTENT_TYPE, TEXT);
+    Ok(reply)
+}
+
+/// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
+pub fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
+    let mut reply = own(client, StatusCode::NO_CONTENT, Bytes::new());
+    reply.headers_mut().insert(header::ALLOW, METHODS);
+    reply
+}
+
+/// The reply to a request that failed; `grpc` says that its client expects gRPC.
+pub fn error(client: &Rc<Client>, request_id: &HeaderValue, error: ProxyError, grpc: bool) -> Response<ReplyBody> {
+    let verdict = error.verdict();
+    if grpc {
+        return grpc_error(client, request_id, &verdict);
+    }
+    let mut reply = own(client, verdict.status, Bytes::from(format!("{}\n", verdict.body)));
+    let fields = reply.headers_mut();
+    fields.insert(header::CONTENT_TYPE, TEXT);
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert(X_REQUEST_ID, request_id.clone());
+    // HTTP/2 has no such field, and one request's fault is no other's.
+    if verdict.close && !client.is_multiplexed() {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        client.said_last.set(true);
+    }
+    // A closed route stays closed until somebody changes it, so there is no time to name.
+    let passes = error != ProxyError::GuardNotEnforced;
+    if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us && passes {
+        fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
+        fields.insert(header::ALLOW, METHODS);
+    }
+    reply
+}
+
+/// A gRPC client looks for its own status, in a response of a head alone (gRPC over HTTP/2, "Trailers-Only").
+fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) -> Response<ReplyBody> {
+    let mut reply = own(client, StatusCode::OK, Bytes::new());
+    let fields = reply.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.insert(GRPC_STATUS, HeaderValue::from(u16::from(verdict.grpc)));
+    fields.insert(GRPC_MESSAGE, HeaderValue::from_static(verdict.body));
+    fields.insert(X_REQUEST_ID, request_id.clone());
+    reply
+}
+
+fn own(client: &Rc<Client>, status: StatusCode, text: Bytes) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::ours(text, client));
+    *reply.status_mut() = status;
+    reply
+}
+
+/// An error reply as raw bytes, for when hyper cannot write it any more.
+pub struct RawReply<'a> {
+    /// What went wrong.
+    pub error: ProxyError,
+    /// The request's id.
+    pub request_id: &'a str,
+}
+
+impl fmt::Display for RawReply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = self.error.verdict();
+        let reason = verdict.status.canonical_reason().unwrap_or("Error");
+        write!(
+            f,
+            "HTTP/1.1 {} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nx-request-id: {}\r\n\
+             connection: close\r\ndate: {}\r\n\r\n{}\n",
+            verdict.status.as_u16(),
+            verdict.body.len() + 1,
+            self.request_id,
+            httpdate::HttpDate::from(std::time::SystemTime::now()),
+            verdict.body,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raw_reply_counts_its_body() {
+        let reply = RawReply {
+            error: ProxyError::HeadTimeout,
+            request_id: "x",
+        }
+        .to_string();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+    }
+
+    #[test]
+    fn replies_of_fixed_bytes_count_their_body() {
+        for reply in [NO_ROOM, PLAIN_ON_HTTPS] {
+            let (head, body) = std::str::from_utf8(reply).unwrap().split_once("\r\n\r\n").unwrap();
+            let length = format!("content-length: {}", body.len());
+            assert!(head.lines().any(|line| line.eq_ignore_ascii_case(&length)), "{head}");
+        }
+    }
+}
