@@ -495,13 +495,15 @@ enum Source {
     Ours(Option<Bytes>),
     Pod(Exchange),
     Compressed(Box<Compressed>),
+    /// The reply has no body, and what follows it is the connection's to pass on.
+    Tunnel(Exchange),
 }
 
 impl Source {
     /// What broke the request's body, where something did: then the pod's connection has ended for that.
     fn upload_error(&self) -> Option<ProxyError> {
         match self {
-            Self::Ours(_) => None,
+            Self::Ours(_) | Self::Tunnel(_) => None,
             Self::Pod(exchange) => exchange.upload.take_error(),
             Self::Compressed(reply) => reply.exchange.upload.take_error(),
         }
@@ -543,25 +545,39 @@ impl ReplyBody {
         self.alarm = alarm;
     }
 
-    /// What a reply without a body holds, for a tunnel to go on with.
-    pub fn take_exchange(&mut self) -> Option<Exchange> {
+    /// Makes a pod's reply, which changes the protocol, one without a body.
+    pub fn begin_tunnel(&mut self) {
+        self.turn_into(Source::Tunnel);
+    }
+
+    /// The pod's side of a tunnel. The connection takes it over when it has written the reply.
+    pub fn take_tunnel(&mut self) -> Option<Exchange> {
+        if !matches!(self.source, Source::Tunnel(_)) {
+            return None;
+        }
         match std::mem::replace(&mut self.source, Source::Ours(None)) {
-            Source::Pod(exchange) => Some(exchange),
-            Source::Ours(_) | Source::Compressed(_) => None,
+            Source::Tunnel(exchange) => Some(exchange),
+            _ => None,
         }
     }
 
     /// Has a pod's reply come out compressed.
     pub fn compress(&mut self, compressed: impl FnOnce(Exchange) -> Compressed) {
-        if let Some(exchange) = self.take_exchange() {
-            self.source = Source::Compressed(Box::new(compressed(exchange)));
-        }
+        self.turn_into(|exchange| Source::Compressed(Box::new(compressed(exchange))));
+    }
+
+    fn turn_into(&mut self, change: impl FnOnce(Exchange) -> Source) {
+        self.source = match std::mem::replace(&mut self.source, Source::Ours(None)) {
+            Source::Pod(exchange) => change(exchange),
+            other => other,
+        };
     }
 
     /// Whether all of it was read.
     fn is_ended(&self) -> bool {
         match &self.source {
             Source::Ours(text) => text.is_none(),
+            Source::Tunnel(_) => true,
             Source::Pod(exchange) => exchange.is_end_stream(),
             Source::Compressed(reply) => reply.is_end_stream(),
         }
@@ -618,6 +634,7 @@ impl Body for ReplyBody {
                 }
                 return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
             }
+            Source::Tunnel(_) => return Poll::Ready(None),
             Source::Pod(exchange) => (ready!(exchange.poll_frame(&this.client, cx)), &exchange.worker.clock),
             Source::Compressed(reply) => {
                 let frame = ready!(reply.poll_frame(&this.client, cx));
@@ -651,6 +668,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Ours(text) => text.is_none(),
+            Source::Tunnel(_) => true,
             Source::Pod(exchange) => exchange.is_end_stream(),
             Source::Compressed(reply) => reply.is_end_stream(),
         }
@@ -659,6 +677,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Source::Tunnel(_) => SizeHint::with_exact(0),
             Source::Pod(exchange) => exchange.size_hint(),
             Source::Compressed(_) => SizeHint::default(),
         }

@@ -1,6 +1,5 @@
 //! The client's side of a request: who it is, and how long it has been silent.
 
-use super::body::Exchange;
 use super::error::Side;
 use super::headers::Fields;
 use super::trust::{TrustedProxies, address_value};
@@ -230,8 +229,6 @@ pub struct Client {
     pub wake_on_reply: Cell<bool>,
     /// Set before the connection breaks off a stalled request body.
     pub body_late: Cell<bool>,
-    /// The pod's side of a connection that has changed its protocol.
-    pub tunnel: RefCell<Option<Exchange>>,
     /// What its connection speaks.
     pub http: HttpVersion,
     /// What its connection has been sent, where it has others.
@@ -274,7 +271,6 @@ impl Client {
             told_https: Cell::new(None),
             told_host: RefCell::default(),
             peer,
-            tunnel: RefCell::default(),
             http: HttpVersion::Http1,
             earned: None,
             hold: Hold::default(),

@@ -318,8 +318,7 @@ fn take_answer(
         answered,
     );
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // The connection's task takes it from here, when hyper has written the head.
-        client.tunnel.replace(reply.body_mut().take_exchange());
+        reply.body_mut().begin_tunnel();
     }
     if let Some(settings) = &route.policies.compression {
         compress::compress(worker, settings, parts, &mut reply);

@@ -8,7 +8,7 @@ use super::preface::{Look, Preface};
 use super::shard::{Shard, Swept};
 use super::strict::{Fault, Framer, Position};
 use super::tunnel;
-use crate::proxy::{self, Client, Peer, ProxyError, RequestBody, Silence};
+use crate::proxy::{self, Client, Exchange, Peer, ProxyError, RequestBody, Silence};
 use crate::upstream::Stream;
 use crate::upstream::{Clock, Tick};
 use bytes::Bytes;
@@ -71,6 +71,8 @@ pub struct Conn {
     write_since: Cell<Option<Tick>>,
     expired: Cell<Option<Expired>>,
     preface: RefCell<Preface>,
+    /// The pod's side, when the protocol has changed.
+    tunnel: Cell<Option<Box<Exchange>>>,
     /// What the filter has let through and hyper had no room for.
     left_over: RefCell<Bytes>,
     /// The request that was under way at the last tick, by the number of heads so far: one that takes longer than that
@@ -436,6 +438,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
         expired: Cell::new(None),
         // Under TLS the handshake has said which protocol it is.
         preface: RefCell::new(Preface::seen(client.peer.tls.is_none(), held)),
+        tunnel: Cell::new(None),
         left_over: RefCell::default(),
         watched: Cell::new(None),
         draining: Cell::new(shard.draining.get()),
@@ -449,7 +452,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
     let end = converse(&conn).await;
     // What comes now lies on the heap: every connection would have room for it all its life.
     let prefix = conn.preface.borrow_mut().take();
-    let tunnel = client.tunnel.take();
+    let tunnel = conn.tunnel.take();
     if prefix.is_none() && tunnel.is_none() {
         return Box::pin(finish(&conn, end)).await;
     }
@@ -461,17 +464,26 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
     let stream = conn.stream.into_inner();
     match (prefix, tunnel) {
         (Some(prefix), _) => Box::pin(h2::run(shard, stream, client.peer.clone(), prefix)).await,
-        (None, Some(exchange)) if begins => Box::pin(tunnel::run(shard, stream, exchange)).await,
+        (None, Some(exchange)) if begins => Box::pin(tunnel::run(shard, stream, *exchange)).await,
         (None, _) => {}
     }
 }
 
 async fn converse(conn: &Rc<Conn>) -> End {
-    let (worker, client) = (conn.shard.worker.clone(), conn.client.clone());
+    let served = conn.clone();
     // Boxed, for hyper keeps the place of a request's future for as long as the connection lives.
     let service = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(RequestBody::Http1);
-        Box::pin(proxy::respond(worker.clone(), client.clone(), request))
+        let (conn, request) = (served.clone(), request.map(RequestBody::Http1));
+        let mut reply = Box::pin(proxy::respond(conn.shard.worker.clone(), conn.client.clone(), request));
+        poll_fn(move |cx| {
+            let mut poll = reply.as_mut().poll(cx);
+            if let Poll::Ready(Ok(reply)) = &mut poll
+                && let Some(exchange) = reply.body_mut().take_tunnel()
+            {
+                conn.tunnel.set(Some(Box::new(exchange)));
+            }
+            poll
+        })
     });
     let limits = &conn.shard.limits;
     let hyper = http1::Builder::new()

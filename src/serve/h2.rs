@@ -10,7 +10,7 @@ use super::Timeouts;
 use super::pace::{Pace, Slow};
 use super::shard::{Shard, Swept};
 use super::tunnel;
-use crate::proxy::{self, Client, Peer, ProxyError, RequestBody};
+use crate::proxy::{self, Client, Exchange, Peer, ProxyError, RequestBody};
 use crate::upstream::Stream;
 use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
 use crate::upstream::{Clock, Tick};
@@ -120,9 +120,8 @@ impl Conn {
         (client, admitted)
     }
 
-    /// Passes the bytes of a stream on, if its request has become a tunnel.
-    fn carry(&self, client: Rc<Client>, upgrade: OnUpgrade) {
-        let Some(exchange) = client.tunnel.take() else { return };
+    /// Passes the bytes of a stream on whose request has become a tunnel.
+    fn carry(&self, client: Rc<Client>, upgrade: OnUpgrade, exchange: Exchange) {
         let (hand_over, sending) = oneshot::channel();
         self.newest_tunnel.replace(Some(hand_over));
         tokio::task::spawn_local(tunnel::over_h2(self.shard.clone(), client, upgrade, sending, exchange));
@@ -390,14 +389,16 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
             let earned = client.earned.clone();
             // Boxed, so that a stream that is refused takes little.
             let request = request.map(RequestBody::Http2);
-            let reply = Box::pin(proxy::respond(worker, client, request)).await;
+            let Ok(mut reply) = Box::pin(proxy::respond(worker, client, request)).await;
             if let Some(earned) = earned {
                 earned.head();
             }
-            if let Some((conn, client, upgrade)) = upgrade {
-                conn.carry(client, upgrade);
+            if let Some((conn, client, upgrade)) = upgrade
+                && let Some(exchange) = reply.body_mut().take_tunnel()
+            {
+                conn.carry(client, upgrade, exchange);
             }
-            reply.map_err(|never| match never {})
+            Ok(reply)
         }
     });
     let head_bytes = u32::try_from(shard.limits.head_bytes).unwrap_or(u32::MAX);
