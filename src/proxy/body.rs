@@ -4,8 +4,8 @@ use super::client::{Client, Waiting};
 use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
-use super::record::Running;
 use super::request_body::RequestBody;
+use super::trail::Trail;
 use super::trailers;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
@@ -514,7 +514,7 @@ impl Source {
 pub struct ReplyBody {
     source: Source,
     client: Rc<Client>,
-    running: Option<Running>,
+    trail: Option<Trail>,
     alarm: Option<Alarm>,
 }
 
@@ -529,15 +529,15 @@ impl ReplyBody {
         Self {
             source: Source::Ours(Some(text).filter(|text| !text.is_empty())),
             client: client.clone(),
-            running: None,
+            trail: None,
             alarm: None,
         }
     }
 
     /// The request is under way until its reply is out. From now on it is the client's to take it.
-    pub fn hold(&mut self, running: Running) {
-        self.client.sends(Some(&running.worker.clock));
-        self.running = Some(running);
+    pub fn hold(&mut self, trail: Trail) {
+        self.client.sends(Some(&trail.worker.clock));
+        self.trail = Some(trail);
     }
 
     /// It is to be out when the alarm goes off.
@@ -587,7 +587,7 @@ impl ReplyBody {
     pub fn pod(exchange: Exchange, client: &Rc<Client>) -> Self {
         Self {
             client: client.clone(),
-            running: None,
+            trail: None,
             alarm: None,
             source: Source::Pod(exchange),
         }
@@ -597,10 +597,10 @@ impl ReplyBody {
 impl Drop for ReplyBody {
     fn drop(&mut self) {
         let ended = self.is_ended();
-        if let Some(running) = self.running.as_mut().filter(|_| !ended) {
+        if let Some(trail) = self.trail.as_mut().filter(|_| !ended) {
             match self.client.take_silence() {
-                Some((silence, limit)) => running.fell_silent(silence, limit),
-                None => running.broken_off(false),
+                Some((silence, limit)) => trail.fell_silent(silence, limit),
+                None => trail.broken_off(false),
             }
         }
         self.client.waited();
@@ -620,17 +620,17 @@ impl Body for ReplyBody {
         let this = &mut *self;
         this.client.sends(None);
         if this.alarm.as_ref().is_some_and(Alarm::has_rung) {
-            if let Some(running) = &mut this.running {
-                running.failed(&ProxyError::Deadline.into());
+            if let Some(trail) = &mut this.trail {
+                trail.broken(ProxyError::Deadline, None);
             }
             return Poll::Ready(Some(Err("the time for the request is up".into())));
         }
         let (frame, clock) = match &mut this.source {
             Source::Ours(text) => {
-                let clock = this.running.as_ref().map(|running| &running.worker.clock);
+                let clock = this.trail.as_ref().map(|trail| &trail.worker.clock);
                 this.client.sends(clock.filter(|_| text.is_some()));
-                if let (Some(running), Some(text)) = (&mut this.running, &*text) {
-                    running.sent += text.len() as u64;
+                if let (Some(trail), Some(text)) = (&mut this.trail, &*text) {
+                    trail.sent += text.len() as u64;
                 }
                 return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
             }
@@ -645,13 +645,13 @@ impl Body for ReplyBody {
             this.client.sends(Some(clock));
             let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
             this.client.holds(length);
-            if let Some(running) = &mut this.running {
-                running.sent += length as u64;
+            if let Some(trail) = &mut this.trail {
+                trail.sent += length as u64;
                 if frame.is_err() {
                     match (this.client.take_silence(), this.source.upload_error()) {
-                        (Some((silence, limit)), _) => running.fell_silent(silence, limit),
-                        (None, Some(error)) => running.failed(&error.into()),
-                        (None, None) => running.broken_off(true),
+                        (Some((silence, limit)), _) => trail.fell_silent(silence, limit),
+                        (None, Some(error)) => trail.broken(error, None),
+                        (None, None) => trail.broken_off(true),
                     }
                 }
             }

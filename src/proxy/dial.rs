@@ -54,7 +54,7 @@ pub async fn checkout(
     }
     let began = Instant::now();
     let opened = Box::pin(open(worker, client, lease, outgoing)).await;
-    outgoing.timing.dialled(began.elapsed());
+    outgoing.trail.dialled(began.elapsed());
     opened
 }
 

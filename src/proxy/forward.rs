@@ -7,8 +7,8 @@ use super::client::{Client, Limits, Waiting};
 use super::dial::{checkout, connect_error};
 use super::error::ProxyError;
 use super::headers::{self, Fields, Forwarded};
-use super::record::Timing;
 use super::retry::{Retries, Tried};
+use super::trail::Trail;
 use super::upgrade;
 use super::worker::Worker;
 use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route, UpstreamHost};
@@ -19,7 +19,7 @@ use crate::upstream::{Affinity, Connection, Lease, Limit, LiveEndpoint, Picked, 
 use http::header;
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -37,8 +37,6 @@ pub struct Outgoing<'r> {
     pub canonical: &'r Canonical<'r>,
     /// Where it goes.
     pub route: &'r Route,
-    /// Its id.
-    pub request_id: &'r HeaderValue,
     /// How often it has passed through narthex.
     pub hops: u8,
     /// The backend it leads to.
@@ -57,8 +55,8 @@ pub struct Outgoing<'r> {
     pub fields: &'r Fields<'r>,
     /// How far its body has come.
     pub upload: &'r Rc<Upload>,
-    /// How its time goes by.
-    pub timing: &'r Timing,
+    /// What is noted of it.
+    pub trail: &'r Trail,
     /// When the time is up that the backend's `request-timeout` gives.
     pub until: Option<tokio::time::Instant>,
 }
@@ -171,14 +169,14 @@ pub async fn forward(
             Picked::Nobody(state) => return Err(ProxyError::NoBackend(state).into()),
         };
         let endpoint = lease.endpoint.clone();
-        outgoing.timing.begins(&endpoint, lease.connections.terms.tls.is_some());
+        outgoing.trail.attempt(&endpoint, lease.connections.terms.tls.is_some());
         let attempt = Attempt::new(worker, &lease, outgoing.until);
         let mut connection = match checkout(worker, client, &lease, outgoing, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
                 attempt.settled();
                 let error = connect_error(&cause);
-                outgoing.timing.came_to(Err(error));
+                outgoing.trail.came_to(Err(error));
                 worker.counters.upstream_connect_failures.add();
                 if is_local(&cause) {
                     // Others may hold what is lacking for nothing. Their tasks let go of it at their next turn.
@@ -196,10 +194,10 @@ pub async fn forward(
                     if !is_elsewhere(worker, outgoing) {
                         return Err(failure.into());
                     }
-                    retries.go_on(worker, None);
+                    retries.go_on(None);
                     return Err(Stop::anew(luggage, failure));
                 }
-                retries.go_on(worker, Some(endpoint));
+                retries.go_on(Some(endpoint));
                 continue;
             }
         };
@@ -232,13 +230,13 @@ pub async fn forward(
         )
         .await;
         attempt.settled();
-        outgoing.timing.answered(sent_at.elapsed());
+        outgoing.trail.pod_took(sent_at.elapsed());
         match outcome {
             Ok((response, first, connection)) => {
-                outgoing.timing.came_to(Ok(response.status()));
+                outgoing.trail.came_to(Ok(response.status()));
                 note_answer(worker, &lease, response.status(), began);
                 if retries.again_for(&lease, response.status()) {
-                    retries.go_on(worker, Some(endpoint));
+                    retries.go_on(Some(endpoint));
                     continue;
                 }
                 client.flows(&worker.clock);
@@ -246,7 +244,7 @@ pub async fn forward(
                     .map_err(|error| Failure::at(error, &endpoint).into());
             }
             Err(Broken { error, cause, unsent }) => {
-                outgoing.timing.came_to(Err(error));
+                outgoing.trail.came_to(Err(error));
                 note_failure(worker, &lease, error, reused || !outgoing.upload.is_done());
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
                 // But only the first: over HTTP/2 another attempt may come upon the same connection.
@@ -259,11 +257,11 @@ pub async fn forward(
                     if !retries.is_safe(error, unsent.is_some()) || !is_elsewhere(worker, outgoing) {
                         return Err(failure.into());
                     }
-                    retries.go_on(worker, None);
+                    retries.go_on(None);
                     luggage.body = unsent;
                     return Err(Stop::anew(luggage, failure));
                 }
-                retries.go_on(worker, (!reused || fresh).then_some(endpoint));
+                retries.go_on((!reused || fresh).then_some(endpoint));
                 luggage.body = unsent;
                 fresh = true;
             }
@@ -491,7 +489,7 @@ impl Outgoing<'_> {
             host: self.canonical.host_header.as_deref(),
             endpoint: endpoint.endpoint.address,
             port: self.canonical.port,
-            request_id: self.request_id,
+            request_id: self.trail.request_id(),
             hops: self.hops,
             // HTTP/2 frames bodies itself, so one without a length has no field that says so.
             chunked: !body.is_empty() && (self.fields.chunked || (client.is_multiplexed() && !self.fields.length)),
@@ -506,7 +504,7 @@ impl Outgoing<'_> {
         if let Some(UpstreamHost::Named(host)) = &self.settings.upstream_host {
             request.headers_mut().insert(header::HOST, host.clone());
         }
-        self.timing.trace(request.headers_mut());
+        self.trail.trace(request.headers_mut());
         if let Some(key) = self.key {
             key.offer(request.headers_mut());
         }

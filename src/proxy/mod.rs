@@ -16,16 +16,13 @@ mod forwarded;
 pub mod headers;
 mod https;
 pub mod names;
-mod record;
 pub mod reply;
 mod request_body;
 mod retry;
-mod seen;
-mod story;
+mod trail;
 pub mod trailers;
 mod trust;
 pub mod upgrade;
-mod words;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
@@ -33,7 +30,7 @@ pub use client::{Client, Ends, Handshake, HttpVersion, Peer, Silence};
 pub use error::{ProxyError, Side};
 pub use reply::RawReply;
 pub use request_body::RequestBody;
-pub use story::refused;
+pub use trail::{refused, unread};
 pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
@@ -47,16 +44,14 @@ use headers::Fields;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
-use record::{Running, Timing};
-use seen::{Asked, Seen};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use story::Story;
 use tokio::time::Instant;
+use trail::{Head, Trail};
 
 /// How often a request is routed anew at most. It is so for each change that takes away what it was routed to, while it
 /// waits or is tried again; and each of the last ones would be as likely to do so again.
@@ -71,50 +66,28 @@ pub async fn respond(
     client: Rc<Client>,
     request: Request<RequestBody>,
 ) -> Result<Response<ReplyBody>, Infallible> {
-    worker.counters.requests.add();
-    let mut running = Running::new(&worker, client.http);
-    client.begins(request.headers(), &worker.settings.trusted_proxies);
-    let request_id = request_id(&request, &client);
-    let version = request.version();
-    running.story = Story::of(&worker, &client, &request, &request_id);
-    let timing = Timing::of(&running);
-    let mut seen = Seen::default();
+    let (mut parts, body) = request.into_parts();
+    client.begins(&parts.headers, &worker.settings.trusted_proxies);
+    let version = parts.version;
+    let request_id = request_id(&parts, &client);
+    let mut trail = Trail::begins(&worker, &client, Head::from(&parts), request_id);
     let answered = {
         // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
-        let mut answering = pin!(answer(
-            &worker,
-            &client,
-            request,
-            &request_id,
-            &mut seen,
-            (&mut running, &timing)
-        ));
+        let mut answering = pin!(forward_or_answer(&worker, &client, (&mut parts, body), &trail));
         poll_fn(|cx| {
             let poll = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
             poll.map_or(Poll::Ready(Err(())), |poll| poll.map(Ok))
         })
         .await
     };
-    let mut reply = match answered {
-        Ok(Ok(reply)) => {
-            if reply.status().is_server_error() {
-                seen.remember_pods(&worker, reply.status(), &request_id);
-            }
-            reply
-        }
-        Ok(Err(failure)) => {
-            seen.remember(&worker, &failure, &request_id);
-            running.failed(&failure);
-            error_reply(&worker, &client, &request_id, &failure, &seen)
-        }
-        Err(_) => {
-            worker.counters.panics.add();
-            let failure = ProxyError::Panic.into();
-            running.failed(&failure);
-            error_reply(&worker, &client, &request_id, &failure, &seen)
-        }
-    };
-    worker.counters.response(reply.status());
+    let answered = answered.unwrap_or_else(|()| {
+        worker.counters.panics.add();
+        Err(ProxyError::Panic.into())
+    });
+    let mut reply = answered.unwrap_or_else(|failure| {
+        trail.failed(&client, Head::from(&parts), &failure);
+        reply::error(&client, trail.request_id(), failure.error, trail.is_grpc())
+    });
     let upgraded = reply.status() == StatusCode::SWITCHING_PROTOCOLS;
     // HTTP/1.0 knows the end of such a reply by that of the connection only.
     let by_end = version == Version::HTTP_10 && !reply.body().has_length();
@@ -128,8 +101,8 @@ pub async fn respond(
         // To a reply of HTTP/1.1, hyper would add that the connection is kept.
         *reply.version_mut() = Version::HTTP_10;
     }
-    running.answered(reply.status(), reply.headers(), &timing);
-    reply.body_mut().hold(running);
+    trail.answered(reply.status(), reply.headers());
+    reply.body_mut().hold(trail);
     Ok(reply)
 }
 
@@ -140,55 +113,31 @@ pub fn refuse<B>(
     request: &Request<B>,
     error: ProxyError,
 ) -> Response<ReplyBody> {
-    worker.counters.requests.add();
-    let request_id = new_request_id();
-    let mut reply = error_reply(worker, client, &request_id, &error.into(), &Seen::default());
-    worker.counters.response(reply.status());
-    if let Some(mut story) = Story::of(worker, client, request, &request_id) {
-        let mut running = Running::new(worker, client.http);
-        story.erred(error);
-        running.story = Some(story);
-        running.answered(reply.status(), reply.headers(), &Timing::default());
-        reply.body_mut().hold(running);
-    }
+    let mut trail = Trail::begins(worker, client, Head::from(request), new_request_id());
+    trail.failed(client, Head::from(request), &error.into());
+    let mut reply = reply::error(client, trail.request_id(), error, false);
+    trail.answered(reply.status(), reply.headers());
+    reply.body_mut().hold(trail);
     reply
 }
 
 /// The road of a request.
-async fn answer(
+async fn forward_or_answer(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    request: Request<RequestBody>,
-    request_id: &HeaderValue,
-    seen: &mut Seen,
-    (running, timing): (&mut Running, &Timing),
+    (parts, body): (&mut Parts, RequestBody),
+    trail: &Trail,
 ) -> Result<Response<ReplyBody>, Failure> {
     if worker.is_overloaded() {
         return Err(ProxyError::Overloaded.into());
     }
     #[cfg(debug_assertions)]
-    fail::maybe(request.uri().path());
-    let (mut parts, body) = request.into_parts();
-    let answered = forward_or_answer(worker, client, (&mut parts, body), request_id, seen, (running, timing)).await;
-    if !answered.as_ref().is_ok_and(|reply| !reply.status().is_server_error()) {
-        seen.asked = Some(Asked::of(&parts));
-    }
-    answered
-}
-
-async fn forward_or_answer(
-    worker: &Rc<Worker>,
-    client: &Rc<Client>,
-    (parts, body): (&mut Parts, RequestBody),
-    request_id: &HeaderValue,
-    seen: &mut Seen,
-    (running, timing): (&mut Running, &Timing),
-) -> Result<Response<ReplyBody>, Failure> {
+    fail::maybe(parts.uri.path());
     let key = upgrade::Key::of(parts)?;
     let upload: Rc<Upload> = Rc::default();
     let body = ClientBody::new(body, &upload, client, worker);
     if !body.is_empty() {
-        running.receives(&upload);
+        trail.receives(&upload);
     }
     let parts = &*parts;
     let fields = Fields::of(&parts.headers);
@@ -199,14 +148,14 @@ async fn forward_or_answer(
     let subject = ask.subject(&rules);
     if !matches!(subject, Ok(Subject::Server)) {
         // A gRPC error has status 200, which would agree to a WebSocket.
-        seen.grpc = fields.grpc && client.is_multiplexed() && key.is_none();
+        trail.expects_grpc(fields.grpc && client.is_multiplexed() && key.is_none());
         client.asks(parts.version, &fields);
     }
     let canonical = match subject.map_err(ProxyError::from)? {
         Subject::Resource(canonical) => canonical,
         Subject::Server => return Ok(reply::server_options(client)),
     };
-    let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| seen.grpc);
+    let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| trail.is_grpc());
     let deadline = deadline.map(|after| Instant::now() + after);
     let mut luggage = Luggage {
         body: Some(body),
@@ -216,29 +165,26 @@ async fn forward_or_answer(
     loop {
         let table = worker.table();
         let decision = decide::decide(&table, &ask, &canonical, &rules);
-        if let Some(route) = decision.route {
-            running.routed(&table, route);
-        }
-        if decision.backend.is_some() {
-            running.has_service();
-        }
+        trail.decided(&table, &decision);
+        let fails = |failure| {
+            decision.route.inspect(|route| trail.fails_on(route));
+            failure
+        };
         let (route, backend, hops) = match decision.outcome {
             Outcome::Forward { route, backend, hops } => (route, backend, hops),
-            Outcome::Redirect(to) => return reply::redirect(client, &to).map_err(Failure::from),
+            Outcome::Redirect(to) => return reply::redirect(client, &to).map_err(|error| fails(error.into())),
             Outcome::Closed(guard) => {
-                decision.route.inspect(|route| seen.name(route));
-                return Err(Failure {
+                return Err(fails(Failure {
                     error: ProxyError::GuardNotEnforced,
                     endpoint: None,
                     cause: Some(guard.to_string()),
-                });
+                }));
             }
             Outcome::Refused(refusal) => {
                 if refusal == Refusal::Loop {
                     worker.counters.loops.add();
                 }
-                decision.backend.and(decision.route).inspect(|route| seen.name(route));
-                return Err(ProxyError::from(refusal).into());
+                return Err(fails(ProxyError::from(refusal).into()));
             }
         };
         let (protocol, settings) = (backend.protocol(), &*backend.settings);
@@ -252,7 +198,6 @@ async fn forward_or_answer(
             parts,
             canonical: &canonical,
             route,
-            request_id,
             hops,
             backend,
             protocol,
@@ -263,8 +208,8 @@ async fn forward_or_answer(
             key: key.as_ref(),
             fields: &fields,
             upload: &upload,
-            timing,
-            until: (settings.request_timeout).map(|after| Instant::from_std(running.began()) + after),
+            trail,
+            until: (settings.request_timeout).map(|after| Instant::from_std(trail.began()) + after),
         };
         let deadline = [deadline, outgoing.until].into_iter().flatten().min();
         let forwarding = pin!(forward::forward(worker, client, &outgoing, luggage));
@@ -274,19 +219,13 @@ async fn forward_or_answer(
             Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
         };
         match forwarded {
-            Ok(answer) => return Ok(take_answer(worker, client, &outgoing, deadline, answer, seen)),
+            Ok(answer) => return Ok(take_answer(worker, client, &outgoing, deadline, answer)),
             Err(Stop::Anew(stopped)) if anew < MOST_ANEW => {
                 anew += 1;
                 luggage = stopped.luggage;
             }
-            Err(Stop::Anew(stopped)) => {
-                seen.name(route);
-                return Err(stopped.failure);
-            }
-            Err(Stop::Failed(failure)) => {
-                seen.name(route);
-                return Err(failure);
-            }
+            Err(Stop::Anew(stopped)) => return Err(fails(stopped.failure)),
+            Err(Stop::Failed(failure)) => return Err(fails(failure)),
         }
     }
 }
@@ -298,13 +237,14 @@ fn take_answer(
     outgoing: &Outgoing<'_>,
     deadline: Option<Instant>,
     (response, exchange): (Response<()>, Exchange),
-    seen: &mut Seen,
 ) -> Response<ReplyBody> {
     let (parts, route) = (outgoing.parts, outgoing.route);
     let endpoint = exchange.lease.endpoint.id;
     if response.status().is_server_error() {
-        seen.name(route);
-        seen.endpoint = Some(exchange.lease.endpoint.endpoint.to_string());
+        let head = Head::from(parts);
+        outgoing
+            .trail
+            .pod_failed(head, route, &exchange.lease.endpoint, response.status());
     }
     let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
     headers::forbid_by_status(reply.status(), client.is_multiplexed(), reply.headers_mut());
@@ -336,9 +276,9 @@ fn take_answer(
 }
 
 /// A trusted proxy's id, or a new one.
-fn request_id(request: &Request<RequestBody>, client: &Client) -> HeaderValue {
+fn request_id(parts: &Parts, client: &Client) -> HeaderValue {
     if client.peer.trusted
-        && let Some(id) = request.headers().get(headers::X_REQUEST_ID)
+        && let Some(id) = parts.headers.get(headers::X_REQUEST_ID)
     {
         return id.clone();
     }
@@ -356,36 +296,4 @@ pub fn new_request_id() -> HeaderValue {
     }
     // Hexadecimal digits are header text.
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
-}
-
-/// Turns an error into the reply and the one log line, and counts it.
-fn error_reply(
-    worker: &Worker,
-    client: &Rc<Client>,
-    request_id: &HeaderValue,
-    failure: &Failure,
-    seen: &Seen,
-) -> Response<ReplyBody> {
-    worker.counters.failed(failure.error);
-    log_failure(client, request_id, failure, seen);
-    reply::error(client, request_id, failure.error, seen.grpc)
-}
-
-fn log_failure(client: &Client, request_id: &HeaderValue, failure: &Failure, seen: &Seen) {
-    let verdict = failure.error.verdict();
-    let request_id = request_id.to_str().unwrap_or_default();
-    let (route, origin, endpoint, cause) = (&seen.route, &seen.origin, &failure.endpoint, &failure.cause);
-    let (status, side, label, error) = (
-        verdict.status.as_u16(),
-        verdict.side.name(),
-        verdict.label,
-        failure.error,
-    );
-    let (peer, client) = (client.peer.socket, client.address());
-    // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
-    if verdict.side == Side::Client {
-        tracing::debug!(status, side, reason = label, %error, cause, route, origin, endpoint, %client, %peer, request_id, "request failed");
-    } else {
-        tracing::warn!(status, side, reason = label, %error, cause, route, origin, endpoint, %client, %peer, request_id, "request failed");
-    }
 }

@@ -143,10 +143,8 @@ impl<'r> Retries<'r> {
     }
 
     /// Goes on with the next attempt, at another endpoint if there is one.
-    pub fn go_on(&mut self, worker: &Worker, failed: Option<Rc<LiveEndpoint<ClientBody>>>) {
-        worker.counters.retries.add();
-        let retries = &self.outgoing.timing.retries;
-        retries.set(retries.get() + 1);
+    pub fn go_on(&mut self, failed: Option<Rc<LiveEndpoint<ClientBody>>>) {
+        self.outgoing.trail.retried();
         self.outgoing.upload.next_attempt();
         self.tried.extend(failed);
     }

@@ -3,8 +3,8 @@
 use super::body::ClientBody;
 use super::error::ProxyError;
 use super::headers::template;
+use super::trail::Dictionary;
 use super::trust::TrustedProxies;
-use super::words::Dictionary;
 use crate::model::RouteKey;
 use crate::policy::compress::Memory;
 use crate::table::decide::Rules;

@@ -65,16 +65,7 @@ pub async fn finish(conn: &Conn, end: End) {
         let request_id = proxy::new_request_id();
         let request_id = request_id.to_str().unwrap_or_default();
         let fault = conn.fault.get().map(|fault| fault.to_string());
-        let verdict = error.verdict();
-        let worker = &conn.shard.worker;
-        worker.counters.requests.add();
-        worker.counters.response(verdict.status);
-        worker.counters.failed(error);
-        tracing::debug!(
-            status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault = fault.as_deref(),
-            peer = %conn.client.peer.socket, request_id, "request refused"
-        );
-        proxy::refused(worker, &conn.client.peer, error, request_id, fault);
+        proxy::unread(&conn.shard.worker, &conn.client.peer, error, request_id, fault);
         let mut reply = io::Cursor::new(RawReply { error, request_id }.to_string());
         while reply.has_remaining() {
             match tokio::time::timeout(LINGER_IDLE, stream.write_buf(&mut reply)).await {

@@ -1,18 +1,20 @@
 //! What is remembered of a request for the access log and for its trace, where there is one.
 
-use super::client::{Client, Peer, Silence};
-use super::error::ProxyError;
-use super::forward::Failure;
-use super::record::Attempts;
+use super::failures;
 use super::words::Words;
-use super::worker::Worker;
 use crate::model::RouteKey;
+use crate::proxy::body::ClientBody;
+use crate::proxy::client::{Client, Peer, Silence};
+use crate::proxy::error::ProxyError;
+use crate::proxy::worker::Worker;
 use crate::telemetry::access::{Endpoint, Entry, Format, ShardLog, Shown};
-use crate::telemetry::trace_context::TraceContext;
-use crate::telemetry::traces::{AttemptSpan, RequestSpan, Traced};
+use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
+use crate::telemetry::traces::{self, AttemptSpan, RequestSpan, Traced};
+use crate::upstream::LiveEndpoint;
 use http::header;
 use http::uri::Uri;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,17 +28,36 @@ pub struct Story {
     client: IpAddr,
     /// By which the client came, as far as is known.
     scheme: &'static str,
-    request_id: HeaderValue,
     head: Option<Head>,
     key: Option<RouteKey>,
     rule: Option<Rc<Words>>,
     /// Whether it got so far that its Service was looked for.
     has_service: bool,
-    attempts: Rc<Attempts>,
+    attempts: Vec<Attempt>,
+    /// Where it belongs, if it is recorded.
+    traced: Option<Traced>,
     reason: Option<&'static str>,
     side: Option<&'static str>,
     cause: Option<String>,
     response_fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// One of its attempts.
+pub struct Attempt {
+    endpoint: Rc<LiveEndpoint<ClientBody>>,
+    /// Whether by TLS.
+    secure: bool,
+    /// For opening a connection, where that was needed.
+    pub connect: Option<Duration>,
+    /// From sending the request to the response head.
+    pub pod: Option<Duration>,
+    /// Its span, if it is recorded.
+    span: u64,
+    began: Instant,
+    /// When it failed, or its answer was thrown away.
+    pub ended: Option<Instant>,
+    /// What the pod answered, or why it did not.
+    pub outcome: Option<Result<StatusCode, ProxyError>>,
 }
 
 /// What the request's head says.
@@ -66,45 +87,40 @@ pub struct Passed {
 
 impl Story {
     /// Of a request whose head could not be read.
-    fn unread(peer: &Rc<Peer>, request_id: HeaderValue) -> Box<Self> {
-        Box::new(Self {
+    fn unread(peer: &Rc<Peer>) -> Self {
+        Self {
             peer: peer.clone(),
             client: peer.ip,
             scheme: peer.scheme,
-            request_id,
             head: None,
             key: None,
             rule: None,
             has_service: false,
-            attempts: Rc::default(),
+            attempts: Vec::new(),
+            traced: None,
             reason: None,
             side: None,
             cause: None,
             response_fields: Vec::new(),
-        })
+        }
     }
 
-    /// One that begins; none where nobody wants to know.
-    pub fn of<B>(
-        worker: &Worker,
-        client: &Client,
-        request: &Request<B>,
-        request_id: &HeaderValue,
-    ) -> Option<Box<Self>> {
+    /// One that begins; absent where neither a log nor a trace wants it.
+    pub fn of(worker: &Worker, client: &Client, head: super::Head<'_>) -> Option<Box<RefCell<Self>>> {
         let (log, tracer) = (&worker.access_log, &worker.settings.tracer);
         if log.is_none() && tracer.is_none() {
             return None;
         }
-        let (headers, peer) = (request.headers(), &client.peer);
+        let (headers, peer) = (head.headers, &client.peer);
         let context = TraceContext::of(headers);
         let traced = tracer.as_ref().and_then(|tracer| tracer.decide(context, peer.trusted));
         if log.is_none() && traced.is_none() {
             return None;
         }
         let head = Head {
-            method: request.method().clone(),
-            target: request.uri().clone(),
-            version: request.version(),
+            method: head.method.clone(),
+            target: head.target.clone(),
+            version: head.version,
             host: headers.get(header::HOST).cloned(),
             fields: log
                 .as_ref()
@@ -113,44 +129,66 @@ impl Story {
                 .map(|traced| traced.trace)
                 .or(context.map(|context| context.trace)),
         };
-        let mut story = Self::unread(peer, request_id.clone());
-        story.client = client.address();
-        story.scheme = client.scheme();
-        story.head = Some(head);
-        story.attempts = Rc::new(Attempts::of(traced));
-        Some(story)
+        Some(Box::new(RefCell::new(Self {
+            client: client.address(),
+            scheme: client.scheme(),
+            head: Some(head),
+            traced,
+            ..Self::unread(peer)
+        })))
     }
 
-    /// Its rule is known.
-    pub fn routed(&mut self, key: RouteKey, rule: Rc<Words>) {
+    /// Its rule is known, and perhaps its Service.
+    pub fn decided(&mut self, key: RouteKey, rule: Rc<Words>, has_service: bool) {
         self.key = Some(key);
         self.rule = Some(rule);
+        self.has_service |= has_service;
     }
 
-    /// The Service is known.
-    pub fn has_service(&mut self) {
-        self.has_service = true;
+    /// An attempt at this endpoint begins.
+    pub fn attempt(&mut self, endpoint: &Rc<LiveEndpoint<ClientBody>>, secure: bool) {
+        self.note(|before| before.ended = before.ended.or_else(|| Some(Instant::now())));
+        self.attempts.push(Attempt {
+            endpoint: endpoint.clone(),
+            secure,
+            connect: None,
+            pod: None,
+            span: self.traced.map_or(0, |_| traces::new_span()),
+            began: Instant::now(),
+            ended: None,
+            outcome: None,
+        });
     }
 
-    /// Where its attempts are noted.
-    pub fn attempts(&self) -> Rc<Attempts> {
-        self.attempts.clone()
+    /// Notes something of the last attempt.
+    pub fn note(&mut self, change: impl FnOnce(&mut Attempt)) {
+        if let Some(last) = self.attempts.last_mut() {
+            change(last);
+        }
+    }
+
+    /// Names the last attempt's span in the fields for the pod.
+    pub fn trace(&self, headers: &mut HeaderMap) {
+        let Some(traced) = self.traced else { return };
+        let span = self.attempts.last().map(|attempt| attempt.span);
+        if let Some(named) = span.and_then(|span| traced.traceparent(span)) {
+            headers.insert(TRACEPARENT, named);
+        }
+        if traced.parent.is_none() {
+            // It belongs to a trace that is not this one.
+            headers.remove(TRACESTATE);
+        }
     }
 
     /// It failed.
-    pub fn failed(&mut self, failure: &Failure) {
-        self.erred(failure.error);
-        self.cause.clone_from(&failure.cause);
-    }
-
-    /// Likewise.
-    pub fn erred(&mut self, error: ProxyError) {
+    pub fn failed(&mut self, error: ProxyError, cause: Option<&str>) {
         let verdict = error.verdict();
         self.broke(verdict.label, verdict.side.name());
+        self.cause = cause.map(str::to_owned);
     }
 
     /// What went wrong. The first that is told counts: others come of it.
-    pub fn broke(&mut self, reason: &'static str, side: &'static str) {
+    fn broke(&mut self, reason: &'static str, side: &'static str) {
         if self.reason.is_none() {
             self.reason = Some(reason);
             self.side = Some(side);
@@ -185,28 +223,27 @@ impl Story {
     }
 
     /// The end.
-    pub fn tell(mut self: Box<Self>, worker: &Worker, passed: &Passed) {
+    pub fn tell(mut self, worker: &Worker, request_id: &HeaderValue, passed: &Passed) {
         if passed.status.is_none() {
             self.broke("client_gone", "client");
         }
-        if let (Some(tracer), Some(traced)) = (&worker.settings.tracer, self.attempts.traced)
-            && !tracer.take(self.span(traced, passed))
+        if let (Some(tracer), Some(traced)) = (&worker.settings.tracer, self.traced)
+            && !tracer.take(self.span(traced, request_id, passed))
         {
             worker.counters.spans_dropped.add();
         }
         if let Some(log) = &worker.access_log {
-            self.write(worker, log, passed);
+            self.write(worker, log, request_id, passed);
         }
     }
 
     /// The request as it is exported.
-    fn span(&self, traced: Traced, passed: &Passed) -> RequestSpan {
+    fn span(&self, traced: Traced, request_id: &HeaderValue, passed: &Passed) -> RequestSpan {
         let (head, rule) = (self.head.as_ref(), self.rule.as_deref());
         let now = Instant::now();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
         let version = |multiplexed| if multiplexed { "2" } else { "1.1" };
-        let attempts = self.attempts.list();
-        let attempts = attempts.iter().map(|attempt| AttemptSpan {
+        let attempts = self.attempts.iter().map(|attempt| AttemptSpan {
             span: attempt.span,
             began: attempt.began,
             ended: attempt.ended.unwrap_or(now),
@@ -232,13 +269,13 @@ impl Story {
             error: self.reason,
             route: rule.and_then(|rule| rule.pattern.as_deref()).map(Box::from),
             origin: rule.map(|rule| rule.origin.as_str().into()),
-            request_id: text(self.request_id.as_bytes()),
+            request_id: text(request_id.as_bytes()),
             attempts: attempts.collect(),
         }
     }
 
     /// Its line, if it is to have one.
-    fn write(&self, worker: &Worker, log: &ShardLog, passed: &Passed) {
+    fn write(&self, worker: &Worker, log: &ShardLog, request_id: &HeaderValue, passed: &Passed) {
         let status = passed.status.unwrap_or(GONE);
         if !log.wants(status, passed.total, self.key) {
             return;
@@ -246,8 +283,7 @@ impl Story {
         let (head, rule) = (self.head.as_ref(), self.rule.as_deref());
         let service = rule.filter(|_| self.has_service);
         let trace_id = head.and_then(|head| head.trace).map(|trace| format!("{trace:032x}"));
-        let attempts = self.attempts.list();
-        let last = attempts.last();
+        let last = self.attempts.last();
         let ended = jiff::Timestamp::now();
         let entry = Entry {
             at: ended.checked_sub(passed.total).unwrap_or(ended),
@@ -270,13 +306,13 @@ impl Story {
                 address: endpoint.address,
                 pod: endpoint.pod.as_deref(),
             }),
-            retries: u32::try_from(attempts.len().saturating_sub(1)).unwrap_or(u32::MAX),
+            retries: u32::try_from(self.attempts.len().saturating_sub(1)).unwrap_or(u32::MAX),
             bytes_in: passed.bytes_in,
             bytes_out: passed.bytes_out,
             total: passed.total,
             connect: last.and_then(|last| last.connect),
             backend: last.and_then(|last| last.pod),
-            request_id: self.request_id.as_bytes(),
+            request_id: request_id.as_bytes(),
             trace_id: trace_id.as_deref(),
             headers: head.map_or(&[], |head| &head.fields),
             response_headers: &self.response_fields,
@@ -293,10 +329,7 @@ impl Story {
 
 impl Head {
     fn host(&self) -> &[u8] {
-        let named = self.target.authority().map(|authority| authority.as_str().as_bytes());
-        named
-            .or_else(|| Some(self.host.as_ref()?.as_bytes()))
-            .unwrap_or_default()
+        failures::host(&self.target, self.host.as_ref())
     }
 
     fn target(&self) -> &[u8] {
@@ -330,15 +363,27 @@ fn shown(wanted: &[Shown], headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)
     fields
 }
 
-/// Tells of a request whose head could not be read, with as many bytes of a reply.
+/// Notes a request whose head could not be read and that gets a raw reply: in the counters and in the logs.
+pub fn unread(worker: &Worker, peer: &Rc<Peer>, error: ProxyError, request_id: &str, cause: Option<String>) {
+    let verdict = error.verdict();
+    worker.counters.requests.add();
+    worker.counters.response(verdict.status);
+    worker.counters.failed(error);
+    tracing::debug!(
+        status = verdict.status.as_u16(), side = verdict.side.name(), reason = verdict.label, fault = cause.as_deref(),
+        peer = %peer.socket, request_id, "request refused"
+    );
+    refused(worker, peer, error, request_id, cause);
+}
+
+/// Writes the line of the access log for such a request, with as many bytes as its reply has.
 pub fn refused(worker: &Worker, peer: &Rc<Peer>, error: ProxyError, request_id: &str, cause: Option<String>) {
     if worker.access_log.is_none() {
         return;
     }
     let request_id = HeaderValue::from_str(request_id).unwrap_or_else(|_| HeaderValue::from_static(""));
-    let mut story = Story::unread(peer, request_id);
-    story.erred(error);
-    story.cause = cause;
+    let mut story = Story::unread(peer);
+    story.failed(error, cause.as_deref());
     let verdict = error.verdict();
     let passed = Passed {
         status: Some(verdict.status.as_u16()),
@@ -347,5 +392,5 @@ pub fn refused(worker: &Worker, peer: &Rc<Peer>, error: ProxyError, request_id: 
         total: Duration::ZERO,
         quiet: worker.counters.in_flight.get() == 0,
     };
-    story.tell(worker, &passed);
+    story.tell(worker, &request_id, &passed);
 }

@@ -1,0 +1,105 @@
+//! What is said of a request that failed, in the log and where recent failures are shown.
+
+use super::{Head, Trail};
+use crate::model::RouteKey;
+use crate::proxy::client::Client;
+use crate::proxy::error::Side;
+use crate::proxy::forward::Failure;
+use crate::table::Route;
+use crate::telemetry::traffic::RecentError;
+use http::header::{self, HeaderValue};
+use http::{StatusCode, Uri};
+
+/// Bytes of a host or path that are remembered.
+const LONGEST: usize = 256;
+
+/// A route in words.
+pub struct Named {
+    route: String,
+    origin: String,
+    key: RouteKey,
+}
+
+impl Named {
+    /// That of this route.
+    pub fn of(route: &Route) -> Self {
+        Self {
+            route: route.describe(),
+            origin: route.origin.to_string(),
+            key: route.key,
+        }
+    }
+}
+
+/// What went wrong.
+pub struct Said {
+    /// What the client gets.
+    pub status: StatusCode,
+    /// As metrics have it.
+    pub reason: &'static str,
+    /// Whose fault it is.
+    pub side: Side,
+    /// The last endpoint that was tried.
+    pub endpoint: Option<String>,
+    /// What exactly, where that is known.
+    pub cause: Option<String>,
+}
+
+impl Head<'_> {
+    /// The host that the request asks for, as it came.
+    pub fn host(&self) -> &[u8] {
+        host(self.target, self.headers.get(header::HOST))
+    }
+}
+
+/// The host of a target, and else of the `Host` field.
+pub fn host<'r>(target: &'r Uri, field: Option<&'r HeaderValue>) -> &'r [u8] {
+    let named = target.authority().map(|authority| authority.as_str().as_bytes());
+    named.or(field.map(HeaderValue::as_bytes)).unwrap_or_default()
+}
+
+/// Text of a client's, cut to a bound.
+fn text(bytes: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(bytes)).into()
+}
+
+impl Trail {
+    /// Puts a failure among the recent ones.
+    pub(super) fn remember(&self, head: Head<'_>, named: Option<&Named>, said: Said) {
+        self.worker.counters.traffic.remember(RecentError {
+            at: jiff::Timestamp::now(),
+            status: said.status.as_u16(),
+            reason: said.reason,
+            side: said.side.name(),
+            method: head.method.as_str().into(),
+            host: text(head.host()),
+            path: text(head.target.path().as_bytes()),
+            route: named.map(|named| named.key),
+            origin: named.map(|named| named.origin.clone()),
+            endpoint: said.endpoint,
+            cause: said.cause,
+            request_id: self.request_id.to_str().unwrap_or_default().into(),
+        });
+    }
+
+    /// Writes the one line of the log that a failure has.
+    pub(super) fn log(&self, client: &Client, named: Option<&Named>, failure: &Failure) {
+        let verdict = failure.error.verdict();
+        let request_id = self.request_id.to_str().unwrap_or_default();
+        let (route, origin) = (named.map(|named| &named.route), named.map(|named| &named.origin));
+        let (endpoint, cause) = (&failure.endpoint, &failure.cause);
+        let (status, side, label, error) = (
+            verdict.status.as_u16(),
+            verdict.side.name(),
+            verdict.label,
+            failure.error,
+        );
+        let (peer, client) = (client.peer.socket, client.address());
+        // A client's faults are a client's to cause at any rate it likes, so they are not for the everyday log.
+        if verdict.side == Side::Client {
+            tracing::debug!(status, side, reason = label, %error, cause, route, origin, endpoint, %client, %peer, request_id, "request failed");
+        } else {
+            tracing::warn!(status, side, reason = label, %error, cause, route, origin, endpoint, %client, %peer, request_id, "request failed");
+        }
+    }
+}
