@@ -12,7 +12,7 @@ DEBUG := target/debug/narthex
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential
+.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -169,6 +169,9 @@ scale: deps static ## 5,000 Ingresses with 50,000 endpoints: start, memory, rest
 handshakes: build ## handshakes held open while one narthex takes over from another (root)
 	tests/cluster/handshakes.py target/release/narthex
 	-tests/cluster/handshakes.py target/release/narthex --without
+
+drawing: ## which room of src/ uses which, as a Graphviz graph
+	@cargo test --locked -q --test architecture drawing -- --exact --nocapture | sed -n '/^digraph/,/^}/p'
 
 reference: debug ## docs/reference.md, docs/annotations.md and its schema, docs/openapi.json, from the code; the chart's values
 	$(DEBUG) reference > docs/reference.md
