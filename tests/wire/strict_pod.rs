@@ -142,7 +142,7 @@ fn fields(bytes: &[u8]) -> Parsed<Fields> {
         let colon = text.iter().position(|byte| *byte == b':').ok_or("no colon")?;
         let (name, value) = (&text[..colon], &text[colon + 1..]);
         if !is_token(name) {
-            return Err("a field name that is none");
+            return Err("an invalid field name");
         }
         if value
             .iter()
@@ -164,7 +164,7 @@ fn chunks(bytes: &[u8]) -> Parsed<(Vec<u8>, Fields)> {
         at += length;
         let size = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'));
         let size = size.and_then(|text| usize::from_str_radix(text, 16).ok());
-        let size = size.ok_or("a chunk size that is none, or an extension")?;
+        let size = size.ok_or("an invalid chunk size, or an extension")?;
         if size == 0 {
             let section = fields(&bytes[at..])?;
             return Ok(section.map(|(trailers, length)| ((body, trailers), at + length)));
@@ -187,16 +187,16 @@ fn parse(bytes: &[u8]) -> Parsed<Message> {
     };
     let words: Vec<&[u8]> = first.split(|byte| *byte == b' ').collect();
     let [method, target, version] = words[..] else {
-        return Err("a request line that is none");
+        return Err("an invalid request line");
     };
     if !is_token(method) || target.is_empty() || !matches!(version, b"HTTP/1.1" | b"HTTP/1.0") {
-        return Err("a request line that is none");
+        return Err("an invalid request line");
     }
     let visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
     // An origin server has to take an absolute target too (RFC 9112, section 3.2.2).
     let known = target.starts_with(b"/") || target.to_ascii_lowercase().starts_with(b"http://");
     if !(known && target.iter().all(visible)) {
-        return Err("a target that is none");
+        return Err("an invalid target");
     }
     let Some((fields, length)) = fields(&bytes[begins..])? else {
         return Ok(None);
@@ -218,13 +218,13 @@ fn parse(bytes: &[u8]) -> Parsed<Message> {
         ([], []) => Some((Default::default(), 0)),
         ([length], []) => {
             let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
-            let length: usize = length.parse().ok().filter(|_| digits).ok_or("a length that is none")?;
+            let length: usize = length.parse().ok().filter(|_| digits).ok_or("an invalid length")?;
             bytes
                 .get(at..at.saturating_add(length))
                 .map(|body| ((body.to_vec(), Fields::new()), length))
         }
         ([], [coding]) if coding.eq_ignore_ascii_case("chunked") && version == b"HTTP/1.1" => chunks(&bytes[at..])?,
-        ([], _) => return Err("another transfer coding than chunked"),
+        ([], _) => return Err("a transfer coding other than chunked"),
         ([_, ..], []) => return Err("two lengths"),
         _ => return Err("both framings"),
     };

@@ -24,7 +24,7 @@ pub fn lengths() -> Vec<Case> {
             &both,
         )
         .refused(400)
-        .why("RFC 9112, section 6.1, lets a server refuse it, and only an attack sends it"),
+        .why("RFC 9112, section 6.1, lets a server refuse it, and only attackers send it"),
         post(
             1,
             "Transfer-Encoding, then Content-Length",
@@ -32,7 +32,7 @@ pub fn lengths() -> Vec<Case> {
             &both,
         )
         .refused(400)
-        .why("RFC 9112, section 6.1, lets a server refuse it, and only an attack sends it"),
+        .why("RFC 9112, section 6.1, lets a server refuse it, and only attackers send it"),
         post(
             1,
             "Content-Length: 0 and Transfer-Encoding",
@@ -40,21 +40,21 @@ pub fn lengths() -> Vec<Case> {
             &both,
         )
         .refused(400)
-        .why("RFC 9112, section 6.1, lets a server refuse it, and only an attack sends it"),
+        .why("RFC 9112, section 6.1, lets a server refuse it, and only attackers send it"),
         case(
             1,
             "both, in a GET",
             format!("GET / HTTP/1.1\r\nHost: a.test\r\n{LENGTH}{CHUNKED}\r\n{both}"),
         )
         .refused(400)
-        .why("RFC 9112, section 6.1, lets a server refuse it, and only an attack sends it"),
+        .why("RFC 9112, section 6.1, lets a server refuse it, and only attackers send it"),
         case(
             2,
             "chunked in HTTP/1.0",
             format!("POST / HTTP/1.0\r\nHost: a.test\r\n{CHUNKED}\r\n{both}"),
         )
         .refused(400)
-        .why("RFC 9112, section 6.1: the framing is faulty"),
+        .why("the framing is faulty (RFC 9112, section 6.1)"),
         post(
             2,
             "Chunked, in capitals",
@@ -71,7 +71,7 @@ pub fn lengths() -> Vec<Case> {
         )
         .passes("POST /")
         .body("abc")
-        .why("whitespace round a value is no part of it (RFC 9110, section 5.5)"),
+        .why("whitespace around a value is not part of it (RFC 9110, section 5.5)"),
     ];
     for coding in [
         "chunked, chunked",
@@ -97,7 +97,7 @@ pub fn lengths() -> Vec<Case> {
         let case = post(2, name, &format!("Transfer-Encoding: {coding}\r\n"), &both);
         all.push(
             case.refused(400)
-                .why("anything but exactly `chunked` is refused: a coding nobody undoes, or a disguise"),
+                .why("narthex refuses everything except exactly `chunked`, because other codings are not supported or are attacks"),
         );
     }
     for (name, fields) in [
@@ -123,7 +123,11 @@ pub fn lengths() -> Vec<Case> {
         ("the same length twice", "Content-Length: 3\r\nContent-Length: 3\r\n"),
         ("a length behind a space", "Content-Length: 3\r\n Content-Length: 0\r\n"),
     ] {
-        all.push(post(2, name, fields, &both).refused(400).why("the framing is in doubt"));
+        all.push(
+            post(2, name, fields, &both)
+                .refused(400)
+                .why("the framing is ambiguous"),
+        );
     }
     for length in [
         "+3",
@@ -143,7 +147,7 @@ pub fn lengths() -> Vec<Case> {
     ] {
         let name = format!("Content-Length: `{}`", length.escape_debug());
         let case = post(3, name, &format!("Content-Length: {length}\r\n"), "abc");
-        all.push(case.refused(400).why("a length is digits, once"));
+        all.push(case.refused(400).why("a length consists of digits and is given once"));
     }
     all.extend(passing_lengths());
     all
@@ -155,11 +159,11 @@ fn passing_lengths() -> Vec<Case> {
             .passes("POST /")
             .body("abc")
             .field("content-length", &["3"])
-            .why("digits, and nobody reads them as octal"),
+            .why("the value consists of digits, and no server reads them as octal"),
         post(3, "spaces round a length", "Content-Length:  3 \t\r\n", "abc")
             .passes("POST /")
             .body("abc")
-            .why("whitespace round a value is no part of it (RFC 9110, section 5.5)"),
+            .why("whitespace around a value is not part of it (RFC 9110, section 5.5)"),
         post(3, "no length, and a request for a body", "", SMUGGLED)
             .passes("POST /")
             .passes("GET /smuggled"),
@@ -202,7 +206,7 @@ fn passing_lengths() -> Vec<Case> {
         .passes("POST /")
         .body("abc")
         .field("transfer_encoding", &[])
-        .why("behind CGI or WSGI it would be told from the real one by nobody, so it goes"),
+        .why("behind CGI or WSGI it looks like the real field, so narthex drops it"),
         post(
             22,
             "Content_Length beside a length",
@@ -212,7 +216,7 @@ fn passing_lengths() -> Vec<Case> {
         .passes("POST /")
         .body("abc")
         .field("content_length", &[])
-        .why("behind CGI or WSGI it would be told from the real one by nobody, so it goes"),
+        .why("behind CGI or WSGI it looks like the real field, so narthex drops it"),
     ]
 }
 
@@ -221,8 +225,8 @@ fn chunk(row: u8, name: &str, body: impl AsRef<str>) -> Case {
 }
 
 pub fn chunks() -> Vec<Case> {
-    let size = "a size is 1 to 16 hexadecimal digits";
-    let end = "after a chunk comes CRLF, else the sizes are wrong";
+    let size = "a size has 1 to 16 hexadecimal digits";
+    let end = "CRLF must follow a chunk; otherwise the sizes are wrong";
     let mut all = vec![
         chunk(5, "two chunks", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
             .passes("POST /")
@@ -238,7 +242,7 @@ pub fn chunks() -> Vec<Case> {
             .why(size),
         chunk(5, "a space behind the size", "3 \r\nabc\r\n0\r\n\r\n")
             .broken()
-            .why("whitespace is for extensions, of which none follows"),
+            .why("whitespace is allowed only before an extension, and none follows"),
         chunk(5, "0x before the size", "0x3\r\nabc\r\n0\r\n\r\n")
             .broken()
             .why(size),
@@ -278,18 +282,18 @@ pub fn chunks() -> Vec<Case> {
             .why("who takes it for a line end reads another body (TERM.EXT)"),
         chunk(5, "NUL in an extension", "3;a=\0\r\nabc\r\n0\r\n\r\n")
             .broken()
-            .why("no extension has one"),
+            .why("no extension contains one"),
         chunk(
             5,
             "an extension of 17 KiB",
             format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(17 << 10)),
         )
         .broken()
-        .why("4 KiB in one body is more than anybody has use for"),
+        .why("4 KiB in one body are more than any client needs"),
         chunk(6, "a trailer that was announced", "3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n")
             .passes("POST /")
             .body("abc")
-            .why("passed on if Trailer names it, else left out"),
+            .why("narthex passes a trailer on only if Trailer names it"),
         post(
             6,
             "a trailer that Trailer names",
@@ -298,7 +302,7 @@ pub fn chunks() -> Vec<Case> {
         )
         .passes("POST /")
         .body("abc")
-        .why("passed on if Trailer names it"),
+        .why("narthex passes a trailer on if Trailer names it"),
     ];
     for trailer in [
         "Content-Length: 5",
@@ -326,7 +330,7 @@ pub fn chunks() -> Vec<Case> {
         );
         all.push(
             case.broken()
-                .why("RFC 9110, section 6.5.1: no trailer may frame, route or say who asks"),
+                .why("a trailer may not affect framing, routing or identity (RFC 9110, section 6.5.1)"),
         );
     }
     for (name, section) in [
@@ -342,7 +346,7 @@ pub fn chunks() -> Vec<Case> {
         all.push(
             chunk(6, name, format!("3\r\nabc\r\n0\r\n{section}"))
                 .broken()
-                .why("trailers are lines as strict as a head's"),
+                .why("trailers are parsed as strictly as fields of a head"),
         );
     }
     all

@@ -8,8 +8,8 @@ fn head(row: u8, name: &str, lines: impl AsRef<[u8]>) -> Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    let lf = "RFC 9112, section 2.2, allows servers to take it for a line end; who does and who does not see two heads";
-    let odd = "no field has such a byte";
+    let lf = "RFC 9112, section 2.2, allows servers to take it for a line end, so two servers may see two heads";
+    let odd = "no field may contain this byte";
     let mut all = vec![
         case(4, "bare LFs throughout", "GET / HTTP/1.1\nHost: a.test\n\n")
             .refused(400)
@@ -57,13 +57,13 @@ pub fn cases() -> Vec<Case> {
         head(4, "no name", ": a\r\n").refused(400),
         head(4, "no colon", "X\r\n")
             .refused(400)
-            .why("a line without a colon is no field"),
+            .why("a line without a colon is not a field"),
         head(4, "a folded line", "X: a\r\n b\r\n")
             .refused(400)
-            .why("RFC 9112, section 5.2: a server must refuse it or make it a space"),
+            .why("a server must refuse it or replace it with a space (RFC 9112, section 5.2)"),
         head(4, "a line folded with a tab", "X: a\r\n\tb\r\n")
             .refused(400)
-            .why("RFC 9112, section 5.2: a server must refuse it or make it a space"),
+            .why("a server must refuse it or replace it with a space (RFC 9112, section 5.2)"),
         case(
             4,
             "a folded first line",
@@ -81,11 +81,11 @@ pub fn cases() -> Vec<Case> {
             .why("--max-head, 32 KiB by default"),
         head(32, "120 fields", "X: y\r\n".repeat(120))
             .refused(431)
-            .why("--max-headers, 100 by default"),
+            .why("--max-headers is 100 by default"),
         head(22, "X_Forwarded_For", "X_Forwarded_For: 6.6.6.6\r\n")
             .passes("GET /")
             .field("x_forwarded_for", &[])
-            .why("behind CGI or WSGI nobody could tell it from the real one"),
+            .why("behind CGI or WSGI it looks like the real field"),
         head(20, "X-Forwarded-For from a stranger", "X-Forwarded-For: 6.6.6.6\r\n")
             .passes("GET /")
             .field("x-forwarded-for", &["127.0.0.1"])
@@ -120,7 +120,7 @@ pub fn cases() -> Vec<Case> {
             head(21, name, format!("{name}\r\n"))
                 .passes("GET /")
                 .field(lower, &[])
-                .why("it is for the next hop, which is us (RFC 9110, section 7.6.1)"),
+                .why("it is meant for the next hop, which is narthex (RFC 9110, section 7.6.1)"),
         );
     }
     all

@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
             "GET / HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
         )
         .refused(400)
-        .why("a second Host is a second opinion, even if it agrees"),
+        .why("a request has exactly one Host, even if a second one agrees"),
         case(
             16,
             "two Hosts",
@@ -44,7 +44,7 @@ pub fn cases() -> Vec<Case> {
         host("a URL", "http://a.test").refused(400),
         host("a list", "a.test, other.test")
             .refused(400)
-            .why("a Host is one name"),
+            .why("Host holds exactly one name"),
         host("two names with a space", "a.test other.test").refused(400),
         host("a backslash", "a.test\\other.test").refused(400),
         host("an encoded letter", "%61.test")
@@ -55,7 +55,7 @@ pub fn cases() -> Vec<Case> {
         host("a trailing dot", "a.test.")
             .passes("GET /")
             .field("host", &["a.test."])
-            .why("the same name, written absolutely: the same rules apply, and the same policies"),
+            .why("this is the same name in absolute form, so the same rules and policies apply"),
         host("capitals", "A.TesT").passes("GET /").field("host", &["A.TesT"]),
         host("a port", "a.test:8000")
             .passes("GET /")
@@ -89,7 +89,7 @@ pub fn cases() -> Vec<Case> {
         .refused(400),
         case(16, "a folded Host", "GET / HTTP/1.1\r\nHost:\r\n a.test\r\n\r\n")
             .refused(400)
-            .why("RFC 9112, section 5.2: a server must refuse it or make it a space"),
+            .why("a server must refuse it or replace it with a space (RFC 9112, section 5.2)"),
         case(
             16,
             "a second Host behind a space",

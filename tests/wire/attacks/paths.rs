@@ -11,9 +11,9 @@ fn path(name: &str, path: &str) -> Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    let dots = "resolved before rules are looked at, so a pod never gets a path that no rule was asked about";
-    let above = "there is nothing above the root: 400 instead of guessing";
-    let kept = "an encoded slash is data: it separates nothing for us, and --encoded-slash=reject refuses it";
+    let dots = "narthex resolves dots before it compares rules, so a pod never gets a path that was not compared";
+    let above = "nothing is above the root, so narthex answers 400 instead of guessing";
+    let kept = "narthex treats an encoded slash as data and not as a separator; --encoded-slash=reject refuses it";
     vec![
         path("dots", "/a/../b").passes("GET /b").why(dots),
         path("a dot", "/a/./b").passes("GET /a/b").why(dots),
@@ -32,10 +32,10 @@ pub fn cases() -> Vec<Case> {
         path("a parameter", "/a;x=1/b").passes("GET /a;x=1/b"),
         path("empty segments", "/a//b")
             .passes("GET /a/b")
-            .why("merged, as most servers do, unless the rule has narthex.io/merge-slashes: \"false\""),
+            .why("narthex merges slashes, as most servers do, unless the rule has narthex.io/merge-slashes: \"false\""),
         path("empty segments first", "//a")
             .passes("GET /a")
-            .why("merged, as most servers do, unless the rule has narthex.io/merge-slashes: \"false\""),
+            .why("narthex merges slashes, as most servers do, unless the rule has narthex.io/merge-slashes: \"false\""),
         path("an encoded slash", "/a%2fb").passes("GET /a%2Fb").why(kept),
         path("dots between encoded slashes", "/a%2f..%2fb")
             .passes("GET /a%2F..%2Fb")
@@ -49,32 +49,32 @@ pub fn cases() -> Vec<Case> {
         path("twice encoded dots", "/%252e%252e/b").passes("GET /%252e%252e/b"),
         path("overlong UTF-8", "/%c0%ae%c0%ae/b")
             .passes("GET /%C0%AE%C0%AE/b")
-            .why("never decoded: only letters, digits and -._~ are"),
+            .why("narthex decodes only letters, digits and -._~"),
         path("encoded letters", "/%61%7e")
             .passes("GET /a~")
-            .why("decoded, since RFC 3986 calls the two the same; rules for /a~ apply"),
+            .why("narthex decodes them, because RFC 3986 calls the two forms equivalent; rules for /a~ apply"),
         path("lower-case hex", "/%e4%b8")
             .passes("GET /%E4%B8")
-            .why("one spelling for one path"),
+            .why("narthex normalizes the spelling of escapes"),
         path("an encoded NUL", "/a%00b")
             .refused(400)
-            .why("it ends a string somewhere, and means nothing anywhere"),
+            .why("NUL ends a string in some servers, and no path needs it"),
         path("an encoded line end", "/a%0d%0aX:%20y")
             .passes("GET /a%0D%0AX:%20y")
-            .why("stays encoded, so it ends no line"),
+            .why("it stays encoded, so it ends no line"),
         path("an encoded question mark", "/a%3fb")
             .passes("GET /a%3Fb")
-            .why("one spelling for one path"),
+            .why("narthex normalizes the spelling of escapes"),
         path("an encoded hash", "/a%23b").passes("GET /a%23b"),
         path("a broken escape", "/a%zz")
             .refused(400)
-            .why("nobody knows what is meant"),
+            .why("the meaning is undefined"),
         path("an escape cut short", "/a%4")
             .refused(400)
-            .why("nobody knows what is meant"),
+            .why("the meaning is undefined"),
         path("a percent sign alone", "/a%")
             .refused(400)
-            .why("nobody knows what is meant"),
+            .why("the meaning is undefined"),
         path("dots in the query", "/a?x=/../b//c").passes("GET /a?x=/../b//c"),
         path("anything in the query", "/a?%zz%00")
             .passes("GET /a?%zz%00")

@@ -27,13 +27,13 @@ fn versions() -> Vec<Case> {
             .why("no version means no fields, so no Host to route by"),
         line(14, "version 1.2", "GET / HTTP/1.2")
             .refused(505)
-            .why("we do not speak what may have other framing"),
+            .why("narthex does not speak versions that may be framed differently"),
         line(14, "version 2.0", "GET / HTTP/2.0")
             .refused(505)
-            .why("we do not speak what may have other framing"),
+            .why("narthex does not speak versions that may be framed differently"),
         line(14, "version 3.0", "GET / HTTP/3.0")
             .refused(505)
-            .why("we do not speak what may have other framing"),
+            .why("narthex does not speak versions that may be framed differently"),
         line(14, "version 1.10", "GET / HTTP/1.10")
             .refused(400)
             .why("a version has one digit on each side of the dot"),
@@ -42,7 +42,7 @@ fn versions() -> Vec<Case> {
         line(14, "a word that is not HTTP", "GET / HTPT/1.1").refused(400),
         line(14, "a space behind the version", "GET / HTTP/1.1 ")
             .refused(400)
-            .why("RFC 9112 lets servers be lenient here; two that differ in it see two targets, so we are not"),
+            .why("RFC 9112 lets servers be lenient here, but two lenient servers may see two targets, so narthex is strict"),
         line(14, "two versions", "GET / HTTP/1.1 HTTP/1.1").refused(400),
         case(
             14,
@@ -57,13 +57,13 @@ fn methods() -> Vec<Case> {
     vec![
         line(14, "two spaces behind the method", "GET  / HTTP/1.1")
             .refused(400)
-            .why("one space is the grammar"),
+            .why("the grammar has exactly one space"),
         line(14, "two spaces behind the target", "GET /  HTTP/1.1")
             .refused(400)
-            .why("one space is the grammar"),
+            .why("the grammar has exactly one space"),
         line(14, "tabs for spaces", "GET\t/\tHTTP/1.1")
             .refused(400)
-            .why("one space is the grammar"),
+            .why("the grammar has exactly one space"),
         line(14, "a space before the method", " GET / HTTP/1.1").refused(400),
         case(14, "an empty line first", format!("\r\nGET / HTTP/1.1\r\n{HOST}")).passes("GET /"),
         case(
@@ -72,32 +72,32 @@ fn methods() -> Vec<Case> {
             format!("{}GET / HTTP/1.1\r\n{HOST}", "\r\n".repeat(10)),
         )
         .refused(400)
-        .why("one is what old clients sent (RFC 9112, section 2.2); we skip two"),
+        .why("old clients sent one empty line (RFC 9112, section 2.2); narthex skips two"),
         line(14, "a method in lower case", "get / HTTP/1.1")
             .passes("get /")
-            .why("methods are case-sensitive, and any token is one: the pod's to know"),
+            .why("methods are case-sensitive, and any token is valid; the pod decides"),
         line(14, "a method nobody knows", "FROB / HTTP/1.1").passes("FROB /"),
         line(14, "a method that is no token", "G@T / HTTP/1.1").refused(400),
         line(14, "no method", "/ HTTP/1.1").refused(400),
         line(14, "a method of 40 letters", &format!("{} / HTTP/1.1", "A".repeat(40)))
             .refused(400)
-            .why("registered methods end at 17 letters; ours at 32"),
+            .why("registered methods have at most 17 letters; narthex accepts 32"),
         line(13, "CONNECT to a host", "CONNECT a.test:80 HTTP/1.1")
             .refused(405)
-            .why("there are no tunnels here, so nobody is asked"),
+            .why("narthex offers no tunnels, so it asks no pod"),
         line(13, "CONNECT to a path", "CONNECT / HTTP/1.1")
             .refused(400)
             .why("CONNECT has no other form than host and port, and no tunnel here"),
         line(13, "TRACE", "TRACE / HTTP/1.1")
             .refused(405)
-            .why("it gives back what a browser would not show to a script: cookies, our own fields"),
+            .why("the reply repeats what a browser hides from scripts: cookies and narthex's own fields"),
         case(
             13,
             "CONNECT with a request behind it",
             format!("CONNECT a.test:80 HTTP/1.1\r\n{HOST}GET /smuggled HTTP/1.1\r\n{HOST}"),
         )
         .refused(405)
-        .why("there are no tunnels here, so nobody is asked"),
+        .why("narthex offers no tunnels, so it asks no pod"),
     ]
 }
 
@@ -106,16 +106,16 @@ fn targets() -> Vec<Case> {
     vec![
         line(14, "OPTIONS *", "OPTIONS * HTTP/1.1")
             .answered(204)
-            .why("it is about the server, which is us; a pod behind one of many rules is not meant"),
+            .why("the request is about the server itself, and not about a pod behind one of many rules"),
         line(14, "GET *", "GET * HTTP/1.1").refused(400)
-            .why("only OPTIONS has it, and alone"),
+            .why("only OPTIONS allows this target, and nothing may follow it"),
         line(14, "a target without a slash", "GET admin HTTP/1.1").refused(400),
         line(14, "OPTIONS */x", "OPTIONS */x HTTP/1.1").refused(400)
-            .why("only OPTIONS has it, and alone"),
+            .why("only OPTIONS allows this target, and nothing may follow it"),
         line(14, "an absolute target", "GET http://a.test/x HTTP/1.1")
             .passes("GET /x")
             .field("host", &["a.test"])
-            .why("the pod gets the path alone, as RFC 9112, section 3.2.1, has it for an origin"),
+            .why("the pod gets only the path, as RFC 9112, section 3.2.1, requires for an origin server"),
         case(
             14,
             "an absolute target, another Host",
@@ -123,7 +123,7 @@ fn targets() -> Vec<Case> {
         )
         .passes("GET /x")
         .field("host", &["a.test"])
-        .why("the target wins, and Host is made to say the same (RFC 9112, section 3.2.2)"),
+        .why("the target wins, and narthex sets Host to match (RFC 9112, section 3.2.2)"),
         case(
             14,
             "an absolute target of another host, our Host",
@@ -133,46 +133,46 @@ fn targets() -> Vec<Case> {
         .why("the target wins, so the rules of Host do not apply"),
         line(14, "an absolute target without a path", "GET http://a.test?x HTTP/1.1")
             .passes("GET /?x")
-            .why("the path is empty, which is the root; no pod gets a target without a slash"),
+            .why("an empty path means the root, and every pod gets a target with a slash"),
         line(14, "an absolute target in capitals", "GET HTTP://A.TEST/x HTTP/1.1").passes("GET /x")
-            .why("schemes and hosts are the same in any case; the pod gets the path alone"),
+            .why("schemes and hosts are case-insensitive; the pod gets only the path"),
         line(14, "an absolute target with a user", "GET http://u:p@a.test/ HTTP/1.1").refused(400)
-            .why("an authority is a host and a port (RFC 9110, section 4.2.4)"),
+            .why("an authority consists of a host and a port (RFC 9110, section 4.2.4)"),
         line(14, "an absolute target without a host", "GET http:///x HTTP/1.1").refused(400)
-            .why("an authority is a host and a port (RFC 9110, section 4.2.4)"),
+            .why("an authority consists of a host and a port (RFC 9110, section 4.2.4)"),
         line(14, "an absolute target with one slash", "GET http:/a.test/x HTTP/1.1").refused(400),
         line(14, "an absolute target of ftp", "GET ftp://a.test/ HTTP/1.1")
             .refused(400)
-            .why("we speak for http and https only"),
+            .why("narthex serves only http and https"),
         line(
             14,
             "an absolute target with a bad port",
             "GET http://a.test:99999/ HTTP/1.1",
         )
         .refused(400)
-            .why("an authority is a host and a port (RFC 9110, section 4.2.4)"),
+            .why("an authority consists of a host and a port (RFC 9110, section 4.2.4)"),
         line(14, "two slashes and a host", "GET //other.test/x HTTP/1.1")
             .passes("GET /other.test/x")
-            .why("it is a path with an empty segment, which goes unless the rule has narthex.io/merge-slashes: \"false\""),
+            .why("the path has an empty segment, which narthex removes unless the rule has narthex.io/merge-slashes: \"false\""),
         line(14, "a space in the target", "GET /a b HTTP/1.1").refused(400),
         case(4, "NUL in the target", format!("GET /a\0b HTTP/1.1\r\n{HOST}")).refused(400),
         case(4, "a bare LF in the target", format!("GET /a\nb HTTP/1.1\r\n{HOST}")).refused(400),
         case(4, "a bare CR in the target", format!("GET /a\rb HTTP/1.1\r\n{HOST}")).refused(400),
         line(18, "a fragment", "GET /a#b HTTP/1.1")
             .refused(400)
-            .why("clients never send one; who cuts it off and who does not see two paths"),
+            .why("clients never send one, and servers that cut it off see another path than those that do not"),
         line(18, "a backslash", "GET /a\\..\\b HTTP/1.1")
             .refused(400)
-            .why("some servers take it for a slash; RFC 3986 has none in a path"),
+            .why("some servers take it for a slash, and RFC 3986 does not allow it in a path"),
         line(18, "letters beyond ASCII", "GET /\u{e9} HTTP/1.1")
             .refused(400)
-            .why("RFC 3986 wants them encoded; what they mean unencoded is anybody's guess"),
+            .why("RFC 3986 requires them to be encoded, and their meaning is undefined otherwise"),
         line(18, "marks that want encoding", "GET /a|b{c}^\"d\" HTTP/1.1")
             .passes("GET /a|b{c}^\"d\"")
             .why("they separate nothing, and browsers send some of them"),
         line(18, "angle brackets", "GET /<script> HTTP/1.1")
             .refused(400)
-            .why("RFC 3986 wants them encoded, and every browser does so"),
+            .why("RFC 3986 requires them to be encoded, and every browser does so"),
         line(32, "a target of 17 KiB", &format!("GET /{long} HTTP/1.1"))
             .refused(414)
             .why("--max-uri, 16 KiB by default"),

@@ -16,8 +16,7 @@ fn get(name: &str, fields: &str, rest: &str) -> Case {
 }
 
 pub fn upgrades() -> Vec<Case> {
-    let other =
-        "only websocket is passed on: a pod that changed to anything else would see bytes no rule has looked at";
+    let other = "narthex passes on only websocket, because with any other protocol the pod would see bytes that no rule was applied to";
     vec![
         get("h2c", &format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n{SETTINGS}"), "")
             .passes("GET /")
@@ -49,7 +48,7 @@ pub fn upgrades() -> Vec<Case> {
             .field("upgrade", &[])
             .why(other),
         get("a WebSocket without Connection", &format!("Upgrade: websocket\r\n{KEY}"), "").passes("GET /").field("upgrade", &[])
-        .why("Upgrade counts only where Connection names it (RFC 9110, section 7.8)"),
+        .why("Upgrade counts only if Connection names it (RFC 9110, section 7.8)"),
         get("a WebSocket and a request behind it, declined", &format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{KEY}"), SMUGGLED)
             .passes("GET /")
             .passes("GET /smuggled")
@@ -58,7 +57,7 @@ pub fn upgrades() -> Vec<Case> {
             .passes("GET /")
             .body("abc")
             .field("upgrade", &[])
-            .why("a handshake has no body (RFC 6455), so this is none"),
+            .why("a handshake has no body (RFC 6455), so this is not one"),
         case(12, "a WebSocket by POST", format!("POST / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n{KEY}\r\n"))
             .passes("POST /")
             .field("upgrade", &[])
@@ -98,21 +97,21 @@ pub fn pipelines() -> Vec<Case> {
         )
         .passes("GET /")
         .refused(400)
-        .why("the first is answered, the second refused, as if they had come alone"),
+        .why("narthex answers the first and refuses the second, as if they had come alone"),
         case(
             9,
             "a good one behind a bad one",
             format!("GET / HTTP/1.1\r\nHost: a b\r\n\r\n{SMUGGLED}"),
         )
         .refused(400)
-        .why("what has a bad Host is no request, and nothing behind it is read"),
+        .why("the Host is invalid, and narthex reads nothing after an invalid request"),
         case(
             9,
             "one behind a refused method",
             format!("TRACE / HTTP/1.1\r\nHost: a.test\r\n\r\n{SMUGGLED}"),
         )
         .refused(405)
-        .why("after a refusal nothing more is read"),
+        .why("narthex reads nothing more after a refusal"),
         case(
             9,
             "one behind a 404",
@@ -144,7 +143,7 @@ pub fn pipelines() -> Vec<Case> {
             format!("TRACE / HTTP/1.1\r\nHost: a.test\r\n{}\r\n{SMUGGLED}", length(SMUGGLED)),
         )
         .refused(405)
-        .why("after a refusal nothing more is read"),
+        .why("narthex reads nothing more after a refusal"),
         case(
             9,
             "a request for the body of an absolute 404",
@@ -193,7 +192,7 @@ pub fn pipelines() -> Vec<Case> {
             post("Expect: tea\r\nContent-Length: 3\r\n", "abc"),
         )
         .refused(417)
-        .why("RFC 9110, section 10.1.1, lets a server say that it cannot"),
+        .why("RFC 9110, section 10.1.1, lets a server refuse it"),
         case(
             9,
             "two expectations",
@@ -204,7 +203,7 @@ pub fn pipelines() -> Vec<Case> {
         )
         .passes("POST /")
         .body("abc")
-        .why("they say the same"),
+        .why("both fields say the same"),
         case(
             9,
             "Connection: close, and one behind it",
