@@ -72,7 +72,7 @@ spec:
   dnsPolicy: ClusterFirstWithHostNet
   {{- else }}
   securityContext:
-    sysctls: # the pod's own: ports below 1024 without any right
+    sysctls: # applies to the pod only: ports below 1024 without a capability
       - name: net.ipv4.ip_unprivileged_port_start
         value: "0"
   {{- with $own.spreadOver }}
