@@ -1,6 +1,7 @@
 //! TLS to pods: which Secrets a backend needs for it, and what comes of them.
 
 use super::backends::BackendKey;
+use super::links::{Cause, User};
 use super::secrets::{Authorities, Validity, validity};
 use super::{Key, State, certificate};
 use crate::model::Code;
@@ -64,45 +65,23 @@ impl State {
         service.external_name.as_deref()
     }
 
-    /// Reads the Secrets a backend needs, and notes who needs them.
-    pub(super) fn need_tls(&mut self, key: &BackendKey) {
+    /// Reads the Secrets a backend needs, and notes that it does. Gives back which they are.
+    pub(super) fn need_tls(&mut self, key: &BackendKey, slot: u32, before: &Needed) -> Needed {
         let needed = self.tls_secrets(key);
         for secret in &needed {
             self.secrets.need(secret);
         }
-        let before = self.tls_needs.get(key).cloned().unwrap_or_default();
-        if before == needed {
-            return;
-        }
-        self.forget_tls(key);
-        for secret in &needed {
-            self.tls_users.entry(secret.clone()).or_default().insert(key.clone());
-        }
-        if !needed.is_empty() {
-            self.tls_needs.insert(key.clone(), needed);
-        }
-        self.tls_wanted_changed = true;
+        let causes = |secrets: &Needed| secrets.iter().cloned().map(Cause::secret).collect();
+        self.links
+            .relink(&causes(before), &causes(&needed), User::Backend(slot));
+        needed
     }
 
-    /// A backend needs no Secrets any more.
-    pub(super) fn forget_tls(&mut self, key: &BackendKey) {
-        for secret in self.tls_needs.remove(key).unwrap_or_default() {
-            self.tls_wanted_changed = true;
-            if let Some(users) = self.tls_users.get_mut(&secret) {
-                users.remove(key);
-                if users.is_empty() {
-                    self.tls_users.remove(&secret);
-                }
-            }
-        }
-    }
-
-    /// A Secret changed: the backends that need it are resolved again, and what is said of them with them.
+    /// A Secret changed: the backends that need it are resolved again.
     pub(super) fn tls_secret_changed(&mut self, secret: &Key) {
-        for key in self.tls_users.get(secret).cloned().unwrap_or_default() {
+        for key in self.backends_using(&Cause::secret(secret.clone())) {
             self.resolve_again(&key);
             self.settle_pods(&key.service_key());
-            self.stale_backends.insert(key);
         }
     }
 

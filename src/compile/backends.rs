@@ -1,5 +1,7 @@
 //! Backends: a Service port as rules name it, and the endpoints behind it.
 
+use super::backend_tls::Needed;
+use super::links::{Cause, User};
 use super::pods::Located;
 use super::{Key, OfService, State, annotations};
 use crate::model::object::{Endpoints, PortRef, Service, ServicePort};
@@ -7,7 +9,6 @@ use crate::model::{Diagnostic, Kind, ObjectRef};
 use crate::table::backend::protocol;
 use crate::table::{Backend, BackendId, BackendSettings, BackendState, Check, Endpoint, PodSet, Terms, UpstreamHost};
 use http::HeaderValue;
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -33,15 +34,22 @@ impl BackendKey {
 #[derive(Debug)]
 pub(super) struct BackendEntry {
     pub backend: Arc<Backend>,
-    /// The names of the Ingresses that lead here; a backend is in the namespace of all of them.
-    users: HashSet<Arc<str>>,
+    /// The Secrets it needs for TLS to its pods.
+    secrets: Needed,
+}
+
+impl BackendEntry {
+    /// Its slot and its Secrets, to be replaced.
+    fn take_secrets(&mut self) -> (u32, Needed) {
+        (self.backend.id.slot, std::mem::take(&mut self.secrets))
+    }
 }
 
 impl State {
-    /// Notes that an Ingress leads to a backend, which is there from now on.
-    pub(super) fn hold_backend(&mut self, key: &BackendKey, user: &Arc<str>) {
-        if let Some(entry) = self.backends.get_mut(key) {
-            entry.users.insert(user.clone());
+    /// Notes that an object leads to a backend, which is there from now on.
+    pub(super) fn hold_backend(&mut self, key: &BackendKey, user: User) {
+        if let Some(entry) = self.backends.get(key) {
+            self.links.link(Cause::Backend(entry.backend.id.slot), user);
             return;
         }
         let id = self.free_slots.pop().unwrap_or_else(|| {
@@ -49,47 +57,42 @@ impl State {
             self.next_slot += 1;
             BackendId { slot, generation: 0 }
         });
-        self.need_tls(key);
+        self.links.link(Cause::Backend(id.slot), user);
+        let secrets = self.need_tls(key, id.slot, &Needed::new());
         self.ensure_pods(key);
         let backend = Arc::new(self.resolve(key, id));
         self.table.set_backend(id.slot, Some(backend.clone()));
         self.note_endpoints(key, id, Some(&backend));
         self.changed = true;
-        let of_service = self.backends_of.entry(key.service_key()).or_default();
-        if of_service.is_empty() {
+        if self
+            .links
+            .link(Cause::service(key.service_key()), User::Backend(id.slot))
+        {
             // Its guards matter from now on.
             self.stale.insert(service_of(key));
         }
-        of_service.push(key.clone());
-        self.backends.insert(
-            key.clone(),
-            BackendEntry {
-                backend,
-                users: HashSet::from([user.clone()]),
-            },
-        );
+        self.backend_keys.insert(id.slot, key.clone());
+        self.backends.insert(key.clone(), BackendEntry { backend, secrets });
         self.settle_pods(&key.service_key());
     }
 
-    /// Notes that an Ingress leads to a backend no more; the backend goes with its last.
-    pub(super) fn drop_backend(&mut self, key: &BackendKey, user: &Arc<str>) {
-        let Some(entry) = self.backends.get_mut(key) else {
+    /// Notes that an object leads to a backend no more; the backend goes with its last.
+    pub(super) fn drop_backend(&mut self, key: &BackendKey, user: User) {
+        let Some(entry) = self.backends.get(key) else {
             return;
         };
-        entry.users.remove(user);
-        if !entry.users.is_empty() {
+        let id = entry.backend.id;
+        if !self.links.unlink(&Cause::Backend(id.slot), user) {
             return;
         }
-        let id = entry.backend.id;
-        self.backends.remove(key);
-        self.forget_tls(key);
+        let backend = User::Backend(id.slot);
+        for secret in self.backends.remove(key).into_iter().flat_map(|entry| entry.secrets) {
+            self.links.unlink(&Cause::secret(secret), backend);
+        }
+        self.backend_keys.remove(&id.slot);
         let service = key.service_key();
-        if let Some(keys) = self.backends_of.get_mut(&service) {
-            keys.retain(|other| other != key);
-            if keys.is_empty() {
-                self.stale.insert(service_of(key));
-                self.backends_of.remove(&service);
-            }
+        if self.links.unlink(&Cause::service(service.clone()), backend) {
+            self.stale.insert(service_of(key));
         }
         self.table.set_backend(id.slot, None);
         self.note_endpoints(key, id, None);
@@ -99,6 +102,18 @@ impl State {
             generation: id.generation.wrapping_add(1),
         });
         self.settle_pods(&service);
+    }
+
+    /// The backends that refer to something.
+    pub(super) fn backends_using(&self, cause: &Cause) -> Vec<BackendKey> {
+        let slots = self.links.backends(cause);
+        slots.filter_map(|slot| self.backend_keys.get(&slot).cloned()).collect()
+    }
+
+    /// The backends of a Service, as last resolved.
+    pub(super) fn backends_of(&self, service: &Key) -> impl Iterator<Item = &Arc<Backend>> {
+        let slots = self.links.backends(&Cause::service(service.clone()));
+        slots.filter_map(|slot| self.backend(self.backend_keys.get(&slot)?))
     }
 
     /// The id of a backend that is held.
@@ -117,17 +132,16 @@ impl State {
         self.backends.get(key).map(|entry| &entry.backend)
     }
 
-    /// The names of the Ingresses that lead to a backend.
-    pub(super) fn users_of(&self, key: &BackendKey) -> Vec<Arc<str>> {
-        let entry = self.backends.get(key).into_iter();
-        entry.flat_map(|entry| entry.users.iter().cloned()).collect()
-    }
-
     /// A Service, or where its pods are, changed: its backends are resolved again.
     pub(super) fn service_changed(&mut self, service: &Key) {
         self.follow_pods(service);
-        for key in self.backends_of.get(service).cloned().unwrap_or_default() {
-            self.need_tls(&key);
+        for key in self.backends_using(&Cause::service(service.clone())) {
+            if let Some((slot, before)) = self.backends.get_mut(&key).map(BackendEntry::take_secrets) {
+                let secrets = self.need_tls(&key, slot, &before);
+                self.backends
+                    .entry(key.clone())
+                    .and_modify(|entry| entry.secrets = secrets);
+            }
             self.resolve_again(&key);
         }
         self.settle_pods(service);
@@ -142,7 +156,7 @@ impl State {
         let quiet = self.is_quiet(&entry.backend) && self.is_quiet(&backend);
         let same = *entry.backend == backend;
         if !quiet {
-            self.stale_backends.insert(key.clone());
+            self.stale.insert_users(Cause::Backend(entry.backend.id.slot));
         }
         if same {
             return;
@@ -174,15 +188,6 @@ impl State {
         backend.endpoints.iter().find(|endpoint| {
             own.contains(&endpoint.address) || endpoint.alternate.is_some_and(|address| own.contains(&address))
         })
-    }
-
-    /// Names the Ingresses that lead to a backend of which other words are to be said.
-    pub(super) fn name_stale_users(&mut self) {
-        for key in std::mem::take(&mut self.stale_backends) {
-            let users = self.backends.get(&key).into_iter().flat_map(|entry| &entry.users);
-            self.stale
-                .extend(users.map(|name| ObjectRef::new(Kind::Ingress, key.namespace.clone(), name.clone())));
-        }
     }
 
     pub(super) fn put_endpoints(&mut self, object: ObjectRef, endpoints: Arc<Endpoints>) {

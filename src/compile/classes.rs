@@ -3,7 +3,6 @@
 use super::{CONTROLLER, State};
 use crate::model::object::Ingress;
 use crate::model::object::OLD_CLASS;
-use std::sync::Arc;
 
 /// The class an Ingress asks for: the field before the annotation; an empty annotation is none.
 pub(super) fn class_of(ingress: &Ingress) -> Option<&str> {
@@ -46,20 +45,6 @@ impl State {
                 "its class \"{class}\" is neither an IngressClass of {CONTROLLER} nor --ingress-class ({})",
                 self.options.ingress_class
             )),
-        }
-    }
-
-    /// Looks again at every Ingress of a class that came, went or changed.
-    pub(super) fn reclassify(&mut self, class: &Arc<str>) {
-        let concerned: Vec<_> = self
-            .ingresses
-            .iter()
-            .filter(|known| class_of(&known.ingress) == Some(class))
-            .map(|known| known.ingress.clone())
-            .collect();
-        for ingress in concerned {
-            let meta = &ingress.meta;
-            self.recompile_ingress((meta.namespace.clone(), meta.name.clone()), ingress);
         }
     }
 }

@@ -6,6 +6,7 @@ mod tls;
 use super::backends::{BackendKey, find_port, kind_in_use, service_settings};
 use super::claims::Spot;
 use super::ingress::{Known, default_spots};
+use super::links::Cause;
 use super::read::{place_field, read};
 use super::{State, key};
 use crate::model::nearest::nearest;
@@ -30,7 +31,7 @@ impl State {
                     service_settings(service, &self.options.ignored_annotations, &mut said);
                     diagnose_external(service, object, &mut said);
                 }
-                if !self.backends_of.contains_key(&key(object)) {
+                if !self.links.is_used(&Cause::service(key(object))) {
                     // Nothing is closed where nothing leads to it.
                     said.retain(|one| !matches!(one.code, Code::GuardNotEnforced | Code::GuardIgnored));
                 }

@@ -1,9 +1,10 @@
 //! `--yield-empty`: a claim whose Service has had no ready endpoint for some seconds yields to the next that has some.
 
+use super::State;
 use super::backends::BackendKey;
 use super::claims::{Claimed, Spot};
+use super::links::Cause;
 use super::read::read;
-use super::{Key, State};
 use crate::model::Timestamp;
 use crate::table::{Backend, BackendId, BackendState, HostPattern};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -75,8 +76,8 @@ impl State {
     /// Another backend with the same pods that is known to have no ready endpoints, and since when. Other annotations make
     /// another backend, but they give the pods no more time.
     fn empty_like(&self, key: &BackendKey, backend: &Backend) -> Option<(Timestamp, BackendId)> {
-        let others = self.backends_of.get(&key.service_key())?.iter();
-        let mut others = others.filter_map(|other| self.backend(other));
+        let service = key.service_key();
+        let mut others = self.backends_of(&service);
         others.find_map(|other| {
             let (since, _) = self.empty.since.get(&other.id)?;
             (other.id != backend.id && other.pods == backend.pods).then_some((*since, other.id))
@@ -141,11 +142,14 @@ impl State {
     /// What Ingresses claim with a backend and others claim too.
     fn contested(&self, backend: &BackendKey) -> Vec<Spot> {
         let mut spots = Vec::new();
-        for name in self.users_of(backend) {
-            let key: Key = (backend.namespace.clone(), name);
-            let Some(known) = self.ingresses.get(&key).filter(|known| known.served) else {
+        let cause = self.backend(backend).map(|backend| Cause::Backend(backend.id.slot));
+        let users = cause
+            .into_iter()
+            .flat_map(|cause| self.links.objects(&cause).collect::<Vec<_>>());
+        for known in users.filter_map(|slot| self.ingresses.at(slot)) {
+            if !known.served {
                 continue;
-            };
+            }
             let reading = read(&known.ingress, &self.options);
             let claims = reading.claims.iter().filter(|claim| claim.backend == *backend);
             spots.extend(claims.map(|claim| Spot::Path(claim.host.clone(), claim.path.clone())));

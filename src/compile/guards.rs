@@ -58,7 +58,7 @@ impl HostGuards {
     }
 
     /// The Ingress of each namespace that is named for guarding a host.
-    fn holders(&self, host: &HostPattern) -> impl Iterator<Item = ObjectRef> {
+    pub fn holders(&self, host: &HostPattern) -> impl Iterator<Item = ObjectRef> {
         let guards = self.0.get(host).into_iter().flat_map(BTreeMap::values);
         let first = guards.filter_map(|of_namespace| of_namespace.first_key_value());
         first.map(|(_, guard)| guard.object.clone())
@@ -162,19 +162,11 @@ impl State {
         self.changed = true;
         self.note_host_guard(host);
         // All Ingresses of the host are told of it, but not at each of many changes.
-        self.stale_guarded.insert(host.clone());
-    }
-
-    /// What is said of hosts whose guards have changed is to be said anew, by all that claim something of them.
-    pub(super) fn name_stale_guarded(&mut self) {
-        for host in std::mem::take(&mut self.stale_guarded) {
-            self.stale.extend(self.host_guards.holders(&host));
-            self.stale.extend(self.claimants(&host));
-        }
+        self.stale.insert_guarded(host.clone());
     }
 
     /// The Ingresses that claim something of a host.
-    fn claimants(&self, host: &HostPattern) -> BTreeSet<ObjectRef> {
+    pub(super) fn claimants(&self, host: &HostPattern) -> BTreeSet<ObjectRef> {
         let mut found = BTreeSet::new();
         let mut add = |spot: Spot| {
             found.extend(self.holder(&spot).map(|route| route.origin.object.clone()));

@@ -2,6 +2,8 @@
 
 use super::backends::BackendKey;
 use super::claims::{Claimed, Edits, Spot};
+use super::classes::class_of;
+use super::links::{Cause, User};
 use super::read::{Reading, read};
 use super::tls::Hosts;
 use super::{Key, State};
@@ -10,7 +12,7 @@ use crate::model::{Kind, ObjectRef, Seniority};
 use crate::table::route::Age;
 use crate::table::{BackendSettings, Guard, HostPattern, Policies, ServedIngress, Terms};
 use hashbrown::HashTable;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -25,49 +27,99 @@ pub(super) struct Known {
     pub seniority: Seniority,
 }
 
-/// The known Ingresses by namespace and name. Their names are their own: a map would keep each a second time.
+/// The known Ingresses by namespace and name, each in a slot that others refer to it by. Their names are their own: a
+/// map would keep each a second time.
 #[derive(Debug, Default)]
 pub(super) struct Ingresses {
-    table: HashTable<Known>,
+    slots: Vec<Option<Known>>,
+    free: Vec<u32>,
+    by_name: HashTable<u32>,
     hasher: RandomState,
 }
+
+/// The slot an Ingress has, or is to have.
+pub(super) type Slot = u32;
 
 impl Ingresses {
     fn hash(&self, namespace: &str, name: &str) -> u64 {
         self.hasher.hash_one((namespace, name))
     }
 
+    pub fn at(&self, slot: Slot) -> Option<&Known> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
     pub fn get(&self, (namespace, name): &Key) -> Option<&Known> {
-        self.table
-            .find(self.hash(namespace, name), |known| known.is(namespace, name))
+        let is_it = |slot: &Slot| self.at(*slot).is_some_and(|known| known.is(namespace, name));
+        let slot = self.by_name.find(self.hash(namespace, name), is_it)?;
+        self.at(*slot)
     }
 
-    /// Puts an Ingress that is not in it.
-    pub fn insert(&mut self, known: Known) {
-        let hasher = &self.hasher;
-        let hash = |known: &Known| {
-            let meta = &known.ingress.meta;
-            hasher.hash_one((&*meta.namespace, &*meta.name))
-        };
-        self.table.insert_unique(hash(&known), known, hash);
-    }
-
-    pub fn remove(&mut self, (namespace, name): &Key) -> Option<Known> {
+    /// Takes an Ingress out, but keeps its slot, or one for it where it is not known.
+    fn take(&mut self, (namespace, name): &Key) -> (Slot, Option<Known>) {
         let hash = self.hash(namespace, name);
-        let found = self.table.find_entry(hash, |known| known.is(namespace, name)).ok()?;
-        Some(found.remove().0)
+        let slots = &mut self.slots;
+        let found = self.by_name.find_entry(hash, |slot| {
+            let known = slots.get(*slot as usize).and_then(Option::as_ref);
+            known.is_some_and(|known| known.is(namespace, name))
+        });
+        if let Ok(found) = found {
+            let (slot, _) = found.remove();
+            return (slot, slots.get_mut(slot as usize).and_then(Option::take));
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            slots.push(None);
+            Slot::try_from(slots.len() - 1).unwrap_or(Slot::MAX)
+        });
+        (slot, None)
+    }
+
+    /// Puts an Ingress, or nothing, into the slot that [`Ingresses::take`] gave.
+    fn put(&mut self, slot: Slot, known: Option<Known>) {
+        let Some(known) = known else {
+            self.free.push(slot);
+            return;
+        };
+        let hash = self.hash(&known.ingress.meta.namespace, &known.ingress.meta.name);
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = Some(known);
+        }
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.by_name.insert_unique(hash, slot, |slot| {
+            let known = slots.get(*slot as usize).and_then(Option::as_ref);
+            known.map_or(0, |known| {
+                let meta = &known.ingress.meta;
+                hasher.hash_one((&*meta.namespace, &*meta.name))
+            })
+        });
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Known> {
-        self.table.iter()
+        self.slots.iter().flatten()
     }
 
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.by_name.len()
     }
 }
 
 impl Known {
+    pub fn object(&self) -> ObjectRef {
+        let meta = &self.ingress.meta;
+        ObjectRef::new(Kind::Ingress, meta.namespace.clone(), meta.name.clone())
+    }
+
+    /// What it refers to by itself, beside its backends: with `reading` where it is served.
+    fn causes(&self, reading: Option<&Reading>) -> BTreeSet<Cause> {
+        let namespace = &self.ingress.meta.namespace;
+        let entries = reading.into_iter().flat_map(|reading| &reading.tls);
+        let secrets = entries
+            .filter(|entry| !entry.secret.is_empty())
+            .map(|entry| Cause::secret((namespace.clone(), entry.secret.clone())));
+        let class = class_of(&self.ingress).map(Cause::class);
+        secrets.chain(class).chain([Cause::namespace(namespace)]).collect()
+    }
+
     fn is(&self, namespace: &str, name: &str) -> bool {
         let meta = &self.ingress.meta;
         &*meta.name == name && &*meta.namespace == namespace
@@ -102,22 +154,32 @@ impl State {
     fn swap_ingress(&mut self, key: Key, new: Option<Known>) {
         let object = ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone());
         self.stale.insert(object.clone());
-        let old = self.ingresses.remove(&key).filter(|old| old.served);
+        let (slot, old) = self.ingresses.take(&key);
+        let user = User::Object(slot);
         let read = |known: &'_ Known| {
             let mut reading = read(&known.ingress, &self.options);
             reading.seniority = known.seniority;
             reading
         };
-        let old_reading = old.as_ref().map(|old| (read(old), &old.ingress.meta));
+        let old_reading = old
+            .as_ref()
+            .filter(|old| old.served)
+            .map(|old| (read(old), &old.ingress.meta));
         let new_reading = new
             .as_ref()
             .filter(|new| new.served)
             .map(|new| (read(new), &new.ingress.meta));
         let old_backends = backends(old_reading.as_ref().map(|(reading, _)| reading));
         let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
+        let causes = |known: &Option<Known>, read: &Option<(Reading, &Meta)>| {
+            let reading = read.as_ref().map(|(reading, _)| reading);
+            known.as_ref().map(|known| known.causes(reading)).unwrap_or_default()
+        };
+        self.links
+            .relink(&causes(&old, &old_reading), &causes(&new, &new_reading), user);
         // The new backends are held before the old are let go, so that one that stays keeps its identity.
         for backend in &new_backends {
-            self.hold_backend(backend, &key.1);
+            self.hold_backend(backend, user);
         }
         let old_guards = old_reading.as_ref().map(|(reading, _)| &reading.guards);
         let class_guard = new.as_ref().and_then(|new| self.class_guard(&new.ingress));
@@ -137,7 +199,7 @@ impl State {
             self.claim(reading, meta, guard, &mut edits);
         }
         for backend in old_backends.difference(&new_backends) {
-            self.drop_backend(backend, &key.1);
+            self.drop_backend(backend, user);
         }
         let served = new_reading
             .as_ref()
@@ -150,9 +212,7 @@ impl State {
         self.changed |= self.table.set_ingress(&object, served);
         self.settle(&key, edits);
         self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
-        if let Some(new) = new {
-            self.ingresses.insert(new);
-        }
+        self.ingresses.put(slot, new);
     }
 
     fn claim(&self, reading: &Reading, meta: &Meta, guard: Option<&Arc<Guard>>, edits: &mut Edits) {

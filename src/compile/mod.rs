@@ -19,6 +19,7 @@ mod hints;
 mod hsts;
 mod ingress;
 mod journal;
+mod links;
 pub mod lint;
 mod members;
 mod namespaces;
@@ -31,16 +32,16 @@ mod tls;
 
 use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
-use crate::table::{BackendId, HostPattern, PodSetId, Table};
+use crate::table::{BackendId, PodSetId, Table};
 use backends::{BackendEntry, BackendKey};
 use claims::{Claimed, Spot};
 use empty::Empty;
 use ingress::{Common, Ingresses};
 pub use journal::{Journal, Touched};
+use links::{Cause, Links, Stale};
 use namespaces::Namespaces;
 use offers::Offers;
 use secrets::Secrets;
-use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -130,11 +131,9 @@ pub struct State {
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
-    backends_of: HashMap<Key, SmallVec<[BackendKey; 1]>>,
-    /// The Secrets that backends need for TLS to their pods, and which backends need one.
-    tls_needs: HashMap<BackendKey, backend_tls::Needed>,
-    tls_users: HashMap<Key, BTreeSet<BackendKey>>,
-    tls_wanted_changed: bool,
+    /// The same by the slot they have in the table.
+    backend_keys: HashMap<u32, BackendKey>,
+    links: Links,
     free_slots: Vec<BackendId>,
     next_slot: u32,
     empty: Empty,
@@ -152,15 +151,7 @@ pub struct State {
     table: Table,
     changed: bool,
     journal: Journal,
-    /// What must be diagnosed again.
-    stale: BTreeSet<ObjectRef>,
-    /// Backends whose users must be: as many as a Service has Ingresses, so they are named only when the report is.
-    stale_backends: BTreeSet<BackendKey>,
-    /// Likewise Secrets, and names that have another certificate or owner.
-    stale_secrets: BTreeSet<Key>,
-    stale_names: BTreeSet<HostPattern>,
-    /// Likewise hosts whose guards have changed.
-    stale_guarded: BTreeSet<HostPattern>,
+    stale: Stale,
     report: Report,
 }
 
@@ -230,10 +221,7 @@ impl State {
 
     /// Brings the report up to date; apart from the table, since requests do not wait for it.
     pub fn refresh(&mut self) -> &Report {
-        self.name_stale_users();
-        self.name_stale_tls();
-        self.name_stale_guarded();
-        for object in std::mem::take(&mut self.stale) {
+        for object in self.take_stale() {
             let diagnostics = self.diagnose(&object);
             self.report.set(&object, diagnostics);
         }
@@ -245,8 +233,8 @@ impl State {
         if !self.options.allow_external_names {
             return BTreeSet::new();
         }
-        self.backends_of
-            .keys()
+        self.links
+            .used(Kind::Service)
             .filter_map(|service| self.services.get(service))
             .filter(|service| !service.external_name_is_address())
             .filter_map(|service| service.external_name.as_deref())
@@ -257,18 +245,12 @@ impl State {
     /// Secrets that are needed, by namespace and name: a source need not know any other.
     pub fn wanted_secrets(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
         let default = self.options.default_certificate.iter();
-        self.offers
-            .wanted()
-            .chain(default)
-            .chain(self.tls_users.keys())
-            .cloned()
-            .collect()
+        self.links.used(Kind::Secret).chain(default).cloned().collect()
     }
 
     /// Whether [`State::wanted_secrets`] may differ from what it was when this was asked last.
     pub fn wanted_secrets_changed(&mut self) -> bool {
-        let by_backends = std::mem::take(&mut self.tls_wanted_changed);
-        self.offers.wanted_changed() || by_backends
+        self.links.secrets_changed()
     }
 
     /// How many objects of each kind there are.
@@ -302,7 +284,7 @@ impl State {
                 if self.classes.get(&name) != Some(&class) {
                     self.stale.insert(reference);
                     self.classes.insert(name.clone(), class);
-                    self.reclassify(&name);
+                    self.recompile_users(&Cause::class(&name));
                 }
             }
             Object::Service(service) => {
@@ -326,7 +308,7 @@ impl State {
             Kind::Ingress => self.delete_ingress(&key),
             Kind::IngressClass => {
                 if self.classes.remove(&object.name).is_some() {
-                    self.reclassify(&object.name);
+                    self.recompile_users(&Cause::class(&object.name));
                 }
             }
             Kind::Service => {

@@ -1,5 +1,6 @@
 //! Which namespaces are being deleted: what they hold yields its place to all others.
 
+use super::links::Cause;
 use super::read::own_seniority;
 use super::{Key, State};
 use crate::model::Seniority;
@@ -85,22 +86,12 @@ impl State {
     }
 
     fn has_ingresses(&self, namespace: &Arc<str>) -> bool {
-        self.ingresses
-            .iter()
-            .any(|known| known.ingress.meta.namespace == *namespace)
+        self.links.is_used(&Cause::namespace(namespace))
     }
 
     fn namespace_changed(&mut self, name: &Arc<str>, before: bool) {
-        if before == self.namespaces.is_leaving(name) {
-            return;
-        }
-        let of_namespace = self
-            .ingresses
-            .iter()
-            .filter(|known| known.ingress.meta.namespace == *name);
-        let concerned: Vec<Arc<Ingress>> = of_namespace.map(|known| known.ingress.clone()).collect();
-        for ingress in concerned {
-            self.recompile_ingress((name.clone(), ingress.meta.name.clone()), ingress);
+        if before != self.namespaces.is_leaving(name) {
+            self.recompile_users(&Cause::namespace(name));
         }
     }
 }

@@ -154,8 +154,6 @@ pub(super) struct Offers {
     /// Who may offer for a name at all.
     owners: HostOwners,
     uses: HashMap<Key, Uses>,
-    /// Whether somebody was told of all Secrets in that.
-    wanted_known: bool,
     names: HashMap<HostPattern, Name>,
     /// Which Secrets are offered for a name, or would be if they held a certificate.
     offered: BTreeMap<(HostPattern, Key), Option<Rank>>,
@@ -174,21 +172,6 @@ impl Offers {
         }
     }
 
-    /// Who uses a Secret; none if nobody does.
-    pub fn uses(&self, secret: &Key) -> Option<&Uses> {
-        self.uses.get(secret)
-    }
-
-    /// The Secrets that entries name.
-    pub fn wanted(&self) -> impl Iterator<Item = &Key> {
-        self.uses.keys().filter(|(_, name)| !name.is_empty())
-    }
-
-    /// Whether other Secrets are wanted than when this was asked last.
-    pub fn wanted_changed(&mut self) -> bool {
-        !std::mem::replace(&mut self.wanted_known, true)
-    }
-
     /// What is known of a name.
     pub fn name(&self, name: &HostPattern) -> Option<&Name> {
         self.names.get(name)
@@ -202,7 +185,7 @@ impl Offers {
     }
 
     /// The Ingresses of which something is said that hangs on who gets a name.
-    fn concerned(&self, name: &HostPattern) -> BTreeSet<Key> {
+    pub fn concerned(&self, name: &HostPattern) -> BTreeSet<Key> {
         let mut found = BTreeSet::new();
         for secret in self.secrets_of(name) {
             if let Some(uses) = self.uses.get(secret) {

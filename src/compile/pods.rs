@@ -213,8 +213,7 @@ impl State {
     /// A pod set with what backends ask of it now; absent where none leads there.
     fn asked_of(&self, service: &Key, set: &Arc<PodSet>) -> Option<PodSet> {
         let leads_here = |backend: &&Arc<Backend>| backend.pods == Some(set.id);
-        let keys = self.backends_of.get(service)?.iter();
-        let backends = keys.filter_map(|key| self.backend(key)).filter(leads_here);
+        let backends = self.backends_of(service).filter(leads_here);
         let mut asked: Option<PodSet> = None;
         for backend in backends {
             let asked = asked.get_or_insert_with(|| PodSet {

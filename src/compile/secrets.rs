@@ -1,5 +1,6 @@
 //! What is known of Secrets: each is read once per version, and only when something needs it.
 
+use super::links::Cause;
 use super::{Key, State, certificate};
 use crate::model::object::Secret;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Timestamp};
@@ -271,16 +272,15 @@ impl State {
 
     fn secret_changed(&mut self, key: &Key, before: Option<&Arc<Certificate>>) {
         let is_default = self.options.default_certificate.as_ref() == Some(key);
-        if is_default || self.offers.uses(key).is_some() {
+        let cause = Cause::secret(key.clone());
+        if is_default || self.links.is_used(&cause) {
             self.secrets.need(key);
         }
         if is_default {
             self.default_changed();
         }
-        if self.tls_users.contains_key(key) {
-            self.secrets.need(key);
-            self.tls_secret_changed(key);
-        }
+        self.tls_secret_changed(key);
+        self.stale.insert_users(cause);
         self.offer_anew(key, before);
     }
 
@@ -303,8 +303,7 @@ impl State {
         self.now = now;
         self.note_time_of_empty();
         for key in turning {
-            let users = self.tls_users.get(&key).into_iter().flatten();
-            self.stale_backends.extend(users.cloned());
+            self.stale.insert_users(Cause::secret(key.clone()));
             let certificate = self.secrets.certificate(&key).cloned();
             if self.options.default_certificate.as_ref() == Some(&key) {
                 self.stale

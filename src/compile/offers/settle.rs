@@ -6,7 +6,6 @@ use crate::compile::ingress::default_spots;
 use crate::compile::read::Reading;
 use crate::compile::{Key, State};
 use crate::model::object::Meta;
-use crate::model::{Kind, ObjectRef};
 use crate::table::{Certificate, CertificateSet, HostPattern};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -108,7 +107,6 @@ impl State {
         }
         for (secret, parts) in changed {
             let uses = self.offers.uses.entry(secret.clone()).or_default();
-            let was_used = !uses.entries.is_empty();
             let (entry, whole) = uses.firsts();
             let before = (entry.cloned(), whole.cloned());
             for (part, is_new) in parts {
@@ -127,9 +125,7 @@ impl State {
                 let names = certificate.names.iter().cloned();
                 dirty.extend(names.map(|name| (name, secret.clone())));
             }
-            let is_used = !uses.entries.is_empty();
-            self.offers.wanted_known &= was_used == is_used;
-            if !is_used {
+            if uses.entries.is_empty() {
                 self.offers.uses.remove(secret);
             }
         }
@@ -144,7 +140,6 @@ impl State {
         let Some(uses) = self.offers.uses.get(secret) else {
             return;
         };
-        self.stale_secrets.insert(secret.clone());
         let names_of = |certificate: Option<&Arc<Certificate>>| match certificate {
             Some(certificate) => certificate.names.clone(),
             None => Vec::new(),
@@ -221,7 +216,7 @@ impl State {
             if let Some(name) = self.offers.names.get_mut(host) {
                 name.owner = owner;
             }
-            self.stale_names.insert(host.clone());
+            self.stale.insert_name(host.clone());
             changed.push(host.clone());
         }
         changed
@@ -263,7 +258,7 @@ impl State {
             let owner = name.owner.as_ref().map(|owner| &owner.namespace);
             let chosen = self.offers.choose(&host, owner);
             if name.chosen != chosen {
-                self.stale_names.insert(host.clone());
+                self.stale.insert_name(host.clone());
             }
             if !same_secrets(&name.chosen, &chosen) {
                 names.extend(self.offers.below(&host));
@@ -283,29 +278,12 @@ impl State {
                 self.table.set_certificates(&host, name.set.clone());
                 self.changed = true;
                 // What is said of an entry without a certificate says what its hosts get instead.
-                self.stale_names.extend(self.offers.below(&host));
-                self.stale_names.insert(host.clone());
+                self.stale.extend_names(self.offers.below(&host));
+                self.stale.insert_name(host.clone());
             }
             if kept {
                 self.offers.names.insert(host, name);
             }
         }
-    }
-
-    /// Names the Ingresses of which other words are to be said: as many as use a Secret or a host, so they are named
-    /// only when the report is.
-    pub(in crate::compile) fn name_stale_tls(&mut self) {
-        let mut keys: BTreeSet<Key> = BTreeSet::new();
-        for secret in std::mem::take(&mut self.stale_secrets) {
-            let uses = self.offers.uses.get(&secret).into_iter();
-            let by = uses.flat_map(|uses| &uses.entries);
-            keys.extend(by.map(|by| (secret.0.clone(), by.ingress.clone())));
-        }
-        for name in std::mem::take(&mut self.stale_names) {
-            keys.extend(self.offers.concerned(&name));
-        }
-        let objects = keys.into_iter();
-        self.stale
-            .extend(objects.map(|(namespace, name)| ObjectRef::new(Kind::Ingress, namespace, name)));
     }
 }
