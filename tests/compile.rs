@@ -197,14 +197,14 @@ fn render_table(table: &Table, out: &mut String) {
         let mut policies = String::new();
         for (has, name) in [
             (route.policies.keep_slashes, " keep-slashes"),
-            (route.policies.https_redirect, " https-redirect"),
+            (route.policies.redirects_to_https(), " https-redirect"),
         ] {
             policies.push_str(if has { name } else { "" });
         }
-        if let Some(hsts) = &route.policies.hsts {
+        if let Some(hsts) = route.policies.hsts() {
             write!(policies, " hsts \"{}\"", hsts.to_str().unwrap()).unwrap();
         }
-        if let Some(compression) = &route.policies.compression {
+        if let Some(compression) = route.policies.compression() {
             let names: Vec<_> = compression.codings.iter().map(|coding| coding.name()).collect();
             write!(policies, " compress \"{}\"", names.join(", ")).unwrap();
         }

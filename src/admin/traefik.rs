@@ -163,7 +163,7 @@ fn frontend(table: &Table, route: &Route, backend: String) -> FrontendView {
         routes: rules(route),
         pass_host_header: true,
         priority: 0,
-        redirect: route.policies.https_redirect.then_some(Redirect {
+        redirect: route.policies.redirects_to_https().then_some(Redirect {
             entry_point: "https",
             permanent: true,
         }),

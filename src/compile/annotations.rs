@@ -15,7 +15,7 @@ use crate::model::annotation::PREFIX;
 use crate::model::nearest::nearest;
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::{BackendSettings, Compression, Guard, Policies};
+use crate::table::{After, BackendSettings, Before, Compression, Guard, Policies};
 use http::HeaderValue;
 use list::ALL;
 use std::sync::Arc;
@@ -39,12 +39,13 @@ pub(super) struct Settings {
 impl Settings {
     /// What a route gets of it, with what was found out about its host.
     pub fn policies(&self, https_redirect: bool, guard: Option<Arc<Guard>>) -> Policies {
+        let compress = self.compression.iter().cloned().map(After::Compress);
+        let hsts = self.hsts.iter().cloned().map(After::Hsts);
         Policies {
             keep_slashes: self.keep_slashes,
-            https_redirect,
-            hsts: self.hsts.clone(),
-            compression: self.compression.clone(),
             guard,
+            before: https_redirect.then_some(Before::RedirectToHttps).into_iter().collect(),
+            after: compress.chain(hsts).collect(),
         }
     }
 }

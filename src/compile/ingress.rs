@@ -10,7 +10,7 @@ use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef, Seniority};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, Guard, HostPattern, Policies, ServedIngress, Terms};
+use crate::table::{BackendSettings, Before, Guard, HostPattern, Policies, ServedIngress, Terms};
 use hashbrown::HashTable;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -286,7 +286,7 @@ pub(super) struct Common {
 impl Default for Common {
     fn default() -> Self {
         let redirect = Policies {
-            https_redirect: true,
+            before: Box::new([Before::RedirectToHttps]),
             ..Policies::default()
         };
         Self {

@@ -2,3 +2,4 @@
 //! `table`.
 
 pub mod compress;
+pub mod reply_fields;

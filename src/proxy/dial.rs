@@ -3,7 +3,7 @@
 use super::body::ClientBody;
 use super::client::Client;
 use super::error::{ProxyError, idempotent};
-use super::forward::Outgoing;
+use super::forward::Plan;
 use super::worker::Worker;
 use crate::table::Protocol;
 use crate::upstream::endpoint::Connections;
@@ -39,22 +39,22 @@ pub async fn checkout(
     worker: &Worker,
     client: &Client,
     lease: &Lease<ClientBody>,
-    outgoing: &Outgoing<'_>,
+    plan: &Plan<'_>,
     fresh: bool,
 ) -> io::Result<Connection<ClientBody>> {
     let known = &lease.connections;
     if known.terms.proxied {
         // For this client only.
     } else if known.terms.protocol == Protocol::Http2 {
-        if let Some(stream) = known.h2.find(!idempotent(&outgoing.parts.method)) {
+        if let Some(stream) = known.h2.find(!idempotent(&plan.parts.method)) {
             return Ok(Connection::Http2(stream));
         }
     } else if !fresh && let Some(connection) = known.pool.take(&worker.clock, &worker.settings.pool).await {
         return Ok(Connection::Http1(connection));
     }
     let began = Instant::now();
-    let opened = Box::pin(open(worker, client, lease, outgoing)).await;
-    outgoing.trail.dialled(began.elapsed());
+    let opened = Box::pin(open(worker, client, lease, plan)).await;
+    plan.trail.dialled(began.elapsed());
     opened
 }
 
@@ -63,10 +63,10 @@ async fn open(
     worker: &Worker,
     client: &Client,
     lease: &Lease<ClientBody>,
-    outgoing: &Outgoing<'_>,
+    plan: &Plan<'_>,
 ) -> io::Result<Connection<ClientBody>> {
     let (known, endpoint) = (&lease.connections, &lease.endpoint.endpoint);
-    let (pool, settings) = (&worker.settings.pool, outgoing.settings);
+    let (pool, settings) = (&worker.settings.pool, plan.settings);
     let peer = &client.peer;
     let dial = Dial {
         settings: pool,
@@ -76,11 +76,8 @@ async fn open(
         tls: known.terms.tls.as_deref(),
         clock: &worker.clock,
     };
-    match (
-        open_at(endpoint.address, known, outgoing, &dial).await,
-        endpoint.alternate,
-    ) {
-        (Err(_), Some(alternate)) => open_at(alternate, known, outgoing, &dial).await,
+    match (open_at(endpoint.address, known, plan, &dial).await, endpoint.alternate) {
+        (Err(_), Some(alternate)) => open_at(alternate, known, plan, &dial).await,
         (result, _) => result,
     }
     .inspect(|connection| {
@@ -93,10 +90,10 @@ async fn open(
 async fn open_at(
     address: SocketAddr,
     known: &Connections<ClientBody>,
-    outgoing: &Outgoing<'_>,
+    plan: &Plan<'_>,
     dial: &Dial<'_>,
 ) -> io::Result<Connection<ClientBody>> {
-    let unsafe_to_repeat = !idempotent(&outgoing.parts.method);
+    let unsafe_to_repeat = !idempotent(&plan.parts.method);
     match (known.terms.protocol, &dial.prelude) {
         (Protocol::Http1, _) => connect(address, dial).await.map(Connection::Http1),
         (Protocol::Http2, None) => known

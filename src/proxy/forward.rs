@@ -11,7 +11,7 @@ use super::retry::{Retries, Tried};
 use super::trail::Trail;
 use super::upgrade;
 use super::worker::Worker;
-use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route, UpstreamHost};
+use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route};
 use crate::upstream::endpoint::Connections;
 use crate::upstream::pool::is_local;
 use crate::upstream::tls::Fault;
@@ -19,7 +19,7 @@ use crate::upstream::{Affinity, Connection, Lease, Limit, LiveEndpoint, Picked, 
 use http::header;
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -29,14 +29,16 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
-/// A request with all that a pod is to get, for as many attempts as it takes.
-pub struct Outgoing<'r> {
+/// What the steps before forwarding make of a request: all that a pod is to get, for as many attempts as it takes.
+pub struct Plan<'r> {
     /// The client's request line and fields, untouched.
     pub parts: &'r Parts,
     /// Its canonical form.
     pub canonical: &'r Canonical<'r>,
     /// Where it goes.
     pub route: &'r Route,
+    /// `Host` as the pod gets it, where that is not the client's.
+    pub host: Option<&'r HeaderValue>,
     /// How often it has passed through narthex.
     pub hops: u8,
     /// The backend it leads to.
@@ -138,15 +140,15 @@ impl Stop {
 pub async fn forward(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    outgoing: &Outgoing<'_>,
+    plan: &Plan<'_>,
     mut luggage: Luggage,
 ) -> Result<(Response<()>, Exchange), Stop> {
-    let state = outgoing.backend.state;
-    if outgoing.backend.pods.is_none() || state == BackendState::TlsUnready {
+    let state = plan.backend.state;
+    if plan.backend.pods.is_none() || state == BackendState::TlsUnready {
         return Err(ProxyError::NoBackend(state).into());
     }
     let live = |pods| worker.table().pods(pods).cloned();
-    let target = worker.upstreams.target(live, outgoing.backend, &worker.clock);
+    let target = worker.upstreams.target(live, plan.backend, &worker.clock);
     let Some(target) = target else {
         return Err(Stop::anew(luggage, ProxyError::BackendGone));
     };
@@ -155,28 +157,28 @@ pub async fn forward(
         None => None,
         Some(limit) => Box::pin(enter(&target, &limit, luggage.place)).await?,
     };
-    let mut retries = Retries::new(worker, outgoing);
+    let mut retries = Retries::new(worker, plan);
     let (mut fresh, mut begun) = (false, false);
     loop {
         retries.attempts += 1;
         let first = !std::mem::replace(&mut begun, true);
-        let lease = match pick(worker, outgoing, &target, &mut retries.tried, first) {
+        let lease = match pick(worker, plan, &target, &mut retries.tried, first) {
             Picked::Lease(lease) => lease,
             Picked::Gone => return Err(Stop::anew(luggage, ProxyError::BackendGone)),
-            Picked::Nobody(state) if is_elsewhere(worker, outgoing) => {
+            Picked::Nobody(state) if is_elsewhere(worker, plan) => {
                 return Err(Stop::anew(luggage, ProxyError::NoBackend(state)));
             }
             Picked::Nobody(state) => return Err(ProxyError::NoBackend(state).into()),
         };
         let endpoint = lease.endpoint.clone();
-        outgoing.trail.attempt(&endpoint, lease.connections.terms.tls.is_some());
-        let attempt = Attempt::new(worker, &lease, outgoing.until);
-        let mut connection = match checkout(worker, client, &lease, outgoing, fresh).await {
+        plan.trail.attempt(&endpoint, lease.connections.terms.tls.is_some());
+        let attempt = Attempt::new(worker, &lease, plan.until);
+        let mut connection = match checkout(worker, client, &lease, plan, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
                 attempt.settled();
                 let error = connect_error(&cause);
-                outgoing.trail.came_to(Err(error));
+                plan.trail.came_to(Err(error));
                 worker.counters.upstream_connect_failures.add();
                 if is_local(&cause) {
                     // Others may hold what is lacking for nothing. Their tasks let go of it at their next turn.
@@ -191,7 +193,7 @@ pub async fn forward(
                         cause,
                         ..Failure::at(error, &endpoint)
                     };
-                    if !is_elsewhere(worker, outgoing) {
+                    if !is_elsewhere(worker, plan) {
                         return Err(failure.into());
                     }
                     retries.go_on(None);
@@ -209,20 +211,20 @@ pub async fn forward(
         }
         let reused = connection.reused();
         let body = luggage.body.take();
-        let sent = body.map_or_else(|| outgoing.upload.again(client, worker), ClientBody::unsent);
-        let request = outgoing
+        let sent = body.map_or_else(|| plan.upload.again(client, worker), ClientBody::unsent);
+        let request = plan
             .request(worker, client, &endpoint, sent)
             .map_err(|error| Failure::at(error, &endpoint))?;
-        if let (true, Connection::Http1(connection)) = (outgoing.upgrade, &mut connection) {
+        if let (true, Connection::Http1(connection)) = (plan.upgrade, &mut connection) {
             connection.expect_upgrade();
         }
         // The time in which a client sends its body is not the pod's.
-        let began = (outgoing.upload.is_done() && lease.is_timed()).then(Instant::now);
+        let began = (plan.upload.is_done() && lease.is_timed()).then(Instant::now);
         let sent_at = Instant::now();
         let outcome = send(
             worker,
             client,
-            outgoing,
+            plan,
             retries.limit(),
             connection,
             &lease.connections,
@@ -230,22 +232,22 @@ pub async fn forward(
         )
         .await;
         attempt.settled();
-        outgoing.trail.pod_took(sent_at.elapsed());
+        plan.trail.pod_took(sent_at.elapsed());
         match outcome {
             Ok((response, first, connection)) => {
-                outgoing.trail.came_to(Ok(response.status()));
+                plan.trail.came_to(Ok(response.status()));
                 note_answer(worker, &lease, response.status(), began);
                 if retries.again_for(&lease, response.status()) {
                     retries.go_on(Some(endpoint));
                     continue;
                 }
                 client.flows(&worker.clock);
-                return accept(worker, outgoing, (response, first), connection, (lease, luggage.place))
+                return accept(worker, plan, (response, first), connection, (lease, luggage.place))
                     .map_err(|error| Failure::at(error, &endpoint).into());
             }
             Err(Broken { error, cause, unsent }) => {
-                outgoing.trail.came_to(Err(error));
-                note_failure(worker, &lease, error, reused || !outgoing.upload.is_done());
+                plan.trail.came_to(Err(error));
+                note_failure(worker, &lease, error, reused || !plan.upload.is_done());
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
                 // But only the first: over HTTP/2 another attempt may come upon the same connection.
                 retries.attempts -= usize::from(reused && !fresh);
@@ -254,7 +256,7 @@ pub async fn forward(
                         cause,
                         ..Failure::at(error, &endpoint)
                     };
-                    if !retries.is_safe(error, unsent.is_some()) || !is_elsewhere(worker, outgoing) {
+                    if !retries.is_safe(error, unsent.is_some()) || !is_elsewhere(worker, plan) {
                         return Err(failure.into());
                     }
                     retries.go_on(None);
@@ -288,30 +290,30 @@ async fn enter(
 /// An endpoint of those that are live. When all have been tried, another round begins.
 fn pick(
     worker: &Worker,
-    outgoing: &Outgoing<'_>,
+    plan: &Plan<'_>,
     target: &Rc<Target<ClientBody>>,
     tried: &mut Tried,
     first: bool,
 ) -> Picked<ClientBody> {
     let table = worker.table();
-    if first && outgoing.settings.retries.is_some() {
+    if first && plan.settings.retries.is_some() {
         target.earn_retries();
     }
-    match target.pick(&table, tried, outgoing.affinity, &worker.clock) {
+    match target.pick(&table, tried, plan.affinity, &worker.clock) {
         Picked::Nobody(_) if !tried.is_empty() => {
             tried.clear();
-            target.pick(&table, tried, outgoing.affinity, &worker.clock)
+            target.pick(&table, tried, plan.affinity, &worker.clock)
         }
         picked => picked,
     }
 }
 
 /// Whether a request that came now would go to other pods.
-fn is_elsewhere(worker: &Worker, outgoing: &Outgoing<'_>) -> bool {
-    let (table, canonical) = (worker.table(), outgoing.canonical);
+fn is_elsewhere(worker: &Worker, plan: &Plan<'_>) -> bool {
+    let (table, canonical) = (worker.table(), plan.canonical);
     let route = table.lookup(canonical.host.as_deref(), &canonical.path);
     let pods = route.and_then(|route| table.backend(route.backend)?.pods);
-    pods.is_some() && pods != outgoing.backend.pods
+    pods.is_some() && pods != plan.backend.pods
 }
 
 /// An attempt that came to no response head.
@@ -328,13 +330,13 @@ struct Broken {
 async fn send(
     worker: &Worker,
     client: &Client,
-    outgoing: &Outgoing<'_>,
+    plan: &Plan<'_>,
     limit: Option<Duration>,
     mut connection: Connection<ClientBody>,
     known: &Connections<ClientBody>,
     request: Request<ClientBody>,
 ) -> Result<(Response<Incoming>, Option<First>, Connection<ClientBody>), Broken> {
-    let (upload, reused) = (outgoing.upload, connection.reused());
+    let (upload, reused) = (plan.upload, connection.reused());
     let first = if upload.is_done() {
         Waiting::Head
     } else {
@@ -437,32 +439,32 @@ impl StreamEnd {
 /// Takes a response in, with what it says about its connection.
 fn accept(
     worker: &Rc<Worker>,
-    outgoing: &Outgoing<'_>,
+    plan: &Plan<'_>,
     (response, first): (Response<Incoming>, Option<First>),
     connection: Connection<ClientBody>,
     (lease, place): (Lease<ClientBody>, Option<Place>),
 ) -> Result<(Response<()>, Exchange), ProxyError> {
     let (mut parts, incoming) = response.into_parts();
     let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    if upgraded && !(outgoing.upgrade && upgrade::is_websocket(&parts.headers)) {
+    if upgraded && !(plan.upgrade && upgrade::is_websocket(&parts.headers)) {
         return Err(ProxyError::UnaskedUpgrade);
     }
-    if let Some(key) = outgoing.key {
+    if let Some(key) = plan.key {
         key.check(parts.status, &mut parts.headers)?;
     }
     // Ours is the version of this hop; the pod's was of the other (RFC 9110 §2.5).
     parts.version = Version::HTTP_11;
-    let personal = outgoing.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
+    let personal = plan.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
     let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
-    let reusable = reusable && outgoing.settings.proxy_protocol != Some(true);
+    let reusable = reusable && plan.settings.proxy_protocol != Some(true);
     if upgraded {
         // What follows has no length, whatever the pod says (RFC 9110, section 8.6).
         parts.headers.remove(header::CONTENT_LENGTH);
-        if outgoing.key.is_none() {
+        if plan.key.is_none() {
             upgrade::ask(&mut parts.headers);
         }
     }
-    outgoing.upload.keep_no_more();
+    plan.upload.keep_no_more();
     let exchange = Exchange {
         incoming,
         first,
@@ -470,14 +472,14 @@ fn accept(
         reusable,
         lease,
         place,
-        upload: outgoing.upload.clone(),
+        upload: plan.upload.clone(),
         ended: false,
         worker: worker.clone(),
     };
     Ok((Response::from_parts(parts, ()), exchange))
 }
 
-impl Outgoing<'_> {
+impl Plan<'_> {
     fn request(
         &self,
         worker: &Worker,
@@ -501,7 +503,7 @@ impl Outgoing<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
         *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
-        if let Some(UpstreamHost::Named(host)) = &self.settings.upstream_host {
+        if let Some(host) = self.host {
             request.headers_mut().insert(header::HOST, host.clone());
         }
         self.trail.trace(request.headers_mut());

@@ -14,11 +14,11 @@ pub mod fail;
 mod forward;
 mod forwarded;
 pub mod headers;
-mod https;
 pub mod names;
 pub mod reply;
 mod request_body;
 mod retry;
+mod steps;
 mod trail;
 pub mod trailers;
 mod trust;
@@ -34,13 +34,6 @@ pub use trail::{refused, unread};
 pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};
 
-use crate::table::Protocol;
-use crate::table::decide::{self, Outcome, Refusal, Subject};
-use body::{ClientBody, Upload};
-use client::Limits;
-use deadline::Alarm;
-use forward::{Failure, Luggage, Outgoing, Stop};
-use headers::Fields;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
@@ -50,12 +43,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use tokio::time::Instant;
 use trail::{Head, Trail};
-
-/// How often a request is routed anew at most. It is so for each change that takes away what it was routed to, while it
-/// waits or is tried again; and each of the last ones would be as likely to do so again.
-const MOST_ANEW: usize = 3;
 
 /// Answers a request, whatever happens: errors and panics become replies here and nowhere else.
 ///
@@ -73,7 +61,7 @@ pub async fn respond(
     let mut trail = Trail::begins(&worker, &client, Head::from(&parts), request_id);
     let answered = {
         // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
-        let mut answering = pin!(forward_or_answer(&worker, &client, (&mut parts, body), &trail));
+        let mut answering = pin!(steps::take(&worker, &client, (&mut parts, body), &trail));
         poll_fn(|cx| {
             let poll = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)));
             poll.map_or(Poll::Ready(Err(())), |poll| poll.map(Ok))
@@ -118,160 +106,6 @@ pub fn refuse<B>(
     let mut reply = reply::error(client, trail.request_id(), error, false);
     trail.answered(reply.status(), reply.headers());
     reply.body_mut().hold(trail);
-    reply
-}
-
-/// The road of a request.
-async fn forward_or_answer(
-    worker: &Rc<Worker>,
-    client: &Rc<Client>,
-    (parts, body): (&mut Parts, RequestBody),
-    trail: &Trail,
-) -> Result<Response<ReplyBody>, Failure> {
-    if worker.is_overloaded() {
-        return Err(ProxyError::Overloaded.into());
-    }
-    #[cfg(debug_assertions)]
-    fail::maybe(parts.uri.path());
-    let key = upgrade::Key::of(parts)?;
-    let upload: Rc<Upload> = Rc::default();
-    let body = ClientBody::new(body, &upload, client, worker);
-    if !body.is_empty() {
-        trail.receives(&upload);
-    }
-    let parts = &*parts;
-    let fields = Fields::of(&parts.headers);
-    let (ask, rules) = (
-        canonical::ask(parts, &fields, client, key.is_some()),
-        worker.settings.rules(),
-    );
-    let subject = ask.subject(&rules);
-    if !matches!(subject, Ok(Subject::Server)) {
-        // A gRPC error has status 200, which would agree to a WebSocket.
-        trail.expects_grpc(fields.grpc && client.is_multiplexed() && key.is_none());
-        client.asks(parts.version, &fields);
-    }
-    let canonical = match subject.map_err(ProxyError::from)? {
-        Subject::Resource(canonical) => canonical,
-        Subject::Server => return Ok(reply::server_options(client)),
-    };
-    let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| trail.is_grpc());
-    let deadline = deadline.map(|after| Instant::now() + after);
-    let mut luggage = Luggage {
-        body: Some(body),
-        place: None,
-    };
-    let mut anew = 0;
-    loop {
-        let table = worker.table();
-        let decision = decide::decide(&table, &ask, &canonical, &rules);
-        trail.decided(&table, &decision);
-        let fails = |failure| {
-            decision.route.inspect(|route| trail.fails_on(route));
-            failure
-        };
-        let (route, backend, hops) = match decision.outcome {
-            Outcome::Forward { route, backend, hops } => (route, backend, hops),
-            Outcome::Redirect(to) => return reply::redirect(client, &to).map_err(|error| fails(error.into())),
-            Outcome::Closed(guard) => {
-                return Err(fails(Failure {
-                    error: ProxyError::GuardNotEnforced,
-                    endpoint: None,
-                    cause: Some(guard.to_string()),
-                }));
-            }
-            Outcome::Refused(refusal) => {
-                if refusal == Refusal::Loop {
-                    worker.counters.loops.add();
-                }
-                return Err(fails(ProxyError::from(refusal).into()));
-            }
-        };
-        let (protocol, settings) = (backend.protocol(), &*backend.settings);
-        client.limits.set(Limits {
-            head: None,
-            stream: settings.stream_timeout,
-            body: settings.body_timeout,
-            send: settings.send_timeout,
-        });
-        let outgoing = Outgoing {
-            parts,
-            canonical: &canonical,
-            route,
-            hops,
-            backend,
-            protocol,
-            settings,
-            affinity: affinity::affinity(parts, &canonical, route, backend, client),
-            upgrade: key.is_some()
-                || (protocol == Protocol::Http1 && upgrade::is_asked_for(parts, &fields, upload.is_empty())),
-            key: key.as_ref(),
-            fields: &fields,
-            upload: &upload,
-            trail,
-            until: (settings.request_timeout).map(|after| Instant::from_std(trail.began()) + after),
-        };
-        let deadline = [deadline, outgoing.until].into_iter().flatten().min();
-        let forwarding = pin!(forward::forward(worker, client, &outgoing, luggage));
-        let forwarded = match deadline {
-            None => forwarding.await,
-            // On the heap, for few requests need it.
-            Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
-        };
-        match forwarded {
-            Ok(answer) => return Ok(take_answer(worker, client, &outgoing, deadline, answer)),
-            Err(Stop::Anew(stopped)) if anew < MOST_ANEW => {
-                anew += 1;
-                luggage = stopped.luggage;
-            }
-            Err(Stop::Anew(stopped)) => return Err(fails(stopped.failure)),
-            Err(Stop::Failed(failure)) => return Err(fails(failure)),
-        }
-    }
-}
-
-/// A pod's answer as the client gets it.
-fn take_answer(
-    worker: &Rc<Worker>,
-    client: &Rc<Client>,
-    outgoing: &Outgoing<'_>,
-    deadline: Option<Instant>,
-    (response, exchange): (Response<()>, Exchange),
-) -> Response<ReplyBody> {
-    let (parts, route) = (outgoing.parts, outgoing.route);
-    let endpoint = exchange.lease.endpoint.id;
-    if response.status().is_server_error() {
-        let head = Head::from(parts);
-        outgoing
-            .trail
-            .pod_failed(head, route, &exchange.lease.endpoint, response.status());
-    }
-    let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
-    headers::forbid_by_status(reply.status(), client.is_multiplexed(), reply.headers_mut());
-    reply.body_mut().end_with(deadline.map(|at| Alarm::set(at, client)));
-    let answered = reply.headers_mut();
-    affinity::remember(
-        outgoing.backend,
-        outgoing.affinity,
-        endpoint,
-        (client, &parts.headers),
-        answered,
-    );
-    if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
-        reply.body_mut().begin_tunnel();
-    }
-    if let Some(settings) = &route.policies.compression {
-        compress::compress(worker, settings, parts, &mut reply);
-    }
-    https::add_hsts(&route.policies, client, reply.headers_mut());
-    if let Some(server) = &worker.settings.server_header {
-        let entry = reply.headers_mut().entry(header::SERVER);
-        entry.or_insert_with(|| server.clone());
-    }
-    if outgoing.key.is_some() && reply.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // HTTP/2 has no 101: the stream is open (RFC 8441, section 5).
-        *reply.status_mut() = StatusCode::OK;
-    }
     reply
 }
 

@@ -6,7 +6,7 @@
 
 use super::body::ClientBody;
 use super::error::{ProxyError, Retry, idempotent};
-use super::forward::Outgoing;
+use super::forward::Plan;
 use super::worker::Worker;
 use crate::table::{Protocol, RetryOn};
 use crate::upstream::{Lease, LiveEndpoint};
@@ -28,7 +28,7 @@ pub type Tried = SmallVec<[Rc<LiveEndpoint<ClientBody>>; 3]>;
 
 /// The attempts of one request.
 pub struct Retries<'r> {
-    outgoing: &'r Outgoing<'r>,
+    plan: &'r Plan<'r>,
     /// Attempts that count for `--attempts`.
     pub attempts: usize,
     most: usize,
@@ -46,20 +46,20 @@ pub struct Retries<'r> {
 
 impl<'r> Retries<'r> {
     /// None made yet.
-    pub fn new(worker: &Worker, outgoing: &'r Outgoing<'r>) -> Self {
-        let empty = outgoing.upload.is_empty();
-        let settings = outgoing.settings;
+    pub fn new(worker: &Worker, plan: &'r Plan<'r>) -> Self {
+        let empty = plan.upload.is_empty();
+        let settings = plan.settings;
         let left = settings.retries.unwrap_or(0);
         // A WebSocket's key must not be answered twice.
-        let left = if outgoing.upgrade { 0 } else { left };
+        let left = if plan.upgrade { 0 } else { left };
         let on = settings.retry_on.unwrap_or_default();
-        let allowed = idempotent(&outgoing.parts.method) || on.non_idempotent;
+        let allowed = idempotent(&plan.parts.method) || on.non_idempotent;
         if !empty {
             if left > 0 && allowed {
-                outgoing.upload.keep(settings.retry_buffer.unwrap_or(KEPT));
-            } else if outgoing.protocol == Protocol::Http2 {
+                plan.upload.keep(settings.retry_buffer.unwrap_or(KEPT));
+            } else if plan.protocol == Protocol::Http2 {
                 // A pod may say that it has not processed a request, at any time (RFC 9113, sections 6.8 and 8.7).
-                outgoing.upload.keep(KEPT);
+                plan.upload.keep(KEPT);
             }
         }
         Self {
@@ -69,15 +69,15 @@ impl<'r> Retries<'r> {
             left,
             on,
             empty,
-            idempotent: idempotent(&outgoing.parts.method),
+            idempotent: idempotent(&plan.parts.method),
             tried: Tried::new(),
-            outgoing,
+            plan,
         }
     }
 
     /// How long the response head may take in this attempt, where the backend has a time of its own.
     pub fn limit(&self) -> Option<Duration> {
-        let settings = self.outgoing.settings;
+        let settings = self.plan.settings;
         let another = self.left > 0 && self.is_repeatable();
         settings.try_timeout.filter(|_| another).or(settings.response_timeout)
     }
@@ -113,7 +113,7 @@ impl<'r> Retries<'r> {
         }
         let wanted = match error {
             ProxyError::Closed | ProxyError::StreamRefused => self.on.reset,
-            ProxyError::ResponseTimeout => self.on.timeout || self.outgoing.settings.try_timeout.is_some(),
+            ProxyError::ResponseTimeout => self.on.timeout || self.plan.settings.try_timeout.is_some(),
             _ => false,
         };
         wanted && self.left > 0 && self.once_more(lease)
@@ -123,14 +123,14 @@ impl<'r> Retries<'r> {
     pub fn is_safe(&self, error: ProxyError, unsent: bool) -> bool {
         match error.verdict().retry {
             Retry::Never => false,
-            Retry::Always => unsent || self.empty || self.outgoing.upload.is_kept(),
+            Retry::Always => unsent || self.empty || self.plan.upload.is_kept(),
             Retry::IfIdempotent => unsent || (self.empty && self.idempotent),
         }
     }
 
     /// Whether the request may be sent again after a pod had it, and can be.
     fn is_repeatable(&self) -> bool {
-        (self.idempotent || self.on.non_idempotent) && (self.empty || self.outgoing.upload.is_kept())
+        (self.idempotent || self.on.non_idempotent) && (self.empty || self.plan.upload.is_kept())
     }
 
     /// Whether one of `retries` can be made, which it then is.
@@ -144,8 +144,8 @@ impl<'r> Retries<'r> {
 
     /// Goes on with the next attempt, at another endpoint if there is one.
     pub fn go_on(&mut self, failed: Option<Rc<LiveEndpoint<ClientBody>>>) {
-        self.outgoing.trail.retried();
-        self.outgoing.upload.next_attempt();
+        self.plan.trail.retried();
+        self.plan.upload.next_attempt();
         self.tried.extend(failed);
     }
 }

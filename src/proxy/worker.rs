@@ -8,7 +8,7 @@ use super::trust::TrustedProxies;
 use crate::model::RouteKey;
 use crate::policy::compress::Memory;
 use crate::table::decide::Rules;
-use crate::table::{Route, Table};
+use crate::table::{After, Route, Table};
 use crate::telemetry::Counter;
 use crate::telemetry::access::{AccessLog, ShardLog};
 use crate::telemetry::traces::Tracer;
@@ -16,7 +16,7 @@ use crate::telemetry::traffic::{ShardTraffic, Traffic};
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
 use foldhash::HashMap;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
@@ -40,8 +40,8 @@ pub struct Settings {
     pub attempts: usize,
     /// `--encoded-slash=reject`.
     pub reject_encoded_slash: bool,
-    /// `--server-header`.
-    pub server_header: Option<HeaderValue>,
+    /// Done to every pod's reply, behind what its route does.
+    pub after: Box<[After]>,
     /// The port of `--listen-https`: where plain requests are sent, if their route says so. None where there is none.
     pub https_port: Option<u16>,
     /// `--trusted-proxies`.

@@ -298,7 +298,7 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
 /// Never where the client spoke HTTPS to a trusted proxy: behind such a one the redirect would come back in plain for
 /// ever.
 fn redirect<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &Route, rules: &Rules) -> Option<Redirect<'d>> {
-    if !route.policies.https_redirect || ask.secure {
+    if !route.policies.redirects_to_https() || ask.secure {
         return None;
     }
     let (port, host) = (rules.https_port?, canonical.host.as_deref()?);

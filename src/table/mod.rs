@@ -13,6 +13,7 @@ mod guard;
 mod parts;
 pub mod paths;
 pub mod pods;
+mod policies;
 pub mod route;
 mod served;
 pub mod settings;
@@ -25,7 +26,8 @@ pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
 pub use guard::{Guard, PARAMETERS};
 pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
-pub use route::{HostPattern, PathKind, PathPattern, Policies, Precedence, Route, Shadow, Yields, route_key};
+pub use policies::{After, Before, Policies};
+pub use route::{HostPattern, PathKind, PathPattern, Precedence, Route, Shadow, Yields, route_key};
 pub use served::ServedIngress;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn, UpstreamHost};
 

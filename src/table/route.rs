@@ -1,10 +1,9 @@
 //! What a table holds: routes with their place in the order of precedence.
 
 use super::backend::BackendId;
-use super::compression::Compression;
 use super::guard::Guard;
+use super::policies::Policies;
 use crate::model::{Origin, RouteKey, Seniority};
-use http::HeaderValue;
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
@@ -153,22 +152,6 @@ impl Age {
         };
         self.seniority.leaving && !other.seniority.leaving && key(self) < key(other)
     }
-}
-
-/// What a route does besides forwarding, as settings: the behaviour is in `policy` and `proxy`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Policies {
-    /// `narthex.io/merge-slashes: "false"`: empty path segments are matched and forwarded as they came.
-    pub keep_slashes: bool,
-    /// Plain HTTP is sent to HTTPS with 308.
-    pub https_redirect: bool,
-    /// `narthex.io/hsts`: `Strict-Transport-Security` of replies over TLS (RFC 6797).
-    pub hsts: Option<HeaderValue>,
-    /// `narthex.io/compress`: replies are compressed for clients that take it.
-    pub compression: Option<Compression>,
-    /// What its Ingress or its IngressClass asks for and narthex does not enforce: nobody is let through. Guards of
-    /// whole hosts are not here but with the host, since they close what other Ingresses claim.
-    pub guard: Option<Arc<Guard>>,
 }
 
 /// How many claims that lost a route names: a default page that thousands of Ingresses give must not make each of

@@ -243,16 +243,16 @@ fn fits(route: &Route, table: &Table, words: &[String]) -> bool {
 
 fn policies(policies: &Policies) -> BTreeMap<&'static str, String> {
     let mut said = BTreeMap::new();
-    if policies.https_redirect {
+    if policies.redirects_to_https() {
         said.insert("https-redirect", "308".to_owned());
     }
-    if let Some(hsts) = &policies.hsts {
+    if let Some(hsts) = policies.hsts() {
         said.insert("hsts", String::from_utf8_lossy(hsts.as_bytes()).into_owned());
     }
     if policies.keep_slashes {
         said.insert("merge-slashes", "false".to_owned());
     }
-    if let Some(compression) = &policies.compression {
+    if let Some(compression) = policies.compression() {
         said.insert("compress", format!("{compression:?}"));
     }
     said

@@ -10,6 +10,7 @@ use crate::serve::{Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
 use crate::status;
 use crate::status::addresses::{OwnPods, Source};
 use crate::status::desired::Address;
+use crate::table::After;
 use crate::telemetry::access;
 use crate::upstream::{PoolSettings, Sockets};
 use std::net::SocketAddr;
@@ -50,7 +51,7 @@ impl ServeArgs {
             stream_timeout: self.timeouts.stream_timeout,
             attempts: self.limits.attempts,
             reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
-            server_header: self.http.server_header.clone(),
+            after: self.http.server_header.iter().cloned().map(After::Server).collect(),
             https_port: self.tls.https_port.or(https_port),
             trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
             max_in_flight: self.limits.max_in_flight.into(),
