@@ -1,7 +1,6 @@
 //! What a table holds: routes with their place in the order of precedence.
 
 use super::backend::BackendId;
-use super::guard::Guard;
 use super::policies::Policies;
 use crate::model::{Origin, RouteKey, Seniority};
 use std::cmp::Reverse;
