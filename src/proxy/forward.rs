@@ -11,6 +11,7 @@ use super::retry::{Retries, Tried};
 use super::trail::Trail;
 use super::upgrade;
 use super::worker::Worker;
+use crate::table::decide::{Ask, Outcome, decide};
 use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route};
 use crate::upstream::endpoint::Connections;
 use crate::upstream::pool::is_local;
@@ -33,6 +34,8 @@ use tokio::time::Sleep;
 pub struct Plan<'r> {
     /// The client's request line and fields, untouched.
     pub parts: &'r Parts,
+    /// What of it decides where it goes.
+    pub ask: &'r Ask<'r>,
     /// Its canonical form.
     pub canonical: &'r Canonical<'r>,
     /// Where it goes.
@@ -308,12 +311,14 @@ fn pick(
     }
 }
 
-/// Whether a request that came now would go to other pods.
+/// Whether a request that came now would go to other pods, or to none at all.
 fn is_elsewhere(worker: &Worker, plan: &Plan<'_>) -> bool {
-    let (table, canonical) = (worker.table(), plan.canonical);
-    let route = table.lookup(canonical.host.as_deref(), &canonical.path);
-    let pods = route.and_then(|route| table.backend(route.backend)?.pods);
-    pods.is_some() && pods != plan.backend.pods
+    let (table, rules) = (worker.table(), worker.settings.rules());
+    match decide(&table, plan.ask, plan.canonical, &rules).outcome {
+        Outcome::Forward { backend, .. } => backend.pods.is_some() && backend.pods != plan.backend.pods,
+        Outcome::Closed(_) | Outcome::Redirect(_) => true,
+        Outcome::Refused(_) => false,
+    }
 }
 
 /// An attempt that came to no response head.

@@ -3,7 +3,7 @@
 mod affinity;
 mod attempt;
 pub mod body;
-mod canonical;
+pub mod canonical;
 pub mod client;
 mod compress;
 mod deadline;

@@ -170,6 +170,7 @@ fn before<'r>(request: &'r Admitted<'_>, route: &'r Arc<Route>, backend: &'r Arc
     });
     Plan {
         parts,
+        ask: &request.ask,
         canonical: &request.canonical,
         route,
         host: match &settings.upstream_host {

@@ -182,11 +182,11 @@ impl<'r> Ask<'r> {
         if *self.method == Method::OPTIONS && self.path == "*" {
             return Ok(Subject::Server);
         }
-        if self.lists_too_much {
-            return Err(Refusal::Malformed);
-        }
         if *self.method == Method::CONNECT || *self.method == Method::TRACE {
             return Err(Refusal::MethodNotAllowed);
+        }
+        if self.lists_too_much {
+            return Err(Refusal::Malformed);
         }
         if let Some(expect) = self.expect
             && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
