@@ -12,7 +12,7 @@ DEBUG := target/debug/narthex
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential
+.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential agreement
 
 help: ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -41,6 +41,10 @@ test: kube-binaries dashboard ## unit, property, wire and real API server tests,
 	tests/cluster/deps.sh apiserver
 	cargo test --locked
 	if command -v npm >/dev/null; then $(MAKE) test-dashboard; fi
+
+agreement: ## explain and the wire say the same of 10,000 generated requests; AGREEMENT_MANIFESTS=DIR for other manifests, NARTHEX=BIN for another program, AGREEMENT_SEED=N to repeat a run
+	AGREEMENT_CASES=$(or $(AGREEMENT_CASES),10000) AGREEMENT_SEED=$(or $(AGREEMENT_SEED),$(shell date +%s)) \
+		cargo test --locked --test wire agreement:: -- --nocapture
 
 test-apiserver: kube-binaries ## the tests on a real API server alone; KUBE=v1.34.4, v1.35.4 (the default) or v1.37.2
 	tests/cluster/deps.sh apiserver

@@ -30,8 +30,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-pub use values::net;
-use values::{bytes, duration, grace, header, max_memory, secret, window};
+pub use values::{bytes, net};
+use values::{duration, grace, header, max_memory, secret, window};
 
 /// Where objects come from.
 #[derive(Args, Clone, Debug, Default)]

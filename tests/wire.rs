@@ -12,6 +12,8 @@ mod admin;
 mod admin_guard;
 #[path = "wire/admin_slow.rs"]
 mod admin_slow;
+#[path = "wire/agreement.rs"]
+mod agreement;
 #[path = "wire/attacks.rs"]
 mod attacks;
 #[path = "wire/backend_tls.rs"]

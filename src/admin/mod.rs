@@ -311,6 +311,7 @@ impl Admin {
         let mut question = view::Question {
             url: query.get("url").unwrap_or_default().to_owned(),
             method: query.get("method").unwrap_or_default().to_owned(),
+            target: query.get("target").map(str::to_owned),
             server_name: query.get("server_name").map(str::to_owned),
             ..view::Question::default()
         };
@@ -325,6 +326,17 @@ impl Admin {
             };
             question.from = Some(from);
         }
+        if let Some(to) = query.get("to") {
+            let Ok(to) = to.parse() else {
+                return as_json(StatusCode::BAD_REQUEST, &json!({"error": "to is not IP:PORT"}));
+            };
+            question.to = Some(to);
+        }
+        if let Some(version) = query.get("version")
+            && let Err(error) = question.set_version(version)
+        {
+            return as_json(StatusCode::BAD_REQUEST, &json!({"error": error}));
+        }
         if question.url.is_empty() {
             return as_json(
                 StatusCode::BAD_REQUEST,
@@ -332,12 +344,11 @@ impl Admin {
             );
         }
         let table = self.shared.tables.load();
-        match view::decide(
-            &table,
-            &self.shared.report.load(),
-            &question,
-            &view::Terms::of(lock(&self.server).settings()),
-        ) {
+        let terms = {
+            let server = lock(&self.server);
+            view::Terms::of(server.settings(), server.limits())
+        };
+        match view::decide(&table, &self.shared.report.load(), &question, &terms) {
             Ok(decision) => as_json(StatusCode::OK, &decision),
             Err(error) => as_json(StatusCode::BAD_REQUEST, &json!({"error": error})),
         }

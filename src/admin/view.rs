@@ -1,18 +1,21 @@
 //! What the admin API and the commands show, as JSON and as text: one set of types for both.
 
+mod question;
+
+pub use question::{Question, Terms};
+
 use crate::model::visible::{Keep, visible};
 use crate::model::{Code, Diagnostic, Report};
+use crate::proxy::ProxyError;
+use crate::proxy::canonical::{self, Came};
 use crate::proxy::headers::Fields;
-use crate::proxy::{ProxyError, Settings, TrustedProxies};
-use crate::serve::strict::is_target;
-use crate::table::canonical::{HostError, canonical_host};
-use crate::table::decide::{self, Ask, Canonical, Door, Outcome, Refusal, Rules, Subject};
+use crate::table::canonical::canonical_host;
+use crate::table::decide::{self, Ask, Canonical, Door, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain};
 use crate::table::{Backend, HostPattern, Route, Table};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One problem.
@@ -145,112 +148,46 @@ fn backend_name(backend: &Backend) -> String {
     }
 }
 
-/// A question: which rule answers this?
-#[derive(Clone, Debug, Default)]
-pub struct Question {
-    /// `http://host:port/path?query`, or just a path.
-    pub url: String,
-    /// The method.
-    pub method: String,
-    /// Header fields; `Host` counts instead of the URL's.
-    pub headers: Vec<(String, String)>,
-    /// The name in the TLS handshake (SNI), if it is not the URL's host; for HTTPS.
-    pub server_name: Option<String>,
-    /// The address of the peer: it may be one of `--trusted-proxies`.
-    pub from: Option<IpAddr>,
-}
-
-impl Question {
-    /// Adds a header field, given as `Name: value`. `:protocol` makes a CONNECT that of HTTP/2 (RFC 8441).
-    ///
-    /// # Errors
-    /// When there is no colon in it.
-    pub fn add_field(&mut self, text: &str) -> Result<(), String> {
-        let colon = text.char_indices().skip(1).find(|(_, one)| *one == ':');
-        let (name, value) = colon
-            .map(|(at, _)| text.split_at(at))
-            .ok_or_else(|| format!("\"{text}\" is not a header field: write Name: value"))?;
-        let value = value.trim_start_matches(':').trim();
-        self.headers.push((name.trim().to_owned(), value.to_owned()));
-        Ok(())
-    }
-}
-
-/// The settings by which a narthex decides.
-#[derive(Clone, Debug, Default)]
-pub struct Terms {
-    /// Those of the request's road.
-    pub rules: Rules,
-    /// `--trusted-proxies`.
-    pub trusted_proxies: TrustedProxies,
-}
-
-impl Terms {
-    /// Those of a running narthex.
-    pub fn of(settings: &Settings) -> Self {
-        Self {
-            rules: settings.rules(),
-            trusted_proxies: settings.trusted_proxies.clone(),
-        }
-    }
-}
-
 /// Decides as a request would be, and says why.
 ///
 /// # Errors
 /// When the URL is invalid. A URL that a request could carry but that narthex refuses is a decision, not an error.
 pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms) -> Result<Decision, String> {
-    let (scheme, host, target) = split(&question.url)?;
+    let url = Url::of(question)?;
     let mut decision = Decision {
         method: if question.method.is_empty() {
             "GET".to_owned()
         } else {
             question.method.clone()
         },
-        path: path_of(&target).to_owned(),
+        path: url.path().to_owned(),
         ..Decision::default()
     };
-    // What a client would name in its handshake (SNI); an address is never named.
-    let name = question.server_name.as_deref().or(host.as_deref());
-    let name = name.and_then(|name| canonical_host(name).ok());
-    let name = name.map(|host| host.name.into_owned());
-    let name = name.filter(|name| !name.starts_with('[') && name.parse::<std::net::Ipv4Addr>().is_err());
-    if scheme == Scheme::Https {
+    let name = url.server_name(question);
+    if url.tls {
         decision.certificate = Some(certificate(table, name.as_deref()));
     }
-    let mut head = match Head::of(question, &decision.method, host.as_deref()) {
+    let Head { parts, websocket } = match Head::of(question, &decision.method, &url, terms) {
         Ok(head) => head,
-        Err(error) => {
-            decision.refuse(error, None);
+        Err(Refused { error, why }) => {
+            decision.host = url.host.as_deref().and_then(host_of);
+            decision.refuse(error, why);
             return Ok(decision);
         }
     };
-    let is_server = target == "*" && head.method == Method::OPTIONS;
-    if !is_server && !target.starts_with(['/', '?']) {
-        decision.refuse(ProxyError::BadTarget, None);
-        return Ok(decision);
-    }
-    let fields = Fields::of(&head.fields);
+    let fields = Fields::of(&parts.headers);
     let trusted = question.from.filter(|from| terms.trusted_proxies.contains(*from));
-    let told = trusted.and_then(|proxy| terms.trusted_proxies.told(proxy, &head.fields).https);
-    let tls = scheme == Scheme::Https;
-    let method = std::mem::take(&mut head.method);
-    let ask = Ask {
-        door: if tls { Door::Tls(name.as_deref()) } else { Door::Plain },
+    let told = trusted.and_then(|proxy| terms.trusted_proxies.told(proxy, &parts.headers).https);
+    let came = Came {
+        door: if url.tls {
+            Door::Tls(name.as_deref())
+        } else {
+            Door::Plain
+        },
         trusted: trusted.is_some(),
-        secure: tls || told == Some(true),
-        method: &method,
-        version: head.version,
-        authority: None,
-        path: path_of(&target),
-        query: target.split_once('?').map(|(_, query)| query),
-        host: fields.host,
-        second_host: fields.second_host,
-        expect: fields.expect,
-        hops: fields.hops,
-        lists_too_much: fields.lists_too_much(&head.fields),
-        websocket: head.websocket,
+        secure: url.tls || told == Some(true) || question.is_by_https_port(terms),
     };
+    let ask = canonical::ask_of(&parts, &fields, came, websocket);
     match ask.subject(&terms.rules) {
         Ok(Subject::Server) => {
             decision.answer(
@@ -258,109 +195,22 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
                 "OPTIONS * is about the server as a whole, so no pod is asked".to_owned(),
             );
         }
-        Ok(Subject::Resource(canonical)) if is_target(target.as_bytes()) => {
+        Ok(Subject::Resource(canonical)) => {
             decision.host = canonical.host.as_deref().map(str::to_owned);
             let explanation = explain(table, canonical.host.as_deref(), &canonical.path);
             decision.fill(table, report, &canonical.path, &explanation);
             decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);
         }
-        Ok(Subject::Resource(_)) => decision.refuse(ProxyError::BadTarget, None),
         Err(refusal) => {
-            let host = fields.host.and_then(|host| canonical_host(host.to_str().ok()?).ok());
-            decision.host = host.map(|host| host.name.into_owned());
+            decision.host = fields.host.and_then(|host| host_of(host.to_str().ok()?));
             decision.refuse(refusal.into(), None);
         }
     }
     Ok(decision)
 }
 
-/// The head of the request that a question describes.
-struct Head {
-    method: Method,
-    version: Version,
-    fields: HeaderMap,
-    websocket: bool,
-}
-
-impl Head {
-    fn of(question: &Question, method: &str, host: Option<&str>) -> Result<Self, ProxyError> {
-        let mut head = Self {
-            method: Method::from_bytes(method.as_bytes()).map_err(|_| ProxyError::Malformed)?,
-            version: Version::HTTP_11,
-            fields: HeaderMap::new(),
-            websocket: false,
-        };
-        for (name, value) in &question.headers {
-            if name.eq_ignore_ascii_case(":protocol") && head.method == Method::CONNECT {
-                if !value.eq_ignore_ascii_case("websocket") {
-                    return Err(ProxyError::UnknownProtocol);
-                }
-                head.websocket = true;
-                continue;
-            }
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| ProxyError::Malformed)?;
-            let value = HeaderValue::from_str(value).map_err(|_| ProxyError::Malformed)?;
-            head.fields.append(name, value);
-        }
-        if head.websocket {
-            (head.method, head.version) = (Method::GET, Version::HTTP_2);
-        }
-        match host {
-            _ if head.fields.contains_key(http::header::HOST) => {}
-            Some(host) => {
-                let value = HeaderValue::from_str(host).map_err(|_| ProxyError::BadHost(HostError::Invalid))?;
-                head.fields.append(http::header::HOST, value);
-            }
-            // Only HTTP/1.0 has requests without a host.
-            None => head.version = Version::HTTP_10,
-        }
-        Ok(head)
-    }
-}
-
-/// Scheme, host and path of a URL; a bare path or host is fine.
-fn split(url: &str) -> Result<(Scheme, Option<String>, String), String> {
-    // What comes later may be part of a query.
-    let is_scheme = |text: &str| {
-        text.starts_with(|first: char| first.is_ascii_alphabetic())
-            && text
-                .chars()
-                .all(|one| one.is_ascii_alphanumeric() || "+.-".contains(one))
-    };
-    let (scheme, rest) = match url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
-        Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is neither http nor https")),
-        None if url.starts_with('/') || url == "*" => return Ok((Scheme::Http, None, cut(url))),
-        None => (Scheme::Http, url),
-    };
-    let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (host, path) = rest.split_at(at);
-    if host.is_empty() {
-        return Err(format!("\"{url}\" names no host: write http://HOST/PATH"));
-    }
-    Ok((scheme, Some(host.to_owned()), cut(path)))
-}
-
-/// How the client would come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Http,
-    Https,
-}
-
-/// The target that a client would send: without a fragment, and with a path.
-fn cut(path: &str) -> String {
-    let target = path.split('#').next().unwrap_or_default();
-    if target.is_empty() || target.starts_with('?') {
-        format!("/{target}")
-    } else {
-        target.to_owned()
-    }
-}
-
-fn path_of(target: &str) -> &str {
-    target.split('?').next().unwrap_or_default()
+fn host_of(text: &str) -> Option<String> {
+    canonical_host(text).ok().map(|host| host.name.into_owned())
 }
 
 /// What a client that asks for a host is shown.

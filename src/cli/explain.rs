@@ -3,12 +3,13 @@
 use super::ask::{AdminArgs, escape};
 use super::{Output, check, print};
 use crate::admin::view::{Decision, Question, Terms, decide};
-use crate::config::{EncodedSlash, RuleArgs, net};
+use crate::config::{EncodedSlash, RuleArgs, bytes, net};
 use crate::proxy::TrustedProxies;
+use crate::serve::strict::Limits;
 use crate::table::decide::Rules;
 use clap::Args;
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,14 +36,41 @@ pub struct ExplainArgs {
     /// The address the request comes from: it may be one of --trusted-proxies
     #[arg(long, value_name = "IP")]
     pub from: Option<IpAddr>,
+    /// The request target as it is sent, if it is not the URL's path and query
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
+    /// The version of HTTP: 1.0 or 1.1
+    #[arg(long = "http", value_name = "VERSION")]
+    pub http_version: Option<String>,
+    /// The address and port the client connected to, if a PROXY header names them
+    #[arg(long, value_name = "IP:PORT", requires = "from")]
+    pub to: Option<SocketAddr>,
     /// With --manifests: there is no HTTPS listener, as with --listen-https off
     #[arg(long, requires = "manifests")]
     pub no_https: bool,
+    /// With --manifests: the port of HTTPS that plain requests are redirected to
+    #[arg(long, env = "NARTHEX_HTTPS_PORT", value_name = "PORT", default_value_t = 443)]
+    pub https_port: u16,
+    /// With --manifests: the size of a request head
+    #[arg(long, env = "NARTHEX_MAX_HEAD", value_name = "BYTES", default_value = "32KiB", value_parser = bytes)]
+    pub max_head: usize,
+    /// With --manifests: the size of a request target
+    #[arg(long, env = "NARTHEX_MAX_URI", value_name = "BYTES", default_value = "16KiB", value_parser = bytes)]
+    pub max_uri: usize,
+    /// With --manifests: the fields of a request head
+    #[arg(long, env = "NARTHEX_MAX_HEADERS", value_name = "N", default_value_t = 100)]
+    pub max_headers: usize,
     /// With --manifests: what becomes of %2F and %5C in a path
-    #[arg(long, value_name = "WHAT", value_enum, default_value = "keep")]
+    #[arg(
+        long,
+        env = "NARTHEX_ENCODED_SLASH",
+        value_name = "WHAT",
+        value_enum,
+        default_value = "keep"
+    )]
     pub encoded_slash: EncodedSlash,
     /// With --manifests: the peers whose X-Forwarded-* fields are believed
-    #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
+    #[arg(long, env = "NARTHEX_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
     pub trusted_proxies: Vec<IpNet>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
@@ -60,10 +88,15 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let mut question = Question {
         url: args.url.clone(),
         method: args.method.to_uppercase(),
+        target: args.target.clone(),
         server_name: args.server_name.clone(),
         from: args.from,
-        headers: Vec::new(),
+        to: args.to,
+        ..Question::default()
     };
+    if let Some(version) = &args.http_version {
+        question.set_version(version).map_err(anyhow::Error::msg)?;
+    }
     for field in &args.headers {
         question.add_field(field).map_err(anyhow::Error::msg)?;
     }
@@ -74,10 +107,16 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         let table = state.table();
         let terms = Terms {
             rules: Rules {
-                https_port: (!args.no_https).then_some(443),
+                https_port: (!args.no_https).then_some(args.https_port),
                 reject_encoded_slash: args.encoded_slash == EncodedSlash::Reject,
             },
             trusted_proxies: TrustedProxies::new(&args.trusted_proxies),
+            limits: Limits {
+                head_bytes: args.max_head,
+                uri_bytes: args.max_uri,
+                header_count: args.max_headers,
+                ..Limits::default()
+            },
         };
         decide(&table, state.refresh(), &question, &terms).map_err(anyhow::Error::msg)?
     };
@@ -102,6 +141,15 @@ fn ask(args: &ExplainArgs, question: &Question) -> anyhow::Result<Decision> {
     }
     if let Some(from) = question.from {
         target += &format!("&from={from}");
+    }
+    if let Some(to) = question.to {
+        target += &format!("&to={}", escape(&to.to_string()));
+    }
+    if let Some(sent) = &question.target {
+        target += &format!("&target={}", escape(sent));
+    }
+    if let Some(version) = &args.http_version {
+        target += &format!("&version={version}");
     }
     let hint = " (give --manifests PATH to decide from files)";
     args.admin.ask_or(&target, hint)

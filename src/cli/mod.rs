@@ -62,7 +62,7 @@ pub enum Command {
     /// Exits with 1 if there are errors, with 0 if there are only warnings.
     Check(check::CheckArgs),
     /// Say which rule answers a URL, and why
-    Explain(explain::ExplainArgs),
+    Explain(Box<explain::ExplainArgs>),
     /// Rewrite manifests of old API versions to today's, on standard output
     Convert {
         /// Files of Kubernetes manifests; `-` is standard input

@@ -147,7 +147,8 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn bytes(text: &str) -> Result<usize, String> {
+/// A size in bytes, with or without a unit.
+pub fn bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = match text.find(|character: char| !character.is_ascii_digit()) {
         Some(at) => text.split_at(at),
         None => (text, ""),

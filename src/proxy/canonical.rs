@@ -11,13 +11,33 @@ use http::uri::PathAndQuery;
 
 pub use crate::table::decide::Canonical;
 
+/// What a request's connection, or a trusted proxy, says of where it comes from.
+pub struct Came<'r> {
+    /// Where it came in.
+    pub door: Door<'r>,
+    /// Whether its peer is one of `--trusted-proxies`.
+    pub trusted: bool,
+    /// Whether its client speaks HTTPS, to us or to a trusted proxy that says so.
+    pub secure: bool,
+}
+
 /// What decides of a request's head.
 pub fn ask<'r>(parts: &'r Parts, fields: &Fields<'r>, client: &'r Client, websocket: bool) -> Ask<'r> {
     let tls = client.peer.tls.as_ref();
-    Ask {
+    let came = Came {
         door: tls.map_or(Door::Plain, |handshake| Door::Tls(handshake.server_name.as_deref())),
         trusted: client.peer.trusted,
         secure: client.is_secure(),
+    };
+    ask_of(parts, fields, came, websocket)
+}
+
+/// The same for a head without a connection, which somebody asks about.
+pub fn ask_of<'r>(parts: &'r Parts, fields: &Fields<'r>, came: Came<'r>, websocket: bool) -> Ask<'r> {
+    Ask {
+        door: came.door,
+        trusted: came.trusted,
+        secure: came.secure,
         method: &parts.method,
         version: parts.version,
         authority: parts.uri.authority().map(http::uri::Authority::as_str),

@@ -108,7 +108,7 @@ pub struct Ends {
 
 impl Ends {
     /// Whether the client came by HTTPS to a balancer that ended its TLS.
-    fn is_https(&self, https_port: Option<u16>) -> bool {
+    pub fn is_https(&self, https_port: Option<u16>) -> bool {
         let port = self.local.port();
         self.tls_version.is_some() || (self.silent_on_tls && (port == 443 || Some(port) == https_port))
     }

@@ -2,7 +2,7 @@
 //! read what was said.
 
 use super::connection::Conn;
-use super::strict::{FaultKind, Position};
+use super::strict::Position;
 use crate::proxy::{self, ProxyError, RawReply};
 use bytes::Buf;
 use socket2::SockRef;
@@ -49,16 +49,7 @@ pub async fn finish(conn: &Conn, end: End) {
         End::Done if conn.position() == Position::Body => None,
         // What follows the last request of a connection is no request (RFC 9112, section 9.6).
         End::Done if conn.client.said_last.get() => None,
-        End::Done => conn
-            .fault
-            .get()
-            .filter(|_| conn.is_idle())
-            .map(|fault| match fault.kind() {
-                FaultKind::BadRequest => ProxyError::Malformed,
-                FaultKind::UriTooLong => ProxyError::UriTooLong,
-                FaultKind::HeadTooLarge => ProxyError::HeadTooLarge,
-                FaultKind::UnsupportedVersion => ProxyError::UnsupportedVersion,
-            }),
+        End::Done => conn.fault.get().filter(|_| conn.is_idle()).map(ProxyError::from),
     };
     let mut stream = conn.stream.borrow_mut();
     if let Some(error) = error {

@@ -46,6 +46,7 @@ pub struct Server {
     commons: Arc<Commons>,
     room: Arc<Room>,
     settings: Arc<Settings>,
+    limits: strict::Limits,
     holdings: Holdings,
     threads: Vec<JoinHandle<()>>,
     acceptors: Vec<JoinHandle<()>>,
@@ -86,6 +87,7 @@ impl Server {
             commons: Arc::default(),
             room: Arc::new(Room::new(max_connections)),
             settings: settings.clone(),
+            limits: shard_settings.limits,
             holdings: Holdings::default(),
             threads: Vec::new(),
             acceptors: Vec::new(),
@@ -198,6 +200,11 @@ impl Server {
     /// The settings of the request's road.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What a client's request head may hold.
+    pub fn limits(&self) -> strict::Limits {
+        self.limits
     }
 
     /// Whether every thread still runs: one that ended while serving is a bug the process should not survive.

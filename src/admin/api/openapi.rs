@@ -271,6 +271,7 @@ impl Document {
                 json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
             ),
         ];
+        let parameters = [parameters, explained_further()].concat();
         let decision = self.schemas.subschema_for::<Decision>();
         self.add(
             "explain",
@@ -331,6 +332,27 @@ impl Document {
         });
         self.paths.insert(format!("/api/v1/{name}"), json!({"get": operation}));
     }
+}
+
+/// Questions of `explain` about requests that are out of the ordinary.
+fn explained_further() -> Vec<Value> {
+    vec![
+        parameter(
+            "target",
+            "the request target as it is sent, if it is not the URL's path and query",
+            json!({"type": "string"}),
+        ),
+        parameter(
+            "version",
+            "the version of HTTP",
+            json!({"type": "string", "enum": ["1.0", "1.1"]}),
+        ),
+        parameter(
+            "to",
+            "IP:PORT the client connected to, if a PROXY header names it",
+            json!({"type": "string", "pattern": r"^(\d{1,3}\.){3}\d{1,3}:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$"}),
+        ),
+    ]
 }
 
 /// What can be explained: an HTTP or HTTPS URL with a host, the same without its scheme, or a path.

@@ -1,5 +1,7 @@
 //! What can be wrong with the bytes a client sends.
 
+use crate::proxy::ProxyError;
+
 /// The status a [`Fault`] calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
@@ -123,6 +125,17 @@ impl Fault {
             Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => FaultKind::HeadTooLarge,
             Self::UnsupportedVersion => FaultKind::UnsupportedVersion,
             _ => FaultKind::BadRequest,
+        }
+    }
+}
+
+impl From<Fault> for ProxyError {
+    fn from(fault: Fault) -> Self {
+        match fault.kind() {
+            FaultKind::BadRequest => Self::Malformed,
+            FaultKind::UriTooLong => Self::UriTooLong,
+            FaultKind::HeadTooLarge => Self::HeadTooLarge,
+            FaultKind::UnsupportedVersion => Self::UnsupportedVersion,
         }
     }
 }

@@ -1,0 +1,274 @@
+//! The request that somebody asks about, read by the same code as one that comes in.
+
+use crate::proxy::{Ends, ProxyError, Settings, TrustedProxies};
+use crate::serve::strict::{Framer, Limits};
+use crate::table::canonical::canonical_host;
+use crate::table::decide::Rules;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Uri, Version};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The pseudo-field that makes a CONNECT of HTTP/2 an extended one.
+const PROTOCOL: &str = ":protocol";
+
+/// A question: which rule answers this?
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// `http://host:port/path?query`, or just a path.
+    pub url: String,
+    /// The method.
+    pub method: String,
+    /// Header fields; `Host` counts instead of the URL's.
+    pub headers: Vec<(String, String)>,
+    /// The request target as it is sent, if it is not the URL's path and query: `http://other.example/`.
+    pub target: Option<String>,
+    /// The version of HTTP, if it is said.
+    pub version: Option<Version>,
+    /// The name in the TLS handshake (SNI), if it is not the URL's host; for HTTPS.
+    pub server_name: Option<String>,
+    /// The address of the peer: it may be one of `--trusted-proxies`. With a PROXY header, the client that it names.
+    pub from: Option<IpAddr>,
+    /// What the client connected to, as a PROXY header without TLS information names it.
+    pub to: Option<SocketAddr>,
+}
+
+impl Question {
+    /// Adds a header field, given as `Name: value`. `:protocol` makes a CONNECT that of HTTP/2 (RFC 8441).
+    ///
+    /// # Errors
+    /// When there is no colon in it.
+    pub fn add_field(&mut self, text: &str) -> Result<(), String> {
+        let colon = text.char_indices().skip(1).find(|(_, one)| *one == ':');
+        let (name, value) = colon
+            .map(|(at, _)| text.split_at(at))
+            .ok_or_else(|| format!("\"{text}\" is not a header field: write Name: value"))?;
+        let value = value.strip_prefix(':').unwrap_or(value).trim_matches([' ', '\t']);
+        self.headers.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    /// Reads a version of HTTP.
+    ///
+    /// # Errors
+    /// When it is another than narthex serves.
+    pub fn set_version(&mut self, text: &str) -> Result<(), String> {
+        self.version = Some(match text {
+            "1.0" => Version::HTTP_10,
+            "1.1" => Version::HTTP_11,
+            other => return Err(format!("version={other}: write 1.0 or 1.1")),
+        });
+        Ok(())
+    }
+
+    /// The protocol of an extended CONNECT.
+    fn protocol(&self) -> Option<&str> {
+        let found = self.headers.iter().find(|(name, _)| name == PROTOCOL);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the client came by HTTPS to a balancer, by the port that a PROXY header names.
+    pub(super) fn is_by_https_port(&self, terms: &Terms) -> bool {
+        let (Some(ip), Some(local)) = (self.from, self.to) else {
+            return false;
+        };
+        let ends = Ends {
+            client: SocketAddr::new(ip, 0),
+            local,
+            tls_version: None,
+            silent_on_tls: true,
+        };
+        ends.is_https(terms.rules.https_port)
+    }
+}
+
+/// The settings by which a narthex decides.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Those of the request's road.
+    pub rules: Rules,
+    /// `--trusted-proxies`.
+    pub trusted_proxies: TrustedProxies,
+    /// What a request head may hold.
+    pub limits: Limits,
+}
+
+impl Terms {
+    /// Those of a running narthex.
+    pub fn of(settings: &Settings, limits: Limits) -> Self {
+        Self {
+            rules: settings.rules(),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            limits,
+        }
+    }
+}
+
+/// A URL as a client takes it apart.
+pub(super) struct Url {
+    /// Whether it is asked for over TLS.
+    pub(super) tls: bool,
+    /// Its host and port.
+    pub(super) host: Option<String>,
+    /// The request target: without a fragment, and with a path.
+    pub(super) target: String,
+}
+
+impl Url {
+    /// Scheme, host and path of a URL; a bare path or host is fine.
+    pub(super) fn of(question: &Question) -> Result<Self, String> {
+        let url = question.url.as_str();
+        // What comes later may be part of a query.
+        let is_scheme = |text: &str| {
+            text.starts_with(|first: char| first.is_ascii_alphabetic())
+                && text
+                    .chars()
+                    .all(|one| one.is_ascii_alphanumeric() || "+.-".contains(one))
+        };
+        let target = |path: &str| question.target.clone().unwrap_or_else(|| cut(path));
+        let (tls, rest) = match url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is neither http nor https")),
+            None if url.starts_with('/') || url == "*" => {
+                let (tls, host, target) = (false, None, target(url));
+                return Ok(Self { tls, host, target });
+            }
+            None => (false, url),
+        };
+        let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (host, path) = rest.split_at(at);
+        if host.is_empty() {
+            return Err(format!("\"{url}\" names no host: write http://HOST/PATH"));
+        }
+        let (host, target) = (Some(host.to_owned()), target(path));
+        Ok(Self { tls, host, target })
+    }
+
+    /// The path of the target.
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// What a client would name in its handshake (SNI); an address is never named.
+    pub(super) fn server_name(&self, question: &Question) -> Option<String> {
+        let name = question.server_name.as_deref().or(self.host.as_deref())?;
+        let name = canonical_host(name).ok()?.name.into_owned();
+        (!name.starts_with('[') && name.parse::<Ipv4Addr>().is_err()).then_some(name)
+    }
+}
+
+/// The target that a client would send: without a fragment, and with a path.
+fn cut(path: &str) -> String {
+    let target = path.split('#').next().unwrap_or_default();
+    if target.is_empty() || target.starts_with('?') {
+        format!("/{target}")
+    } else {
+        target.to_owned()
+    }
+}
+
+/// A head that is refused before anything in it is decided.
+pub(super) struct Refused {
+    pub(super) error: ProxyError,
+    /// Why, where more is known than the error says.
+    pub(super) why: Option<String>,
+}
+
+impl From<ProxyError> for Refused {
+    fn from(error: ProxyError) -> Self {
+        Self { error, why: None }
+    }
+}
+
+/// The head of the request that a question describes.
+pub(super) struct Head {
+    pub(super) parts: Parts,
+    /// Whether it asks for a WebSocket over HTTP/2.
+    pub(super) websocket: bool,
+}
+
+impl Head {
+    pub(super) fn of(question: &Question, method: &str, url: &Url, terms: &Terms) -> Result<Self, Refused> {
+        let websocket = match question.protocol() {
+            Some(protocol) if method == "CONNECT" && !protocol.eq_ignore_ascii_case("websocket") => {
+                return Err(ProxyError::UnknownProtocol.into());
+            }
+            protocol => protocol.is_some() && method == "CONNECT",
+        };
+        let is_host = |name: &str| name.eq_ignore_ascii_case("host");
+        let host = url.host.as_deref().map(|host| ("Host", host));
+        let host = host.filter(|_| !question.headers.iter().any(|(name, _)| is_host(name)));
+        let given = question
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let lines: Vec<(&str, &str)> = host
+            .into_iter()
+            .chain(given.filter(|(name, _)| !(websocket && *name == PROTOCOL)))
+            .collect();
+        // Only HTTP/1.0 has requests without a host.
+        let version = match (question.version, lines.iter().any(|(name, _)| is_host(name))) {
+            _ if websocket => Version::HTTP_2,
+            (Some(version), _) => version,
+            (None, true) => Version::HTTP_11,
+            (None, false) => Version::HTTP_10,
+        };
+        let (method, target) = if websocket {
+            ("GET", url.target.clone())
+        } else {
+            (method, filter(method, &url.target, version, &lines, terms.limits)?)
+        };
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| ProxyError::Malformed)?;
+            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| ProxyError::Malformed)?;
+            fields.append(name, value);
+        }
+        let mut request = Request::new(());
+        *request.uri_mut() = Uri::try_from(target).map_err(|_| ProxyError::BadTarget)?;
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| ProxyError::Malformed)?;
+        *request.version_mut() = version;
+        *request.headers_mut() = fields;
+        Ok(Self {
+            parts: request.into_parts().0,
+            websocket,
+        })
+    }
+}
+
+/// Gives a head of HTTP/1 to the strict filter; the target as it comes out of it.
+fn filter(
+    method: &str,
+    target: &str,
+    version: Version,
+    lines: &[(&str, &str)],
+    limits: Limits,
+) -> Result<String, Refused> {
+    let mut head = format!("{method} {target} {version:?}\r\n");
+    for (name, value) in lines {
+        // A line that ends early is two lines, which nobody asks about.
+        if [name, value].iter().any(|text| text.contains(['\r', '\n'])) {
+            return Err(ProxyError::Malformed.into());
+        }
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += "\r\n";
+    let head = head.as_bytes();
+    let mut framer = Framer::new(limits);
+    let mut scan = framer.scan(head);
+    let mut passed = head.get(..scan.accepted).unwrap_or_default().to_vec();
+    if scan.raw.is_some() {
+        passed.extend(framer.encode(head, &mut scan));
+    }
+    if let Some(fault) = scan.fault {
+        let why = Some(fault.to_string());
+        return Err(Refused {
+            error: fault.into(),
+            why,
+        });
+    }
+    let mut words = passed.split(|byte| *byte == b' ');
+    let target = words.nth(1).and_then(|word| std::str::from_utf8(word).ok());
+    target.map(str::to_owned).ok_or_else(|| ProxyError::BadTarget.into())
+}
