@@ -52,7 +52,8 @@ impl From<&Diagnostic> for Problem {
 }
 
 /// What is said of something that is not there for a mistake in it.
-const LEAVES_OUT: [Code; 5] = [
+const LEAVES_OUT: [Code; 6] = [
+    Code::CanaryAlone,
     Code::InvalidManifest,
     Code::InvalidObject,
     Code::InvalidHost,

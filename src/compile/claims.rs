@@ -93,7 +93,7 @@ impl State {
         change(&mut list);
         list.sort_by(|one, other| one.age.cmp(&other.age));
         let winner = self.winner(&spot, &list);
-        let after = self.make_route(&spot, &list, winner);
+        let after = winner.and_then(|winner| self.make_route(&spot, &list, winner));
         // What is said of those that lost names the one that won: it is to be said anew when another does.
         if before.as_ref().map(|route| route.age()) != after.as_ref().map(Route::age) {
             self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
@@ -102,8 +102,10 @@ impl State {
             self.journal.route(before.as_deref(), after.as_ref());
             self.set_route(&spot, after.map(Arc::new));
         }
-        if list.len() > 1 {
+        if let Some(winner) = winner {
             list.remove(winner);
+        }
+        if !list.is_empty() {
             self.losers.insert(spot, list);
         }
     }

@@ -85,6 +85,9 @@ impl State {
                 };
                 said.push(Diagnostic::new(code, object, &field, message));
             }
+            if let Some(message) = self.why_alone(&Spot::Path(claim.host.clone(), claim.path.clone()), known) {
+                said.push(Diagnostic::new(Code::CanaryAlone, object, &field, message));
+            }
             // A rule without paths has the default backend, of which is spoken below.
             if claim.place.1 != u32::MAX {
                 backends.push((format!("{field}.backend"), &claim.backend));
@@ -92,6 +95,9 @@ impl State {
         }
         let field = "spec.defaultBackend";
         for spot in default_spots(&reading) {
+            if let Some(message) = self.why_alone(&spot, known) {
+                said.push(Diagnostic::new(Code::CanaryAlone, object, field, message));
+            }
             if let Some(holder) = self.other_holder(&spot, object) {
                 let hosts = match &spot {
                     Spot::Default(host) => format!("host {host}"),
@@ -130,6 +136,22 @@ impl State {
         self.holder(spot)
             .map(|route| &**route)
             .filter(|route| route.origin.object != *object)
+    }
+
+    /// Why nobody is served what a canary claims: no other Ingress claims it.
+    fn why_alone(&self, spot: &Spot, known: &Known) -> Option<String> {
+        if !known.seniority.canary || self.holder(spot).is_some() {
+            return None;
+        }
+        let what = match spot {
+            Spot::Path(host, path) => format!("{host} {path}"),
+            Spot::Default(host) => format!("the default backend of host {host}"),
+            Spot::Fallback => "the default backend of all hosts".to_owned(),
+        };
+        Some(format!(
+            "{what} is not served: this Ingress is a canary, and there is no other Ingress with this host and path that \
+             it could be the canary of"
+        ))
     }
 
     /// Why an Ingress has yielded a place to another, where it would have it by its age.

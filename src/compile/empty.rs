@@ -161,26 +161,30 @@ impl State {
         spots
     }
 
-    /// The place in a list of claims, the first first, of the one that gets what is claimed.
-    pub(super) fn winner(&self, spot: &Spot, list: &[Claimed]) -> usize {
+    /// The place in a list of claims, the first first, of the one that gets what is claimed; absent if that is nobody. A canary
+    /// never does: it is of another Ingress with the same host and path, and narthex does not split requests.
+    pub(super) fn winner(&self, spot: &Spot, list: &[Claimed]) -> Option<usize> {
+        // Canaries come last.
+        let ends = list.partition_point(|claim| !claim.age.seniority.canary);
+        let list = list.get(..ends).filter(|list| !list.is_empty())?;
         if self.options.yield_empty.is_none() || list.len() < 2 {
-            return 0;
+            return Some(0);
         }
         for (place, claim) in list.iter().enumerate() {
             let backend = self.table.backend(claim.backend).map(|backend| &**backend);
             let has_some = backend
                 .is_some_and(|backend| matches!(backend.state, BackendState::Ready) && !backend.endpoints.is_empty());
             if place > 0 && has_some {
-                return place;
+                return Some(place);
             }
             let guarded = claim.policies.guard.is_some()
                 || self.host_guards.closes(&claim.age.namespace, spot.host())
                 || backend.is_some_and(|backend| backend.guard.is_some());
             if guarded || (place == 0 && !self.yields(claim.backend)) {
-                return 0;
+                return Some(0);
             }
         }
-        0
+        Some(0)
     }
 
     /// Whether a backend has been without ready endpoints for long enough to yield.

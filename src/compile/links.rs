@@ -2,6 +2,7 @@
 //!
 //! Users are kept by number, not by name: there may be a hundred thousand of them, and each refers to several things.
 
+use super::claims::owner;
 use super::{Key, State};
 use crate::model::{Kind, ObjectRef};
 use crate::table::HostPattern;
@@ -270,6 +271,11 @@ impl State {
                     .into_iter()
                     .map(|(namespace, name)| ObjectRef::new(Kind::Ingress, namespace, name)),
             );
+        }
+        if !guarded.is_empty() {
+            // A canary alone claims what no route of the table has.
+            let of_hosts = self.losers.iter().filter(|(spot, _)| guarded.contains(spot.host()));
+            objects.extend(of_hosts.flat_map(|(_, lost)| lost.iter().map(|claimed| owner(&claimed.age))));
         }
         for host in guarded {
             objects.extend(self.host_guards.holders(&host));

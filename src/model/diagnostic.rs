@@ -75,6 +75,8 @@ codes! {
     PathConflict => Error,
     /// Another Ingress has the place of one that is being deleted, or that has no ready endpoints under `--yield-empty`.
     PlaceYielded => Info,
+    /// A canary without an Ingress beside it that has the same host and path: not served.
+    CanaryAlone => Warning,
     /// The same host and path twice in one Ingress.
     DuplicatePath => Warning,
     /// A default backend another Ingress, older or earlier by name, already gives.

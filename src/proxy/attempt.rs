@@ -28,9 +28,62 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// What came of it is known.
-    pub fn settled(mut self) {
+    /// It ended without telling anything of the endpoint. If the endpoint had been set aside, the next request may try it.
+    pub fn tells_nothing(mut self) {
         self.settled = true;
+        self.leave_open();
+    }
+
+    /// No connection could be opened.
+    pub fn unreachable(mut self) {
+        self.settled = true;
+        self.lease.unreachable(&self.worker.clock);
+    }
+
+    /// Tells the endpoint's health what came back. What a request asks for that cannot be done (501, 505) is no sign of
+    /// bad health.
+    pub fn answered(mut self, status: StatusCode, began: Option<Instant>) {
+        self.settled = true;
+        let (worker, lease) = (self.worker, self.lease);
+        let failed = status.is_server_error()
+            && status != StatusCode::NOT_IMPLEMENTED
+            && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+        let mut aside = None;
+        if failed {
+            aside = lease.failed(&worker.clock).then_some(Why::Failing);
+        } else {
+            lease.endpoint.health.good(&worker.clock);
+        }
+        if let Some(began) = began
+            && lease.measured(&worker.clock, began.elapsed().as_secs_f32())
+        {
+            aside = Some(Why::Slow);
+        }
+        if let Some(why) = aside {
+            set_aside(worker, lease, why);
+        }
+    }
+
+    /// The same for an attempt that got no answer. `chance` says that the end of the connection tells nothing of the pod:
+    /// one that had served before may have been closed just now, and one that ends during an upload may have been ended
+    /// for what is uploaded. What was the client's fault, or ours, tells nothing either.
+    pub fn failed(mut self, error: ProxyError, chance: bool) {
+        self.settled = true;
+        match error {
+            ProxyError::Closed if chance => self.leave_open(),
+            ProxyError::Closed | ProxyError::TlsRefused | ProxyError::ResponseTimeout | ProxyError::BadResponse => {
+                if self.lease.failed(&self.worker.clock) {
+                    set_aside(self.worker, self.lease, Why::Failing);
+                }
+            }
+            _ => self.leave_open(),
+        }
+    }
+
+    fn leave_open(&self) {
+        if self.lease.probes {
+            self.lease.endpoint.health.unsettled();
+        }
     }
 }
 
@@ -41,51 +94,115 @@ impl Drop for Attempt<'_> {
         }
         let late = self.until.is_some_and(|until| tokio::time::Instant::now() >= until);
         if !late {
-            self.lease.endpoint.health.unsettled();
+            self.leave_open();
         } else if self.lease.failed(&self.worker.clock) {
             set_aside(self.worker, self.lease, Why::Failing);
         }
     }
 }
 
-/// Tells the endpoint's health what came back. What a request asks for that cannot be done (501, 505) is no sign of
-/// bad health.
-pub fn note_answer(worker: &Worker, lease: &Lease<ClientBody>, status: StatusCode, began: Option<Instant>) {
-    let failed = status.is_server_error()
-        && status != StatusCode::NOT_IMPLEMENTED
-        && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-    let mut aside = None;
-    if failed {
-        aside = lease.failed(&worker.clock).then_some(Why::Failing);
-    } else {
-        lease.endpoint.health.good(&worker.clock);
-    }
-    if let Some(began) = began
-        && lease.measured(&worker.clock, began.elapsed().as_secs_f32())
-    {
-        aside = Some(Why::Slow);
-    }
-    if let Some(why) = aside {
-        set_aside(worker, lease, why);
-    }
-}
-
-/// Likewise of an attempt that got no answer. `chance` says that the end of the connection tells nothing of the pod: one
-/// that had served before may have been closed just now, and one that ends during an upload may have been ended for what
-/// is uploaded. What was the client's fault tells nothing either.
-pub fn note_failure(worker: &Worker, lease: &Lease<ClientBody>, error: ProxyError, chance: bool) {
-    match error {
-        ProxyError::Closed if chance => {}
-        ProxyError::Closed | ProxyError::TlsRefused | ProxyError::ResponseTimeout | ProxyError::BadResponse
-            if lease.failed(&worker.clock) =>
-        {
-            set_aside(worker, lease, Why::Failing);
-        }
-        _ => {}
-    }
-}
-
 fn set_aside(worker: &Worker, lease: &Lease<ClientBody>, why: Why) {
     worker.counters.ejections.add();
     tracing::warn!(endpoint = %lease.endpoint.endpoint, reason = why.name(), "an endpoint is set aside for a while");
+}
+
+/// How a stream ended that brought no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The endpoint has done nothing with this request (RFC 9113, section 8.7).
+    Refused,
+    /// Nor with this one, and the connection takes no others: GOAWAY names an earlier stream as the last (section 6.8).
+    Unprocessed,
+    /// What the endpoint sent ended the whole connection.
+    Fault,
+    /// The library would not send what we gave it, which says nothing of the endpoint.
+    Unsendable,
+    /// We gave the connection up while the request was under way on it, which says nothing of the endpoint either.
+    GivenUp,
+    /// In another way.
+    Other,
+}
+
+impl StreamEnd {
+    /// What the error says.
+    pub fn of(error: &hyper::Error) -> Self {
+        if error.is_user() || error.is_body_write_aborted() {
+            // hyper counts this among its user's errors, and nothing but its words tells them apart.
+            let given_up = error.to_string().starts_with("dispatch task is gone");
+            return if given_up { Self::GivenUp } else { Self::Unsendable };
+        }
+        let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+        match h2 {
+            // The h2 crate fails with a GOAWAY only those streams which that says are not processed.
+            Some(error) if error.is_remote() && error.is_go_away() => Self::Unprocessed,
+            Some(error) if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
+            Some(error) if error.is_library() && error.is_go_away() => Self::Fault,
+            // What the crate reports of its user has neither.
+            Some(error) if error.reason().is_none() && !error.is_io() => Self::Unsendable,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http::{Request, Version};
+    use http_body_util::combinators::BoxBody;
+    use http_body_util::{BodyExt, Empty, StreamBody};
+    use hyper::body::Frame;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    type Sent = BoxBody<Bytes, std::io::Error>;
+
+    fn empty() -> Sent {
+        Empty::new().map_err(|never| match never {}).boxed()
+    }
+
+    /// A pod that reads, and never says anything.
+    fn pod() -> tokio::io::DuplexStream {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        tokio::spawn(async move { tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await });
+        ours
+    }
+
+    #[tokio::test]
+    async fn what_the_library_will_not_send_is_not_the_pods_fault() {
+        // HTTP/2 has no target without an authority.
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(pod()))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::new(empty());
+        *request.version_mut() = Version::HTTP_2;
+        let error = sender.send_request(request).await.unwrap_err();
+        assert_eq!(StreamEnd::of(&error), StreamEnd::Unsendable, "{error:?}");
+
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(pod()))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let broken = futures_util::stream::iter([Err::<Frame<Bytes>, _>(std::io::Error::other("broken"))]);
+        let request = Request::post("/").body(StreamBody::new(broken).boxed()).unwrap();
+        let error = sender.send_request(request).await.unwrap_err();
+        assert_eq!(StreamEnd::of(&error), StreamEnd::Unsendable, "{error:?}");
+
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(pod()))
+            .await
+            .unwrap();
+        let connection = tokio::spawn(connection);
+        let sending = tokio::spawn(sender.send_request(Request::new(empty())));
+        tokio::task::yield_now().await;
+        connection.abort();
+        let error = sending.await.unwrap().unwrap_err();
+        assert_eq!(StreamEnd::of(&error), StreamEnd::GivenUp, "{error:?}");
+
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        drop(theirs);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let error = sender.send_request(Request::new(empty())).await.unwrap_err();
+        assert_eq!(StreamEnd::of(&error), StreamEnd::Other, "{error:?}");
+    }
 }

@@ -139,6 +139,9 @@ pub enum ProxyError {
     /// The pod gave an HTTP/2 stream back untouched.
     #[error("the pod refused the stream")]
     StreamRefused,
+    /// The library that speaks to pods would not send the request: a bug of ours.
+    #[error("the request could not be sent to the pod")]
+    Unsendable,
     /// The response is not HTTP.
     #[error("the pod's answer is not valid HTTP (if it speaks TLS: narthex.io/backend-protocol: HTTPS)")]
     BadResponse,
@@ -245,6 +248,7 @@ impl ProxyError {
             Self::TlsRefused => (502, "bad gateway", 14, Upstream, Always, false, "tls_refused"),
             Self::Closed => (502, "bad gateway", 14, Upstream, IfIdempotent, false, "closed"),
             Self::StreamRefused => (502, "bad gateway", 14, Upstream, Always, false, "stream_refused"),
+            Self::Unsendable => (500, "internal server error", 13, Us, Never, false, "unsendable"),
             Self::BadResponse => (502, "bad gateway", 13, Upstream, Never, false, "bad_response"),
             Self::UnaskedUpgrade => (502, "bad gateway", 13, Upstream, Never, true, "unasked_upgrade"),
             Self::NoWebSocket => (501, "not implemented", 12, Us, Never, false, "no_websocket"),

@@ -1,6 +1,6 @@
 //! From a route to a pod's response: pick an endpoint, find a connection, send, and try again where nothing is lost.
 
-use super::attempt::{Attempt, note_answer, note_failure};
+use super::attempt::{Attempt, StreamEnd};
 use super::body::{ClientBody, Exchange, First, Upload};
 use super::canonical::Canonical;
 use super::client::{Client, Limits, Waiting};
@@ -46,6 +46,8 @@ pub struct Plan<'r> {
     pub hops: u8,
     /// The backend it leads to.
     pub backend: &'r Arc<Backend>,
+    /// The generation of the table that said so.
+    pub generation: u64,
     /// What the backend's endpoints speak.
     pub protocol: Protocol,
     /// What annotations say of the backend.
@@ -179,16 +181,16 @@ pub async fn forward(
         let mut connection = match checkout(worker, client, &lease, plan, fresh).await {
             Ok(connection) => connection,
             Err(cause) => {
-                attempt.settled();
                 let error = connect_error(&cause);
                 plan.trail.came_to(Err(error));
                 worker.counters.upstream_connect_failures.add();
                 if is_local(&cause) {
+                    attempt.tells_nothing();
                     // Others may hold what is lacking for nothing. Their tasks let go of it at their next turn.
                     worker.upstreams.close_idle();
                     tokio::task::yield_now().await;
                 } else {
-                    lease.unreachable(&worker.clock);
+                    attempt.unreachable();
                 }
                 if !retries.again_unconnected(&cause) {
                     let cause = Some(cause.to_string());
@@ -209,10 +211,23 @@ pub async fn forward(
         // While the connection was opened, the endpoint may have left the backend, or other terms may hold.
         if lease.connections.closed.get() {
             retries.attempts -= 1;
-            attempt.settled();
+            attempt.tells_nothing();
             continue;
         }
         let reused = connection.reused();
+        // Where it had to wait, for a place, a connection or another try, a guard may have come meanwhile.
+        let waited = !reused || luggage.place.is_some() || retries.attempts > 1;
+        if waited && let Some(guard) = closed_since(worker, plan) {
+            attempt.tells_nothing();
+            return Err(Stop::anew(
+                luggage,
+                Failure {
+                    error: ProxyError::GuardNotEnforced,
+                    endpoint: None,
+                    cause: Some(guard),
+                },
+            ));
+        }
         let body = luggage.body.take();
         let sent = body.map_or_else(|| plan.upload.again(client, worker), ClientBody::unsent);
         let request = plan
@@ -234,12 +249,11 @@ pub async fn forward(
             request,
         )
         .await;
-        attempt.settled();
         plan.trail.pod_took(sent_at.elapsed());
         match outcome {
             Ok((response, first, connection)) => {
                 plan.trail.came_to(Ok(response.status()));
-                note_answer(worker, &lease, response.status(), began);
+                attempt.answered(response.status(), began);
                 if retries.again_for(&lease, response.status()) {
                     retries.go_on(Some(endpoint));
                     continue;
@@ -248,9 +262,14 @@ pub async fn forward(
                 return accept(worker, plan, (response, first), connection, (lease, luggage.place))
                     .map_err(|error| Failure::at(error, &endpoint).into());
             }
-            Err(Broken { error, cause, unsent }) => {
+            Err(Broken {
+                error,
+                cause,
+                unsent,
+                given_up,
+            }) => {
                 plan.trail.came_to(Err(error));
-                note_failure(worker, &lease, error, reused || !plan.upload.is_done());
+                attempt.failed(error, reused || given_up || !plan.upload.is_done());
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
                 // But only the first: over HTTP/2 another attempt may come upon the same connection.
                 retries.attempts -= usize::from(reused && !fresh);
@@ -321,6 +340,21 @@ fn is_elsewhere(worker: &Worker, plan: &Plan<'_>) -> bool {
     }
 }
 
+/// The guard, if any, that has closed what the request asks for since it was routed, or the backend it was routed to. It
+/// is routed anew then: it may lead to pods that are open.
+fn closed_since(worker: &Worker, plan: &Plan<'_>) -> Option<String> {
+    let table = worker.table();
+    if table.generation == plan.generation {
+        return None;
+    }
+    let canonical = plan.canonical;
+    let of_backend = |id| table.backend(id).map(|backend| &**backend);
+    let found = table.find(canonical.host.as_deref(), &canonical.path);
+    let now = found.and_then(|found| found.guard(of_backend(found.route.backend)).cloned());
+    let guard = now.or_else(|| of_backend(plan.backend.id)?.guard.clone());
+    guard.map(|guard| guard.to_string())
+}
+
 /// An attempt that came to no response head.
 struct Broken {
     error: ProxyError,
@@ -328,6 +362,8 @@ struct Broken {
     cause: Option<String>,
     /// The body, if nothing of the request was sent.
     unsent: Option<ClientBody>,
+    /// Whether it was we who gave the connection up.
+    given_up: bool,
 }
 
 /// One attempt on one connection. `limit` is how long the
@@ -374,6 +410,7 @@ async fn send(
             error: ProxyError::ResponseTimeout,
             cause: None,
             unsent: None,
+            given_up: false,
         }),
         Some(Ok(mut response)) => {
             let first = match First::of(response.body_mut()).await {
@@ -388,6 +425,7 @@ async fn send(
                     error: upload.take_error().unwrap_or(ProxyError::BadResponse),
                     cause: Some(cause),
                     unsent: None,
+                    given_up: false,
                 })
         }
         Some(Err(mut failed)) => {
@@ -403,6 +441,7 @@ async fn send(
             let error = match upload.take_error() {
                 Some(error) => error,
                 None if refusal.is_some() => ProxyError::TlsRefused,
+                None if end == StreamEnd::Unsendable => ProxyError::Unsendable,
                 None if failed.error().is_parse() => ProxyError::BadResponse,
                 None if matches!(end, StreamEnd::Refused | StreamEnd::Unprocessed) => ProxyError::StreamRefused,
                 None => ProxyError::Closed,
@@ -411,32 +450,8 @@ async fn send(
                 error,
                 cause: refusal.map(|fault| fault.why),
                 unsent,
+                given_up: end == StreamEnd::GivenUp,
             })
-        }
-    }
-}
-
-/// How a stream ended that brought no response.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum StreamEnd {
-    /// The endpoint has done nothing with this request (RFC 9113, section 8.7).
-    Refused,
-    /// Nor with this one, and the connection takes no others: GOAWAY names an earlier stream as the last (section 6.8).
-    Unprocessed,
-    /// What the endpoint sent ended the whole connection.
-    Fault,
-    Other,
-}
-
-impl StreamEnd {
-    fn of(error: &hyper::Error) -> Self {
-        let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-        match h2 {
-            // The h2 crate fails with a GOAWAY only those streams which that says are not processed.
-            Some(error) if error.is_remote() && error.is_go_away() => Self::Unprocessed,
-            Some(error) if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
-            Some(error) if error.is_library() && error.is_go_away() => Self::Fault,
-            _ => Self::Other,
         }
     }
 }

@@ -79,7 +79,7 @@ pub async fn take(
         trail.decided(&table, &decision);
         let failure = match decision.outcome {
             Outcome::Forward { route, backend, hops } => {
-                let plan = before(&request, route, backend, hops);
+                let plan = before(&request, table.generation, (route, backend), hops);
                 match forward_in_time(&request, &plan, luggage).await {
                     Ok(answer) => return Ok(after(&request, &plan, answer)),
                     Err(Stop::Anew(stopped)) if anew < MOST_ANEW => {
@@ -159,7 +159,12 @@ fn admit<'r>(
 }
 
 /// Plans what a pod gets, by the route's and the backend's settings.
-fn before<'r>(request: &'r Admitted<'_>, route: &'r Arc<Route>, backend: &'r Arc<Backend>, hops: u8) -> Plan<'r> {
+fn before<'r>(
+    request: &'r Admitted<'_>,
+    generation: u64,
+    (route, backend): (&'r Arc<Route>, &'r Arc<Backend>),
+    hops: u8,
+) -> Plan<'r> {
     let (parts, client, settings) = (request.parts, request.client, &*backend.settings);
     let protocol = backend.protocol();
     client.limits.set(Limits {
@@ -179,6 +184,7 @@ fn before<'r>(request: &'r Admitted<'_>, route: &'r Arc<Route>, backend: &'r Arc
         },
         hops,
         backend,
+        generation,
         protocol,
         settings,
         affinity: affinity::affinity(parts, &request.canonical, route, backend, client),

@@ -98,17 +98,17 @@ impl Health {
     }
 
     /// The endpoint was picked. After a pause one request tries it again, and the others pass it over until that one
-    /// knows.
-    pub fn picked(&self, clock: &Clock) {
-        if let Some(aside) = self.aside.get()
-            && !self.is_set_aside(clock)
-        {
-            self.probing.set(true);
-            self.aside.set(Some(Aside {
-                since: clock.now(),
-                ..aside
-            }));
-        }
+    /// knows. Says whether this is the one.
+    pub fn picked(&self, clock: &Clock) -> bool {
+        let Some(aside) = self.aside.get().filter(|_| !self.is_set_aside(clock)) else {
+            return false;
+        };
+        self.probing.set(true);
+        self.aside.set(Some(Aside {
+            since: clock.now(),
+            ..aside
+        }));
+        true
     }
 
     /// A response came that does not tell against the endpoint.
@@ -123,7 +123,7 @@ impl Health {
         }
     }
 
-    /// The request that was picked ended without telling anything. The next one may try.
+    /// The request that tried the endpoint ended without telling anything. The next one may try.
     pub fn unsettled(&self) {
         if self.probing.take()
             && let Some(aside) = self.aside.get()

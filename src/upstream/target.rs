@@ -51,6 +51,8 @@ pub struct Lease<B> {
     pub endpoint: Rc<LiveEndpoint<B>>,
     /// Its connections on the request's terms.
     pub connections: Rc<Connections<B>>,
+    /// Whether the request tries an endpoint that was set aside.
+    pub probes: bool,
 }
 
 impl<B> Drop for Lease<B> {
@@ -123,7 +125,7 @@ where
         let Some(chosen) = choice.make() else {
             return Picked::Nobody(set.state);
         };
-        chosen.health.picked(clock);
+        let probes = chosen.health.picked(clock);
         chosen.in_flight.set(chosen.in_flight.get() + 1);
         chosen.health.traffic.requests.add();
         chosen.health.traffic.in_flight.set(chosen.in_flight.get().into());
@@ -132,6 +134,7 @@ where
             target: self.clone(),
             endpoint: chosen.clone(),
             connections: chosen.connections(terms),
+            probes,
         })
     }
 

@@ -238,6 +238,7 @@ fn ingress(rng: &mut Rng) -> Object {
         ("narthex.io/hsts", &["max-age=1", "off", "odd"]),
         ("kubernetes.io/ingress.class", &["ours", "theirs"]),
         ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
+        ("nginx.ingress.kubernetes.io/canary", &["true", "false"]),
         ("narthex.io/backend-protocol", &["HTTP", "GRPC", "GRP"]),
     ] {
         if rng.chance(1, 8) {

@@ -221,6 +221,45 @@ fn who_waits_for_a_backend_that_is_gone_is_routed_anew() {
     assert_eq!(counts(&rig), [1, 3]);
 }
 
+#[test]
+fn who_waits_for_its_turn_sees_the_guard_that_came_meanwhile() {
+    let limits = "narthex.io/max-in-flight: \"1\", narthex.io/max-pending: \"9\", narthex.io/queue-timeout: 60s";
+    for guarded in ["ingress", "service", "host"] {
+        let rig = Rig::with(1, &["--shards", "1"], |pods| {
+            service_with("web", pods, limits) + &ingress("web", "a.test", "/", "web", "")
+        });
+        rig.pods[0].answers(Reply::Silence);
+        let first = ask(&rig, 1);
+        eventually("one is at the pod", || (counts(&rig)[0] == 1).then_some(()));
+        let before = rig.counter("requests_total");
+        let mut waiting = ask(&rig, 3);
+        eventually("three wait", || {
+            (rig.counter("requests_total") == before + 3).then_some(())
+        });
+        let guard = "konghq.com/plugins: key-auth";
+        let open = ingress("web", "a.test", "/", "web", "");
+        change(
+            &rig,
+            &match guarded {
+                "ingress" => service_with("web", &rig.pods, limits) + &annotated("web", "web", guard),
+                "service" => service_with("web", &rig.pods, &format!("{limits}, {guard}")) + &open,
+                _ => {
+                    let snippet = ", annotations: {nginx.ingress.kubernetes.io/server-snippet: deny all;}";
+                    service_with("web", &rig.pods, limits) + &open + &ingress("guard", "a.test", "/x", "web", snippet)
+                }
+            },
+        );
+        rig.pods[0].answers(Reply::text("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n"));
+        drop(first);
+        for client in &mut waiting {
+            let answer = client.answer();
+            let body = String::from_utf8_lossy(&answer.body).into_owned();
+            assert_eq!((answer.status, &*body), (503, "guard not enforced\n"), "{guarded}");
+        }
+        assert_eq!(counts(&rig), [1], "{guarded}: the pod got none of them");
+    }
+}
+
 /// Worlds that say the same of who the pods of `web` are.
 fn worlds(pods: &[Pod], common: &str) -> Vec<(&'static str, String)> {
     let named = |port: &str| {

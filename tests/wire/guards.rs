@@ -408,6 +408,28 @@ fn a_guard_of_a_host_holds_for_paths_it_does_not_list() {
 }
 
 #[test]
+fn a_canary_alone_is_not_served() {
+    let canary = annotated("nginx.ingress.kubernetes.io/canary", "true");
+    let rig = Rig::with(1, &[], |pods| {
+        service("web", &[(pods[0].address, "p0")]) + &ingress("canary", "a.test", "/", "web", &canary)
+    });
+    assert_eq!(ask(&rig, "a.test", "/").0, 404);
+    let admin = rig.admin.to_string();
+    let explained = narthex(&["explain", "http://a.test/", "--admin", &admin]);
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    let why =
+        "Ingress default/canary: spec.rules[0].http.paths[0]: a.test Prefix / is not served: this Ingress is a canary";
+    assert!(explained.contains(why), "{explained}");
+    // With the Ingress that it is the canary of, that one is served.
+    std::fs::write(rig.manifest("main.yaml"), ingress("main", "a.test", "/", "web", "")).unwrap();
+    eventually("it is served", || (ask(&rig, "a.test", "/").0 == 200).then_some(()));
+    std::fs::remove_file(rig.manifest("main.yaml")).unwrap();
+    eventually("it is not any more", || {
+        (ask(&rig, "a.test", "/").0 == 404).then_some(())
+    });
+}
+
+#[test]
 fn a_guard_of_paths_that_cannot_be_read_closes_their_host() {
     let guarded = |path: &str| {
         let annotated = annotated("haproxy.org/auth-type", "x");

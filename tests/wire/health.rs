@@ -1,6 +1,11 @@
 //! Pods that fail: passive health, retries, and limits of one backend.
 
-use crate::rig::{Reply, Rig, eventually, ingress, service_with};
+use crate::rig::{Reply, Rig, eventually, ingress, service, service_with};
+use crate::told_pod::{Then, ToldPod};
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -60,6 +65,45 @@ fn what_a_client_breaks_is_not_the_pods_failure() {
         rig.client().send(GET).answer();
     }
     assert_eq!(rig.counter("ejections_total"), 0);
+}
+
+/// A pod that was set aside is tried by one request. If that tells nothing of it, the next one tries at once.
+#[test]
+fn a_try_that_tells_nothing_keeps_the_pod_out_no_longer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let well = ToldPod::start(Then::SaysAndCloses(
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    ));
+    let rig = Rig::with(0, &["--shards", "1"], |_| {
+        service("web", &[(well.address, "p0"), (address, "p1")]) + &ingress("web", "a.test", "/", "web", "")
+    });
+    // Its body never comes, so a connection that ends tells nothing of the pod.
+    let ask = || {
+        let request = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\nx";
+        rig.client().send(request).answer().status
+    };
+    eventually("the pod is found unreachable", || {
+        ask();
+        (rig.counter("upstream_connect_failures_total") > 0).then_some(())
+    });
+    let listener = TcpListener::bind(address).unwrap();
+    let tried = Arc::new(AtomicUsize::new(0));
+    let count = tried.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    eventually("one request tries it", || (ask() == 502).then_some(()));
+    let before = tried.load(Ordering::SeqCst);
+    let failed = (0..20).filter(|_| ask() == 502).count();
+    assert!(
+        failed > 0 && tried.load(Ordering::SeqCst) > before,
+        "nobody tries again"
+    );
 }
 
 #[test]

@@ -56,8 +56,10 @@ pub(in crate::compile) fn uses_regex(meta: &Meta) -> bool {
 
 /// Whether an Ingress is a canary of ingress-nginx: the one beside it has its guards.
 pub(in crate::compile) fn is_canary(meta: &Meta) -> bool {
+    // As ingress-nginx reads it.
+    let is_true = |value: &str| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True");
     let mut all = meta.annotations.iter();
-    all.any(|(name, value)| name.ends_with("ingress.kubernetes.io/canary") && value == "true")
+    all.any(|(name, value)| name.ends_with("ingress.kubernetes.io/canary") && is_true(value))
 }
 
 /// What is to be said of an annotation that narthex does not act on, after what it does not do.

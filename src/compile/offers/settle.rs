@@ -188,7 +188,9 @@ impl State {
     fn settle_owners(&mut self, key: &Key, old: Option<&Read<'_>>, new: Option<&Read<'_>>) -> Vec<HostPattern> {
         let mut changed = Vec::new();
         let new_hosts = hosts(new);
-        let me = new.map(|(reading, meta)| Owner {
+        // A canary alone has no routes, and otherwise another Ingress comes first.
+        let me = new.filter(|(reading, _)| !reading.seniority.canary);
+        let me = me.map(|(reading, meta)| Owner {
             seniority: reading.seniority,
             namespace: meta.namespace.clone(),
             name: meta.name.clone(),
