@@ -18,10 +18,10 @@ const MOST: u64 = 16 << 20;
 /// Flags of who is asked.
 #[derive(Args, Clone, Debug)]
 pub struct AdminArgs {
-    /// Ask the narthex whose admin side this is
+    /// Admin address of the narthex to ask
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub admin: SecretUrl,
-    /// A file with the token that admin side demands (its --admin-token-file)
+    /// File with the token of that narthex (its --admin-token-file)
     #[arg(long, env = "NARTHEX_ADMIN_TOKEN_FILE", value_name = "PATH")]
     pub admin_token_file: Option<PathBuf>,
 }

@@ -16,10 +16,10 @@ use std::process::ExitCode;
 /// Flags of `check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Files and folders of Kubernetes manifests; `-` is standard input
+    /// Files and folders of Kubernetes manifests; `-` means standard input
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
     /// What the running narthex would be told.

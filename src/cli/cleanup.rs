@@ -15,10 +15,10 @@ use std::time::Duration;
 /// Flags of `cleanup`: those narthex ran with.
 #[derive(Args, Debug)]
 pub struct CleanupArgs {
-    /// How to reach the cluster; without it the pod's own account, $KUBECONFIG or ~/.kube/config
+    /// Kubeconfig file for the cluster [default: the service account of the pod, $KUBECONFIG or ~/.kube/config]
     #[arg(long, env = "NARTHEX_KUBECONFIG", value_name = "PATH")]
     pub kubeconfig: Option<PathBuf>,
-    /// A namespace that was served, if not all were; may be given again
+    /// Namespace that narthex served, unless it served all. Can be repeated
     #[arg(
         long,
         env = "NARTHEX_WATCH_NAMESPACE",
@@ -26,20 +26,20 @@ pub struct CleanupArgs {
         value_delimiter = ','
     )]
     pub watch_namespace: Vec<String>,
-    /// The class whose Ingresses were served, besides those of IngressClasses of narthex's controller
+    /// Class of the Ingresses that narthex served, besides IngressClasses with narthex's controller
     #[arg(long, env = "NARTHEX_INGRESS_CLASS", value_name = "NAME", default_value = "narthex")]
     pub ingress_class: String,
-    /// Whether Ingresses without a class were served
+    /// Whether narthex served Ingresses without a class
     #[arg(long, env = "NARTHEX_CLASS_LESS", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]
     pub class_less: bool,
-    /// The namespace narthex ran in, with its Lease [default: that of the service account]
+    /// Namespace of narthex's Lease [default: the namespace of the service account]
     #[arg(long, env = "NARTHEX_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// The name of the Lease
+    /// Name of the Lease
     #[arg(long, env = "NARTHEX_LEASE", value_name = "NAME", default_value = "narthex")]
     pub lease: String,
-    /// The labels of narthex's pods: the Lease is kept while one of them runs
+    /// Labels of narthex's pods. The Lease is kept while one of them runs
     #[arg(
         long,
         env = "NARTHEX_POD_SELECTOR",
@@ -47,10 +47,10 @@ pub struct CleanupArgs {
         default_value = "app.kubernetes.io/name=narthex"
     )]
     pub pod_selector: String,
-    /// How long they may take to end
+    /// How long to wait for these pods to end
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = grace)]
     pub wait: Duration,
-    /// Writes a second, at most
+    /// Maximum number of writes per second
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub rate: u32,
 }

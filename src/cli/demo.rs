@@ -40,7 +40,7 @@ const PODS: [(&str, [&str; 3]); 2] = [
 /// Flags of `demo`.
 #[derive(Args, Debug)]
 pub struct DemoArgs {
-    /// Where HTTP requests come in; :8000 is every address
+    /// Address to listen on for HTTP; :8000 means all addresses
     #[arg(
         long,
         env = "NARTHEX_LISTEN_HTTP",
@@ -48,7 +48,7 @@ pub struct DemoArgs {
         default_value = "localhost:8000"
     )]
     pub listen_http: ListenAddress,
-    /// Where HTTPS requests come in, with a certificate made at start
+    /// Address to listen on for HTTPS, with a certificate created at start
     #[arg(
         long,
         env = "NARTHEX_LISTEN_HTTPS",
@@ -56,13 +56,13 @@ pub struct DemoArgs {
         default_value = "localhost:8443"
     )]
     pub listen_https: Listen,
-    /// Where probes, metrics and questions come in
+    /// Address of the admin API, the dashboard, metrics and probes
     #[arg(long, env = "NARTHEX_ADMIN", value_name = "ADDR", default_value = "localhost:8080")]
     pub admin: ListenAddress,
-    /// Threads that serve requests; 0 is one per processor
+    /// Number of threads that serve requests; 0 means one per processor
     #[arg(long, env = "NARTHEX_SHARDS", value_name = "N", default_value_t = 0)]
     pub shards: usize,
-    /// A line for each request: off, json, combined (as nginx) or traefik
+    /// Log each request: off, json, combined (as in nginx) or traefik
     #[arg(
         long,
         env = "NARTHEX_ACCESS_LOG",
@@ -72,7 +72,7 @@ pub struct DemoArgs {
         hide_possible_values = true
     )]
     pub access_log: Format,
-    /// Send this many requests a second through narthex, so that there is something to see
+    /// Send this many requests per second through narthex, to have traffic to look at
     #[arg(long, value_name = "RATE", default_value_t = 0)]
     pub traffic: u32,
 }

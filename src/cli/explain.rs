@@ -16,51 +16,51 @@ use std::process::ExitCode;
 /// Flags of `explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The URL, as a client would ask for it: http://HOST/PATH
+    /// URL that a client would request: http://HOST/PATH
     pub url: String,
-    /// Decide from these manifests; `-` is standard input; may be given again
+    /// Use these manifests instead of a running narthex; `-` means standard input. Can be repeated
     #[arg(long, value_name = "PATH", conflicts_with = "admin")]
     pub manifests: Vec<PathBuf>,
     /// Who is asked otherwise.
     #[command(flatten)]
     pub admin: AdminArgs,
-    /// The method
+    /// Method of the request
     #[arg(short = 'X', long, default_value = "GET")]
     pub method: String,
-    /// A header field, as `Name: value`; Host counts instead of the URL's
+    /// Header field of the request, as `Name: value`; Host replaces the host of the URL
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     pub headers: Vec<String>,
-    /// The name in the TLS handshake (SNI), if it is not the URL's host
+    /// Server name in the TLS handshake (SNI) [default: the host of the URL]
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
-    /// The address the request comes from: it may be one of --trusted-proxies
+    /// Address that the request comes from, which may be one of --trusted-proxies
     #[arg(long, value_name = "IP")]
     pub from: Option<IpAddr>,
-    /// The request target as it is sent, if it is not the URL's path and query
+    /// Request target as the client sends it [default: the path and query of the URL]
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
-    /// The version of HTTP: 1.0 or 1.1
+    /// HTTP version of the request: 1.0 or 1.1
     #[arg(long = "http", value_name = "VERSION")]
     pub http_version: Option<String>,
-    /// The address and port the client connected to, if a PROXY header names them
+    /// Address and port that the client connected to, as a PROXY header names them
     #[arg(long, value_name = "IP:PORT", requires = "from")]
     pub to: Option<SocketAddr>,
-    /// With --manifests: there is no HTTPS listener, as with --listen-https off
+    /// With --manifests: assume no HTTPS listener, as with --listen-https off
     #[arg(long, requires = "manifests")]
     pub no_https: bool,
-    /// With --manifests: the port of HTTPS that plain requests are redirected to
+    /// With --manifests: port in redirects to HTTPS
     #[arg(long, env = "NARTHEX_HTTPS_PORT", value_name = "PORT", default_value_t = 443)]
     pub https_port: u16,
-    /// With --manifests: the size of a request head
+    /// With --manifests: maximum size of a request head
     #[arg(long, env = "NARTHEX_MAX_HEAD", value_name = "BYTES", default_value = "32KiB", value_parser = bytes)]
     pub max_head: usize,
-    /// With --manifests: the size of a request target
+    /// With --manifests: maximum size of a request target
     #[arg(long, env = "NARTHEX_MAX_URI", value_name = "BYTES", default_value = "16KiB", value_parser = bytes)]
     pub max_uri: usize,
-    /// With --manifests: the fields of a request head
+    /// With --manifests: maximum number of header fields in a request
     #[arg(long, env = "NARTHEX_MAX_HEADERS", value_name = "N", default_value_t = 100)]
     pub max_headers: usize,
-    /// With --manifests: what becomes of %2F and %5C in a path
+    /// With --manifests: how to treat %2F and %5C in a path
     #[arg(
         long,
         env = "NARTHEX_ENCODED_SLASH",
@@ -69,10 +69,10 @@ pub struct ExplainArgs {
         default_value = "keep"
     )]
     pub encoded_slash: EncodedSlash,
-    /// With --manifests: the peers whose X-Forwarded-* fields are believed
+    /// With --manifests: peers whose X-Forwarded-* fields are trusted
     #[arg(long, env = "NARTHEX_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
     pub trusted_proxies: Vec<IpNet>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
     /// What the running narthex would be told.

@@ -13,7 +13,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(4);
 /// Flags of `healthcheck`.
 #[derive(Args, Debug)]
 pub struct HealthcheckArgs {
-    /// Where its admin side is
+    /// Admin address of the narthex to ask
     #[arg(
         long,
         env = "NARTHEX_ADMIN",
@@ -21,10 +21,10 @@ pub struct HealthcheckArgs {
         default_value = "127.0.0.1:8080"
     )]
     pub admin: SecretUrl,
-    /// Its probe socket, to ask there instead: no other process can answer
+    /// Probe socket to ask instead, where no other process can answer
     #[arg(long, env = "NARTHEX_PROBE_SOCKET", value_name = "PATH")]
     pub probe_socket: Option<PathBuf>,
-    /// Ask only whether it makes progress (/healthz), ready or not
+    /// Check only whether it makes progress (/healthz), not whether it is ready
     #[arg(long)]
     pub live: bool,
 }

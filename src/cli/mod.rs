@@ -26,7 +26,7 @@ pub const UNUSABLE: u8 = 2;
 
 /// A Kubernetes ingress controller and L7 reverse proxy.
 ///
-/// Without a command, it serves: from the cluster it runs in, or from files with --manifests.
+/// Without a command, narthex serves the cluster that it runs in, or files with --manifests.
 #[derive(Parser, Debug)]
 #[command(
     name = "narthex",
@@ -46,40 +46,40 @@ pub struct Cli {
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For machines.
+    /// JSON for programs.
     Json,
 }
 
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Serve requests (also without a command)
+    /// Serve requests; the default without a command
     Serve(Box<ServeArgs>),
-    /// Compile manifests and say what is wrong with them
+    /// Report problems of manifests
     ///
-    /// Exits with 1 if there are errors, with 0 if there are only warnings.
+    /// Exits with status 1 if there are errors, and with 0 if there are only warnings.
     Check(check::CheckArgs),
-    /// Say which rule answers a URL, and why
+    /// Show which rule answers a URL, and why
     Explain(Box<explain::ExplainArgs>),
-    /// Rewrite manifests of old API versions to today's, on standard output
+    /// Convert manifests of old API versions to current ones, on standard output
     Convert {
-        /// Files of Kubernetes manifests; `-` is standard input
+        /// Files of Kubernetes manifests; `-` means standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Show what narthex does with no cluster: two Services, six little pods, traffic on demand
+    /// Run narthex without a cluster, with two Services and six small pods
     Demo(demo::DemoArgs),
-    /// Print the routes of a running narthex, with what passes over them
+    /// Print the routes of a running narthex and their traffic
     Routes(routes::RoutesArgs),
     /// Watch the routes and pods of a running narthex in a terminal
     Top(top::TopArgs),
-    /// Take back what narthex wrote to a cluster: status of Ingresses, Events, the Lease
+    /// Remove what narthex wrote to a cluster: status of Ingresses, Events, the Lease
     ///
-    /// For the end, when narthex has been uninstalled or is about to be. Can be run again. Exits with 1 if something is left.
+    /// Run this before or after narthex is uninstalled. It can be run again. Exits with status 1 if something is left.
     Cleanup(cleanup::CleanupArgs),
-    /// Ask a running narthex whether it is ready: exits with 0 or 1
+    /// Check whether a running narthex is ready; exits with status 0 or 1
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the version
     Version,

@@ -18,7 +18,7 @@ fn write_page(out: &mut String) -> std::fmt::Result {
     writeln!(out, "# Reference\n")?;
     writeln!(
         out,
-        "Made from the code by `narthex reference`; a test compares the two.\n"
+        "`narthex reference` generates this page from the code, and a test compares the two.\n"
     )?;
     writeln!(out, "## Flags of `narthex serve`\n")?;
     let mut heading = String::new();
@@ -44,7 +44,7 @@ fn write_page(out: &mut String) -> std::fmt::Result {
         let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
         writeln!(out, "| `narthex {}` | {about} |", sub.get_name())?;
     }
-    writeln!(out, "\n## Codes of diagnostics\n\n| code | severity |\n|---|---|")?;
+    writeln!(out, "\n## Diagnostic codes\n\n| code | severity |\n|---|---|")?;
     for code in Code::ALL {
         writeln!(out, "| `{}` | {} |", code.name(), code.severity().name())?;
     }

@@ -15,28 +15,28 @@ const PER_PAGE: usize = 200;
 /// Flags of `routes`.
 #[derive(Args, Debug)]
 pub struct RoutesArgs {
-    /// Only routes in which all of these words are found: in host, path, Ingress, Service or pods
+    /// Show only routes that contain all of these words in host, path, Ingress, Service or pods
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,
     /// Who is asked.
     #[command(flatten)]
     pub admin: AdminArgs,
-    /// Only those of Ingresses in this namespace
+    /// Show only routes of Ingresses in this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// Only those that are ok, or have a warning or an error
+    /// Show only routes with this status
     #[arg(long, value_name = "STATUS", value_parser = ["ok", "warning", "error"])]
     pub status: Option<String>,
-    /// What they are sorted by
+    /// Field to sort by
     #[arg(long, value_name = "FIELD", default_value = "host", value_parser = PossibleValuesParser::new(SORTS))]
     pub sort: String,
-    /// The greatest first
+    /// Sort in descending order
     #[arg(short, long)]
     pub reverse: bool,
-    /// Show the pods of each route too
+    /// Also show the pods of each route
     #[arg(short, long)]
     pub pods: bool,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
 }

@@ -22,13 +22,13 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Flags of `top`.
 #[derive(Args, Debug)]
 pub struct TopArgs {
-    /// Only routes in which all of these words are found: in host, path, Ingress, Service or pods
+    /// Show only routes that contain all of these words in host, path, Ingress, Service or pods
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,
     /// Who is asked.
     #[command(flatten)]
     pub admin: AdminArgs,
-    /// How often
+    /// Interval between updates
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     pub interval: Duration,
 }

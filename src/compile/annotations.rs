@@ -90,7 +90,7 @@ pub(super) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings:
         match ALL.iter().find(|known| known.name == ours) {
             Some(known) if known.scope == Scope::Route && object.kind != Kind::Ingress => say(
                 Code::InvalidAnnotation,
-                "it is about the rules of an Ingress, and does nothing here: put it there".to_owned(),
+                "it applies to the rules of an Ingress and does nothing here: put it on the Ingress".to_owned(),
             ),
             Some(known) => {
                 if let Err(wrong) = known.value.apply(value, &mut settings) {
@@ -102,9 +102,9 @@ pub(super) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings:
                     Some(known) => format!(" (did you mean {PREFIX}{known}?)"),
                     None => String::new(),
                 };
-                let (code, then) = guard.unwrap_or((Code::InvalidAnnotation, "so it does nothing".to_owned()));
+                let (code, then) = guard.unwrap_or((Code::InvalidAnnotation, "so it is ignored".to_owned()));
                 let and = if code == Code::InvalidAnnotation { "," } else { ";" };
-                say(code, format!("narthex knows no such annotation{hint}{and} {then}"));
+                say(code, format!("narthex does not know this annotation{hint}{and} {then}"));
             }
         }
     }

@@ -9,11 +9,11 @@ use std::str::FromStr;
 pub enum Format {
     /// No access log.
     Off,
-    /// An object with all that is known.
+    /// A JSON object with all fields.
     Json,
-    /// As nginx and Apache have it: the combined format.
+    /// The combined format of nginx and Apache.
     Combined,
-    /// As Traefik has it: the common format with referrer, agent, count, route, server and time.
+    /// Traefik's common format, with referrer, agent, count, route, server and time.
     Traefik,
 }
 
@@ -73,7 +73,9 @@ impl FromStr for Shown {
             Some(_) => return Err("write NAME, or NAME=clear for a field that holds secrets".to_owned()),
             None => (text, false),
         };
-        let name: HeaderName = name.parse().map_err(|_| format!("\"{name}\" is no field's name"))?;
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| format!("\"{name}\" is not the name of a header field"))?;
         let clear = clear || !SECRETS.contains(&name.as_str());
         Ok(Self { name, clear })
     }

@@ -23,7 +23,7 @@ pub struct LogArgs {
         value_parser = log_filter
     )]
     pub log_level: String,
-    /// How lines look.
+    /// Format of the log.
     #[arg(
         long,
         env = "NARTHEX_LOG_FORMAT",
@@ -38,7 +38,7 @@ pub struct LogArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Access log")]
 pub struct AccessArgs {
-    /// A line for each request: off, json, combined (as nginx) or traefik (docs/logs.md).
+    /// Log each request: off, json, combined (as in nginx) or traefik (docs/logs.md).
     #[arg(
         long,
         env = "NARTHEX_ACCESS_LOG",
@@ -48,10 +48,10 @@ pub struct AccessArgs {
         hide_possible_values = true
     )]
     pub access_log: Format,
-    /// The file lines are added to, opened anew on SIGUSR1 [default: standard output].
+    /// File to append to, reopened on SIGUSR1 [default: standard output].
     #[arg(long, env = "NARTHEX_ACCESS_LOG_FILE", value_name = "PATH")]
     pub access_log_file: Option<PathBuf>,
-    /// Only requests with these statuses, such as 400-599, and those that other filters pick; 499 is a client that left.
+    /// Log only requests with these statuses, such as 400-599, and those that other filters select. 499 is a client that disconnected.
     #[arg(
         long,
         env = "NARTHEX_ACCESS_LOG_STATUS",
@@ -59,14 +59,14 @@ pub struct AccessArgs {
         value_delimiter = ','
     )]
     pub access_log_status: Vec<StatusRange>,
-    /// Only requests that take so long, and those that other filters pick.
+    /// Log only requests that take at least this long, and those that other filters select.
     #[arg(long, env = "NARTHEX_ACCESS_LOG_MIN_DURATION", value_name = "TIME", value_parser = duration)]
     pub access_log_min_duration: Option<Duration>,
-    /// Of each route's requests that no other filter picks, the first and then one in N.
+    /// Of the requests that no other filter selects, log the first of each route and then one in N.
     #[arg(long, env = "NARTHEX_ACCESS_LOG_SAMPLE", value_name = "N")]
     pub access_log_sample: Option<NonZeroU32>,
-    /// Fields that are shown, of request and response, or an empty list. Of Authorization, Cookie and others that hold
-    /// secrets it is only said that they were there, unless as NAME=clear.
+    /// Fields of requests and responses to log, or an empty list. The values of Authorization, Cookie and other fields with
+    /// secrets are hidden, except with NAME=clear.
     #[arg(
         long,
         env = "NARTHEX_ACCESS_LOG_HEADERS",
@@ -82,11 +82,11 @@ pub struct AccessArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Traces")]
 pub struct TraceArgs {
-    /// The OpenTelemetry collector that traces are sent to (OTLP over HTTP, /v1/traces unless it has a path of its own).
-    /// A user and password in it are sent as basic authentication.
+    /// URL of the OpenTelemetry collector for traces (OTLP over HTTP; without a path, /v1/traces). A user and password in
+    /// the URL are sent as basic authentication.
     #[arg(long, env = "NARTHEX_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<SecretUrl>,
-    /// The share of requests that is traced. For requests of --trusted-proxies, their traceparent decides.
+    /// Share of requests to trace. For requests from --trusted-proxies with a traceparent, the traceparent decides.
     #[arg(long, env = "NARTHEX_OTLP_SAMPLE", value_name = "RATIO", default_value = "0.1", value_parser = ratio)]
     pub otlp_sample: f64,
 }
@@ -107,12 +107,14 @@ fn log_filter(text: &str) -> Result<String, String> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-'));
         if target.is_empty() || !is_target {
-            return Err(format!("\"{target}\" is no target: write one such as narthex::proxy"));
+            return Err(format!(
+                "\"{target}\" is not a log target: write one such as narthex::proxy"
+            ));
         }
         if !LEVELS.contains(&level) {
             let levels = LEVELS.join(", ");
             return Err(format!(
-                "\"{level}\" is no level: write one of {levels}, or levels by target such as info,narthex::proxy=debug"
+                "\"{level}\" is not a log level: write one of {levels}, or levels by target such as info,narthex::proxy=debug"
             ));
         }
     }
@@ -165,7 +167,7 @@ impl AccessArgs {
     /// A flag that says something about a log that is off.
     pub fn check(&self) -> Result<(), String> {
         if self.access_log == Format::Off && self.access_log_file.is_some() {
-            return Err("--access-log-file without --access-log would be an empty file: name a format".to_owned());
+            return Err("--access-log-file requires --access-log: choose a format".to_owned());
         }
         Ok(())
     }

@@ -15,12 +15,12 @@ pub enum MetricsLabel {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsArgs {
-    /// Whether requests are counted by route: for metrics, the dashboard, `narthex routes` and `top`. Without it there are
-    /// only the whole's numbers, and those of endpoints.
+    /// Count requests by route, for metrics, the dashboard, `narthex routes` and `top`. Without this, only totals and
+    /// numbers of endpoints are available.
     #[arg(long, env = "NARTHEX_COUNT_ROUTES", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]
     pub count_routes: bool,
-    /// What is counted apart in /metrics, besides the whole; an empty list is nothing.
+    /// Groups of labelled series in /metrics, besides totals. An empty list turns both off.
     #[arg(
         long,
         env = "NARTHEX_METRICS_LABELS",
@@ -29,7 +29,7 @@ pub struct MetricsArgs {
         default_value = "route,endpoint"
     )]
     pub metrics_labels: Vec<MetricsLabel>,
-    /// Rules, and endpoints, that are shown apart: the busiest. The others are shown together, as "(other)".
+    /// Maximum number of rules, and of endpoints, with series of their own. The busiest get them; the rest are added up as "(other)".
     #[arg(long, env = "NARTHEX_METRICS_SERIES", value_name = "N", default_value_t = 1000)]
     pub metrics_series: usize,
 }

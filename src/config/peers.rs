@@ -7,10 +7,10 @@ use std::sync::Arc;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Peers")]
 pub struct PeerArgs {
-    /// Admin addresses of other narthexes, which questions with ?scope=cluster are passed on to; may be given again.
+    /// Admin addresses of other narthexes, to which requests with ?scope=cluster are passed on. Can be repeated.
     #[arg(long, env = "NARTHEX_PEERS", value_name = "HOST:PORT", value_delimiter = ',', value_parser = peer)]
     pub peers: Vec<Arc<str>>,
-    /// The Service of their admin addresses, where the cluster can say: its namespace must be watched.
+    /// Service of the admin addresses of other narthexes. Its namespace must be watched.
     #[arg(long, env = "NARTHEX_ADMIN_SERVICE", value_name = "NAMESPACE/NAME", value_parser = service)]
     pub admin_service: Option<(Arc<str>, Arc<str>)>,
 }

@@ -6,11 +6,11 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Status")]
 pub struct StatusArgs {
-    /// Whether status and Events are written, by the one narthex that holds the Lease. Only in a cluster.
+    /// Write the status of Ingresses and Events. Only the narthex that holds the Lease writes, and only in a cluster.
     #[arg(long, env = "NARTHEX_UPDATE_STATUS", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]
     pub update_status: bool,
-    /// The addresses or names by which clients reach narthex [default: those of the nodes whose narthex is ready].
+    /// Addresses or names to show as the status of Ingresses [default: the addresses of the nodes whose narthex is ready].
     #[arg(
         long,
         env = "NARTHEX_PUBLISH_ADDRESS",
@@ -18,7 +18,7 @@ pub struct StatusArgs {
         value_delimiter = ','
     )]
     pub publish_address: Vec<String>,
-    /// Take them from the status and externalIPs of this Service instead.
+    /// Show the addresses of this Service (status and externalIPs) instead.
     #[arg(
         long,
         env = "NARTHEX_PUBLISH_SERVICE",
@@ -27,18 +27,18 @@ pub struct StatusArgs {
         conflicts_with = "publish_address"
     )]
     pub publish_service: Option<(String, String)>,
-    /// The names of nodes (ExternalDNS, else Hostname) in the place of their addresses (ExternalIP, else InternalIP).
+    /// Show names of nodes (ExternalDNS, or else Hostname) instead of addresses (ExternalIP, or else InternalIP).
     #[arg(long, env = "NARTHEX_PUBLISH_HOSTNAMES", value_name = "BOOL", default_value_t = false,
           action = clap::ArgAction::Set,
           conflicts_with_all = ["publish_address", "publish_service"])]
     pub publish_hostnames: bool,
-    /// Writes of status a second, at most.
+    /// Maximum number of status writes per second.
     #[arg(long, env = "NARTHEX_STATUS_RATE", value_name = "N", default_value_t = 20)]
     pub status_rate: u32,
-    /// The namespace narthex runs in, with its pods and its Lease [default: that of the service account].
+    /// Namespace of narthex's pods and Lease [default: the namespace of the service account].
     #[arg(long, env = "NARTHEX_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// The labels of its pods.
+    /// Labels of narthex's pods.
     #[arg(
         long,
         env = "NARTHEX_POD_SELECTOR",
@@ -46,7 +46,7 @@ pub struct StatusArgs {
         default_value = "app.kubernetes.io/name=narthex"
     )]
     pub pod_selector: String,
-    /// The name of the Lease; another one for each narthex with a class of its own in the same namespace.
+    /// Name of the Lease. Use different names for narthexes with different classes in the same namespace.
     #[arg(long, env = "NARTHEX_LEASE", value_name = "NAME", default_value = "narthex")]
     pub lease: String,
 }

@@ -21,20 +21,20 @@ pub enum TlsVersion {
 /// What becomes of `%2F` and `%5C` in a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EncodedSlash {
-    /// They stay as they are and separate nothing (GitLab, npm, RabbitMQ need them).
+    /// Keep them as data that separates nothing (GitLab, npm and RabbitMQ need this).
     Keep,
-    /// Such a request is answered 400.
+    /// Answer such requests with 400.
     Reject,
 }
 
 /// `--proxy-protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProxyProtocol {
-    /// Connections begin with TLS or HTTP.
+    /// Connections start with TLS or HTTP.
     Off,
-    /// Those from --trusted-proxies may begin with a PROXY header.
+    /// Connections from --trusted-proxies may start with a PROXY header.
     Optional,
-    /// There are only those from --trusted-proxies, and they must begin with one.
+    /// Only connections from --trusted-proxies are accepted, and they must start with a PROXY header.
     Required,
 }
 
@@ -58,7 +58,7 @@ impl std::str::FromStr for ListenAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("localhost:")) {
-            let port = port.parse().map_err(|_| format!("\"{port}\" is no port"))?;
+            let port = port.parse().map_err(|_| format!("\"{port}\" is not a port"))?;
             let ip = if text.starts_with(':') {
                 Ipv6Addr::UNSPECIFIED.into()
             } else {
@@ -128,7 +128,7 @@ pub struct Listening {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write 500ms, 10s or 1m"))?;
     if duration.is_zero() {
-        return Err("it must be more than nothing".to_owned());
+        return Err("it must be longer than 0s".to_owned());
     }
     Ok(duration)
 }
@@ -143,7 +143,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     if time.subsec_nanos() == 0 && time.as_secs() > 0 {
         Ok(time)
     } else {
-        Err("give whole seconds, and one at least, as in 5s".to_owned())
+        Err("write whole seconds, at least one, such as 5s".to_owned())
     }
 }
 
@@ -160,8 +160,8 @@ pub fn bytes(text: &str) -> Result<usize, String> {
         "G" | "GiB" => 1 << 30,
         _ => return Err("write a number of bytes, or of KiB, MiB or GiB".to_owned()),
     };
-    let number: usize = number.parse().map_err(|_| format!("\"{number}\" is no number"))?;
-    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+    let number: usize = number.parse().map_err(|_| format!("\"{number}\" is not a number"))?;
+    number.checked_mul(unit).ok_or_else(|| "it is too large".to_owned())
 }
 
 /// Of one of many streams; all of a connection may have as much at once.
@@ -170,7 +170,7 @@ pub(super) fn window(text: &str) -> Result<u32, String> {
     let allowed = u32::try_from(wanted)
         .ok()
         .filter(|wanted| (64 << 10..=16 << 20).contains(wanted));
-    allowed.ok_or_else(|| "it is from 64KiB to 16MiB".to_owned())
+    allowed.ok_or_else(|| "it must be from 64KiB to 16MiB".to_owned())
 }
 
 pub(super) fn max_memory(text: &str) -> Result<MaxMemory, String> {
@@ -178,12 +178,12 @@ pub(super) fn max_memory(text: &str) -> Result<MaxMemory, String> {
         return Ok(MaxMemory::Off);
     }
     let Some(percent) = text.strip_suffix('%') else {
-        let bytes = bytes(text).map_err(|error| format!("{error}; or a share such as 90%, or off"))?;
+        let bytes = bytes(text).map_err(|error| format!("{error}; or a percentage such as 90%, or off"))?;
         return Ok(MaxMemory::Bytes(bytes as u64));
     };
     match percent.parse() {
         Ok(percent @ 1..=100) => Ok(MaxMemory::Percent(percent)),
-        _ => Err(format!("\"{percent}\" is no number from 1 to 100")),
+        _ => Err(format!("\"{percent}\" is not a number from 1 to 100")),
     }
 }
 
@@ -204,7 +204,7 @@ pub(super) fn secret(text: &str) -> Result<(Arc<str>, Arc<str>), String> {
 }
 
 pub(super) fn header(text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text).map_err(|_| "it cannot stand in a header".to_owned())
+    HeaderValue::from_str(text).map_err(|_| "it contains characters that header fields may not contain".to_owned())
 }
 
 /// The pattern of `--ignore-annotation`.
@@ -214,7 +214,7 @@ pub(super) fn header(text: &str) -> Result<HeaderValue, String> {
 pub fn annotation(text: &str) -> Result<Arc<str>, String> {
     let text = text.trim();
     if text.is_empty() || text.contains(char::is_whitespace) {
-        return Err("write the name of an annotation, in which * stands for anything".to_owned());
+        return Err("write the name of an annotation, in which * stands for any text".to_owned());
     }
     Ok(text.into())
 }

@@ -54,7 +54,7 @@ const HAPROXY: &[&str] = &[
 ];
 const NGINX_INC: &[&str] = &["nginx.org", "nginx.com"];
 const CONTOUR: &[&str] = &["projectcontour.io"];
-const PROTOCOL: &str = "appProtocol of the Service's port says it too";
+const PROTOCOL: &str = "or set appProtocol of the Service port";
 
 /// The first that fits counts.
 pub(super) static TABLE: &[Equivalent] = &[
@@ -241,15 +241,15 @@ pub(super) static TABLE: &[Equivalent] = &[
         TRAEFIK,
         &["rule-type", "router.pathmatcher"],
         &[],
-        "pathType: Prefix and pathType: Exact say how a path is compared",
+        "use pathType: Prefix or pathType: Exact",
     ),
     note(
         TRAEFIK,
         &["router.entrypoints", "frontend-entry-points"],
         &[],
-        "it is not needed, for rules hold on both ports",
+        "it is not needed, because rules apply to both ports",
     ),
-    note(TRAEFIK, &["router.tls"], &["ssl-redirect"], "spec.tls names the hosts"),
+    note(TRAEFIK, &["router.tls"], &["ssl-redirect"], "spec.tls lists the hosts"),
     note(
         ALL,
         &["preserve-host", "service.passhostheader"],
@@ -260,7 +260,7 @@ pub(super) static TABLE: &[Equivalent] = &[
         TRAEFIK,
         &["responseforwarding-flushinterval"],
         &[],
-        "it is not needed, for bytes pass as they come",
+        "it is not needed, because bytes are passed on as they arrive",
     ),
     note(
         TRAEFIK,
@@ -278,7 +278,7 @@ pub(super) static TABLE: &[Equivalent] = &[
         ALL,
         &["proxy-buffering", "proxy-request-buffering"],
         &[],
-        "bodies are passed on as they come",
+        "bodies are passed on as they arrive",
     ),
 ];
 

@@ -19,9 +19,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "backend-ca-secret",
         scope: Scope::Backend,
-        about: "The Secret whose `ca.crt` holds the authorities that the pods' certificates must be \
-                signed by, where TLS is spoken to them.",
-        default: "those of the system are trusted",
+        about: "Secret whose `ca.crt` holds the authorities that must have signed the pods' certificates, if \
+                narthex speaks TLS to the pods.",
+        default: "the authorities of the system are trusted",
         example: "pods-ca",
         value: Value::Text {
             form: "the name of a Secret in the same namespace",
@@ -35,9 +35,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "backend-client-secret",
         scope: Scope::Backend,
-        about: "The Secret (`tls.crt` and `tls.key`) with the certificate that narthex shows to the \
-                pods, where TLS is spoken to them.",
-        default: "none is shown",
+        about: "Secret (`tls.crt` and `tls.key`) with the certificate that narthex presents to the pods, if it \
+                speaks TLS to them.",
+        default: "no certificate is presented",
         example: "narthex-client",
         value: Value::Text {
             form: "the name of a Secret in the same namespace",
@@ -51,8 +51,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "backend-protocol",
         scope: Scope::Backend,
-        about: "What the pods speak. `H2C` and `GRPC` are HTTP/2 without TLS, by prior knowledge; `HTTPS` is HTTP/1.1 and `GRPCS` HTTP/2 under TLS.",
-        default: "appProtocol of the Service port decides, and where it has none, HTTP is spoken",
+        about: "Protocol of the pods. `H2C` and `GRPC` are HTTP/2 without TLS, by prior knowledge. `HTTPS` is \
+                HTTP/1.1 over TLS, and `GRPCS` is HTTP/2 over TLS.",
+        default: "the appProtocol of the Service port applies, or else HTTP",
         example: "GRPC",
         value: Value::Choice {
             of: &["HTTP", "HTTPS", "H2C", "GRPC", "GRPCS"],
@@ -70,10 +71,10 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "backend-proxy-protocol",
         scope: Scope::Backend,
-        about: "Connections to the pods begin with a PROXY protocol header of version 2, which names the \
-                client, the address it came to, and the TLS it spoke. Such a connection serves one \
-                request and is not kept, as it stands for one client.",
-        default: "pods get no such header",
+        about: "Start connections to the pods with a PROXY protocol header of version 2, which contains the \
+                client's address, the address that the client connected to, and its TLS parameters. Such a \
+                connection belongs to one client, so it serves one request and is then closed.",
+        default: "no header is sent",
         example: "v2",
         value: Value::Choice {
             of: &["v2", "off"],
@@ -83,9 +84,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "backend-server-name",
         scope: Scope::Backend,
-        about: "The name the pods' certificates must be for, and that is asked for by SNI, where TLS is \
-                spoken to them.",
-        default: "it is SERVICE.NAMESPACE.svc, and for a Service of type ExternalName its externalName",
+        about: "Name that the pods' certificates must be for, if narthex speaks TLS to the pods. narthex also \
+                sends it by SNI.",
+        default: "the name is SERVICE.NAMESPACE.svc, or the externalName of a Service of type ExternalName",
         example: "api.internal.example.com",
         value: Value::Text {
             form: "a DNS name or an address",
@@ -99,19 +100,19 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "backend-verify",
         scope: Scope::Backend,
-        about: "Whether the pods' certificates are verified, where TLS is spoken to them.",
-        default: "they are",
+        about: "Whether narthex verifies the pods' certificates, if it speaks TLS to the pods.",
+        default: "certificates are verified",
         example: "false",
         value: Value::Switch(|settings, verify| settings.backend.verify = Some(verify)),
     },
     Annotation {
         name: "balance",
         scope: Scope::Backend,
-        about: "How one of several pods is chosen: the less loaded of two at random (`p2c`), one after \
-                the other (`round-robin`), of two the one that answers sooner (`ewma`), or always the \
-                same for the same client address, header field, cookie or URI (`hash:...`), where few \
-                keys move when pods come and go and none gets much more than its share.",
-        default: "\"p2c\" is used",
+        about: "How narthex chooses a pod: the less loaded of two random pods (`p2c`), each in turn \
+                (`round-robin`), the faster of two random pods (`ewma`), or always the same pod for the same \
+                client address, header field, cookie or URI (`hash:...`). With a hash, few keys move when pods \
+                come and go, and no pod gets much more than its share.",
+        default: "\"p2c\" applies",
         example: "hash:header:x-user",
         value: Value::Text {
             form: "`p2c`, `round-robin`, `ewma`, `hash:source-ip`, `hash:header:NAME`, `hash:cookie:NAME` or `hash:uri`",
@@ -125,10 +126,10 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "body-timeout",
         scope: Scope::Backend,
-        about: "How long a client may be silent within a request body that is waited for; then the \
-                request gets 408. Once the response has begun, bytes of the response count too: a \
-                stream that is open in both directions lasts as long as either side goes on.",
-        default: "--body-timeout holds",
+        about: "How long a client may pause while narthex waits for the request body; then the request gets 408. \
+                Once the response has begun, bytes of the response count too, so a stream that is open in both \
+                directions lasts as long as either side continues.",
+        default: "--body-timeout applies",
         example: "24h",
         value: Value::Time {
             least: TENTH,
@@ -139,14 +140,14 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "compress",
         scope: Scope::Route,
-        about: "Replies are compressed for clients that take it, with the first of these codings where a client likes \
-                several equally well. `\"true\"` is `zstd, br, gzip`. Read about BREACH in \
+        about: "Compress replies for clients that accept it. If a client accepts several codings equally, the \
+                first in this list is used. `\"true\"` means `zstd, br, gzip`. Read about BREACH in \
                 [compression](compression.md) first.",
         default: "nothing is compressed",
         example: "br, gzip",
         value: Value::Text {
-            form: "one or more of `zstd`, `br`, `gzip`, with commas between; or `\"true\"`; `\"false\"` or `\"off\"` \
-                   for none",
+            form: "one or more of `zstd`, `br`, `gzip`, separated by commas; `\"true\"` for all; `\"false\"` or \
+                   `\"off\"` for none",
             pattern: "^\\s*(true|false|off|(zstd|br|gzip)(\\s*,\\s*(zstd|br|gzip))*)\\s*$",
             read: |settings, text| {
                 settings.compression = compression(text)?;
@@ -158,7 +159,7 @@ pub(super) static ALL: &[Annotation] = &[
         name: "connect-timeout",
         scope: Scope::Backend,
         about: "How long one attempt to connect to a pod may take.",
-        default: "--connect-timeout holds",
+        default: "--connect-timeout applies",
         example: "500ms",
         value: Value::Time {
             least: TIME,
@@ -169,12 +170,12 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "eject-after",
         scope: Scope::Backend,
-        about: "After how many failures in a row a pod gets no requests for a while: 10 s at first, \
-                twice as long each time up to 5 min; then one request tries it. Failures are answers 500 \
-                to 599 (but 501 and 505), answers that are no HTTP, and response heads that take too \
-                long; never what a client caused. `0` is never. A pod that cannot be reached at all is \
-                passed over at once, whatever this says.",
-        default: "5 failures in a row are used",
+        about: "Number of consecutive failures after which a pod is ejected, which means that it gets no \
+                requests for a while: 10 s at first, then twice as long each time, up to 5 min. Then one request \
+                tries the pod. Failures are responses with status 500 to 599 (except 501 and 505), responses \
+                that are not valid HTTP, and response heads that take too long, but never errors that the client \
+                caused. `0` turns this off. A pod that cannot be reached is always skipped at once.",
+        default: "5 consecutive failures eject a pod",
         example: "3",
         value: Value::Integer {
             least: 0,
@@ -185,8 +186,8 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "eject-share",
         scope: Scope::Backend,
-        about: "How many of a hundred pods may be set aside for what they answer at the same time.",
-        default: "50 of a hundred may be",
+        about: "Maximum percentage of the pods that may be ejected for their responses at the same time.",
+        default: "at most 50 percent are ejected",
         example: "30",
         value: Value::Integer {
             least: 0,
@@ -197,9 +198,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "eject-slower",
         scope: Scope::Backend,
-        about: "A pod whose average time to a response head is more than this many times that of the \
-                others is set aside for a while too.",
-        default: "slow pods stay",
+        about: "Also eject a pod if its average time to a response head is more than this many times that of the \
+                others.",
+        default: "slow pods are not ejected",
         example: "5",
         value: Value::Integer {
             least: 2,
@@ -210,8 +211,8 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "health-fall",
         scope: Scope::Backend,
-        about: "After how many bad answers in a row a pod gets no requests.",
-        default: "3 is used",
+        about: "Number of consecutive failed health checks after which a pod gets no requests.",
+        default: "the number is 3",
         example: "2",
         value: Value::Integer {
             least: 1,
@@ -222,8 +223,8 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "health-interval",
         scope: Scope::Backend,
-        about: "How often each pod is asked.",
-        default: "10s is used",
+        about: "Interval between health checks of a pod.",
+        default: "the interval is 10s",
         example: "5s",
         value: Value::Time {
             least: TENTH,
@@ -234,13 +235,13 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "health-path",
         scope: Scope::Backend,
-        about: "A path each pod is asked for now and then, once for the whole of narthex: a pod that \
-                does not answer 200 to 399 in time gets no requests until it does again. This is besides \
-                the pod's readiness, which Kubernetes looks after.",
-        default: "no pod is asked",
+        about: "Path for health checks. The whole narthex process checks each pod once per interval. A pod that \
+                does not answer with 200 to 399 in time gets no requests until it does again. This is \
+                independent of the pod's readiness in Kubernetes.",
+        default: "there are no health checks by HTTP",
         example: "/healthz",
         value: Value::Text {
-            form: "a path, with a query if wanted",
+            form: "a path, with an optional query",
             pattern: "^/[!-~]*$",
             read: |settings, text| {
                 settings.backend.health_path = Some(path(text)?);
@@ -251,9 +252,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "health-protocol",
         scope: Scope::Backend,
-        about: "How pods are asked: `HTTP`, by a GET of `health-path`, or `gRPC`, by \
+        about: "Protocol of health checks: `HTTP` sends a GET of `health-path`, and `gRPC` calls \
                 grpc.health.v1.Health/Check, which needs no path.",
-        default: "\"HTTP\" is used",
+        default: "\"HTTP\" applies",
         example: "gRPC",
         value: Value::Choice {
             of: &["HTTP", "gRPC"],
@@ -268,8 +269,8 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "health-rise",
         scope: Scope::Backend,
-        about: "After how many good answers in a row it gets requests again.",
-        default: "2 is used",
+        about: "Number of consecutive successful health checks after which a pod gets requests again.",
+        default: "the number is 2",
         example: "1",
         value: Value::Integer {
             least: 1,
@@ -280,8 +281,8 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "health-timeout",
         scope: Scope::Backend,
-        about: "How long a pod may take to answer that.",
-        default: "1s is used",
+        about: "How long a health check may take.",
+        default: "the time is 1s",
         example: "500ms",
         value: Value::Time {
             least: TIME,
@@ -292,12 +293,12 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "hsts",
         scope: Scope::Route,
-        about: "Replies over TLS carry `Strict-Transport-Security` with this value (RFC 6797): browsers then use \
-                HTTPS only, for as long as `max-age` says.",
-        default: "none is sent",
+        about: "Send `Strict-Transport-Security` with this value (RFC 6797) in replies over TLS. Browsers then \
+                use only HTTPS for the time in `max-age`.",
+        default: "the header is not sent",
         example: "max-age=31536000; includeSubDomains",
         value: Value::Header {
-            form: "`max-age=SECONDS`, then `includeSubDomains` and `preload` as wanted, with `;` between",
+            form: "`max-age=SECONDS`, and optionally `includeSubDomains` and `preload`, separated by `;`",
             read: hsts::normalise,
             set: |settings, value| settings.hsts = value,
         },
@@ -305,9 +306,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "max-in-flight",
         scope: Scope::Backend,
-        about: "How many requests may be under way to the Service's pods at a time, in the whole \
-                process. What is beyond waits (`max-pending`) or gets 503 with `Retry-After`.",
-        default: "there is no limit but that of the process",
+        about: "Maximum number of requests in flight to the Service's pods, in the whole process. Further \
+                requests wait (`max-pending`) or get 503 with `Retry-After`.",
+        default: "only the limit of the process applies",
         example: "200",
         value: Value::Integer {
             least: 1,
@@ -318,8 +319,8 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "max-pending",
         scope: Scope::Backend,
-        about: "How many requests may wait for one of `max-in-flight` to end.",
-        default: "none waits",
+        about: "Maximum number of requests that wait because of `max-in-flight`.",
+        default: "requests do not wait",
         example: "100",
         value: Value::Integer {
             least: 0,
@@ -330,16 +331,17 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "merge-slashes",
         scope: Scope::Route,
-        about: "Whether empty path segments are left out before paths are compared and forwarded: `/a//b` is `/a/b`.",
-        default: "\"true\" is used",
+        about: "Whether narthex removes empty path segments before it compares and forwards paths, so that \
+                `/a//b` becomes `/a/b`.",
+        default: "\"true\" applies",
         example: "false",
         value: Value::Switch(|settings, merge| settings.keep_slashes = !merge),
     },
     Annotation {
         name: "per-try-timeout",
         scope: Scope::Backend,
-        about: "The same for one of several attempts: one that takes longer is given up for the next, as \
-                `retries` allows.",
+        about: "Like `response-timeout`, for one of several attempts. An attempt that takes longer is given up \
+                for the next one, if `retries` allows another.",
         default: "each attempt may take as long as `response-timeout`",
         example: "2s",
         value: Value::Time {
@@ -351,8 +353,8 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "queue-timeout",
         scope: Scope::Backend,
-        about: "How long a request may wait for one of `max-in-flight` to end.",
-        default: "1s is used",
+        about: "How long a request may wait because of `max-in-flight`.",
+        default: "the time is 1s",
         example: "500ms",
         value: Value::Time {
             least: TIME,
@@ -363,11 +365,10 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "request-timeout",
         scope: Scope::Backend,
-        about: "How long a whole request may take, from its head to the last byte of the response. \
-                Before the response head the client then gets 504; later the connection, or over HTTP/2 \
-                the stream, is cut. WebSockets are not cut. `grpc-timeout` of a gRPC client holds as \
-                well.",
-        default: "a request may take as long as its parts may",
+        about: "How long a whole request may take, from its head to the last byte of the response. Before the \
+                response head, the client then gets 504. After it, narthex closes the connection, or resets the \
+                stream over HTTP/2. WebSockets are exempt. The `grpc-timeout` of a gRPC client applies as well.",
+        default: "only the time-outs for parts of the request apply",
         example: "30s",
         value: Value::Time {
             least: TIME,
@@ -378,9 +379,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "response-timeout",
         scope: Scope::Backend,
-        about: "How long a pod may take to begin its answer, from the last byte of the request; then the \
-                client gets 504.",
-        default: "--response-timeout holds",
+        about: "How long a pod may take from the last byte of the request to the response head; then the client \
+                gets 504.",
+        default: "--response-timeout applies",
         example: "10s",
         value: Value::Time {
             least: TIME,
@@ -391,11 +392,12 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "retries",
         scope: Scope::Backend,
-        about: "How many more attempts a request may have, at other pods if there are any, when one \
-                fails as `retry-on` says. All retries of a Service are at most a fifth of its requests \
-                (and 5). Never after a byte of the response was passed on, and with a body only as far \
-                as `retry-buffer` holds it.",
-        default: "only what nothing can be lost by is tried again: connections that cannot be opened, requests of which nothing was sent or that are idempotent (RFC 9110) and without a body",
+        about: "Number of additional attempts after a failure that `retry-on` names, at other pods if there are \
+                any. All retries of a Service are at most a fifth of its requests (plus 5). narthex does not \
+                retry after a byte of the response has been passed on, nor a body that `retry-buffer` cannot \
+                hold.",
+        default: "narthex only retries what is safe: connections that cannot be opened, requests of which \
+                  nothing was sent, and requests that are idempotent (RFC 9110) and have no body",
         example: "2",
         value: Value::Integer {
             least: 0,
@@ -406,8 +408,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "retry-buffer",
         scope: Scope::Backend,
-        about: "How much of a request body is kept for another attempt; a longer one has none.",
-        default: "64KiB is used",
+        about: "How much of a request body narthex keeps for another attempt. A request with a longer body is \
+                not retried.",
+        default: "the size is 64KiB",
         example: "256KiB",
         value: Value::Bytes {
             most: 16 << 20,
@@ -417,10 +420,10 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "retry-on",
         scope: Scope::Backend,
-        about: "What `retries` are for: `reset` is a connection that ends before the response head, \
-                `timeout` a response head that takes too long, numbers and `5xx` are statuses; with \
-                `non-idempotent` also requests whose method may not be sent twice, such as POST.",
-        default: "reset, 502, 503, 504 are used",
+        about: "Failures that `retries` applies to. `reset` is a connection that ends before the response head, \
+                `timeout` is a response head that takes too long, and numbers and `5xx` are statuses. \
+                `non-idempotent` adds requests whose method is not idempotent, such as POST.",
+        default: "reset, 502, 503, 504 apply",
         example: "reset, timeout, 5xx",
         value: Value::Words {
             of: &[
@@ -441,9 +444,9 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "send-timeout",
         scope: Scope::Backend,
-        about: "How long a client may take nothing of a response that is there for it; then the response \
-                is broken off. Bytes of the request count too.",
-        default: "--send-timeout holds",
+        about: "How long a client may read nothing of a response that is ready for it; then narthex closes the \
+                connection or resets the stream. Bytes of the request count too.",
+        default: "--send-timeout applies",
         example: "5m",
         value: Value::Time {
             least: TENTH,
@@ -454,7 +457,7 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "slow-start",
         scope: Scope::Backend,
-        about: "For how long a pod that joins others gets less than its share, rising from a tenth.",
+        about: "How long a new pod gets less than its share of requests. The share rises from a tenth.",
         default: "a new pod gets its share at once",
         example: "30s",
         value: Value::Time {
@@ -466,19 +469,19 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "ssl-redirect",
         scope: Scope::Route,
-        about: "Whether plain HTTP is sent to HTTPS with 308. `\"true\"` does so for all rules, also those without a \
-                host and those without an entry in `spec.tls`.",
-        default: "hosts that spec.tls covers are redirected, unless --ssl-redirect=false",
+        about: "Whether plain HTTP is redirected to HTTPS with 308. `\"true\"` redirects all rules, including \
+                those without a host and those without an entry in `spec.tls`.",
+        default: "hosts in spec.tls are redirected, unless --ssl-redirect=false",
         example: "false",
         value: Value::Switch(|settings, redirect| settings.ssl_redirect = Some(redirect)),
     },
     Annotation {
         name: "sticky-cookie",
         scope: Scope::Backend,
-        about: "The name of a cookie that keeps a client at the pod that answered it first. Its value is \
-                the same for every narthex, so it holds on all nodes and after restarts; when its pod is \
-                gone or unwell, another takes over and the cookie is set anew. It has an entry for each Service, so \
-                an Ingress with several keeps a client at one pod of each.",
+        about: "Name of a cookie that keeps a client at the pod that answered it first. Its value is the same \
+                for every narthex, so it works on all nodes and after restarts. When the pod is gone or \
+                unhealthy, another pod takes over and the cookie is set again. The cookie has an entry for each \
+                Service, so an Ingress with several Services keeps a client at one pod of each.",
         default: "no cookie is set",
         example: "narthex-pod",
         value: Value::Text {
@@ -493,8 +496,8 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "stream-timeout",
         scope: Scope::Backend,
-        about: "How long a response body may stand still at the pod's side; then the connection is cut.",
-        default: "--stream-timeout holds",
+        about: "How long a pod may pause in a response body; then narthex closes the connection.",
+        default: "--stream-timeout applies",
         example: "1h",
         value: Value::Time {
             least: SECOND,
@@ -505,13 +508,13 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "upstream-host",
         scope: Scope::Backend,
-        about: "The `Host` that pods get instead of the client's, which they find in `X-Forwarded-Host`. \
-                `external-name` is the externalName of a Service of type ExternalName, as services outside of the \
-                cluster mostly want it.",
+        about: "`Host` that pods get instead of the client's, which they find in `X-Forwarded-Host`. \
+                `external-name` means the externalName of a Service of type ExternalName, which services outside \
+                of the cluster usually expect.",
         default: "pods get the client's `Host`",
         example: "api.example.org",
         value: Value::Text {
-            form: "a host, with a port or without, or `external-name`",
+            form: "a host, with or without a port, or `external-name`",
             pattern: "^[0-9A-Za-z._:\\[\\]-]+$",
             read: |settings, text| {
                 settings.backend.upstream_host = Some(upstream_host(text)?);

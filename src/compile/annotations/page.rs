@@ -17,10 +17,10 @@ fn write_page(out: &mut String) -> std::fmt::Result {
     writeln!(out, "# Annotations\n")?;
     writeln!(
         out,
-        "What an Ingress or a Service can ask for beyond its fields. A value is always a string, so numbers and booleans \
-         are quoted. One that is wrong is reported and changes nothing. Made from the code; a test compares the two. For \
-         editors and CI there is a [JSON schema](annotations.schema.json), and each has an example in \
-         [examples](examples)."
+        "Annotations set what the fields of an Ingress or a Service cannot express. A value is always a string, so quote \
+         numbers and booleans. narthex reports an invalid value and ignores it. This page is generated from the code, and a \
+         test compares the two. There is a [JSON schema](annotations.schema.json) for editors and CI, and an example of each \
+         annotation in [examples](examples)."
     )?;
     writeln!(out, "\n# On an Ingress, for its rules")?;
     for annotation in ALL.iter().filter(|known| known.scope == Scope::Route) {
@@ -28,9 +28,10 @@ fn write_page(out: &mut String) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "\n# On a Service, or on an Ingress for what it sends to its Services\n\nOn a Service they hold for every Ingress \
-         that leads to it. On an Ingress they hold for that one, before the Service's. The pods' \
-         health and connections are the same for all; a limit of requests under way is that of whoever states it."
+        "\n# On a Service, or on an Ingress for its requests\n\nOn a Service, these annotations apply to every Ingress that \
+         uses the Service. On an Ingress, they apply to the requests of that Ingress and take precedence over those of the \
+         Service. The health and connections of pods are shared by all; a limit on requests in flight counts the \
+         requests of the object that sets it."
     )?;
     for annotation in ALL.iter().filter(|known| known.scope == Scope::Backend) {
         write_one(out, annotation)?;
@@ -43,32 +44,32 @@ fn write_foreign(out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n# Annotations of other ingress controllers\n")?;
     writeln!(
         out,
-        "narthex acts on none of them. Those that guard, which is to say that they restrict who may come in or what they \
-         may do, close the routes they are for: requests get 503, before any redirect, with the reason \
-         `guard_not_enforced` in the log and the metrics. `check` reports an error for each, and so do Events, `explain` \
-         and the dashboard. All others are a warning.\n\n\
+        "narthex does not act on these annotations. A guard is an annotation that restricts who may use a route or what \
+         they may do. Guards close the routes that they protect: requests get 503, before any redirect, with the reason \
+         `guard_not_enforced` in the log and the metrics. `check`, Events, `explain` and the dashboard report an error for \
+         each guard, and a warning for all other annotations.\n\n\
          - Guards are authentication, lists of addresses or hosts, client certificates, limits of requests, connections \
-         and bandwidth, web application firewalls, conditions on headers and methods, and whatever may hold one of \
-         these: snippets, plugins, middlewares, filters, policies. They are known by name for the common controllers; \
-         for all others the words of the name decide, whatever its prefix, also for `narthex.io/` names that narthex \
-         does not know. What only passes by an ingress controller, such as the annotations of cert-manager, \
-         external-dns, Argo CD or cloud load balancers, never closes anything.\n\
-         - Not guards are `cors-*`, sizes of bodies, heads and buffers, time-outs, and what tunes a guard \
-         (`auth-keepalive*`, `auth-cache-*`). `narthex.io/max-in-flight` and its like protect pods and not routes: with \
-         a wrong value they are an error and change nothing.\n\
+         and bandwidth, web application firewalls, conditions on headers and methods, and everything that may contain one \
+         of these: snippets, plugins, middlewares, filters, policies. narthex knows the guards of common controllers by \
+         name. For all others the words in the name decide, whatever its prefix, including `narthex.io/` names that narthex \
+         does not know. Annotations that are not meant for ingress controllers, such as those of cert-manager, \
+         external-dns, Argo CD or cloud load balancers, never close anything.\n\
+         - `cors-*`, sizes of bodies, heads and buffers, time-outs, and annotations that only tune a guard \
+         (`auth-keepalive*`, `auth-cache-*`) are not guards. `narthex.io/max-in-flight` and related annotations protect \
+         pods and not routes: an invalid value is an error and is ignored.\n\
          - A guard that is explicitly off does not close: `\"false\"`, `\"off\"`, `\"no\"`, `\"0\"`, an empty value or list, \
-         an allow list with `0.0.0.0/0`, `auth-type: none`; nor does what another annotation turns off, such as \
-         `auth-tls-verify-client: \"off\"`.\n\
-         - On an Ingress they close its routes; on a Service all routes to it; on an IngressClass those of all its \
-         Ingresses. An IngressClass with `spec.parameters` is closed too, for narthex has no parameters and cannot know \
-         what they ask for: its name is then `spec.parameters`.\n\
-         - What holds for a whole host (`auth-tls-*`, `server-snippet` and their like) closes all routes of that host in \
-         the same namespace, and what else of the namespace would answer a path that the host does not list. It is \
-         reported for routes of other namespaces, which stay open. The same holds for any guard on an \
-         Ingress with a path that narthex cannot read as it is meant, such as a regular expression: which requests it \
-         guards is not known.\n\n\
+         an allow list with `0.0.0.0/0`, `auth-type: none`. Neither does a guard that another annotation turns off, such \
+         as `auth-tls-verify-client: \"off\"`.\n\
+         - On an Ingress, a guard closes the routes of the Ingress; on a Service, all routes to it; on an IngressClass, those \
+         of all its Ingresses. An IngressClass with `spec.parameters` is closed too, because narthex does not support \
+         parameters and cannot know what they require. Its name is then `spec.parameters`.\n\
+         - A guard for a whole host (`auth-tls-*`, `server-snippet` and related ones) closes all routes of that host in \
+         the same namespace, and whatever else in the namespace would answer a path that the host does not list. It is \
+         also reported for routes of other namespaces, which stay open. The same applies to any guard on an \
+         Ingress with a path that narthex cannot interpret as intended, such as a regular expression, because narthex cannot \
+         know which requests the guard protects.\n\n\
          To serve routes without a guard, because something else enforces it, start narthex with \
-         `--ignore-annotation NAME`; `*` in the name stands for anything, and `check` repeats what is ignored.\n\n\
+         `--ignore-annotation NAME`. `*` in the name stands for any text. `check` lists what is ignored.\n\n\
          | annotation | narthex |\n|---|---|"
     )?;
     for equivalent in equivalents::TABLE {
@@ -89,7 +90,7 @@ fn write_one(out: &mut String, annotation: &Annotation) -> std::fmt::Result {
     } = annotation;
     writeln!(out, "\n## `{PREFIX}{name}`\n\n{about}\n")?;
     writeln!(out, "- value: {}", value.form())?;
-    writeln!(out, "- without it: {default}")?;
+    writeln!(out, "- default: {default}")?;
     writeln!(out, "- example: `{PREFIX}{name}: \"{example}\"`")
 }
 

@@ -61,9 +61,9 @@ impl Value {
         match self {
             Value::Switch(_) => "`\"true\"` or `\"false\"`".to_owned(),
             Value::Choice { of, .. } => format!("one of {}", code(of)),
-            Value::Words { of, .. } => format!("one or more of {}, with commas between", code(of)),
+            Value::Words { of, .. } => format!("one or more of {}, separated by commas", code(of)),
             Value::Time { least, most, .. } => format!(
-                "a length of time such as `500ms`, `10s` or `1m`, from {} to {}",
+                "a duration such as `500ms`, `10s` or `1m`, from {} to {}",
                 time(*least),
                 time(*most)
             ),
@@ -106,8 +106,8 @@ impl Value {
             }
             Value::Time { least, most, set } => {
                 let wrong = |why: &str| format!("\"{text}\" {why}");
-                let given = humantime::parse_duration(text)
-                    .map_err(|_| wrong("is no length of time: write 500ms, 10s or 1m"))?;
+                let given =
+                    humantime::parse_duration(text).map_err(|_| wrong("is not a duration: write 500ms, 10s or 1m"))?;
                 if given < *least || given > *most {
                     return Err(wrong(&format!("is not from {} to {}", time(*least), time(*most))));
                 }
@@ -120,27 +120,31 @@ impl Value {
                 let fits = given.filter(|given| (least..=most).contains(&given));
                 set(
                     settings,
-                    fits.ok_or_else(|| format!("\"{text}\" is no whole number from {least} to {most}"))?,
+                    fits.ok_or_else(|| format!("\"{text}\" is not a whole number from {least} to {most}"))?,
                 );
             }
             Value::Bytes { most, set } => {
                 let given = bytes(text).filter(|given| given <= most);
                 set(
                     settings,
-                    given
-                        .ok_or_else(|| format!("\"{text}\" is no number of bytes, KiB or MiB up to {}", size(*most)))?,
+                    given.ok_or_else(|| {
+                        format!("\"{text}\" is not a number of bytes, KiB or MiB up to {}", size(*most))
+                    })?,
                 );
             }
             Value::Header { read, set, .. } => {
-                let value = match text {
-                    "false" | "off" => None,
-                    text => {
-                        let wrong = |why: String| format!("\"{text}\" is left out: {why}");
-                        let value = read(text).map_err(wrong)?;
-                        let value = HeaderValue::try_from(value);
-                        Some(value.map_err(|_| wrong("it has a character no header field may have".to_owned()))?)
-                    }
-                };
+                let value =
+                    match text {
+                        "false" | "off" => None,
+                        text => {
+                            let wrong = |why: String| format!("\"{text}\" is invalid: {why}");
+                            let value = read(text).map_err(wrong)?;
+                            let value = HeaderValue::try_from(value);
+                            Some(value.map_err(|_| {
+                                wrong("it has a character that header fields may not contain".to_owned())
+                            })?)
+                        }
+                    };
                 set(settings, value);
             }
             Value::Text { read, .. } => read(settings, text)?,
@@ -195,10 +199,10 @@ pub(super) fn object_name(text: &str) -> Result<Arc<str>, String> {
         Ok(text.into())
     } else if text.contains('/') {
         Err(format!(
-            "\"{text}\" is no name: leave the namespace out, for it is the one this object is in"
+            "\"{text}\" is not a name: leave the namespace out, because the Secret is in the namespace of this object"
         ))
     } else {
-        Err(format!("\"{text}\" is no name of an object"))
+        Err(format!("\"{text}\" is not the name of an object"))
     }
 }
 
@@ -209,7 +213,7 @@ pub(super) fn token(text: &str) -> Result<Arc<str>, String> {
         Ok(text.into())
     } else {
         Err(format!(
-            "\"{text}\" is no token of at most 128 letters, digits and !#$%&'*+-.^_`|~"
+            "\"{text}\" is not a token of at most 128 letters, digits and !#$%&'*+-.^_`|~"
         ))
     }
 }
@@ -219,7 +223,7 @@ pub(super) fn upstream_host(text: &str) -> Result<UpstreamHost, String> {
     if text == "external-name" {
         return Ok(UpstreamHost::ExternalName);
     }
-    let wrong = |why: String| format!("\"{text}\" is no host: {why}");
+    let wrong = |why: String| format!("\"{text}\" is not a host: {why}");
     canonical_host(text).map_err(|error| wrong(error.to_string()))?;
     let host = HeaderValue::from_str(text).map_err(|error| wrong(error.to_string()))?;
     Ok(UpstreamHost::Named(host))
@@ -287,7 +291,9 @@ pub(super) fn path(text: &str) -> Result<Arc<str>, String> {
     if text.starts_with('/') && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(text.into())
     } else {
-        Err(format!("\"{text}\" is no path: it begins with / and has no blanks"))
+        Err(format!(
+            "\"{text}\" is not a path: it must start with / and contain no spaces"
+        ))
     }
 }
 
