@@ -389,7 +389,7 @@ impl ServeArgs {
             );
         }
         if self.limits.attempts == 0 {
-            return Err("--attempts must be 1 or more".to_owned());
+            return Err("--attempts 0 would reach no endpoint: write 1 or more".to_owned());
         }
         self.access.check()
     }
