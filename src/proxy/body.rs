@@ -534,6 +534,14 @@ impl ReplyBody {
         }
     }
 
+    /// Leaves out the text of a reply of our own, and says how long it was.
+    pub fn leave_out(&mut self) -> Option<usize> {
+        match &mut self.source {
+            Source::Ours(text) => text.take().map(|text| text.len()),
+            Source::Tunnel(_) | Source::Pod(_) | Source::Compressed(_) => None,
+        }
+    }
+
     /// The request is under way until its reply is out. From now on it is the client's to take it.
     pub fn hold(&mut self, trail: Trail) {
         self.client.sends(Some(&trail.worker.clock));

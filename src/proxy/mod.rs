@@ -36,7 +36,7 @@ pub use worker::{Counters, Settings, Worker};
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,6 +76,9 @@ pub async fn respond(
         trail.failed(&client, Head::from(&parts), &failure);
         reply::error(&client, trail.request_id(), failure.error, trail.is_grpc())
     });
+    if parts.method == Method::HEAD {
+        reply::leave_out_body(&mut reply);
+    }
     let upgraded = reply.status() == StatusCode::SWITCHING_PROTOCOLS;
     // HTTP/1.0 knows the end of such a reply by that of the connection only.
     let by_end = version == Version::HTTP_10 && !reply.body().has_length();
@@ -104,6 +107,9 @@ pub fn refuse<B>(
     let mut trail = Trail::begins(worker, client, Head::from(request), new_request_id());
     trail.failed(client, Head::from(request), &error.into());
     let mut reply = reply::error(client, trail.request_id(), error, false);
+    if *request.method() == Method::HEAD {
+        reply::leave_out_body(&mut reply);
+    }
     trail.answered(reply.status(), reply.headers());
     reply.body_mut().hold(trail);
     reply

@@ -86,6 +86,14 @@ fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) 
     reply
 }
 
+/// Ends a reply to HEAD with its head, which says how long the body would have been (RFC 9110, section 9.3.2).
+pub fn leave_out_body(reply: &mut Response<ReplyBody>) {
+    if let Some(length) = reply.body_mut().leave_out() {
+        let entry = reply.headers_mut().entry(header::CONTENT_LENGTH);
+        entry.or_insert_with(|| HeaderValue::from(length));
+    }
+}
+
 fn own(client: &Rc<Client>, status: StatusCode, text: Bytes) -> Response<ReplyBody> {
     let mut reply = Response::new(ReplyBody::ours(text, client));
     *reply.status_mut() = status;

@@ -1,6 +1,7 @@
 //! HTTP/2 on either side: the same message, whatever the two sides speak (RFC 9113).
 
 use crate::h2_rig::{H2Pod, Manner, ask, connect, connect_and_watch, request, run, world};
+use crate::raw_h2::{self, END_HEADERS, END_STREAM, HEADERS, Raw, frame};
 use crate::rig::Rig;
 use http::HeaderMap;
 
@@ -59,6 +60,35 @@ fn from_http2_to_http2() {
         }
     });
     assert_eq!(rig.counter("refused_by_hyper_total"), 0);
+}
+
+/// RFC 9110, section 9.3.2: such a reply has no content. Not even one of narthex's own, as for a host that nobody has, or
+/// a request that is refused before it is routed.
+#[test]
+fn a_reply_to_head_has_no_body() {
+    let rig = Rig::new(1, &[]);
+    for (host, fields) in [("nobody.test", &[][..]), ("a.test", &[("host", "b.test")])] {
+        let mut client = Raw::connect(rig.http);
+        let head = raw_h2::head("HEAD", host, fields);
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &head));
+        let frames = client.stream_of(1);
+        assert!(
+            matches!(&frames[..], [only] if only.kind == HEADERS && only.ends()),
+            "{host} {frames:?}"
+        );
+    }
+    run(async {
+        let mut sender = connect(&rig).await;
+        let asked = request("HEAD", "http://nobody.test/").body(()).unwrap();
+        let answer = ask(&mut sender, asked, None).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.field("content-length")), (404, "19"));
+    });
+    let mut client = rig.client();
+    for _ in 0..2 {
+        client.send("HEAD / HTTP/1.1\r\nHost: nobody.test\r\n\r\n");
+        let answer = client.answer_to("HEAD").unwrap();
+        assert_eq!((answer.status, answer.field("content-length")), (404, Some("19")));
+    }
 }
 
 #[test]
