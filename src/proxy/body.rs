@@ -255,8 +255,7 @@ impl Body for ClientBody {
         let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
         this.client.awaits_upload(waiting);
         let mut frame = ready!(poll);
-        let cut_off = frame.is_none() && incoming.is_cut_off();
-        if cut_off || matches!(frame, Some(Err(_))) {
+        if matches!(frame, Some(Err(_))) {
             let late = this.client.body_late.get();
             let error = if late {
                 ProxyError::BodyTimeout
@@ -284,12 +283,7 @@ impl Body for ClientBody {
             this.upload.done.set(complete);
             this.client.upload_moved(complete, &this.worker.clock);
         }
-        if cut_off {
-            return Poll::Ready(Some(Err(
-                "the client ended its stream in the middle of the request".into()
-            )));
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -637,6 +631,7 @@ impl Body for ReplyBody {
             Source::Ours(text) => {
                 let clock = this.trail.as_ref().map(|trail| &trail.worker.clock);
                 this.client.sends(clock.filter(|_| text.is_some()));
+                this.client.holds_alone(text.as_ref().map_or(0, Bytes::len));
                 if let (Some(trail), Some(text)) = (&mut this.trail, &*text) {
                     trail.sent += text.len() as u64;
                 }
@@ -669,6 +664,8 @@ impl Body for ReplyBody {
             && exchange.is_end_stream()
         {
             this.source = Source::Ours(None);
+            let length = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            this.client.holds_alone(length.map_or(0, Bytes::len));
         }
         Poll::Ready(frame)
     }

@@ -169,6 +169,9 @@ impl Peer {
 /// piece that waits.
 const STANDING_REPLY: usize = 24 << 10;
 
+/// Bytes of a piece of a reply that a client has to take for its time-out to begin anew.
+const LEAST_TAKEN: usize = 1 << 10;
+
 /// What one of many requests of a connection holds, counted there until dropped.
 #[derive(Default)]
 pub struct Hold {
@@ -251,6 +254,8 @@ pub struct Client {
     uploader: RefCell<Option<Waker>>,
     /// Since when a piece of the reply has not been taken; likewise.
     sending: Cell<Option<Tick>>,
+    /// Bytes of that piece that were taken since.
+    taken: Cell<usize>,
     task: RefCell<Option<AbortHandle>>,
     /// The present request's own time-outs.
     pub limits: Cell<Limits>,
@@ -282,6 +287,7 @@ impl Client {
             upload: Cell::new(None),
             uploader: RefCell::default(),
             sending: Cell::new(None),
+            taken: Cell::new(0),
             task: RefCell::default(),
             replies: Cell::new(0),
             wake_on_reply: Cell::new(false),
@@ -426,6 +432,7 @@ impl Client {
 
     /// A piece of the reply was handed out, or (none) the next is asked for.
     pub fn sends(&self, clock: Option<&Clock>) {
+        self.taken.set(0);
         self.sending
             .set(clock.filter(|_| self.is_multiplexed()).map(Clock::now));
         if let Some(earned) = &self.earned {
@@ -439,6 +446,25 @@ impl Client {
     /// So many bytes of the reply were handed out, and are held until the client takes them.
     pub fn holds(&self, length: usize) {
         self.hold.set(STANDING_REPLY + length);
+    }
+
+    /// The same for a piece that was the last one, so that the pod's connection serves others already.
+    pub fn holds_alone(&self, length: usize) {
+        self.hold.set(length);
+    }
+
+    /// The client has taken so many bytes of a piece, and not all of it. Its time begins anew only for as many as a slow
+    /// client takes; else a byte now and then would keep the rest in memory for as long as the client likes.
+    pub fn takes(&self, bytes: usize, clock: &Clock) {
+        let taken = self.taken.get() + bytes;
+        if taken < LEAST_TAKEN {
+            return self.taken.set(taken);
+        }
+        self.taken.set(0);
+        if self.sending.get().is_some() {
+            self.sending.set(Some(clock.now()));
+        }
+        self.moved(clock);
     }
 
     /// Whether it has a body, of which this is the beginning.
@@ -561,5 +587,35 @@ impl Client {
     /// Whether the wait was found too long; asked by who waits.
     pub fn take_late(&self) -> bool {
         self.late.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_now_and_then_does_not_keep_a_reply() {
+        let clock = Clock::default();
+        let ends = Ends {
+            client: ([127, 0, 0, 1], 1).into(),
+            local: ([127, 0, 0, 1], 2).into(),
+            tls_version: None,
+            silent_on_tls: false,
+        };
+        let peer = Rc::new(Peer::new(ends, false, None, None));
+        let limit = Duration::from_secs(1);
+        for (bytes, ended) in [(1, true), (LEAST_TAKEN, false)] {
+            let client = Client::multiplexed(peer.clone(), Rc::default());
+            client.flows(&clock);
+            client.sends(Some(&clock));
+            let mut was_ended = false;
+            for _ in 0..10 {
+                clock.advance();
+                client.takes(bytes, &clock);
+                was_ended |= client.check_stream(&clock, limit, limit);
+            }
+            assert_eq!(was_ended, ended, "{bytes}");
+        }
     }
 }

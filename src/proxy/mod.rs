@@ -29,7 +29,7 @@ pub use body::{Exchange, ReplyBody};
 pub use client::{Client, Ends, Handshake, HttpVersion, Peer, Silence};
 pub use error::{ProxyError, Side};
 pub use reply::RawReply;
-pub use request_body::RequestBody;
+pub use request_body::{RequestBody, StreamBody};
 pub use trail::{refused, unread};
 pub use trust::TrustedProxies;
 pub use worker::{Counters, Settings, Worker};

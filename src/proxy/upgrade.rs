@@ -8,10 +8,10 @@ use super::headers::Fields;
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Extensions, Method, StatusCode, Version};
-use hyper::ext::Protocol;
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// What a server adds to a key before it hashes it (RFC 6455, section 1.3).

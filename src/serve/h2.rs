@@ -1,28 +1,26 @@
 //! One client connection that speaks HTTP/2 (RFC 9113): over TLS, or in plain by prior knowledge.
 //!
-//! The h2 crate reads and writes frames and bounds what a client may do with them. Here are the time-outs it does not
-//! have.
+//! The h2 crate reads and writes frames and bounds what a client may do with them. Here are the time-outs and the other
+//! bounds that it does not have, and a task for each stream.
 
+mod duplex;
 mod head;
 mod hold;
+mod sending;
+mod stream;
+
+pub(in crate::serve) use duplex::Duplex;
 
 use super::Timeouts;
 use super::pace::{Pace, Slow};
 use super::shard::{Shard, Swept};
-use super::tunnel;
-use crate::proxy::{self, Client, Exchange, Peer, ProxyError, RequestBody};
-use crate::upstream::Stream;
+use crate::proxy::{Client, Peer, ProxyError};
 use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
-use crate::upstream::{Clock, Tick};
+use crate::upstream::{self, Clock, Tick};
 use bytes::{Buf, Bytes};
-use hold::Turn;
+use h2::server::{Builder, SendResponse};
+use h2::{Reason, RecvStream};
 use http::{Method, Request};
-use hyper::body::Body as _;
-use hyper::body::Incoming;
-use hyper::rt::{Executor, ReadBufCursor};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -30,13 +28,12 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
+use stream::{Stream, length};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 /// Requests at once on one connection (nginx: 128, Envoy's advice: 100).
 const MAX_STREAMS: u32 = 100;
-/// Bytes of one reply that are held for a client that does not take them.
+/// Bytes of one reply that the client's windows admit and that wait for its connection.
 const SEND_BUFFER: usize = 64 << 10;
 /// Bytes that are read of one connection before others have their turn.
 const READ_AT_ONCE: usize = 64 << 10;
@@ -50,15 +47,11 @@ const LAST_BYTES: usize = 1 << 20;
 struct Conn {
     peer: Rc<Peer>,
     shard: Rc<Shard>,
-    stream: RefCell<Stream>,
+    socket: RefCell<upstream::Stream>,
     /// Bytes that were read before it was known that this is HTTP/2.
     prefix: RefCell<Bytes>,
     /// Requests under way; those that ended are swept away.
     requests: RefCell<Vec<Weak<Client>>>,
-    /// The request whose task hyper is about to start.
-    newest: RefCell<Option<Rc<Client>>>,
-    /// The tunnel whose sending task hyper is about to start.
-    newest_tunnel: RefCell<Option<oneshot::Sender<JoinHandle<()>>>>,
     /// When it was last seen busy.
     since: Cell<Tick>,
     served: Cell<bool>,
@@ -104,27 +97,26 @@ impl Conn {
         self.wake();
     }
 
-    fn begin(self: &Rc<Self>, request: &Request<Incoming>) -> (Rc<Client>, Result<Option<Turn>, ProxyError>) {
+    /// A stream begins: it is refused, or has a task of its own from now on.
+    fn begin(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let is_connect = *request.method() == Method::CONNECT;
+        if is_connect && length(request.headers()).is_some_and(|length| length > 0) {
+            // A tunnel has no content (RFC 9110, section 9.3.6). What is sent is counted where it is written.
+            return respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
         let client = Rc::new(Client::multiplexed(self.peer.clone(), self.earned.clone()));
-        client.uploads(!request.body().is_end_stream(), self.clock());
+        client.uploads(!is_connect && !request.body().is_end_stream(), self.clock());
         self.served.set(true);
-        self.requests.borrow_mut().push(Rc::downgrade(&client));
-        self.newest.replace(Some(client.clone()));
-        // Of a tunnel that did not come about: the next task is not its own.
-        self.newest_tunnel.take();
-        let checked = head::check(request, &self.shard.limits);
-        let admitted = checked.and_then(|()| self.admit(&client, request));
+        let checked = head::check(&request, &self.shard.limits);
+        let admitted = checked.and_then(|()| self.admit(&client, &request));
         if let Err(ProxyError::ConnectionFull) = admitted {
             self.note_refused(ProxyError::ConnectionFull, "its connection holds too much");
+            // The client may send it again: nothing was done with it (RFC 9113, section 8.7).
+            return respond.send_reset(Reason::REFUSED_STREAM);
         }
-        (client, admitted)
-    }
-
-    /// Passes the bytes of a stream on whose request has become a tunnel.
-    fn carry(&self, client: Rc<Client>, upgrade: OnUpgrade, exchange: Exchange) {
-        let (hand_over, sending) = oneshot::channel();
-        self.newest_tunnel.replace(Some(hand_over));
-        tokio::task::spawn_local(tunnel::over_h2(self.shard.clone(), client, upgrade, sending, exchange));
+        self.requests.borrow_mut().push(Rc::downgrade(&client));
+        let stream = Stream::new(self.clone(), client.clone(), request, respond, admitted);
+        client.set_task(tokio::task::spawn_local(stream).abort_handle());
     }
 
     /// Looks at what a client sends too often. An error ends the connection.
@@ -261,67 +253,51 @@ impl Swept for Conn {
     }
 }
 
-/// Starts hyper's tasks on the shard, and remembers which is whose.
-#[derive(Clone)]
-struct OnShard(Rc<Conn>);
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for OnShard {
-    fn execute(&self, task: F) {
-        let task = tokio::task::spawn_local(task);
-        if let Some(client) = self.0.newest.take() {
-            client.set_task(task.abort_handle());
-        } else if let Some(tunnel) = self.0.newest_tunnel.take() {
-            let _ = tunnel.send(task);
-        }
-    }
-}
-
-/// What hyper reads from and writes to.
+/// What the h2 crate reads from and writes to.
 struct Io(Rc<Conn>);
 
-impl hyper::rt::Read for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if self.0.is_paused() {
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let conn = &self.0;
+        if conn.is_paused() {
             return Poll::Pending;
         }
-        if self.0.read.get() >= READ_AT_ONCE {
+        if conn.read.get() >= READ_AT_ONCE {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut prefix = self.0.prefix.borrow_mut();
+        let mut prefix = conn.prefix.borrow_mut();
         if !prefix.is_empty() {
             let length = prefix.remaining().min(buffer.remaining());
             let prefix = prefix.split_to(length);
             buffer.put_slice(&prefix);
-            return Poll::Ready(self.0.note_frames(&prefix));
+            return Poll::Ready(conn.note_frames(&prefix));
         }
-        let mut scratch = self.0.shard.scratch.borrow_mut();
-        let room = scratch.len().min(buffer.remaining());
-        let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
-        ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, &mut read))?;
-        self.0.since.set(self.0.clock().now());
-        self.0.pace.passed(read.filled().len());
-        self.0.read.set(self.0.read.get() + read.filled().len());
-        buffer.put_slice(read.filled());
-        Poll::Ready(self.0.note_frames(read.filled()))
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut *conn.socket.borrow_mut()).poll_read(cx, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        conn.since.set(conn.clock().now());
+        conn.pace.passed(read.len());
+        conn.read.set(conn.read.get() + read.len());
+        Poll::Ready(conn.note_frames(read))
     }
 }
 
-impl hyper::rt::Write for Io {
+impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes);
+        let poll = Pin::new(&mut *self.0.socket.borrow_mut()).poll_write(cx, bytes);
         self.0.note_sent(&poll, [bytes]);
         poll
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx);
+        let poll = Pin::new(&mut *self.0.socket.borrow_mut()).poll_flush(cx);
         self.0.note_write(&poll);
         poll
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
+        Pin::new(&mut *self.0.socket.borrow_mut()).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -333,22 +309,20 @@ impl hyper::rt::Write for Io {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, slices);
+        let poll = Pin::new(&mut *self.0.socket.borrow_mut()).poll_write_vectored(cx, slices);
         self.0.note_sent(&poll, slices.iter().map(|slice| &**slice));
         poll
     }
 }
 
 /// Serves a connection from its preface, of which `prefix` may have been read already, to its end.
-pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes) {
+pub async fn run(shard: Rc<Shard>, socket: upstream::Stream, peer: Rc<Peer>, prefix: Bytes) {
     shard.worker.counters.connections_h2.add();
     let conn = Rc::new(Conn {
         peer,
-        stream: RefCell::new(stream),
+        socket: RefCell::new(socket),
         prefix: RefCell::new(prefix),
         requests: RefCell::default(),
-        newest: RefCell::default(),
-        newest_tunnel: RefCell::default(),
         since: Cell::new(shard.worker.clock.now()),
         served: Cell::new(false),
         write_since: Cell::new(None),
@@ -368,87 +342,68 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, prefix: Bytes
         conn.end();
     }
     let _listed = shard.list(conn.clone());
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let worker = conn.shard.worker.clone();
-        let (client, admitted) = conn.begin(&request);
-        let upgrade = (*request.method() == Method::CONNECT)
-            .then(|| (conn.clone(), client.clone(), hyper::upgrade::on(&mut request)));
-        // What is refused is let go of at once: many come at a time, and their tasks later.
-        let full = matches!(admitted, Err(ProxyError::ConnectionFull));
-        let request = (!full).then_some(request);
-        async move {
-            let Some(request) = request else {
-                // The client may send it again: nothing was done with it (RFC 9113, section 8.7).
-                return Err(h2::Error::from(h2::Reason::REFUSED_STREAM));
-            };
-            match admitted {
-                Ok(None) => {}
-                Ok(Some(turn)) => Box::pin(turn.comes(&client)).await,
-                Err(error) => return Ok(proxy::refuse(&worker, &client, &request, error)),
-            }
-            let earned = client.earned.clone();
-            // Boxed, so that a stream that is refused takes little.
-            let request = request.map(RequestBody::Http2);
-            let Ok(mut reply) = Box::pin(proxy::respond(worker, client, request)).await;
-            if let Some(earned) = earned {
-                earned.head();
-            }
-            if let Some((conn, client, upgrade)) = upgrade
-                && let Some(exchange) = reply.body_mut().take_tunnel()
-            {
-                conn.carry(client, upgrade, exchange);
-            }
-            Ok(reply)
-        }
-    });
-    let head_bytes = u32::try_from(shard.limits.head_bytes).unwrap_or(u32::MAX);
-    let hyper = http2::Builder::new(OnShard(conn.clone()))
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(shard.http2_window())
-        // As much as all streams may take together, so that uploads which no pod reads hold up no other's.
-        .initial_connection_window_size(shard.http2_connection_window())
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(head_bytes)
-        // Else the h2 crate would end a connection for fewer at once than are allowed here in a while.
-        .max_pending_accept_reset_streams(RESETS as usize)
-        // Counted over the life of a connection, where a balancer's is shared by many people; `frames` counts by time.
-        .max_local_error_reset_streams(PROVOKED_IN_A_LIFE)
-        .enable_connect_protocol()
-        .serve_connection(Io(conn.clone()), service);
-    let mut hyper = Box::pin(hyper);
-    let mut told = false;
+    let mut serving = Box::pin(serve(&conn));
     let result = poll_fn(|cx| {
         conn.waker.replace(Some(cx.waker().clone()));
         conn.read.set(0);
         if conn.cut.get() {
             return Poll::Ready(Ok(()));
         }
-        if conn.ending.get().is_some() && !std::mem::replace(&mut told, true) {
-            hyper.as_mut().graceful_shutdown();
-        }
-        hyper.as_mut().poll(cx)
+        serving.as_mut().poll(cx)
     })
     .await;
     if let Err(error) = result {
         tracing::debug!(peer = %conn.peer.socket, %error, "an HTTP/2 connection broke off");
     }
     // Its streams end with it.
-    drop(hyper);
+    drop(serving);
     if conn.flood.get().is_some() {
         let _ = tokio::time::timeout(Duration::from_secs(1), calm(&conn)).await;
     }
     // Says goodbye where TLS wants that; a connection that is gone already cannot hear it.
-    let last = poll_fn(|cx| Pin::new(&mut *conn.stream.borrow_mut()).poll_shutdown(cx));
+    let last = poll_fn(|cx| Pin::new(&mut *conn.socket.borrow_mut()).poll_shutdown(cx));
     let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
+}
+
+/// Has the h2 crate read and write, until nothing is left to do.
+async fn serve(conn: &Rc<Conn>) -> Result<(), h2::Error> {
+    let limits = &conn.shard.limits;
+    let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_window_size(conn.shard.http2_window())
+        // As much as all streams may take together, so that uploads which no pod reads hold up no other's.
+        .initial_connection_window_size(conn.shard.http2_connection_window())
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(head_bytes)
+        // Else the h2 crate would end a connection for fewer at once than are allowed here in a while.
+        .max_pending_accept_reset_streams(RESETS as usize)
+        // Counted over the life of a connection, where a balancer's is shared by many people; `frames` counts by time.
+        .max_local_error_reset_streams(Some(PROVOKED_IN_A_LIFE))
+        .enable_connect_protocol();
+    let mut connection = builder.handshake::<_, Bytes>(Io(conn.clone())).await?;
+    let mut told = false;
+    poll_fn(|cx| {
+        if conn.ending.get().is_some() && !std::mem::replace(&mut told, true) {
+            connection.graceful_shutdown();
+        }
+        while let Some(stream) = ready!(connection.poll_accept(cx)) {
+            let (request, respond) = stream?;
+            conn.begin(request, respond);
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
 }
 
 /// Tells a client that sends too many frames why its connection ends.
 #[expect(
     clippy::await_holding_refcell_ref,
-    reason = "hyper, the only other borrower, is gone by now"
+    reason = "the h2 crate, the only other borrower, is gone by now"
 )]
 async fn calm(conn: &Conn) -> io::Result<()> {
-    let mut stream = conn.stream.borrow_mut();
+    let mut stream = conn.socket.borrow_mut();
     let Some(goodbye) = conn.frames.borrow().goodbye() else {
         return Ok(());
     };

@@ -1,6 +1,7 @@
 //! Listeners, shards and client connections: everything around a request.
 
 pub mod connection;
+mod date;
 mod farewell;
 mod fresh;
 mod h2;

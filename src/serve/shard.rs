@@ -1,6 +1,7 @@
 //! One shard: a thread with its own runtime, connections, pools and counters.
 
 use super::connection::{self, Timeouts};
+use super::date::Date;
 use super::fresh::Fresh;
 use super::h2;
 use super::pace::Slow;
@@ -154,6 +155,8 @@ pub struct Shard {
     pub limits: Limits,
     /// Where clients' bytes are read before they are looked at.
     pub scratch: RefCell<Vec<u8>>,
+    /// What replies over HTTP/2 say of the time.
+    pub date: Date,
     /// All client connections.
     connections: RefCell<Slab<Rc<dyn Swept>>>,
     /// Whether clients that have closed their half of a connection are served as if they had not.
@@ -184,6 +187,7 @@ pub async fn run(
         worker: Rc::new(worker),
         limits: settings.limits,
         scratch: RefCell::new(vec![0; SCRATCH]),
+        date: Date::default(),
         connections: RefCell::default(),
         serves_half_closed: settings.serves_half_closed,
         draining: Cell::new(false),

@@ -1,13 +1,12 @@
 //! A client and a pod that speak a protocol of their own: bytes are passed on as they come.
 
 use super::Timeouts;
+use super::h2::Duplex;
 use super::shard::{Shard, Swept};
 use crate::proxy::{Client, Exchange};
 use crate::upstream::Stream;
 use crate::upstream::frames::Earned;
 use crate::upstream::{Clock, Connection, Tick};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::io;
@@ -16,8 +15,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 /// Bytes under way in each direction.
 const BUFFER: usize = 16 << 10;
@@ -75,8 +72,6 @@ impl Swept for Pulse {
 struct Side<'t, S> {
     stream: S,
     pulse: &'t Pulse,
-    /// Whether it has been told that no more comes.
-    told_end: &'t Cell<bool>,
     /// By what it earns frames, where it is a stream of a client's.
     earned: Option<&'t Earned>,
 }
@@ -110,80 +105,52 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Side<'_, S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.told_end.set(true);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 /// A client's connection of its own, when the 101 has gone out.
 pub async fn run(shard: Rc<Shard>, mut client: Stream, exchange: Exchange) {
-    pass_on(&shard, (&mut client, None), exchange, &Cell::new(false), pending()).await;
+    pass_on(&shard, (&mut client, None), exchange, pending()).await;
 }
 
-/// One of a client's streams (RFC 8441). `sending` is hyper's task that sends what is written to it.
+/// One of a client's streams (RFC 8441). Where it does not end as it should, it is reset by being dropped: an end must not
+/// look like that of a conversation.
 pub async fn over_h2(
     shard: Rc<Shard>,
     // As long as somebody has it, its connection is in use.
     client: Rc<Client>,
-    upgrade: OnUpgrade,
-    sending: oneshot::Receiver<JoinHandle<()>>,
+    mut stream: Duplex,
     exchange: Exchange,
 ) {
-    // The client may be gone before its 200.
-    let (Ok(stream), Ok(sending)) = (upgrade.await, sending.await) else {
-        return;
-    };
-    let (mut stream, told_end) = (TokioIo::new(stream), Cell::new(false));
-    let task = sending.abort_handle();
-    // To who reads, hyper shows a reset as an end; to who does not write, it shows nothing.
-    let reset = async {
-        let _ = sending.await;
-        if told_end.get() {
-            pending::<()>().await;
-        }
-    };
-    if !pass_on(
-        &shard,
-        (&mut stream, client.earned.as_deref()),
-        exchange,
-        &told_end,
-        reset,
-    )
-    .await
-    {
-        // An end must not look like that of a conversation: without this task the stream is reset.
-        task.abort();
-    }
+    let reset = stream.reset();
+    pass_on(&shard, (&mut stream, client.earned.as_deref()), exchange, reset).await;
 }
 
-/// Passes bytes on until both sides are done, one breaks off, or neither says anything for too long. Whether both were
-/// done. `told_end` is set when the client has been told that the pod says no more; `reset` is when it breaks off
-/// unseen by its reader.
+/// Passes bytes on until both sides are done, one breaks off, or neither says anything for too long. `reset` is ready when
+/// the client breaks off unseen by its reader.
 async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     shard: &Rc<Shard>,
     (client, earned): (&mut C, Option<&Earned>),
     mut exchange: Exchange,
-    told_end: &Cell<bool>,
     reset: impl Future<Output = ()>,
-) -> bool {
+) {
     let Some(Connection::Http1(connection)) = &mut exchange.connection else {
-        return false;
+        return;
     };
     let Some(pod) = connection.upgraded().await else {
-        return false;
+        return;
     };
-    let (pulse, pod_told_end) = (Pulse::new(shard), Cell::new(false));
+    let pulse = Pulse::new(shard);
     let _listed = shard.list(pulse.clone());
     let mut client = Side {
         stream: client,
         pulse: &pulse,
-        told_end,
         earned,
     };
     let mut pod_side = Side {
         stream: pod.stream,
         pulse: &pulse,
-        told_end: &pod_told_end,
         earned: None,
     };
     let pass_on = async {
@@ -196,12 +163,8 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
             if let Err(error) = &ended {
                 tracing::debug!(endpoint = %exchange.lease.endpoint.endpoint, %error, "a tunnel broke off");
             }
-            ended.is_ok()
         }
-        () = pulse.stops() => {
-            shard.worker.counters.timeouts.add();
-            false
-        }
-        () = reset => false,
+        () = pulse.stops() => shard.worker.counters.timeouts.add(),
+        () = reset => {}
     }
 }

@@ -1,6 +1,8 @@
 //! WebSockets over HTTP/2: extended CONNECT on the client's side, an HTTP/1.1 handshake on the pod's (RFC 8441).
 
+use crate::h2_left::only_its_own_stream;
 use crate::h2_rig::{H2Pod, Manner, ask, connect, manifest, request, run};
+use crate::raw_h2;
 use crate::rig::{Rig, eventually, get, ingress, service};
 use crate::tls_rig::{config, make, secret, secure};
 use base64::Engine;
@@ -475,4 +477,10 @@ fn a_field_of_the_handshake_that_is_the_clients_own_changes_nothing() {
         assert_eq!(field(&head, "sec-websocket-version"), Some("14"), "the pod's to judge");
         assert_eq!(field(&head, "cookie"), Some("a=1; b=2"));
     });
+}
+
+/// A tunnel has no content (RFC 9110, section 9.3.6).
+#[test]
+fn a_connect_with_a_length_ends_its_stream_alone() {
+    only_its_own_stream(0, &raw_h2::head("CONNECT", "a.test", &[("content-length", "3")]));
 }

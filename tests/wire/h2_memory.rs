@@ -319,3 +319,26 @@ fn other_requests_wait_for_no_reply_that_is_not_taken() {
         "the pod's connection waits for the client"
     );
 }
+
+/// Also one of which the window has admitted a byte, and of which nothing more is to be had of the pod.
+#[test]
+fn a_reply_that_is_not_taken_ends_with_its_time_out() {
+    let rig = Rig::new(1, &["--shards", "1", "--send-timeout", "500ms"]);
+    let mut client = Raw::connect_with(rig.http, &[0, 4, 0, 0, 0, 1]);
+    let asks = |stream| {
+        frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            stream,
+            &raw_h2::head("GET", "a.test", &[]),
+        )
+    };
+    client.send(asks(1));
+    let frames = client.stream_of(1);
+    let kinds: Vec<_> = frames.iter().map(|frame| frame.kind).collect();
+    assert_eq!(kinds, [HEADERS, DATA, RST_STREAM], "{frames:?}");
+    assert_eq!(rig.counter("timeouts_total"), 1);
+    // The connection goes on.
+    client.send(asks(3));
+    assert_eq!(client.until(HEADERS).expect("an answer").stream, 3);
+}

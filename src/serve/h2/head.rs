@@ -4,10 +4,9 @@ use crate::proxy::{self, ProxyError};
 use crate::serve::strict::{Limits, is_length, is_target};
 use http::header::{self, HeaderValue};
 use http::{Method, Request};
-use hyper::body::Incoming;
 
 /// What the strict filter checks of an HTTP/1.1 head and h2 does not of this one.
-pub fn check(request: &Request<Incoming>, limits: &Limits) -> Result<(), ProxyError> {
+pub fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), ProxyError> {
     let (uri, fields) = (request.uri(), request.headers());
     let target = uri.path_and_query().map_or("", |target| target.as_str());
     if target.len() > limits.uri_bytes {
