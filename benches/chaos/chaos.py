@@ -10,6 +10,7 @@ failed, if a bound of memory was passed, or if an attack was not ended.
 """
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
 import resource
@@ -183,6 +184,35 @@ class Good:
         return ordered[len(ordered) * 99 // 100] * 1e3
 
 
+class Attack:
+    """An attack in a process of its own: in this one it would keep the good client from asking, for only one thread of
+    Python runs at a time."""
+
+    def __init__(self, narthex, attack):
+        processes = multiprocessing.get_context("fork")
+        self.said, theirs = processes.Pipe(duplex=False)
+
+        def run():
+            theirs.send(attack(narthex, time.monotonic() + SECONDS))
+
+        self.process = processes.Process(target=run, daemon=True)
+
+    def __enter__(self):
+        self.process.start()
+        return self
+
+    def wait(self):
+        """What the attack says when it is over; absent if it broke off."""
+        while self.process.is_alive() and not self.said.poll(0.2):
+            pass
+        return self.said.recv() if self.said.poll() else None
+
+    def __exit__(self, *_):
+        self.process.join(15)
+        if self.process.exitcode != 0:
+            sys.exit(f"an attack ended by itself: {self.process.exitcode}")
+
+
 def until(deadline, act):
     while time.monotonic() < deadline:
         act()
@@ -334,23 +364,26 @@ def windows_of_a_byte(narthex, deadline):
 
 
 def large_heads(narthex, deadline):
-    """Heads of 14 KB, one after the other."""
+    """Heads of 14 KB, one after the other, from four clients that come back when they are cut off; how often they were."""
     field = b"\x00\x01x\x7f" + bytes([0x80 | (14000 - 127) & 0x7F, (14000 - 127) >> 7]) + b"y" * 14000
+    cuts = []
 
-    def clients():
+    def client():
         with contextlib.suppress(OSError), connect(narthex.http) as one:
             threading.Thread(target=drain, args=(one,), daemon=True).start()
             one.sendall(HELLO)
             for stream in range(1, 1 << 20, 2):
                 if time.monotonic() > deadline:
-                    break
+                    return
                 one.sendall(frame(1, 5, stream, HEAD + field))
+        cuts.append(1)
 
-    threads = [threading.Thread(target=clients) for _ in range(4)]
+    threads = [threading.Thread(target=until, args=(deadline, client)) for _ in range(4)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
+    return len(cuts)
 
 
 def handshakes(narthex, deadline):
@@ -400,8 +433,8 @@ class Report:
 
     def attack(self, narthex, name, attack):
         before = narthex.counters()
-        with Good(narthex.http) as good:
-            cut = attack(narthex, time.monotonic() + SECONDS)
+        with Attack(narthex, attack) as attacker, Good(narthex.http) as good:
+            cut = attacker.wait()
         after, memory = narthex.counters(), narthex.memory()
         changed = {
             name.removeprefix("narthex_").removesuffix("_total"): int(value - before.get(name, 0))
