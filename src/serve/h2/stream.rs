@@ -27,7 +27,11 @@ pub(super) struct Stream {
     state: State,
 }
 
-/// The parts of a request's life. Those that few streams have, or that are large, are on the heap.
+/// The parts of a request's life.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most streams come to send a reply, and a box for it would be one allocation more for each"
+)]
 enum State {
     /// Others of the connection hold too much.
     Waiting(Pin<Box<dyn Future<Output = ()>>>, Option<Box<Request<RequestBody>>>),
