@@ -607,8 +607,11 @@ impl Drop for ReplyBody {
         }
         self.client.waited();
         self.client.sends(None);
-        self.client.replies.set(self.client.replies.get().wrapping_add(1));
-        if self.client.wake_on_reply.get() {
+        self.client
+            .flags
+            .replies
+            .set(self.client.flags.replies.get().wrapping_add(1));
+        if self.client.flags.wake_on_reply.get() {
             self.client.wake();
         }
     }

@@ -2,13 +2,13 @@
 
 use super::error::Side;
 use super::headers::Fields;
-use super::trust::{TrustedProxies, address_value};
+use super::peer::Peer;
+use super::trust::TrustedProxies;
 use crate::upstream::frames::Earned;
 use crate::upstream::{Clock, Tick};
 use http::{HeaderMap, HeaderValue, Version};
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -93,78 +93,6 @@ pub struct Limits {
     pub send: Option<Duration>,
 }
 
-/// Between whom a connection is: the ends of its socket, or what a PROXY header names.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Ends {
-    /// The client.
-    pub client: SocketAddr,
-    /// What it connected to.
-    pub local: SocketAddr,
-    /// The version of TLS that the client spoke to the balancer, by the PROXY header; none if it spoke none.
-    pub tls_version: Option<Cow<'static, str>>,
-    /// Whether they are named by a PROXY header that says nothing of TLS: then the port tells what the client spoke.
-    pub silent_on_tls: bool,
-}
-
-impl Ends {
-    /// Whether the client came by HTTPS to a balancer that ended its TLS.
-    pub fn is_https(&self, https_port: Option<u16>) -> bool {
-        let port = self.local.port();
-        self.tls_version.is_some() || (self.silent_on_tls && (port == 443 || Some(port) == https_port))
-    }
-}
-
-/// Who is at the other end of a connection.
-#[derive(Debug)]
-pub struct Peer {
-    /// The other end, as a PROXY header names it, else the socket's.
-    pub socket: SocketAddr,
-    /// What it connected to, likewise.
-    pub local: SocketAddr,
-    /// Its address, IPv4 in IPv6 unwrapped.
-    pub ip: IpAddr,
-    /// The same as header text.
-    pub address: HeaderValue,
-    /// `http` or `https`, which it also is if the client spoke TLS to the balancer, by the PROXY header or, where that is
-    /// silent on it, by the port the client connected to.
-    pub scheme: &'static str,
-    /// Whether it is one of `--trusted-proxies`.
-    pub trusted: bool,
-    /// What the TLS handshake said; none without TLS.
-    pub tls: Option<Handshake>,
-    /// The version of TLS the client speaks, to us or to the balancer; none in plain.
-    pub tls_version: Option<Cow<'static, str>>,
-}
-
-/// What a request must know of the TLS it came by.
-#[derive(Debug)]
-pub struct Handshake {
-    /// The name the client asked for (SNI), in canonical form; none if it named none.
-    pub server_name: Option<Box<str>>,
-    /// The version agreed on, as OpenSSL names it: `TLSv1.3`.
-    pub version: &'static str,
-}
-
-impl Peer {
-    /// The other end of a connection. `https_port` is the port by which clients come in over HTTPS.
-    pub fn new(ends: Ends, trusted: bool, tls: Option<Handshake>, https_port: Option<u16>) -> Self {
-        let https = tls.is_some() || ends.is_https(https_port);
-        let ip = ends.client.ip().to_canonical();
-        let version = tls.as_ref().map(|handshake| Cow::Borrowed(handshake.version));
-        let tls_version = version.or(ends.tls_version);
-        Self {
-            socket: ends.client,
-            local: ends.local,
-            ip,
-            address: address_value(ip),
-            scheme: if https { "https" } else { "http" },
-            trusted,
-            tls,
-            tls_version,
-        }
-    }
-}
-
 /// What a reply holds of memory while its client does not take it, about: the pod's connection with its buffers, and the
 /// piece that waits.
 const STANDING_REPLY: usize = 24 << 10;
@@ -216,6 +144,24 @@ impl Drop for Hold {
 /// What all requests of a connection may hold, and more of them be kept for another attempt.
 const KEPT_PARTS: usize = 1 << 20;
 
+/// The flags of a connection that speaks HTTP/1.1. Its requests come one after the other and share them.
+#[derive(Default)]
+pub struct Flags {
+    /// Whether it ends with the next reply, which says so.
+    pub last: Cell<bool>,
+    /// Whether the present request or its reply has said that it ends.
+    pub said_last: Cell<bool>,
+    /// Whether the present reply ends where the connection does (HTTP/1.0).
+    pub ends_by_close: Cell<bool>,
+    /// Whether the present request comes from a client that may close its half of the connection and wait for the
+    /// reply: one that sends no other request on it.
+    pub may_half_close: Cell<bool>,
+    /// Replies given so far, complete to their last byte.
+    pub replies: Cell<u32>,
+    /// Whether the connection's task must look again when a reply is complete.
+    pub wake_on_reply: Cell<bool>,
+}
+
 /// A client as one request sees it: who it is, and what is waited for. Over HTTP/1.1 one serves all requests of a
 /// connection, for they come one after the other.
 pub struct Client {
@@ -226,29 +172,18 @@ pub struct Client {
     told_https: Cell<Option<bool>>,
     /// The host it asked for, by `Forwarded` of a trusted proxy.
     told_host: RefCell<Option<HeaderValue>>,
-    /// Replies given so far, complete to their last byte.
-    pub replies: Cell<u32>,
-    /// Whether the connection's task must look again when a reply is complete.
-    pub wake_on_reply: Cell<bool>,
     /// Set before the connection breaks off a stalled request body.
     pub body_late: Cell<bool>,
     /// What its connection speaks.
     pub http: HttpVersion,
+    /// The flags of its connection, for HTTP/1.1.
+    pub flags: Flags,
     /// What its connection has been sent, where it has others.
     pub earned: Option<Rc<Earned>>,
     /// What it holds of memory, by estimate.
     pub hold: Hold,
     /// When its body last moved, until that is complete.
     uploading: Cell<Option<Tick>>,
-    /// Whether its connection ends with the next reply, which says so; for HTTP/1.1.
-    pub last: Cell<bool>,
-    /// Whether the present request or its reply has said that the connection ends with it; for HTTP/1.1.
-    pub said_last: Cell<bool>,
-    /// Whether its reply ends where the connection does (HTTP/1.0).
-    pub ends_by_close: Cell<bool>,
-    /// Whether the present request comes from a client that may close its half of the connection and wait for the
-    /// reply: one that sends no other request on it.
-    pub may_half_close: Cell<bool>,
     /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
     upload: Cell<Option<Tick>>,
     uploader: RefCell<Option<Waker>>,
@@ -277,20 +212,15 @@ impl Client {
             told_host: RefCell::default(),
             peer,
             http: HttpVersion::Http1,
+            flags: Flags::default(),
             earned: None,
             hold: Hold::default(),
             uploading: Cell::new(None),
-            last: Cell::new(false),
-            said_last: Cell::new(false),
-            ends_by_close: Cell::new(false),
-            may_half_close: Cell::new(false),
             upload: Cell::new(None),
             uploader: RefCell::default(),
             sending: Cell::new(None),
             taken: Cell::new(0),
             task: RefCell::default(),
-            replies: Cell::new(0),
-            wake_on_reply: Cell::new(false),
             body_late: Cell::new(false),
             limits: Cell::default(),
             moved: Cell::new(None),
@@ -321,8 +251,8 @@ impl Client {
 
     /// A request begins. What it says of where it comes from is looked at only if a trusted proxy says it.
     pub fn begins(&self, headers: &HeaderMap, trusted: &TrustedProxies) {
-        self.said_last.set(false);
-        self.may_half_close.set(false);
+        self.flags.said_last.set(false);
+        self.flags.may_half_close.set(false);
         self.limits.set(Limits::default());
         self.moved.set(None);
         if self.peer.trusted {
@@ -356,8 +286,8 @@ impl Client {
     /// What the present request says of its connection's end (RFC 9112, section 9.3).
     pub fn asks(&self, version: Version, fields: &Fields<'_>) {
         let old = version == Version::HTTP_10;
-        self.said_last.set(fields.close || (old && !fields.keep_alive));
-        self.may_half_close.set(fields.close || old);
+        self.flags.said_last.set(fields.close || (old && !fields.keep_alive));
+        self.flags.may_half_close.set(fields.close || old);
     }
 
     /// The response head is there: from now on silences count from the last byte of either side.

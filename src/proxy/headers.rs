@@ -1,8 +1,9 @@
 //! Which header fields pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239; reliability rows 20-22).
 
-use super::client::{Client, Peer};
+use super::client::Client;
 use super::error::ProxyError;
 use super::names::{HOPS, PROTECTED, is_hop_by_hop, is_managed, misleads};
+use super::peer::Peer;
 use super::trust::address_value;
 use super::upgrade;
 use crate::table::canonical::canonical_host;

@@ -15,6 +15,7 @@ mod forward;
 mod forwarded;
 pub mod headers;
 pub mod names;
+mod peer;
 pub mod reply;
 mod request_body;
 mod retry;
@@ -26,8 +27,9 @@ pub mod upgrade;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
-pub use client::{Client, Ends, Handshake, HttpVersion, Peer, Silence};
+pub use client::{Client, HttpVersion, Silence};
 pub use error::{ProxyError, Side};
+pub use peer::{Ends, Handshake, Peer};
 pub use reply::RawReply;
 pub use request_body::{RequestBody, StreamBody};
 pub use trail::{refused, unread};
@@ -82,13 +84,13 @@ pub async fn respond(
     let upgraded = reply.status() == StatusCode::SWITCHING_PROTOCOLS;
     // HTTP/1.0 knows the end of such a reply by that of the connection only.
     let by_end = version == Version::HTTP_10 && !reply.body().has_length();
-    if (client.last.get() || by_end) && !upgraded {
+    if (client.flags.last.get() || by_end) && !upgraded {
         let close = HeaderValue::from_static("close");
         reply.headers_mut().insert(header::CONNECTION, close);
-        client.said_last.set(true);
-        client.ends_by_close.set(by_end);
+        client.flags.said_last.set(true);
+        client.flags.ends_by_close.set(by_end);
     }
-    if version == Version::HTTP_10 && client.said_last.get() {
+    if version == Version::HTTP_10 && client.flags.said_last.get() {
         // To a reply of HTTP/1.1, hyper would add that the connection is kept.
         *reply.version_mut() = Version::HTTP_10;
     }

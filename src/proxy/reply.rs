@@ -62,7 +62,7 @@ pub fn error(client: &Rc<Client>, request_id: &HeaderValue, error: ProxyError, g
     // HTTP/2 has no such field, and one request's fault is no other's.
     if verdict.close && !client.is_multiplexed() {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        client.said_last.set(true);
+        client.flags.said_last.set(true);
     }
     // A closed route stays closed until somebody changes it, so there is no time to name.
     let passes = error != ProxyError::GuardNotEnforced;

@@ -123,8 +123,8 @@ impl Conn {
         };
         // Both ways are closed by a reset. An end of its input alone means the same, unless the client may wait so for
         // its reply, or has asked for more already, which may say so.
-        let more = self.heads.get().wrapping_sub(self.client.replies.get()) > 1;
-        let waits = self.shard.serves_half_closed || self.client.may_half_close.get() || more;
+        let more = self.heads.get().wrapping_sub(self.client.flags.replies.get()) > 1;
+        let waits = self.shard.serves_half_closed || self.client.flags.may_half_close.get() || more;
         ready.is_read_closed() && (ready.is_write_closed() || !waits)
     }
 
@@ -139,7 +139,7 @@ impl Conn {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.heads.get() == self.client.replies.get()
+        self.heads.get() == self.client.flags.replies.get()
     }
 
     fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
@@ -218,7 +218,7 @@ impl Conn {
         let poll = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read);
         if poll.is_pending() && !self.reading.replace(true) {
             // A head keeps the time it began, unless a reply had to be finished first; silence begins here.
-            let replies = self.client.replies.get();
+            let replies = self.client.flags.replies.get();
             if self.seen_replies.replace(replies) != replies || self.framer.borrow().position() != Position::Head {
                 self.since.set(self.clock().now());
             }
@@ -267,7 +267,7 @@ impl Conn {
         }
         if let Some(fault) = scan.fault {
             self.fault.set(Some(fault));
-            self.client.wake_on_reply.set(true);
+            self.client.flags.wake_on_reply.set(true);
             self.shard.worker.counters.refused_by_filter.add();
         }
         drop(framer);
@@ -334,7 +334,7 @@ impl Swept for Conn {
 
     fn drain(&self, _: Duration) {
         self.draining.set(true);
-        self.client.last.set(true);
+        self.client.flags.last.set(true);
     }
 
     fn idle(&self) -> Option<Tick> {
@@ -447,7 +447,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
         cut_short: Cell::new(false),
         shard: shard.clone(),
     });
-    client.last.set(shard.draining.get());
+    client.flags.last.set(shard.draining.get());
     let listed = shard.list(conn.clone());
     let end = converse(&conn).await;
     // What comes now lies on the heap: every connection would have room for it all its life.

@@ -39,7 +39,7 @@ pub enum End {
 pub async fn finish(conn: &Conn, end: End) {
     let error = match end {
         // After an orderly end such a client would take what it has for the whole of the reply.
-        End::GivenUp(None) | End::BrokenOff if conn.client.ends_by_close.get() => {
+        End::GivenUp(None) | End::BrokenOff if conn.client.flags.ends_by_close.get() => {
             let _ = SockRef::from(conn.stream.borrow().tcp()).set_linger(Some(Duration::ZERO));
             return;
         }
@@ -48,7 +48,7 @@ pub async fn finish(conn: &Conn, end: End) {
         // A fault in a body was answered by the request it belongs to.
         End::Done if conn.position() == Position::Body => None,
         // What follows the last request of a connection is no request (RFC 9112, section 9.6).
-        End::Done if conn.client.said_last.get() => None,
+        End::Done if conn.client.flags.said_last.get() => None,
         End::Done => conn.fault.get().filter(|_| conn.is_idle()).map(ProxyError::from),
     };
     let mut stream = conn.stream.borrow_mut();
@@ -70,7 +70,7 @@ pub async fn finish(conn: &Conn, end: End) {
     }
     // Bytes that are still under way must be read, or the kernel answers them with a reset that overtakes the reply.
     let busy = conn.fault.get().is_some() || conn.position() != Position::Between;
-    if !busy && !conn.client.wake_on_reply.get() && conn.is_expired() {
+    if !busy && !conn.client.flags.wake_on_reply.get() && conn.is_expired() {
         return;
     }
     conn.lingers.set(true);
