@@ -77,21 +77,21 @@ impl From<Refusal> for ProxyError {
 }
 
 impl Canonical<'_> {
-    /// The target a pod gets: the very path that was matched, with the query as it came.
+    /// The target a pod gets, where that is not the client's: the very path that was matched, with the query as it came.
     ///
     /// # Errors
-    /// [`ProxyError::BadTarget`] if `http` will not have it, which the checks before rule out.
-    pub fn target(&self, parts: &Parts, route: &Route) -> Result<Uri, ProxyError> {
+    /// [`ProxyError::BadTarget`] if `http` does not take it, which the checks before rule out.
+    pub fn target(&self, parts: &Parts, route: &Route) -> Result<Option<Uri>, ProxyError> {
         let path = self.path.form(route.policies.keep_slashes);
         if path == parts.uri.path() && parts.uri.authority().is_none() {
-            return Ok(parts.uri.clone());
+            return Ok(None);
         }
         let text = match parts.uri.query() {
             Some(query) => format!("{path}?{query}"),
             None => path.to_owned(),
         };
         PathAndQuery::try_from(text)
-            .map(Uri::from)
+            .map(|target| Some(target.into()))
             .map_err(|_| ProxyError::BadTarget)
     }
 }

@@ -40,6 +40,8 @@ pub struct Plan<'r> {
     pub canonical: &'r Canonical<'r>,
     /// Where it goes.
     pub route: &'r Route,
+    /// The target that the pod gets, where that is not the client's.
+    pub target: Option<Uri>,
     /// `Host` as the pod gets it, where that is not the client's.
     pub host: Option<&'r HeaderValue>,
     /// How often it has passed through narthex.
@@ -521,7 +523,7 @@ impl Plan<'_> {
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = self.canonical.target(self.parts, self.route)?;
+        *request.uri_mut() = self.target.as_ref().unwrap_or(&self.parts.uri).clone();
         *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
         if let Some(host) = self.host {
             request.headers_mut().insert(header::HOST, host.clone());

@@ -73,21 +73,25 @@ pub async fn take(
         body: Some(body),
         place: None,
     };
-    for anew in 0.. {
+    let mut anew = 0;
+    loop {
         let table = worker.table();
         let decision = decide::decide(&table, &request.ask, &request.canonical, &worker.settings.rules());
         trail.decided(&table, &decision);
         let failure = match decision.outcome {
             Outcome::Forward { route, backend, hops } => {
-                let plan = before(&request, table.generation, (route, backend), hops);
-                match forward_in_time(&request, &plan, luggage).await {
-                    Ok(answer) => return Ok(after(&request, &plan, answer)),
-                    Err(Stop::Anew(stopped)) if anew < MOST_ANEW => {
-                        luggage = stopped.luggage;
-                        continue;
-                    }
-                    Err(Stop::Anew(stopped)) => stopped.failure,
-                    Err(Stop::Failed(failure)) => failure,
+                match before(&request, table.generation, (route, backend), hops) {
+                    Err(error) => error.into(),
+                    Ok(plan) => match forward_in_time(&request, &plan, luggage).await {
+                        Ok(answer) => return Ok(after(&request, &plan, answer)),
+                        Err(Stop::Anew(stopped)) if anew < MOST_ANEW => {
+                            anew += 1;
+                            luggage = stopped.luggage;
+                            continue;
+                        }
+                        Err(Stop::Anew(stopped)) => stopped.failure,
+                        Err(Stop::Failed(failure)) => failure,
+                    },
                 }
             }
             Outcome::Redirect(to) => match reply::redirect(client, &to) {
@@ -109,7 +113,6 @@ pub async fn take(
         decision.route.inspect(|route| trail.fails_on(route));
         return Err(failure);
     }
-    Err(ProxyError::BackendGone.into())
 }
 
 /// Reads what the request's head says, and refuses what no rule could answer. Absent for `OPTIONS *`.
@@ -164,7 +167,7 @@ fn before<'r>(
     generation: u64,
     (route, backend): (&'r Arc<Route>, &'r Arc<Backend>),
     hops: u8,
-) -> Plan<'r> {
+) -> Result<Plan<'r>, ProxyError> {
     let (parts, client, settings) = (request.parts, request.client, &*backend.settings);
     let protocol = backend.protocol();
     client.limits.set(Limits {
@@ -173,11 +176,12 @@ fn before<'r>(
         body: settings.body_timeout,
         send: settings.send_timeout,
     });
-    Plan {
+    Ok(Plan {
         parts,
         ask: &request.ask,
         canonical: &request.canonical,
         route,
+        target: request.canonical.target(parts, route)?,
         host: match &settings.upstream_host {
             Some(UpstreamHost::Named(host)) => Some(host),
             _ => None,
@@ -196,7 +200,7 @@ fn before<'r>(
         upload: &request.upload,
         trail: request.trail,
         until: (settings.request_timeout).map(|after| Instant::from_std(request.trail.began()) + after),
-    }
+    })
 }
 
 impl Plan<'_> {
