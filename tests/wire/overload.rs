@@ -1,6 +1,7 @@
 //! More connections, descriptors or memory wanted than there are, and a panic: what goes on is served, what is too much
 //! is told so (reliability, section 2).
 
+use crate::admin::ask;
 use crate::rig::{Client, PATIENCE, Pod, Reply, Rig, eventually, get, ingress, service};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -254,6 +255,12 @@ fn a_panic_is_one_requests_and_is_counted() {
         assert_eq!(other.answer().status, 200, "others on the same shard go on");
     }
     assert_eq!(rig.counter("panics_total"), 3);
+    let errors = ask(&rig, "/api/v1/errors");
+    assert_eq!(
+        (&errors[0]["reason"], &errors[0]["host"], &errors[0]["path"]),
+        (&"panic".into(), &"a.test".into(), &"/boom".into()),
+        "what was asked is said"
+    );
 }
 
 #[test]
