@@ -34,7 +34,7 @@ pub struct Story {
     rule: Option<Rc<Words>>,
     /// Whether it got so far that its Service was looked for.
     has_service: bool,
-    attempts: Vec<Attempt>,
+    attempts: Vec<AttemptNote>,
     /// Where it belongs, if it is recorded.
     traced: Option<Traced>,
     reason: Option<&'static str>,
@@ -43,8 +43,8 @@ pub struct Story {
     response_fields: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// One of its attempts.
-pub struct Attempt {
+/// What is noted of one attempt.
+pub struct AttemptNote {
     endpoint: Rc<LiveEndpoint<ClientBody>>,
     /// Whether by TLS.
     secure: bool,
@@ -149,7 +149,7 @@ impl Story {
     /// An attempt at this endpoint begins.
     pub fn attempt(&mut self, endpoint: &Rc<LiveEndpoint<ClientBody>>, secure: bool) {
         self.note(|before| before.ended = before.ended.or_else(|| Some(Instant::now())));
-        self.attempts.push(Attempt {
+        self.attempts.push(AttemptNote {
             endpoint: endpoint.clone(),
             secure,
             connect: None,
@@ -162,7 +162,7 @@ impl Story {
     }
 
     /// Notes something of the last attempt.
-    pub fn note(&mut self, change: impl FnOnce(&mut Attempt)) {
+    pub fn note(&mut self, change: impl FnOnce(&mut AttemptNote)) {
         if let Some(last) = self.attempts.last_mut() {
             change(last);
         }
