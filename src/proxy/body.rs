@@ -1,12 +1,13 @@
 //! Bodies on their way: the client's to the pod, the pod's to the client.
 
-use super::client::{Client, Waiting};
+use super::client::Client;
 use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
 use super::request_body::RequestBody;
 use super::trail::Trail;
 use super::trailers;
+use super::wait::Waiting;
 use super::worker::Worker;
 use crate::upstream::{Connection, Lease, Place};
 use bytes::Bytes;
@@ -236,7 +237,7 @@ impl Body for ClientBody {
         if let Some(piece) = this.upload.replay() {
             if this.is_end_stream() {
                 this.upload.done.set(true);
-                this.client.upload_moved(true, &this.worker.clock);
+                this.client.wait.upload_moved(true, &this.worker.clock);
             }
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
@@ -244,7 +245,7 @@ impl Body for ClientBody {
         let Some(incoming) = &mut *slot else {
             return Poll::Ready(Some(Err("the reply has come before the whole request".into())));
         };
-        if this.client.is_multiplexed() && this.client.body_late.get() {
+        if this.client.is_multiplexed() && this.client.wait.body_late.get() {
             this.upload.error.set(Some(ProxyError::BodyTimeout));
             return Poll::Ready(Some(Err("the client stopped in the middle of its request".into())));
         }
@@ -253,10 +254,10 @@ impl Body for ClientBody {
             this.upload.reader.replace(Some(cx.waker().clone()));
         }
         let waiting = poll.is_pending().then(|| (cx.waker(), &this.worker.clock));
-        this.client.awaits_upload(waiting);
+        this.client.wait.awaits_upload(waiting);
         let mut frame = ready!(poll);
         if matches!(frame, Some(Err(_))) {
-            let late = this.client.body_late.get();
+            let late = this.client.wait.body_late.get();
             let error = if late {
                 ProxyError::BodyTimeout
             } else {
@@ -281,7 +282,7 @@ impl Body for ClientBody {
             }
             let complete = frame.is_none() || incoming.is_end_stream();
             this.upload.done.set(complete);
-            this.client.upload_moved(complete, &this.worker.clock);
+            this.client.wait.upload_moved(complete, &this.worker.clock);
         }
         Poll::Ready(frame)
     }
@@ -414,7 +415,7 @@ impl Exchange {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(first) = self.first.take() {
-            client.moved(&self.worker.clock);
+            client.wait.moved(&self.worker.clock);
             self.ended |= matches!(first, First::Trailers(_));
             let frame = first.into_frame();
             self.note_read(&frame);
@@ -427,8 +428,8 @@ impl Exchange {
                 "the pod ended its stream in the middle of the response".into(),
             ))),
             Poll::Ready(frame) => {
-                client.waited();
-                client.moved(&self.worker.clock);
+                client.wait.waited();
+                client.wait.moved(&self.worker.clock);
                 if let Some(Ok(frame)) = &frame {
                     self.note_read(frame);
                 }
@@ -436,12 +437,12 @@ impl Exchange {
                 self.ended |= trailers || frame.is_none();
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
-            Poll::Pending if client.take_late() => {
+            Poll::Pending if client.wait.take_late() => {
                 Poll::Ready(Some(Err("the pod stopped in the middle of its response".into())))
             }
             Poll::Pending => {
-                client.register(cx.waker());
-                client.wait_for(Waiting::Body, &self.worker.clock);
+                client.wait.register(cx.waker());
+                client.wait.wait_for(Waiting::Body, &self.worker.clock);
                 Poll::Pending
             }
         }
@@ -600,19 +601,19 @@ impl Drop for ReplyBody {
     fn drop(&mut self) {
         let ended = self.is_ended();
         if let Some(trail) = self.trail.as_mut().filter(|_| !ended) {
-            match self.client.take_silence() {
+            match self.client.wait.take_silence() {
                 Some((silence, limit)) => trail.fell_silent(silence, limit),
                 None => trail.broken_off(false),
             }
         }
-        self.client.waited();
+        self.client.wait.waited();
         self.client.sends(None);
         self.client
             .flags
             .replies
             .set(self.client.flags.replies.get().wrapping_add(1));
         if self.client.flags.wake_on_reply.get() {
-            self.client.wake();
+            self.client.wait.wake();
         }
     }
 }
@@ -654,7 +655,7 @@ impl Body for ReplyBody {
             if let Some(trail) = &mut this.trail {
                 trail.sent += length as u64;
                 if frame.is_err() {
-                    match (this.client.take_silence(), this.source.upload_error()) {
+                    match (this.client.wait.take_silence(), this.source.upload_error()) {
                         (Some((silence, limit)), _) => trail.fell_silent(silence, limit),
                         (None, Some(error)) => trail.broken(error, None),
                         (None, None) => trail.broken_off(true),

@@ -61,7 +61,7 @@ impl Compressed {
         }
         if poll.is_ready() {
             // What was flushed while the pod pauses is the client's to take, and the pod is not asked meanwhile.
-            client.waited();
+            client.wait.waited();
         }
         poll
     }

@@ -64,8 +64,8 @@ impl Alarm {
             tracing::debug!(peer = %client.peer.socket, "the time for a request passed within its response");
             ring.set(true);
             // Over HTTP/1.1 the body finds out, and the connection ends.
-            client.reset();
-            client.wake();
+            client.wait.reset();
+            client.wait.wake();
         });
         Self {
             task: task.abort_handle(),

@@ -3,13 +3,14 @@
 use super::attempt::{Attempt, StreamEnd};
 use super::body::{ClientBody, Exchange, First, Upload};
 use super::canonical::Canonical;
-use super::client::{Client, Limits, Waiting};
+use super::client::Client;
 use super::dial::{checkout, connect_error};
 use super::error::ProxyError;
 use super::headers::{self, Fields, Forwarded};
 use super::retry::{Retries, Tried};
 use super::trail::Trail;
 use super::upgrade;
+use super::wait::{Limits, Waiting};
 use super::worker::Worker;
 use crate::table::decide::{Ask, Outcome, decide};
 use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route};
@@ -260,7 +261,7 @@ pub async fn forward(
                     retries.go_on(Some(endpoint));
                     continue;
                 }
-                client.flows(&worker.clock);
+                client.wait.flows(&worker.clock);
                 return accept(worker, plan, (response, first), connection, (lease, luggage.place))
                     .map_err(|error| Failure::at(error, &endpoint).into());
             }
@@ -387,10 +388,10 @@ async fn send(
     };
     let own = Limits {
         head: limit,
-        ..client.limits.get()
+        ..client.wait.limits.get()
     };
-    client.limits.set(own);
-    client.wait_for(first, &worker.clock);
+    client.wait.limits.set(own);
+    client.wait.wait_for(first, &worker.clock);
     let outcome = {
         // The sweeper would be late by up to two ticks, which counts where the time is short.
         let exact = limit.filter(|limit| first == Waiting::Head && *limit <= EXACT);
@@ -398,15 +399,15 @@ async fn send(
         let mut response = pin!(connection.send(request));
         let answer = poll_fn(|cx| {
             let rung = |alarm: &mut Pin<Box<Sleep>>| alarm.as_mut().poll(cx).is_ready();
-            if client.take_late() || alarm.as_mut().is_some_and(rung) {
+            if client.wait.take_late() || alarm.as_mut().is_some_and(rung) {
                 return Poll::Ready(None);
             }
-            client.register(cx.waker());
+            client.wait.register(cx.waker());
             response.as_mut().poll(cx).map(Some)
         });
         answer.await
     };
-    client.waited();
+    client.wait.waited();
     match outcome {
         None => Err(Broken {
             error: ProxyError::ResponseTimeout,

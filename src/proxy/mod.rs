@@ -24,16 +24,18 @@ mod trail;
 pub mod trailers;
 mod trust;
 pub mod upgrade;
+mod wait;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
-pub use client::{Client, HttpVersion, Silence};
+pub use client::{Client, HttpVersion};
 pub use error::{ProxyError, Side};
 pub use peer::{Ends, Handshake, Peer};
 pub use reply::RawReply;
 pub use request_body::{RequestBody, StreamBody};
 pub use trail::{refused, unread};
 pub use trust::TrustedProxies;
+pub use wait::Silence;
 pub use worker::{Counters, Settings, Worker};
 
 use http::header::{self, HeaderValue};

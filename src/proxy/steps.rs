@@ -15,7 +15,7 @@
 use super::affinity;
 use super::body::{ClientBody, Exchange, ReplyBody, Upload};
 use super::canonical::{self, Canonical};
-use super::client::{Client, Limits};
+use super::client::Client;
 use super::compress;
 use super::deadline::{self, Alarm};
 use super::error::ProxyError;
@@ -25,6 +25,7 @@ use super::reply;
 use super::request_body::RequestBody;
 use super::trail::{Head, Trail};
 use super::upgrade;
+use super::wait::Limits;
 use super::worker::Worker;
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
@@ -170,7 +171,7 @@ fn before<'r>(
 ) -> Result<Plan<'r>, ProxyError> {
     let (parts, client, settings) = (request.parts, request.client, &*backend.settings);
     let protocol = backend.protocol();
-    client.limits.set(Limits {
+    client.wait.limits.set(Limits {
         head: None,
         stream: settings.stream_timeout,
         body: settings.body_timeout,

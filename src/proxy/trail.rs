@@ -11,9 +11,10 @@ pub use story::{refused, unread};
 pub use words::Dictionary;
 
 use super::body::{ClientBody, Upload};
-use super::client::{Client, HttpVersion, Silence};
+use super::client::{Client, HttpVersion};
 use super::error::{ProxyError, Side};
 use super::forward::Failure;
+use super::wait::Silence;
 use super::worker::Worker;
 use crate::table::decide::Decision;
 use crate::table::{Route, Table};

@@ -144,19 +144,20 @@ impl Conn {
 
     fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
         let (clock, since) = (self.clock(), self.since.get());
-        self.client.check(clock, response, stream, timeouts.body);
+        self.client.wait.check(clock, response, stream, timeouts.body);
         self.pace.look(clock);
         let passed = |limit| clock.passed(since, limit);
         if self.draining.get() && self.is_to_end() {
-            self.client.wake();
+            self.client.wait.wake();
         }
-        let limits = self.client.limits.get();
+        let limits = self.client.wait.limits.get();
         if let Some(since) = self.write_since.get()
             && self
                 .client
+                .wait
                 .is_silent(clock, since, limits.send.unwrap_or(timeouts.send))
         {
-            self.client.ends_by(Silence::Taking);
+            self.client.wait.ends_by(Silence::Taking);
             return self.expire(Expired::Send);
         }
         if !self.is_idle() {
@@ -165,7 +166,7 @@ impl Conn {
             }
             let heads = Some(self.heads.get());
             if self.watched.replace(heads) != heads {
-                self.client.wake();
+                self.client.wait.wake();
             }
         }
         if self.fault.get().is_some() {
@@ -174,11 +175,11 @@ impl Conn {
         match self.framer.borrow().position() {
             Position::Body => {
                 let limit = limits.body.unwrap_or(timeouts.body);
-                let late = self.reading.get() && self.client.is_silent(clock, since, limit);
-                if late && !self.client.body_late.replace(true) {
-                    self.client.ends_by(Silence::Upload);
+                let late = self.reading.get() && self.client.wait.is_silent(clock, since, limit);
+                if late && !self.client.wait.body_late.replace(true) {
+                    self.client.wait.ends_by(Silence::Upload);
                     self.shard.worker.counters.timeouts.add();
-                    self.client.wake();
+                    self.client.wait.wake();
                 }
             }
             // Only a silence while we read, and have nothing left to say, is the client's.
@@ -197,11 +198,11 @@ impl Conn {
 
     fn expire(&self, what: Expired) {
         self.expired.set(Some(what));
-        self.client.wake();
+        self.client.wait.wake();
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if self.client.body_late.get() {
+        if self.client.wait.body_late.get() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if self.put_left_over(&mut buffer) {
@@ -318,7 +319,7 @@ impl Conn {
             Poll::Ready(_) => {
                 // hyper does not ask again for what it was refused while a reply was still on its way out.
                 if self.write_since.take().is_some() && self.fault.get().is_some() {
-                    self.client.wake();
+                    self.client.wait.wake();
                 }
             }
             Poll::Pending if self.write_since.get().is_none() => self.write_since.set(Some(self.clock().now())),
@@ -353,7 +354,7 @@ impl Swept for Conn {
             _ if self.write_since.get().is_some() => true,
             Position::Head => self.is_listening(),
             // Where the reply flows already, a request that stands still may be meant to.
-            Position::Body => self.reading.get() && !self.client.is_answered(),
+            Position::Body => self.reading.get() && !self.client.wait.is_answered(),
             Position::Between => false,
         };
         let rate = self.pace.slow().filter(|_| waits)?;
@@ -366,12 +367,12 @@ impl Swept for Conn {
         match self.position() {
             _ if self.lingers.get() => {}
             _ if self.write_since.get().is_some() => {
-                self.client.ends_by(Silence::Room);
+                self.client.wait.ends_by(Silence::Room);
                 self.expire(Expired::Send);
             }
             Position::Body => {
-                self.client.body_late.set(true);
-                self.client.wake();
+                self.client.wait.body_late.set(true);
+                self.client.wait.wake();
             }
             Position::Head | Position::Between => self.expire(Expired::Head),
         }
@@ -494,7 +495,7 @@ async fn converse(conn: &Rc<Conn>) -> End {
     let mut hyper = pin!(hyper);
     let mut told_to_end = false;
     let result = poll_fn(|cx| {
-        conn.client.register(cx.waker());
+        conn.client.wait.register(cx.waker());
         match conn.expired.get() {
             Some(Expired::Send | Expired::Gone) => return Poll::Ready(Err(End::GivenUp(None))),
             Some(Expired::Head) => return Poll::Ready(Err(End::GivenUp(Some(ProxyError::HeadTimeout)))),

@@ -105,7 +105,9 @@ impl Conn {
             return respond.send_reset(Reason::PROTOCOL_ERROR);
         }
         let client = Rc::new(Client::multiplexed(self.peer.clone(), self.earned.clone()));
-        client.uploads(!is_connect && !request.body().is_end_stream(), self.clock());
+        client
+            .wait
+            .uploads(!is_connect && !request.body().is_end_stream(), self.clock());
         self.served.set(true);
         let checked = head::check(&request, &self.shard.limits);
         let admitted = checked.and_then(|()| self.admit(&client, &request));
@@ -116,7 +118,7 @@ impl Conn {
         }
         self.requests.borrow_mut().push(Rc::downgrade(&client));
         let stream = Stream::new(self.clone(), client.clone(), request, respond, admitted);
-        client.set_task(tokio::task::spawn_local(stream).abort_handle());
+        client.wait.set_task(tokio::task::spawn_local(stream).abort_handle());
     }
 
     /// Looks at what a client sends too often. An error ends the connection.
@@ -173,8 +175,8 @@ impl Swept for Conn {
         requests.retain(|request| request.strong_count() > 0);
         self.sweep_held(&requests);
         for client in requests.iter().filter_map(Weak::upgrade) {
-            client.check(clock, response, stream, timeouts.body);
-            if client.check_stream(clock, timeouts.body, timeouts.send) {
+            client.wait.check(clock, response, stream, timeouts.body);
+            if client.wait.check_stream(clock, timeouts.body, timeouts.send) {
                 self.shard.worker.counters.timeouts.add();
             }
         }
@@ -236,7 +238,7 @@ impl Swept for Conn {
         let rate = self
             .pace
             .slow()
-            .filter(|_| clients.all(|client| client.keeps_waiting()))?;
+            .filter(|_| clients.all(|client| client.wait.keeps_waiting()))?;
         Some(Slow { shared: true, rate })
     }
 

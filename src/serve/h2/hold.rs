@@ -152,7 +152,7 @@ impl Conn {
         let uploads = requests
             .iter()
             .filter_map(Weak::upgrade)
-            .filter(|client| client.is_uploading());
+            .filter(|client| client.wait.is_uploading());
         let most = uploads.count() as u64 * u64::from(self.shard.http2_window());
         self.earned.unread.set(self.earned.unread.get().min(most));
         if most == 0 {
@@ -174,14 +174,15 @@ impl Conn {
             return Vec::new();
         }
         let all = requests.iter().filter_map(Weak::upgrade);
-        all.filter(|client| client.stands_still(self.clock(), least)).collect()
+        all.filter(|client| client.wait.stands_still(self.clock(), least))
+            .collect()
     }
 
     /// How many requests wait for their client, and how much it holds that has stood still for long.
     pub(super) fn stuck(&self) -> (usize, usize) {
         let requests = self.requests.borrow();
         let long = self.standing(&requests, STANDSTILL);
-        let unread = if long.iter().any(|client| client.is_uploading()) {
+        let unread = if long.iter().any(|client| client.wait.is_uploading()) {
             usize::try_from(self.earned.unread.get()).unwrap_or(usize::MAX)
         } else {
             0
@@ -194,7 +195,7 @@ impl Conn {
     pub(super) fn end_stuck(&self) -> usize {
         let long = self.standing(&self.requests.borrow(), STANDSTILL);
         for client in &long {
-            client.reset();
+            client.wait.reset();
         }
         long.len()
     }

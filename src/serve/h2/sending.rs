@@ -47,7 +47,7 @@ impl Sending {
                 if self.output.send_data(part, last).is_err() || last {
                     return Poll::Ready(());
                 }
-                client.takes(room, clock);
+                client.wait.takes(room, clock);
                 continue;
             }
             // What is to be sent is there before a window is asked for it: one that is held for a piece that does not come
