@@ -46,6 +46,8 @@ struct Marks {
     moved: Instant,
     /// Since when bytes wait that the client does not take.
     behind: Option<Instant>,
+    /// Whether the client waits for us: its request is there, and the answer is not made yet.
+    answering: bool,
 }
 
 impl Conversation {
@@ -54,6 +56,7 @@ impl Conversation {
         let marks = Marks {
             moved: Instant::now(),
             behind: None,
+            answering: false,
         };
         Self {
             marks: Mutex::new(marks),
@@ -68,6 +71,13 @@ impl Conversation {
     /// A byte was read or written.
     pub fn moved(&self) {
         self.marks().moved = Instant::now();
+    }
+
+    /// A request was read, or its answer is made.
+    fn set_answering(&self, answering: bool) {
+        let mut marks = self.marks();
+        marks.answering = answering;
+        marks.moved = Instant::now();
     }
 
     /// The client is, or is no longer, behind with reading.
@@ -90,7 +100,11 @@ impl Connections {
         let conversation = Arc::new(Conversation::new());
         let mut all = self.all();
         if all.len() >= MOST {
-            let still = all.iter().enumerate().min_by_key(|(_, one)| one.marks().moved);
+            // A client that waits for us is not still for its own sake.
+            let still = all.iter().enumerate().min_by_key(|(_, one)| {
+                let marks = one.marks();
+                (marks.answering, marks.moved)
+            });
             if let Some(index) = still.map(|(index, _)| index) {
                 all.swap_remove(index).end.notify_one();
             }
@@ -175,9 +189,15 @@ where
     S: Stream,
     F: Future<Output = Reply>,
 {
+    let conversation = &*place.conversation;
     let service = service_fn(|request: Request<Incoming>| {
+        conversation.set_answering(true);
         let answering = answer(request.map(drop));
-        async { Ok::<_, Infallible>(answering.await) }
+        async {
+            let reply = answering.await;
+            conversation.set_answering(false);
+            Ok::<_, Infallible>(reply)
+        }
     });
     let patient = Patient::new(stream, place.conversation.clone());
     let serving = http1::Builder::new()
@@ -228,5 +248,31 @@ mod tests {
         assert!(connections.end_slowest());
         second.conversation.end.notified().await;
         assert!(!connections.end_slowest(), "the other has just begun to be");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_an_answer_keeps_the_connection() {
+        let connections = Arc::new(Connections::default());
+        let scrape = connections.enter();
+        scrape.conversation.set_answering(true);
+        let mut idle = Vec::new();
+        for _ in 1..MOST {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            idle.push(connections.enter());
+        }
+        let is_there = |place: &Place| {
+            connections
+                .all()
+                .iter()
+                .any(|one| Arc::ptr_eq(one, &place.conversation))
+        };
+        let _newcomer = connections.enter();
+        assert!(is_there(&scrape) && !is_there(&idle[0]), "the oldest that is idle goes");
+        scrape.conversation.set_answering(false);
+        for _ in 0..=MOST {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            idle.push(connections.enter());
+        }
+        assert!(!is_there(&scrape), "its answer is made, and nothing has moved since");
     }
 }

@@ -12,6 +12,7 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode, response};
 use http_body_util::{BodyExt, Collected, Full};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -181,9 +182,10 @@ impl Room {
     async fn part(&self, bytes: usize, connections: &Connections) -> Option<OwnedSemaphorePermit> {
         let wanted = u32::try_from(bytes).unwrap_or(ROOM).min(ROOM);
         let until = Instant::now() + PATIENCE;
+        // It is asked for only once, so that whoever wants less and comes later does not get it first.
+        let mut part = pin!(self.bytes.clone().acquire_many_owned(wanted));
         loop {
-            let part = self.bytes.clone().acquire_many_owned(wanted);
-            if let Ok(part) = timeout(NOTICE, part).await {
+            if let Ok(part) = timeout(NOTICE, &mut part).await {
                 return part.ok();
             }
             if Instant::now() >= until {
@@ -272,5 +274,24 @@ mod tests {
         assert_eq!(short.status(), StatusCode::OK);
         drop(first);
         assert_eq!(ask(&room, "/b", &now, SHORT + 1, &made).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_answer_gets_its_room_before_smaller_ones_that_come_later() {
+        let (room, made, report) = (Room::default(), AtomicUsize::new(0), Arc::default());
+        let now = as_of(1, &report);
+        let half = ROOM as usize / 2;
+        let first = ask(&room, "/first", &now, half, &made).await;
+        let large = async { ask(&room, "/large", &now, half * 2, &made).await.status() };
+        let small = async {
+            tokio::time::sleep(NOTICE / 2).await;
+            ask(&room, "/small", &now, half, &made).await
+        };
+        let leaves = async {
+            tokio::time::sleep(NOTICE * 5).await;
+            drop(first);
+        };
+        let (large, small, ()) = tokio::join!(large, small, leaves);
+        assert_eq!((large, small.status()), (StatusCode::OK, StatusCode::OK));
     }
 }

@@ -8,7 +8,7 @@ mod page;
 mod value;
 
 pub use foreign::Ignored;
-pub(super) use foreign::{NOT_ENFORCED, guards, is_canary, uses_regex, without};
+pub(super) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
 pub use page::{markdown, schema};
 
 use crate::model::annotation::PREFIX;

@@ -277,7 +277,7 @@ impl State {
             self.stale.insert(reference.clone());
         }
         let key = key(&reference);
-        match object {
+        match self.with_last_good(&key, object) {
             Object::Ingress(ingress) => self.put_ingress(key, ingress),
             Object::IngressClass(class) => {
                 let name = class.meta.name.clone();
@@ -298,6 +298,26 @@ impl State {
             Object::Secret(secret) => self.put_secret(&key, secret),
             Object::Namespace(namespace) => self.put_namespace(namespace),
         }
+    }
+
+    /// The last good version of an object that cannot be decoded, with the guards that are known of it.
+    fn with_last_good(&self, key: &Key, object: Object) -> Object {
+        let Some(undecoded) = object.meta().undecoded.clone() else {
+            return object;
+        };
+        // A source may have put them together already.
+        let last = match &object {
+            Object::Ingress(bare) if bare.rules.is_empty() && bare.default_backend.is_none() => {
+                let known = self.ingresses.get(key);
+                known.map(|known| Object::Ingress(known.ingress.clone()))
+            }
+            Object::IngressClass(_) => self.classes.get(&key.1).cloned().map(Object::IngressClass),
+            Object::Service(bare) if bare.ports.is_empty() && bare.external_name.is_none() => {
+                self.services.get(key).cloned().map(Object::Service)
+            }
+            _ => None,
+        };
+        last.map_or(object, |last| last.with_undecoded(Some(undecoded)))
     }
 
     fn delete(&mut self, object: &ObjectRef) {

@@ -71,6 +71,7 @@ pub(super) fn read(ingress: &Ingress, options: &Options) -> Reading {
         reader.rule(index, rule);
     }
     let default = reader.default_backend();
+    reader.undecoded(options);
     let mut guards = reader.guards;
     if guards.rules.is_some() || !guards.unclear.is_empty() {
         guards.hosts = reader.hosts;
@@ -241,7 +242,7 @@ impl<'i> Reader<'i> {
     fn default_backend(&mut self) -> Option<(BackendKey, Vec<HostPattern>)> {
         let ingress = self.ingress;
         let Some(backend) = &ingress.default_backend else {
-            if ingress.rules.is_empty() {
+            if ingress.rules.is_empty() && ingress.meta.undecoded.is_none() {
                 self.say(
                     Code::NothingToServe,
                     "spec",
@@ -262,6 +263,36 @@ impl<'i> Reader<'i> {
             return None;
         }
         Some((backend, hosts))
+    }
+
+    /// What is known of a version that cannot be decoded: its guards, and of its hosts nobody knows which requests they
+    /// guard.
+    fn undecoded(&mut self, options: &Options) {
+        let ingress = self.ingress;
+        let Some(undecoded) = &ingress.meta.undecoded else {
+            return;
+        };
+        let mut guards = annotations::undecoded_guards(&ingress.meta, &options.ignored_annotations);
+        let Some((name, _)) = guards.next() else { return };
+        for host in &undecoded.hosts {
+            let pattern = match host.as_deref().filter(|host| !host.is_empty()) {
+                None => HostPattern::Any,
+                Some(host) => match read_host(host) {
+                    Ok(pattern) => pattern,
+                    Err(_) => continue,
+                },
+            };
+            if self.known_hosts.insert(pattern.clone()) {
+                self.hosts.push(pattern.clone());
+            }
+            self.guards.unclear.insert(pattern);
+        }
+        let message = format!(
+            "{}, and the object cannot be decoded, so its routes and all routes of its hosts in this namespace are closed: \
+             requests get 503 (to serve them without it, start narthex with --ignore-annotation={name})",
+            annotations::NOT_ENFORCED
+        );
+        self.say(Code::GuardNotEnforced, &format!("annotation {name}"), message);
     }
 
     fn host(&mut self, host: Option<&str>, field: &str) -> Option<HostPattern> {

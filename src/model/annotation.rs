@@ -116,6 +116,14 @@ pub fn speaks_of_guard(name: &str) -> bool {
     Words::of(name).guard().is_some()
 }
 
+/// Whether some of an object's annotations may be guards.
+pub fn may_guard(all: &BTreeMap<String, String>) -> bool {
+    all.iter().any(|(key, value)| match key.strip_prefix(PREFIX) {
+        Some(ours) => speaks_of_guard(ours),
+        None => guard(key, value, all).is_some(),
+    })
+}
+
 /// Whether a source keeps an annotation: what nobody reads does not stay in memory.
 pub fn is_kept(key: &str) -> bool {
     meaning(key) != Meaning::Nothing

@@ -22,6 +22,17 @@ pub struct Meta {
     pub deleting: bool,
     /// Annotations that narthex or an ingress controller reads: see [`is_kept`](super::annotation::is_kept).
     pub annotations: BTreeMap<String, String>,
+    /// What is known of its current version, if that cannot be decoded and has guards. All else is of its last good one.
+    pub undecoded: Option<Arc<Undecoded>>,
+}
+
+/// What is known of a version of an object that cannot be decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undecoded {
+    /// Its annotations, those that are kept.
+    pub annotations: BTreeMap<String, String>,
+    /// The hosts of an Ingress's rules; absent is any host.
+    pub hosts: Vec<Option<String>>,
 }
 
 /// The annotation that named the class before `spec.ingressClassName`.
@@ -307,6 +318,18 @@ impl Object {
             Object::Secret(object) => &object.meta,
             Object::Namespace(object) => &object.meta,
         }
+    }
+
+    /// This version, and what is known of one that cannot be decoded.
+    #[must_use]
+    pub fn with_undecoded(mut self, undecoded: Option<Arc<Undecoded>>) -> Self {
+        match &mut self {
+            Object::Ingress(object) => Arc::make_mut(object).meta.undecoded = undecoded,
+            Object::IngressClass(object) => Arc::make_mut(object).meta.undecoded = undecoded,
+            Object::Service(object) => Arc::make_mut(object).meta.undecoded = undecoded,
+            Object::Endpoints(_) | Object::Secret(_) | Object::Namespace(_) => {}
+        }
+        self
     }
 
     /// Which object it is.

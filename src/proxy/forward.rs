@@ -350,12 +350,12 @@ fn closed_since(worker: &Worker, plan: &Plan<'_>) -> Option<String> {
     if table.generation == plan.generation {
         return None;
     }
-    let canonical = plan.canonical;
-    let of_backend = |id| table.backend(id).map(|backend| &**backend);
-    let found = table.find(canonical.host.as_deref(), &canonical.path);
-    let now = found.and_then(|found| found.guard(of_backend(found.route.backend)).cloned());
-    let guard = now.or_else(|| of_backend(plan.backend.id)?.guard.clone());
-    guard.map(|guard| guard.to_string())
+    let decision = decide(&table, plan.ask, plan.canonical, &worker.settings.rules());
+    let guard = match decision.outcome {
+        Outcome::Closed(guard) => Some(guard),
+        _ => table.backend(plan.backend.id)?.guard.as_ref(),
+    };
+    guard.map(ToString::to_string)
 }
 
 /// An attempt that came to no response head.

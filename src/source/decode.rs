@@ -11,6 +11,7 @@ mod kinds;
 mod legacy;
 mod secret;
 mod unclear;
+mod undecoded;
 
 use crate::model::annotation;
 use crate::model::diagnostic::shortened;
@@ -40,6 +41,17 @@ pub struct DecodeError {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
+    /// The object with nothing but its guards, if it has some.
+    pub guarded: Option<Box<Object>>,
+}
+
+impl DecodeError {
+    fn guarded_by(self, guarded: Option<Object>) -> Self {
+        Self {
+            guarded: guarded.map(Box::new),
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for DecodeError {
@@ -87,6 +99,7 @@ pub fn from_value(value: Value) -> Result<Option<Object>, DecodeError> {
     let Some(Known { kind, version, object }) = identify(&value)? else {
         return Ok(None);
     };
+    let guarded = undecoded::guards(kind, &object, &value);
     let encoded = Encoded {
         version,
         value,
@@ -94,7 +107,7 @@ pub fn from_value(value: Value) -> Result<Option<Object>, DecodeError> {
     };
     match decode(kind, encoded) {
         Ok(decoded) => Ok(Some(with_name(decoded, &object))),
-        Err(mistake) => Err(of_object(object, mistake)),
+        Err(mistake) => Err(of_object(object, mistake).guarded_by(guarded)),
     }
 }
 
@@ -109,6 +122,7 @@ pub fn from_manifest(value: Value) -> Result<Manifest, DecodeError> {
     if let Some(message) = no_name(&object) {
         return Err(failure(None, "metadata.name", message));
     }
+    let guarded = undecoded::guards(kind, &object, &value);
     let mut unknown = Vec::new();
     let encoded = Encoded {
         version,
@@ -118,13 +132,16 @@ pub fn from_manifest(value: Value) -> Result<Manifest, DecodeError> {
     match decode(kind, encoded) {
         Ok(decoded) => {
             let mut decoded = with_name(decoded, &object);
-            let said = unclear::leave_out(&mut decoded, &object, unknown)?;
+            let said = match unclear::leave_out(&mut decoded, &object, unknown) {
+                Ok(said) => said,
+                Err(error) => return Err(error.guarded_by(guarded)),
+            };
             Ok(Manifest {
                 object: Some(decoded),
                 said,
             })
         }
-        Err(mistake) => Err(of_object(object, mistake)),
+        Err(mistake) => Err(of_object(object, mistake).guarded_by(guarded)),
     }
 }
 
@@ -138,6 +155,7 @@ fn of_object(object: ObjectRef, (field, message): Mistake) -> DecodeError {
         object: Some(object),
         field,
         message,
+        guarded: None,
     }
 }
 
@@ -252,6 +270,7 @@ fn failure(object: Option<ObjectRef>, field: &str, message: impl Into<String>) -
         object,
         field: field.to_owned(),
         message: message.into(),
+        guarded: None,
     }
 }
 
@@ -304,6 +323,7 @@ fn meta(meta: ObjectMeta) -> Meta {
             .into_iter()
             .filter(|(key, _)| annotation::is_kept(key))
             .collect(),
+        undecoded: None,
     }
 }
 

@@ -49,7 +49,8 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
             }
         };
         loaded.diagnostics.extend(parsed.diagnostics);
-        for (object, location) in parsed.objects {
+        let guarded = parsed.broken.into_iter().filter_map(|broken| broken.guarded);
+        for (object, location) in parsed.objects.into_iter().chain(guarded) {
             let reference = object.reference();
             if let Some(first) = seen.get(&reference) {
                 loaded

@@ -407,6 +407,57 @@ fn a_guard_of_a_host_holds_for_paths_it_does_not_list() {
     assert!(explained.contains(why), "{explained}");
 }
 
+/// A number without quotes is a common reason: annotations are text.
+#[test]
+fn an_ingress_that_cannot_be_decoded_closes_what_is_known_of_it() {
+    let broken = |name: &str, host: &str, annotation: &str| {
+        ingress(name, host, "/app", "web", &format!(", annotations: {{{annotation}}}"))
+    };
+    let limit = "nginx.ingress.kubernetes.io/limit-rps: 5";
+    let rig = Rig::with(1, &[], |pods| {
+        service("web", &[(pods[0].address, "p0")])
+            + &ingress("any", "\"\"", "/", "web", "")
+            + &broken("new", "new.test", limit)
+            + &broken(
+                "harmless",
+                "harmless.test",
+                "nginx.ingress.kubernetes.io/proxy-read-timeout: 5",
+            )
+    });
+    std::fs::write(rig.manifest("old.yaml"), ingress("old", "old.test", "/", "web", "")).unwrap();
+    eventually("the good version is live", || {
+        get(rig.admin, "/api/v1/routes").1.contains("old.test").then_some(())
+    });
+    // It never was there before, so a rule for all hosts would answer.
+    assert!(is_closed(&rig, "new.test", "/app"));
+    assert!(is_closed(&rig, "new.test", "/other"));
+    assert!(!is_closed(&rig, "harmless.test", "/app"));
+    // The last good version stays, but is closed, and so is what the other names.
+    std::fs::write(rig.manifest("old.yaml"), broken("old", "added.test", limit)).unwrap();
+    eventually("it is closed", || is_closed(&rig, "old.test", "/").then_some(()));
+    assert!(is_closed(&rig, "added.test", "/app"));
+    let admin = rig.admin.to_string();
+    let explained = narthex(&["explain", "http://old.test/", "--admin", &admin]);
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    let why = "does not enforce annotation nginx.ingress.kubernetes.io/limit-rps of Ingress default/old";
+    assert!(explained.contains(why), "{explained}");
+    assert!(explained.contains("the object cannot be decoded"), "{explained}");
+    std::fs::write(rig.manifest("old.yaml"), ingress("old", "old.test", "/", "web", "")).unwrap();
+    eventually("it is open again", || (!is_closed(&rig, "old.test", "/")).then_some(()));
+    assert!(!is_closed(&rig, "added.test", "/app"));
+    // Of a Service, the last good version is closed too.
+    let guarded = "apiVersion: v1\nkind: Service\nmetadata: {name: web, annotations: {haproxy.org/auth-type: 1}}\n\
+                   spec: {ports: [{port: 80}]}\n---\n";
+    let all = std::fs::read_to_string(rig.manifest("all.yaml")).unwrap();
+    let (before, after) = all.split_once("kind: Service").unwrap();
+    let (_, slices) = after.split_once("---\n").unwrap();
+    let before = before.trim_end_matches("apiVersion: v1\n");
+    std::fs::write(rig.manifest("all.yaml"), format!("{before}{guarded}{slices}")).unwrap();
+    eventually("the Service is closed", || {
+        is_closed(&rig, "old.test", "/").then_some(())
+    });
+}
+
 #[test]
 fn a_canary_alone_is_not_served() {
     let canary = annotated("nginx.ingress.kubernetes.io/canary", "true");

@@ -42,7 +42,19 @@ fn guard(name: &str, value: &str, all: &BTreeMap<String, String>) -> Option<Reac
 
 /// The guards among the annotations of an object that narthex does not enforce, without those that are ignored.
 pub(in crate::compile) fn guards<'m>(meta: &'m Meta, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
-    let all = &meta.annotations;
+    guards_among(&meta.annotations, ignored).chain(undecoded_guards(meta, ignored))
+}
+
+/// Those of a version of it that cannot be decoded.
+pub(in crate::compile) fn undecoded_guards<'m>(
+    meta: &'m Meta,
+    ignored: &Ignored,
+) -> impl Iterator<Item = (&'m str, Reach)> {
+    let undecoded = meta.undecoded.iter();
+    undecoded.flat_map(|undecoded| guards_among(&undecoded.annotations, ignored))
+}
+
+fn guards_among<'m>(all: &'m BTreeMap<String, String>, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
     all.iter()
         .filter_map(|(name, value)| Some((name.as_str(), guard(name, value, all)?)))
         .filter(|(name, _)| ignored.by(name).is_none())

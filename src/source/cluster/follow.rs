@@ -297,7 +297,10 @@ impl Follower {
                 target.complete(&mut item);
                 match decode::from_value(item) {
                     Ok(object) => objects.extend(object),
-                    Err(error) => broken.push(Diagnostic::from(error)),
+                    Err(mut error) => match error.guarded.take() {
+                        Some(guarded) => objects.push(*guarded),
+                        None => broken.push(Diagnostic::from(error)),
+                    },
                 }
             }
             from = page.metadata.r#continue.filter(|token| !token.is_empty());
@@ -384,10 +387,14 @@ impl Follower {
         target.complete(&mut object);
         match decode::from_value(object) {
             Ok(object) => object.map(Change::Apply),
-            Err(error) => {
+            Err(mut error) => {
+                let guarded = error.guarded.take();
                 let diagnostic = Diagnostic::from(error);
                 warn!(watch = self.order.name, "{diagnostic}");
-                Some(Change::Broken(diagnostic))
+                Some(match guarded {
+                    Some(guarded) => Change::Apply(*guarded),
+                    None => Change::Broken(diagnostic),
+                })
             }
         }
     }

@@ -20,13 +20,22 @@ pub struct Parsed {
     /// The objects narthex reads, as they stand in the file.
     pub objects: Vec<(Object, Location)>,
     /// Objects that stand in the file but do not fit their kind.
-    pub broken: Vec<ObjectRef>,
+    pub broken: Vec<Broken>,
     /// Whether an object does not say which one it is: it may be any of those that were there before.
     pub nameless: bool,
     /// Whether the file was read to its end.
     pub whole: bool,
     /// What is wrong with it.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// An object that does not fit its kind.
+#[derive(Debug)]
+pub struct Broken {
+    /// Which one.
+    pub object: ObjectRef,
+    /// The object with nothing but its guards, if it has some, and where it stands.
+    pub guarded: Option<(Object, Location)>,
 }
 
 /// Reads a file.
@@ -265,6 +274,7 @@ impl Reader<'_> {
                 ),
             },
             Err(mut error) => {
+                let guarded = error.guarded.take();
                 let at = node.locate(&error.field);
                 // What a Secret holds is not quoted, wherever it stands.
                 let quotable = node.str_at("kind") != Some("Secret") || error.field == "metadata.name";
@@ -275,7 +285,10 @@ impl Reader<'_> {
                     error.message += &format!(" (is that what `{meant}` was meant to be?)");
                 }
                 match &error.object {
-                    Some(object) => self.parsed.broken.push(object.clone()),
+                    Some(object) => self.parsed.broken.push(Broken {
+                        object: object.clone(),
+                        guarded: guarded.map(|guarded| (*guarded, location(self.path, node.at))),
+                    }),
                     None => self.parsed.nameless = true,
                 }
                 let mut diagnostic = Diagnostic::from(error);

@@ -281,9 +281,17 @@ fn keep_last_good(parsed: Parsed, old: Option<&FileState>) -> FileState {
             objects.entry(reference).or_insert(last);
         }
     }
-    for reference in parsed.broken {
-        if let Some(last) = old.and_then(|old| old.objects.get(&reference)) {
-            objects.entry(reference).or_insert_with(|| last.clone());
+    for broken in parsed.broken {
+        let last = old.and_then(|old| old.objects.get(&broken.object)).cloned();
+        let kept = match (last, broken.guarded) {
+            (Some((last, place)), guarded) => {
+                let undecoded = guarded.and_then(|(guarded, _)| guarded.meta().undecoded.clone());
+                Some((last.with_undecoded(undecoded), place))
+            }
+            (None, guarded) => guarded,
+        };
+        if let Some(kept) = kept {
+            objects.entry(broken.object).or_insert(kept);
         }
     }
     FileState {

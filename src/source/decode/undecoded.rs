@@ -1,0 +1,76 @@
+//! What is known of an object that cannot be decoded. Where it has guards, these close what is known of its hosts: to serve
+//! its last good version, or others' rules in its place, would open what is meant to be guarded.
+
+use super::text;
+use crate::model::annotation;
+use crate::model::object::{Ingress, IngressClass, Meta, OLD_CLASS, Service, Undecoded};
+use crate::model::{Kind, Object, ObjectRef};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The object with nothing but its guards, if it has some.
+pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
+    if !matches!(kind, Kind::Ingress | Kind::IngressClass | Kind::Service) {
+        return None;
+    }
+    let annotations = value.pointer("/metadata/annotations")?.as_object()?;
+    let annotations = annotations
+        .iter()
+        .filter(|(name, _)| annotation::is_kept(name))
+        .map(|(name, value)| {
+            // A number that should be in quotes is a common reason why an object cannot be decoded.
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (name.clone(), text)
+        })
+        .collect();
+    if !annotation::may_guard(&annotations) {
+        return None;
+    }
+    let old_class = annotations.get(OLD_CLASS).cloned();
+    let meta = Meta {
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+        annotations: old_class
+            .map(|class| (OLD_CLASS.to_owned(), class))
+            .into_iter()
+            .collect(),
+        undecoded: Some(Arc::new(Undecoded {
+            hosts: hosts(value),
+            annotations,
+        })),
+        ..Meta::default()
+    };
+    Some(match kind {
+        Kind::Ingress => Object::Ingress(Arc::new(Ingress {
+            meta,
+            class: text(value, "/spec/ingressClassName").map(str::to_owned),
+            ..Ingress::default()
+        })),
+        Kind::IngressClass => Object::IngressClass(Arc::new(IngressClass {
+            meta,
+            controller: text(value, "/spec/controller")?.into(),
+            ..IngressClass::default()
+        })),
+        _ => Object::Service(Arc::new(Service {
+            meta,
+            ..Service::default()
+        })),
+    })
+}
+
+/// The hosts of an Ingress's rules, as far as they can be read; absent is any host.
+fn hosts(value: &Value) -> Vec<Option<String>> {
+    let spec = |field| value.pointer("/spec").and_then(|spec| spec.get(field));
+    let Some(rules) = spec("rules") else {
+        let default = spec("defaultBackend").or_else(|| spec("backend"));
+        return default.map(|_| None).into_iter().collect();
+    };
+    let rules = rules.as_array().into_iter().flatten();
+    rules
+        .filter_map(|rule| match rule.get("host") {
+            None | Some(Value::Null) => Some(None),
+            Some(Value::String(host)) => Some(Some(host.clone())),
+            Some(_) => None,
+        })
+        .collect()
+}
