@@ -7,6 +7,8 @@ use std::fs;
 
 #[path = "architecture/offences.rs"]
 mod offences;
+#[path = "architecture/rights.rs"]
+mod rights;
 #[path = "architecture/rooms.rs"]
 mod rooms;
 #[path = "architecture/rust.rs"]
