@@ -439,7 +439,7 @@ class Report:
         changed = {
             name.removeprefix("narthex_").removesuffix("_total"): int(value - before.get(name, 0))
             for name, value in after.items()
-            if any(word in name for word in ("timeouts", "floods", "handshake_failures", "let_go", "refused", "panics"))
+            if any(word in name for word in ("timeouts", "enhance_your_calm", "stalled", "handshake_failures", "evicted", "refused", "refusals", "invalid_requests", "panics"))
             and value > before.get(name, 0)
         }
         cut = f"cut off {cut} times; " if cut else ""
@@ -529,7 +529,7 @@ class Report:
             counters = narthex.counters()
             refused = counters.get("narthex_connections_refused_total", 0)
             print(f"256 descriptors  p99 {good.p99():7.1f} ms  600 silent clients; {len(good.times)} asked, {len(good.failures)} failed; "
-                  f"let go {counters.get('narthex_let_go_total', 0):.0f}, refused {refused:.0f}")
+                  f"evicted {counters.get('narthex_connections_evicted_total', 0):.0f}, refused {refused:.0f}")
             self.hold(f"descriptors: {good.failures[:3]}", len(good.times) > 10 and not good.failures)
             for one in silent:
                 one.close()

@@ -4,6 +4,7 @@
 //! those who do not ask for that, Prometheus's own format 0.0.4.
 
 mod process;
+mod shards;
 mod snapshot;
 
 pub use snapshot::Labelled;
@@ -202,7 +203,8 @@ impl Snapshot {
             let values = values
                 .iter()
                 .map(|(shard, value)| ([("shard", shard.as_str())], *value));
-            page.counters((&format!("narthex_{name}"), "By shard: see docs/metrics.md"), values)?;
+            let (name, help) = shards::metric(name);
+            page.counters((&name, help), values)?;
         }
         let statuses: Vec<(String, u64)> = self
             .statuses
@@ -212,14 +214,14 @@ impl Snapshot {
         page.counters(
             (
                 "narthex_requests_failed",
-                "Requests that were refused or failed, by reason and by whose fault",
+                "Requests that were refused or failed, by reason and by the side that caused it",
             ),
             self.failed
                 .iter()
                 .map(|((reason, side), count)| ([("reason", *reason), ("side", *side)], *count)),
         )?;
         page.counters(
-            ("narthex_responses", "Replies by status"),
+            ("narthex_responses", "Responses by status"),
             statuses.iter().map(|(code, count)| ([("code", code.as_str())], *count)),
         )
     }
@@ -234,7 +236,7 @@ impl Snapshot {
         page.gauges(
             (
                 "narthex_watch_staleness_seconds",
-                "Since the last event or bookmark of a watch",
+                "Time since the last event or bookmark of a watch",
             ),
             self.watches
                 .iter()
@@ -242,15 +244,15 @@ impl Snapshot {
         )?;
         page.histograms(
             (
-                "narthex_change_live_seconds",
-                "From the arrival of a change to the table that has it",
+                "narthex_change_duration_seconds",
+                "Time from the arrival of a change to the routing table that includes it",
             ),
             [((), &self.changes)],
         )?;
         page.gauges(
             (
-                "narthex_certificate_not_after_seconds",
-                "When a certificate ends, in seconds since 1970",
+                "narthex_certificate_expiration_timestamp_seconds",
+                "Time at which a certificate expires, in seconds since 1970",
             ),
             self.certificates
                 .iter()
@@ -269,7 +271,7 @@ impl Snapshot {
         page.counters(
             (
                 "narthex_route_requests",
-                "Replies by rule, class of status and protocol",
+                "Responses by rule, class of status and protocol",
             ),
             codes.iter().filter_map(|(rule, version, class, count)| {
                 let [namespace, ingress, service] = rule.labels();
@@ -286,10 +288,10 @@ impl Snapshot {
                 "Bytes of request bodies",
                 (|rule| rule.totals.bytes_in) as fn(&Rule) -> u64,
             ),
-            ("narthex_route_response_bytes", "Bytes of reply bodies", |rule| {
+            ("narthex_route_response_bytes", "Bytes of response bodies", |rule| {
                 rule.totals.bytes_out
             }),
-            ("narthex_route_retries", "Requests that were sent again", |rule| {
+            ("narthex_route_retries", "Retries of requests", |rule| {
                 rule.totals.retries
             }),
         ] {
@@ -297,20 +299,20 @@ impl Snapshot {
         }
         #[expect(clippy::cast_precision_loss, reason = "requests under way are few")]
         page.gauges(
-            ("narthex_route_requests_in_flight", "Requests under way"),
+            ("narthex_route_requests_in_flight", "Requests in flight"),
             rules().map(|rule| (rule.labels(), rule.totals.in_flight as f64)),
         )?;
         page.histograms(
             (
                 "narthex_route_request_duration_seconds",
-                "From a request's head to the end of its reply",
+                "Time from the head of a request to the end of its response",
             ),
             rules().map(|rule| (rule.labels(), &rule.totals.whole)),
         )?;
         page.histograms(
             (
                 "narthex_route_pod_duration_seconds",
-                "Of that, from when it was sent to a pod to the head of the pod's response",
+                "Time from sending a request to a pod to the head of the pod's response",
             ),
             rules().map(|rule| (rule.labels(), &rule.totals.pod)),
         )
@@ -321,15 +323,15 @@ impl Snapshot {
         for (name, help, value) in [
             (
                 "narthex_endpoint_requests",
-                "Requests sent to an endpoint, each attempt for itself",
+                "Requests sent to an endpoint, counting each attempt",
                 (|endpoint| endpoint.requests) as fn(&Endpoint) -> u64,
             ),
             (
                 "narthex_endpoint_failures",
-                "Of these, those that failed by its fault",
+                "Requests sent to an endpoint that failed because of it",
                 |endpoint| endpoint.failures,
             ),
-            ("narthex_endpoint_ejections", "How often it was set aside", |endpoint| {
+            ("narthex_endpoint_ejections", "Ejections of an endpoint", |endpoint| {
                 endpoint.ejections
             }),
         ] {
@@ -342,22 +344,22 @@ impl Snapshot {
         page.gauges(
             (
                 "narthex_endpoint_requests_in_flight",
-                "Requests under way to an endpoint",
+                "Requests in flight to an endpoint",
             ),
             endpoints().map(|endpoint| (endpoint.labels(), endpoint.in_flight as f64)),
         )?;
         #[expect(clippy::cast_precision_loss, reason = "connections are few")]
         page.gauges(
             (
-                "narthex_endpoint_connections_kept",
-                "Idle HTTP/1.1 connections to an endpoint, and all its HTTP/2 ones",
+                "narthex_endpoint_pooled_connections",
+                "Idle HTTP/1.1 connections and all HTTP/2 connections to an endpoint",
             ),
             endpoints().map(|endpoint| (endpoint.labels(), endpoint.kept as f64)),
         )?;
         page.gauges(
             (
-                "narthex_endpoint_set_aside",
-                "1 while shards pass it over for what it answered",
+                "narthex_endpoint_ejected",
+                "1 while an endpoint is ejected because of its responses",
             ),
             endpoints().map(|endpoint| (endpoint.labels(), f64::from(u8::from(endpoint.aside)))),
         )

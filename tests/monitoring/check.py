@@ -185,7 +185,7 @@ def main():
             for expression, wanted in [
                 ('count by (namespace, ingress) (narthex_route_requests_total{ingress="ingress-test"})',
                  {"namespace": "default", "ingress": "ingress-test"}),
-                ('count by (namespace, service) (narthex_endpoint_set_aside{service="deploy1"})', {"namespace": "default", "service": "deploy1"}),
+                ('count by (namespace, service) (narthex_endpoint_ejected{service="deploy1"})', {"namespace": "default", "service": "deploy1"}),
                 ("count by (namespace, service, pod) (narthex_ready)",
                  {"namespace": "narthex-system", "service": "narthex", "pod": "narthex-x7k2p"}),
             ]:

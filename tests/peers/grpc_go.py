@@ -45,7 +45,7 @@ def main(narthex_binary, binary):
             for stream in streams:
                 _, said = stream.communicate()
                 assert stream.returncode == 0, said.decode()
-            assert one.counter("floods_total") == 0
+            assert one.counter("http2_enhance_your_calm_total") == 0
             assert one.counter("retries_total") == 0
     finally:
         server.kill()

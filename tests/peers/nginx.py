@@ -259,7 +259,7 @@ def main(binary):
                 print("WebSockets through nginx and narthex: ok")
                 load("in plain", f"http://web.test:{one.http}/small", one.http)
                 load("under TLS", f"https://web.test:{one.https}/small", one.https)
-                assert one.counter("panics_total") == 0 and one.counter("refused_by_hyper_total") == 0
+                assert one.counter("panics_total") == 0 and one.counter("http_library_refusals_total") == 0
         finally:
             for process in processes:
                 process.terminate()

@@ -266,7 +266,7 @@ fn the_file_is_opened_anew_when_told_to() {
     ask("/after");
     log.line("a line in the new file", |line| line["path"] == "/after");
     assert_eq!(Log::read(&old).len(), 2);
-    assert_eq!(rig.counter("access_log_dropped_total"), 0);
+    assert_eq!(rig.counter("access_log_lines_dropped_total"), 0);
 }
 
 #[test]

@@ -313,7 +313,7 @@ fn check(bytewise: bool) {
         .filter(|seen| matches!(seen, Seen::Fault(..)))
         .collect();
     assert!(faults.is_empty(), "{faults:#?}");
-    assert_eq!(rig.counter("refused_by_hyper_total"), 0);
+    assert_eq!(rig.counter("http_library_refusals_total"), 0);
 }
 
 #[test]

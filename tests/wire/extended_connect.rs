@@ -360,7 +360,7 @@ fn who_breaks_off_is_not_taken_for_one_who_is_done() {
         drop((response, stream));
         assert_eq!(pod.read(&mut [0; 16]).unwrap_or(0), 0);
         eventually("it is closed", || (!is_open(narthex)).then_some(()));
-        assert_eq!(world.rig.counter("timeouts_total"), 0, "at once, not by time");
+        assert_eq!(world.rig.counter("client_timeouts_total"), 0, "at once, not by time");
 
         // The pod: it closes with bytes unread, which is a reset.
         let (response, mut stream) = open(&mut sender, extended("http://ws.test/")).await;
@@ -374,7 +374,7 @@ fn who_breaks_off_is_not_taken_for_one_who_is_done() {
         let (response, _stream) = open(&mut sender, extended("http://ws.test/")).await;
         let (_, _pod) = world.pod();
         assert_eq!(ending(&mut response.into_body()).await, Some(Reason::CANCEL));
-        assert_eq!(world.rig.counter("timeouts_total"), 1);
+        assert_eq!(world.rig.counter("client_timeouts_total"), 1);
 
         // The pod says all, and the client after it.
         let (response, mut stream) = open(&mut sender, extended("http://ws.test/")).await;

@@ -56,7 +56,7 @@ fn row_28_streams_that_are_reset_at_once_end_the_connection() {
         [opened(stream, true), raw_h2::reset(stream, CANCEL)].concat()
     });
     others_are_served(&rig);
-    assert!(rig.counter("floods_total") <= 1);
+    assert!(rig.counter("http2_enhance_your_calm_total") <= 1);
     // What was begun for them is given up, and no pod is connected to for each.
     assert!(rig.counter("upstream_connects_total") < 700);
     eventually("nothing is left of them", || {
@@ -150,7 +150,7 @@ fn a_flood_is_told_why_its_connection_ends() {
                 .map(str::to_owned)
         });
         assert!(line.contains("INFO") && line.contains(what), "{what}: {line}");
-        assert_eq!(rig.counter("floods_total"), 1);
+        assert_eq!(rig.counter("http2_enhance_your_calm_total"), 1);
     }
 }
 
@@ -208,7 +208,7 @@ fn what_a_client_sends_for_each_piece_it_reads_is_no_flood() {
         }
     }
     assert_eq!(bytes, PIECES * 20);
-    assert_eq!(rig.counter("floods_total"), 0);
+    assert_eq!(rig.counter("http2_enhance_your_calm_total"), 0);
 }
 
 /// Windows of a byte make frames of a byte, of which each wants an update. These are no pieces of the pod's.
@@ -254,7 +254,7 @@ fn bursts_of_cancelled_requests_end_nothing() {
         Some(Some(&OK[0])),
         "{frames:?}"
     );
-    assert_eq!(rig.counter("floods_total"), 0);
+    assert_eq!(rig.counter("http2_enhance_your_calm_total"), 0);
 }
 
 #[test]

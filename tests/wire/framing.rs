@@ -162,7 +162,7 @@ fn bytes_that_are_no_http_are_refused() {
     ] {
         refused(&rig, name, bytes, status);
     }
-    assert_eq!(rig.counter("refused_by_hyper_total"), 0);
+    assert_eq!(rig.counter("http_library_refusals_total"), 0);
 }
 
 #[test]

@@ -282,7 +282,7 @@ fn the_value_of_a_length_is_checked() {
 fn a_stream_that_breaks_the_rules_is_reset_counted_and_logged() {
     let rig = Rig::new(1, &["--shards", "1"]);
     let mut client = Raw::connect(rig.http);
-    let before = rig.counter("refused_by_filter_total");
+    let before = rig.counter("invalid_requests_total");
     for (index, field) in [("connection", "close"), ("te", "gzip")].into_iter().enumerate() {
         let stream = u32::try_from(index).unwrap() * 2 + 1;
         let head = raw_h2::head("GET", "a.test", &[field]);
@@ -296,7 +296,7 @@ fn a_stream_that_breaks_the_rules_is_reset_counted_and_logged() {
         );
     }
     eventually("they are counted", || {
-        (rig.counter("refused_by_filter_total") == before + 2).then_some(())
+        (rig.counter("invalid_requests_total") == before + 2).then_some(())
     });
     eventually("the log says so", || {
         rig.log().contains("breaks the rules of HTTP/2").then_some(())

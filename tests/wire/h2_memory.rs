@@ -118,7 +118,7 @@ fn short_of_memory_those_go_that_hold_it_for_nothing_and_newcomers_are_served() 
         }
     }
     eventually("they are ended", || {
-        (rig.counter("stuck_ended_total") >= 8).then_some(())
+        (rig.counter("http2_stalled_requests_total") >= 8).then_some(())
     });
     for _ in 0..20 {
         eventually("another is served", || {

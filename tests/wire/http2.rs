@@ -59,7 +59,7 @@ fn from_http2_to_http2() {
             assert_eq!((answer.status.as_u16(), answer.body.len()), (status, 0));
         }
     });
-    assert_eq!(rig.counter("refused_by_hyper_total"), 0);
+    assert_eq!(rig.counter("http_library_refusals_total"), 0);
 }
 
 /// RFC 9110, section 9.3.2: such a reply has no content. Not even one of narthex's own, as for a host that nobody has, or

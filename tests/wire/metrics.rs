@@ -50,7 +50,7 @@ fn rules_and_endpoints_are_counted_apart() {
         ("narthex_ready", 1.0),
         ("process_resident_memory_bytes", 1e6),
         ("process_open_fds", 10.0),
-        ("narthex_change_live_seconds_count", 1.0),
+        ("narthex_change_duration_seconds_count", 1.0),
         ("narthex_responses_total{code=\"404\"}", 1.0),
         (
             "narthex_requests_failed_total{reason=\"no_route\",side=\"client\"}",
@@ -65,7 +65,7 @@ fn rules_and_endpoints_are_counted_apart() {
         assert!(value(&all, line).is_some_and(|value| value >= least), "{line}\n{all}");
     }
     let kept = format!(
-        r#"narthex_endpoint_connections_kept{{namespace="default",service="web",port="80",pod="web-1",address="{}"}}"#,
+        r#"narthex_endpoint_pooled_connections{{namespace="default",service="web",port="80",pod="web-1",address="{}"}}"#,
         rig.pod().address
     );
     eventually("its connections are counted by the next tick", || {

@@ -97,7 +97,7 @@ fn a_version_is_one_digit_on_each_side_or_none_at_all() {
             assert!(client.ends());
         }
     }
-    assert_eq!(rig.counter("refused_by_hyper_total"), 0);
+    assert_eq!(rig.counter("http_library_refusals_total"), 0);
 }
 
 /// An HTTP/1.0 client knows the end of such a reply by that of the connection, so one that broke off ends with a reset.

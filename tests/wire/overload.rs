@@ -48,7 +48,7 @@ fn who_has_been_idle_longest_makes_room() {
     assert_eq!(busy.answer().status, 200, "who is busy goes on");
     assert_eq!(late.answer().status, 200);
     assert!(closed(&mut silent) > 0);
-    assert!(rig.counter("let_go_total") > 0);
+    assert!(rig.counter("connections_evicted_total") > 0);
     assert_eq!(gauge(&rig, "connections_refused_total"), 0);
 }
 
@@ -63,7 +63,7 @@ fn silent_clients_hold_up_nobody_for_long() {
         late.send(GET);
         assert_eq!(late.answer().status, 200);
     }
-    assert!(rig.counter("let_go_total") >= 192);
+    assert!(rig.counter("connections_evicted_total") >= 192);
     assert_eq!(gauge(&rig, "connections_refused_total"), 0);
 }
 
@@ -139,7 +139,7 @@ fn slow_clients_make_room_when_places_are_gone() {
         assert_eq!(answers, [200; 20]);
     });
     assert_eq!(patient.answer().status, 200, "who waits for a pod is not slow");
-    assert!(rig.counter("let_go_total") > 0);
+    assert!(rig.counter("connections_evicted_total") > 0);
 }
 
 /// Processor time of the process so far, in clock ticks (proc(5), `stat`, fields 14 and 15).
@@ -280,7 +280,7 @@ fn a_window_of_nothing_holds_up_its_own_connection_only() {
         })
         .collect();
     eventually("all are given up", || {
-        (rig.counter("timeouts_total") >= 10).then_some(())
+        (rig.counter("client_timeouts_total") >= 10).then_some(())
     });
     rig.pod()
         .answers(Reply::text("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));

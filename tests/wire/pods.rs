@@ -313,7 +313,7 @@ fn a_request_that_comes_back_is_stopped_and_the_cause_named() {
         (answer.status != 404).then_some(answer)
     });
     assert_eq!(answer.status, 508);
-    assert_eq!(rig.counter("loops_total"), 1);
+    assert_eq!(rig.counter("request_loops_total"), 1);
     eventually("the diagnostic is there", || {
         crate::rig::get(rig.admin, "/api/v1/diagnostics")
             .1

@@ -33,7 +33,7 @@ fn queries_pass_as_they_are_or_encoded() {
             assert!(client.goes_on(), "{sent}");
         }
     }
-    assert_eq!(rig.counter("refused_by_hyper_total"), 0);
+    assert_eq!(rig.counter("http_library_refusals_total"), 0);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn long_ones_and_several_requests_at_once_pass_too() {
     let mut client = rig.client();
     client.send(format!("GET /?{} HTTP/1.1\r\nHost: a.test\r\n\r\n", "\"".repeat(6000)));
     assert_eq!(client.answer().status, 414);
-    assert_eq!(rig.counter("refused_by_hyper_total"), 0);
+    assert_eq!(rig.counter("http_library_refusals_total"), 0);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn what_stays_refused_is_counted_and_logged() {
         let mut client = rig.client();
         client.send(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n"));
         assert_eq!(client.answer().status, 400, "{target}");
-        assert_eq!(rig.counter("refused_by_filter_total"), count as u64 + 1);
+        assert_eq!(rig.counter("invalid_requests_total"), count as u64 + 1);
     }
     let line = log.status(400);
     assert_eq!(

@@ -190,7 +190,7 @@ fn what_the_operator_forbids_is_refused() {
     silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0);
     eventually("all are counted", || {
-        (rig.counter("handshake_failures_total") >= 4).then_some(())
+        (rig.counter("tls_handshake_failures_total") >= 4).then_some(())
     });
     // One who speaks plain HTTP is told.
     let mut client = crate::rig::Client::connect(rig.https);

@@ -202,6 +202,6 @@ fn a_tunnel_without_a_sign_of_life_ends() {
     assert_eq!(client.bytes(1), b"A");
     assert!(client.ends());
     eventually("it is counted", || {
-        (world.rig.counter("timeouts_total") > 0).then_some(())
+        (world.rig.counter("client_timeouts_total") > 0).then_some(())
     });
 }

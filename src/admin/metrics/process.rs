@@ -36,7 +36,7 @@ impl Process {
             // A counter of parts of seconds.
             page.family(
                 "process_cpu_seconds",
-                "User and system time spent",
+                "User and system CPU time of the process",
                 prometheus_client::metrics::MetricType::Counter,
                 |family| family.encode_counter::<prometheus_client::encoding::NoLabelSet, _, u64>(&seconds, None),
             )?;
@@ -46,12 +46,12 @@ impl Process {
             ("process_open_fds", "Open file descriptors", self.open_descriptors),
             (
                 "process_max_fds",
-                "File descriptors there may be",
+                "Maximum number of file descriptors",
                 self.most_descriptors,
             ),
             (
                 "process_start_time_seconds",
-                "When it began, in seconds since 1970",
+                "Start time of the process, in seconds since 1970",
                 Some(self.started),
             ),
         ] {

@@ -165,39 +165,35 @@ impl Admin {
             gauges: vec![
                 (
                     "narthex_ready",
-                    "1 when requests are answered from a complete table",
+                    "1 if the routing table is complete and requests are served",
                     f64::from(u8::from(self.shared.is_ready())),
                 ),
-                ("narthex_open_connections", "Client connections", open as f64),
+                ("narthex_open_connections", "Open client connections", open as f64),
                 (
                     "narthex_pod_connections",
-                    "Connections to pods, idle or not",
+                    "Connections to pods, idle or in use",
                     to_pods as f64,
                 ),
-                ("narthex_requests_in_flight", "Requests under way", in_flight as f64),
+                ("narthex_requests_in_flight", "Requests in flight", in_flight as f64),
                 (
-                    "narthex_short_of_memory",
+                    "narthex_memory_limit_exceeded",
                     "1 while most requests are refused because of --max-memory",
                     f64::from(u8::from(short)),
                 ),
                 (
                     "narthex_table_generation",
-                    "Which table is live",
+                    "Generation of the live routing table",
                     table.generation as f64,
                 ),
                 (
                     "narthex_table_routes",
-                    "Routes in the table",
+                    "Routes in the routing table",
                     table.routes().count() as f64,
                 ),
-                (
-                    "narthex_table_hosts",
-                    "Hosts that have a route",
-                    table.hosts().count() as f64,
-                ),
+                ("narthex_table_hosts", "Hosts with routes", table.hosts().count() as f64),
                 (
                     "narthex_table_backends",
-                    "Backends that routes lead to",
+                    "Backends of routes",
                     table.backends().count() as f64,
                 ),
                 (
@@ -214,7 +210,7 @@ impl Admin {
                 ),
                 (
                     "narthex_table_swaps",
-                    "Tables that became live",
+                    "Routing tables that became live",
                     self.shared.swaps.load(Ordering::Relaxed),
                 ),
             ],

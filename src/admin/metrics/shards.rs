@@ -1,0 +1,140 @@
+//! The counters of shards, by their metric names.
+
+/// The metric's name, without `_total`, and its help, for each field of `proxy::worker::Counters`.
+const METRICS: &[(&str, &str, &str)] = &[
+    ("connections", "narthex_connections", "Client connections accepted"),
+    (
+        "connections_h2",
+        "narthex_http2_connections",
+        "Client connections that use HTTP/2",
+    ),
+    (
+        "handshakes",
+        "narthex_tls_handshakes",
+        "Completed TLS handshakes with clients",
+    ),
+    (
+        "handshake_failures",
+        "narthex_tls_handshake_failures",
+        "TLS handshakes with clients that failed, were refused or timed out",
+    ),
+    (
+        "proxy_protocol_failures",
+        "narthex_proxy_protocol_failures",
+        "Connections closed because their PROXY header was missing, malformed, late or not trusted",
+    ),
+    ("requests", "narthex_requests", "Requests with a complete head"),
+    (
+        "responses_2xx",
+        "narthex_responses_2xx",
+        "Responses with status 200 to 299",
+    ),
+    (
+        "responses_3xx",
+        "narthex_responses_3xx",
+        "Responses with status 300 to 399",
+    ),
+    (
+        "responses_4xx",
+        "narthex_responses_4xx",
+        "Responses with status 400 to 499",
+    ),
+    (
+        "responses_5xx",
+        "narthex_responses_5xx",
+        "Responses with status 500 to 599",
+    ),
+    (
+        "upstream_connects",
+        "narthex_upstream_connects",
+        "Connections opened to pods",
+    ),
+    (
+        "upstream_connect_failures",
+        "narthex_upstream_connect_failures",
+        "Failed attempts to connect to pods",
+    ),
+    ("retries", "narthex_retries", "Retries of requests"),
+    (
+        "ejections",
+        "narthex_ejections",
+        "Ejections of endpoints because of their responses",
+    ),
+    (
+        "loops",
+        "narthex_request_loops",
+        "Requests refused because they had passed through narthex too often",
+    ),
+    (
+        "refused_by_filter",
+        "narthex_invalid_requests",
+        "Requests refused because they are not valid HTTP",
+    ),
+    (
+        "refused_by_hyper",
+        "narthex_http_library_refusals",
+        "Requests that narthex accepted and its HTTP library refused; this should stay 0",
+    ),
+    ("compressions", "narthex_compressions", "Responses compressed"),
+    (
+        "compressions_refused",
+        "narthex_compressions_refused",
+        "Responses not compressed because of --compression-memory",
+    ),
+    (
+        "floods",
+        "narthex_http2_enhance_your_calm",
+        "HTTP/2 connections closed with ENHANCE_YOUR_CALM because the client sent too many frames",
+    ),
+    (
+        "stuck_ended",
+        "narthex_http2_stalled_requests",
+        "HTTP/2 requests ended because they held memory while the client or the pod made no progress",
+    ),
+    (
+        "let_go",
+        "narthex_connections_evicted",
+        "Idle and slow client connections closed to make room for others because of --max-connections",
+    ),
+    (
+        "panics",
+        "narthex_panics",
+        "Requests that ended in a panic, which is a bug of narthex",
+    ),
+    (
+        "timeouts",
+        "narthex_client_timeouts",
+        "Client connections closed because a head, a body or the reading of a response took too long",
+    ),
+    (
+        "access_log_dropped",
+        "narthex_access_log_lines_dropped",
+        "Lines of the access log that were lost because they could not be written in time",
+    ),
+    (
+        "spans_dropped",
+        "narthex_spans_dropped",
+        "Spans that were lost because they could not be exported",
+    ),
+];
+
+/// The name and help of a counter. A counter without an entry has the name of its field.
+pub(super) fn metric(field: &str) -> (String, &'static str) {
+    match METRICS.iter().find(|(known, _, _)| *known == field) {
+        Some((_, name, help)) => ((*name).to_owned(), help),
+        None => (format!("narthex_{field}"), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_name_and_a_help_text() {
+        let counters = crate::proxy::Counters::default();
+        let fields: Vec<&str> = counters.each().map(|(field, _)| field).collect();
+        let known: Vec<&str> = METRICS.iter().map(|(field, _, _)| *field).collect();
+        assert_eq!(fields, known);
+    }
+}
