@@ -18,25 +18,25 @@ function Node({ of }: { of: Overview }): JSX.Element {
         <Section title={of.pod} note={`narthex ${of.version}`}>
           <dl class="facts">
             <Fact name="State">{of.ready ? 'ready' : <span class="bad">not ready</span>}, up for {seconds(of.uptime_seconds)}</Fact>
-            <Fact name="Since"><span title={of.started}>{moment(of.started)}</span></Fact>
+            <Fact name="Started"><span title={of.started}>{moment(of.started)}</span></Fact>
             <Fact name="Traffic">{rate(of.traffic.rate)}/s, {share(of.traffic.error_share)} errors, p99 {ms(of.traffic.p99_ms)}</Fact>
-            <Fact name="Requests">{count(of.traffic.requests)}, {of.traffic.in_flight} under way</Fact>
+            <Fact name="Requests">{count(of.traffic.requests)}, {of.traffic.in_flight} in flight</Fact>
             <Fact name="Memory">{bytes(of.memory_bytes)}</Fact>
           </dl>
         </Section>
-        <Section title="What it serves" note={`table ${of.generation}`}>
+        <Section title="Routing table" note={`generation ${of.generation}`}>
           <dl class="facts">
             {Object.entries(of.counts).map(([name, value]) => <Fact key={name} name={name}>{count(value)}</Fact>)}
             <Fact name="connections">{count(of.connections)} <span class="faint">by shard: {of.connections_by_shard.join(', ')}</span></Fact>
           </dl>
         </Section>
       </div>
-      <Section title="Where it hears from">
+      <Section title="Sources">
         <dl class="facts wide-facts">
           {of.watches.map((one) => (
             <Fact key={one.name} name={one.name}>
               <span class={one.state.startsWith('failing') ? 'bad' : ''}>{one.state}</span>
-              {one.silent_seconds !== null && <span class="faint">, last heard of {seconds(one.silent_seconds)} ago</span>}
+              {one.silent_seconds !== null && <span class="faint">, last event {seconds(one.silent_seconds)} ago</span>}
               {!one.required && <span class="faint"> (optional)</span>}
             </Fact>
           ))}
@@ -73,7 +73,7 @@ function All(): JSX.Element {
                   <td class="num right">{count(one.answer.counts['routes'] ?? 0)}</td>
                   <td class="num right">{bytes(one.answer.memory_bytes)}</td>
                 </>
-              ) : <td colSpan={7} class="bad">{one.silent ? 'silent' : 'has no answer'}: {one.error}</td>}
+              ) : <td colSpan={7} class="bad">{one.silent ? 'no answer' : 'error'}: {one.error}</td>}
             </tr>
           ))}
         </tbody>
@@ -105,7 +105,7 @@ export function Health({ dark }: { dark: boolean }): JSX.Element {
           lines={[{ label: 'p50', color: '--accent', values: live.ticks.map((tick) => tick.p50_ms) }, { label: 'p99', color: '--warn', values: live.ticks.map((tick) => tick.p99_ms) }]}
         />
         <Chart
-          title="Replies a second" unit="" times={times} dark={dark}
+          title="Responses per second" unit="" times={times} dark={dark}
           lines={CODES.map(([label, color]) => ({ label, color, values: live.ticks.map((tick) => tick.codes[label] ?? 0) }))}
         />
       </div>

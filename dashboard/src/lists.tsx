@@ -28,9 +28,9 @@ export function ProblemsPage(): JSX.Element {
           <option value="warning">warnings</option>
           <option value="info">notes</option>
         </select>
-        <span class="num faint" role="status">{count(loaded.data.total)} in all</span>
+        <span class="num faint" role="status">{count(loaded.data.total)} in total</span>
       </div>
-      {shown.length === 0 && <div class="card state"><h2>Nothing is wrong</h2><p class="faint">With any object that narthex reads.</p></div>}
+      {shown.length === 0 && <div class="card state"><h2>No problems</h2><p class="faint">narthex found no problems in the objects that it reads.</p></div>}
       {[...objects].map(([object, problems]) => (
         <section class="card" key={object}>
           <h2>{object}</h2>
@@ -52,11 +52,11 @@ export function Certificates(): JSX.Element {
     <>
       <div class="bar"><h1>Certificates</h1><span class="num faint">{count(loaded.data.total)}</span></div>
       {loaded.data.items.length === 0 ? (
-        <div class="card state"><h2>No certificates</h2><p class="faint">They come with the first Ingress that has tls and a Secret.</p></div>
+        <div class="card state"><h2>No certificates</h2><p class="faint">Certificates appear with the first Ingress that has spec.tls and a Secret.</p></div>
       ) : (
         <div class="card scroll" tabIndex={0} role="region" aria-label="Certificates">
           <table>
-            <thead><tr><th scope="col">Names</th><th scope="col">Secret</th><th scope="col">Issuer</th><th scope="col">Ends</th><th scope="col">Used by</th></tr></thead>
+            <thead><tr><th scope="col">Names</th><th scope="col">Secret</th><th scope="col">Issuer</th><th scope="col">Expires</th><th scope="col">Used by</th></tr></thead>
             <tbody>
               {loaded.data.items.map((one, at) => {
                 const days = Math.floor((Date.parse(one.not_after) - Date.now()) / DAY)
@@ -65,8 +65,8 @@ export function Certificates(): JSX.Element {
                     <td><Mark status={one.status} /> {one.names.join(', ') || '–'}</td>
                     <td>{one.secret?.replace(/^Secret /, '') ?? '–'} <span class="faint">{one.kind}</span></td>
                     <td class="small">{one.issuer}</td>
-                    <td class={`num${days < 14 ? ' bad' : ''}`} title={moment(one.not_after)}>{days < 0 ? 'has ended' : `in ${days} days`}</td>
-                    <td class="small">{one.used_by.join(', ') || 'nobody'}</td>
+                    <td class={`num${days < 14 ? ' bad' : ''}`} title={moment(one.not_after)}>{days < 0 ? 'expired' : `in ${days} days`}</td>
+                    <td class="small">{one.used_by.join(', ') || 'none'}</td>
                   </tr>
                 )
               })}
@@ -93,17 +93,17 @@ export function Changes(): JSX.Element {
   if (!loaded.data) return <><div class="bar"><h1>Changes</h1></div><Waiting of={loaded} /></>
   return (
     <>
-      <div class="bar"><h1>Changes</h1><span class="num faint">the last {count(loaded.data.items.length)} of the table</span></div>
+      <div class="bar"><h1>Changes</h1><span class="num faint">the last {count(loaded.data.items.length)} changes of the routing table</span></div>
       <ol class="timeline">
         {loaded.data.items.map((one) => (
           <li key={one.generation}>
             <time dateTime={one.at} title={moment(one.at)}>{time(one.at)}<span class="faint small"> {ago(one.at)}</span></time>
             <div class="card">
-              <p>{one.objects.join(', ') || 'nothing that has a name'}</p>
+              <p>{one.objects.join(', ') || 'no named object'}</p>
               <Names what="added" names={one.added} all={one.counts.added} />
               <Names what="altered" names={one.altered} all={one.counts.altered} />
               <Names what="removed" names={one.removed} all={one.counts.removed} />
-              <p class="small faint num">table {one.generation}, live after {ms(one.live_ms)}</p>
+              <p class="small faint num">generation {one.generation}, live after {ms(one.live_ms)}</p>
             </div>
           </li>
         ))}

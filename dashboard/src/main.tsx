@@ -40,7 +40,7 @@ function App(): JSX.Element {
   const wrong = (live.last?.problems['error'] ?? 0) + (live.last?.problems['warning'] ?? 0)
   return (
     <>
-      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById('main')?.focus() }}>To the content</a>
+      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById('main')?.focus() }}>Skip to content</a>
       <header>
         <a class="name" href="#/routes"><span class="logo" aria-hidden="true" />narthex</a>
         <nav aria-label="Pages">
@@ -53,13 +53,13 @@ function App(): JSX.Element {
         <p class="now num" aria-live="off">
           {live.last && <><b>{rate(live.last.rate)}</b>/s <span class="faint">p99 {ms(live.last.p99_ms)}</span></>}
         </p>
-        <button type="button" class="theme" onClick={turn} aria-label={dark ? 'Light colours' : 'Dark colours'}>{dark ? '☀' : '☾'}</button>
+        <button type="button" class="theme" onClick={turn} aria-label={dark ? 'Light theme' : 'Dark theme'}>{dark ? '☀' : '☾'}</button>
       </header>
       {trust !== 'live' && !live.locked && (
         <p class="stale" role="alert">
           {trust === 'nothing'
-            ? `No word from narthex${live.heard > 0 ? ` since ${new Date(live.heard).toLocaleTimeString()}` : ''}: what is shown is old. Trying again.`
-            : `No live numbers${live.refused ? `: ${live.refused}` : ''}. Lists are still asked for every few seconds.`}
+            ? `No answer from narthex${live.heard > 0 ? ` since ${new Date(live.heard).toLocaleTimeString()}` : ''}: this page shows old data. Trying again.`
+            : `No live data${live.refused ? `: ${live.refused}` : ''}. Lists are still updated every few seconds.`}
         </p>
       )}
       <main id="main" tabIndex={-1}>

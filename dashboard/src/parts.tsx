@@ -6,7 +6,7 @@ import { hasToken, setToken, type Endpoint, type Failure, type Problem, type Sta
 import { moment, rate, time } from './format'
 import type { Loaded } from './use'
 
-const WORDS: Record<Status, string> = { ok: 'fine', warning: 'works, but', error: 'does not work' }
+const WORDS: Record<Status, string> = { ok: 'OK', warning: 'has warnings', error: 'has errors' }
 
 export function Mark({ status }: { status: Status }): JSX.Element {
   return <span class={`mark ${status}`} role="img" aria-label={WORDS[status]} title={WORDS[status]} />
@@ -32,7 +32,7 @@ export function Spark({ values }: { values: number[] }): JSX.Element {
 export function Pod({ endpoint }: { endpoint: Endpoint }): JSX.Element {
   const aside = endpoint.set_aside
   return (
-    <span class={`pod${aside ? ' aside' : ''}`} title={aside ? `set aside: ${aside.why}` : endpoint.address}>
+    <span class={`pod${aside ? ' aside' : ''}`} title={aside ? `ejected: ${aside.why}` : endpoint.address}>
       <b>{endpoint.pod ?? 'no pod'}</b> <span class="address">{endpoint.address}</span>
       <span class="num">{rate(endpoint.rate)}/s</span>
     </span>
@@ -59,7 +59,7 @@ export function Problems({ problems }: { problems: Problem[] }): JSX.Element {
 }
 
 export function Failures({ failures }: { failures: Failure[] }): JSX.Element {
-  if (failures.length === 0) return <p class="faint">None that narthex remembers.</p>
+  if (failures.length === 0) return <p class="faint">No recent errors.</p>
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Recent errors">
       <table>
@@ -121,9 +121,9 @@ export function Waiting({ of }: { of: Loaded<unknown> }): JSX.Element {
   if (of.error) {
     return (
       <div class="card state" role="alert">
-        <h2>This cannot be shown</h2>
+        <h2>This cannot be loaded</h2>
         <p>{of.error}</p>
-        <p class="faint">It is asked for again every few seconds.</p>
+        <p class="faint">narthex tries again every few seconds.</p>
       </div>
     )
   }
@@ -143,9 +143,9 @@ export function Token(): JSX.Element {
   }
   return (
     <form class="card state" onSubmit={enter}>
-      <h2>A token is needed</h2>
-      {hasToken() && <p class="bad" role="alert">The one that was entered is not accepted.</p>}
-      <p>This narthex was started with --admin-token-file. The token stays in this tab and is forgotten with it.</p>
+      <h2>Token required</h2>
+      {hasToken() && <p class="bad" role="alert">narthex did not accept this token.</p>}
+      <p>This narthex was started with --admin-token-file. The token is kept only until you close this tab.</p>
       <label for="token">Token</label>
       <div class="line">
         <input id="token" type="password" autocomplete="off" value={text} onInput={(e) => setText(e.currentTarget.value)} />

@@ -34,10 +34,10 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
     <>
       <div class="bar">
         <h1><Mark status={route.status} /> {route.host}<span class="path">{route.path ?? ''}</span></h1>
-        <a class="button" href={`#/why?${new URLSearchParams({ url })}`}>Why does a URL go here?</a>
+        <a class="button" href={`#/why?${new URLSearchParams({ url })}`}>Why do requests go here?</a>
       </div>
       <div class="grid">
-        <Section title="Who says so">
+        <Section title="Definition">
           <dl class="facts">
             <Fact name="Object">{route.object}</Fact>
             <Fact name="Field"><code>{route.field}</code></Fact>
@@ -45,13 +45,13 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
             <Fact name="Goes to">{route.backend} {route.state !== 'ready' && <span class="tag error">{route.state.replaceAll('_', ' ')}</span>}</Fact>
             {route.guard && <Fact name="Closed by"><span class="bad">{route.guard}, which narthex does not enforce: requests get 503</span></Fact>}
             <Fact name="TLS">{route.tls ? (route.certificate ?? 'yes') : 'no'}</Fact>
-            {route.shadows.length > 0 && <Fact name="Hides">{route.shadows.join(', ')}: the oldest wins</Fact>}
+            {route.shadows.length > 0 && <Fact name="Takes precedence over">{route.shadows.join(', ')}, because the oldest object wins</Fact>}
           </dl>
         </Section>
-        <Section title="Traffic" note="the last minute">
+        <Section title="Traffic" note="last minute">
           <Spark values={route.traffic.spark} />
           <dl class="facts">
-            <Fact name="Requests">{rate(traffic.rate)}/s, {count(route.traffic.requests)} in all, {route.traffic.in_flight} under way</Fact>
+            <Fact name="Requests">{rate(traffic.rate)}/s, {count(route.traffic.requests)} in total, {route.traffic.in_flight} in flight</Fact>
             <Fact name="Errors">{share(traffic.error_share)}</Fact>
             <Fact name="Time">p50 {ms(traffic.p50_ms)}, p99 {ms(traffic.p99_ms)}</Fact>
             <Fact name="Bytes">{bytes(route.traffic.bytes_in)} in, {bytes(route.traffic.bytes_out)} out</Fact>
@@ -61,14 +61,14 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
       </div>
       {route.diagnostics.length > 0 && <Section title="Problems"><Problems problems={route.diagnostics} /></Section>}
       <Section title="Pods" note={`${route.endpoints.length}`}>
-        {route.endpoints.length === 0 ? <p class="bad">None: requests get 503.</p> : (
+        {route.endpoints.length === 0 ? <p class="bad">No pods: requests get 503.</p> : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Pods">
             <table>
               <thead>
                 <tr>
                   <th scope="col">Pod</th><th scope="col">Address</th><th scope="col" class="right">Requests/s</th>
                   <th scope="col" class="right">Requests</th><th scope="col" class="right">Failures</th>
-                  <th scope="col" class="right">Under way</th><th scope="col">Health</th>
+                  <th scope="col" class="right">In flight</th><th scope="col">Health</th>
                 </tr>
               </thead>
               <tbody>
@@ -81,7 +81,7 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
                     <td class={`num right${one.failures ? ' bad' : ''}`}>{count(one.failures)}</td>
                     <td class="num right">{one.in_flight}</td>
                     <td>
-                      {one.set_aside ? <span class="bad">set aside for {seconds(one.set_aside.seconds)}: {one.set_aside.why}</span> : (one.check ?? 'fine')}
+                      {one.set_aside ? <span class="bad">ejected for {seconds(one.set_aside.seconds)}: {one.set_aside.why}</span> : (one.check ?? 'OK')}
                       {one.zone && <span class="faint"> {one.zone}</span>}
                     </td>
                   </tr>
@@ -93,8 +93,8 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
       </Section>
       {Object.keys(settings).length > 0 && <Section title="Policies"><Settings of={settings} /></Section>}
       <Section title="Recent errors"><Failures failures={route.recent_errors} /></Section>
-      <Section title="Where it is written" note={route.source.location ?? ''}>
-        {route.source.yaml ? <pre tabIndex={0} aria-label="YAML">{route.source.yaml}</pre> : <p>{route.source.reason ?? 'Nobody knows.'}</p>}
+      <Section title="Source" note={route.source.location ?? ''}>
+        {route.source.yaml ? <pre tabIndex={0} aria-label="YAML">{route.source.yaml}</pre> : <p>{route.source.reason ?? 'The source is not known.'}</p>}
       </Section>
     </>
   )

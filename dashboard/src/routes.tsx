@@ -134,9 +134,9 @@ export function Routes({ at }: { at: Place }): JSX.Element {
         />
         <select aria-label="Show" value={status} onChange={(event) => query({ status: event.currentTarget.value })}>
           <option value="">all</option>
-          <option value="error">that do not work</option>
-          <option value="warning">that work, but</option>
-          <option value="ok">that are fine</option>
+          <option value="error">with errors</option>
+          <option value="warning">with warnings</option>
+          <option value="ok">without problems</option>
         </select>
         <select aria-label="Sort" value={sort} onChange={(event) => query({ sort: event.currentTarget.value })}>
           <option value="">by host</option>
@@ -150,11 +150,11 @@ export function Routes({ at }: { at: Place }): JSX.Element {
       {known.total === null && <Waiting of={{ data: null, error: known.error, locked: known.locked }} />}
       {known.total === 0 && (
         <div class="card state">
-          <h2>{q || status ? 'No route is like that' : 'No routes yet'}</h2>
+          <h2>{q || status ? 'No matching routes' : 'No routes yet'}</h2>
           <p class="faint">
             {q || status
-              ? 'Take a word out of the filter, or show all.'
-              : 'They come with the first Ingress of our class. What is wrong with those that are there stands under Problems.'}
+              ? 'Remove a word from the filter, or show all routes.'
+              : 'Routes appear with the first Ingress of a class that narthex serves. Problems lists what is wrong with existing Ingresses.'}
           </p>
         </div>
       )}

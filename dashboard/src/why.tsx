@@ -37,7 +37,7 @@ function Steps({ of }: { of: Decision }): JSX.Element {
           {of.certificate && <p>Certificate: {of.certificate}</p>}
         </li>
         <li>
-          <h2>Hosts, the most specific first</h2>
+          <h2>Hosts, most specific first</h2>
           <ul class="plain">
             {of.hosts.map(([host, rules]) => (
               <li key={host} class={chosen?.host === host ? 'chosen' : ''}>
@@ -48,23 +48,23 @@ function Steps({ of }: { of: Decision }): JSX.Element {
           </ul>
         </li>
         <li>
-          <h2>Paths, the longest first, Exact before Prefix</h2>
+          <h2>Paths, longest first, Exact before Prefix</h2>
           {chosen ? <div class="chosen"><span class="tag ok">answers</span><RuleLine rule={chosen} /></div> : <p>No rule matches.</p>}
-          {of.lost.length > 0 && <h3>What came close</h3>}
+          {of.lost.length > 0 && <h3>Rules that nearly matched</h3>}
           <ul class="plain">
             {of.lost.map(([rule, why], at) => (
               <li key={at}><RuleLine rule={rule} /><p class="why">{why}</p></li>
             ))}
           </ul>
-          {yielded.length > 0 && <h3>The same host and path, but yielded</h3>}
+          {yielded.length > 0 && <h3>Rules for the same host and path that yielded</h3>}
           <ul class="plain">{yielded.map((why) => <li key={why}>{why}</li>)}</ul>
-          {younger.length > 0 && <h3>The same host and path, but younger or later by name</h3>}
+          {younger.length > 0 && <h3>Rules for the same host and path that are newer, or later by name</h3>}
           <ul class="plain">{younger.map((origin) => <li key={origin}>{origin}</li>)}</ul>
         </li>
         {chosen && (
           <li>
             <h2>Pods</h2>
-            {of.endpoints.length === 0 ? <p class="bad">None: 503.</p> : (
+            {of.endpoints.length === 0 ? <p class="bad">No pods: requests get 503.</p> : (
               <ul class="plain pods">
                 {of.endpoints.map((one) => <li key={one.address} class="pod"><b>{one.pod ?? 'no pod'}</b> <span class="address">{one.address}</span></li>)}
               </ul>
@@ -72,7 +72,7 @@ function Steps({ of }: { of: Decision }): JSX.Element {
           </li>
         )}
       </ol>
-      {of.problems.length > 0 && <Section title="What is wrong with it"><Problems problems={of.problems} /></Section>}
+      {of.problems.length > 0 && <Section title="Problems"><Problems problems={of.problems} /></Section>}
     </>
   )
 }
@@ -104,11 +104,11 @@ export function Why({ at }: { at: Place }): JSX.Element {
         </div>
         <details open={fields !== ''}>
           <summary>Headers</summary>
-          <textarea aria-label="Headers, one a line" rows={3} placeholder="Name: value" value={fields} onInput={(event) => setFields(event.currentTarget.value)} />
+          <textarea aria-label="Headers, one per line" rows={3} placeholder="Name: value" value={fields} onInput={(event) => setFields(event.currentTarget.value)} />
         </details>
       </form>
       {!at.query.get('url') ? (
-        <div class="card state"><p class="faint">Which rule answers a URL, and why not another? The address of this page can be sent to others.</p></div>
+        <div class="card state"><p class="faint">Enter a URL to see which rule answers it, and why. You can share the address of this page.</p></div>
       ) : loaded.data ? <Steps of={loaded.data} /> : <Waiting of={loaded} />}
     </>
   )

@@ -73,7 +73,7 @@ test('the walkthrough, by somebody who has never seen it', async (t) => {
 
   await page.getByRole('link', { name: 'Routes' }).click()
   await page.locator('a.cell', { hasText: 'www.yolo.org' }).click()
-  await page.getByRole('heading', { name: 'Where it is written' }).waitFor()
+  await page.getByRole('heading', { name: 'Source' }).waitFor()
   assert.match(await page.locator('pre').innerText(), /host: www\.yolo\.org/)
   await page.getByRole('link', { name: 'Health' }).click()
   await page.locator('.u-over').first().waitFor()
@@ -126,7 +126,7 @@ test('ten thousand routes are filtered and scrolled', async (t) => {
   await page.getByText('1 route', { exact: true }).waitFor()
   await page.getByText('h04711.test').waitFor()
   await page.getByRole('searchbox').fill('there is no such')
-  await page.getByText('No route is like that').waitFor()
+  await page.getByText('No matching routes').waitFor()
 })
 
 test('a dead API is said, and what was there stays', async (t) => {
@@ -134,7 +134,7 @@ test('a dead API is said, and what was there stays', async (t) => {
   const page = await open(t, running.admin, 'routes')
   await page.getByText('a.test').waitFor()
   running.kill()
-  await page.getByText('what is shown is old').waitFor()
+  await page.getByText('this page shows old data').waitFor()
   assert.ok(await page.getByText('a.test').isVisible())
 })
 
