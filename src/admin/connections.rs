@@ -162,7 +162,7 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake:
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::debug!(%error, "the admin address cannot accept for a moment");
+                tracing::debug!(%error, "the admin address cannot accept connections at the moment");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -207,10 +207,10 @@ where
         .serve_connection(TokioIo::new(patient), service);
     tokio::select! {
         served = serving => if let Err(error) = served {
-            tracing::debug!(%error, "an admin connection broke off");
+            tracing::debug!(%error, "a connection to the admin address broke off");
         },
         () = place.conversation.end.notified() => {
-            tracing::debug!("an admin connection was closed to make room for others");
+            tracing::debug!("a connection to the admin address was closed to make room for others");
         }
     }
 }

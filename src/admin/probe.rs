@@ -90,7 +90,7 @@ pub async fn run(socket: ProbeSocket, admin: Arc<Admin>) {
                 }));
             }
             Err(error) => {
-                tracing::debug!(%error, "the probe socket cannot accept for a moment");
+                tracing::debug!(%error, "the probe socket cannot accept connections at the moment");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -193,7 +193,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
         Ok(Subject::Server) => {
             decision.answer(
                 204,
-                "OPTIONS * is about the server as a whole, so no pod is asked".to_owned(),
+                "OPTIONS * is about the server as a whole, so narthex asks no pod".to_owned(),
             );
         }
         Ok(Subject::Resource(canonical)) => {
@@ -223,7 +223,7 @@ fn certificate(table: &Table, host: Option<&str>) -> String {
         .map(|one| one.secret.to_string())
         .collect();
     if secrets.is_empty() {
-        "narthex's own, self-signed: no Secret has one for this host".to_owned()
+        "narthex's own self-signed certificate: no Secret has one for this host".to_owned()
     } else {
         secrets.join(" and ")
     }
@@ -278,7 +278,7 @@ impl Decision {
                 let whose = route.map(|route| route.origin.object.to_string()).unwrap_or_default();
                 self.answer(
                     308,
-                    format!("{whose} has TLS for this host, so plain HTTP is sent to HTTPS"),
+                    format!("{whose} has TLS for this host, so plain HTTP is redirected to HTTPS"),
                 );
             }
             Outcome::Forward { route, backend, .. } if backend.endpoints.is_empty() => {
@@ -399,20 +399,20 @@ impl Decision {
             });
             for shadow in younger {
                 line(format!(
-                    "  beats     {shadow}: the same host and path, but younger or later by name"
+                    "  beats     {shadow}: the same host and path, but newer or later by name"
                 ));
             }
         }
         let hosts: Vec<String> = self
             .hosts
             .iter()
-            .map(|(host, rules)| format!("{host} ({rules} rules)"))
+            .map(|(host, rules)| format!("{host} ({rules} {})", if *rules == 1 { "rule" } else { "rules" }))
             .collect();
         if !hosts.is_empty() {
-            line(format!("  hosts asked, in order: {}", hosts.join(", ")));
+            line(format!("  hosts compared, in order: {}", hosts.join(", ")));
         }
         if !self.lost.is_empty() {
-            line("  came close:".to_owned());
+            line("  nearly matched:".to_owned());
         }
         for (rule, why) in &self.lost {
             line(format!(

@@ -65,11 +65,11 @@ pub fn run_prepared<K>(
     directory::are_there(&args.source.manifests).map_err(anyhow::Error::msg)?;
     let log = telemetry::init(&args.log, cluster::QUIET).map_err(anyhow::Error::msg)?;
     if let Err(error) = heap::give_back() {
-        tracing::warn!(error, "the allocator may keep freed memory for long");
+        tracing::warn!(error, "the allocator may keep freed memory for a long time");
     }
     for (given, flag) in [(args.traefik.api, "--api"), (args.traefik.kubernetes, "--kubernetes")] {
         if given {
-            tracing::info!("{flag} is a flag of Traefik 1.7: accepted, but narthex needs no telling");
+            tracing::info!("{flag} is a flag of Traefik 1.7: it is accepted and has no effect");
         }
     }
     let result = runtime.block_on(serve(&args, &mut stop));
@@ -152,7 +152,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
         super::command_line::effective(),
     );
     if !args.peers.can_be_found(&args.source.watch_namespace) {
-        tracing::warn!("--admin-service lies in a namespace that --watch-namespace leaves out: peers are not known");
+        tracing::warn!("the namespace of --admin-service is not in --watch-namespace, so peers are not known");
     }
     let own_admin = own_addresses([admin_address].into_iter());
     let admin = Arc::new(admin.with(Around {
@@ -178,7 +178,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     tokio::spawn(successor.serve(is_live, holdings, taken, admin::run(admin_socket, admin, intake)));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), shards = args.shards(), listening = addresses(&bound), admin = %admin_address,
-        "narthex starts"
+        "starting narthex"
     );
     let options = compile::Options {
         admin_addresses: own_admin,
@@ -257,8 +257,8 @@ fn access_log(args: &ServeArgs) -> anyhow::Result<Option<Arc<AccessLog>>> {
         while told.recv().await.is_some() {
             let Some(log) = reopened.clone() else { continue };
             match tokio::task::spawn_blocking(move || log.reopen()).await {
-                Ok(Ok(())) => tracing::info!("SIGUSR1: the access log is opened anew"),
-                Ok(Err(error)) => tracing::error!(%error, "SIGUSR1: the access log cannot be opened anew"),
+                Ok(Ok(())) => tracing::info!("SIGUSR1: reopened the access log"),
+                Ok(Err(error)) => tracing::error!(%error, "SIGUSR1: cannot reopen the access log"),
                 Err(error) => tracing::error!(%error, "SIGUSR1"),
             }
         }
@@ -300,7 +300,7 @@ async fn zone(client: &kube::Client, args: &ServeArgs) -> Option<Arc<str>> {
     match cluster::zone_of(client, node).await {
         Ok(zone) => zone.map(Arc::from),
         Err(why) => {
-            tracing::info!("the zone of node {node} is not known ({why}): hints for zones do not count");
+            tracing::info!("the zone of node {node} is not known ({why}), so zone hints are ignored");
             None
         }
     }
@@ -320,7 +320,7 @@ fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<
         match bind_one(args, Place { purpose, address }, inherited) {
             Ok(one) => bound.push(one),
             Err(error) if named || args.source.manifests.is_empty() => return Err(error.into()),
-            Err(error) => tracing::warn!("going on without {purpose}: {error}"),
+            Err(error) => tracing::warn!("continuing without {purpose}: {error}"),
         }
     }
     if bound.is_empty() {
@@ -373,12 +373,12 @@ async fn end(args: &ServeArgs, shared: &Shared, server: &Mutex<Server>, quick: b
     } else {
         args.end.drain_spread.min(args.end.drain_deadline / 2)
     };
-    tracing::info!(?grace, deadline = ?args.end.drain_deadline, handed_over, "shutting down: not ready any more");
+    tracing::info!(?grace, deadline = ?args.end.drain_deadline, handed_over, "shutting down: no longer ready");
     tokio::select! {
         () = drain(grace, spread, args.end.drain_deadline, server) => {}
-        () = stop.interrupted() => tracing::warn!("interrupted again: ending at once"),
+        () = stop.interrupted() => tracing::warn!("interrupted again: exiting at once"),
     }
-    tracing::info!("narthex ends");
+    tracing::info!("narthex has shut down");
     ExitCode::SUCCESS
 }
 
@@ -389,7 +389,7 @@ async fn drain(grace: Duration, spread: Duration, deadline: Duration, server: &M
     while !lock(server).is_drained() {
         if Instant::now() >= until {
             let open = lock(server).open_connections();
-            tracing::warn!(open, "the deadline has passed: connections that are left are cut");
+            tracing::warn!(open, "the drain deadline has passed: closing the remaining connections");
             return;
         }
         tokio::time::sleep(POLL).await;

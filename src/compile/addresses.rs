@@ -103,9 +103,9 @@ fn refused(address: IpAddr) -> Option<&'static str> {
     match address {
         address if address.is_loopback() || node => Some("the node itself"),
         address if link_local || metadata || METADATA.contains(&address) => {
-            Some("for the node alone (link-local, cloud metadata)")
+            Some("for the node only (link-local, cloud metadata)")
         }
-        address if address.is_multicast() => Some("of a group"),
+        address if address.is_multicast() => Some("a multicast address"),
         _ => None,
     }
 }
@@ -161,7 +161,7 @@ mod tests {
         ] {
             let why = refused(address);
             assert!(
-                why.is_some_and(|why| why.starts_with("for the node alone")),
+                why.is_some_and(|why| why.starts_with("for the node only")),
                 "{address}: {why:?}"
             );
         }
@@ -179,7 +179,7 @@ mod tests {
         ] {
             assert_eq!(refused(address), Some("the node itself"), "{address}");
         }
-        assert_eq!(refused("64:ff9b::224.0.0.1"), Some("of a group"));
+        assert_eq!(refused("64:ff9b::224.0.0.1"), Some("a multicast address"));
         assert_eq!(refused("::ffff:10.0.0.9"), refused("10.0.0.9"));
         assert_eq!(refused("64:ff9b::10.0.0.9"), refused("10.0.0.9"));
         assert!(refused("10.0.0.9").is_some());

@@ -203,7 +203,7 @@ impl State {
             )),
             Some(Some(fault)) => {
                 let stays = if in_use {
-                    "; what it had before stays in use"
+                    "; its last good content stays in use"
                 } else {
                     ""
                 };
@@ -228,7 +228,8 @@ impl State {
             let roots = match authorities {
                 Some(authorities) => authorities.roots.clone(),
                 None if self.options.system_roots.is_empty() => {
-                    let why = "no certificate authorities are known on this system, so no certificate of a pod can be trusted";
+                    let why =
+                        "this system has no certificate authorities, so narthex cannot trust any certificate of a pod";
                     return Err(wrong(CA, why.to_owned()));
                 }
                 None => self.options.system_roots.clone(),

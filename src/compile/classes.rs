@@ -31,7 +31,7 @@ impl State {
             return if self.options.class_less {
                 Ok(())
             } else {
-                Err("it has no class, and --class-less=false leaves those alone".to_owned())
+                Err("it has no class, and --class-less=false excludes such Ingresses".to_owned())
             };
         };
         match self.classes.get(class) {

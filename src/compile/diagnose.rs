@@ -76,7 +76,7 @@ impl State {
                     None => (
                         Code::PathConflict,
                         format!(
-                            "{what} is taken by {} ({}), which {}; this path is not used: change or remove one of the two",
+                            "{what} is taken by {} ({}), which {}; this path is not used: change or remove one of them",
                             holder.origin.object,
                             holder.origin.field(),
                             first_because(holder, ingress),
@@ -159,7 +159,8 @@ impl State {
         let (meta, mine, theirs) = (&known.ingress.meta, known.seniority, holder.seniority);
         if mine.canary && !theirs.canary {
             return Some(
-                "alone, as this Ingress is a canary beside it, and narthex does not split requests so".to_owned(),
+                "alone, because this Ingress is its canary, and narthex does not split requests between them"
+                    .to_owned(),
             );
         }
         if mine.leaving && !theirs.leaving {
@@ -185,7 +186,7 @@ impl State {
                 (
                     Code::EndpointIsSelf,
                     format!(
-                        "Service \"{name}\" has {own} as an endpoint, which is narthex itself: requests would go in circles"
+                        "Service \"{name}\" has {own} as an endpoint, which is narthex itself: requests would loop"
                     ),
                 )
             }
@@ -194,7 +195,7 @@ impl State {
             BackendState::ServiceNotFound => (
                 Code::ServiceNotFound,
                 format!(
-                    "there is no Service \"{name}\" in namespace \"{}\", where the Ingress is; requests get 503",
+                    "there is no Service \"{name}\" in namespace \"{}\", the namespace of the Ingress; requests get 503",
                     key.namespace
                 ),
             ),
@@ -206,7 +207,7 @@ impl State {
                         "Service \"{name}\" has no {} (ports: {ports}); requests get 503",
                         match &key.port {
                             PortRef::Name(port) if port.parse::<u16>().is_ok() => {
-                                format!("port named \"{port}\": a number goes into service.port.number")
+                                format!("port named \"{port}\": write a number into service.port.number")
                             }
                             PortRef::Name(port) => format!("port named \"{port}\""),
                             other => format!("port {other}"),
@@ -230,7 +231,7 @@ impl State {
                 Code::ExternalNameRefused,
                 format!(
                     "Service \"{name}\" is of type ExternalName, which can lead anywhere: \
-                     start narthex with --allow-external-names to allow that; requests get 503"
+                     start narthex with --allow-external-names to allow it; requests get 503"
                 ),
             ),
             BackendState::ExternalNameUnresolved
@@ -239,8 +240,8 @@ impl State {
                 (
                     Code::ExternalNameUnresolved,
                     format!(
-                        "Service \"{name}\" has the externalName \"{}\", which is an address, and Kubernetes takes it for \
-                         a DNS name: name a host, or use a Service without selector and an EndpointSlice; requests \
+                        "Service \"{name}\" has the externalName \"{}\", which is an address, but Kubernetes treats it as \
+                         a DNS name: write a host name, or use a Service without a selector and an EndpointSlice; requests \
                          get 503",
                         service
                             .and_then(|service| service.external_name.as_deref())
@@ -253,8 +254,8 @@ impl State {
             BackendState::ExternalNameUnresolved => (
                 Code::ExternalNameUnresolved,
                 format!(
-                    "Service \"{name}\" has the externalName \"{}\", which does not resolve to any address that may \
-                     be used; requests get 503",
+                    "Service \"{name}\" has the externalName \"{}\", which does not resolve to any address that narthex \
+                     may use; requests get 503",
                     service
                         .and_then(|service| service.external_name.as_deref())
                         .unwrap_or_default()
@@ -271,8 +272,8 @@ impl State {
         let unknown = backend.unknown_protocol()?;
         let hint = meant_protocol(unknown).map(|meant| format!(": did you mean {meant}?"));
         let message = format!(
-            "port {} of Service \"{}\" has the appProtocol \"{unknown}\", which narthex does not know, so its pods are \
-             spoken to by HTTP/1.1 without TLS{}",
+            "port {} of Service \"{}\" has the appProtocol \"{unknown}\", which narthex does not know, so narthex uses \
+             HTTP/1.1 without TLS{}",
             key.port,
             key.service,
             hint.unwrap_or_default()
@@ -308,7 +309,7 @@ impl State {
                 .find_map(|endpoints| endpoints.unsupported_type.as_ref())
             {
                 Some(kind) if kind.is_empty() => " (its EndpointSlices lack the addressType: IPv4 or IPv6)".to_owned(),
-                Some(kind) => format!(" (it has EndpointSlices of type {kind} only, and narthex reads IPv4 and IPv6)"),
+                Some(kind) => format!(" (it has only EndpointSlices of type {kind}, and narthex reads IPv4 and IPv6)"),
                 None => format!(
                     " (its {} empty)",
                     if kind == Kind::Endpoints {
@@ -334,7 +335,7 @@ impl State {
                 };
                 format!(" (the port is {wanted} in the Service, but the ports of its endpoints are: {names})")
             }
-            _ => format!(" (of {total}, none is ready)"),
+            _ => format!(" (none of {total} is ready)"),
         }
     }
 
@@ -379,7 +380,7 @@ impl State {
                         let why = places.find_map(|place| self.options.refuses(place));
                         why.map(|why| (Code::EndpointRefused, format!("{text} is {why}")))
                     }
-                    Some((text, Err(_))) => Some((Code::InvalidAddress, format!("\"{text}\" is no IP address"))),
+                    Some((text, Err(_))) => Some((Code::InvalidAddress, format!("\"{text}\" is not an IP address"))),
                     None => Some((Code::InvalidAddress, "there is no address".to_owned())),
                 };
                 said.extend(wrong.map(|(code, what)| {
@@ -402,7 +403,7 @@ fn diagnose_external(service: &Service, object: &ObjectRef, said: &mut Vec<Diagn
                 object,
                 format!("spec.ports[{index}].targetPort"),
                 format!(
-                    "{target} is not used, since a Service of type ExternalName has no pods: requests go to port {} of \
+                    "{target} is not used, because a Service of type ExternalName has no pods: requests go to port {} of \
                      the external name",
                     port.port
                 ),

@@ -20,24 +20,24 @@ pub(super) fn normalise(text: &str) -> Result<String, String> {
             ("max-age", value) => {
                 let seconds = value
                     .and_then(seconds)
-                    .ok_or_else(|| "max-age needs a whole number of seconds, as in max-age=31536000".to_owned())?;
+                    .ok_or_else(|| "max-age requires a whole number of seconds, as in max-age=31536000".to_owned())?;
                 max_age.replace(seconds).is_some()
             }
             ("includesubdomains", None) => std::mem::replace(&mut subdomains, true),
             ("preload", None) => std::mem::replace(&mut preload, true),
-            ("includesubdomains" | "preload", Some(_)) => return Err(format!("{name} takes no value")),
+            ("includesubdomains" | "preload", Some(_)) => return Err(format!("{name} has no value")),
             _ => {
                 return Err(format!(
-                    "\"{directive}\" is none of max-age=SECONDS, includeSubDomains, preload"
+                    "\"{directive}\" is not one of max-age=SECONDS, includeSubDomains, preload"
                 ));
             }
         };
         if twice {
-            return Err(format!("{name} stands there twice"));
+            return Err(format!("{name} is given twice"));
         }
     }
     let Some(max_age) = max_age else {
-        return Err("it needs max-age=SECONDS".to_owned());
+        return Err("it requires max-age=SECONDS".to_owned());
     };
     let mut out = format!("max-age={max_age}");
     if subdomains {

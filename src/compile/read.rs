@@ -170,7 +170,7 @@ impl<'i> Reader<'i> {
         if let Some(owners) = self.owners.against(&self.ingress.meta.namespace, &host) {
             let message = match &host {
                 HostPattern::Exact(name) => format!("--host-owners gives {name} to {owners}, so the rule is left out"),
-                many => format!("{many} fits hosts that --host-owners gives to {owners}, so the rule is left out"),
+                many => format!("{many} matches hosts that --host-owners gives to {owners}, so the rule is left out"),
             };
             self.say(Code::HostNotOwned, &format!("{field}.host"), message);
             return;
@@ -204,8 +204,8 @@ impl<'i> Reader<'i> {
                 Code::NothingToServe,
                 field,
                 format!(
-                    "the rule for host {host} has neither http.paths nor a spec.defaultBackend to send everything \
-                     to, so it does nothing: give it paths"
+                    "the rule for host {host} has neither http.paths nor a spec.defaultBackend for all \
+                     requests, so it has no effect: add paths"
                 ),
             );
             return;
@@ -223,7 +223,7 @@ impl<'i> Reader<'i> {
         match self.seen.entry((host.clone(), path.clone())) {
             Entry::Occupied(first) => {
                 let first = place_field(*first.get());
-                let message = format!("{host} {path} stands at {first} already, which is the one that counts");
+                let message = format!("{host} {path} is already defined at {first}, which is used");
                 self.say(Code::DuplicatePath, &place_field(place), message);
             }
             Entry::Vacant(entry) => {
@@ -246,7 +246,7 @@ impl<'i> Reader<'i> {
                 self.say(
                     Code::NothingToServe,
                     "spec",
-                    "it has neither rules nor a defaultBackend, so it does nothing".to_owned(),
+                    "it has neither rules nor a defaultBackend, so it has no effect".to_owned(),
                 );
             }
             return None;
@@ -258,7 +258,7 @@ impl<'i> Reader<'i> {
             return (!hosts.is_empty()).then_some((backend, hosts));
         }
         if let Some(owners) = self.owners.against(&ingress.meta.namespace, &HostPattern::Any) {
-            let message = format!("--host-owners gives that of all hosts to {owners}, so it is left out");
+            let message = format!("--host-owners gives all hosts to {owners}, so the default backend is left out");
             self.say(Code::HostNotOwned, "spec.defaultBackend", message);
             return None;
         }
@@ -305,7 +305,7 @@ impl<'i> Reader<'i> {
                 self.say(
                     Code::InvalidHost,
                     &format!("{field}.host"),
-                    format!("\"{host}\" is no host for a rule, so the rule is left out: {why}"),
+                    format!("\"{host}\" is not a valid host, so the rule is left out: {why}"),
                 );
                 None
             }
@@ -320,7 +320,7 @@ impl<'i> Reader<'i> {
         let signs = REGEX_SIGNS.iter().any(|sign| text.contains(sign));
         let literally = if let Some(whole) = text.strip_suffix("/*").filter(|_| specific) {
             Some(format!(
-                "is taken literally: pathType Prefix with \"{whole}/\" fits all paths below it"
+                "is taken literally: pathType Prefix with \"{whole}/\" matches all paths below it"
             ))
         } else if signs || (specific && text.contains(REGEX_CHARACTERS)) {
             Some(match kind {
@@ -330,8 +330,9 @@ impl<'i> Reader<'i> {
                 }
             })
         } else {
-            text.contains('?')
-                .then(|| "has a \"?\", but a path is compared without the query: leave it and the rest out".to_owned())
+            text.contains('?').then(|| {
+                "contains \"?\", but paths are compared without the query: remove it and everything after it".to_owned()
+            })
         };
         match canonical_rule_path(text, self.settings.keep_slashes) {
             Ok(canonical) => {
@@ -354,13 +355,13 @@ impl<'i> Reader<'i> {
             Err(error) => {
                 let hint = match error {
                     PathError::NotAbsolute => format!(": write /{text}"),
-                    PathError::BadEscape => ": a percent sign itself is written %25".to_owned(),
+                    PathError::BadEscape => ": write a percent sign as %25".to_owned(),
                     _ => String::new(),
                 };
                 self.say(
                     Code::InvalidPath,
                     &format!("{field}.path"),
-                    format!("\"{text}\" is left out, for {error}{hint}"),
+                    format!("\"{text}\" is left out, because {error}{hint}"),
                 );
                 None
             }
@@ -377,7 +378,7 @@ impl<'i> Reader<'i> {
                     self.say(
                         Code::MissingPathType,
                         &field,
-                        "it is missing, and Prefix is used; a cluster demands one of Exact, Prefix, \
+                        "it is missing, so Prefix is used; a cluster requires one of Exact, Prefix, \
                          ImplementationSpecific"
                             .to_owned(),
                     );
@@ -388,7 +389,7 @@ impl<'i> Reader<'i> {
                 self.say(
                     Code::InvalidPathType,
                     &field,
-                    format!("\"{other}\" is none of Exact, Prefix, ImplementationSpecific, so the path is left out"),
+                    format!("\"{other}\" is not one of Exact, Prefix, ImplementationSpecific, so the path is left out"),
                 );
                 None
             }
@@ -430,18 +431,18 @@ pub(super) fn read_host(host: &str) -> Result<HostPattern, String> {
         None => (false, address),
     };
     if wildcard && (name.starts_with('[') || name.parse::<std::net::Ipv6Addr>().is_ok()) {
-        return Err("a wildcard stands before a DNS name, as in *.example.com".to_owned());
+        return Err("a wildcard must be followed by a DNS name, as in *.example.com".to_owned());
     }
     let has_port = match name.rsplit_once(']') {
         Some((_, after)) => !after.is_empty(),
         None => name.contains(':'),
     };
     match canonical_host(name) {
-        _ if host == "*" => Err("leave host out to mean any host".to_owned()),
+        _ if host == "*" => Err("omit the host to match all hosts".to_owned()),
         _ if !host.is_ascii() => Err("write it as an A-label (xn--...), as requests do".to_owned()),
-        _ if name.contains('*') => Err("a wildcard is the whole first label, as in *.example.com".to_owned()),
-        _ if name.contains('/') => Err("give the name alone, without scheme or path".to_owned()),
-        _ if has_port => Err("leave the port out; a rule fits every port".to_owned()),
+        _ if name.contains('*') => Err("a wildcard must be the whole first label, as in *.example.com".to_owned()),
+        _ if name.contains('/') => Err("write only the name, without scheme or path".to_owned()),
+        _ if has_port => Err("omit the port; a rule applies to all ports".to_owned()),
         Ok(canonical) if wildcard => Ok(HostPattern::Wildcard(canonical.name.into())),
         Ok(canonical) => Ok(HostPattern::Exact(canonical.name.into())),
         Err(error) => Err(error.to_string()),
@@ -467,14 +468,14 @@ fn backend_key(
     let invalid = |wrong| Err((Code::InvalidBackend, wrong));
     match backend {
         IngressBackend::Service { name, .. } if name.is_empty() => {
-            invalid("service.name is empty, and should name a Service".to_owned())
+            invalid("service.name is empty: write the name of a Service".to_owned())
         }
         IngressBackend::Service { name, port } => match port {
             PortRef::Missing => invalid(format!(
-                "service.port of \"{name}\" has neither number nor name, and needs one of them"
+                "service.port of \"{name}\" has neither number nor name: write one of them"
             )),
             PortRef::Number(number) if u16::try_from(*number).map_or(true, |port| port == 0) => invalid(format!(
-                "service.port.number of \"{name}\" is {number}, but ports go from 1 to 65535"
+                "service.port.number of \"{name}\" is {number}, but ports range from 1 to 65535"
             )),
             _ => Ok(BackendKey {
                 namespace: ingress.meta.namespace.clone(),
@@ -488,8 +489,8 @@ fn backend_key(
         },
         IngressBackend::Resource { kind, name } => Err((
             Code::ResourceBackend,
-            format!("it names the resource {kind} \"{name}\", but narthex sends to Services only: name a service"),
+            format!("it names the resource {kind} \"{name}\", but narthex supports only Services: write a service"),
         )),
-        IngressBackend::Missing => invalid("it names no Service: give service.name and service.port".to_owned()),
+        IngressBackend::Missing => invalid("it names no Service: write service.name and service.port".to_owned()),
     }
 }

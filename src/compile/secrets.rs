@@ -343,7 +343,7 @@ impl State {
         let mut said = Vec::new();
         if let Some(fault) = known.fault() {
             let stays = match known.certificate() {
-                Some(_) => "; the certificate it had before stays in use",
+                Some(_) => "; its last good certificate stays in use",
                 None => "",
             };
             said.push((Code::InvalidCertificate, format!("{fault}{stays}")));

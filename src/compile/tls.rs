@@ -98,7 +98,7 @@ pub(super) fn read_tls(
         let mut known = HashSet::new();
         for (place, host) in (0_u32..).zip(&tls.hosts) {
             let pattern = match host.as_str() {
-                "*" => Err("leave hosts out to mean every name of the certificate".to_owned()),
+                "*" => Err("omit the hosts to use all names of the certificate".to_owned()),
                 host => read_host(host),
             };
             let owners = pattern
@@ -124,7 +124,7 @@ pub(super) fn read_tls(
                     Code::InvalidHost,
                     object,
                     format!("{}.hosts[{place}]", entry.field()),
-                    format!("\"{host}\" is no host for a certificate, so it is left out: {why}"),
+                    format!("\"{host}\" is not a valid host for a certificate, so it is left out: {why}"),
                 )),
             }
         }

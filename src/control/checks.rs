@@ -128,13 +128,13 @@ async fn watch_pod(plan: Plan, well: Arc<AtomicBool>) {
             Ok(()) => {
                 (good, bad) = (good.saturating_add(1), 0);
                 if good >= rise && !well.swap(true, Ordering::Relaxed) {
-                    tracing::info!(%endpoint, backend, "an endpoint passes its health check again, and gets requests");
+                    tracing::info!(%endpoint, backend, "an endpoint passes its health check again and gets requests");
                 }
             }
             Err(why) => {
                 (good, bad) = (0, bad.saturating_add(1));
                 if bad >= fall && well.swap(false, Ordering::Relaxed) {
-                    tracing::warn!(%endpoint, backend, why, "an endpoint fails its health check, and gets no requests");
+                    tracing::warn!(%endpoint, backend, why, "an endpoint fails its health check and gets no requests");
                 }
             }
         }

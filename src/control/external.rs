@@ -18,7 +18,7 @@ pub async fn run(mut wanted: watch::Receiver<BTreeSet<Arc<str>>>, sender: Sender
     let resolver = match TokioResolver::builder_tokio().and_then(|builder| builder.build()) {
         Ok(resolver) => resolver,
         Err(error) => {
-            tracing::error!(%error, "ExternalName Services cannot be resolved: the system's DNS settings do not read");
+            tracing::error!(%error, "cannot resolve ExternalName Services: cannot read the system's DNS settings");
             return;
         }
     };
@@ -63,7 +63,7 @@ async fn resolve(resolver: &TokioResolver, name: &str) -> (Option<Vec<IpAddr>>, 
             (Some(found.iter().collect()), until)
         }
         Err(error) => {
-            tracing::warn!(name, %error, "an ExternalName does not resolve");
+            tracing::warn!(name, %error, "cannot resolve an ExternalName");
             // Only an answer that there is none takes the last one away; a server that is away does not.
             (error.is_no_records_found().then(Vec::new), now + SHORTEST)
         }

@@ -41,7 +41,7 @@ impl Guard {
         if catch_unwind(AssertUnwindSafe(|| apply(state, change))).is_ok() {
             return true;
         }
-        tracing::error!("a change made the compiler panic: beginning again without it");
+        tracing::error!("a change made the compiler panic: starting again without it");
         (0..BEGINNINGS).any(|_| self.begin_again(&copy))
     }
 
@@ -50,7 +50,9 @@ impl Guard {
         let state = &mut self.state;
         let report = catch_unwind(AssertUnwindSafe(|| state.refresh().clone()));
         if report.is_err() {
-            tracing::error!("the compiler panics where it says what is wrong with objects: a bug, please report it");
+            tracing::error!(
+                "the compiler panics while it diagnoses objects: this is a bug in narthex, please report it"
+            );
         }
         report.ok()
     }
@@ -68,7 +70,7 @@ impl Guard {
             }
             if catch_unwind(AssertUnwindSafe(|| apply(&mut next, step))).is_err() {
                 let Some(object) = object else { continue };
-                tracing::error!(%object, "the compiler panics on this object, which is left out: a bug, please report it");
+                tracing::error!(%object, "the compiler panics on this object, which is left out: this is a bug in narthex, please report it");
                 self.poison.insert(object);
                 return false;
             }

@@ -172,7 +172,7 @@ impl Control {
             let (came, objects) = (Instant::now(), named(&batch));
             let moves = batch.iter().any(moves_endpoints);
             let Some(synced) = self.take(&mut batch) else {
-                tracing::error!("the compiler fails on what it has: the last good table stays, and nothing is updated");
+                tracing::error!("the compiler fails: the last good routing table stays in use and is not updated");
                 return self.stand_still().await;
             };
             if let Some(before) = self.swap(came, objects) {
@@ -283,7 +283,7 @@ impl Control {
                 took: came.elapsed(),
             });
         }
-        tracing::debug!(generation = table.generation, "table swapped");
+        tracing::debug!(generation = table.generation, "the new routing table is live");
         Some(old)
     }
 
@@ -310,7 +310,7 @@ impl Control {
             routes,
             problems,
             listening = addresses.join(", "),
-            "ready: the table is live and requests are served"
+            "ready: the routing table is live and requests are served"
         );
         Ok(())
     }
@@ -343,7 +343,7 @@ impl Control {
         }
         if logged > LOGGED {
             let more = logged - LOGGED;
-            tracing::warn!("and {more} more problems like these: all are at /api/v1/diagnostics of the admin address");
+            tracing::warn!("and {more} more problems: see /api/v1/diagnostics on the admin address");
         }
         drop(before);
         self.shared.report.store(Arc::new(report));

@@ -103,7 +103,7 @@ impl Drop for Attempt<'_> {
 
 fn set_aside(worker: &Worker, lease: &Lease<ClientBody>, why: Why) {
     worker.counters.ejections.add();
-    tracing::warn!(endpoint = %lease.endpoint.endpoint, reason = why.name(), "an endpoint is set aside for a while");
+    tracing::warn!(endpoint = %lease.endpoint.endpoint, reason = why.name(), "an endpoint is ejected for a while");
 }
 
 /// How a stream ended that brought no response.

@@ -362,7 +362,7 @@ impl Swept for Conn {
     }
 
     fn cut_short(&self) {
-        tracing::debug!(peer = %self.client.peer.socket, "a slow client makes room for others: see --max-connections");
+        tracing::debug!(peer = %self.client.peer.socket, "closing a slow client to make room for others (--max-connections)");
         self.cut_short.set(true);
         match self.position() {
             _ if self.lingers.get() => {}
@@ -531,7 +531,7 @@ async fn converse(conn: &Rc<Conn>) -> End {
                 conn.shard.worker.counters.refused_by_hyper.add();
                 let (cause, refused) = (Some(error.to_string()), ProxyError::Refused);
                 proxy::refused(&conn.shard.worker, &conn.client.peer, refused, "", cause);
-                tracing::warn!(peer = %conn.client.peer.socket, %error, "hyper refused what the filter let pass");
+                tracing::warn!(peer = %conn.client.peer.socket, %error, "the HTTP library refused a request that narthex accepted: please report this");
             }
             End::Done
         }

@@ -131,7 +131,7 @@ impl Conn {
             tracing::info!(
                 peer = %self.peer.socket,
                 frames = flood.name(),
-                "an HTTP/2 client sends too many frames: its connection ends with ENHANCE_YOUR_CALM"
+                "an HTTP/2 client sends too many frames: closing its connection with ENHANCE_YOUR_CALM"
             );
             self.flood.set(Some(flood));
             self.cut();

@@ -210,7 +210,7 @@ impl Predecessor {
     pub async fn take_over(self) -> Option<UnixStream> {
         match self.tell().await {
             Ok(()) => return Some(self.stream),
-            Err(error) => tracing::debug!(%error, "the predecessor is gone"),
+            Err(error) => tracing::debug!(%error, "the previous narthex is gone"),
         }
         let (other, _) = ask(&self.name, &self.places).await.ok().flatten()?;
         other.tell().await.is_ok().then_some(other.stream)
@@ -240,13 +240,13 @@ pub async fn offer(name: Name, holdings: Holdings, taken: watch::Sender<bool>) {
         let listener = own(&name).await;
         let successor = wait_for_successor(listener, &holdings).await;
         holdings.set(&successor.places, Intake::Paused);
-        tracing::info!("handed over: a successor accepts connections from now on");
+        tracing::info!("handed over: the next narthex accepts connections from now on");
         taken.send_replace(true);
         let told = timely(wire::send(&successor.stream, &Message::Yours, &[])).await;
         // It says nothing more, so whatever comes is its end.
         while told.is_ok() && wire::receive(&successor.stream).await.is_ok() {}
         taken.send_replace(false);
-        tracing::warn!("the successor has ended: this process accepts connections again");
+        tracing::warn!("the next narthex has exited: this process accepts connections again");
         holdings.set(&successor.places, Intake::Open);
     }
 }
@@ -278,9 +278,9 @@ async fn wait_for_successor(listener: UnixListener, holdings: &Holdings) -> Succ
                 Ok((stream, _)) if is_ours(&stream) => {
                     asking.spawn(give(stream, holdings.clone(), serves.clone()));
                 }
-                Ok(_) => tracing::warn!("a process of another user asks for the listening sockets: refused"),
+                Ok(_) => tracing::warn!("refused the listening sockets to a process of another user"),
                 Err(error) => {
-                    tracing::debug!(%error, "cannot listen for a successor for a moment");
+                    tracing::debug!(%error, "cannot accept a successor at the moment");
                     tokio::time::sleep(AGAIN).await;
                 }
             },

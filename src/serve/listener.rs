@@ -308,6 +308,6 @@ async fn pause_after(error: &io::Error) {
     ) {
         return;
     }
-    tracing::warn!(%error, "cannot accept connections for a moment");
+    tracing::warn!(%error, "cannot accept connections at the moment");
     tokio::time::sleep(Duration::from_millis(fastrand::u64(20..100))).await;
 }

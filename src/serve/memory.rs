@@ -85,10 +85,10 @@ impl MemoryWatch {
                     tracing::warn!(
                         used,
                         limit,
-                        "more memory than --max-memory allows: most requests get 503 until it is less"
+                        "memory use exceeds --max-memory: most requests get 503 until it decreases"
                     );
                 } else {
-                    tracing::info!(used, limit, "there is memory again");
+                    tracing::info!(used, limit, "memory use is below --max-memory again");
                 }
             }
         }

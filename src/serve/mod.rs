@@ -63,7 +63,7 @@ where
             .build_local(LocalOptions::default())
         {
             Ok(runtime) => runtime.block_on(run()),
-            Err(error) => tracing::error!(%error, "a thread has no runtime"),
+            Err(error) => tracing::error!(%error, "cannot create the runtime of a thread"),
         }
     })
 }

@@ -73,9 +73,7 @@ impl Room {
             self.wanted.fetch_add(1, Ordering::Relaxed);
             if left == 0 {
                 if !self.full.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        "as many client connections as --max-connections allows, none idle: more are refused"
-                    );
+                    tracing::warn!("--max-connections is reached and no connection is idle: refusing new connections");
                 }
                 return None;
             }

@@ -334,7 +334,7 @@ impl Cluster {
         task.spawn(async move {
             endpoints.run().await;
         });
-        info!(watch = endpoints_name, "standing in for EndpointSlices");
+        info!(watch = endpoints_name, "used instead of EndpointSlices");
         Superseded {
             kind: Kind::Endpoints,
             name: endpoints_name,

@@ -117,9 +117,9 @@ impl Events {
                 Ok(()) | Err(Failed::Missing) => {}
                 Err(error @ Failed::Forbidden(_)) => {
                     self.denied = true;
-                    tracing::warn!(%error, "no Events are written: add create, get and patch on events of events.k8s.io");
+                    tracing::warn!(%error, "cannot write Events: grant create, get and patch on events of events.k8s.io");
                 }
-                Err(error) => tracing::debug!(%error, "an Event could not be written"),
+                Err(error) => tracing::debug!(%error, "cannot write an Event"),
             }
         }
     }

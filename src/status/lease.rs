@@ -65,7 +65,7 @@ pub async fn keep(api: Api, wanted: Wanted, leading: watch::Sender<bool>) {
                 }
                 if !std::mem::replace(&mut said, true) {
                     let lease = format!("{}/{}", wanted.namespace, wanted.name);
-                    tracing::warn!(%error, lease, "cannot get the Lease: this process writes no status");
+                    tracing::warn!(%error, lease, "cannot get the Lease, so this process writes no status");
                 }
             }
         }
@@ -74,7 +74,7 @@ pub async fn keep(api: Api, wanted: Wanted, leading: watch::Sender<bool>) {
             tracing::info!(
                 holder = wanted.holder,
                 leads,
-                "who writes status and Events has changed"
+                "the writer of status and Events has changed"
             );
         }
     }

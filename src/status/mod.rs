@@ -129,20 +129,20 @@ impl Writer<'_> {
                 match self.finder.find().await {
                     Ok(Some(addresses)) => {
                         if self.addresses.as_ref() != Some(&addresses) {
-                            tracing::info!(?addresses, "the addresses of Ingresses");
+                            tracing::info!(?addresses, "the addresses of Ingresses have changed");
                         }
                         self.settled &= self.addresses.as_ref() == Some(&addresses);
                         self.addresses = Some(addresses);
                     }
-                    Ok(None) => tracing::debug!("no peer answers: status stays as it is"),
-                    Err(error) => tracing::debug!(%error, "the addresses of Ingresses cannot be found"),
+                    Ok(None) => tracing::debug!("no peer answers, so the status stays unchanged"),
+                    Err(error) => tracing::debug!(%error, "cannot find the addresses of Ingresses"),
                 }
             }
             if read.is_none_or(|at| at.elapsed() >= READ) {
                 match self.read().await {
                     Ok(()) => read = Some(Instant::now()),
                     Err(error) => {
-                        tracing::debug!(%error, "the status of Ingresses cannot be read");
+                        tracing::debug!(%error, "cannot read the status of Ingresses");
                         continue;
                     }
                 }
@@ -223,12 +223,12 @@ impl Writer<'_> {
                     self.known.insert(object, addresses.clone());
                 }
                 Err(error @ Failed::Forbidden(_)) => {
-                    tracing::warn!(%error, "no status is written: add patch on ingresses/status");
+                    tracing::warn!(%error, "cannot write the status: grant patch on ingresses/status");
                     self.wait_until = Some(Instant::now() + REFUSED);
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, %object, "the status of an Ingress could not be written");
+                    tracing::debug!(%error, %object, "cannot write the status of an Ingress");
                     self.wait_until = Some(Instant::now() + Duration::from_secs(1));
                 }
             }

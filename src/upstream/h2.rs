@@ -366,7 +366,7 @@ impl AsyncRead for Watched {
         tracing::warn!(
             endpoint = %this.address,
             frames = flood.name(),
-            "a pod sends too many HTTP/2 frames: its connection ends with ENHANCE_YOUR_CALM"
+            "a pod sends too many HTTP/2 frames: closing its connection with ENHANCE_YOUR_CALM"
         );
         // It is not waited for a pod that does not read.
         if let Some(goodbye) = this.frames.goodbye() {

@@ -75,7 +75,7 @@ def binds(folder, name):
     deadline = time.monotonic() + PATIENCE
     try:
         while time.monotonic() < deadline:
-            if "narthex starts" in log.read_text():
+            if "starting narthex" in log.read_text():
                 return True
             if child.poll() is not None:
                 return None if child.returncode == 0 else False

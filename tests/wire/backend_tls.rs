@@ -231,7 +231,7 @@ fn a_secret_that_is_missing_or_broken_asks_nobody_in_plain_and_hurts_no_other() 
     // What was good stays in use when its next version is not.
     put(&(missing.clone() + &authorities("ca", "nonsense again")));
     eventually("the log says so", || {
-        rig.log().contains("what it had before stays in use").then_some(())
+        rig.log().contains("its last good content stays in use").then_some(())
     });
     assert_eq!(status("a.test"), 200);
     // One that trusts somebody else is live at once, also for connections that were kept.

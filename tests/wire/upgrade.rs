@@ -294,7 +294,7 @@ fn the_deadline_ends_what_does_not_end() {
     assert!(client.answer_to("GET").is_none());
     let status = eventually("it ends", || rig.child.try_wait().unwrap());
     assert!(status.success(), "{status}");
-    assert!(rig.log().contains("the deadline has passed"), "{}", rig.log());
+    assert!(rig.log().contains("the drain deadline has passed"), "{}", rig.log());
 }
 
 pub fn terminate(child: &Child) {

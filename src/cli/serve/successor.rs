@@ -38,7 +38,7 @@ impl Successor {
             Ok(answer) => answer.unzip(),
             Err(error) => {
                 // Binding may still do, above all with --share-ports.
-                tracing::warn!(%error, "--hand-over: somebody is there but does not hand over");
+                tracing::warn!(%error, "--hand-over: another process has this name but does not hand over its sockets");
                 (None, None)
             }
         };
@@ -71,8 +71,8 @@ impl Successor {
         }
         let kept = predecessor.take_over().await;
         match &kept {
-            Some(_) => tracing::info!("taken over from the narthex that served on this node"),
-            None => tracing::info!("the narthex that served on this node has ended before it was taken over from"),
+            Some(_) => tracing::info!("took over from the narthex that served on this node"),
+            None => tracing::info!("the narthex that served on this node exited before the takeover"),
         }
         tokio::spawn(admin);
         if let Some(name) = self.name {

@@ -78,7 +78,7 @@ pub(in crate::compile) fn is_canary(meta: &Meta) -> bool {
 pub(super) fn judge(name: &str, value: &str, meta: &Meta, kind: Kind, ignored: &Ignored) -> Option<(Code, String)> {
     if let Some(reach) = guard(name, value, &meta.annotations) {
         let why = if name.starts_with(PREFIX) {
-            "its name is that of a guard"
+            "its name suggests that it restricts access"
         } else {
             NOT_ENFORCED
         };
@@ -111,5 +111,5 @@ fn closed(name: &str, kind: Kind, reach: Reach) -> String {
 
 /// What becomes of a guard that is left out.
 pub(in crate::compile) fn without(pattern: &str) -> String {
-    format!("and --ignore-annotation={pattern} has the routes served without it")
+    format!("and --ignore-annotation={pattern} serves the routes without it")
 }

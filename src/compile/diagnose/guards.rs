@@ -33,7 +33,7 @@ impl State {
                 None => (
                     Code::GuardNotEnforced,
                     format!(
-                        "narthex has no parameters, and {parameters} may guard, so all routes of this class are closed: \
+                        "narthex does not support parameters, and {parameters} may restrict access, so all routes of this class are closed: \
                          requests get 503 (to serve them without it, start narthex with --ignore-annotation={PARAMETERS})"
                     ),
                 ),
@@ -78,8 +78,8 @@ impl State {
                 if guard.object == *object {
                     if !reading.guards.is_for_host() {
                         let message = format!(
-                            "{}, and cannot read one of its paths as it is meant, so all routes of {host} in this namespace \
-                             are closed: requests get 503",
+                            "{}, and cannot interpret one of its paths as intended, so all routes of {host} in this \
+                             namespace are closed: requests get 503",
                             not_enforced(guard)
                         );
                         say(Code::GuardNotEnforced, &field, message);
@@ -94,7 +94,7 @@ impl State {
             }
             for guard in self.host_guards.of_others(&object.namespace, &host) {
                 let message = format!(
-                    "{} for all of {host}; that closes the routes of namespace \"{}\", but not these, which are of another",
+                    "{} for all of {host}; this closes the routes of namespace \"{}\" but not those of this namespace",
                     not_enforced(guard),
                     guard.object.namespace
                 );
@@ -104,7 +104,7 @@ impl State {
                 let open = self.strangers_on(&host, &object.namespace);
                 if !open.is_empty() {
                     let message = format!(
-                        "{host} has routes of namespace {} too, which this does not close",
+                        "{host} also has routes of namespace {}, which this does not close",
                         open.join(", ")
                     );
                     say(Code::GuardOfOtherNamespace, &field, message);

@@ -46,7 +46,7 @@ impl State {
             say(code, annotation, format!("{message}{unready}"));
         }
         if found.wanted && backend.settings.verify == Some(false) {
-            let message = "the pods' certificates are not verified, so anybody on the way to them can read and change what is sent";
+            let message = "the pods' certificates are not verified, so anybody between narthex and the pods can read and change the traffic";
             say(Code::BackendNotVerified, backend_tls::VERIFY, message.to_owned());
         }
     }
@@ -78,7 +78,7 @@ impl State {
             }
         } else if !entry.hosts.is_empty() && self.is_bare(entry) {
             let message = format!(
-                "it names no Secret, and there is no --default-certificate{}: name the Secret that holds the certificate",
+                "it names no Secret, and there is no --default-certificate{}: set secretName to the Secret with the certificate",
                 self.instead(entry, redirected)
             );
             said.push(Diagnostic::new(Code::NoCertificate, object, &secret_field, message));
@@ -131,7 +131,7 @@ impl State {
         } else if !self.is_bare(entry) {
             "; its hosts get the certificate of another entry"
         } else if redirected {
-            "; plain HTTP is redirected to HTTPS all the same, where its hosts get narthex's self-signed certificate, \
+            "; plain HTTP is still redirected to HTTPS, where its hosts get narthex's self-signed certificate, \
              which clients refuse"
         } else {
             "; its hosts get narthex's self-signed certificate, which clients refuse"
@@ -158,7 +158,7 @@ impl State {
         Some((
             Code::HostOfOtherNamespace,
             format!(
-                "{host} belongs to namespace \"{}\", where {owner_object} is the oldest with a rule for it: only \
+                "{host} belongs to namespace \"{}\", where {owner_object} has the oldest rule for it: only \
                  certificates of that namespace are used for it",
                 owner.namespace
             ),
@@ -195,7 +195,7 @@ impl State {
         Some((
             Code::CertificateConflict,
             format!(
-                "{host} has the certificate of Secret \"{}\" already, by {}; that of Secret \"{}\" is not used for it",
+                "{host} already has the certificate of Secret \"{}\" from {}; the certificate of Secret \"{}\" is not used for it",
                 winner.secret,
                 winner_text(winner, (meta, seniority), entry),
                 entry.secret

@@ -126,7 +126,7 @@ impl Conn {
         let request_id = request_id.to_str().unwrap_or_default();
         tracing::debug!(
             side = verdict.side.name(), reason = verdict.label, cause, peer = %self.peer.socket, request_id,
-            "request refused: its stream is reset"
+            "request refused: resetting its stream"
         );
         proxy::refused(worker, &self.peer, error, request_id, Some(cause.to_owned()));
     }
@@ -239,7 +239,7 @@ impl crate::serve::shard::Shard {
             self.worker.counters.stuck_ended.add_many(ended as u64);
             tracing::info!(
                 requests = ended,
-                "requests over HTTP/2 end that hold memory while their clients stand still"
+                "ending HTTP/2 requests that hold memory while their clients make no progress"
             );
         }
     }

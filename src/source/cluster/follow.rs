@@ -223,7 +223,7 @@ impl Follower {
         let kind_of = |failure: &Failure| std::mem::discriminant(failure);
         match &self.trouble {
             Some((said, _)) if kind_of(said) == kind_of(failure) => {
-                debug!(watch = order.name, "still: {failure}");
+                debug!(watch = order.name, "still failing: {failure}");
             }
             trouble => {
                 // Of many watches for one object each, their keeper says it for all.
@@ -357,7 +357,7 @@ impl Follower {
             _ if self.order.only().is_some() => debug!(watch = name, "live"),
             Some((_, since)) => info!(watch = name, "live again after {} s", since.elapsed().as_secs()),
             None if !self.announced => info!(watch = name, api = at.target.api_version, "live"),
-            None => debug!(watch = name, version = at.version, "watching on"),
+            None => debug!(watch = name, version = at.version, "watching again"),
         }
         self.announced = true;
         loop {
@@ -420,7 +420,7 @@ impl Follower {
             let ours = &at.version;
             warn!(
                 watch = self.order.name,
-                "the API server is at resourceVersion {theirs}, before our {ours} (restored from a backup?): listing again"
+                "the API server is at resourceVersion {theirs}, before our {ours} (restored from a backup?), so narthex lists all objects again"
             );
             return Err(Failure::Gone(format!("{theirs} is before {ours}")).into());
         }

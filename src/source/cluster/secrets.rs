@@ -144,7 +144,7 @@ impl Named {
             warn!(
                 secret = said(first),
                 missing = missing.len(),
-                "no answer on Secrets within {} s: going on without them",
+                "no answer about Secrets within {} s: continuing without them",
                 ANSWERS_WITHIN.as_secs()
             );
         }
@@ -168,10 +168,7 @@ impl Named {
         }
         for place in before.keys().filter(|place| !self.said.contains_key(*place)) {
             let place = if place.is_empty() { "everywhere" } else { place };
-            info!(
-                namespace = place,
-                "Secrets that are asked for by name are no longer failing"
-            );
+            info!(namespace = place, "Secrets that are watched by name no longer fail");
         }
         let watches = &self.cluster.watches;
         match troubles.first_key_value() {

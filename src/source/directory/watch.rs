@@ -211,7 +211,7 @@ impl Watching {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(%error, "watching manifests: looking at all of them again");
+                tracing::warn!(%error, "an error occurred while watching manifests: reading all of them again");
                 self.look = true;
                 return;
             }

@@ -139,7 +139,7 @@ fn write(mut file: File, messages: &Receiver<Message>, common: &Common) {
                     common.lost.fetch_add(lines, Ordering::Relaxed);
                     // Once, not for each line.
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::error!(%error, "the access log cannot be written: its lines are lost");
+                        tracing::error!(%error, "cannot write the access log: lines are lost");
                     }
                 }
             },

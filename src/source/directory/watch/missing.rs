@@ -45,11 +45,11 @@ impl Watching {
         for root in missing.difference(&self.missing) {
             if self.known.keys().any(|key| key.root == *root) {
                 let path = path(root).unwrap_or_default();
-                tracing::warn!(path, "gone: what it held stays in use until it is there again");
+                tracing::warn!(path, "the path is gone: its objects stay in use until it exists again");
             }
         }
         for root in self.missing.difference(missing) {
-            tracing::info!(path = path(root).unwrap_or_default(), "there again");
+            tracing::info!(path = path(root).unwrap_or_default(), "the path exists again");
             self.back.insert(*root, Instant::now());
         }
         self.missing.clone_from(missing);
