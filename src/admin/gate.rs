@@ -46,10 +46,10 @@ pub fn secure(headers: &mut HeaderMap) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It came through a narthex.
-    #[error("the admin address is no backend: requests that came through narthex are not answered here")]
+    #[error("the admin address does not answer requests that came through narthex")]
     Proxied,
     /// Its `Host` is somebody else's name.
-    #[error("this Host is none of ours (DNS rebinding?): ask by address, or start narthex with --admin-host NAME")]
+    #[error("this Host is not accepted (DNS rebinding?): use an address, or start narthex with --admin-host NAME")]
     ForeignHost,
     /// It lacks the token, or has another.
     #[error("ask with \"Authorization: Bearer TOKEN\", where TOKEN is what --admin-token-file holds")]

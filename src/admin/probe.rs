@@ -43,7 +43,7 @@ pub fn bind(path: &Path) -> anyhow::Result<ProbeSocket> {
     let shown = path.display();
     match std::fs::symlink_metadata(path) {
         Ok(there) if !there.file_type().is_socket() => {
-            bail!("--probe-socket {shown}: there is a file that is no socket; choose another path")
+            bail!("--probe-socket {shown}: there is a file that is not a socket; choose another path")
         }
         Ok(_) => match UnixStream::connect(path) {
             Ok(_) => {

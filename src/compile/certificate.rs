@@ -38,8 +38,12 @@ pub(super) fn read(secret: &Secret) -> Result<Certificate, String> {
     let chain = chain(&pem).map_err(|why| format!("tls.crt of Secret \"{name}\" {why}"))?;
     let mut parsed = Vec::with_capacity(chain.len());
     for (index, der) in chain.iter().enumerate() {
-        let (rest, certificate) = X509Certificate::from_der(der)
-            .map_err(|_| format!("certificate {} in tls.crt of Secret \"{name}\" is no X.509", index + 1))?;
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| {
+            format!(
+                "certificate {} in tls.crt of Secret \"{name}\" is not an X.509 certificate",
+                index + 1
+            )
+        })?;
         if !rest.is_empty() {
             return Err(format!(
                 "certificate {} in tls.crt of Secret \"{name}\" has {} bytes too many at its end",
@@ -87,7 +91,7 @@ pub(super) fn chain_and_key(
     key: &[u8],
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
     let chain = chain(certificate).map_err(|why| format!("tls.crt {why}"))?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "tls.key is no valid PEM".to_owned())?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "tls.key is not valid PEM".to_owned())?;
     Ok((chain, key))
 }
 
@@ -124,14 +128,14 @@ fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
             Err("holds no certificate: it should begin with -----BEGIN CERTIFICATE-----".to_owned())
         }
         Ok(chain) => Ok(chain),
-        Err(_) => Err("is no valid PEM: it may be cut off or encoded twice".to_owned()),
+        Err(_) => Err("is not valid PEM: it may be cut off or encoded twice".to_owned()),
     }
 }
 
 fn signing_key(pem: &[u8], leaf: &X509Certificate<'_>) -> Result<Arc<dyn SigningKey>, String> {
     let keys: Result<Vec<PrivateKeyDer<'static>>, _> = PrivateKeyDer::pem_slice_iter(pem).collect();
     // What the reader of PEM says may quote the text, which is secret.
-    let keys = keys.map_err(|_| "is no valid PEM: it may be cut off or encoded twice".to_owned())?;
+    let keys = keys.map_err(|_| "is not valid PEM: it may be cut off or encoded twice".to_owned())?;
     match keys.as_slice() {
         [key] => any_supported_type(key).map_err(|_| match leaf.public_key().parsed() {
             // The key itself does not read; that of its certificate is as long.
@@ -269,9 +273,9 @@ mod tests {
             (&b""[..], &key[..], "has no tls.crt"),
             (&certificate, b"", "has no tls.key"),
             (b"hello", &key, "holds no certificate"),
-            (cut, &key, "is no valid PEM"),
+            (cut, &key, "is not valid PEM"),
             (&certificate, b"hello", "holds no private key"),
-            (&certificate, &key[..60], "is no valid PEM"),
+            (&certificate, &key[..60], "is not valid PEM"),
             (&certificate, &certificate, "holds no private key"),
             (&certificate, &twice, "holds 2 private keys"),
             (
@@ -287,7 +291,7 @@ mod tests {
             (
                 b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
                 &key,
-                "certificate 1 in tls.crt of Secret \"x\" is no X.509",
+                "certificate 1 in tls.crt of Secret \"x\" is not an X.509 certificate",
             ),
             (&data("b-ecdsa.crt"), &key, "does not belong to its certificate"),
             (

@@ -194,7 +194,7 @@ fn question(plan: &Plan, grpc: bool, http2: bool) -> Result<Request<Full<Bytes>>
     } else {
         path.to_owned()
     };
-    let uri = Uri::try_from(target).map_err(|error| format!("\"{path}\" is no path: {error}"))?;
+    let uri = Uri::try_from(target).map_err(|error| format!("\"{path}\" is not a path: {error}"))?;
     // An empty message: the health of the server as a whole (gRPC Health Checking Protocol).
     let body = if grpc {
         Bytes::from_static(&[0; 5])

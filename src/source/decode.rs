@@ -172,7 +172,7 @@ fn identify(value: &Value) -> Result<Option<Known>, DecodeError> {
         return Ok(None);
     }
     let Some(kind_name) = text(value, "/kind") else {
-        return Err(failure(None, "kind", "missing: this is no Kubernetes object"));
+        return Err(failure(None, "kind", "missing: this is not a Kubernetes object"));
     };
     let Some(api_version) = text(value, "/apiVersion") else {
         return Err(failure(
@@ -228,7 +228,7 @@ fn no_name(object: &ObjectRef) -> Option<String> {
     [("name", &object.name), ("namespace", &object.namespace)]
         .into_iter()
         .find(|(_, text)| !fits(text))
-        .map(|(what, text)| format!("\"{text}\" is no {what}: letters, digits, `-` and `.` make one"))
+        .map(|(what, text)| format!("\"{text}\" is not a valid {what}: use letters, digits, `-` and `.`"))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

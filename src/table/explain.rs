@@ -83,7 +83,7 @@ fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>)
                 "Prefix {} goes by path element, so it does not match {text}",
                 pattern.path
             ),
-            PathKind::Prefix => format!("Prefix {} is no prefix of {text}", pattern.path),
+            PathKind::Prefix => format!("Prefix {} is not a prefix of {text}", pattern.path),
         };
     }
     let Some(winner) = winner else {

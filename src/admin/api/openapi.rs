@@ -89,7 +89,7 @@ fn document() -> Value {
             "responses": {
                 "BadRequest": refused("a parameter is wrong"),
                 "Unauthorized": refused("the token of --admin-token-file is missing or another"),
-                "Forbidden": refused("the Host is none of ours, or the request came through a narthex"),
+                "Forbidden": refused("the Host is not accepted, or the request came through a narthex"),
                 "NotFound": refused("there is nothing of this name"),
                 "Unavailable": refused("too many ask at once, or the token cannot be read"),
             },
@@ -178,7 +178,7 @@ impl Document {
         }
         let operation = json!({
             "operationId": "metrics", "summary": "All numbers, for Prometheus", "security": [],
-            "responses": {"200": text("the text format"), "403": text("the Host is none of ours")},
+            "responses": {"200": text("the text format"), "403": text("the Host is not accepted")},
         });
         self.paths.insert("/metrics".to_owned(), json!({"get": operation}));
     }

@@ -331,7 +331,7 @@ impl Admin {
     pub(super) fn route(&self, id: &str) -> Reply {
         let Ok(key) = id.parse::<RouteKey>() else {
             return bad(format!(
-                "\"{id}\" is no id of a route: those are 16 digits of 0-9 and a-f"
+                "\"{id}\" is not the id of a route: an id has 16 digits of 0-9 and a-f"
             ));
         };
         let table = self.shared.tables.load();

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub async fn zone_of(client: &kube::Client, node: &str) -> Result<Option<String>, String> {
     let request = Request::get(format!("/api/v1/nodes/{node}"))
         .body(Vec::new())
-        .map_err(|_| format!("\"{node}\" is no name of a node"))?;
+        .map_err(|_| format!("\"{node}\" is not the name of a node"))?;
     let answer = tokio::time::timeout(PATIENCE, client.request::<Value>(request)).await;
     let node = answer
         .map_err(|_| "the API server does not answer".to_owned())?

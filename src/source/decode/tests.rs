@@ -397,9 +397,9 @@ fn other_kinds_are_none_of_ours() {
 fn what_is_no_object_is_said() {
     assert_eq!(
         refused(json!({"image": "nginx"})),
-        "kind: missing: this is no Kubernetes object"
+        "kind: missing: this is not a Kubernetes object"
     );
-    assert_eq!(refused(json!(["a"])), "kind: missing: this is no Kubernetes object");
+    assert_eq!(refused(json!(["a"])), "kind: missing: this is not a Kubernetes object");
     assert_eq!(
         refused(json!({"kind": "Ingress"})),
         "apiVersion: missing: which Ingress is this?"
