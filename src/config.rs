@@ -128,7 +128,7 @@ pub struct ServeArgs {
     /// What the cluster is told.
     #[command(flatten)]
     pub status: StatusArgs,
-    /// Who else there is.
+    /// Other narthexes.
     #[command(flatten)]
     pub peers: PeerArgs,
     /// The end.

@@ -157,7 +157,7 @@ pub fn bad(said: impl std::fmt::Display) -> Reply {
 }
 
 impl Admin {
-    /// Answers what lies below `/api/v1/`; none if there is nothing of this name.
+    /// Answers paths below `/api/v1/`; absent if there is no such path.
     pub fn answer_api(&self, path: &str, query: &str) -> Option<Reply> {
         let query = match Query::parse(query) {
             Ok(query) => query,

@@ -1,4 +1,4 @@
-//! Who may ask what on the admin address (reliability row 40).
+//! Who may send which requests to the admin address (row 40 of the threat table in docs/security.md).
 //!
 //! On `hostNetwork` the address is every node's, and network policies do not cover it. So three things are looked at
 //! before a question is: that it did not come through a narthex, whose rules a tenant writes; that its `Host` is a name

@@ -256,7 +256,7 @@ impl Sampler {
         std::array::from_fn(|place| last[place].saturating_sub(first[place]) as f64 / seconds)
     }
 
-    /// Routes with traffic in the last minute, busiest first, at most so many.
+    /// Routes with traffic in the last minute, busiest first, up to a limit.
     pub fn busy(&self, most: usize) -> Vec<(RouteKey, TrafficView)> {
         let busy = self.routes.iter().filter(|(_, minute)| !minute.is_quiet());
         let mut busy: Vec<_> = busy.map(|(key, minute)| (*key, minute)).collect();

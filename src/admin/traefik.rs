@@ -265,7 +265,7 @@ fn part<T: Serialize, U: Serialize>(
 }
 
 impl Admin {
-    /// Answers what 1.7 would; none if it is not of its paths.
+    /// Answers as Traefik 1.7 would; absent if the path is not one of its paths.
     pub(super) fn answer_traefik(&self, path: &str) -> Option<Reply> {
         let trimmed = path.strip_suffix('/').unwrap_or(path);
         Some(match trimmed {

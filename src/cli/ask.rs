@@ -15,7 +15,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read.
 const MOST: u64 = 16 << 20;
 
-/// Flags of who is asked.
+/// Flags that name the narthex to ask.
 #[derive(Args, Clone, Debug)]
 pub struct AdminArgs {
     /// Admin address of the narthex to ask
@@ -38,7 +38,7 @@ impl AdminArgs {
     /// The same, with what to do if nobody answers.
     ///
     /// # Errors
-    /// Likewise.
+    /// As for `ask`.
     pub fn ask_or<T: DeserializeOwned>(&self, target: &str, hint: &str) -> anyhow::Result<T> {
         let admin = &self.admin;
         let token = self.admin_token_file.as_ref().map(|path| {
@@ -103,7 +103,7 @@ fn get_with(admin: &SecretUrl, target: &str, token: &str, patience: Duration) ->
 /// As [`get`], from a Unix socket.
 ///
 /// # Errors
-/// Likewise.
+/// As for [`get`].
 pub fn get_unix(path: &Path, target: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
     let stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(patience))?;

@@ -58,7 +58,7 @@ fn severity(diagnostic: &Diagnostic) -> Severity {
 fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<Diagnostic> {
     let mut said: Vec<Diagnostic> = state.refresh().iter().cloned().collect();
     said.extend(lint::lint(state));
-    // Files that people write hold no slices: where there is none at all, pods are not what is asked about.
+    // People rarely write EndpointSlices into files. Without any, missing pods are not reported.
     let counts = state.counts();
     let known = |kind| counts.get(&kind).is_some_and(|count| *count > 0);
     if !known(Kind::EndpointSlice) && !known(Kind::Endpoints) {

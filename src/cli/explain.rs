@@ -21,7 +21,7 @@ pub struct ExplainArgs {
     /// Use these manifests instead of a running narthex; `-` means standard input. Can be repeated
     #[arg(long, value_name = "PATH", conflicts_with = "admin")]
     pub manifests: Vec<PathBuf>,
-    /// Who is asked otherwise.
+    /// The narthex to ask otherwise.
     #[command(flatten)]
     pub admin: AdminArgs,
     /// Method of the request

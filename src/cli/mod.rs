@@ -153,7 +153,7 @@ pub fn print(text: &str) {
     write(&mut std::io::stdout(), &visible(text, Keep::Lines));
 }
 
-/// Prints to standard error, likewise.
+/// Prints to standard error in the same way.
 pub fn complain(text: &str) {
     write(&mut std::io::stderr(), &visible(text, Keep::Lines));
 }

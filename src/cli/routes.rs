@@ -18,7 +18,7 @@ pub struct RoutesArgs {
     /// Show only routes that contain all of these words in host, path, Ingress, Service or pods
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,
-    /// Who is asked.
+    /// The narthex to ask.
     #[command(flatten)]
     pub admin: AdminArgs,
     /// Show only routes of Ingresses in this namespace

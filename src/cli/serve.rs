@@ -45,7 +45,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 /// handled from before `prepare` runs, so that value is dropped whichever of them comes; `hangup` adds SIGHUP.
 ///
 /// # Errors
-/// Likewise.
+/// As for [`run`].
 pub fn run_prepared<K>(
     hangup: bool,
     prepare: impl FnOnce() -> anyhow::Result<(ServeArgs, K)>,
@@ -306,7 +306,7 @@ async fn zone(client: &kube::Client, args: &ServeArgs) -> Option<Arc<str>> {
     }
 }
 
-/// Binds what is to be listened on. A default address that cannot be had is fatal only in a cluster, where nobody
+/// Binds the listening sockets. A default address that cannot be bound is fatal only in a cluster, where nobody
 /// would see that it is missing.
 fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<Vec<Bound>> {
     let mut bound = Vec::new();

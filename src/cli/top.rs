@@ -25,7 +25,7 @@ pub struct TopArgs {
     /// Show only routes that contain all of these words in host, path, Ingress, Service or pods
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,
-    /// Who is asked.
+    /// The narthex to ask.
     #[command(flatten)]
     pub admin: AdminArgs,
     /// Interval between updates
@@ -79,7 +79,7 @@ fn show(
         {
             match view.press(key) {
                 Next::End => return Ok(()),
-                // If there is no room, so many were asked that another one follows anyhow.
+                // If the channel is full, another question is already on its way.
                 Next::Ask => drop(questions.try_send(view.question())),
                 Next::Nothing => {}
             }

@@ -1,4 +1,4 @@
-//! Addresses that no rule may lead to, whoever writes it (reliability rows 35 and 36).
+//! Addresses that no rule may lead to, whoever writes it (docs/security.md, rows 35 and 36).
 //!
 //! narthex is on the node's network, so what an address means there is not what it means in a pod: loopback is the
 //! kubelet and etcd, link-local the cloud's metadata with the node's credentials.

@@ -1,4 +1,4 @@
-//! `--host-owners`: which namespaces may have rules and certificates for which hosts (reliability row 38).
+//! `--host-owners`: which namespaces may have rules and certificates for which hosts (docs/security.md, row 38).
 //!
 //! Without it the oldest Ingress has a host's path. With it, rules of others for a host that has owners are left out
 //! and reported, however old they are. A rule for many hosts, a wildcard or one without a host, would answer for what an

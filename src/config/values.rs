@@ -105,7 +105,7 @@ pub enum MaxMemory {
     Percent(u8),
 }
 
-/// What is spoken at an address that clients connect to.
+/// The protocol of an address that clients connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// Plain HTTP.
@@ -117,7 +117,7 @@ pub enum Protocol {
 /// An address that the flags ask to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// What is spoken there.
+    /// Its protocol.
     pub protocol: Protocol,
     /// Where.
     pub address: SocketAddr,

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What is read of an answer.
 const ANSWER_BYTES: usize = 64 << 10;
 
-/// Who asks.
+/// The task that runs the checks.
 const AGENT: &str = concat!("narthex-health/", env!("CARGO_PKG_VERSION"));
 
 /// One pod to ask.

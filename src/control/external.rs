@@ -52,7 +52,7 @@ pub async fn run(mut wanted: watch::Receiver<BTreeSet<Arc<str>>>, sender: Sender
     }
 }
 
-/// A name's addresses, none if nobody could say, and when to ask again.
+/// The addresses of a name, if DNS answered, and when to ask again.
 async fn resolve(resolver: &TokioResolver, name: &str) -> (Option<Vec<IpAddr>>, Instant) {
     let now = Instant::now();
     // A name of DNS is absolute, whatever the pod's search list says.
@@ -64,7 +64,7 @@ async fn resolve(resolver: &TokioResolver, name: &str) -> (Option<Vec<IpAddr>>, 
         }
         Err(error) => {
             tracing::warn!(name, %error, "cannot resolve an ExternalName");
-            // Only an answer that there is none takes the last one away; a server that is away does not.
+            // Addresses are removed only if DNS says that there are none, and not if DNS does not answer.
             (error.is_no_records_found().then(Vec::new), now + SHORTEST)
         }
     }

@@ -45,7 +45,7 @@ impl Guard {
         (0..BEGINNINGS).any(|_| self.begin_again(&copy))
     }
 
-    /// What is wrong with objects; none if that panicked, and then the last report stays.
+    /// The diagnostics of objects; absent if that panicked, and then the last report stays.
     pub fn report(&mut self) -> Option<Report> {
         let state = &mut self.state;
         let report = catch_unwind(AssertUnwindSafe(|| state.refresh().clone()));

@@ -121,7 +121,7 @@ pub struct Control {
     pub bound: Vec<Bound>,
     /// `--admin-service`: whose members are peers.
     pub admin_service: Option<(Arc<str>, Arc<str>)>,
-    /// Who waits for that.
+    /// Tasks that wait for that.
     pub live: Option<oneshot::Sender<()>>,
 }
 
@@ -224,7 +224,7 @@ impl Control {
         });
     }
 
-    /// Looks who is behind the admin Service now.
+    /// Looks up the endpoints of the admin Service.
     fn find_members(&self) {
         let Some(service) = &self.admin_service else { return };
         let members = self.guard.state.members(service, MOST_PEERS);
@@ -237,7 +237,7 @@ impl Control {
         self.bound.is_empty()
     }
 
-    /// Applies what came, and says which watches it completes; none if the state is beyond repair.
+    /// Applies what came, and says which watches it completes; absent if the state cannot be repaired.
     fn take(&mut self, batch: &mut Vec<Event>) -> Option<Vec<String>> {
         let mut synced = Vec::new();
         for event in batch.drain(..) {

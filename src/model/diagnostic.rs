@@ -65,7 +65,7 @@ codes! {
     InvalidHost => Error,
     /// A path that is not absolute or cannot be put in canonical form.
     InvalidPath => Error,
-    /// A pathType that is none of the three.
+    /// A pathType that is not one of the three.
     InvalidPathType => Error,
     /// networking.k8s.io/v1 wants a pathType.
     MissingPathType => Warning,
@@ -263,7 +263,7 @@ impl Report {
         self.files.iter().chain(self.objects.values().flatten())
     }
 
-    /// Replaces what is said of one object.
+    /// Replaces the diagnostics of one object.
     pub fn set(&mut self, object: &ObjectRef, mut diagnostics: Vec<Diagnostic>) {
         if diagnostics.is_empty() {
             self.objects.remove(object);

@@ -62,7 +62,7 @@ pub struct Ingress {
 pub struct IngressRule {
     /// `host`; none or empty is any.
     pub host: Option<String>,
-    /// `http.paths`; none where the rule has no `http`: all of the host goes to the default backend.
+    /// `http.paths`; absent if the rule has no `http`, and then the whole host goes to the default backend.
     pub paths: Option<Vec<IngressPath>>,
     /// Whether a field that does not exist leaves open what the rule is for. It is left out.
     pub unclear: bool,
@@ -169,7 +169,7 @@ impl Service {
 /// One of a Service's `spec.ports`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicePort {
-    /// `name`; empty where there is none.
+    /// `name`; empty if the port has none.
     pub name: Arc<str>,
     /// `port`.
     pub port: i32,
@@ -208,7 +208,7 @@ pub struct EndpointSubset {
 /// A port that endpoints listen on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointPort {
-    /// The Service port's name this belongs to; empty where there is none.
+    /// The name of the Service port that this belongs to; empty if it has none.
     pub name: Arc<str>,
     /// The number; none means "as the Service says".
     pub port: Option<i32>,

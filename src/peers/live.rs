@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Ingresses that are asked for at once, at `/api/v1/live`.
 pub const MOST_ASKED: usize = 100;
 
-/// Whether Ingresses are in the live table, and as of which revision.
+/// Whether Ingresses are in the live table, and in which revision.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Live {
     /// Whether all are that were asked about, and any was.

@@ -57,7 +57,7 @@ pub enum Silence {
 pub struct Room(AtomicUsize);
 
 impl Room {
-    /// For so many bytes.
+    /// With room for this many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(AtomicUsize::new(bytes))
     }

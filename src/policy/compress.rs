@@ -127,7 +127,7 @@ fn vary(reply: &mut HeaderMap) {
 }
 
 /// A strong validator is for the very bytes (RFC 9110, section 8.8.1); what is compressed means the same and is not the
-/// same. One that is none by the grammar goes.
+/// same. One that violates the grammar is dropped.
 fn weaken(reply: &mut HeaderMap) {
     let Some(tag) = reply.get(header::ETAG).map(HeaderValue::as_bytes) else {
         return;

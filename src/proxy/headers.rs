@@ -1,4 +1,4 @@
-//! Which header fields pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239; reliability rows 20-22).
+//! Which header fields pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239; docs/security.md, rows 20-22).
 
 use super::client::Client;
 use super::error::ProxyError;
@@ -440,7 +440,7 @@ pub fn forbid_by_status(status: http::StatusCode, multiplexed: bool, headers: &m
     }
 }
 
-/// Whether a connection that got this response belongs to one user from now on (reliability row 24).
+/// Whether a connection that got this response belongs to one user from now on (docs/security.md, row 24).
 pub fn binds_identity(status: http::StatusCode, headers: &HeaderMap) -> bool {
     status == http::StatusCode::UNAUTHORIZED
         && headers

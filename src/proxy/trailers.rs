@@ -1,4 +1,4 @@
-//! Which fields may stand behind a body (RFC 9110, section 6.5.1; reliability row 6).
+//! Which fields may stand behind a body (RFC 9110, section 6.5.1; docs/security.md, row 6).
 //!
 //! A recipient may merge trailers into the head after all was decided by the head alone. So none may be one that frames
 //! the message, routes it, is about this connection, says who the sender is, modifies how the request is handled, or

@@ -1,7 +1,7 @@
 //! WebSockets (RFC 6455): the one protocol a connection may change to, and the one a stream may carry (RFC 8441).
 //!
 //! Any other `Upgrade` is taken out like the other fields of one hop: a pod that then changed to h2c would see bytes
-//! that no rule has looked at (reliability row 12). Any other `:protocol` is refused, for the same reason.
+//! that no rule has looked at (docs/security.md, row 12). Any other `:protocol` is refused, for the same reason.
 
 use super::error::ProxyError;
 use super::headers::Fields;

@@ -38,7 +38,7 @@ pub struct OwnPods {
     pub selector: String,
     /// The pod this process is in.
     pub own: String,
-    /// Where peers answer; none where they cannot be asked.
+    /// The addresses of peers; absent if they cannot be asked.
     pub admin_port: Option<u16>,
 }
 
@@ -78,7 +78,7 @@ impl Finder {
         &self.peers
     }
 
-    /// The addresses as of now; none if nothing can be said, and then what is written stays.
+    /// The current addresses; absent if they are not known, and then the status stays as it is.
     ///
     /// # Errors
     /// When the API server cannot be asked.

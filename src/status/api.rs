@@ -73,7 +73,7 @@ impl Api {
         self.call(Method::POST, path, "application/json", Some(object)).await
     }
 
-    /// A whole object in the place of the one whose resourceVersion it has.
+    /// Replaces the object that has the same resourceVersion.
     ///
     /// # Errors
     /// As [`Failed`] has them.

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Failures that are kept to be told; the others are counted.
 const TOLD: usize = 20;
 
-/// What is to be taken back.
+/// What to remove.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// The namespace narthex ran in, with its Lease.

@@ -32,7 +32,7 @@ impl From<&Address> for serde_json::Value {
     }
 }
 
-/// What is to be written next: Ingresses whose status is another than it should be, the newest first, at most so many.
+/// The next writes: Ingresses whose status differs from what it should be, newest first, up to a limit.
 /// Whoever has just made one waits for it; all others can be a little late.
 pub fn next<'s>(
     served: impl Iterator<Item = &'s Arc<ServedIngress>>,

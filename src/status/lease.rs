@@ -142,7 +142,7 @@ pub async fn seize(api: &Api, wanted: &Wanted) -> Result<Option<String>, Failed>
 /// Deletes the Lease.
 ///
 /// # Errors
-/// As [`Failed`] has them; one that is gone is none.
+/// As in [`Failed`]; a missing Lease is not a failure.
 pub async fn remove(api: &Api, wanted: &Wanted) -> Result<(), Failed> {
     match api.delete(&wanted.path()).await {
         Ok(_) | Err(Failed::Missing) => Ok(()),

@@ -97,7 +97,7 @@ pub struct Backend {
     pub check: Option<Arc<Check>>,
     /// The Ingress that limits the requests under way, where an Ingress does.
     pub limited_by: Option<Arc<str>>,
-    /// The TLS its pods speak; none where they speak none.
+    /// The TLS that its pods speak, if they do.
     pub tls: Option<Arc<BackendTls>>,
     /// What its Service asks for and narthex does not enforce: every route to it is closed.
     pub guard: Option<Arc<Guard>>,

@@ -39,7 +39,7 @@ impl Compression {
     /// Less than this fits into the packet that the head is in, so that it arrives no sooner when it is smaller.
     pub const LEAST: u64 = 1024;
 
-    /// These codings, each once, the first mention counts; none where there is none.
+    /// These codings without repetitions, in the order of their first mention; absent if the list is empty.
     pub fn of(codings: impl IntoIterator<Item = Coding>) -> Option<Self> {
         let mut each = Vec::new();
         for coding in codings {

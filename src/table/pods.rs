@@ -57,9 +57,9 @@ impl Placed for PodSet {
 /// On what terms a connection to a pod is opened. Where these change, connections opened on the old ones are closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// What is spoken on it.
+    /// Its protocol.
     pub protocol: Protocol,
-    /// The TLS below; absent where there is none.
+    /// The TLS below; absent without TLS.
     pub tls: Option<Arc<BackendTls>>,
     /// Whether it begins with a PROXY protocol header.
     pub proxied: bool,
@@ -99,7 +99,7 @@ impl Check {
     }
 }
 
-/// How many requests may be under way, and who says so.
+/// The limit on requests in flight, and the object that sets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InFlightLimit {
     /// The Ingress that says so; absent where the Service does. Each has its own count.

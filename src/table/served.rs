@@ -1,4 +1,4 @@
-//! Which Ingresses a table serves, and as of which revision: what a peer is asked before an address is given.
+//! Which Ingresses a table serves, and in which revision. Peers are asked for this before an Ingress gets an address.
 
 use super::{Table, hash};
 use crate::model::{ObjectRef, Revision, Timestamp};

@@ -19,7 +19,7 @@ macro_rules! settings {
                 Self { $($name: self.$name.clone().or_else(|| below.$name.clone()),)* }
             }
 
-            /// What is said, by name.
+            /// The settings by name.
             pub fn said(&self) -> Vec<(&'static str, String)> {
                 let mut said = Vec::new();
                 $(said.extend(self.$name.as_ref().map(|value| (stringify!($name), format!("{value:?}"))));)*

@@ -55,8 +55,8 @@ impl ShardLog {
         self.log.options()
     }
 
-    /// Whether a request is to have a line. Those that a filter picks all have one; of the others one in so many by
-    /// route, where that is asked for, and none where there is a filter and nothing else is said.
+    /// Whether a request is logged. All requests that a filter selects are. Of the others, one in a number per route is
+    /// logged if sampling is on; without sampling, none is logged if there is a filter.
     pub fn wants(&self, status: u16, total: Duration, route: Option<RouteKey>) -> bool {
         let options = self.options();
         let filtered = !options.statuses.is_empty() || options.min_duration.is_some();

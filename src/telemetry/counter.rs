@@ -12,13 +12,13 @@ impl Counter {
         self.add_many(1);
     }
 
-    /// So many more, likewise.
+    /// Adds a number, as `add` does.
     pub fn add_many(&self, count: u64) {
         self.0
             .store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// Another number, likewise.
+    /// Sets the number, as `add` does.
     pub fn set(&self, number: u64) {
         self.0.store(number, Ordering::Relaxed);
     }

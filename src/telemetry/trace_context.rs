@@ -19,7 +19,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// As a request's head has it; none where it is missing, twice there or not valid (Trace Context, section 3.2).
+    /// The value in a request's head; absent if it is missing, given twice or invalid (Trace Context, section 3.2).
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut fields = headers.get_all(TRACEPARENT).iter();
         let (field, None) = (fields.next()?, fields.next()) else {

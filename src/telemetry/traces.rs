@@ -80,7 +80,7 @@ pub struct RequestSpan {
     pub at: (Instant, SystemTime),
     /// When its head was there; it ends now.
     pub took: Duration,
-    /// The method as it came; none where no head could be read.
+    /// The method as the client sent it; absent if no head could be read.
     pub method: Option<Box<str>>,
     /// `http` or `https`.
     pub scheme: &'static str,

@@ -243,7 +243,7 @@ pub struct RecentError {
     pub side: &'static str,
     /// The request's method.
     pub method: Box<str>,
-    /// Its host, in canonical form; empty where there is none.
+    /// Its host, in canonical form; empty if it has none.
     pub host: Box<str>,
     /// Its path.
     pub path: Box<str>,

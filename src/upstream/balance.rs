@@ -17,7 +17,7 @@ const ALWAYS: u32 = 4;
 /// What of a request decides for an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Affinity {
-    /// The hash of what the backend balances by; none where the request lacks it.
+    /// The hash of the request's balancing key; absent if the request has no such key.
     pub key: Option<u64>,
     /// The endpoint its cookie names.
     pub sticky: Option<u64>,
@@ -29,7 +29,7 @@ pub(super) struct Choice<'c, B> {
     /// Endpoints this request has tried.
     pub tried: &'c [Rc<LiveEndpoint<B>>],
     pub settings: &'c BackendSettings,
-    /// The check that tells who is well, besides their answers.
+    /// The health check that is used in addition to responses.
     pub check: Option<&'c Arc<Check>>,
     pub clock: &'c Clock,
     pub affinity: Affinity,
@@ -160,7 +160,7 @@ impl<'c, B> Choice<'c, B> {
     }
 }
 
-/// Two different places of so many, at random; none of less than two.
+/// Two different random indices below a number; absent if the number is less than two.
 fn two_of(count: usize) -> Option<(usize, usize)> {
     if count < 2 {
         return None;

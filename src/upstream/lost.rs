@@ -32,7 +32,7 @@ pub fn notice(tcp: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(QUIET).with_interval(PROBES))
 }
 
-/// As is right for a connection that many requests share, any of which may be long.
+/// For a connection that many requests share, any of which may take long.
 ///
 /// # Errors
 /// What the kernel says.

@@ -136,7 +136,7 @@ impl<B> Http1<B> {
         self.upgrade.set(true);
     }
 
-    /// The connection itself, after a 101 that was expected; none if it ended instead.
+    /// The connection itself after an expected 101; absent if it ended instead.
     pub async fn upgraded(&mut self) -> Option<Upgraded> {
         (&mut self.upgraded).await.ok()
     }
@@ -221,7 +221,7 @@ where
     }
 }
 
-/// Whether a connect failed for want of something on this machine (descriptors, ports, memory), which says nothing
+/// Whether a connect failed because this machine lacks something (descriptors, ports, memory), which says nothing
 /// about the endpoint.
 pub fn is_local(error: &io::Error) -> bool {
     let lacking = [

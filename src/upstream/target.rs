@@ -19,7 +19,7 @@ const EJECT_AFTER: u32 = 5;
 /// The share of a backend's endpoints that may be set aside for what they answer, in percent. Those that cannot be
 /// reached do not count, for nothing is lost by not asking them.
 const EJECT_SHARE: u32 = 50;
-/// Where not even so many of a hundred endpoints are well, it is more likely that the way of telling is wrong: then all
+/// If fewer than this percentage of endpoints are healthy, the health information is probably wrong: then all
 /// are used (Envoy: "panic threshold").
 const PANIC_PERCENT: usize = 10;
 /// Seconds an endpoint must be slower than the others, whatever the factor: of a millisecond three are no sign.
@@ -180,7 +180,7 @@ impl<B> Lease<B> {
         settings.balance == Some(Balance::Ewma) || settings.eject_slower.is_some()
     }
 
-    /// A response head came after so many seconds. Whether the endpoint was found too slow and set aside.
+    /// Notes that a response head took this many seconds. Returns whether the endpoint was ejected as too slow.
     pub fn measured(&self, clock: &Clock, seconds: f32) -> bool {
         let health = &self.endpoint.health;
         health.measure(clock, seconds);

@@ -1,4 +1,4 @@
-//! TLS to pods: the handshake, and in words what is wrong when there is none.
+//! TLS to pods: the handshake, and the reason in words if it fails.
 
 use super::stream::Stream;
 use crate::table::BackendTls;

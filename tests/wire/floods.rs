@@ -1,4 +1,4 @@
-//! HTTP/2 clients that send what costs them little and us more (reliability rows 28 to 31). Each is let go, and another
+//! HTTP/2 clients that send what costs them little and us more (docs/security.md, rows 28 to 31). Each is let go, and another
 //! client is served all the while.
 
 use crate::h2_bodies::before;

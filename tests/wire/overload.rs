@@ -1,5 +1,5 @@
 //! More connections, descriptors or memory wanted than there are, and a panic: what goes on is served, what is too much
-//! is told so (reliability, section 2).
+//! is told so.
 
 use crate::admin::ask;
 use crate::rig::{Client, PATIENCE, Pod, Reply, Rig, eventually, get, ingress, service};

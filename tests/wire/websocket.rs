@@ -1,4 +1,4 @@
-//! WebSockets: asked for, agreed to, and then bytes as they come (RFC 6455, reliability row 12).
+//! WebSockets: asked for, agreed to, and then bytes as they come (RFC 6455, docs/security.md, row 12).
 
 use crate::rig::{Client, Rig, eventually, get, ingress, service};
 use std::io::{Read, Write};

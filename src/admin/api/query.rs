@@ -46,7 +46,7 @@ impl Query {
     /// Reads a query string.
     ///
     /// # Errors
-    /// When a number is none, or a word is not one of those there are.
+    /// If a number is invalid, or a word is unknown.
     pub fn parse(text: &str) -> Result<Self, String> {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let query = Self(

@@ -92,7 +92,7 @@ struct Source {
     reason: Option<String>,
 }
 
-/// What is said of the part of an object that makes a route, or of the object as a whole.
+/// The diagnostics of the part of an object that defines a route, or of the object as a whole.
 fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r Diagnostic> {
     let field = route.origin.field();
     let all = report.objects.get(&route.origin.object).into_iter().flatten();
@@ -102,7 +102,7 @@ fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r
     })
 }
 
-/// How a route is: what is said of it, and whether anything answers.
+/// The status of a route: its diagnostics, and whether any pod answers.
 pub fn status(report: &Report, table: &Table, route: &Route) -> (Status, usize) {
     let mut worst = match table.backend(route.backend).map(|backend| backend.state) {
         Some(BackendState::Ready) => Status::Ok,

@@ -44,7 +44,7 @@ enum Kind {
 }
 
 impl Encoder {
-    /// An encoder for so many bytes, if it is known how many: for a few it takes less memory.
+    /// An encoder for a body of this many bytes, if the length is known. It takes less memory for short bodies.
     ///
     /// # Errors
     /// What zstd says, such as that there is no memory.

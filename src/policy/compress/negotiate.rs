@@ -61,7 +61,7 @@ impl Accepted {
     }
 }
 
-/// The weight that the parameters of an element give; none if they are wrong.
+/// The weight in the parameters of an element; absent if they are invalid.
 fn weight<'e>(parameters: impl Iterator<Item = &'e [u8]>) -> Option<u16> {
     let mut weight = FULL;
     for parameter in parameters {

@@ -172,7 +172,7 @@ pub struct Page {
     /// Where in history the list stands, and where its next page is.
     #[serde(default)]
     pub metadata: PageMeta,
-    /// The objects, without kind and apiVersion; `null` (as old servers say) is none.
+    /// The objects, without kind and apiVersion; `null`, which old servers send, means an empty list.
     #[serde(default)]
     pub items: Option<Vec<Value>>,
 }

@@ -11,7 +11,7 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// How long it is waited for: it is for better balancing only.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The zone of a node, by its label; none where it has none.
+/// The zone in a node's label, if it has one.
 ///
 /// # Errors
 /// Why it cannot be known, in a line.

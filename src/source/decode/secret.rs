@@ -69,7 +69,7 @@ impl Entries {
     }
 }
 
-/// Takes a mapping out of a Secret; empty where there is none.
+/// Takes a mapping out of a Secret; empty if it is missing.
 fn field(value: &mut Value, name: &str, of: &str) -> Result<Map<String, Value>, Mistake> {
     match value.as_object_mut().and_then(|fields| fields.remove(name)) {
         None | Some(Value::Null) => Ok(Map::new()),

@@ -142,7 +142,7 @@ fn location(path: &Path, at: Mark) -> Location {
     }
 }
 
-/// What is said of an object that two places give.
+/// The diagnostic of an object that is defined twice.
 pub fn given_twice(object: &ObjectRef, first: &Location, second: &Location) -> Diagnostic {
     Diagnostic {
         object: Some(object.clone()),
@@ -298,7 +298,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What is to be said of a value that was meant as text, and that YAML takes for something else.
+    /// The diagnostic of a value that was meant as text but has another type in YAML.
     fn quoting(&self, node: &Node, field: &str) -> Option<String> {
         let value = node.find(field)?;
         let read = match &value.value {

@@ -146,7 +146,7 @@ impl State {
             Update::Removed => None,
             Update::Fading => {
                 let Some(old) = old else { return };
-                // Who else has these objects may come first now.
+                // Another file that defines the same objects may come first now.
                 let shared = old.objects.keys().filter(|object| self.contested.contains(*object));
                 let shared: Vec<ObjectRef> = shared.cloned().collect();
                 self.note(before, &shared);

@@ -68,7 +68,7 @@ pub struct Entry<'e> {
     pub trace_id: Option<&'e str>,
     /// Fields of its head that are to be shown.
     pub headers: &'e [(HeaderName, HeaderValue)],
-    /// Likewise of the reply's.
+    /// Bytes of the reply's body.
     pub response_headers: &'e [(HeaderName, HeaderValue)],
     /// Requests of this process so far.
     pub count: u64,

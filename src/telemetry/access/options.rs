@@ -13,7 +13,7 @@ pub struct Options {
     pub statuses: Vec<StatusRange>,
     /// Requests that take so long are, too.
     pub min_duration: Option<Duration>,
-    /// Of all others, one in so many by route.
+    /// Of all other requests, log one in this many per route.
     pub sample: Option<NonZeroU32>,
     /// Fields that are shown.
     pub headers: Vec<Shown>,

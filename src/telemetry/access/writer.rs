@@ -75,7 +75,7 @@ impl AccessLog {
         &self.options
     }
 
-    /// Takes so many lines; false if there is no room for them.
+    /// Reserves room for this many lines; false if there is not enough.
     pub(super) fn take(&self, text: Vec<u8>, lines: u64) -> bool {
         self.queue.try_send(Message::Lines(text, lines)).is_ok()
     }

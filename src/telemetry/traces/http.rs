@@ -25,7 +25,7 @@ const MOST: usize = 64 << 10;
 pub struct Client {
     /// For a collector behind TLS.
     pub tls: Arc<ClientConfig>,
-    /// What each request says of who sends it.
+    /// The fields that identify the sender in each request.
     pub authorization: Option<HeaderValue>,
 }
 

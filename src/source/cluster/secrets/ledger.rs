@@ -18,9 +18,9 @@ pub type Key = (Arc<str>, Arc<str>);
 /// Which watch speaks.
 #[derive(Clone, Debug)]
 pub enum Voice {
-    /// That of all certificates in a namespace; none for all namespaces.
+    /// The watch on all certificates of a namespace, or of all namespaces if absent.
     Wide(Option<Arc<str>>),
-    /// That of one Secret, of whatever type.
+    /// The watch on one Secret of any type.
     Named(Key),
 }
 
