@@ -1,6 +1,6 @@
 //! Raw bytes in, and a look at what the pod received and whether the connection goes on.
 //!
-//! The real binary, a recording pod, plain sockets. Rows are those of the threat table the issue names.
+//! The real binary, a recording pod, plain sockets. Rows are those of the threat table in docs/security.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more. Not atomic as a whole, for there is one writer, and so costs no lock.
+    /// Adds one. This needs no atomic addition, because there is only one writer.
     pub fn add(&self) {
         self.add_many(1);
     }
 
-    /// Adds a number, as `add` does.
+    /// Adds a number, with one writer as for `add`.
     pub fn add_many(&self, count: u64) {
         self.0
             .store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// Sets the number, as `add` does.
+    /// Sets the number, with one writer as for `add`.
     pub fn set(&self, number: u64) {
         self.0.store(number, Ordering::Relaxed);
     }
 
-    /// As of now.
+    /// The current number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
