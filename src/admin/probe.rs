@@ -114,7 +114,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "mine").unwrap();
         let said = bind(&path).unwrap_err().to_string();
-        assert!(said.contains("no socket"), "{said}");
+        assert!(said.contains("not a socket"), "{said}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
         let said = format!("{:#}", bind(&folder.path().join("no/probe.sock")).unwrap_err());
         assert!(said.contains("its folder must be there"), "{said}");

@@ -85,7 +85,7 @@ impl MemoryWatch {
                     tracing::warn!(
                         used,
                         limit,
-                        "memory use exceeds --max-memory: most requests get 503 until it decreases"
+                        "narthex uses more memory than --max-memory allows: most requests get 503 until it uses less"
                     );
                 } else {
                     tracing::info!(used, limit, "memory use is below --max-memory again");
