@@ -337,7 +337,7 @@ fn a_reply_that_is_not_taken_ends_with_its_time_out() {
     let frames = client.stream_of(1);
     let kinds: Vec<_> = frames.iter().map(|frame| frame.kind).collect();
     assert_eq!(kinds, [HEADERS, DATA, RST_STREAM], "{frames:?}");
-    assert_eq!(rig.counter("timeouts_total"), 1);
+    assert_eq!(rig.counter("client_timeouts_total"), 1);
     // The connection goes on.
     client.send(asks(3));
     assert_eq!(client.until(HEADERS).expect("an answer").stream, 3);

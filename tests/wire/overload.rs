@@ -220,7 +220,9 @@ fn clients_leave_descriptors_for_pods() {
 fn short_of_memory_most_requests_are_refused_and_idle_connections_go() {
     let rig = Rig::new(1, &["--shards", "1", "--max-memory", "1MiB"]);
     let mut idle = silent(&rig, 3);
-    eventually("it is seen", || (gauge(&rig, "memory_limit_exceeded") == 1).then_some(()));
+    eventually("it is seen", || {
+        (gauge(&rig, "memory_limit_exceeded") == 1).then_some(())
+    });
     // A few are served all the same: what is short may not come back by itself.
     rig.pod().answers(Reply::Silence);
     let mut clients: Vec<Client> = (0..30).map(|_| rig.client()).collect();
