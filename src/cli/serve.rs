@@ -83,10 +83,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let shares = args.shares(raise_descriptor_limit());
     let (successor, mut inherited) = Successor::ask(args).await?;
     let bound = bind_all(args, &mut inherited)?;
-    let admin_place = Place {
-        purpose: Purpose::Admin,
-        address: args.listen.admin.0,
-    };
+    let admin_place = Place::tcp(Purpose::Admin, args.listen.admin.0);
     let admin_socket = bind_one(args, admin_place, &mut inherited)?;
     let probe_socket = args.listen.probe_socket.as_deref().map(probe::bind).transpose()?;
     let own = own_addresses(bound.iter().map(Bound::address).chain([admin_socket.address()]));
@@ -317,7 +314,7 @@ fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<
     } in args.listening()
     {
         let purpose = Purpose::from(protocol);
-        match bind_one(args, Place { purpose, address }, inherited) {
+        match bind_one(args, Place::tcp(purpose, address), inherited) {
             Ok(one) => bound.push(one),
             Err(error) if named || args.source.manifests.is_empty() => return Err(error.into()),
             Err(error) => tracing::warn!("continuing without {purpose}: {error}"),

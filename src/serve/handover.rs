@@ -8,14 +8,17 @@
 
 mod wire;
 
-pub use wire::Place;
+#[cfg(test)]
+mod tests;
+
+pub use wire::{Place, Transport};
 
 use super::Purpose;
-use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::SocketType;
+use rustix::net::sockopt::{socket_acceptconn, socket_type};
 use rustix::process::{getegid, geteuid};
 use socket2::Socket;
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener as StdUnixListener, UnixStream as StdUnixStream};
@@ -47,7 +50,7 @@ pub enum Intake {
 /// A socket as it can be handed over.
 struct Held {
     place: Place,
-    duplicate: TcpListener,
+    duplicate: OwnedFd,
     intake: watch::Sender<Intake>,
 }
 
@@ -64,9 +67,9 @@ impl Holdings {
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn add(&self, place: Place, listener: &TcpListener) -> io::Result<watch::Receiver<Intake>> {
+    pub fn add(&self, place: Place, socket: impl AsFd) -> io::Result<watch::Receiver<Intake>> {
         let (intake, receiver) = watch::channel(Intake::Open);
-        let duplicate = listener.try_clone()?;
+        let duplicate = socket.as_fd().try_clone_to_owned()?;
         self.lock().push(Held {
             place,
             duplicate,
@@ -98,7 +101,7 @@ impl Holdings {
         let held = self.lock();
         let found = wanted.iter().filter_map(|wanted| {
             let held = held.iter().find(|held| held.place == *wanted)?;
-            Some((*wanted, held.duplicate.try_clone().ok()?.into()))
+            Some((*wanted, held.duplicate.try_clone().ok()?))
         });
         found.take(MOST).unzip()
     }
@@ -160,15 +163,42 @@ pub struct Predecessor {
 pub struct Inherited {
     /// What it is.
     pub place: Place,
-    /// The socket, which listens.
+    /// The socket, which listens or takes datagrams.
     pub socket: Socket,
 }
 
-/// Asks whoever serves under this name for its sockets; none if nobody does.
+/// Asks whoever serves under this name for its sockets; absent if nobody does.
 ///
 /// # Errors
 /// When somebody is there who does not hand over: another user, another program, or one that is stuck.
 pub async fn ask(name: &Name, wanted: &[Place]) -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
+    let questions = questions(wanted);
+    let all = ask_each(name, &questions).await;
+    match all {
+        // A release that takes only one question hangs up on the second one. It has nothing that is not in the first.
+        Err(error) if has_hung_up(&error) && questions.len() > 1 => {
+            ask_each(name, questions.get(..1).unwrap_or_default()).await
+        }
+        other => other,
+    }
+}
+
+fn has_hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | BrokenPipe | ConnectionReset)
+}
+
+/// What is asked for at a time: first what earlier releases know. To them a place that carries datagrams would be the one
+/// for TCP at the same address.
+fn questions(wanted: &[Place]) -> Vec<Vec<Place>> {
+    let (connections, datagrams): (Vec<Place>, Vec<Place>) =
+        wanted.iter().partition(|place| place.transport == Transport::Tcp);
+    let mut questions: Vec<_> = connections.chunks(MOST).map(<[Place]>::to_vec).collect();
+    questions.extend(datagrams.chunks(MOST).map(<[Place]>::to_vec));
+    questions
+}
+
+async fn ask_each(name: &Name, questions: &[Vec<Place>]) -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
     let stream = match name.connect() {
         Ok(stream) => stream,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
@@ -180,21 +210,13 @@ pub async fn ask(name: &Name, wanted: &[Place]) -> io::Result<Option<(Predecesso
             "a process of another user has this name",
         ));
     }
-    let (places, descriptors) = timely(async {
-        wire::send(&stream, &Message::Wants(wanted.to_vec()), &[]).await?;
-        match wire::receive(&stream).await? {
-            (Message::Gives(places), descriptors) if places.len() == descriptors.len() => Ok((places, descriptors)),
-            _ => Err(io::ErrorKind::InvalidData.into()),
+    let (mut places, mut inherited) = (Vec::new(), Vec::new());
+    for wanted in questions {
+        for (place, descriptor) in timely(ask_for(&stream, wanted)).await? {
+            places.push(place);
+            let socket = Socket::from(descriptor);
+            inherited.push(Inherited { place, socket });
         }
-    })
-    .await?;
-    let mut inherited = Vec::new();
-    for (place, descriptor) in places.iter().zip(descriptors) {
-        if !wanted.contains(place) || !socket_acceptconn(&descriptor)? {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let socket = Socket::from(descriptor);
-        inherited.push(Inherited { place: *place, socket });
     }
     let predecessor = Predecessor {
         stream,
@@ -202,6 +224,28 @@ pub async fn ask(name: &Name, wanted: &[Place]) -> io::Result<Option<(Predecesso
         places,
     };
     Ok(Some((predecessor, inherited)))
+}
+
+async fn ask_for(stream: &UnixStream, wanted: &[Place]) -> io::Result<Vec<(Place, OwnedFd)>> {
+    wire::send(stream, &Message::Wants(wanted.to_vec()), &[]).await?;
+    let (Message::Gives(places), descriptors) = wire::receive(stream).await? else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    if places.len() != descriptors.len() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut given = Vec::new();
+    for (place, descriptor) in places.into_iter().zip(descriptors) {
+        let fits = match place.transport {
+            Transport::Tcp => socket_acceptconn(&descriptor)?,
+            Transport::Udp => socket_type(&descriptor)? == SocketType::DGRAM,
+        };
+        if !fits || !wanted.contains(&place) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        given.push((place, descriptor));
+    }
+    Ok(given)
 }
 
 impl Predecessor {
@@ -295,16 +339,22 @@ async fn wait_for_successor(listener: UnixListener, holdings: &Holdings) -> Succ
 }
 
 async fn give(stream: UnixStream, holdings: Holdings, serves: mpsc::Sender<Successor>) -> io::Result<()> {
-    let (Message::Wants(wanted), _) = timely(wire::receive(&stream)).await? else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
-    let (places, duplicates) = holdings.duplicates(&wanted);
-    let descriptors: Vec<BorrowedFd<'_>> = duplicates.iter().map(AsFd::as_fd).collect();
-    timely(wire::send(&stream, &Message::Gives(places.clone()), &descriptors)).await?;
-    drop(duplicates);
-    // It is not ready before its table is, which may take as long as the API server does.
-    match wire::receive(&stream).await? {
+    let mut given: Vec<Place> = Vec::new();
+    let mut heard = timely(wire::receive(&stream)).await?;
+    while let (Message::Wants(mut wanted), _) = heard {
+        // Each is given once, so that what is given is bounded by what there is.
+        wanted.retain(|place| !given.contains(place));
+        let (places, duplicates) = holdings.duplicates(&wanted);
+        let descriptors: Vec<BorrowedFd<'_>> = duplicates.iter().map(AsFd::as_fd).collect();
+        timely(wire::send(&stream, &Message::Gives(places.clone()), &descriptors)).await?;
+        drop(duplicates);
+        given.extend(places);
+        // It is not ready before its table is, which may take as long as the API server does.
+        heard = wire::receive(&stream).await?;
+    }
+    match heard {
         (Message::Serves, _) => {
+            let places = given;
             let _ = serves.send(Successor { stream, places }).await;
             Ok(())
         }

@@ -150,6 +150,7 @@ impl Bound {
         let handover::Place {
             purpose,
             address: asked,
+            ..
         } = inherited.place;
         let local = inherited.socket.local_addr();
         let local = local.map_err(|error| explain(purpose, asked, error))?;
@@ -163,10 +164,7 @@ impl Bound {
 
     /// What it is for, and the address that was asked for.
     pub fn place(&self) -> handover::Place {
-        handover::Place {
-            purpose: self.purpose,
-            address: self.asked,
-        }
+        handover::Place::tcp(self.purpose, self.asked)
     }
 
     /// The address, with the port the kernel chose where 0 was asked for.

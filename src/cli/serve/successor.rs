@@ -25,15 +25,9 @@ impl Successor {
         let name = handover::Name::new(name).with_context(|| format!("--hand-over {name}"))?;
         let listening = args.listening().into_iter();
         let mut wanted: Vec<Place> = listening
-            .map(|Listening { protocol, address, .. }| Place {
-                purpose: protocol.into(),
-                address,
-            })
+            .map(|Listening { protocol, address, .. }| Place::tcp(protocol.into(), address))
             .collect();
-        wanted.push(Place {
-            purpose: Purpose::Admin,
-            address: args.listen.admin.0,
-        });
+        wanted.push(Place::tcp(Purpose::Admin, args.listen.admin.0));
         let (predecessor, inherited) = match handover::ask(&name, &wanted).await {
             Ok(answer) => answer.unzip(),
             Err(error) => {

@@ -15,24 +15,54 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-/// Sockets handed over at once: HTTP, HTTPS, admin, and some to come.
+/// Sockets in one answer, and in one question. Releases that ask only once have room for no more.
 pub const MOST: usize = 8;
 /// Bytes of a message.
 const LONGEST: usize = 4 << 10;
 
-/// A listening socket by what it is for and the address that was asked for, which may have port 0.
+/// What a socket carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// Connections.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Transport {
+    fn is_tcp(&self) -> bool {
+        *self == Self::Tcp
+    }
+}
+
+/// A socket by what it is for and the address that was asked for, which may have port 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// What it is for.
     pub purpose: Purpose,
     /// As the flag has it.
     pub address: SocketAddr,
+    /// What it carries. Earlier releases know only TCP and say nothing of it, so nothing is said of it for TCP.
+    #[serde(default, skip_serializing_if = "Transport::is_tcp")]
+    pub transport: Transport,
+}
+
+impl Place {
+    /// One for connections.
+    pub fn tcp(purpose: Purpose, address: SocketAddr) -> Self {
+        Self {
+            purpose,
+            address,
+            transport: Transport::Tcp,
+        }
+    }
 }
 
 /// What is said. A process that hears something else hangs up.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// The successor: these are wanted.
+    /// The successor: these are wanted. It may ask for others when it has the answer.
     Wants(Vec<Place>),
     /// The predecessor: here they are, in this order.
     Gives(Vec<Place>),
