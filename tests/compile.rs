@@ -196,7 +196,7 @@ fn render_table(table: &Table, out: &mut String) {
             .unwrap_or_default();
         let mut policies = String::new();
         for (has, name) in [
-            (route.policies.keep_slashes, " keep-slashes"),
+            (route.keep_slashes, " keep-slashes"),
             (route.policies.redirects_to_https(), " https-redirect"),
         ] {
             policies.push_str(if has { name } else { "" });

@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use narthex::compile::{Options, State};
 use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
 use narthex::model::{Change, Object, Timestamp};
 use narthex::table::route::HostRank;
-use narthex::table::{CanonicalPath, HostPattern, Route, Table, canonical_host, canonical_path, explain};
+use narthex::table::{
+    CanonicalPath, HostPattern, Route, Says, Table, When, canonical_host, canonical_path, explain, route_key,
+};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -15,13 +18,14 @@ use std::sync::Arc;
 const SERVER_SNIPPET: &str = "nginx.ingress.kubernetes.io/server-snippet";
 
 /// All routes, filtered by definition, the greatest; then the default backends, host by host, and the last resort.
-fn oracle(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<Arc<Route>> {
+fn oracle(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<Arc<Route>> {
     let fits = |route: &&Arc<Route>| route.host.matches(host);
     let rule = table
         .routes()
         .filter(fits)
+        .filter(|route| route.holds(says))
         .filter(|route| {
-            let text = path.form(route.policies.keep_slashes);
+            let text = path.form(route.keep_slashes);
             route.path.as_ref().is_some_and(|pattern| pattern.matches(text))
         })
         .max_by_key(|route| route.precedence());
@@ -168,16 +172,117 @@ proptest! {
             let host = host.map(|host| canonical_host(&host).unwrap().name.into_owned());
             let path = canonical_path(&path, false).unwrap();
             let found = table.lookup(host.as_deref(), &path).cloned();
-            let wanted = oracle(&table, host.as_deref(), &path);
+            let wanted = oracle(&table, host.as_deref(), &path, &Says::default());
             prop_assert_eq!(&found, &wanted, "{:?} {:?}", host, path);
-            if let Some(found) = table.find(host.as_deref(), &path) {
+            if let Some(found) = table.find(host.as_deref(), &path, &Says::default()) {
                 let closed = is_closed(&ingresses, found.route, host.as_deref());
                 prop_assert_eq!(found.guard(None).is_some(), closed, "{:?} {:?}", host, path);
             }
             // The explanation tells the same story.
-            let explained = explain::explain(&table, host.as_deref(), &path);
+            let explained = explain::explain(&table, host.as_deref(), &path, &Says::default());
             prop_assert_eq!(&explained.route, &wanted);
             prop_assert!(explained.lost.iter().all(|(_, why)| !why.is_empty()));
         }
     }
+
+    #[test]
+    fn lookup_with_conditions_is_the_definition(
+        ingresses in prop::collection::vec(ingress(), 1..6),
+        narrower in prop::collection::vec((any::<prop::sample::Index>(), when(), prop::bool::weighted(0.3)), 1..12),
+        requests in prop::collection::vec((name(), path(), said()), 1..20),
+    ) {
+        let mut state = State::new(Options::default());
+        for (index, ingress) in ingresses.iter().enumerate() {
+            let mut ingress = ingress.clone();
+            ingress.meta.name = format!("i{index}").into();
+            state.apply(Change::Apply(Object::Ingress(ingress.into())));
+        }
+        let mut table = (*state.table()).clone();
+        let plain: Vec<Arc<Route>> = table.routes().filter(|route| route.path.is_some()).cloned().collect();
+        for (place, (index, when, alone)) in narrower.into_iter().enumerate() {
+            let Some(route) = (!plain.is_empty()).then(|| index.get(&plain)) else { continue };
+            narrow(&mut table, route, when, place, alone);
+        }
+        for (host, path, (method, field, query)) in requests {
+            let path = canonical_path(&path, false).unwrap();
+            let mut fields = HeaderMap::new();
+            if let Some(value) = field {
+                fields.append("x-tier", value);
+            }
+            let says = Says { method: &method, fields: Some(&fields), query: query.as_deref() };
+            let found = table.find(Some(&host), &path, &says).map(|found| found.route.clone());
+            let wanted = oracle(&table, Some(&host), &path, &says);
+            prop_assert_eq!(&found, &wanted, "{:?} {:?} {:?}", host, path, says);
+            let explained = explain::explain(&table, Some(&host), &path, &says);
+            prop_assert_eq!(&explained.route, &wanted);
+        }
+        // What is taken away leaves nothing behind.
+        for route in &plain {
+            table.update_host(&route.host, |host| {
+                let pattern = route.path.as_ref().unwrap();
+                host.paths.set(pattern, None);
+                host.paths.set_narrow(pattern, Vec::new());
+            });
+        }
+        prop_assert!(table.routes().all(|route| route.path.is_none()));
+    }
+}
+
+/// Adds a route with conditions for what a route is for; `alone` takes the latter away.
+fn narrow(table: &mut Table, route: &Arc<Route>, when: When, place: usize, alone: bool) {
+    let pattern = route.path.as_ref().unwrap();
+    let mut made = Route::clone(route);
+    made.key = route_key(&made.host, Some(pattern), Some(&when));
+    made.origin.rule = Some(1000 + u32::try_from(place).unwrap());
+    made.when = Some(Box::new(when));
+    table.update_host(&route.host, |host| {
+        let of_pattern = |other: &&Arc<Route>| other.path.as_ref() == Some(pattern) && other.when.is_some();
+        let mut all: Vec<Arc<Route>> = host.paths.routes().filter(of_pattern).cloned().collect();
+        all.push(Arc::new(made));
+        all.sort_by_key(|route| std::cmp::Reverse(route.precedence()));
+        host.paths.set_narrow(pattern, all);
+        if alone {
+            host.paths.set(pattern, None);
+        }
+    });
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    prop::sample::select(vec![Method::GET, Method::POST])
+}
+
+fn value() -> impl Strategy<Value = HeaderValue> {
+    prop::sample::select(vec!["a", "b"]).prop_map(HeaderValue::from_static)
+}
+
+fn query() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["v=1", "v=2", "v=1&w=1", "w=1&v=2&v=1", "v", ""]).prop_map(str::to_owned)
+}
+
+/// Method, field and query of a request.
+fn said() -> impl Strategy<Value = (Method, Option<HeaderValue>, Option<String>)> {
+    (method(), prop::option::of(value()), prop::option::of(query()))
+}
+
+fn when() -> impl Strategy<Value = When> {
+    let parameter = prop::sample::select(vec![("v", "1"), ("v", "2"), ("w", "1"), ("v", "")]);
+    (
+        prop::option::of(method()),
+        prop::option::of(value()),
+        prop::collection::vec(parameter, 0..3),
+    )
+        .prop_map(|(method, field, query)| When {
+            method,
+            fields: field
+                .map(|value| (HeaderName::from_static("x-tier"), value))
+                .into_iter()
+                .collect(),
+            query: query
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        })
+        .prop_filter("without conditions a route is plain", |when| {
+            when.count() != (false, 0, 0)
+        })
 }

@@ -14,7 +14,7 @@ use narthex::compile::owners::{self, HostOwners};
 use narthex::compile::{Options, State};
 use narthex::model::object::Secret;
 use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
-use narthex::table::{Backend, BackendState, Certificate, HostPattern, PodSet, Table, canonical_path, explain};
+use narthex::table::{Backend, BackendState, Certificate, HostPattern, PodSet, Says, Table, canonical_path, explain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use world::Rng;
@@ -571,7 +571,7 @@ fn walk(table: &Table, rng: &mut Rng) {
         if let Some(route) = table.lookup(host.as_deref(), &path) {
             assert!(table.backend(route.backend).is_some(), "{route:?}");
         }
-        explain::explain(table, host.as_deref(), &path);
+        explain::explain(table, host.as_deref(), &path, &Says::default());
     }
 }
 

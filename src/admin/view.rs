@@ -198,7 +198,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
         }
         Ok(Subject::Resource(canonical)) => {
             decision.host = canonical.host.as_deref().map(str::to_owned);
-            let explanation = explain(table, canonical.host.as_deref(), &canonical.path);
+            let explanation = explain(table, canonical.host.as_deref(), &canonical.path, &ask.says());
             decision.fill(table, report, &canonical.path, &explanation);
             decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);
         }
@@ -317,7 +317,7 @@ impl Decision {
             .collect();
         self.path = path.form(false).to_owned();
         if let Some(route) = &explanation.route {
-            self.path = path.form(route.policies.keep_slashes).to_owned();
+            self.path = path.form(route.keep_slashes).to_owned();
             self.answered_by(table, route);
         }
         let concerned = explanation

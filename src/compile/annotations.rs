@@ -42,7 +42,6 @@ impl Settings {
         let compress = self.compression.iter().cloned().map(After::Compress);
         let hsts = self.hsts.iter().cloned().map(After::Hsts);
         Policies {
-            keep_slashes: self.keep_slashes,
             guard,
             before: https_redirect.then_some(Before::RedirectToHttps).into_iter().collect(),
             after: compress.chain(hsts).collect(),

@@ -47,6 +47,7 @@ pub(super) struct Claim {
 pub(super) struct Claimed {
     pub age: Age,
     pub backend: BackendId,
+    pub keep_slashes: bool,
     pub policies: Arc<Policies>,
 }
 
@@ -86,6 +87,7 @@ impl State {
             let holder = Claimed {
                 age: route.age(),
                 backend: route.backend,
+                keep_slashes: route.keep_slashes,
                 policies: route.policies.clone(),
             };
             list.insert(0, holder);
@@ -151,11 +153,13 @@ impl State {
             Spot::Fallback => (HostPattern::Any, None),
         };
         Some(Route {
-            key: route_key(&host, path.as_ref()),
+            key: route_key(&host, path.as_ref(), None),
             origin: origin(&first.age),
             seniority: first.age.seniority,
             host,
             path,
+            keep_slashes: first.keep_slashes,
+            when: None,
             backend: first.backend,
             policies: first.policies.clone(),
             shadows: rest

@@ -234,6 +234,7 @@ impl State {
                 place,
             },
             backend: self.backend_id(backend),
+            keep_slashes: reading.settings.keep_slashes,
             policies,
         };
         for claim in &reading.claims {

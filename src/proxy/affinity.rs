@@ -38,7 +38,7 @@ fn key_of(key: &HashKey, parts: &Parts, canonical: &Canonical<'_>, route: &Route
         HashKey::Header(name) => parts.headers.get(&**name).map(|value| hash(value.as_bytes())),
         HashKey::Cookie(name) => cookies(&parts.headers, name).next().map(hash),
         HashKey::Uri => {
-            let path = canonical.path.form(route.policies.keep_slashes);
+            let path = canonical.path.form(route.keep_slashes);
             match parts.uri.query() {
                 None => Some(hash(path.as_bytes())),
                 Some(query) => Some(hash(format!("{path}?{query}").as_bytes())),

@@ -47,6 +47,7 @@ pub fn ask_of<'r>(parts: &'r Parts, fields: &Fields<'r>, came: Came<'r>, websock
             path => path,
         },
         query: parts.uri.query(),
+        fields: &parts.headers,
         host: fields.host,
         second_host: fields.second_host,
         expect: fields.expect,
@@ -82,7 +83,7 @@ impl Canonical<'_> {
     /// # Errors
     /// [`ProxyError::BadTarget`] if `http` does not take it, which the checks before rule out.
     pub fn target(&self, parts: &Parts, route: &Route) -> Result<Option<Uri>, ProxyError> {
-        let path = self.path.form(route.policies.keep_slashes);
+        let path = self.path.form(route.keep_slashes);
         if path == parts.uri.path() && parts.uri.authority().is_none() {
             return Ok(None);
         }

@@ -4,8 +4,8 @@
 //! too much to do, is live state and comes later.
 
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
-use super::{Backend, CanonicalPath, Guard, Protocol, Route, Table};
-use http::{HeaderValue, Method, Version};
+use super::{Backend, CanonicalPath, Guard, Protocol, Route, Says, Table};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -51,6 +51,8 @@ pub struct Ask<'r> {
     pub path: &'r str,
     /// The query of the target.
     pub query: Option<&'r str>,
+    /// All fields, for conditions of routes.
+    pub fields: &'r HeaderMap,
     /// The first `Host`.
     pub host: Option<&'r HeaderValue>,
     /// Whether there is another.
@@ -233,6 +235,15 @@ impl<'r> Ask<'r> {
         }))
     }
 
+    /// What conditions of routes are about.
+    pub fn says(&self) -> Says<'r> {
+        Says {
+            method: self.method,
+            fields: Some(self.fields),
+            query: self.query,
+        }
+    }
+
     /// How often the request has passed through narthex, this time included.
     fn count_hops(&self) -> Result<u8, Refusal> {
         let before = self.hops.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -266,7 +277,7 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
     if !ask.may_ask(table, host) {
         return refused(Refusal::Misdirected);
     }
-    let Some(found) = table.find(host, &canonical.path) else {
+    let Some(found) = table.find(host, &canonical.path, &ask.says()) else {
         return refused(Refusal::NoRoute);
     };
     let route = found.route;
@@ -302,7 +313,7 @@ fn redirect<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &Route, r
         return None;
     }
     let (port, host) = (rules.https_port?, canonical.host.as_deref()?);
-    let path = canonical.path.form(route.policies.keep_slashes);
+    let path = canonical.path.form(route.keep_slashes);
     (!path.starts_with(ACME)).then_some(Redirect {
         host,
         port,

@@ -1,7 +1,7 @@
 //! Which rule answers, which came close, and why not.
 
 use super::route::{HostPattern, PathKind, Route};
-use super::{CanonicalPath, Table};
+use super::{CanonicalPath, Says, Table};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub struct Explanation {
     pub lost: Vec<(Arc<Route>, String)>,
 }
 
-/// Decides as a request is decided ([`Table::lookup`]), and says why the others lost.
-pub fn explain(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>) -> Explanation {
-    let route = table.lookup(host, path).cloned();
+/// Decides as a request is decided ([`Table::find`]), and says why the others lost.
+pub fn explain(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Explanation {
+    let route = table.find(host, path, says).map(|found| found.route.clone());
     let mut patterns = Vec::new();
     if let Some(host) = host {
         patterns.push(HostPattern::Exact(host.into()));
@@ -45,8 +45,8 @@ pub fn explain(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>) -> E
     }
     // Those that match come first, in order of precedence; then those whose path is most alike.
     candidates.sort_by_cached_key(|candidate| {
-        let text = path.form(candidate.policies.keep_slashes);
-        let fits = candidate.path.as_ref().is_none_or(|pattern| pattern.matches(text));
+        let text = path.form(candidate.keep_slashes);
+        let fits = candidate.path.as_ref().is_none_or(|pattern| pattern.matches(text)) && candidate.holds(says);
         let alike = candidate.path.as_ref().map_or(0, |pattern| common(&pattern.path, text));
         Reverse((fits, candidate.path.is_some(), alike, candidate.precedence()))
     });
@@ -54,7 +54,7 @@ pub fn explain(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>) -> E
     let lost = candidates
         .into_iter()
         .map(|candidate| {
-            let reason = why_lost(&candidate, route.as_deref(), path);
+            let reason = why_lost(&candidate, route.as_deref(), path, says);
             (candidate, reason)
         })
         .collect();
@@ -65,8 +65,8 @@ fn common(a: &str, b: &str) -> usize {
     a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
 }
 
-fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>) -> String {
-    let text = path.form(candidate.policies.keep_slashes);
+fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>, says: &Says<'_>) -> String {
+    let text = path.form(candidate.keep_slashes);
     let Some(pattern) = &candidate.path else {
         return match winner {
             Some(winner) if winner.path.is_some() => "a default backend answers only when no rule matches".to_owned(),
@@ -86,6 +86,9 @@ fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>)
             PathKind::Prefix => format!("Prefix {} is not a prefix of {text}", pattern.path),
         };
     }
+    if !candidate.holds(says) {
+        return "the path matches, but not what it says of method, fields or query".to_owned();
+    }
     let Some(winner) = winner else {
         return "it matches".to_owned();
     };
@@ -99,6 +102,8 @@ fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>)
         )
     } else if mine.kind < best.kind {
         "it matches, but Exact comes before Prefix".to_owned()
+    } else if mine.conditions < best.conditions {
+        format!("it matches, but {} has more conditions", winner.origin.object)
     } else {
         format!(
             "it matches, but {} is older or comes first by name",

@@ -18,6 +18,7 @@ pub mod route;
 mod served;
 pub mod settings;
 mod slots;
+pub mod when;
 
 pub use backend::{Backend, BackendId, BackendState, Endpoint, Protocol};
 pub use backend_tls::{BackendTls, Ingredients};
@@ -30,6 +31,7 @@ pub use policies::{After, Before, Policies};
 pub use route::{HostPattern, PathKind, PathPattern, Precedence, Route, Shadow, Yields, route_key};
 pub use served::ServedIngress;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn, UpstreamHost};
+pub use when::{Says, When};
 
 use foldhash::fast::FixedState;
 use parts::Parts;
@@ -123,12 +125,12 @@ fn find<'t>(hosts: &'t Hosts, name: &str) -> Option<&'t Arc<HostTable>> {
 }
 
 impl Table {
-    /// The route that answers a canonical host and path.
+    /// The route that answers a GET for a canonical host and path that says nothing else.
     pub fn lookup(&self, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<&Arc<Route>> {
-        self.find(host, path).map(|found| found.route)
+        self.find(host, path, &Says::default()).map(|found| found.route)
     }
 
-    /// The route that answers a canonical host and path, and the guard of a whole host that holds for it.
+    /// The route that answers a request for a canonical host and path, and the guard of a whole host that holds for it.
     ///
     /// Each level is asked in turn (exact host, wildcard, any); a host that lists no fitting path falls through.
     /// Default backends are asked only when no rule matches, in the same order, and last that of the oldest Ingress
@@ -136,9 +138,9 @@ impl Table {
     ///
     /// A guard of a whole host also holds for the paths that the host does not list, so it closes what answers them, if
     /// that is a route of the guard's namespace.
-    pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<Match<'_>> {
+    pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<Match<'_>> {
         let exact = host.and_then(|host| find(&self.exact, host));
-        if let Some((exact, route)) = exact.and_then(|host| Some((host, longest(&host.paths, path)?))) {
+        if let Some((exact, route)) = exact.and_then(|host| Some((host, host.paths.find(path, says)?))) {
             let host_guard = exact.guard(&route.origin.object.namespace);
             return Some(Match { route, host_guard });
         }
@@ -146,8 +148,8 @@ impl Table {
             .and_then(route::wildcard_suffix)
             .and_then(|suffix| find(&self.wildcard, suffix));
         let rule = wildcard
-            .and_then(|host| Some((2, longest(&host.paths, path)?)))
-            .or_else(|| Some((3, longest(&self.any.paths, path)?)));
+            .and_then(|host| Some((2, host.paths.find(path, says)?)))
+            .or_else(|| Some((3, self.any.paths.find(path, says)?)));
         let (levels, route) = rule
             .or_else(|| Some((1, exact?.default.as_ref()?)))
             .or_else(|| Some((2, wildcard?.default.as_ref()?)))
@@ -367,19 +369,5 @@ impl Table {
     /// Replaces or removes a pod set. For the compiler.
     pub fn set_pods(&mut self, slot: u32, pods: Option<Arc<PodSet>>) {
         self.pods.set(slot, pods);
-    }
-}
-
-/// The longest path that fits, where a route may see empty segments and another not.
-fn longest<'t>(paths: &'t Paths, path: &CanonicalPath<'_>) -> Option<&'t Arc<Route>> {
-    let Some(kept) = &path.kept else {
-        return paths.find(&path.merged, |_| true);
-    };
-    let merged = paths.find(&path.merged, |route| !route.policies.keep_slashes);
-    let kept = paths.find(kept, |route| route.policies.keep_slashes);
-    match (merged, kept) {
-        (Some(merged), Some(kept)) if merged.precedence() >= kept.precedence() => Some(merged),
-        (merged, None) => merged,
-        (_, kept) => kept,
     }
 }

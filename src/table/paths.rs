@@ -1,24 +1,72 @@
 //! The paths of one host: the longest that fits, exact before prefix, in time that depends on the request's path
 //! and not on how many routes there are.
 
+use super::CanonicalPath;
 use super::parts::Parts;
 use super::route::{PathKind, PathPattern, Route};
+use super::when::Says;
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
+/// What one pattern leads to.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    /// The route without conditions.
+    plain: Option<Arc<Route>>,
+    /// Those with conditions, the best first; absent where there are none.
+    narrow: Option<Box<Narrow>>,
+}
+
+/// Routes with conditions, the best first. On the heap, for few patterns have any.
+#[derive(Clone, Debug)]
+struct Narrow(Box<[Arc<Route>]>);
+
+impl Slot {
+    fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let narrow = self.narrow.iter().flat_map(|narrow| narrow.0.iter());
+        narrow.chain(self.plain.iter())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.plain.is_none() && self.narrow.is_none()
+    }
+
+    /// The first that `accept` lets through and whose conditions hold.
+    #[inline]
+    fn best(&self, says: &Says<'_>, accept: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
+        if let Some(narrow) = &self.narrow
+            && let Some(route) = narrow.0.iter().find(|route| accept(route) && route.holds(says))
+        {
+            return Some(route);
+        }
+        self.plain.as_ref().filter(|route| accept(route))
+    }
+}
+
 /// One path of a host with the routes it has; at least one, and the path is theirs.
 #[derive(Clone, Debug, Default)]
 struct Entry {
-    exact: Option<Arc<Route>>,
-    prefix: Option<Arc<Route>>,
+    exact: Slot,
+    prefix: Slot,
 }
 
 impl Entry {
+    fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.exact.routes().chain(self.prefix.routes())
+    }
+
     fn key(&self) -> &str {
-        match (&self.exact, &self.prefix) {
-            (Some(route), _) | (None, Some(route)) => route.path.as_ref().map_or("", PathPattern::key),
-            (None, None) => "",
+        // Nearly all are found by the first two looks.
+        let plain = self.prefix.plain.as_ref().or(self.exact.plain.as_ref());
+        let route = plain.or_else(|| self.routes().next());
+        route.and_then(|route| route.path.as_ref()).map_or("", PathPattern::key)
+    }
+
+    fn slot(&self, kind: PathKind) -> &Slot {
+        match kind {
+            PathKind::Exact => &self.exact,
+            PathKind::Prefix => &self.prefix,
         }
     }
 }
@@ -32,6 +80,8 @@ pub struct Paths {
     prefixes: u64,
     /// The same for exact paths.
     exacts: u64,
+    /// How many routes keep empty segments.
+    keeping: usize,
 }
 
 /// Hashes a path element by element, so that one walk over a request's path yields the hash of each of its prefixes.
@@ -94,42 +144,69 @@ pub fn prefix_key(path: &str) -> &str {
 }
 
 impl Paths {
-    /// Puts a route under its own pattern, or takes away what is under a pattern.
+    /// Puts a route without conditions under its own pattern, or takes away what is under a pattern.
     pub fn set(&mut self, pattern: &PathPattern, route: Option<Arc<Route>>) {
+        self.change(pattern, |slot| slot.plain = route);
+    }
+
+    /// Puts routes with conditions under their own pattern, the best first, in the place of those it had.
+    pub fn set_narrow(&mut self, pattern: &PathPattern, routes: Vec<Arc<Route>>) {
+        let narrow = (!routes.is_empty()).then(|| Box::new(Narrow(routes.into())));
+        self.change(pattern, |slot| slot.narrow = narrow);
+    }
+
+    fn change(&mut self, pattern: &PathPattern, change: impl FnOnce(&mut Slot)) {
         let key = pattern.key();
         let (hash, depth) = Walk::new(key).into_end();
         match pattern.kind {
             PathKind::Exact => self.exacts |= depth_bit(depth),
             PathKind::Prefix => self.prefixes |= depth_bit(depth),
         }
+        let keeping = &mut self.keeping;
         self.entries.update(
             hash,
             |entry| entry.key() == key,
             Entry::default,
             |entry| {
-                match pattern.kind {
-                    PathKind::Exact => entry.exact = route,
-                    PathKind::Prefix => entry.prefix = route,
-                }
-                entry.exact.is_some() || entry.prefix.is_some()
+                let slot = match pattern.kind {
+                    PathKind::Exact => &mut entry.exact,
+                    PathKind::Prefix => &mut entry.prefix,
+                };
+                let count = |slot: &Slot| slot.routes().filter(|route| route.keep_slashes).count();
+                *keeping = keeping.saturating_sub(count(slot));
+                change(slot);
+                *keeping += count(slot);
+                !entry.exact.is_empty() || !entry.prefix.is_empty()
             },
         );
     }
 
-    /// The route with exactly this pattern.
+    /// The route without conditions that has exactly this pattern.
     pub fn get(&self, pattern: &PathPattern) -> Option<&Arc<Route>> {
         let key = pattern.key();
         let (hash, _) = Walk::new(key).into_end();
         let entry = self.entries.find(hash, |entry| entry.key() == key)?;
-        match pattern.kind {
-            PathKind::Exact => entry.exact.as_ref(),
-            PathKind::Prefix => entry.prefix.as_ref(),
+        entry.slot(pattern.kind).plain.as_ref()
+    }
+
+    /// The best route for a canonical path: the exact one, else the longest prefix by element. Of those with the same
+    /// pattern, the first whose conditions hold.
+    pub fn find(&self, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&Arc<Route>> {
+        let kept = match &path.kept {
+            Some(kept) if self.keeping > 0 => kept,
+            _ => return self.longest(&path.merged, says, |_| true),
+        };
+        let merged = self.longest(&path.merged, says, |route| !route.keep_slashes);
+        let kept = self.longest(kept, says, |route| route.keep_slashes);
+        match (merged, kept) {
+            (Some(merged), Some(kept)) if merged.precedence() >= kept.precedence() => Some(merged),
+            (merged, None) => merged,
+            (_, kept) => kept,
         }
     }
 
-    /// The best route for a canonical path among those `accept` lets through: the exact one, else the longest
-    /// prefix by element.
-    pub fn find(&self, path: &str, accept: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
+    /// The best route for one form of a path among those `accept` lets through.
+    fn longest(&self, path: &str, says: &Says<'_>, accept: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
         let mut best = None;
         let mut walk = Walk::new(path);
         loop {
@@ -138,10 +215,10 @@ impl Paths {
             if self.prefixes & bit != 0 || (end && self.exacts & bit != 0) {
                 let prefix = walk.prefix();
                 if let Some(entry) = self.entries.find(walk.hash, |entry| entry.key() == prefix) {
-                    if end && let Some(route) = entry.exact.as_ref().filter(|route| accept(route)) {
+                    if end && let Some(route) = entry.exact.best(says, &accept) {
                         return Some(route);
                     }
-                    if let Some(route) = entry.prefix.as_ref().filter(|route| accept(route)) {
+                    if let Some(route) = entry.prefix.best(says, &accept) {
                         best = Some(route);
                     }
                 }
@@ -161,9 +238,7 @@ impl Paths {
 
     /// Every route, in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.entries
-            .iter()
-            .flat_map(|entry| entry.exact.iter().chain(entry.prefix.iter()))
+        self.entries.iter().flat_map(Entry::routes)
     }
 
     /// Whether there is no route.

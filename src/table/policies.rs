@@ -9,8 +9,6 @@ use std::sync::Arc;
 /// The policies of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Policies {
-    /// `narthex.io/merge-slashes: "false"`: empty path segments are matched and forwarded as they came.
-    pub keep_slashes: bool,
     /// What its Ingress or its IngressClass asks for and narthex does not enforce: nobody is let through. Guards of
     /// whole hosts are not here but with the host, since they close what other Ingresses claim.
     pub guard: Option<Arc<Guard>>,

@@ -2,6 +2,7 @@
 
 use super::backend::BackendId;
 use super::policies::Policies;
+use super::when::{Says, When};
 use crate::model::{Origin, RouteKey, Seniority};
 use std::cmp::Reverse;
 use std::fmt;
@@ -110,8 +111,8 @@ pub enum HostRank {
 /// A route's place in the order of precedence, as data: of all routes that match a request, the greatest answers.
 ///
 /// Ingress specification: exact host before wildcard before any; then the longest path; then Exact before Prefix;
-/// then the oldest Ingress, then namespace and name. Gateway API counts headers and query parameters after the path;
-/// they will come between.
+/// then the oldest Ingress, then namespace and name. Gateway API counts conditions after the path: the method, then
+/// the number of fields, then that of query parameters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence {
     /// How well the host fits.
@@ -120,6 +121,8 @@ pub struct Precedence {
     pub path_length: usize,
     /// Exact before Prefix.
     pub kind: PathKind,
+    /// Whether it names a method, and how many fields and query parameters.
+    pub conditions: (bool, usize, usize),
     /// The claim's age and name.
     pub age: Reverse<Age>,
 }
@@ -170,6 +173,10 @@ pub struct Route {
     pub host: HostPattern,
     /// The paths; none for a default backend.
     pub path: Option<PathPattern>,
+    /// `narthex.io/merge-slashes: "false"`: empty path segments are matched and forwarded as they came.
+    pub keep_slashes: bool,
+    /// What else a request has to say; absent where host and path are all.
+    pub when: Option<Box<When>>,
     /// Where requests go.
     pub backend: BackendId,
     /// What else is done to them.
@@ -207,10 +214,11 @@ impl Yields {
     }
 }
 
-/// A route's key: a hash of its host and path, which are its own in any table.
-pub fn route_key(host: &HostPattern, path: Option<&PathPattern>) -> RouteKey {
+/// A route's key: a hash of its host, path and conditions, which are its own in any table.
+pub fn route_key(host: &HostPattern, path: Option<&PathPattern>, when: Option<&When>) -> RouteKey {
     let path = path.map_or_else(|| "default".to_owned(), ToString::to_string);
-    RouteKey(XxHash3_64::oneshot(format!("{host} {path}").as_bytes()))
+    let when = when.map(|when| format!(" {when}")).unwrap_or_default();
+    RouteKey(XxHash3_64::oneshot(format!("{host} {path}{when}").as_bytes()))
 }
 
 impl Route {
@@ -224,6 +232,7 @@ impl Route {
             },
             path_length: self.path.as_ref().map_or(0, |pattern| pattern.key().len()),
             kind: self.path.as_ref().map_or(PathKind::Prefix, |pattern| pattern.kind),
+            conditions: self.when.as_deref().map_or((false, 0, 0), When::count),
             age: Reverse(self.age()),
         }
     }
@@ -239,6 +248,11 @@ impl Route {
                 self.origin.path.unwrap_or(u32::MAX),
             ),
         }
+    }
+
+    /// Whether a request says what this route wants beside host and path.
+    pub fn holds(&self, says: &Says<'_>) -> bool {
+        self.when.as_deref().is_none_or(|when| when.holds(says))
     }
 
     /// `www.example.com/api`, for logs.

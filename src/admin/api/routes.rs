@@ -9,7 +9,7 @@ use super::{ErrorView, Status, bad};
 use crate::control::lock;
 use crate::model::{Diagnostic, ObjectRef, Report, RouteKey};
 use crate::source::directory;
-use crate::table::{Backend, BackendState, Policies, Route, Table};
+use crate::table::{Backend, BackendState, Route, Table};
 use crate::upstream::Commons;
 use crate::upstream::health::Why;
 use http::StatusCode;
@@ -241,15 +241,15 @@ fn fits(route: &Route, table: &Table, words: &[String]) -> bool {
     })
 }
 
-fn policies(policies: &Policies) -> BTreeMap<&'static str, String> {
-    let mut said = BTreeMap::new();
+fn policies(route: &Route) -> BTreeMap<&'static str, String> {
+    let (mut said, policies) = (BTreeMap::new(), &route.policies);
     if policies.redirects_to_https() {
         said.insert("https-redirect", "308".to_owned());
     }
     if let Some(hsts) = policies.hsts() {
         said.insert("hsts", String::from_utf8_lossy(hsts.as_bytes()).into_owned());
     }
-    if policies.keep_slashes {
+    if route.keep_slashes {
         said.insert("merge-slashes", "false".to_owned());
     }
     if let Some(compression) = policies.compression() {
@@ -353,7 +353,7 @@ impl Admin {
         let settings = table.backend(route.backend).map(|backend| backend.settings.said());
         let detail = RouteDetail {
             info: view.info(route),
-            policies: policies(&route.policies),
+            policies: policies(route),
             settings: settings.unwrap_or_default().into_iter().collect(),
             shadows: route.shadows.iter().map(|shadow| shadow.origin.to_string()).collect(),
             diagnostics: concerning(&report, route).map(Problem::from).collect(),
