@@ -36,7 +36,7 @@ fn ask(bencher: Bencher<'_, '_>, shape: Shape, routes: usize, hot: usize) {
         let (host, path) = &requests[next];
         let host = canonical_host(black_box(host)).unwrap();
         let path = canonical_path(black_box(path), false).unwrap();
-        table.lookup(Some(&host.name), &path).unwrap().backend
+        table.lookup(Some(&host.name), &path).unwrap().to.main()
     });
 }
 

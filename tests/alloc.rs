@@ -67,7 +67,7 @@ fn a_lookup_allocates_nothing() {
                 assert!(canonical_host(host).is_ok());
             }
             let route = table.lookup(read.as_ref().map(|host| &*host.name), &path);
-            found = route.is_some_and(|route| table.backend(route.backend).is_some());
+            found = route.is_some_and(|route| table.backend_of(route).is_some());
         });
         assert_eq!(counted.count_total, 0, "{host:?} {path}");
         assert!(found || !finds, "{host:?} {path}");

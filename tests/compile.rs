@@ -188,7 +188,7 @@ fn render_table(table: &Table, out: &mut String) {
             host = Some(&route.host);
         }
         let path = route.path.as_ref().map_or("(default)".to_owned(), ToString::to_string);
-        let backend = table.backend(route.backend).unwrap();
+        let backend = table.backend_of(route).unwrap();
         let app = backend
             .app_protocol
             .as_ref()

@@ -197,7 +197,7 @@ proptest! {
             ingress.meta.name = format!("i{index}").into();
             state.apply(Change::Apply(Object::Ingress(ingress.into())));
         }
-        let mut table = (*state.table()).clone();
+        let mut table = state.table();
         let plain: Vec<Arc<Route>> = table.routes().filter(|route| route.path.is_some()).cloned().collect();
         for (place, (index, when, alone)) in narrower.into_iter().enumerate() {
             let Some(route) = (!plain.is_empty()).then(|| index.get(&plain)) else { continue };

@@ -66,7 +66,7 @@ fn ask(table: &Table, host: &str, path: &str) -> String {
     table
         .lookup(host.as_ref().map(|host| &*host.name), &path)
         .map_or("404".to_owned(), |route| {
-            table.backend(route.backend).unwrap().service.to_string()
+            table.backend_of(route).unwrap().service.to_string()
         })
 }
 

@@ -108,13 +108,13 @@ fn contents(state: &mut State) -> Contents {
         .routes()
         .map(|route| {
             let backend = table
-                .backend(route.backend)
+                .backend_of(route)
                 .map_or("GONE".to_owned(), |backend| backend_text(backend));
             let path = route.path.as_ref().map(ToString::to_string);
             let guard = table.guard_of(route);
             format!(
-                "{} {path:?} {} {:?} -> {backend} {:?} {guard:?} over {:?}",
-                route.host, route.origin, route.seniority, route.policies, route.shadows
+                "{} {path:?} {} {:?} {:?} -> {backend} {:?} {guard:?} over {:?}",
+                route.host, route.origin, route.seniority, route.keep_slashes, route.policies, route.shadows
             )
         })
         .chain(guards_of_hosts(&table))
@@ -555,7 +555,7 @@ fn compare_pods(before: &Table, after: &Table, steady: bool, seed: u64, step: us
 fn keys(table: &Table) -> BTreeSet<String> {
     table
         .routes()
-        .map(|route| format!("{route:?} {:?}", table.backend(route.backend)))
+        .map(|route| format!("{route:?} {:?}", table.backend_of(route)))
         .chain(certificates(table))
         .chain(guards_of_hosts(table))
         .chain(table.ingresses().map(|ingress| format!("{ingress:?}")))
@@ -569,7 +569,7 @@ fn walk(table: &Table, rng: &mut Rng) {
         let path = world::request_path(rng);
         let path = canonical_path(&path, false).unwrap();
         if let Some(route) = table.lookup(host.as_deref(), &path) {
-            assert!(table.backend(route.backend).is_some(), "{route:?}");
+            assert!(table.backend_of(route).is_some(), "{route:?}");
         }
         explain::explain(table, host.as_deref(), &path, &Says::default());
     }

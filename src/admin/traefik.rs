@@ -216,7 +216,7 @@ fn configuration(table: &Table) -> Configuration {
     let mut all = Configuration::default();
     for (name, route) in named(table) {
         let (of_frontend, of_backend) = names(name);
-        if let Some(known) = table.backend(route.backend) {
+        if let Some(known) = table.backend_of(route) {
             all.backends.insert(of_backend.clone(), backend(known));
         }
         all.frontends.insert(of_frontend, frontend(table, route, of_backend));

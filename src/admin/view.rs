@@ -136,7 +136,7 @@ fn rule(route: &Route, table: &Table) -> Rule {
         object: route.origin.object.to_string(),
         field: route.origin.field(),
         backend: table
-            .backend(route.backend)
+            .backend_of(route)
             .map_or("(none)".to_owned(), |backend| backend_name(backend)),
     }
 }
@@ -281,6 +281,12 @@ impl Decision {
                     format!("{whose} has TLS for this host, so plain HTTP is redirected to HTTPS"),
                 );
             }
+            Outcome::Answer(answer) => {
+                let location = answer.location.as_ref();
+                self.location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+                let what = route.map(Route::describe).unwrap_or_default();
+                self.answer(answer.status.as_u16(), format!("{what} says so"));
+            }
             Outcome::Forward { route, backend, .. } if backend.endpoints.is_empty() => {
                 let (what, backend_name, state) = (route.describe(), backend_name(backend), backend.state.reason());
                 self.answer(503, format!("{what} answers, but {backend_name}: {state}"));
@@ -345,7 +351,7 @@ impl Decision {
             Some(format!("{}: {why}", shadow.origin))
         });
         self.yielded = yielded.collect();
-        let Some(backend) = table.backend(route.backend) else {
+        let Some(backend) = table.backend_of(route) else {
             return;
         };
         self.endpoints = backend

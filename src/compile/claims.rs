@@ -6,7 +6,7 @@ use super::backends::BackendKey;
 use super::{Key, State};
 use crate::model::{Kind, ObjectRef, Origin};
 use crate::table::route::{Age, MAX_SHADOWS};
-use crate::table::{BackendId, HostPattern, PathPattern, Policies, Route, Shadow, Yields, route_key};
+use crate::table::{Destination, HostPattern, PathPattern, Policies, Route, Shadow, Yields, route_key};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claimed {
     pub age: Age,
-    pub backend: BackendId,
+    pub to: Destination,
     pub keep_slashes: bool,
     pub policies: Arc<Policies>,
 }
@@ -86,7 +86,7 @@ impl State {
         if let Some(route) = &before {
             let holder = Claimed {
                 age: route.age(),
-                backend: route.backend,
+                to: route.to.clone(),
                 keep_slashes: route.keep_slashes,
                 policies: route.policies.clone(),
             };
@@ -160,7 +160,7 @@ impl State {
             path,
             keep_slashes: first.keep_slashes,
             when: None,
-            backend: first.backend,
+            to: first.to.clone(),
             policies: first.policies.clone(),
             shadows: rest
                 .take(MAX_SHADOWS)

@@ -171,7 +171,8 @@ impl State {
             return Some(0);
         }
         for (place, claim) in list.iter().enumerate() {
-            let backend = self.table.backend(claim.backend).map(|backend| &**backend);
+            let id = claim.to.main();
+            let backend = id.and_then(|id| self.table.backend(id)).map(|backend| &**backend);
             let has_some = backend
                 .is_some_and(|backend| matches!(backend.state, BackendState::Ready) && !backend.endpoints.is_empty());
             if place > 0 && has_some {
@@ -180,7 +181,7 @@ impl State {
             let guarded = claim.policies.guard.is_some()
                 || self.host_guards.closes(&claim.age.namespace, spot.host())
                 || backend.is_some_and(|backend| backend.guard.is_some());
-            if guarded || (place == 0 && !self.yields(claim.backend)) {
+            if guarded || (place == 0 && !id.is_some_and(|id| self.yields(id))) {
                 return Some(0);
             }
         }

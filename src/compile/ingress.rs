@@ -10,7 +10,7 @@ use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
 use crate::model::{Kind, ObjectRef, Seniority};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, Before, Guard, HostPattern, Policies, ServedIngress, Terms};
+use crate::table::{BackendSettings, Before, Destination, Guard, HostPattern, Policies, ServedIngress, Terms};
 use hashbrown::HashTable;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -233,7 +233,7 @@ impl State {
                 name: meta.name.clone(),
                 place,
             },
-            backend: self.backend_id(backend),
+            to: Destination::Backend(self.backend_id(backend)),
             keep_slashes: reading.settings.keep_slashes,
             policies,
         };

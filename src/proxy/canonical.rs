@@ -54,6 +54,7 @@ pub fn ask_of<'r>(parts: &'r Parts, fields: &Fields<'r>, came: Came<'r>, websock
         hops: fields.hops,
         lists_too_much: fields.lists_too_much(&parts.headers),
         websocket,
+        draw: |below| fastrand::u32(..below),
     }
 }
 

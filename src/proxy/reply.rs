@@ -4,6 +4,7 @@ use super::body::ReplyBody;
 use super::client::Client;
 use super::error::{ProxyError, Side, Verdict};
 use super::headers::X_REQUEST_ID;
+use crate::table::Answer;
 use crate::table::decide::Redirect;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -39,6 +40,18 @@ pub fn redirect(client: &Rc<Client>, to: &Redirect<'_>) -> Result<Response<Reply
     fields.insert(header::LOCATION, location);
     fields.insert(header::CONTENT_TYPE, TEXT);
     Ok(reply)
+}
+
+/// What a route says that narthex answers.
+pub fn direct(client: &Rc<Client>, answer: &Answer) -> Response<ReplyBody> {
+    let reason = answer.status.canonical_reason().unwrap_or_default();
+    let mut reply = own(client, answer.status, Bytes::from(format!("{reason}\n")));
+    let fields = reply.headers_mut();
+    fields.insert(header::CONTENT_TYPE, TEXT);
+    if let Some(location) = &answer.location {
+        fields.insert(header::LOCATION, location.clone());
+    }
+    reply
 }
 
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.

@@ -99,6 +99,7 @@ pub async fn take(
                 Ok(reply) => return Ok(reply),
                 Err(error) => error.into(),
             },
+            Outcome::Answer(answer) => return Ok(reply::direct(client, answer)),
             Outcome::Closed(guard) => Failure {
                 error: ProxyError::GuardNotEnforced,
                 endpoint: None,

@@ -4,7 +4,7 @@
 //! too much to do, is live state and comes later.
 
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
-use super::{Backend, CanonicalPath, Guard, Protocol, Route, Says, Table};
+use super::{Answer, Backend, CanonicalPath, Destination, Guard, Protocol, Route, Says, Table};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub struct Ask<'r> {
     pub lists_too_much: bool,
     /// Whether it asks for a WebSocket over HTTP/2.
     pub websocket: bool,
+    /// Draws a number below the one it is given, for routes that split their requests.
+    pub draw: fn(u32) -> u32,
 }
 
 /// Why a request is refused, whatever its backend.
@@ -138,6 +140,8 @@ pub enum Outcome<'d> {
     Closed(&'d Arc<Guard>),
     /// It is sent to HTTPS.
     Redirect(Redirect<'d>),
+    /// narthex answers it as the route says.
+    Answer(&'d Answer),
     /// A pod answers.
     Forward {
         /// The route it takes.
@@ -286,12 +290,15 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         backend,
         outcome,
     };
-    let backend = table.backend(route.backend);
+    let backend = route.to.choose(ask.draw).and_then(|id| table.backend(id));
     if let Some(guard) = found.guard(backend.map(|backend| &**backend)) {
         return with(None, Outcome::Closed(guard));
     }
     if let Some(redirect) = redirect(ask, canonical, route, rules) {
         return with(None, Outcome::Redirect(redirect));
+    }
+    if let Destination::Answer(answer) = &route.to {
+        return with(None, Outcome::Answer(answer));
     }
     let Some(backend) = backend else {
         return with(None, Outcome::Refused(Refusal::BackendGone));

@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod certificate;
 mod compression;
 pub mod decide;
+mod destination;
 pub mod explain;
 mod guard;
 mod parts;
@@ -25,6 +26,7 @@ pub use backend_tls::{BackendTls, Ingredients};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
+pub use destination::{Answer, Destination, Split};
 pub use guard::{Guard, PARAMETERS};
 pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
 pub use policies::{After, Before, Policies};
@@ -238,9 +240,14 @@ impl Table {
         );
     }
 
-    /// The backend a route leads to, as this table knows it.
+    /// A backend as this table knows it; absent if it is gone.
     pub fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {
         self.backends.get(id)
+    }
+
+    /// The backend that gets most of a route's requests, as this table knows it.
+    pub fn backend_of(&self, route: &Route) -> Option<&Arc<Backend>> {
+        self.backend(route.to.main()?)
     }
 
     /// The guard that closes a route for all requests: its own, else that of its host, else that of the Service it leads
@@ -248,8 +255,7 @@ impl Table {
     pub fn guard_of<'t>(&'t self, route: &'t Route) -> Option<&'t Arc<Guard>> {
         let of_host = || self.host(&route.host)?.guard(&route.origin.object.namespace);
         let own = route.policies.guard.as_ref();
-        own.or_else(of_host)
-            .or_else(|| self.backend(route.backend)?.guard.as_ref())
+        own.or_else(of_host).or_else(|| self.backend_of(route)?.guard.as_ref())
     }
 
     /// Every backend.

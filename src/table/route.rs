@@ -1,6 +1,6 @@
 //! What a table holds: routes with their place in the order of precedence.
 
-use super::backend::BackendId;
+use super::destination::Destination;
 use super::policies::Policies;
 use super::when::{Says, When};
 use crate::model::{Origin, RouteKey, Seniority};
@@ -178,7 +178,7 @@ pub struct Route {
     /// What else a request has to say; absent where host and path are all.
     pub when: Option<Box<When>>,
     /// Where requests go.
-    pub backend: BackendId,
+    pub to: Destination,
     /// What else is done to them.
     pub policies: Arc<Policies>,
     /// Claims to the same host and path that lost to this one, the oldest first; at most [`MAX_SHADOWS`], for the

@@ -97,7 +97,9 @@ pub fn backends(admin: &Admin) -> Vec<BackendInfo> {
     let sampler = admin.sampler();
     let mut routes: HashMap<BackendId, usize> = HashMap::new();
     for route in table.routes() {
-        *routes.entry(route.backend).or_default() += 1;
+        for backend in route.to.backends() {
+            *routes.entry(backend).or_default() += 1;
+        }
     }
     let each = table.backends().map(|backend| BackendInfo {
         name: backend.to_string(),

@@ -104,7 +104,7 @@ fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r
 
 /// The status of a route: its diagnostics, and whether any pod answers.
 pub fn status(report: &Report, table: &Table, route: &Route) -> (Status, usize) {
-    let mut worst = match table.backend(route.backend).map(|backend| backend.state) {
+    let mut worst = match table.backend_of(route).map(|backend| backend.state) {
         Some(BackendState::Ready) => Status::Ok,
         Some(BackendState::OnlyTerminating) => Status::Warning,
         Some(_) | None => Status::Error,
@@ -165,7 +165,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn info(&self, route: &Route) -> RouteInfo {
-        let backend = self.table.backend(route.backend).map(|backend| &**backend);
+        let backend = self.table.backend_of(route).map(|backend| &**backend);
         let (status, problems) = status(self.report, self.table, route);
         let object = &route.origin.object;
         let endpoints = backend.map(|backend| endpoints_of(backend, &self.commons, self.sampler));
@@ -226,7 +226,7 @@ pub const SORTS: [&str; 11] = [
 ];
 
 fn fits(route: &Route, table: &Table, words: &[String]) -> bool {
-    let backend = table.backend(route.backend);
+    let backend = table.backend_of(route);
     let mut text = format!("{} {} {}", route.describe(), route.host, route.origin).to_lowercase();
     if let Some(backend) = backend {
         let state = state(table.guard_of(route).is_some(), Some(backend));
@@ -277,7 +277,7 @@ impl Admin {
             "host" => found.sort_by_cached_key(|route| (route.host.to_string(), path_of(route))),
             "path" => found.sort_by_cached_key(|route| (path_of(route), route.host.to_string())),
             "namespace" | "object" | "name" => found.sort_by_cached_key(|route| route.origin.to_string()),
-            "backend" => found.sort_by_cached_key(|route| table.backend(route.backend).map(|one| one.to_string())),
+            "backend" => found.sort_by_cached_key(|route| table.backend_of(route).map(|one| one.to_string())),
             "status" => found.sort_by_cached_key(|route| status(&report, &table, route).0),
             "rate" => found.sort_by_cached_key(|route| (rate(route).rate * 1000.0) as u64),
             "requests" => found.sort_by_cached_key(|route| rate(route).requests),
@@ -350,7 +350,7 @@ impl Admin {
         let host = route.host.to_string();
         let set = table.certificates(Some(&host.replacen('*', "x", 1)));
         let certificate = set.and_then(|set| set.iter().next()).map(|one| one.secret.to_string());
-        let settings = table.backend(route.backend).map(|backend| backend.settings.said());
+        let settings = table.backend_of(route).map(|backend| backend.settings.said());
         let detail = RouteDetail {
             info: view.info(route),
             policies: policies(route),

@@ -235,7 +235,7 @@ fn rules(table: &Table, routes: &HashMap<RouteKey, Totals>, rest: Totals, most: 
         let Some(totals) = routes.get(&route.key) else { continue };
         known += 1;
         let service = table
-            .backend(route.backend)
+            .backend_of(route)
             .map_or_else(String::new, |backend| backend.service.to_string());
         let object = &route.origin.object;
         let labels = (object.namespace.to_string(), object.name.to_string(), service);

@@ -24,7 +24,7 @@ pub struct Words {
 
 impl Words {
     fn of(table: &Table, route: &Route) -> Self {
-        let backend = table.backend(route.backend);
+        let backend = table.backend_of(route);
         Self {
             route: route.describe(),
             pattern: route.path.as_ref().map(|path| path.path.to_string()),

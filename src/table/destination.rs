@@ -1,0 +1,96 @@
+//! What a route leads to.
+
+use super::backend::BackendId;
+use http::{HeaderValue, StatusCode};
+use std::sync::Arc;
+
+/// Where requests of a route go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To one backend.
+    Backend(BackendId),
+    /// To one of several, by weight.
+    Split(Arc<Split>),
+    /// To none: narthex answers.
+    Answer(Arc<Answer>),
+}
+
+/// Several backends and their shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split(pub Box<[(BackendId, u32)]>);
+
+/// A reply that a route names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// For a redirect: where to.
+    pub location: Option<HeaderValue>,
+}
+
+impl Destination {
+    /// The backend that gets most of the requests; absent where narthex answers.
+    pub fn main(&self) -> Option<BackendId> {
+        match self {
+            Self::Backend(id) => Some(*id),
+            Self::Split(split) => split.0.iter().max_by_key(|(_, weight)| *weight).map(|(id, _)| *id),
+            Self::Answer(_) => None,
+        }
+    }
+
+    /// Every backend that requests may go to.
+    pub fn backends(&self) -> impl Iterator<Item = BackendId> {
+        let (one, several): (_, &[(BackendId, u32)]) = match self {
+            Self::Backend(id) => (Some(*id), &[]),
+            Self::Split(split) => (None, &split.0),
+            Self::Answer(_) => (None, &[]),
+        };
+        one.into_iter().chain(several.iter().map(|(id, _)| *id))
+    }
+
+    /// The backend of one request. `draw` gives a number below the one it is given.
+    pub fn choose(&self, draw: fn(u32) -> u32) -> Option<BackendId> {
+        match self {
+            Self::Backend(id) => Some(*id),
+            Self::Split(split) => split.choose(draw),
+            Self::Answer(_) => None,
+        }
+    }
+}
+
+impl Split {
+    /// A backend by its share; absent where all shares are 0.
+    fn choose(&self, draw: fn(u32) -> u32) -> Option<BackendId> {
+        let sum = self
+            .0
+            .iter()
+            .fold(0_u32, |sum, (_, weight)| sum.saturating_add(*weight));
+        let mut drawn = (sum > 0).then(|| draw(sum))?;
+        for (id, weight) in &self.0 {
+            if drawn < *weight {
+                return Some(*id);
+            }
+            drawn -= weight;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_backend_gets_its_share() {
+        let id = |slot| BackendId { slot, generation: 1 };
+        let split = Split(Box::new([(id(1), 1), (id(2), 0), (id(3), 2)]));
+        let to = Destination::Split(Arc::new(split));
+        assert_eq!(to.choose(|_| 0), Some(id(1)));
+        assert_eq!(to.choose(|_| 1), Some(id(3)));
+        assert_eq!(to.choose(|sum| sum - 1), Some(id(3)));
+        assert_eq!(to.main(), Some(id(3)));
+        assert_eq!(to.backends().count(), 3);
+        let none = Destination::Split(Arc::new(Split(Box::new([(id(1), 0)]))));
+        assert_eq!(none.choose(|_| 0), None);
+    }
+}
