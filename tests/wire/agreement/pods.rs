@@ -85,8 +85,8 @@ async fn converse(
         builder.max_header_list_size(1 << 20);
         let _ = builder.serve_connection(io, answer).await;
     } else {
-        let _ = hyper::server::conn::http1::Builder::new()
-            .serve_connection(io, answer)
-            .await;
+        // narthex adds fields of its own to the hundred that a client may send.
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        let _ = builder.max_headers(256).serve_connection(io, answer).await;
     }
 }
