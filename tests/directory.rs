@@ -276,7 +276,10 @@ fn a_name_holds_nothing_that_could_hide() {
         let text = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: \"{name}\"}}\n");
         let (names, said) = read(&[("a.yaml", &text)]);
         assert_eq!(names, [""; 0]);
-        assert!(said[0].contains("is not a valid name") && said[0].is_ascii(), "{said:?}");
+        assert!(
+            said[0].contains("is not a valid name") && said[0].is_ascii(),
+            "{said:?}"
+        );
         assert!(!said[0].contains(char::is_control), "{said:?}");
     }
 }
