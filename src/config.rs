@@ -197,22 +197,9 @@ pub struct ListenArgs {
     pub shards: usize,
 }
 
-/// Bounds on what clients do.
+/// Bounds of a request's head, which `explain` applies as well.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Limits")]
-pub struct LimitArgs {
-    /// Maximum number of client connections; 0 means half of the process's file descriptors, minus a reserve. To make room
-    /// for new connections, narthex closes those that have been idle longest, then those whose clients send or receive
-    /// less than 500 bytes a second while narthex waits for them. If there are none, it refuses new connections.
-    #[arg(long, env = "NARTHEX_MAX_CONNECTIONS", value_name = "N", default_value_t = 0)]
-    pub max_connections: usize,
-    /// Maximum number of requests in flight in the whole process; more get 503.
-    #[arg(long, env = "NARTHEX_MAX_IN_FLIGHT", value_name = "N", default_value_t = 100_000)]
-    pub max_in_flight: u32,
-    /// Maximum memory, in bytes or as a percentage of the container's limit (cgroup v2). Above it, most requests get 503 and
-    /// idle connections are closed. `off`, or a percentage without a container limit, means no maximum.
-    #[arg(long, env = "NARTHEX_MAX_MEMORY", value_name = "BYTES|%", default_value = "90%", value_parser = max_memory)]
-    pub max_memory: MaxMemory,
+pub struct HeadArgs {
     /// Maximum size of a request head; a larger one gets 431.
     #[arg(long, env = "NARTHEX_MAX_HEAD", value_name = "BYTES", default_value = "32KiB", value_parser = bytes)]
     pub max_head: usize,
@@ -222,6 +209,27 @@ pub struct LimitArgs {
     /// Maximum number of header fields in a request; more get 431.
     #[arg(long, env = "NARTHEX_MAX_HEADERS", value_name = "N", default_value_t = 100)]
     pub max_headers: usize,
+}
+
+/// Bounds on what clients do.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Maximum number of client connections; 0 means half of the process's file descriptors, minus a reserve. To make room
+    /// for new connections, narthex closes those that have been idle longest, then those whose clients send or receive
+    /// less than 500 bytes a second while narthex waits for them. If no connection can be closed, it refuses new ones.
+    #[arg(long, env = "NARTHEX_MAX_CONNECTIONS", value_name = "N", default_value_t = 0)]
+    pub max_connections: usize,
+    /// Maximum number of requests in flight in the whole process; more get 503.
+    #[arg(long, env = "NARTHEX_MAX_IN_FLIGHT", value_name = "N", default_value_t = 100_000)]
+    pub max_in_flight: u32,
+    /// Maximum memory, in bytes or as a percentage of the container's limit (cgroup v2). Above it, most requests get 503 and
+    /// idle connections are closed. `off`, or a percentage without a container limit, means no maximum.
+    #[arg(long, env = "NARTHEX_MAX_MEMORY", value_name = "BYTES|%", default_value = "90%", value_parser = max_memory)]
+    pub max_memory: MaxMemory,
+    /// Bounds of a request's head.
+    #[command(flatten)]
+    pub head: HeadArgs,
     /// Flow-control window of a request body over HTTP/2, from 64KiB to 16MiB: the bytes that a client may send before the
     /// pod reads them. It limits what one round trip carries: 1MiB allows 10 MB/s at 100 ms.
     #[arg(long, env = "NARTHEX_HTTP2_STREAM_WINDOW", value_name = "BYTES", default_value = "1MiB", value_parser = window)]

@@ -98,6 +98,8 @@ mod queries;
 mod raw_h2;
 #[path = "wire/rig.rs"]
 mod rig;
+#[path = "wire/serving.rs"]
+mod serving;
 #[path = "wire/silence.rs"]
 mod silence;
 #[path = "wire/strict_pod.rs"]

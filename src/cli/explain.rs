@@ -3,9 +3,8 @@
 use super::ask::{AdminArgs, escape};
 use super::{Output, check, print};
 use crate::admin::view::{Decision, Question, Terms, decide};
-use crate::config::{EncodedSlash, RuleArgs, bytes, net};
+use crate::config::{EncodedSlash, HeadArgs, RuleArgs, net};
 use crate::proxy::TrustedProxies;
-use crate::serve::strict::Limits;
 use crate::table::decide::Rules;
 use clap::Args;
 use ipnet::IpNet;
@@ -51,15 +50,6 @@ pub struct ExplainArgs {
     /// With --manifests: port in redirects to HTTPS
     #[arg(long, env = "NARTHEX_HTTPS_PORT", value_name = "PORT", default_value_t = 443)]
     pub https_port: u16,
-    /// With --manifests: maximum size of a request head
-    #[arg(long, env = "NARTHEX_MAX_HEAD", value_name = "BYTES", default_value = "32KiB", value_parser = bytes)]
-    pub max_head: usize,
-    /// With --manifests: maximum size of a request target
-    #[arg(long, env = "NARTHEX_MAX_URI", value_name = "BYTES", default_value = "16KiB", value_parser = bytes)]
-    pub max_uri: usize,
-    /// With --manifests: maximum number of header fields in a request
-    #[arg(long, env = "NARTHEX_MAX_HEADERS", value_name = "N", default_value_t = 100)]
-    pub max_headers: usize,
     /// With --manifests: how to treat %2F and %5C in a path
     #[arg(
         long,
@@ -72,6 +62,9 @@ pub struct ExplainArgs {
     /// With --manifests: peers whose X-Forwarded-* fields are trusted
     #[arg(long, env = "NARTHEX_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
     pub trusted_proxies: Vec<IpNet>,
+    /// Bounds of the request's head.
+    #[command(flatten, next_help_heading = "Limits, with --manifests")]
+    pub head: HeadArgs,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
@@ -111,12 +104,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
                 reject_encoded_slash: args.encoded_slash == EncodedSlash::Reject,
             },
             trusted_proxies: TrustedProxies::new(&args.trusted_proxies),
-            limits: Limits {
-                head_bytes: args.max_head,
-                uri_bytes: args.max_uri,
-                header_count: args.max_headers,
-                ..Limits::default()
-            },
+            limits: args.head.limits(),
         };
         decide(&table, state.refresh(), &question, &terms).map_err(anyhow::Error::msg)?
     };

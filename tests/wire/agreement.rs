@@ -11,7 +11,7 @@ mod request;
 #[path = "agreement/world.rs"]
 mod world;
 
-use crate::rig::{Client, eventually, free_address, get};
+use crate::rig::{Client, becomes_ready, eventually, free_address};
 use crate::tls_rig::{Tls, config};
 use request::{Request, shorten};
 use serde_json::Value;
@@ -68,14 +68,7 @@ impl Running {
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();
-            let up = eventually("narthex is ready or gone", || {
-                if child.try_wait().unwrap().is_some() {
-                    return Some(false);
-                }
-                (get(admin, "/readyz").0 == 200).then_some(true)
-            });
-            if up {
-                let (http, https, admin) = (http, https, admin);
+            if becomes_ready(&mut child, admin) {
                 return Self {
                     http,
                     https,

@@ -1,6 +1,7 @@
 //! TLS to pods: whom narthex trusts, what it shows, and what it says when there is no TLS to be had.
 
 use crate::rig::{PATIENCE, Rig, eventually, ingress, slice};
+use crate::serving::serve_each;
 use crate::tls_rig::{Made, make, make_with, secret};
 use rcgen::PKCS_ECDSA_P256_SHA256;
 use rustls::pki_types::pem::PemObject;
@@ -295,29 +296,21 @@ fn grpcs_is_http2_under_tls() {
     let mut config = pod_config(&made, None);
     config.alpn_protocols = vec![b"h2".to_vec()];
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let (said, schemes) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    continue;
-                };
-                let mut connection = h2::server::handshake(stream).await.unwrap();
-                while let Some(Ok((request, mut reply))) = connection.accept().await {
-                    said.send(request.uri().to_string()).unwrap();
-                    reply.send_response(http::Response::new(()), true).unwrap();
-                }
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    serve_each(listener, move |stream| {
+        let (acceptor, said) = (acceptor.clone(), said.clone());
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut reply))) = connection.accept().await {
+                said.send(request.uri().to_string()).unwrap();
+                reply.send_response(http::Response::new(()), true).unwrap();
             }
-        });
+        }
     });
     let annotations = "narthex.io/backend-protocol: GRPCS, narthex.io/backend-ca-secret: ca";
     let rig = rig(world(address, annotations) + &authorities("ca", &made.certificate));

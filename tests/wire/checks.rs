@@ -1,6 +1,7 @@
 //! Active health checks: `narthex.io/health-…`.
 
 use crate::rig::{Reply, Rig, eventually, ingress, service, service_with};
+use crate::serving::serve_each;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use std::net::SocketAddr;
@@ -62,34 +63,23 @@ fn a_pod_that_fails_its_check_gets_no_requests_until_it_passes_again() {
 /// A pod that answers grpc.health.v1.Health/Check, and everything else with an empty message.
 fn grpc_pod(serving: Arc<AtomicBool>) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let serving = serving.clone();
-                tokio::spawn(async move {
-                    let mut connection = h2::server::handshake(stream).await.unwrap();
-                    while let Some(Ok((request, mut reply))) = connection.accept().await {
-                        let health = request.uri().path() == "/grpc.health.v1.Health/Check";
-                        let state = if serving.load(Ordering::SeqCst) { 1 } else { 2 };
-                        let message: &[u8] = if health { &[0, 0, 0, 0, 2, 8, state] } else { &[0; 5] };
-                        let head = Response::builder().header("content-type", "application/grpc");
-                        let mut body = reply.send_response(head.body(()).unwrap(), false).unwrap();
-                        body.send_data(Bytes::copy_from_slice(message), false).unwrap();
-                        let mut trailers = HeaderMap::new();
-                        trailers.insert("grpc-status", "0".parse().unwrap());
-                        body.send_trailers(trailers).unwrap();
-                    }
-                });
+    serve_each(listener, move |stream| {
+        let serving = serving.clone();
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut reply))) = connection.accept().await {
+                let health = request.uri().path() == "/grpc.health.v1.Health/Check";
+                let state = if serving.load(Ordering::SeqCst) { 1 } else { 2 };
+                let message: &[u8] = if health { &[0, 0, 0, 0, 2, 8, state] } else { &[0; 5] };
+                let head = Response::builder().header("content-type", "application/grpc");
+                let mut body = reply.send_response(head.body(()).unwrap(), false).unwrap();
+                body.send_data(Bytes::copy_from_slice(message), false).unwrap();
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                body.send_trailers(trailers).unwrap();
             }
-        });
+        }
     });
     address
 }

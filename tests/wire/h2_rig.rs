@@ -1,6 +1,7 @@
 //! Pods and clients that speak HTTP/2, through the h2 crate.
 
 use crate::rig::{Rig, eventually, get, ingress};
+use crate::serving::serve_each;
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -66,7 +67,6 @@ pub enum Manner {
 impl H2Pod {
     pub fn start(manner: Manner, max_streams: u32) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
         let pod = Self {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
@@ -74,19 +74,9 @@ impl H2Pod {
             resets: Arc::default(),
         };
         let (connections, requests, resets) = (pod.connections.clone(), pod.requests.clone(), pod.resets.clone());
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    connections.fetch_add(1, Ordering::SeqCst);
-                    tokio::spawn(converse(stream, manner, max_streams, requests.clone(), resets.clone()));
-                }
-            });
+        serve_each(listener, move |stream| {
+            connections.fetch_add(1, Ordering::SeqCst);
+            converse(stream, manner, max_streams, requests.clone(), resets.clone())
         });
         pod
     }

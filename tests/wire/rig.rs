@@ -24,6 +24,16 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Waits until a narthex that was started is ready. False if it ends instead.
+pub fn becomes_ready(child: &mut Child, admin: SocketAddr) -> bool {
+    eventually("narthex is ready or gone", || {
+        if child.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        (get(admin, "/readyz").0 == 200).then_some(true)
+    })
+}
+
 /// What a pod does with a request.
 #[derive(Clone)]
 pub enum Reply {
@@ -324,13 +334,7 @@ impl Rig {
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();
-            let up = eventually("narthex is ready or gone", || {
-                if child.try_wait().unwrap().is_some() {
-                    return Some(false);
-                }
-                (get(admin, "/readyz").0 == 200).then_some(true)
-            });
-            if up {
+            if becomes_ready(&mut child, admin) {
                 return Self {
                     http,
                     https,

@@ -2,7 +2,7 @@
 
 use crate::compile;
 use crate::compile::owners::{self, HostOwners};
-use crate::config::{AccessArgs, EncodedSlash, Format, Protocol, RuleArgs, ServeArgs, StatusArgs};
+use crate::config::{AccessArgs, EncodedSlash, Format, HeadArgs, Protocol, RuleArgs, ServeArgs, StatusArgs};
 use crate::policy::compress::Memory;
 use crate::proxy::{self, TrustedProxies};
 use crate::serve::strict::Limits;
@@ -73,16 +73,23 @@ impl ServeArgs {
                 send: self.timeouts.send_timeout,
                 tunnel: self.timeouts.tunnel_timeout,
             },
-            limits: Limits {
-                head_bytes: self.limits.max_head,
-                uri_bytes: self.limits.max_uri,
-                header_count: self.limits.max_headers,
-                ..Limits::default()
-            },
+            limits: self.limits.head.limits(),
             serves_half_closed: self.http.serve_half_closed,
             proxy_protocol: self.listen.proxy_protocol,
             tls,
             http2_window: self.limits.http2_stream_window,
+        }
+    }
+}
+
+impl HeadArgs {
+    /// What the strict filter lets through.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            head_bytes: self.max_head,
+            uri_bytes: self.max_uri,
+            header_count: self.max_headers,
+            ..Limits::default()
         }
     }
 }

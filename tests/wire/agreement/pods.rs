@@ -1,5 +1,6 @@
 //! Pods at all addresses of the loopback network, which speak whatever they are spoken to and say which of them answers.
 
+use crate::serving::serve_each;
 use crate::tls_rig::make;
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -14,28 +15,15 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// Starts them; the port all of them listen on.
 pub fn start() -> u16 {
     let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = TlsAcceptor::from(Arc::new(tls()));
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async move {
-            let listener = TcpListener::from_std(listener).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, acceptor.clone()));
-            }
-        });
-    });
+    serve_each(listener, move |stream| serve(stream, acceptor.clone()));
     port
 }
 

@@ -103,23 +103,17 @@ impl Flags {
         if trusted {
             add("--trusted-proxies", "127.0.0.0/8");
         }
-        if often(rng, 30) {
-            add("--encoded-slash", "reject");
-        }
-        if often(rng, 30) {
-            add("--https-port", "8443");
-        }
-        if often(rng, 20) {
-            add("--max-headers", "20");
-        }
-        if often(rng, 20) {
-            add("--max-uri", "100");
-        }
-        if often(rng, 20) {
-            add("--max-head", "2KiB");
-        }
-        if often(rng, 10) {
-            add("--ssl-redirect", "false");
+        for (percent, flag, value) in [
+            (30, "--encoded-slash", "reject"),
+            (30, "--https-port", "8443"),
+            (20, "--max-headers", "20"),
+            (20, "--max-uri", "100"),
+            (20, "--max-head", "2KiB"),
+            (10, "--ssl-redirect", "false"),
+        ] {
+            if often(rng, percent) {
+                add(flag, value);
+            }
         }
         if often(rng, 20) && !world.is_given() {
             add("--default-certificate", "default/tls-0");

@@ -1,6 +1,7 @@
 //! Pods that speak whatever they are spoken to, and clients that ask again and again.
 
 use crate::rig::{Client, Rig};
+use crate::serving::serve_each;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 /// How long a slow answer takes.
 const SLOW: Duration = Duration::from_millis(60);
@@ -40,7 +41,6 @@ impl Chameleon {
 
     fn start(broken: &Arc<Mutex<HashSet<String>>>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
         let pod = Self {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
@@ -51,24 +51,14 @@ impl Chameleon {
             broken: broken.clone(),
         };
         let serving = pod.clone();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    let pod = serving.clone();
-                    tokio::spawn(async move {
-                        pod.connections.fetch_add(1, Ordering::SeqCst);
-                        pod.open.fetch_add(1, Ordering::SeqCst);
-                        pod.converse(stream).await;
-                        pod.open.fetch_sub(1, Ordering::SeqCst);
-                    });
-                }
-            });
+        serve_each(listener, move |stream| {
+            let pod = serving.clone();
+            async move {
+                pod.connections.fetch_add(1, Ordering::SeqCst);
+                pod.open.fetch_add(1, Ordering::SeqCst);
+                pod.converse(stream).await;
+                pod.open.fetch_sub(1, Ordering::SeqCst);
+            }
         });
         pod
     }
