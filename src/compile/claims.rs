@@ -69,7 +69,7 @@ pub(super) fn origin(age: &Age) -> Origin {
 }
 
 impl State {
-    /// Puts the claims of one Ingress in the place of those it had.
+    /// Replaces the claims of one Ingress.
     pub(super) fn settle(&mut self, (namespace, name): &Key, edits: Edits) {
         for (spot, new) in edits {
             self.settle_spot(spot, |list| {

@@ -113,8 +113,7 @@ impl State {
         self.host_guards.first(namespace, host)
     }
 
-    /// Puts the guards of an Ingress that hold for hosts in the place of those it had. `touched` are the hosts that it
-    /// claimed before or claims now.
+    /// Replaces an Ingress's guards of whole hosts. `touched` are the hosts that it claimed before or claims now.
     pub(super) fn guard_hosts(
         &mut self,
         key: &Key,

@@ -36,7 +36,7 @@ impl Cause {
     }
 }
 
-/// Who refers to something.
+/// An object or a backend that refers to something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum User {
     /// The object in this slot of [`Ingresses`](super::ingress::Ingresses).

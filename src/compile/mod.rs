@@ -72,7 +72,7 @@ pub struct Options {
     pub system_roots: Arc<rustls::RootCertStore>,
     /// `--zone`, or the node's label: the slice hints that are for us.
     pub zone: Option<Arc<str>>,
-    /// `--node`: likewise.
+    /// `--node`: the node whose slice hints are for us.
     pub node: Option<Arc<str>>,
     /// `--yield-empty`: after this many seconds without a ready endpoint, a claim yields to the next that has some.
     pub yield_empty: Option<u64>,

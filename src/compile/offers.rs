@@ -73,7 +73,7 @@ pub(super) struct Rank {
 pub(super) struct Grade {
     /// The certificate is not for the name: clients refuse it.
     pub mismatched: bool,
-    /// It is expired or not yet valid: likewise.
+    /// It is expired or not yet valid: clients refuse it.
     pub out_of_time: bool,
     /// It, or the Ingress that offers it, is being deleted.
     pub leaving: bool,

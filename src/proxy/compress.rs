@@ -1,4 +1,4 @@
-//! The policy of compression on the road of a reply.
+//! Compresses replies, as the policy says.
 
 use super::body::{BoxError, Exchange, ReplyBody};
 use super::client::Client;

@@ -24,7 +24,7 @@ const MAX_OPTIONS: usize = 64;
 
 type Options = SmallVec<[HeaderName; 4]>;
 
-/// What the road needs to know of a request's fields, gathered in one pass: each look-up by name would cost a hash.
+/// What forwarding needs to know of a request's fields, gathered in one pass: each look-up by name would cost a hash.
 #[derive(Default)]
 pub struct Fields<'r> {
     /// The first `Host`.

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The other end of a client's connection.
 
 use super::trust::address_value;
 use http::HeaderValue;
@@ -12,7 +12,7 @@ pub struct Ends {
     pub client: SocketAddr,
     /// What it connected to.
     pub local: SocketAddr,
-    /// The version of TLS that the client spoke to the balancer, by the PROXY header; none if it spoke none.
+    /// The version of TLS that the client spoke to the balancer, by the PROXY header; absent without TLS.
     pub tls_version: Option<Cow<'static, str>>,
     /// Whether they are named by a PROXY header that says nothing of TLS: then the port tells what the client spoke.
     pub silent_on_tls: bool,
@@ -26,12 +26,12 @@ impl Ends {
     }
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a client's connection.
 #[derive(Debug)]
 pub struct Peer {
     /// The other end, as a PROXY header names it, else the socket's.
     pub socket: SocketAddr,
-    /// What it connected to, likewise.
+    /// The address that it connected to, as a PROXY header names it, else the socket's.
     pub local: SocketAddr,
     /// Its address, IPv4 in IPv6 unwrapped.
     pub ip: IpAddr,

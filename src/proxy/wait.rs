@@ -92,7 +92,7 @@ pub struct Wait {
     /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
     upload: Cell<Option<Tick>>,
     uploader: RefCell<Option<Waker>>,
-    /// Since when a piece of the reply has not been taken; likewise.
+    /// Since when a piece of the reply has waited for the client; for HTTP/2 as well.
     sending: Cell<Option<Tick>>,
     task: RefCell<Option<AbortHandle>>,
     /// The present request's own time-outs.

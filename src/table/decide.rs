@@ -1,4 +1,4 @@
-//! What becomes of a request: the one decision, for the road and for whoever asks about it.
+//! What becomes of a request. The request path and `explain` both decide by this.
 //!
 //! Only what the request, the table and the settings say is decided here. Whether a pod can be reached, or narthex has
 //! too much to do, is live state and comes later.

@@ -149,7 +149,7 @@ impl Paths {
         self.change(pattern, |slot| slot.plain = route);
     }
 
-    /// Puts routes with conditions under their own pattern, the best first, in the place of those it had.
+    /// Replaces the routes with conditions of a pattern; the best comes first.
     pub fn set_narrow(&mut self, pattern: &PathPattern, routes: Vec<Arc<Route>>) {
         let narrow = (!routes.is_empty()).then(|| Box::new(Narrow(routes.into())));
         self.change(pattern, |slot| slot.narrow = narrow);

@@ -21,7 +21,7 @@ pub struct Named {
 }
 
 impl Named {
-    /// That of this route.
+    /// Describes a route.
     pub fn of(route: &Route) -> Self {
         Self {
             route: route.describe(),

@@ -156,8 +156,7 @@ impl Future for Stream {
     }
 }
 
-/// A request as the road takes it, and the rest of its stream, if that may become a tunnel: then what comes on it is no
-/// body.
+/// A request as `proxy` takes it. If its stream may become a tunnel, its input comes apart, since it is not a body then.
 fn split(request: Request<RecvStream>) -> (Request<RequestBody>, Option<RecvStream>) {
     let (parts, input) = request.into_parts();
     if parts.method == Method::CONNECT {
