@@ -170,7 +170,7 @@ fn render_table(table: &Table, out: &mut String) {
             HostPattern::Any => String::new(),
             HostPattern::Wildcard(name) | HostPattern::Exact(name) => name.to_string(),
         };
-        let fallback = route.path.is_none() && route.host == HostPattern::Any && route.origin.rule.is_none();
+        let fallback = route.path.is_none() && route.host == HostPattern::Any;
         let host = route.precedence().host;
         // Any host's defaults come last, as they are asked last.
         (

@@ -67,7 +67,7 @@ fn shown(table: &Table, name: &str) -> String {
     let routes: Vec<_> = routes.collect();
     // Under --yield-empty the owner may be one that has yielded.
     let yields = routes.iter().any(|route| !route.shadows.is_empty());
-    let owner = routes.iter().map(|route| route.age()).min().map(|age| age.namespace);
+    let owner = routes.iter().map(|route| route.age()).min().map(|age| age.origin.object.namespace);
     let set = table
         .certificates_for(Some(name))
         .into_iter()

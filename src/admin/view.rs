@@ -134,7 +134,7 @@ fn rule(route: &Route, table: &Table) -> Rule {
             .as_ref()
             .map_or("default backend".to_owned(), ToString::to_string),
         object: route.origin.object.to_string(),
-        field: route.origin.field(),
+        field: route.origin.field.to_string(),
         backend: table
             .backend_of(route)
             .map_or("(none)".to_owned(), |backend| backend_name(backend)),

@@ -2,9 +2,9 @@
 //!
 //! The table itself says who holds what. Only claims that lost are kept beside it.
 
+use super::State;
 use super::backends::BackendKey;
-use super::{Key, State};
-use crate::model::{Kind, ObjectRef, Origin};
+use crate::model::{Field, ObjectRef};
 use crate::table::route::{Age, MAX_SHADOWS};
 use crate::table::{Destination, HostPattern, PathPattern, Policies, Route, Shadow, Yields, route_key};
 use smallvec::SmallVec;
@@ -32,14 +32,14 @@ impl Spot {
     }
 }
 
-/// One Ingress's claim to a host and path.
+/// One object's claim to a host and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub host: HostPattern,
     pub path: PathPattern,
     pub backend: BackendKey,
-    /// Rule and path index; `u32::MAX` for the path of a rule without paths.
-    pub place: (u32, u32),
+    /// Where the Ingress says so.
+    pub field: Field,
 }
 
 /// A claim among those of others.
@@ -51,29 +51,23 @@ pub(super) struct Claimed {
     pub policies: Arc<Policies>,
 }
 
-/// The claims an Ingress is to have, by what they are to; where it had one before and has none now, the list is
+/// The claims an object is to have, by what they are to; where it had one before and has none now, the list is
 /// empty.
 pub(super) type Edits = HashMap<Spot, SmallVec<[Claimed; 1]>>;
 
-pub(super) fn owner(age: &Age) -> ObjectRef {
-    ObjectRef::new(Kind::Ingress, age.namespace.clone(), age.name.clone())
-}
-
-pub(super) fn origin(age: &Age) -> Origin {
-    let (rule, path) = age.place;
-    Origin {
-        object: owner(age),
-        rule: (rule != u32::MAX).then_some(rule),
-        path: (path != u32::MAX).then_some(path),
+impl Claimed {
+    /// Whose it is.
+    pub fn owner(&self) -> &ObjectRef {
+        &self.age.origin.object
     }
 }
 
 impl State {
-    /// Replaces the claims of one Ingress.
-    pub(super) fn settle(&mut self, (namespace, name): &Key, edits: Edits) {
+    /// Replaces the claims of one object.
+    pub(super) fn settle(&mut self, object: &ObjectRef, edits: Edits) {
         for (spot, new) in edits {
             self.settle_spot(spot, |list| {
-                list.retain(|claimed| claimed.age.name != *name || claimed.age.namespace != *namespace);
+                list.retain(|claimed| claimed.owner() != object);
                 list.extend(new);
             });
         }
@@ -98,7 +92,7 @@ impl State {
         let after = winner.and_then(|winner| self.make_route(&spot, &list, winner));
         // What is said of those that lost names the one that won: it is to be said anew when another does.
         if before.as_ref().map(|route| route.age()) != after.as_ref().map(Route::age) {
-            self.stale.extend(list.iter().map(|claimed| owner(&claimed.age)));
+            self.stale.extend(list.iter().map(|claimed| claimed.owner().clone()));
         }
         if before.as_deref() != after.as_ref() {
             self.journal.route(before.as_deref(), after.as_ref());
@@ -154,7 +148,7 @@ impl State {
         };
         Some(Route {
             key: route_key(&host, path.as_ref(), None),
-            origin: origin(&first.age),
+            origin: first.age.origin.clone(),
             seniority: first.age.seniority,
             host,
             path,
@@ -165,7 +159,7 @@ impl State {
             shadows: rest
                 .take(MAX_SHADOWS)
                 .map(|(place, claimed)| Shadow {
-                    origin: origin(&claimed.age),
+                    origin: claimed.age.origin.clone(),
                     yields: if place < winner {
                         Some(Yields::Empty)
                     } else {

@@ -7,7 +7,7 @@ use super::backends::{BackendKey, find_port, kind_in_use, service_settings};
 use super::claims::Spot;
 use super::ingress::{Known, default_spots};
 use super::links::Cause;
-use super::read::{place_field, read};
+use super::read::{RULE, read};
 use super::{State, key};
 use crate::model::nearest::nearest;
 use crate::model::object::{Ingress, PortRef, Service};
@@ -60,7 +60,7 @@ impl State {
         let reading = read(ingress, &self.options);
         let mut backends: Vec<(String, &BackendKey)> = Vec::new();
         for claim in &reading.claims {
-            let field = place_field(claim.place);
+            let field = claim.field.to_string();
             if let Some(holder) = self.other_holder(&Spot::Path(claim.host.clone(), claim.path.clone()), object) {
                 let what = format!("{} {}", claim.host, claim.path);
                 let yielded = self.why_yielded(holder, known, &claim.backend);
@@ -69,8 +69,7 @@ impl State {
                         Code::PlaceYielded,
                         format!(
                             "{what} is served by {} ({}) {why}",
-                            holder.origin.object,
-                            holder.origin.field()
+                            holder.origin.object, holder.origin.field
                         ),
                     ),
                     None => (
@@ -78,7 +77,7 @@ impl State {
                         format!(
                             "{what} is taken by {} ({}), which {}; this path is not used: change or remove one of them",
                             holder.origin.object,
-                            holder.origin.field(),
+                            holder.origin.field,
                             first_because(holder, ingress),
                         ),
                     ),
@@ -89,7 +88,7 @@ impl State {
                 said.push(Diagnostic::new(Code::CanaryAlone, object, &field, message));
             }
             // A rule without paths has the default backend, of which is spoken below.
-            if claim.place.1 != u32::MAX {
+            if !claim.field.is(&RULE) {
                 backends.push((format!("{field}.backend"), &claim.backend));
             }
         }
@@ -166,8 +165,8 @@ impl State {
         if mine.leaving && !theirs.leaving {
             return Some("while this Ingress, or its namespace, is being deleted".to_owned());
         }
-        let age = holder.age();
-        let first = (mine, &meta.namespace, &meta.name) < (theirs, &age.namespace, &age.name);
+        let object = &holder.origin.object;
+        let first = (mine, &meta.namespace, &meta.name) < (theirs, &object.namespace, &object.name);
         first.then(|| {
             format!(
                 "until Service \"{}\" has ready endpoints again (--yield-empty)",

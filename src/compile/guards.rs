@@ -170,7 +170,7 @@ impl State {
         let mut add = |spot: Spot| {
             found.extend(self.holder(&spot).map(|route| route.origin.object.clone()));
             let losers = self.losers.get(&spot).into_iter().flatten();
-            found.extend(losers.map(|claimed| super::claims::owner(&claimed.age)));
+            found.extend(losers.map(|claimed| claimed.owner().clone()));
         };
         if let Some(table) = self.table.host(host) {
             for route in table.paths.routes() {

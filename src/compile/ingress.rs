@@ -4,11 +4,11 @@ use super::backends::BackendKey;
 use super::claims::{Claimed, Edits, Spot};
 use super::classes::class_of;
 use super::links::{Cause, User};
-use super::read::{Reading, read};
+use super::read::{DEFAULT, Reading, read};
 use super::tls::Hosts;
 use super::{Key, State};
 use crate::model::object::{Ingress, Meta};
-use crate::model::{Kind, ObjectRef, Seniority};
+use crate::model::{Kind, ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
 use crate::table::{BackendSettings, Before, Destination, Guard, HostPattern, Policies, ServedIngress, Terms};
 use hashbrown::HashTable;
@@ -196,7 +196,7 @@ impl State {
         if let Some((reading, meta)) = &new_reading {
             self.need_secrets(reading, meta);
             let guard = reading.guards.rules.as_ref().or(class_guard.as_ref());
-            self.claim(reading, meta, guard, &mut edits);
+            self.claim(&object, (reading, meta), guard, &mut edits);
         }
         for backend in old_backends.difference(&new_backends) {
             self.drop_backend(backend, user);
@@ -210,12 +210,18 @@ impl State {
             revision: new.ingress.revision.clone(),
         });
         self.changed |= self.table.set_ingress(&object, served);
-        self.settle(&key, edits);
+        self.settle(&object, edits);
         self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
         self.ingresses.put(slot, new);
     }
 
-    fn claim(&self, reading: &Reading, meta: &Meta, guard: Option<&Arc<Guard>>, edits: &mut Edits) {
+    fn claim(
+        &self,
+        object: &ObjectRef,
+        (reading, meta): (&Reading, &Meta),
+        guard: Option<&Arc<Guard>>,
+        edits: &mut Edits,
+    ) {
         let redirected = self.redirected(reading, meta);
         let make = |redirect| self.share_policies(reading.settings.policies(redirect, guard.cloned()));
         let (plain, redirecting) = (make(false), make(true));
@@ -226,12 +232,13 @@ impl State {
                 plain.clone()
             }
         };
-        let claimed = |backend, place, policies| Claimed {
+        let claimed = |backend, field, policies| Claimed {
             age: Age {
                 seniority: reading.seniority,
-                namespace: meta.namespace.clone(),
-                name: meta.name.clone(),
-                place,
+                origin: Origin {
+                    object: object.clone(),
+                    field,
+                },
             },
             to: Destination::Backend(self.backend_id(backend)),
             keep_slashes: reading.settings.keep_slashes,
@@ -243,15 +250,12 @@ impl State {
             edits
                 .entry(spot)
                 .or_default()
-                .push(claimed(&claim.backend, claim.place, policies));
+                .push(claimed(&claim.backend, claim.field, policies));
         }
         if let Some((backend, _)) = &reading.default {
             for spot in default_spots(reading) {
                 let policies = policies(spot.host());
-                edits
-                    .entry(spot)
-                    .or_default()
-                    .push(claimed(backend, (u32::MAX, u32::MAX), policies));
+                edits.entry(spot).or_default().push(claimed(backend, DEFAULT, policies));
             }
         }
     }

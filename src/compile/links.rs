@@ -2,7 +2,6 @@
 //!
 //! Users are kept by number, not by name: there may be a hundred thousand of them, and each refers to several things.
 
-use super::claims::owner;
 use super::{Key, State};
 use crate::model::{Kind, ObjectRef};
 use crate::table::HostPattern;
@@ -275,7 +274,7 @@ impl State {
         if !guarded.is_empty() {
             // A canary alone claims what no route of the table has.
             let of_hosts = self.losers.iter().filter(|(spot, _)| guarded.contains(spot.host()));
-            objects.extend(of_hosts.flat_map(|(_, lost)| lost.iter().map(|claimed| owner(&claimed.age))));
+            objects.extend(of_hosts.flat_map(|(_, lost)| lost.iter().map(|claimed| claimed.owner().clone())));
         }
         for host in guarded {
             objects.extend(self.host_guards.holders(&host));

@@ -1,7 +1,8 @@
 //! Advice that needs all objects at once, so only `check` gives it.
 
 use super::State;
-use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use super::read::rule_field;
+use crate::model::{Code, Diagnostic};
 use crate::table::route::wildcard_suffix;
 use crate::table::{CanonicalPath, HostPattern, PathKind, PathPattern, Route};
 use std::borrow::Cow;
@@ -36,8 +37,8 @@ pub fn lint(state: &State) -> Vec<Diagnostic> {
         };
         said.push(Diagnostic::new(
             Code::FallsThrough,
-            &ObjectRef::new(Kind::Ingress, owner.namespace, owner.name),
-            format!("spec.rules[{}].host", owner.place.0),
+            &owner.origin.object,
+            format!("{}.host", rule_field(owner.origin.field)),
             format!(
                 "paths of {host} that no rule of it lists are answered by {} of {} (as the Ingress specification \
                  says; ingress-nginx would answer 404)",

@@ -8,7 +8,7 @@ use super::owners::HostOwners;
 use super::tls::{TlsEntry, read_tls};
 use crate::model::annotation::Reach;
 use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
-use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
+use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, Seniority};
 use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
 use crate::table::paths::prefix_key;
 use crate::table::{BackendSettings, Guard, HostPattern, PathKind, PathPattern};
@@ -21,6 +21,24 @@ const REGEX_CHARACTERS: &[char] = &['(', ')', '[', ']', '{', '}', '*', '+', '?',
 
 /// What makes even an Exact or Prefix path look like one: ingress-nginx reads those too, once an annotation says so.
 const REGEX_SIGNS: &[&str] = &[".*", ".+", "(/", "(?", "[^", "\\d", "\\w"];
+
+/// A path of a rule.
+pub(super) const PATH: FieldForm = FieldForm {
+    text: "spec.rules[].http.paths[]",
+    list: "spec.rules",
+};
+
+/// A rule without paths.
+pub(super) const RULE: FieldForm = FieldForm {
+    text: "spec.rules[]",
+    ..PATH
+};
+
+/// The default backend.
+pub(super) const DEFAULT: Field = Field::new(&FieldForm {
+    text: "spec.defaultBackend",
+    ..PATH
+});
 
 /// The path all prefixes begin with; most rules have it, and share this one.
 static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| "/".into());
@@ -111,7 +129,7 @@ struct Reader<'i> {
     backend_settings: Option<Arc<BackendSettings>>,
     claims: Vec<Claim>,
     /// Where each host and path stands first.
-    seen: HashMap<(HostPattern, PathPattern), (u32, u32)>,
+    seen: HashMap<(HostPattern, PathPattern), Field>,
     /// The hosts, each once, and in order.
     hosts: Vec<HostPattern>,
     known_hosts: HashSet<HostPattern>,
@@ -183,8 +201,8 @@ impl<'i> Reader<'i> {
             self.catch_all(index, &host, &field);
         }
         for (path_index, path) in (0_u32..).zip(paths) {
-            let place = (index, path_index);
-            let field = place_field(place);
+            let place = Field::within(&PATH, index, path_index);
+            let field = place.to_string();
             let read = if path.unclear { None } else { self.path(path, &field) };
             if read.as_ref().is_none_or(|(_, literally)| *literally) {
                 self.guards.unclear.insert(host.clone());
@@ -216,25 +234,25 @@ impl<'i> Reader<'i> {
             kind: PathKind::Prefix,
             path: ROOT.clone(),
         };
-        self.claim(host.clone(), all, backend, (index, u32::MAX));
+        self.claim(host.clone(), all, backend, Field::at(&RULE, index));
     }
 
-    fn claim(&mut self, host: HostPattern, path: PathPattern, backend: BackendKey, place: (u32, u32)) {
+    fn claim(&mut self, host: HostPattern, path: PathPattern, backend: BackendKey, field: Field) {
         match self.seen.entry((host.clone(), path.clone())) {
             Entry::Occupied(first) => {
-                let first = place_field(*first.get());
+                let first = first.get();
                 let message = format!("{host} {path} is already defined at {first}, which is used");
-                self.say(Code::DuplicatePath, &place_field(place), message);
+                self.say(Code::DuplicatePath, &field.to_string(), message);
             }
             Entry::Vacant(entry) => {
-                entry.insert(place);
+                entry.insert(field);
             }
         }
         self.claims.push(Claim {
             host,
             path,
             backend,
-            place,
+            field,
         });
     }
 
@@ -406,13 +424,9 @@ impl<'i> Reader<'i> {
     }
 }
 
-/// `spec.rules[0].http.paths[1]`, or `spec.rules[0]` for a rule without paths.
-pub(super) fn place_field((rule, path): (u32, u32)) -> String {
-    if path == u32::MAX {
-        format!("spec.rules[{rule}]")
-    } else {
-        format!("spec.rules[{rule}].http.paths[{path}]")
-    }
+/// The rule that a field of it is in.
+pub(super) fn rule_field(field: Field) -> Field {
+    Field::at(&RULE, field.order()[0])
 }
 
 /// A rule's host in the form requests have; the error says what would be right.

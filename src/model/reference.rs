@@ -129,30 +129,130 @@ impl FromStr for RouteKey {
     }
 }
 
+/// A form that the fields have which routes of a kind come from.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct FieldForm {
+    /// The field, with `[]` for each index: `spec.rules[].http.paths[]`.
+    pub text: &'static str,
+    /// The list each of whose entries makes routes of its own: what is said of another entry does not concern a route.
+    pub list: &'static str,
+}
+
+/// A field of an object, as `kubectl explain` writes it but with indices: `spec.rules[0].http.paths[1]`.
+///
+/// It is known by its form and indices, for every route has one, and its text would be as long as a route's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Field {
+    form: &'static FieldForm,
+    at: [u32; 2],
+}
+
+impl Field {
+    /// A field without indices. It comes after all that have some.
+    pub const fn new(form: &'static FieldForm) -> Self {
+        Self {
+            form,
+            at: [u32::MAX; 2],
+        }
+    }
+
+    /// A field with one index. It comes after those that have the same and a second one.
+    pub const fn at(form: &'static FieldForm, index: u32) -> Self {
+        Self {
+            form,
+            at: [index, u32::MAX],
+        }
+    }
+
+    /// A field with two indices.
+    pub const fn within(form: &'static FieldForm, index: u32, inner: u32) -> Self {
+        Self {
+            form,
+            at: [index, inner],
+        }
+    }
+
+    /// Where it stands among the fields of its object that routes come from.
+    pub fn order(&self) -> [u32; 2] {
+        self.at
+    }
+
+    /// Whether it is of this form.
+    pub fn is(&self, form: &FieldForm) -> bool {
+        *self.form == *form
+    }
+
+    /// Whether what is said of another field of the object concerns what comes from this one.
+    pub fn concerns(&self, other: &str) -> bool {
+        let entry = other.strip_prefix(self.form.list);
+        if !entry.is_some_and(|entry| entry.starts_with('[')) {
+            return true;
+        }
+        let own = self.to_string();
+        other.starts_with(&own) || own.starts_with(other)
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = self.form.text.split("[]");
+        f.write_str(parts.next().unwrap_or_default())?;
+        for (part, index) in parts.zip(self.at) {
+            write!(f, "[{index}]{part}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Whose rule a route is: what a log line, an error and `explain` name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The object that says so.
     pub object: ObjectRef,
-    /// The index in `spec.rules`; none for `spec.defaultBackend`.
-    pub rule: Option<u32>,
-    /// The index in that rule's `http.paths`; none for a rule without paths.
-    pub path: Option<u32>,
-}
-
-impl Origin {
-    /// The field of the object, as `kubectl explain` writes it: `spec.rules[0].http.paths[1]`.
-    pub fn field(&self) -> String {
-        match (self.rule, self.path) {
-            (Some(rule), Some(path)) => format!("spec.rules[{rule}].http.paths[{path}]"),
-            (Some(rule), None) => format!("spec.rules[{rule}]"),
-            _ => "spec.defaultBackend".to_owned(),
-        }
-    }
+    /// Where in the object.
+    pub field: Field,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.object, self.field())
+        write!(f, "{} {}", self.object, self.field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: FieldForm = FieldForm {
+        text: "spec.rules[].http.paths[]",
+        list: "spec.rules",
+    };
+    const DEFAULT: FieldForm = FieldForm {
+        text: "spec.defaultBackend",
+        list: "spec.rules",
+    };
+
+    #[test]
+    fn a_field_has_its_indices_where_its_form_says() {
+        assert_eq!(Field::within(&PATH, 0, 12).to_string(), "spec.rules[0].http.paths[12]");
+        assert_eq!(Field::new(&DEFAULT).to_string(), "spec.defaultBackend");
+    }
+
+    #[test]
+    fn what_is_said_of_another_entry_does_not_concern_a_route() {
+        let path = Field::within(&PATH, 1, 1);
+        for (said, concerns) in [
+            ("spec.rules[1].http.paths[1].backend", true),
+            ("spec.rules[1]", true),
+            ("spec.rules[1].http.paths[2]", false),
+            ("spec.rules[0]", false),
+            ("spec.tls[0]", true),
+            ("annotation narthex.io/hsts", true),
+            ("", true),
+        ] {
+            assert_eq!(path.concerns(said), concerns, "{said}");
+        }
+        assert!(!Field::new(&DEFAULT).concerns("spec.rules[0]"));
+        assert!(Field::new(&DEFAULT).concerns("spec.defaultBackend"));
     }
 }

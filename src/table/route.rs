@@ -3,8 +3,8 @@
 use super::destination::Destination;
 use super::policies::Policies;
 use super::when::{Says, When};
-use crate::model::{Origin, RouteKey, Seniority};
-use std::cmp::Reverse;
+use crate::model::{Kind, Origin, RouteKey, Seniority};
+use std::cmp::{Ordering, Reverse};
 use std::fmt;
 use std::sync::Arc;
 use twox_hash::XxHash3_64;
@@ -129,30 +129,42 @@ pub struct Precedence {
 
 /// The order among equal matches: what is not being deleted, then the oldest object, then namespace/name, then the
 /// place in the object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Age {
     /// Whether the object is being deleted, and when it was made.
     pub seniority: Seniority,
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Rule and path index in it.
-    pub place: (u32, u32),
+    /// The object, and the field of it.
+    pub origin: Origin,
+}
+
+/// Everything of an origin by which claims of the same seniority are put in order. Objects of two kinds may have the
+/// same name.
+fn by_name(origin: &Origin) -> (&str, &str, Kind, [u32; 2]) {
+    let object = &origin.object;
+    (&object.namespace, &object.name, object.kind, origin.field.order())
+}
+
+impl Ord for Age {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let names = || by_name(&self.origin).cmp(&by_name(&other.origin));
+        self.seniority.cmp(&other.seniority).then_with(names)
+    }
+}
+
+impl PartialOrd for Age {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Age {
     /// Whether this one would come before the other, were it not being deleted.
     pub fn would_be_before(&self, other: &Age) -> bool {
-        let key = |age: &Age| {
-            (
-                age.seniority.created,
-                age.namespace.clone(),
-                age.name.clone(),
-                age.place,
-            )
+        let before = || {
+            let created = self.seniority.created.cmp(&other.seniority.created);
+            created.then_with(|| by_name(&self.origin).cmp(&by_name(&other.origin)))
         };
-        self.seniority.leaving && !other.seniority.leaving && key(self) < key(other)
+        self.seniority.leaving && !other.seniority.leaving && before() == Ordering::Less
     }
 }
 
@@ -241,12 +253,7 @@ impl Route {
     pub fn age(&self) -> Age {
         Age {
             seniority: self.seniority,
-            namespace: self.origin.object.namespace.clone(),
-            name: self.origin.object.name.clone(),
-            place: (
-                self.origin.rule.unwrap_or(u32::MAX),
-                self.origin.path.unwrap_or(u32::MAX),
-            ),
+            origin: self.origin.clone(),
         }
     }
 

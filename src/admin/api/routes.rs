@@ -94,12 +94,9 @@ struct Source {
 
 /// The diagnostics of the part of an object that defines a route, or of the object as a whole.
 fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r Diagnostic> {
-    let field = route.origin.field();
+    let field = route.origin.field;
     let all = report.objects.get(&route.origin.object).into_iter().flatten();
-    all.filter(move |diagnostic| {
-        let other = diagnostic.field.as_str();
-        !other.starts_with("spec.rules[") || other.starts_with(&field) || field.starts_with(other)
-    })
+    all.filter(move |diagnostic| field.concerns(&diagnostic.field))
 }
 
 /// The status of a route: its diagnostics, and whether any pod answers.
@@ -180,7 +177,7 @@ impl View<'_> {
             object: object.to_string(),
             namespace: object.namespace.to_string(),
             name: object.name.to_string(),
-            field: route.origin.field(),
+            field: route.origin.field.to_string(),
             backend: backend.map_or_else(|| "(none)".to_owned(), ToString::to_string),
             service: backend
                 .filter(|backend| !backend.service.is_empty())

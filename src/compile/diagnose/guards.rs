@@ -3,7 +3,7 @@
 use crate::compile::backends::BackendKey;
 use crate::compile::classes::class_field;
 use crate::compile::ingress::hosts;
-use crate::compile::read::Reading;
+use crate::compile::read::{Reading, rule_field};
 use crate::compile::{CONTROLLER, State, annotations};
 use crate::model::object::Ingress;
 use crate::model::{Code, Diagnostic, ObjectRef};
@@ -147,6 +147,6 @@ fn host_field(reading: &Reading, host: &HostPattern) -> String {
     let first = reading.claims.iter().find(|claim| claim.host == *host);
     first.map_or_else(
         || "spec.defaultBackend".to_owned(),
-        |claim| format!("spec.rules[{}].host", claim.place.0),
+        |claim| format!("{}.host", rule_field(claim.field)),
     )
 }

@@ -235,8 +235,8 @@ impl State {
         let oldest = routes.map(|route| self.oldest(route)).min();
         oldest.map(|age| Owner {
             seniority: age.seniority,
-            namespace: age.namespace,
-            name: age.name,
+            namespace: age.origin.object.namespace,
+            name: age.origin.object.name,
         })
     }
 
