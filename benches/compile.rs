@@ -6,7 +6,7 @@ mod world;
 
 use divan::Bencher;
 use narthex::compile::{Options, State};
-use narthex::model::Change;
+use narthex::dialect::Change;
 use std::cell::{Cell, RefCell};
 use world::{Shape, ingress, objects, slice, state};
 

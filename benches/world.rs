@@ -3,11 +3,12 @@
 #![allow(dead_code)]
 
 use narthex::compile::{Options, State};
+use narthex::dialect::Object;
+use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
 use narthex::model::object::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Ingress, IngressBackend, IngressPath, IngressRule, Meta,
-    PortRef, Service, ServicePort,
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Meta, PortRef, Service, ServicePort,
 };
-use narthex::model::{Kind, Object, Timestamp};
+use narthex::model::{Kind, Timestamp};
 use std::sync::Arc;
 
 /// How the routes lie.

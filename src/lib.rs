@@ -12,6 +12,7 @@ pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod control;
+pub mod dialect;
 pub mod model;
 pub mod peers;
 pub mod policy;

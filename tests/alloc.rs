@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use narthex::compile::{Options, State};
-use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
-use narthex::model::{Change, Object};
+use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::dialect::{Change, Object};
+use narthex::model::object::{Meta, PortRef};
 use narthex::table::{Table, canonical_host, canonical_path};
 
 fn table() -> Table {

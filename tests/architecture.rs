@@ -82,8 +82,8 @@ fn drawing() {
 fn the_pages_made_from_the_code_say_what_it_says() {
     for (page, made) in [
         ("docs/reference.md", narthex::cli::reference::markdown()),
-        ("docs/annotations.md", narthex::compile::annotations::markdown()),
-        ("docs/annotations.schema.json", narthex::compile::annotations::schema()),
+        ("docs/annotations.md", narthex::dialect::annotations::markdown()),
+        ("docs/annotations.schema.json", narthex::dialect::annotations::schema()),
         ("docs/openapi.json", narthex::admin::openapi().to_owned()),
     ] {
         let written = fs::read_to_string(root().join(page));

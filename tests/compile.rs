@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::compile::{Options, State, annotations, lint, owners};
+use narthex::compile::{Options, State, lint};
+use narthex::dialect::{Change, Object};
+use narthex::dialect::{annotations, owners};
 use narthex::model::object::{Meta, Secret};
-use narthex::model::{Change, Object, Report, Timestamp};
+use narthex::model::{Report, Timestamp};
 use narthex::source::directory::load;
 use narthex::table::{HostPattern, Route, Table};
 use std::cmp::Reverse;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::model::Object;
+use narthex::dialect::Object;
 use narthex::source::directory::{Loaded, load};
 use std::fs;
 use std::path::Path;

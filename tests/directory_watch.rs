@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::model::{Change, Object};
+use narthex::dialect::{Change, Object};
 use narthex::source::directory::run;
 use narthex::source::{EVENT_QUEUE, Event, Phase, Watches};
 use std::collections::BTreeMap;

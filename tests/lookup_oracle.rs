@@ -5,8 +5,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use narthex::compile::{Options, State};
-use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
-use narthex::model::{Change, Object, Timestamp};
+use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::dialect::{Change, Object};
+use narthex::model::Timestamp;
+use narthex::model::object::{Meta, PortRef};
 use narthex::table::route::HostRank;
 use narthex::table::{
     CanonicalPath, HostPattern, Route, Says, Table, When, canonical_host, canonical_path, explain, route_key,

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use narthex::compile::{Options, State};
-use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
-use narthex::model::{Change, Object, Timestamp};
+use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::dialect::{Change, Object};
+use narthex::model::Timestamp;
+use narthex::model::object::{Meta, PortRef};
 use narthex::table::{Table, canonical_host, canonical_path};
 
 fn backend(name: &str) -> IngressBackend {

@@ -9,11 +9,12 @@
 #[path = "simulation/world.rs"]
 mod world;
 
-use narthex::compile::annotations::Ignored;
-use narthex::compile::owners::{self, HostOwners};
 use narthex::compile::{Options, State};
+use narthex::dialect::annotations::Ignored;
+use narthex::dialect::owners::{self, HostOwners};
+use narthex::dialect::{Change, Object};
 use narthex::model::object::Secret;
-use narthex::model::{Change, Code, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
+use narthex::model::{Code, Diagnostic, Kind, ObjectRef, Report, Timestamp};
 use narthex::table::{Backend, BackendState, Certificate, HostPattern, PodSet, Says, Table, canonical_path, explain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,7 +68,11 @@ fn shown(table: &Table, name: &str) -> String {
     let routes: Vec<_> = routes.collect();
     // Under --yield-empty the owner may be one that has yielded.
     let yields = routes.iter().any(|route| !route.shadows.is_empty());
-    let owner = routes.iter().map(|route| route.age()).min().map(|age| age.origin.object.namespace);
+    let owner = routes
+        .iter()
+        .map(|route| route.age())
+        .min()
+        .map(|age| age.origin.object.namespace);
     let set = table
         .certificates_for(Some(name))
         .into_iter()
@@ -121,7 +126,7 @@ fn contents(state: &mut State) -> Contents {
         .collect();
     Contents {
         routes,
-        ingresses: table.ingresses().map(|ingress| format!("{ingress:?}")).collect(),
+        ingresses: table.all_served().map(|ingress| format!("{ingress:?}")).collect(),
         backends: table.backends().map(|backend| backend_text(backend)).collect(),
         certificates: certificates(&table),
         wanted: state.wanted_secrets(),
@@ -558,7 +563,7 @@ fn keys(table: &Table) -> BTreeSet<String> {
         .map(|route| format!("{route:?} {:?}", table.backend_of(route)))
         .chain(certificates(table))
         .chain(guards_of_hosts(table))
-        .chain(table.ingresses().map(|ingress| format!("{ingress:?}")))
+        .chain(table.all_served().map(|ingress| format!("{ingress:?}")))
         .collect()
 }
 

@@ -4,9 +4,12 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use narthex::compile::{Options, State, annotations};
-use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef, Service, ServicePort};
-use narthex::model::{Object, Timestamp};
+use narthex::compile::{Options, State};
+use narthex::dialect::annotations;
+use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::model::object::{Meta, PortRef, Service, ServicePort};
+use narthex::dialect::Object;
+use narthex::model::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 

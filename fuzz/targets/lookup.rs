@@ -5,8 +5,10 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use narthex::compile::{Options, State};
-use narthex::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
-use narthex::model::{Change, Object, Timestamp};
+use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::model::object::{Meta, PortRef};
+use narthex::dialect::{Change, Object};
+use narthex::model::Timestamp;
 use narthex::table::{canonical_host, canonical_path};
 use std::sync::Arc;
 

@@ -133,8 +133,8 @@ pub fn main() -> ExitCode {
             openapi,
         }) => {
             print(&match (annotations, schema, openapi) {
-                (true, _, _) => crate::compile::annotations::markdown(),
-                (_, true, _) => crate::compile::annotations::schema(),
+                (true, _, _) => crate::dialect::annotations::markdown(),
+                (_, true, _) => crate::dialect::annotations::schema(),
                 (_, _, true) => crate::admin::openapi().to_owned(),
                 _ => reference::markdown(),
             });

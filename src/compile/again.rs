@@ -1,7 +1,8 @@
 //! Beginning again from the objects, when a step went wrong half-way.
 
 use super::State;
-use crate::model::{Change, Object, ObjectRef};
+use crate::dialect::{Change, Object};
+use crate::model::ObjectRef;
 
 impl State {
     /// An empty state that follows this one, and the changes that make it whole again. Slots are not used again, for
@@ -12,10 +13,7 @@ impl State {
         next.next_pods = self.next_pods;
         next.table.generation = self.table.generation;
         next.stale.extend(self.report.objects.keys().cloned());
-        let ingresses = self
-            .ingresses
-            .iter()
-            .map(|known| Object::Ingress(known.ingress.clone()));
+        let claimants = self.claimants.iter().map(|known| known.claimant.clone().object());
         // A Secret that went bad comes in its last good version first, so that its certificate stays in use.
         let secrets = self
             .secrets
@@ -26,7 +24,7 @@ impl State {
             .chain(self.services.values().cloned().map(Object::Service))
             .chain(self.slices.values().map(|(_, slice)| Object::Endpoints(slice.clone())))
             .chain(secrets.map(Object::Secret))
-            .chain(ingresses);
+            .chain(claimants);
         let mut changes = vec![Change::Time(self.now)];
         changes.extend(
             self.namespaces

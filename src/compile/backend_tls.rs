@@ -1,9 +1,9 @@
 //! TLS to pods: which Secrets a backend needs for it, and what comes of them.
 
-use super::backends::BackendKey;
 use super::links::{Cause, User};
 use super::secrets::{Authorities, Validity, validity};
 use super::{Key, State, certificate};
+use crate::dialect::reading::BackendKey;
 use crate::model::Code;
 use crate::table::backend::tls_wanted;
 use crate::table::{BackendSettings, BackendTls, Ingredients};

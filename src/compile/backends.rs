@@ -4,6 +4,7 @@ use super::backend_tls::Needed;
 use super::links::{Cause, User};
 use super::pods::Located;
 use super::{Key, OfService, State, annotations};
+use crate::dialect::reading::BackendKey;
 use crate::model::object::{Endpoints, PortRef, Service, ServicePort};
 use crate::model::{Diagnostic, Kind, ObjectRef};
 use crate::table::backend::protocol;
@@ -11,25 +12,6 @@ use crate::table::{Backend, BackendId, BackendSettings, BackendState, Check, End
 use http::HeaderValue;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// A Service port as a rule names it. Empty where the rule names none.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct BackendKey {
-    pub namespace: Arc<str>,
-    pub service: Arc<str>,
-    pub port: PortRef,
-    /// What the Ingress says of its backends, where it says something: it has backends of its own then.
-    pub settings: Option<Arc<BackendSettings>>,
-    /// The Ingress, where it limits the requests under way: it has a count of its own then.
-    pub limited_by: Option<Arc<str>>,
-}
-
-impl BackendKey {
-    /// The Service it names.
-    pub fn service_key(&self) -> Key {
-        (self.namespace.clone(), self.service.clone())
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct BackendEntry {

@@ -3,44 +3,13 @@
 //! The table itself says who holds what. Only claims that lost are kept beside it.
 
 use super::State;
-use super::backends::BackendKey;
-use crate::model::{Field, ObjectRef};
+use crate::dialect::reading::Spot;
+use crate::model::ObjectRef;
 use crate::table::route::{Age, MAX_SHADOWS};
-use crate::table::{Destination, HostPattern, PathPattern, Policies, Route, Shadow, Yields, route_key};
+use crate::table::{Destination, HostPattern, Policies, Route, Shadow, Yields, route_key};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// What can be claimed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Spot {
-    /// A path of a host.
-    Path(HostPattern, PathPattern),
-    /// To be a host's default backend.
-    Default(HostPattern),
-    /// To be that of all hosts: what an Ingress without rules has.
-    Fallback,
-}
-
-impl Spot {
-    /// The host it is of.
-    pub fn host(&self) -> &HostPattern {
-        match self {
-            Spot::Path(host, _) | Spot::Default(host) => host,
-            Spot::Fallback => &HostPattern::Any,
-        }
-    }
-}
-
-/// One object's claim to a host and path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub host: HostPattern,
-    pub path: PathPattern,
-    pub backend: BackendKey,
-    /// Where the Ingress says so.
-    pub field: Field,
-}
 
 /// A claim among those of others.
 #[derive(Clone, Debug, PartialEq, Eq)]

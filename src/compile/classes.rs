@@ -1,33 +1,14 @@
-//! Which Ingresses are ours.
+//! Which objects are ours.
 
 use super::{CONTROLLER, State};
-use crate::model::object::Ingress;
-use crate::model::object::OLD_CLASS;
-
-/// The class an Ingress asks for: the field before the annotation; an empty annotation is none.
-pub(super) fn class_of(ingress: &Ingress) -> Option<&str> {
-    ingress
-        .class
-        .as_deref()
-        .or_else(|| ingress.meta.annotations.get(OLD_CLASS).map(String::as_str))
-        .filter(|class| !class.is_empty())
-}
-
-/// The field [`class_of`] reads, for diagnostics.
-pub(super) fn class_field(ingress: &Ingress) -> String {
-    if ingress.class.is_none() && ingress.meta.annotations.contains_key(OLD_CLASS) {
-        format!("annotation {OLD_CLASS}")
-    } else {
-        "spec.ingressClassName".to_owned()
-    }
-}
+use crate::dialect::claimant::Claimant;
 
 impl State {
-    /// Whether an Ingress is served here; the error says why not.
+    /// Whether an object is served here; the error says why not.
     ///
     /// A class another controller owns is never touched, even one named like `--ingress-class`.
-    pub(super) fn serves(&self, ingress: &Ingress) -> Result<(), String> {
-        let Some(class) = class_of(ingress) else {
+    pub(super) fn serves(&self, claimant: &dyn Claimant) -> Result<(), String> {
+        let Some(class) = claimant.class() else {
             return if self.options.class_less {
                 Ok(())
             } else {

@@ -3,14 +3,13 @@
 mod guards;
 mod tls;
 
-use super::backends::{BackendKey, find_port, kind_in_use, service_settings};
-use super::claims::Spot;
-use super::ingress::{Known, default_spots};
+use super::backends::{find_port, kind_in_use, service_settings};
+use super::claimants::Known;
 use super::links::Cause;
-use super::read::{RULE, read};
 use super::{State, key};
+use crate::dialect::reading::{BackendKey, Claim, Spot};
 use crate::model::nearest::nearest;
-use crate::model::object::{Ingress, PortRef, Service};
+use crate::model::object::{Meta, PortRef, Service};
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::backend::APP_PROTOCOLS;
 use crate::table::{BackendState, Route};
@@ -23,7 +22,6 @@ impl State {
         let mut said: Vec<Diagnostic> = self.broken.get(object).into_iter().cloned().collect();
         said.extend(self.of_files.get(object).into_iter().flatten().cloned());
         match object.kind {
-            Kind::Ingress => self.diagnose_ingress(object, &mut said),
             Kind::EndpointSlice | Kind::Endpoints => self.diagnose_endpoints(object, &mut said),
             Kind::Secret => self.diagnose_secret(object, &mut said),
             Kind::Service => {
@@ -38,84 +36,45 @@ impl State {
             }
             Kind::IngressClass => self.diagnose_class(object, &mut said),
             Kind::Namespace => {}
+            _ => self.diagnose_claimant(object, &mut said),
         }
         said
     }
 
-    fn diagnose_ingress(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
-        let Some(known) = self.ingresses.get(&key(object)) else {
+    fn diagnose_claimant(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
+        let Some(known) = self.claimants.get(object) else {
             return;
         };
-        let ingress = &*known.ingress;
+        let claimant = &*known.claimant;
         if !known.served {
-            let why = self.serves(ingress).err().unwrap_or_default();
+            let why = self.serves(claimant).err().unwrap_or_default();
             said.push(Diagnostic::new(
                 Code::OtherClass,
                 object,
-                super::classes::class_field(ingress),
+                claimant.class_field(),
                 format!("not served here: {why}"),
             ));
             return;
         }
-        let reading = read(ingress, &self.options);
-        let mut backends: Vec<(String, &BackendKey)> = Vec::new();
+        let reading = claimant.read(self.options.context());
+        let meta = claimant.meta();
         for claim in &reading.claims {
-            let field = claim.field.to_string();
-            if let Some(holder) = self.other_holder(&Spot::Path(claim.host.clone(), claim.path.clone()), object) {
-                let what = format!("{} {}", claim.host, claim.path);
+            if let Some(holder) = self.other_holder(&claim.spot, object) {
                 let yielded = self.why_yielded(holder, known, &claim.backend);
-                let (code, message) = match yielded {
-                    Some(why) => (
-                        Code::PlaceYielded,
-                        format!(
-                            "{what} is served by {} ({}) {why}",
-                            holder.origin.object, holder.origin.field
-                        ),
-                    ),
-                    None => (
-                        Code::PathConflict,
-                        format!(
-                            "{what} is taken by {} ({}), which {}; this path is not used: change or remove one of them",
-                            holder.origin.object,
-                            holder.origin.field,
-                            first_because(holder, ingress),
-                        ),
-                    ),
-                };
-                said.push(Diagnostic::new(code, object, &field, message));
+                let (code, message) = lost(claim, holder, yielded, meta);
+                said.push(Diagnostic::new(code, object, claim.field.to_string(), message));
             }
-            if let Some(message) = self.why_alone(&Spot::Path(claim.host.clone(), claim.path.clone()), known) {
-                said.push(Diagnostic::new(Code::CanaryAlone, object, &field, message));
-            }
-            // A rule without paths has the default backend, of which is spoken below.
-            if !claim.field.is(&RULE) {
-                backends.push((format!("{field}.backend"), &claim.backend));
+            if let Some(message) = self.why_alone(&claim.spot, known) {
+                said.push(Diagnostic::new(
+                    Code::CanaryAlone,
+                    object,
+                    claim.field.to_string(),
+                    message,
+                ));
             }
         }
-        let field = "spec.defaultBackend";
-        for spot in default_spots(&reading) {
-            if let Some(message) = self.why_alone(&spot, known) {
-                said.push(Diagnostic::new(Code::CanaryAlone, object, field, message));
-            }
-            if let Some(holder) = self.other_holder(&spot, object) {
-                let hosts = match &spot {
-                    Spot::Default(host) => format!("host {host}"),
-                    _ => "all hosts".to_owned(),
-                };
-                let default = reading.default.as_ref().map(|(backend, _)| backend);
-                let what = format!("the default backend of {hosts} is that of {}", holder.origin.object);
-                let yielded = default.and_then(|backend| self.why_yielded(holder, known, backend));
-                let (code, message) = match yielded {
-                    Some(why) => (Code::PlaceYielded, format!("{what} {why}")),
-                    None => (
-                        Code::DefaultBackendConflict,
-                        format!("{what}, which {}; this one is not used", first_because(holder, ingress)),
-                    ),
-                };
-                said.push(Diagnostic::new(code, object, field, message));
-            }
-        }
-        backends.extend(reading.default.iter().map(|(backend, _)| (field.to_owned(), backend)));
+        let backends = reading.claims.iter();
+        let backends = backends.filter_map(|claim| Some((claim.named?.to_string(), &claim.backend)));
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
             said.extend(self.diagnose_app_protocol(object, backend, &field));
@@ -124,9 +83,9 @@ impl State {
         }
         let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
         for entry in &reading.tls {
-            self.diagnose_tls(object, (&ingress.meta, known.seniority), entry, redirected, said);
+            self.diagnose_tls((object, known.seniority), entry, redirected, said);
         }
-        self.diagnose_guards(object, ingress, &reading, said);
+        self.diagnose_guards(object, claimant, &reading, said);
         said.extend(reading.findings);
     }
 
@@ -155,7 +114,7 @@ impl State {
 
     /// Why an Ingress has yielded a place to another, where it would have it by its age.
     fn why_yielded(&self, holder: &Route, known: &Known, backend: &BackendKey) -> Option<String> {
-        let (meta, mine, theirs) = (&known.ingress.meta, known.seniority, holder.seniority);
+        let (meta, mine, theirs) = (known.claimant.meta(), known.seniority, holder.seniority);
         if mine.canary && !theirs.canary {
             return Some(
                 "alone, because this Ingress is its canary, and narthex does not split requests between them"
@@ -411,9 +370,41 @@ fn diagnose_external(service: &Service, object: &ObjectRef, said: &mut Vec<Diagn
     }
 }
 
+/// What is to be said of a claim that another object's route came before: `yielded` says why, where it is the younger.
+fn lost(claim: &Claim, holder: &Route, yielded: Option<String>, meta: &Meta) -> (Code, String) {
+    let (other, field) = (&holder.origin.object, &holder.origin.field);
+    let what = match &claim.spot {
+        Spot::Path(host, path) => match yielded {
+            Some(why) => {
+                return (
+                    Code::PlaceYielded,
+                    format!("{host} {path} is served by {other} ({field}) {why}"),
+                );
+            }
+            None => {
+                let message = format!(
+                    "{host} {path} is taken by {other} ({field}), which {}; this path is not used: change or remove one of \
+                     them",
+                    first_because(holder, meta)
+                );
+                return (Code::PathConflict, message);
+            }
+        },
+        Spot::Default(host) => format!("the default backend of host {host} is that of {other}"),
+        Spot::Fallback => format!("the default backend of all hosts is that of {other}"),
+    };
+    match yielded {
+        Some(why) => (Code::PlaceYielded, format!("{what} {why}")),
+        None => (
+            Code::DefaultBackendConflict,
+            format!("{what}, which {}; this one is not used", first_because(holder, meta)),
+        ),
+    }
+}
+
 /// Why another Ingress's route comes before this one's.
-fn first_because(holder: &Route, ingress: &Ingress) -> &'static str {
-    if holder.seniority.created < ingress.meta.created {
+fn first_because(holder: &Route, meta: &Meta) -> &'static str {
+    if holder.seniority.created < meta.created {
         "is older"
     } else {
         "is as old and comes first by namespace and name"

@@ -1,10 +1,9 @@
 //! `--yield-empty`: a claim whose Service has had no ready endpoint for some seconds yields to the next that has some.
 
 use super::State;
-use super::backends::BackendKey;
-use super::claims::{Claimed, Spot};
+use super::claims::Claimed;
 use super::links::Cause;
-use super::read::read;
+use crate::dialect::reading::{BackendKey, Spot};
 use crate::model::Timestamp;
 use crate::table::{Backend, BackendId, BackendState, HostPattern};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -146,16 +145,13 @@ impl State {
         let users = cause
             .into_iter()
             .flat_map(|cause| self.links.objects(&cause).collect::<Vec<_>>());
-        for known in users.filter_map(|slot| self.ingresses.at(slot)) {
+        for known in users.filter_map(|slot| self.claimants.at(slot)) {
             if !known.served {
                 continue;
             }
-            let reading = read(&known.ingress, &self.options);
-            let claims = reading.claims.iter().filter(|claim| claim.backend == *backend);
-            spots.extend(claims.map(|claim| Spot::Path(claim.host.clone(), claim.path.clone())));
-            if reading.default.as_ref().is_some_and(|(default, _)| default == backend) {
-                spots.extend(super::ingress::default_spots(&reading));
-            }
+            let reading = known.claimant.read(self.options.context());
+            let claims = reading.claims.into_iter().filter(|claim| claim.backend == *backend);
+            spots.extend(claims.map(|claim| claim.spot));
         }
         spots.retain(|spot| self.losers.contains_key(spot));
         spots
@@ -179,7 +175,7 @@ impl State {
                 return Some(place);
             }
             let guarded = claim.policies.guard.is_some()
-                || self.host_guards.closes(&claim.age.namespace, spot.host())
+                || self.host_guards.closes(&claim.owner().namespace, spot.host())
                 || backend.is_some_and(|backend| backend.guard.is_some());
             if guarded || (place == 0 && !id.is_some_and(|id| self.yields(id))) {
                 return Some(0);

@@ -1,18 +1,17 @@
-//! Guards that narthex does not enforce: which routes they close beyond those of the Ingress that carries them.
+//! Guards that narthex does not enforce: which routes they close beyond those of the object that carries them.
 
-use super::backends::BackendKey;
-use super::claims::Spot;
-use super::classes::class_of;
-use super::read::Guards;
-use super::{CONTROLLER, Key, State, annotations};
-use crate::model::object::{Ingress, IngressClass};
+use super::{CONTROLLER, State};
+use crate::dialect::annotations;
+use crate::dialect::claimant::Claimant;
+use crate::dialect::reading::{BackendKey, Guards, Spot};
+use crate::model::object::IngressClass;
 use crate::model::{Kind, ObjectRef};
 use crate::table::{Guard, HostPattern, PARAMETERS};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// The guards of one host in one namespace, by the Ingress they come from.
-type InNamespace = BTreeMap<Arc<str>, Arc<Guard>>;
+/// The guards of one host in one namespace, by the object they come from: its name, and its kind.
+type InNamespace = BTreeMap<(Arc<str>, Kind), Arc<Guard>>;
 
 /// Guards that hold for whole hosts, by host and by the namespace whose routes they close.
 #[derive(Debug, Default)]
@@ -36,20 +35,20 @@ impl HostGuards {
         Some(guard)
     }
 
-    fn set(&mut self, (namespace, name): &Key, host: &HostPattern, guard: Arc<Guard>) {
+    fn set(&mut self, object: &ObjectRef, host: &HostPattern, guard: Arc<Guard>) {
         let of_host = self.0.entry(host.clone()).or_default();
         of_host
-            .entry(namespace.clone())
+            .entry(object.namespace.clone())
             .or_default()
-            .insert(name.clone(), guard);
+            .insert((object.name.clone(), object.kind), guard);
     }
 
-    fn remove(&mut self, (namespace, name): &Key, host: &HostPattern) {
+    fn remove(&mut self, object: &ObjectRef, host: &HostPattern) {
         let Some(of_host) = self.0.get_mut(host) else { return };
-        if let Some(in_namespace) = of_host.get_mut(namespace) {
-            in_namespace.remove(name);
+        if let Some(in_namespace) = of_host.get_mut(&object.namespace) {
+            in_namespace.remove(&(object.name.clone(), object.kind));
             if in_namespace.is_empty() {
-                of_host.remove(namespace);
+                of_host.remove(&object.namespace);
             }
         }
         if of_host.is_empty() {
@@ -57,7 +56,7 @@ impl HostGuards {
         }
     }
 
-    /// The Ingress of each namespace that is named for guarding a host.
+    /// The object of each namespace that is named for guarding a host.
     pub fn holders(&self, host: &HostPattern) -> impl Iterator<Item = ObjectRef> {
         let guards = self.0.get(host).into_iter().flat_map(BTreeMap::values);
         let first = guards.filter_map(|of_namespace| of_namespace.first_key_value());
@@ -84,9 +83,9 @@ impl State {
         }))
     }
 
-    /// What closes all routes of an Ingress's class.
-    pub(super) fn class_guard(&self, ingress: &Ingress) -> Option<Arc<Guard>> {
-        let class = self.classes.get(class_of(ingress)?)?;
+    /// What closes all routes of an object's class.
+    pub(super) fn class_guard(&self, claimant: &dyn Claimant) -> Option<Arc<Guard>> {
+        let class = self.classes.get(claimant.class()?)?;
         self.guard_of_class(class)
     }
 
@@ -113,10 +112,10 @@ impl State {
         self.host_guards.first(namespace, host)
     }
 
-    /// Replaces an Ingress's guards of whole hosts. `touched` are the hosts that it claimed before or claims now.
+    /// Replaces an object's guards of whole hosts. `touched` are the hosts that it claimed before or claims now.
     pub(super) fn guard_hosts(
         &mut self,
-        key: &Key,
+        object: &ObjectRef,
         old: Option<&Guards>,
         new: Option<(&Guards, Option<&Arc<Guard>>)>,
         touched: impl IntoIterator<Item = HostPattern>,
@@ -139,14 +138,14 @@ impl State {
             return;
         }
         for (host, guard) in wanted {
-            let before = self.host_guards.first(&key.0, host).cloned();
+            let before = self.host_guards.first(&object.namespace, host).cloned();
             match guard {
-                Some(guard) => self.host_guards.set(key, host, guard),
-                None => self.host_guards.remove(key, host),
+                Some(guard) => self.host_guards.set(object, host, guard),
+                None => self.host_guards.remove(object, host),
             }
-            let after = self.host_guards.first(&key.0, host).cloned();
+            let after = self.host_guards.first(&object.namespace, host).cloned();
             if after != before {
-                self.guard_host(&key.0, host, after);
+                self.guard_host(&object.namespace, host, after);
             }
         }
         for host in touched {
@@ -160,12 +159,12 @@ impl State {
         self.table.set_guard(host, namespace, guard);
         self.changed = true;
         self.note_host_guard(host);
-        // All Ingresses of the host are told of it, but not at each of many changes.
+        // All objects of the host are told of it, but not at each of many changes.
         self.stale.insert_guarded(host.clone());
     }
 
-    /// The Ingresses that claim something of a host.
-    pub(super) fn claimants(&self, host: &HostPattern) -> BTreeSet<ObjectRef> {
+    /// The objects that claim something of a host.
+    pub(super) fn claimants_of(&self, host: &HostPattern) -> BTreeSet<ObjectRef> {
         let mut found = BTreeSet::new();
         let mut add = |spot: Spot| {
             found.extend(self.holder(&spot).map(|route| route.origin.object.clone()));

@@ -38,7 +38,7 @@ impl Cause {
 /// An object or a backend that refers to something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum User {
-    /// The object in this slot of [`Ingresses`](super::ingress::Ingresses).
+    /// The object in this slot of [`Claimants`](super::claimants::Claimants).
     Object(u32),
     /// The backend in this slot of the table.
     Backend(u32),
@@ -261,15 +261,10 @@ impl State {
                 }
             }
         }
-        let known = slots.into_iter().filter_map(|slot| self.ingresses.at(slot));
-        objects.extend(known.map(|known| known.object()));
+        let known = slots.into_iter().filter_map(|slot| self.claimants.at(slot));
+        objects.extend(known.map(|known| known.claimant.reference()));
         for name in names {
-            let concerned = self.offers.concerned(&name);
-            objects.extend(
-                concerned
-                    .into_iter()
-                    .map(|(namespace, name)| ObjectRef::new(Kind::Ingress, namespace, name)),
-            );
+            objects.extend(self.offers.concerned(&name));
         }
         if !guarded.is_empty() {
             // A canary alone claims what no route of the table has.
@@ -278,7 +273,7 @@ impl State {
         }
         for host in guarded {
             objects.extend(self.host_guards.holders(&host));
-            objects.extend(self.claimants(&host));
+            objects.extend(self.claimants_of(&host));
         }
         objects
     }
@@ -287,10 +282,9 @@ impl State {
     pub(super) fn recompile_users(&mut self, of: &Cause) {
         let slots: Vec<u32> = self.links.objects(of).collect();
         for slot in slots {
-            if let Some(known) = self.ingresses.at(slot) {
-                let ingress = known.ingress.clone();
-                let meta = &ingress.meta;
-                self.recompile_ingress((meta.namespace.clone(), meta.name.clone()), ingress);
+            if let Some(known) = self.claimants.at(slot) {
+                let claimant = known.claimant.clone();
+                self.recompile(claimant.reference(), claimant);
             }
         }
     }

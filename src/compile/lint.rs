@@ -1,7 +1,6 @@
 //! Advice that needs all objects at once, so only `check` gives it.
 
 use super::State;
-use super::read::rule_field;
 use crate::model::{Code, Diagnostic};
 use crate::table::route::wildcard_suffix;
 use crate::table::{CanonicalPath, HostPattern, PathKind, PathPattern, Route};
@@ -38,7 +37,7 @@ pub fn lint(state: &State) -> Vec<Diagnostic> {
         said.push(Diagnostic::new(
             Code::FallsThrough,
             &owner.origin.object,
-            format!("{}.host", rule_field(owner.origin.field)),
+            owner.origin.field.host(),
             format!(
                 "paths of {host} that no rule of it lists are answered by {} of {} (as the Ingress specification \
                  says; ingress-nginx would answer 404)",

@@ -47,8 +47,9 @@ fn port(subset: &EndpointSubset) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::compile::Options;
+    use crate::dialect::{Change, Object};
     use crate::model::object::{EndpointAddress, EndpointPort, Endpoints, Meta};
-    use crate::model::{Change, Kind, Object, ObjectRef};
+    use crate::model::{Kind, ObjectRef};
 
     fn slice(name: &str, port: (&str, i32), addresses: &[(&str, bool)]) -> Object {
         let ports = [("http", 80), port].map(|(name, port)| EndpointPort {

@@ -6,37 +6,36 @@
 
 mod addresses;
 mod again;
-pub mod annotations;
 pub mod backend_tls;
 mod backends;
 mod certificate;
+mod claimants;
 mod claims;
 mod classes;
 mod diagnose;
 mod empty;
 mod guards;
 mod hints;
-mod hsts;
-mod ingress;
 mod journal;
 mod links;
 pub mod lint;
 mod members;
 mod namespaces;
 mod offers;
-pub mod owners;
 mod pods;
-mod read;
 mod secrets;
 mod tls;
 
+use crate::dialect::claimant::Context;
+use crate::dialect::reading::{BackendKey, Spot};
+use crate::dialect::{Change, Object, annotations, owners};
 use crate::model::object::{Endpoints, IngressClass, Service};
-use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef, Report, Timestamp};
+use crate::model::{Diagnostic, Kind, ObjectRef, Report, Timestamp};
 use crate::table::{BackendId, PodSetId, Table};
-use backends::{BackendEntry, BackendKey};
-use claims::{Claimed, Spot};
+use backends::BackendEntry;
+use claimants::{Claimants, Common};
+use claims::Claimed;
 use empty::Empty;
-use ingress::{Common, Ingresses};
 pub use journal::{Journal, Touched};
 use links::{Cause, Links, Stale};
 use namespaces::Namespaces;
@@ -82,6 +81,15 @@ pub struct Options {
     pub ssl_redirect: bool,
 }
 
+impl Options {
+    fn context(&self) -> Context<'_> {
+        Context {
+            owners: &self.host_owners,
+            ignored: &self.ignored_annotations,
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -117,7 +125,7 @@ type OfService = BTreeMap<(Kind, Arc<str>), Arc<Endpoints>>;
 #[derive(Debug, Default)]
 pub struct State {
     options: Options,
-    ingresses: Ingresses,
+    claimants: Claimants,
     namespaces: Namespaces,
     classes: HashMap<Arc<str>, Arc<IngressClass>>,
     services: HashMap<Key, Arc<Service>>,
@@ -260,15 +268,21 @@ impl State {
             .keys()
             .filter(|object| object.kind == Kind::EndpointSlice)
             .count();
-        BTreeMap::from([
-            (Kind::Ingress, self.ingresses.len()),
+        let mut counts = BTreeMap::from([
             (Kind::IngressClass, self.classes.len()),
             (Kind::Service, self.services.len()),
             (Kind::EndpointSlice, slices),
             (Kind::Endpoints, self.slices.len() - slices),
             (Kind::Secret, self.secrets.len()),
             (Kind::Namespace, self.namespaces.len()),
-        ])
+        ]);
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.claims()) {
+            counts.insert(kind, 0);
+        }
+        for known in self.claimants.iter() {
+            *counts.entry(known.claimant.kind()).or_default() += 1;
+        }
+        counts
     }
 
     fn put(&mut self, object: Object) {
@@ -276,9 +290,12 @@ impl State {
         if self.broken.remove(&reference).is_some() {
             self.stale.insert(reference.clone());
         }
+        let object = self.with_last_good(&reference, object);
+        if let Some(claimant) = object.claimant() {
+            return self.put_claimant(reference, &object, claimant);
+        }
         let key = key(&reference);
-        match self.with_last_good(&key, object) {
-            Object::Ingress(ingress) => self.put_ingress(key, ingress),
+        match object {
             Object::IngressClass(class) => {
                 let name = class.meta.name.clone();
                 if self.classes.get(&name) != Some(&class) {
@@ -287,35 +304,36 @@ impl State {
                     self.recompile_users(&Cause::class(&name));
                 }
             }
-            Object::Service(service) => {
-                if self.services.get(&key) != Some(&service) {
-                    self.services.insert(key.clone(), service);
-                    self.stale.insert(reference);
-                    self.service_changed(&key);
-                }
+            Object::Service(service) if self.services.get(&key) != Some(&service) => {
+                self.services.insert(key.clone(), service);
+                self.stale.insert(reference);
+                self.service_changed(&key);
             }
             Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
             Object::Secret(secret) => self.put_secret(&key, secret),
             Object::Namespace(namespace) => self.put_namespace(namespace),
+            // The Service is known already, and every other object is a claimant.
+            _ => {}
         }
     }
 
     /// The last good version of an object that cannot be decoded, with the guards that are known of it.
-    fn with_last_good(&self, key: &Key, object: Object) -> Object {
+    fn with_last_good(&self, reference: &ObjectRef, object: Object) -> Object {
         let Some(undecoded) = object.meta().undecoded.clone() else {
             return object;
         };
         // A source may have put them together already.
+        let key = key(reference);
         let last = match &object {
-            Object::Ingress(bare) if bare.rules.is_empty() && bare.default_backend.is_none() => {
-                let known = self.ingresses.get(key);
-                known.map(|known| Object::Ingress(known.ingress.clone()))
-            }
             Object::IngressClass(_) => self.classes.get(&key.1).cloned().map(Object::IngressClass),
             Object::Service(bare) if bare.ports.is_empty() && bare.external_name.is_none() => {
-                self.services.get(key).cloned().map(Object::Service)
+                self.services.get(&key).cloned().map(Object::Service)
             }
-            _ => None,
+            other => {
+                let is_bare = other.claimant().is_some_and(|claimant| claimant.is_bare());
+                let known = self.claimants.get(reference).filter(|_| is_bare);
+                known.map(|known| known.claimant.clone().object())
+            }
         };
         last.map_or(object, |last| last.with_undecoded(Some(undecoded)))
     }
@@ -325,7 +343,6 @@ impl State {
         self.stale.insert(object.clone());
         let key = key(object);
         match object.kind {
-            Kind::Ingress => self.delete_ingress(&key),
             Kind::IngressClass => {
                 if self.classes.remove(&object.name).is_some() {
                     self.recompile_users(&Cause::class(&object.name));
@@ -339,6 +356,8 @@ impl State {
             Kind::EndpointSlice | Kind::Endpoints => self.delete_endpoints(object),
             Kind::Secret => self.delete_secret(&key),
             Kind::Namespace => self.delete_namespace(&object.name),
+            // Every other object is a claimant.
+            _ => self.delete_claimant(object),
         }
     }
 
@@ -377,17 +396,6 @@ impl State {
                 .collect()
         };
         let mut names = match kind {
-            Kind::Ingress => self
-                .ingresses
-                .iter()
-                .map(|known| {
-                    ObjectRef::new(
-                        kind,
-                        known.ingress.meta.namespace.clone(),
-                        known.ingress.meta.name.clone(),
-                    )
-                })
-                .collect(),
             Kind::Service => of(&mut self.services.keys()),
             Kind::Secret => of(&mut self.secrets.keys()),
             Kind::IngressClass => self
@@ -406,6 +414,10 @@ impl State {
                 .filter(|object| object.kind == kind)
                 .cloned()
                 .collect(),
+            _ => {
+                let known = self.claimants.iter().map(|known| known.claimant.reference());
+                known.filter(|object| object.kind == kind).collect()
+            }
         };
         names.extend(broken);
         names

@@ -1,10 +1,10 @@
 //! Which namespaces are being deleted: what they hold yields its place to all others.
 
+use super::State;
 use super::links::Cause;
-use super::read::own_seniority;
-use super::{Key, State};
+use crate::dialect::reading::own_seniority;
 use crate::model::Seniority;
-use crate::model::object::{Ingress, Meta, Namespace};
+use crate::model::object::{Meta, Namespace};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Namespaces {
     known: HashMap<Arc<str>, Arc<Namespace>>,
-    /// Those that were deleted while Ingresses of theirs are still known: another watch is behind, and these must not
+    /// Those that were deleted while objects of theirs are still known: another watch is behind, and these must not
     /// get their places back in between.
     gone: HashSet<Arc<str>>,
 }
@@ -30,7 +30,7 @@ impl Namespaces {
         self.known.values()
     }
 
-    /// Those that were deleted while Ingresses of theirs are still known, as they were before.
+    /// Those that were deleted while objects of theirs are still known, as they were before.
     pub fn gone(&self) -> impl Iterator<Item = Arc<Namespace>> {
         self.gone.iter().map(|name| {
             Arc::new(Namespace {
@@ -49,9 +49,8 @@ impl Namespaces {
 }
 
 impl State {
-    /// Where an Ingress's claims stand among those of others.
-    pub(super) fn seniority(&self, ingress: &Ingress) -> Seniority {
-        let meta = &ingress.meta;
+    /// Where an object's claims stand among those of others.
+    pub(super) fn seniority(&self, meta: &Meta) -> Seniority {
         let own = own_seniority(meta);
         Seniority {
             leaving: own.leaving || self.namespaces.is_leaving(&meta.namespace),
@@ -72,20 +71,20 @@ impl State {
         let Some(old) = self.namespaces.known.remove(name) else {
             return;
         };
-        if old.meta.deleting && self.has_ingresses(name) {
+        if old.meta.deleting && self.has_claimants(name) {
             self.namespaces.gone.insert(name.clone());
         }
         self.namespace_changed(name, before);
     }
 
-    /// An Ingress went: with its last one, a namespace that is gone is forgotten.
-    pub(super) fn forget_namespace(&mut self, (namespace, _): &Key) {
-        if self.namespaces.gone.contains(namespace) && !self.has_ingresses(namespace) {
+    /// An object went: with its last one, a namespace that is gone is forgotten.
+    pub(super) fn forget_namespace(&mut self, namespace: &Arc<str>) {
+        if self.namespaces.gone.contains(namespace) && !self.has_claimants(namespace) {
             self.namespaces.gone.remove(namespace);
         }
     }
 
-    fn has_ingresses(&self, namespace: &Arc<str>) -> bool {
+    fn has_claimants(&self, namespace: &Arc<str>) -> bool {
         self.links.is_used(&Cause::namespace(namespace))
     }
 

@@ -7,9 +7,9 @@
 mod settle;
 
 use super::Key;
-use super::owners::HostOwners;
 use super::secrets::{Secrets, Validity, validity};
-use crate::model::{Seniority, Timestamp};
+use crate::dialect::owners::HostOwners;
+use crate::model::{Kind, ObjectRef, Seniority, Timestamp};
 use crate::table::route::wildcard_suffix;
 use crate::table::{CertificateSet, HostPattern};
 use smallvec::SmallVec;
@@ -17,15 +17,36 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// An entry of an Ingress that names a Secret, of the same namespace. Their order is that of their age.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// An entry of an object that names a Secret, of the same namespace. Their order is that of their age.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Use {
-    /// Whether the Ingress is being deleted, and when it was made.
+    /// Whether the object is being deleted, and when it was made.
     pub seniority: Seniority,
     /// Its name.
-    pub ingress: Arc<str>,
+    pub name: Arc<str>,
+    /// Its kind.
+    pub kind: Kind,
     /// The index in `spec.tls`.
     pub entry: u32,
+}
+
+impl Default for Use {
+    /// Nothing comes before this one of the same seniority.
+    fn default() -> Self {
+        Self {
+            seniority: Seniority::default(),
+            name: Arc::default(),
+            kind: Kind::ALL[0],
+            entry: 0,
+        }
+    }
+}
+
+impl Use {
+    /// The object that has the entry, which is in the namespace of its Secret.
+    pub fn object(&self, namespace: &Arc<str>) -> ObjectRef {
+        ObjectRef::new(self.kind, namespace.clone(), self.name.clone())
+    }
 }
 
 /// Who uses a Secret, and for what.
@@ -75,7 +96,7 @@ pub(super) struct Grade {
     pub mismatched: bool,
     /// It is expired or not yet valid: clients refuse it.
     pub out_of_time: bool,
-    /// It, or the Ingress that offers it, is being deleted.
+    /// It, or the object that offers it, is being deleted.
     pub leaving: bool,
     /// No entry says that it is for this name.
     pub implicit: bool,
@@ -93,12 +114,19 @@ impl Grade {
     }
 }
 
-/// The oldest Ingress with a rule, or default backend, for exactly a name.
+/// The oldest object with a rule, or default backend, for exactly a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Owner {
     pub seniority: Seniority,
     pub namespace: Arc<str>,
     pub name: Arc<str>,
+    pub kind: Kind,
+}
+
+impl Owner {
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef::new(self.kind, self.namespace.clone(), self.name.clone())
+    }
 }
 
 /// A name for which there are offers.
@@ -184,13 +212,13 @@ impl Offers {
             .map(|((_, secret), _)| secret)
     }
 
-    /// The Ingresses of which something is said that hangs on who gets a name.
-    pub fn concerned(&self, name: &HostPattern) -> BTreeSet<Key> {
+    /// The objects of which something is said that depends on who gets a name.
+    pub fn concerned(&self, name: &HostPattern) -> BTreeSet<ObjectRef> {
         let mut found = BTreeSet::new();
         for secret in self.secrets_of(name) {
             if let Some(uses) = self.uses.get(secret) {
                 let by = uses.listing(name).chain(&uses.whole);
-                found.extend(by.map(|by| (secret.0.clone(), by.ingress.clone())));
+                found.extend(by.map(|by| by.object(&secret.0)));
             }
         }
         found
@@ -337,7 +365,8 @@ impl Offers {
                 rank.grade,
                 rank.by.seniority,
                 &rank.namespace,
-                &rank.by.ingress,
+                &rank.by.name,
+                rank.by.kind,
                 rank.by.entry,
                 &rank.secret,
             )

@@ -1,8 +1,9 @@
 //! Pod sets: which there are of a Service, what is in them, and what backends ask of them.
 
-use super::backends::{BackendKey, find_port, is_tcp, kind_in_use};
+use super::backends::{find_port, is_tcp, kind_in_use};
 use super::hints::Near;
 use super::{Key, OfService, State};
+use crate::dialect::reading::BackendKey;
 use crate::model::object::{EndpointAddress, EndpointSubset, PortRef, Service, ServicePort};
 use crate::table::{Backend, BackendState, Endpoint, InFlightLimit, PodSet, PodSetId};
 use smallvec::SmallVec;

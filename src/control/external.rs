@@ -1,6 +1,6 @@
 //! Addresses of ExternalName Services: asked of DNS, again when they are due.
 
-use crate::model::Change;
+use crate::dialect::Change;
 use crate::source::{Event, Sender};
 use hickory_resolver::TokioResolver;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,8 @@
 //! Keeps a bug in the compiler from taking the service down: an object that makes it panic is left out, and named.
 
 use crate::compile::State;
-use crate::model::{Change, Code, Diagnostic, ObjectRef, Report};
+use crate::dialect::Change;
+use crate::model::{Code, Diagnostic, ObjectRef, Report};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -93,8 +94,9 @@ impl Guard {
 mod tests {
     use super::*;
     use crate::compile::Options;
-    use crate::model::Object;
-    use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
+    use crate::dialect::Object;
+    use crate::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+    use crate::model::object::{Meta, PortRef};
     use std::sync::Arc;
 
     fn ingress(name: &str) -> Object {

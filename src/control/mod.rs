@@ -8,7 +8,8 @@ mod guard;
 pub use changes::{ChangeRecord, Changes};
 pub use guard::Guard;
 
-use crate::model::{Change, Kind, Report, Severity, Timestamp};
+use crate::dialect::Change;
+use crate::model::{Kind, Report, Severity, Timestamp};
 use crate::peers::MOST_PEERS;
 use crate::serve::{BindError, Bound, Server};
 use crate::source::{Event, NAMED_SECRETS, Wanted, Watches};

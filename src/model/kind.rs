@@ -43,16 +43,19 @@ pub struct Facts {
     pub events: bool,
     /// Whether only the metadata of its objects is asked for.
     pub metadata_only: bool,
+    /// The dialect whose objects claim hosts and paths; absent for what all dialects build on.
+    pub dialect: Option<&'static str>,
 }
 
-/// Hands all rows to another macro. `decoder` names a function of [`crate::source::decode`].
+/// Hands all rows to another macro. `dialect` names the folder of the room `dialect` that has the kind's type, decoder and
+/// reading. What every dialect builds on has a `decoder` in that room instead.
 macro_rules! with_kinds {
     ($then:ident) => {
         $then! {
             Ingress {
                 plural: "ingresses", short: ["ing"],
                 versions: ["networking.k8s.io/v1", "networking.k8s.io/v1beta1", "extensions/v1beta1"],
-                scope: Namespaced, watch: Required, events: true, metadata_only: false, decoder: ingress,
+                scope: Namespaced, watch: Required, events: true, metadata_only: false, dialect: ingress,
             }
             IngressClass {
                 plural: "ingressclasses", short: [],
@@ -94,7 +97,8 @@ pub(crate) use with_kinds;
 macro_rules! make_kinds {
     ($($kind:ident {
         plural: $plural:literal, short: [$($short:literal),*], versions: [$($version:literal),+], scope: $scope:ident,
-        watch: $watch:ident, events: $events:literal, metadata_only: $metadata_only:literal, decoder: $decoder:ident,
+        watch: $watch:ident, events: $events:literal, metadata_only: $metadata_only:literal,
+        $(decoder: $decoder:ident,)? $(dialect: $dialect:ident,)?
     })*) => {
         /// The kinds of objects narthex reads.
         #[allow(missing_docs)]
@@ -119,6 +123,7 @@ macro_rules! make_kinds {
                         watch: Watch::$watch,
                         events: $events,
                         metadata_only: $metadata_only,
+                        dialect: [$(Some(stringify!($dialect)),)? None][0],
                     },)*
                 }
             }
@@ -133,6 +138,11 @@ pub fn group_and_version(api_version: &str) -> (&str, &str) {
 }
 
 impl Kind {
+    /// Whether its objects claim hosts and paths.
+    pub fn claims(self) -> bool {
+        self.facts().dialect.is_some()
+    }
+
     /// The `kind:` of a manifest.
     pub fn name(self) -> &'static str {
         self.facts().name

@@ -10,5 +10,4 @@ pub mod visible;
 
 pub use diagnostic::{Code, Diagnostic, Location, Report, Severity};
 pub use kind::Kind;
-pub use object::{Change, Object};
 pub use reference::{Field, FieldForm, ObjectRef, Origin, Revision, RouteKey, Seniority, Timestamp};

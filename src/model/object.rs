@@ -5,7 +5,7 @@
 //! reference (networking.k8s.io/v1, core/v1, discovery.k8s.io/v1); nothing is validated here.
 
 use super::kind::Kind;
-use super::reference::{ObjectRef, Revision, Timestamp};
+use super::reference::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,71 +38,6 @@ pub struct Undecoded {
 /// The annotation that named the class before `spec.ingressClassName`.
 pub const OLD_CLASS: &str = "kubernetes.io/ingress.class";
 
-/// networking.k8s.io/v1 Ingress.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ingress {
-    /// Name, age, annotations.
-    pub meta: Meta,
-    /// Which state of it this is.
-    pub revision: Revision,
-    /// `spec.ingressClassName`.
-    pub class: Option<String>,
-    /// `spec.defaultBackend`.
-    pub default_backend: Option<IngressBackend>,
-    /// `spec.rules`.
-    pub rules: Vec<IngressRule>,
-    /// `spec.tls`.
-    pub tls: Vec<IngressTls>,
-    /// Whether the object came as v1 (which demands a pathType) or as an older version (which had none).
-    pub legacy: bool,
-}
-
-/// One of `spec.rules`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IngressRule {
-    /// `host`; none or empty is any.
-    pub host: Option<String>,
-    /// `http.paths`; absent if the rule has no `http`, and then the whole host goes to the default backend.
-    pub paths: Option<Vec<IngressPath>>,
-    /// Whether a field that does not exist leaves open what the rule is for. It is left out.
-    pub unclear: bool,
-}
-
-/// One of `http.paths`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IngressPath {
-    /// `path`.
-    pub path: Option<String>,
-    /// `pathType`, as written.
-    pub path_type: Option<String>,
-    /// `backend`.
-    pub backend: IngressBackend,
-    /// As of a rule.
-    pub unclear: bool,
-}
-
-/// `backend` of a path, or `spec.defaultBackend`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum IngressBackend {
-    /// `service`.
-    Service {
-        /// `service.name`.
-        name: Arc<str>,
-        /// `service.port`.
-        port: PortRef,
-    },
-    /// `resource`, which narthex does not follow.
-    Resource {
-        /// `apiGroup/kind`.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-    /// Neither.
-    #[default]
-    Missing,
-}
-
 /// `service.port` of a backend: a number or a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PortRef {
@@ -123,15 +58,6 @@ impl std::fmt::Display for PortRef {
             PortRef::Missing => f.write_str("(none)"),
         }
     }
-}
-
-/// One of `spec.tls`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IngressTls {
-    /// `hosts`.
-    pub hosts: Vec<String>,
-    /// `secretName`.
-    pub secret: Option<String>,
 }
 
 /// networking.k8s.io/v1 IngressClass.
@@ -277,101 +203,3 @@ pub struct Namespace {
     /// Its name, and whether it is being deleted.
     pub meta: Meta,
 }
-
-/// Any object narthex reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Object {
-    /// An Ingress, of any version.
-    Ingress(Arc<Ingress>),
-    /// An IngressClass.
-    IngressClass(Arc<IngressClass>),
-    /// A Service.
-    Service(Arc<Service>),
-    /// An EndpointSlice or Endpoints.
-    Endpoints(Arc<Endpoints>),
-    /// A Secret.
-    Secret(Arc<Secret>),
-    /// A Namespace.
-    Namespace(Arc<Namespace>),
-}
-
-impl Object {
-    /// What kind it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Object::Ingress(_) => Kind::Ingress,
-            Object::IngressClass(_) => Kind::IngressClass,
-            Object::Service(_) => Kind::Service,
-            Object::Endpoints(endpoints) => endpoints.kind,
-            Object::Secret(_) => Kind::Secret,
-            Object::Namespace(_) => Kind::Namespace,
-        }
-    }
-
-    /// Name, age, annotations.
-    pub fn meta(&self) -> &Meta {
-        match self {
-            Object::Ingress(object) => &object.meta,
-            Object::IngressClass(object) => &object.meta,
-            Object::Service(object) => &object.meta,
-            Object::Endpoints(object) => &object.meta,
-            Object::Secret(object) => &object.meta,
-            Object::Namespace(object) => &object.meta,
-        }
-    }
-
-    /// This version, and what is known of one that cannot be decoded.
-    #[must_use]
-    pub fn with_undecoded(mut self, undecoded: Option<Arc<Undecoded>>) -> Self {
-        match &mut self {
-            Object::Ingress(object) => Arc::make_mut(object).meta.undecoded = undecoded,
-            Object::IngressClass(object) => Arc::make_mut(object).meta.undecoded = undecoded,
-            Object::Service(object) => Arc::make_mut(object).meta.undecoded = undecoded,
-            Object::Endpoints(_) | Object::Secret(_) | Object::Namespace(_) => {}
-        }
-        self
-    }
-
-    /// Which object it is.
-    pub fn reference(&self) -> ObjectRef {
-        let meta = self.meta();
-        ObjectRef::new(self.kind(), meta.namespace.clone(), meta.name.clone())
-    }
-}
-
-/// One step of the world: what a source saw.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// An object is new or different.
-    Apply(Object),
-    /// An object is gone.
-    Delete(ObjectRef),
-    /// All objects of a kind, from a full list: those not in it are gone.
-    Replace {
-        /// The kind listed.
-        kind: Kind,
-        /// The namespace listed; none for all.
-        namespace: Option<Arc<str>>,
-        /// What the list held.
-        objects: Vec<Object>,
-        /// Objects that the list held but that could not be decoded: their last good state stays.
-        broken: Vec<Diagnostic>,
-    },
-    /// An object could not be decoded: its last good state stays, and this is said of it.
-    Broken(Diagnostic),
-    /// What a source says of its files: replaces all it said before.
-    Files(Vec<Diagnostic>),
-    /// All there is has been listed once. What has no ready endpoint by then is taken to have had none for long.
-    Listed,
-    /// What time it is: the compiler has no clock, but certificates expire.
-    Time(Timestamp),
-    /// An ExternalName's addresses, as last resolved; empty where it does not resolve.
-    Resolved {
-        /// The name.
-        name: Arc<str>,
-        /// Its addresses, both families.
-        addresses: Vec<std::net::IpAddr>,
-    },
-}
-
-use super::diagnostic::Diagnostic;

@@ -136,6 +136,8 @@ pub struct FieldForm {
     pub text: &'static str,
     /// The list each of whose entries makes routes of its own: what is said of another entry does not concern a route.
     pub list: &'static str,
+    /// The field that names the host, with the same indices.
+    pub host: &'static str,
 }
 
 /// A field of an object, as `kubectl explain` writes it but with indices: `spec.rules[0].http.paths[1]`.
@@ -193,14 +195,28 @@ impl Field {
     }
 }
 
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = self.form.text.split("[]");
-        f.write_str(parts.next().unwrap_or_default())?;
+impl Field {
+    /// The field that names the host of what comes from this one.
+    pub fn host(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write(self.form.host, &mut text);
+        text
+    }
+
+    fn write(&self, form: &str, out: &mut impl fmt::Write) -> fmt::Result {
+        let mut parts = form.split("[]");
+        out.write_str(parts.next().unwrap_or_default())?;
         for (part, index) in parts.zip(self.at) {
-            write!(f, "[{index}]{part}")?;
+            write!(out, "[{index}]{part}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(self.form.text, f)
     }
 }
 
@@ -226,15 +242,18 @@ mod tests {
     const PATH: FieldForm = FieldForm {
         text: "spec.rules[].http.paths[]",
         list: "spec.rules",
+        host: "spec.rules[].host",
     };
     const DEFAULT: FieldForm = FieldForm {
         text: "spec.defaultBackend",
         list: "spec.rules",
+        host: "spec.defaultBackend",
     };
 
     #[test]
     fn a_field_has_its_indices_where_its_form_says() {
         assert_eq!(Field::within(&PATH, 0, 12).to_string(), "spec.rules[0].http.paths[12]");
+        assert_eq!(Field::within(&PATH, 3, 12).host(), "spec.rules[3].host");
         assert_eq!(Field::new(&DEFAULT).to_string(), "spec.defaultBackend");
     }
 

@@ -1,7 +1,7 @@
 //! What narthexes ask each other before an Ingress gets its address: whoever reads one asks there at once.
 
 use crate::model::{Kind, ObjectRef, Revision};
-use crate::table::{ServedIngress, Table};
+use crate::table::{Served, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ impl Live {
         let served = |name: &str| {
             let (namespace, short) = name.split_once('/').unwrap_or(("", name));
             table
-                .ingress(&ObjectRef::new(Kind::Ingress, namespace, short))
+                .served(&ObjectRef::new(Kind::Ingress, namespace, short))
                 .map(|ingress| (name.to_owned(), LiveRevision::from(&ingress.revision)))
         };
         let asked: BTreeSet<&str> = asked.collect();
@@ -45,7 +45,7 @@ impl Live {
     }
 
     /// Whether this answer has an Ingress as it is here, or as it became later.
-    pub fn serves(&self, ingress: &ServedIngress) -> bool {
+    pub fn serves(&self, ingress: &Served) -> bool {
         let theirs = self.found.get(&ingress.object.path());
         theirs.is_some_and(|theirs| Revision::from(theirs).is_as_of(&ingress.revision))
     }
@@ -74,8 +74,8 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
 
-    fn ingress(uid: &str, generation: i64) -> ServedIngress {
-        ServedIngress {
+    fn ingress(uid: &str, generation: i64) -> Served {
+        Served {
             object: ObjectRef::new(Kind::Ingress, "shop", "web"),
             created: Timestamp(1),
             revision: Revision {
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_peer_that_is_behind_does_not_serve_it() {
         let mut table = Table::default();
-        table.set_ingress(&ingress("a", 3).object, Some(ingress("a", 3)));
+        table.set_served(&ingress("a", 3).object, Some(ingress("a", 3)));
         let said = serde_json::to_string(&Live::of(&table, ["shop/web", "shop/other"].into_iter())).unwrap();
         let said: Live = serde_json::from_str(&said).unwrap();
         assert!(!said.live);
@@ -97,7 +97,7 @@ mod tests {
         assert!(!said.serves(&ingress("a", 4)), "a change has not come there");
         assert!(!said.serves(&ingress("b", 1)), "it was deleted and made again");
         assert!(Live::of(&table, ["shop/web"].into_iter()).live);
-        table.set_ingress(&ingress("a", 3).object, None);
+        table.set_served(&ingress("a", 3).object, None);
         assert!(!Live::of(&table, ["shop/web"].into_iter()).serves(&ingress("a", 3)));
     }
 }

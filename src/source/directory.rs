@@ -15,7 +15,8 @@ pub use excerpt::{NoLines, lines};
 pub use state::Places;
 
 use super::{Sender, Watches};
-use crate::model::{Diagnostic, Location, Object};
+use crate::dialect::Object;
+use crate::model::{Diagnostic, Location};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -92,7 +93,7 @@ pub fn watch_name(paths: &[PathBuf]) -> String {
 
 /// Reads files and folders, and goes on sending what changes, until the receiver is gone or this future is dropped.
 ///
-/// First one [`Change::Replace`](crate::model::Change::Replace) for every kind, what is wrong with the files, and
+/// First one [`Change::Replace`](crate::dialect::Change::Replace) for every kind, what is wrong with the files, and
 /// [`Event::Synced`](super::Event::Synced); then changes, those that were found together as one. Reading and parsing happen on a thread of their own.
 pub async fn run(paths: Vec<PathBuf>, sender: Sender, watches: Arc<Watches>) {
     run_and_tell(paths, sender, watches, Places::default()).await;

@@ -1,10 +1,9 @@
 //! Where objects come from: a cluster's API server, or a folder of manifests. Both yield the same [`Change`]s.
 
 pub mod cluster;
-pub mod decode;
 pub mod directory;
 
-use crate::model::Change;
+use crate::dialect::Change;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! What the status of Ingresses should be, and what of that is to be written next. No clock, no network.
 
 use crate::model::ObjectRef;
-use crate::table::ServedIngress;
+use crate::table::Served;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,15 +35,15 @@ impl From<&Address> for serde_json::Value {
 /// The next writes: Ingresses whose status differs from what it should be, newest first, up to a limit.
 /// Whoever has just made one waits for it; all others can be a little late.
 pub fn next<'s>(
-    served: impl Iterator<Item = &'s Arc<ServedIngress>>,
+    served: impl Iterator<Item = &'s Arc<Served>>,
     known: &HashMap<ObjectRef, BTreeSet<Address>>,
     addresses: &BTreeSet<Address>,
     most: usize,
-) -> Vec<&'s Arc<ServedIngress>> {
+) -> Vec<&'s Arc<Served>> {
     let nothing = BTreeSet::new();
     let differs = |object: &ObjectRef| known.get(object).unwrap_or(&nothing) != addresses;
     let mut due: Vec<_> = served.filter(|ingress| differs(&ingress.object)).collect();
-    let order = |ingress: &&Arc<ServedIngress>| (std::cmp::Reverse(ingress.created.0), ingress.object.clone());
+    let order = |ingress: &&Arc<Served>| (std::cmp::Reverse(ingress.created.0), ingress.object.clone());
     if due.len() > most {
         due.select_nth_unstable_by_key(most, order);
         due.truncate(most);
@@ -65,7 +65,7 @@ mod tests {
     fn the_newest_that_differ_come_first() {
         let served: Vec<_> = (0..100)
             .map(|index| {
-                Arc::new(ServedIngress {
+                Arc::new(Served {
                     object: object(&format!("i{index:03}")),
                     created: Timestamp(index),
                     revision: Revision::default(),

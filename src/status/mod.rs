@@ -11,7 +11,7 @@ pub mod lease;
 use crate::control::Shared;
 use crate::model::{Kind, ObjectRef};
 use crate::peers::live::{Live, MOST_ASKED};
-use crate::table::ServedIngress;
+use crate::table::Served;
 use addresses::{Finder, OwnPods, Source, ask};
 use api::{Api, Failed};
 use desired::{Address, next};
@@ -190,13 +190,13 @@ impl Writer<'_> {
             return;
         }
         let most = (self.options.rate as usize * usize::try_from(TURN.as_millis()).unwrap_or(1000) / 1000).max(1);
-        let due = next(table.ingresses(), &self.known, addresses, most);
+        let due = next(table.all_served(), &self.known, addresses, most);
         if due.is_empty() {
             self.settled = true;
             return;
         }
         // Whoever is told an address asks there at once, so every peer must have the route by then.
-        let has_one = |ingress: &&Arc<ServedIngress>| {
+        let has_one = |ingress: &&Arc<Served>| {
             let known = self.known.get(&ingress.object);
             known.is_some_and(|known| !known.is_empty())
         };
@@ -237,7 +237,7 @@ impl Writer<'_> {
 
     /// Those of some Ingresses that every peer which answers serves as they are here, or as they became later: one
     /// question to each.
-    async fn live_everywhere<'o>(&self, ingresses: &[&'o Arc<ServedIngress>]) -> Vec<&'o Arc<ServedIngress>> {
+    async fn live_everywhere<'o>(&self, ingresses: &[&'o Arc<Served>]) -> Vec<&'o Arc<Served>> {
         let names: Vec<String> = ingresses
             .iter()
             .map(|ingress| format!("ingress={}", ingress.object.path()))
@@ -248,7 +248,7 @@ impl Writer<'_> {
         let peers: Vec<Live> = answers
             .filter_map(|(_, said)| serde_json::from_str(&said).ok())
             .collect();
-        let is_everywhere = |ingress: &&&Arc<ServedIngress>| peers.iter().all(|peer| peer.serves(ingress));
+        let is_everywhere = |ingress: &&&Arc<Served>| peers.iter().all(|peer| peer.serves(ingress));
         ingresses.iter().filter(is_everywhere).copied().collect()
     }
 }

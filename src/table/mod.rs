@@ -31,7 +31,7 @@ pub use guard::{Guard, PARAMETERS};
 pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
 pub use policies::{After, Before, Policies};
 pub use route::{HostPattern, PathKind, PathPattern, Precedence, Route, Shadow, Yields, route_key};
-pub use served::ServedIngress;
+pub use served::Served;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn, UpstreamHost};
 pub use when::{Says, When};
 
@@ -99,7 +99,7 @@ pub struct Table {
     wildcard: Hosts,
     any: Arc<HostTable>,
     fallback: Option<Arc<Route>>,
-    ingresses: Parts<Arc<ServedIngress>>,
+    served: Parts<Arc<Served>>,
     backends: Slots<Backend>,
     pods: Slots<PodSet>,
     certificates: Certificates,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// An Ingress with a claim in the table, be it one that lost to another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServedIngress {
+pub struct Served {
     /// Which one.
     pub object: ObjectRef,
     /// When it was made.
@@ -15,7 +15,7 @@ pub struct ServedIngress {
     pub revision: Revision,
 }
 
-impl ServedIngress {
+impl Served {
     fn hash(object: &ObjectRef) -> u64 {
         hash(&object.name) ^ hash(&object.namespace).rotate_left(1)
     }
@@ -23,22 +23,22 @@ impl ServedIngress {
 
 impl Table {
     /// An Ingress, if it is served.
-    pub fn ingress(&self, object: &ObjectRef) -> Option<&Arc<ServedIngress>> {
-        if self.ingresses.is_empty() {
+    pub fn served(&self, object: &ObjectRef) -> Option<&Arc<Served>> {
+        if self.served.is_empty() {
             return None;
         }
-        self.ingresses
-            .find(ServedIngress::hash(object), |served| served.object == *object)
+        self.served
+            .find(Served::hash(object), |served| served.object == *object)
     }
 
     /// All that are served, in no order.
-    pub fn ingresses(&self) -> impl Iterator<Item = &Arc<ServedIngress>> {
-        self.ingresses.iter()
+    pub fn all_served(&self) -> impl Iterator<Item = &Arc<Served>> {
+        self.served.iter()
     }
 
     /// Replaces one, or takes it away. Whether that changed anything. For the compiler.
-    pub fn set_ingress(&mut self, object: &ObjectRef, new: Option<ServedIngress>) -> bool {
-        let known = self.ingress(object).cloned();
+    pub fn set_served(&mut self, object: &ObjectRef, new: Option<Served>) -> bool {
+        let known = self.served(object).cloned();
         if known.as_deref() == new.as_ref() {
             return false;
         }
@@ -46,8 +46,8 @@ impl Table {
         let Some(entry) = new.map(Arc::new).or(known) else {
             return false;
         };
-        self.ingresses.update(
-            ServedIngress::hash(object),
+        self.served.update(
+            Served::hash(object),
             |served| served.object == *object,
             || entry.clone(),
             |served| {

@@ -2,7 +2,8 @@
 
 use crate::fixture::shared;
 use crate::world::{Admin, World, class, hurried, ingress, secret, service, slice};
-use narthex::model::{Kind, Object};
+use narthex::dialect::Object;
+use narthex::model::Kind;
 use narthex::source::cluster::Timing;
 use serde_json::{Value, json};
 use std::time::Duration;

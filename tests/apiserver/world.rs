@@ -1,7 +1,8 @@
 //! The two ends a test holds: the API (as admin, to change things) and what the source says of it.
 
 use crate::fixture::Server;
-use narthex::model::{Change, Diagnostic, Kind, Object, ObjectRef};
+use narthex::dialect::{Change, Object};
+use narthex::model::{Diagnostic, Kind, ObjectRef};
 use narthex::source::cluster::{self, ClusterOptions, Timing};
 use narthex::source::{Event, NAMED_SECRETS, Phase, Wanted, Watches};
 use serde_json::{Value, json};

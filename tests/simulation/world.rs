@@ -1,10 +1,12 @@
 //! A small universe of objects, small enough that everything collides with everything.
 
+use narthex::dialect::Object;
+use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls};
 use narthex::model::object::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, Ingress, IngressBackend, IngressClass,
-    IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Secret, Service, ServicePort,
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, IngressClass, Meta, Namespace, PortRef, Secret,
+    Service, ServicePort,
 };
-use narthex::model::{Kind, Object, Revision, Timestamp};
+use narthex::model::{Kind, Revision, Timestamp};
 use std::sync::{Arc, LazyLock};
 
 /// A seeded generator (SplitMix64), so that a seed means the same for ever.

@@ -1,8 +1,9 @@
 //! Turns flags, which are plain values, into the settings of each part of the program.
 
 use crate::compile;
-use crate::compile::owners::{self, HostOwners};
 use crate::config::{AccessArgs, EncodedSlash, Format, HeadArgs, Protocol, RuleArgs, ServeArgs, StatusArgs};
+use crate::dialect::annotations::Ignored;
+use crate::dialect::owners::{self, HostOwners};
 use crate::policy::compress::Memory;
 use crate::proxy::{self, TrustedProxies};
 use crate::serve::strict::Limits;
@@ -113,7 +114,7 @@ impl RuleArgs {
             zone: self.zone.clone(),
             node: self.node.clone(),
             yield_empty: self.yield_empty.map(|time| time.as_secs()),
-            ignored_annotations: compile::annotations::Ignored::new(&self.ignore_annotation),
+            ignored_annotations: Ignored::new(&self.ignore_annotation),
             ssl_redirect: self.ssl_redirect,
         })
     }

@@ -1,11 +1,9 @@
 //! What is to be said of guards that narthex does not enforce, given all objects.
 
-use crate::compile::backends::BackendKey;
-use crate::compile::classes::class_field;
-use crate::compile::ingress::hosts;
-use crate::compile::read::{Reading, rule_field};
+use crate::compile::claimants::hosts;
 use crate::compile::{CONTROLLER, State, annotations};
-use crate::model::object::Ingress;
+use crate::dialect::claimant::Claimant;
+use crate::dialect::reading::{BackendKey, Reading};
 use crate::model::{Code, Diagnostic, ObjectRef};
 use crate::table::{Guard, HostPattern, PARAMETERS};
 use std::collections::BTreeSet;
@@ -58,14 +56,14 @@ impl State {
     pub(super) fn diagnose_guards(
         &self,
         object: &ObjectRef,
-        ingress: &Ingress,
+        claimant: &dyn Claimant,
         reading: &Reading,
         said: &mut Vec<Diagnostic>,
     ) {
         let mut say = |code, field: &str, message| said.push(Diagnostic::new(code, object, field, message));
-        if let Some(guard) = self.class_guard(ingress) {
+        if let Some(guard) = self.class_guard(claimant) {
             let message = format!("{}, so its routes are closed: requests get 503", not_enforced(&guard));
-            say(Code::GuardNotEnforced, &class_field(ingress), message);
+            say(Code::GuardNotEnforced, &claimant.class_field(), message);
         }
         if self.host_guards.is_empty() {
             return;
@@ -142,11 +140,8 @@ fn not_enforced(guard: &Guard) -> String {
     format!("narthex does not enforce {guard}")
 }
 
-/// Where an Ingress first names a host.
+/// Where an object first names a host.
 fn host_field(reading: &Reading, host: &HostPattern) -> String {
-    let first = reading.claims.iter().find(|claim| claim.host == *host);
-    first.map_or_else(
-        || "spec.defaultBackend".to_owned(),
-        |claim| format!("{}.host", rule_field(claim.field)),
-    )
+    let first = reading.claims.iter().find(|claim| claim.spot.host() == host);
+    first.map(|claim| claim.field.host()).unwrap_or_default()
 }

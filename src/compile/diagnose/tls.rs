@@ -1,17 +1,15 @@
 //! What is to be said of an Ingress's `spec.tls`, given all others.
 
-use crate::compile::backends::BackendKey;
 use crate::compile::certificate::list_names;
-use crate::compile::offers::{Grade, Rank, Use};
+use crate::compile::offers::{Grade, Rank};
 use crate::compile::secrets::{Validity, validity};
-use crate::compile::tls::TlsEntry;
 use crate::compile::{Key, State, backend_tls};
-use crate::model::object::Meta;
-use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
+use crate::dialect::reading::{BackendKey, TlsEntry};
+use crate::model::{Code, Diagnostic, ObjectRef, Seniority};
 use crate::table::{BackendState, Certificate, HostPattern};
 
-/// An Ingress, and where it stands among others.
-type Whose<'i> = (&'i Meta, Seniority);
+/// An object, and where it stands among others.
+type Whose<'i> = (&'i ObjectRef, Seniority);
 
 impl State {
     /// What is to be said of TLS to the pods of a backend.
@@ -54,12 +52,12 @@ impl State {
     /// What is to be said of one of `spec.tls`. `redirected` tells whether its hosts send plain HTTP to HTTPS.
     pub(super) fn diagnose_tls(
         &self,
-        object: &ObjectRef,
         whose: Whose<'_>,
         entry: &TlsEntry,
         redirected: bool,
         said: &mut Vec<Diagnostic>,
     ) {
+        let object = whose.0;
         let secret: Key = (object.namespace.clone(), entry.secret.clone());
         let field = entry.field();
         let secret_field = format!("{field}.secretName");
@@ -154,7 +152,7 @@ impl State {
         if owner.namespace == object.namespace {
             return None;
         }
-        let owner_object = ObjectRef::new(Kind::Ingress, owner.namespace.clone(), owner.name.clone());
+        let owner_object = owner.object();
         Some((
             Code::HostOfOtherNamespace,
             format!(
@@ -169,12 +167,12 @@ impl State {
     /// key. What makes one worse is said by itself.
     fn conflict(
         &self,
-        (meta, seniority): Whose<'_>,
+        (object, seniority): Whose<'_>,
         entry: &TlsEntry,
         host: &HostPattern,
         certificate: &Certificate,
     ) -> Option<(Code, String)> {
-        let secret = (meta.namespace.clone(), entry.secret.clone());
+        let secret = (object.namespace.clone(), entry.secret.clone());
         let deleting = self
             .secrets
             .get(&secret)
@@ -188,7 +186,7 @@ impl State {
         let algorithm = u16::from(u8::from(certificate.algorithm));
         let chosen = &self.offers.name(host)?.chosen;
         let winner = chosen.iter().find(|rank| rank.algorithm == algorithm)?;
-        let same = winner.namespace == meta.namespace && winner.secret == entry.secret;
+        let same = winner.namespace == object.namespace && winner.secret == entry.secret;
         if same || winner.grade != grade {
             return None;
         }
@@ -197,7 +195,7 @@ impl State {
             format!(
                 "{host} already has the certificate of Secret \"{}\" from {}; the certificate of Secret \"{}\" is not used for it",
                 winner.secret,
-                winner_text(winner, (meta, seniority), entry),
+                winner_text(winner, (object, seniority), entry),
                 entry.secret
             ),
         ))
@@ -205,20 +203,16 @@ impl State {
 }
 
 /// Who offers what was taken, and why that counts.
-fn winner_text(winner: &Rank, (meta, seniority): Whose<'_>, entry: &TlsEntry) -> String {
-    let Use {
-        seniority: theirs,
-        ingress,
-        entry: index,
-    } = &winner.by;
-    if winner.namespace == meta.namespace && *ingress == meta.name {
+fn winner_text(winner: &Rank, (object, seniority): Whose<'_>, entry: &TlsEntry) -> String {
+    let by = &winner.by;
+    let (winning, index) = (by.object(&winner.namespace), by.entry);
+    if winning == *object {
         return format!("spec.tls[{index}], which comes before {}", entry.field());
     }
-    let object = ObjectRef::new(Kind::Ingress, winner.namespace.clone(), ingress.clone());
-    let why = if *theirs < seniority {
+    let why = if by.seniority < seniority {
         "is older"
     } else {
         "is as old and comes first by namespace and name"
     };
-    format!("{object} (spec.tls[{index}]), which {why}")
+    format!("{winning} (spec.tls[{index}]), which {why}")
 }

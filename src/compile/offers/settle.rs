@@ -1,19 +1,18 @@
 //! Brings offers, and the table's certificates, up to date with a change.
 
 use super::{Owner, Use, Uses, same_secrets, wildcard_of};
-use crate::compile::claims::Spot;
-use crate::compile::ingress::default_spots;
-use crate::compile::read::Reading;
 use crate::compile::{Key, State};
+use crate::dialect::reading::{Reading, Spot};
 use crate::model::object::Meta;
+use crate::model::{Kind, ObjectRef};
 use crate::table::{Certificate, CertificateSet, HostPattern};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// An Ingress as read, and whose it is.
+/// An object as read, and whose it is.
 type Read<'i> = (Reading, &'i Meta);
 
-/// One thing an Ingress says of a Secret.
+/// One thing an object says of a Secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     secret: Key,
@@ -28,7 +27,7 @@ enum What {
     Host(HostPattern),
 }
 
-fn parts(read: Option<&Read<'_>>) -> BTreeSet<Part> {
+fn parts(kind: Kind, read: Option<&Read<'_>>) -> BTreeSet<Part> {
     let mut parts = BTreeSet::new();
     let Some((reading, meta)) = read else { return parts };
     for entry in &reading.tls {
@@ -37,7 +36,8 @@ fn parts(read: Option<&Read<'_>>) -> BTreeSet<Part> {
             what,
             by: Use {
                 seniority: reading.seniority,
-                ingress: meta.name.clone(),
+                name: meta.name.clone(),
+                kind,
                 entry: entry.index,
             },
         };
@@ -50,17 +50,11 @@ fn parts(read: Option<&Read<'_>>) -> BTreeSet<Part> {
     parts
 }
 
-/// The hosts an Ingress has a rule or a default backend for.
+/// The hosts an object has a rule or a default backend for.
 fn hosts(read: Option<&Read<'_>>) -> BTreeSet<HostPattern> {
-    let mut hosts = BTreeSet::new();
-    if let Some((reading, _)) = read {
-        hosts.extend(reading.claims.iter().map(|claim| claim.host.clone()));
-        hosts.extend(default_spots(reading).filter_map(|spot| match spot {
-            Spot::Default(host) => Some(host),
-            Spot::Path(..) | Spot::Fallback => None,
-        }));
-    }
-    hosts
+    let claims = read.into_iter().flat_map(|(reading, _)| &reading.claims);
+    let of_hosts = claims.filter(|claim| !matches!(claim.spot, Spot::Fallback));
+    of_hosts.map(|claim| claim.spot.host().clone()).collect()
 }
 
 impl Uses {
@@ -87,7 +81,7 @@ impl Uses {
 }
 
 impl State {
-    /// Reads the Secrets that an Ingress is about to name: its policies may hang on them.
+    /// Reads the Secrets that an object is about to name: its policies may hang on them.
     pub(in crate::compile) fn need_secrets(&mut self, reading: &Reading, meta: &Meta) {
         for entry in &reading.tls {
             self.secrets.need(&(meta.namespace.clone(), entry.secret.clone()));
@@ -95,9 +89,14 @@ impl State {
     }
 
     /// Puts what one Ingress offers in the place of what it offered; its routes are in the table by now.
-    pub(in crate::compile) fn settle_tls(&mut self, key: &Key, old: Option<&Read<'_>>, new: Option<&Read<'_>>) {
+    pub(in crate::compile) fn settle_tls(
+        &mut self,
+        object: &ObjectRef,
+        old: Option<&Read<'_>>,
+        new: Option<&Read<'_>>,
+    ) {
         let mut dirty = BTreeSet::new();
-        let (old_parts, new_parts) = (parts(old), parts(new));
+        let (old_parts, new_parts) = (parts(object.kind, old), parts(object.kind, new));
         let mut changed: BTreeMap<&Key, Vec<(&Part, bool)>> = BTreeMap::new();
         for part in old_parts.difference(&new_parts) {
             changed.entry(&part.secret).or_default().push((part, false));
@@ -130,7 +129,7 @@ impl State {
             }
         }
         let mut names = self.place(dirty);
-        names.extend(self.settle_owners(key, old, new));
+        names.extend(self.settle_owners(object, old, new));
         self.settle_names(names);
     }
 
@@ -146,11 +145,11 @@ impl State {
         };
         let (old_names, new_names) = (names_of(before), names_of(self.secrets.certificate(secret)));
         // An entry without hosts is for what its certificate is for, and so are its Ingress's redirects.
-        let recompiled: BTreeSet<Key> = if old_names == new_names {
+        let recompiled: BTreeSet<ObjectRef> = if old_names == new_names {
             BTreeSet::new()
         } else {
             let whole = uses.whole.iter();
-            whole.map(|by| (secret.0.clone(), by.ingress.clone())).collect()
+            whole.map(|by| by.object(&secret.0)).collect()
         };
         let listed = uses.listed.iter().map(|(host, _)| host.clone());
         let dirty = old_names
@@ -164,10 +163,10 @@ impl State {
         let below: Vec<HostPattern> = names.iter().flat_map(|name| self.offers.below(name)).collect();
         names.extend(below);
         self.settle_names(names);
-        for key in recompiled {
-            if let Some(known) = self.ingresses.get(&key) {
-                let ingress = known.ingress.clone();
-                self.recompile_ingress(key, ingress);
+        for object in recompiled {
+            if let Some(known) = self.claimants.get(&object) {
+                let claimant = known.claimant.clone();
+                self.recompile(object, claimant);
             }
         }
     }
@@ -184,8 +183,13 @@ impl State {
         names
     }
 
-    /// Finds out who owns the hosts of an Ingress now, and gives back those whose owner changed.
-    fn settle_owners(&mut self, key: &Key, old: Option<&Read<'_>>, new: Option<&Read<'_>>) -> Vec<HostPattern> {
+    /// Finds out who owns the hosts of an object now, and gives back those whose owner changed.
+    fn settle_owners(
+        &mut self,
+        object: &ObjectRef,
+        old: Option<&Read<'_>>,
+        new: Option<&Read<'_>>,
+    ) -> Vec<HostPattern> {
         let mut changed = Vec::new();
         let new_hosts = hosts(new);
         // A canary alone has no routes, and otherwise another Ingress comes first.
@@ -194,6 +198,7 @@ impl State {
             seniority: reading.seniority,
             namespace: meta.namespace.clone(),
             name: meta.name.clone(),
+            kind: object.kind,
         });
         for host in hosts(old).union(&new_hosts) {
             let ruled = self.is_ruled(host);
@@ -207,9 +212,7 @@ impl State {
             let me = me.as_ref().filter(|_| new_hosts.contains(host));
             let owner = match &known.owner {
                 // Who is next is found only by asking all its routes: the oldest Ingress of a host alone costs that.
-                Some(owner) if owner.namespace == key.0 && owner.name == key.1 && Some(owner) != me => {
-                    self.find_owner(host)
-                }
+                Some(owner) if owner.object() == *object && Some(owner) != me => self.find_owner(host),
                 owner => owner.iter().chain(me).min().cloned(),
             };
             if owner == known.owner {
@@ -237,6 +240,7 @@ impl State {
             seniority: age.seniority,
             namespace: age.origin.object.namespace,
             name: age.origin.object.name,
+            kind: age.origin.object.kind,
         })
     }
 

@@ -6,8 +6,10 @@
 use super::api::{self, Failure, Said, Target};
 use super::secrets::ledger::{Ledger, Voice};
 use super::{Timing, advice};
-use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef};
-use crate::source::{Event, Sender, Watches, decode};
+use crate::dialect::decode;
+use crate::dialect::{Change, Object};
+use crate::model::{Diagnostic, Kind, ObjectRef};
+use crate::source::{Event, Sender, Watches};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -2,10 +2,11 @@
 
 use super::node::{Mark, Node, Value, plain};
 use super::yaml;
+use crate::dialect::Object;
+use crate::dialect::decode;
 use crate::model::diagnostic::shortened;
 use crate::model::nearest::is_near;
-use crate::model::{Code, Diagnostic, Kind, Location, Object, ObjectRef};
-use crate::source::decode;
+use crate::model::{Code, Diagnostic, Kind, Location, ObjectRef};
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::Path;

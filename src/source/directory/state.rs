@@ -5,7 +5,8 @@
 
 use super::parse::{Parsed, given_twice};
 use super::scan::FileKey;
-use crate::model::{Change, Diagnostic, Kind, Location, Object, ObjectRef};
+use crate::dialect::{Change, Object};
+use crate::model::{Diagnostic, Kind, Location, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

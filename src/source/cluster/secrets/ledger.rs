@@ -4,7 +4,8 @@
 //! wide one has it, the wide one is believed; otherwise the other. So neither takes away what the other still has,
 //! whichever is ahead, and a full list from the wide watch goes on with what only named watches know in it.
 
-use crate::model::{Change, Diagnostic, Kind, Object, ObjectRef};
+use crate::dialect::{Change, Object};
+use crate::model::{Diagnostic, Kind, ObjectRef};
 use crate::source::cluster::api::Failure;
 use crate::source::cluster::follow::Closed;
 use crate::source::{Event, Sender};

@@ -1,6 +1,6 @@
 use super::super::state::Places;
 use super::*;
-use crate::model::Change;
+use crate::dialect::Change;
 use notify::event::Flag;
 use std::fs;
 use std::sync::mpsc;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is said of each guard.
-pub(in crate::compile) const NOT_ENFORCED: &str = "narthex does not enforce this guard";
+pub(crate) const NOT_ENFORCED: &str = "narthex does not enforce this guard";
 
 /// `--ignore-annotation`: patterns of the guards that routes are served without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Ignored {
     }
 
     /// The pattern that has an annotation ignored.
-    pub(in crate::compile) fn by(&self, name: &str) -> Option<&str> {
+    pub(crate) fn by(&self, name: &str) -> Option<&str> {
         let mut patterns = self.0.iter().map(|pattern| &**pattern);
         patterns.find(|pattern| annotation::matches(pattern, name))
     }
@@ -41,15 +41,12 @@ fn guard(name: &str, value: &str, all: &BTreeMap<String, String>) -> Option<Reac
 }
 
 /// The guards among the annotations of an object that narthex does not enforce, without those that are ignored.
-pub(in crate::compile) fn guards<'m>(meta: &'m Meta, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
+pub(crate) fn guards<'m>(meta: &'m Meta, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
     guards_among(&meta.annotations, ignored).chain(undecoded_guards(meta, ignored))
 }
 
 /// Those of a version of it that cannot be decoded.
-pub(in crate::compile) fn undecoded_guards<'m>(
-    meta: &'m Meta,
-    ignored: &Ignored,
-) -> impl Iterator<Item = (&'m str, Reach)> {
+pub(crate) fn undecoded_guards<'m>(meta: &'m Meta, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
     let undecoded = meta.undecoded.iter();
     undecoded.flat_map(|undecoded| guards_among(&undecoded.annotations, ignored))
 }
@@ -61,13 +58,13 @@ fn guards_among<'m>(all: &'m BTreeMap<String, String>, ignored: &Ignored) -> imp
 }
 
 /// Whether an Ingress says that its paths are regular expressions.
-pub(in crate::compile) fn uses_regex(meta: &Meta) -> bool {
+pub(crate) fn uses_regex(meta: &Meta) -> bool {
     let mut all = meta.annotations.iter();
     all.any(|(name, value)| name.ends_with("/use-regex") && value == "true")
 }
 
 /// Whether an Ingress is a canary of ingress-nginx: the one beside it has its guards.
-pub(in crate::compile) fn is_canary(meta: &Meta) -> bool {
+pub(crate) fn is_canary(meta: &Meta) -> bool {
     // As ingress-nginx reads it.
     let is_true = |value: &str| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True");
     let mut all = meta.annotations.iter();
@@ -110,6 +107,6 @@ fn closed(name: &str, kind: Kind, reach: Reach) -> String {
 }
 
 /// What becomes of a guard that is left out.
-pub(in crate::compile) fn without(pattern: &str) -> String {
+pub(crate) fn without(pattern: &str) -> String {
     format!("and --ignore-annotation={pattern} serves the routes without it")
 }

@@ -1,15 +1,16 @@
-//! The versions Kubernetes no longer serves: Ingress of extensions/v1beta1 and networking.k8s.io/v1beta1 (until
-//! 1.22), EndpointSlice of discovery.k8s.io/v1beta1 (until 1.25). k8s-openapi has dropped them; manifests and old
-//! clusters have not.
+//! The versions of Ingress that Kubernetes no longer serves: extensions/v1beta1 and networking.k8s.io/v1beta1 (until
+//! 1.22). k8s-openapi has dropped them; manifests and old clusters have not.
 
-use super::{ingress_tls, meta, networking, resource_backend, revision, set};
-use crate::model::object::{self, IngressBackend, IngressPath, IngressRule, PortRef};
+use super::decode::{ingress_tls, resource_backend};
+use super::object::{self, IngressBackend, IngressPath, IngressRule};
+use crate::dialect::decode::{meta, revision};
+use crate::model::object::PortRef;
 use k8s_openapi::api::core::v1::TypedLocalObjectReference;
+use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 
 /// v1beta1 Ingress, the same in both groups.
 #[derive(Default, Deserialize)]
@@ -114,19 +115,5 @@ fn port(port: IntOrString) -> PortRef {
             Ok(number) => PortRef::Number(number),
             Err(_) => PortRef::Name(name.into()),
         },
-    }
-}
-
-/// discovery.k8s.io/v1beta1 kept an endpoint's zone among its `topology` labels, which v1 has not; the rest reads as v1.
-pub fn modernise_slice(slice: &mut Value) {
-    let endpoints = slice.get_mut("endpoints").and_then(Value::as_array_mut);
-    for endpoint in endpoints.into_iter().flatten() {
-        let topology = endpoint.as_object_mut().and_then(|fields| fields.remove("topology"));
-        let zone = topology
-            .as_ref()
-            .and_then(|topology| topology.get("topology.kubernetes.io/zone"));
-        if let Some(zone) = zone.and_then(Value::as_str) {
-            set(endpoint, "zone", zone);
-        }
     }
 }

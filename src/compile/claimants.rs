@@ -1,67 +1,67 @@
-//! One Ingress put in the place of the one there was: its claims and backends.
+//! One object of a dialect put in the place of the one there was: its claims and backends.
 
-use super::backends::BackendKey;
-use super::claims::{Claimed, Edits, Spot};
-use super::classes::class_of;
+use super::State;
+use super::claims::{Claimed, Edits};
 use super::links::{Cause, User};
-use super::read::{DEFAULT, Reading, read};
 use super::tls::Hosts;
-use super::{Key, State};
-use crate::model::object::{Ingress, Meta};
-use crate::model::{Kind, ObjectRef, Origin, Seniority};
+use crate::dialect::Object;
+use crate::dialect::claimant::Claimant;
+use crate::dialect::reading::{BackendKey, Reading, Spot};
+use crate::model::object::Meta;
+use crate::model::{ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, Before, Destination, Guard, HostPattern, Policies, ServedIngress, Terms};
+use crate::table::{BackendSettings, Before, Destination, Guard, HostPattern, Policies, Served, Terms};
 use hashbrown::HashTable;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// An Ingress that is known. What it claims is not kept: reading it again, when it goes or is spoken of, costs less
-/// than keeping it.
+/// An object of a dialect that is known. What it claims is not kept: reading it again, when it goes or is spoken of, costs
+/// less than keeping it.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub ingress: Arc<Ingress>,
+    pub claimant: Arc<dyn Claimant>,
     /// Whether it is ours.
     pub served: bool,
     /// Where its claims stand among those of others.
     pub seniority: Seniority,
 }
 
-/// The known Ingresses by namespace and name, each in a slot that others refer to it by. Their names are their own: a
-/// map would keep each a second time.
+/// The known objects of dialects by kind, namespace and name, each in a slot that others refer to it by. Their names are
+/// their own: a map would keep each a second time.
 #[derive(Debug, Default)]
-pub(super) struct Ingresses {
+pub(super) struct Claimants {
     slots: Vec<Option<Known>>,
     free: Vec<u32>,
     by_name: HashTable<u32>,
     hasher: RandomState,
 }
 
-/// The slot an Ingress has, or is to have.
+/// The slot an object has, or is to have.
 pub(super) type Slot = u32;
 
-impl Ingresses {
-    fn hash(&self, namespace: &str, name: &str) -> u64 {
-        self.hasher.hash_one((namespace, name))
+impl Claimants {
+    fn hash(&self, object: &ObjectRef) -> u64 {
+        self.hasher.hash_one(object)
     }
 
     pub fn at(&self, slot: Slot) -> Option<&Known> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
-    pub fn get(&self, (namespace, name): &Key) -> Option<&Known> {
-        let is_it = |slot: &Slot| self.at(*slot).is_some_and(|known| known.is(namespace, name));
-        let slot = self.by_name.find(self.hash(namespace, name), is_it)?;
+    pub fn get(&self, object: &ObjectRef) -> Option<&Known> {
+        let is_it = |slot: &Slot| self.at(*slot).is_some_and(|known| known.is(object));
+        let slot = self.by_name.find(self.hash(object), is_it)?;
         self.at(*slot)
     }
 
-    /// Takes an Ingress out, but keeps its slot, or one for it where it is not known.
-    fn take(&mut self, (namespace, name): &Key) -> (Slot, Option<Known>) {
-        let hash = self.hash(namespace, name);
+    /// Takes an object out, but keeps its slot, or one for it where it is not known.
+    fn take(&mut self, object: &ObjectRef) -> (Slot, Option<Known>) {
+        let hash = self.hash(object);
         let slots = &mut self.slots;
         let found = self.by_name.find_entry(hash, |slot| {
             let known = slots.get(*slot as usize).and_then(Option::as_ref);
-            known.is_some_and(|known| known.is(namespace, name))
+            known.is_some_and(|known| known.is(object))
         });
         if let Ok(found) = found {
             let (slot, _) = found.remove();
@@ -74,101 +74,89 @@ impl Ingresses {
         (slot, None)
     }
 
-    /// Puts an Ingress, or nothing, into the slot that [`Ingresses::take`] gave.
+    /// Puts an object, or nothing, into the slot that [`Claimants::take`] gave.
     fn put(&mut self, slot: Slot, known: Option<Known>) {
         let Some(known) = known else {
             self.free.push(slot);
             return;
         };
-        let hash = self.hash(&known.ingress.meta.namespace, &known.ingress.meta.name);
+        let hash = self.hash(&known.claimant.reference());
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(known);
         }
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.by_name.insert_unique(hash, slot, |slot| {
             let known = slots.get(*slot as usize).and_then(Option::as_ref);
-            known.map_or(0, |known| {
-                let meta = &known.ingress.meta;
-                hasher.hash_one((&*meta.namespace, &*meta.name))
-            })
+            known.map_or(0, |known| hasher.hash_one(known.claimant.reference()))
         });
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Known> {
         self.slots.iter().flatten()
     }
-
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
 }
 
 impl Known {
-    pub fn object(&self) -> ObjectRef {
-        let meta = &self.ingress.meta;
-        ObjectRef::new(Kind::Ingress, meta.namespace.clone(), meta.name.clone())
-    }
-
     /// What it refers to by itself, beside its backends: with `reading` where it is served.
     fn causes(&self, reading: Option<&Reading>) -> BTreeSet<Cause> {
-        let namespace = &self.ingress.meta.namespace;
+        let namespace = &self.claimant.meta().namespace;
         let entries = reading.into_iter().flat_map(|reading| &reading.tls);
         let secrets = entries
             .filter(|entry| !entry.secret.is_empty())
             .map(|entry| Cause::secret((namespace.clone(), entry.secret.clone())));
-        let class = class_of(&self.ingress).map(Cause::class);
+        let class = self.claimant.class().map(Cause::class);
         secrets.chain(class).chain([Cause::namespace(namespace)]).collect()
     }
 
-    fn is(&self, namespace: &str, name: &str) -> bool {
-        let meta = &self.ingress.meta;
-        &*meta.name == name && &*meta.namespace == namespace
+    fn is(&self, object: &ObjectRef) -> bool {
+        let meta = self.claimant.meta();
+        meta.name == object.name && meta.namespace == object.namespace && self.claimant.kind() == object.kind
     }
 }
 
 impl State {
-    pub(super) fn put_ingress(&mut self, key: Key, ingress: Arc<Ingress>) {
-        if self.ingresses.get(&key).is_none_or(|old| old.ingress != ingress) {
-            self.recompile_ingress(key, ingress);
+    pub(super) fn put_claimant(&mut self, reference: ObjectRef, object: &Object, claimant: Arc<dyn Claimant>) {
+        let known = self.claimants.get(&reference);
+        if known.is_none_or(|old| old.claimant.clone().object() != *object) {
+            self.recompile(reference, claimant);
         }
     }
 
-    pub(super) fn recompile_ingress(&mut self, key: Key, ingress: Arc<Ingress>) {
-        let served = self.serves(&ingress).is_ok();
-        let seniority = self.seniority(&ingress);
-        self.swap_ingress(
-            key,
+    pub(super) fn recompile(&mut self, object: ObjectRef, claimant: Arc<dyn Claimant>) {
+        let served = self.serves(&*claimant).is_ok();
+        let seniority = self.seniority(claimant.meta());
+        self.swap(
+            object,
             Some(Known {
-                ingress,
+                claimant,
                 served,
                 seniority,
             }),
         );
     }
 
-    pub(super) fn delete_ingress(&mut self, key: &Key) {
-        self.swap_ingress(key.clone(), None);
-        self.forget_namespace(key);
+    pub(super) fn delete_claimant(&mut self, object: &ObjectRef) {
+        self.swap(object.clone(), None);
+        self.forget_namespace(&object.namespace);
     }
 
-    fn swap_ingress(&mut self, key: Key, new: Option<Known>) {
-        let object = ObjectRef::new(Kind::Ingress, key.0.clone(), key.1.clone());
+    fn swap(&mut self, object: ObjectRef, new: Option<Known>) {
         self.stale.insert(object.clone());
-        let (slot, old) = self.ingresses.take(&key);
+        let (slot, old) = self.claimants.take(&object);
         let user = User::Object(slot);
         let read = |known: &'_ Known| {
-            let mut reading = read(&known.ingress, &self.options);
+            let mut reading = known.claimant.read(self.options.context());
             reading.seniority = known.seniority;
             reading
         };
         let old_reading = old
             .as_ref()
             .filter(|old| old.served)
-            .map(|old| (read(old), &old.ingress.meta));
+            .map(|old| (read(old), old.claimant.meta()));
         let new_reading = new
             .as_ref()
             .filter(|new| new.served)
-            .map(|new| (read(new), &new.ingress.meta));
+            .map(|new| (read(new), new.claimant.meta()));
         let old_backends = backends(old_reading.as_ref().map(|(reading, _)| reading));
         let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
         let causes = |known: &Option<Known>, read: &Option<(Reading, &Meta)>| {
@@ -182,13 +170,13 @@ impl State {
             self.hold_backend(backend, user);
         }
         let old_guards = old_reading.as_ref().map(|(reading, _)| &reading.guards);
-        let class_guard = new.as_ref().and_then(|new| self.class_guard(&new.ingress));
+        let class_guard = new.as_ref().and_then(|new| self.class_guard(&*new.claimant));
         let new_guards = new_reading
             .as_ref()
             .map(|(reading, _)| (&reading.guards, class_guard.as_ref()));
         let readings = old_reading.iter().chain(&new_reading);
         let touched = readings.flat_map(|(reading, _)| hosts(reading));
-        self.guard_hosts(&key, old_guards, new_guards, touched);
+        self.guard_hosts(&object, old_guards, new_guards, touched);
         let mut edits = Edits::new();
         for spot in old_reading.iter().flat_map(|(reading, _)| spots(reading)) {
             edits.entry(spot).or_default();
@@ -203,16 +191,16 @@ impl State {
         }
         let served = new_reading
             .as_ref()
-            .is_some_and(|(reading, _)| spots(reading).next().is_some());
-        let served = new.as_ref().filter(|_| served).map(|new| ServedIngress {
+            .is_some_and(|(reading, _)| !reading.claims.is_empty());
+        let served = new.as_ref().filter(|_| served).map(|new| Served {
             object: object.clone(),
-            created: new.ingress.meta.created,
-            revision: new.ingress.revision.clone(),
+            created: new.claimant.meta().created,
+            revision: new.claimant.revision().clone(),
         });
-        self.changed |= self.table.set_ingress(&object, served);
+        self.changed |= self.table.set_served(&object, served);
         self.settle(&object, edits);
-        self.settle_tls(&key, old_reading.as_ref(), new_reading.as_ref());
-        self.ingresses.put(slot, new);
+        self.settle_tls(&object, old_reading.as_ref(), new_reading.as_ref());
+        self.claimants.put(slot, new);
     }
 
     fn claim(
@@ -245,22 +233,15 @@ impl State {
             policies,
         };
         for claim in &reading.claims {
-            let spot = Spot::Path(claim.host.clone(), claim.path.clone());
-            let policies = policies(&claim.host);
+            let policies = policies(claim.spot.host());
             edits
-                .entry(spot)
+                .entry(claim.spot.clone())
                 .or_default()
                 .push(claimed(&claim.backend, claim.field, policies));
         }
-        if let Some((backend, _)) = &reading.default {
-            for spot in default_spots(reading) {
-                let policies = policies(spot.host());
-                edits.entry(spot).or_default().push(claimed(backend, DEFAULT, policies));
-            }
-        }
     }
 
-    /// The hosts of an Ingress that are sent to HTTPS.
+    /// The hosts of an object that are sent to HTTPS.
     fn redirected<'r>(&'r self, reading: &'r Reading, meta: &Meta) -> Hosts<'r> {
         match reading.settings.ssl_redirect {
             Some(true) => Hosts::All,
@@ -304,30 +285,15 @@ impl Default for Common {
 
 fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
     let claims = reading.into_iter().flat_map(|reading| &reading.claims);
-    let default = reading.and_then(|reading| reading.default.as_ref());
-    claims
-        .map(|claim| &claim.backend)
-        .chain(default.map(|(backend, _)| backend))
-        .collect()
+    claims.map(|claim| &claim.backend).collect()
 }
 
-/// What an Ingress claims.
+/// What an object claims.
 fn spots(reading: &Reading) -> impl Iterator<Item = Spot> {
-    let paths = reading.claims.iter();
-    paths
-        .map(|claim| Spot::Path(claim.host.clone(), claim.path.clone()))
-        .chain(default_spots(reading))
+    reading.claims.iter().map(|claim| claim.spot.clone())
 }
 
 /// The hosts it claims something of.
 pub(super) fn hosts(reading: &Reading) -> HashSet<HostPattern> {
-    spots(reading).map(|spot| spot.host().clone()).collect()
-}
-
-/// What its default backend claims: its hosts', or that of all hosts where it has no rules.
-pub(super) fn default_spots(reading: &Reading) -> impl Iterator<Item = Spot> {
-    let hosts = reading.default.as_ref().map(|(_, hosts)| hosts);
-    let of_all = hosts.is_some_and(Vec::is_empty).then_some(Spot::Fallback);
-    let of_hosts = hosts.into_iter().flatten();
-    of_hosts.cloned().map(Spot::Default).chain(of_all)
+    reading.claims.iter().map(|claim| claim.spot.host().clone()).collect()
 }

@@ -4,7 +4,7 @@
 //! and reported, however old they are. A rule for many hosts, a wildcard or one without a host, would answer for what an
 //! owner's rules leave open, so it is for those who own all that it fits.
 
-use super::read::read_host;
+use super::host::read_host;
 use crate::table::HostPattern;
 use crate::table::route::wildcard_suffix;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +45,7 @@ impl HostOwners {
     }
 
     /// Who stands against a namespace's having a host: those to name, none where nobody does.
-    pub(super) fn against(&self, namespace: &str, host: &HostPattern) -> Option<String> {
+    pub(crate) fn against(&self, namespace: &str, host: &HostPattern) -> Option<String> {
         if self.by_pattern.is_empty() {
             return None;
         }

@@ -2,9 +2,11 @@
 //! its last good version, or others' rules in its place, would open what is meant to be guarded.
 
 use super::text;
+use crate::dialect::Object;
+use crate::dialect::ingress::Ingress;
 use crate::model::annotation;
-use crate::model::object::{Ingress, IngressClass, Meta, OLD_CLASS, Service, Undecoded};
-use crate::model::{Kind, Object, ObjectRef};
+use crate::model::object::{IngressClass, Meta, OLD_CLASS, Service, Undecoded};
+use crate::model::{Kind, ObjectRef};
 use serde_json::Value;
 use std::sync::Arc;
 

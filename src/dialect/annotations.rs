@@ -3,18 +3,19 @@
 
 mod equivalents;
 mod foreign;
+mod hsts;
 mod list;
 mod page;
 mod value;
 
 pub use foreign::Ignored;
-pub(super) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
+pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
 pub use page::{markdown, schema};
 
 use crate::model::annotation::PREFIX;
 use crate::model::nearest::nearest;
 use crate::model::object::Meta;
-use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::model::{Code, Diagnostic, ObjectRef};
 use crate::table::{After, BackendSettings, Before, Compression, Guard, Policies};
 use http::HeaderValue;
 use list::ALL;
@@ -23,7 +24,7 @@ use value::Value;
 
 /// What the annotations of one object say; where it has none, what holds without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// `merge-slashes: "false"`.
     pub keep_slashes: bool,
     /// `ssl-redirect`; none leaves it to `--ssl-redirect` and `spec.tls`.
@@ -73,7 +74,7 @@ struct Annotation {
 }
 
 /// Reads the annotations of an Ingress or a Service, and says which of them are wrong or do nothing.
-pub(super) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings: &mut Vec<Diagnostic>) -> Settings {
+pub(crate) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings: &mut Vec<Diagnostic>) -> Settings {
     let mut settings = Settings::default();
     for (name, value) in &meta.annotations {
         let guard = foreign::judge(name, value, meta, object.kind, ignored);
@@ -87,7 +88,7 @@ pub(super) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings:
             continue;
         };
         match ALL.iter().find(|known| known.name == ours) {
-            Some(known) if known.scope == Scope::Route && object.kind != Kind::Ingress => say(
+            Some(known) if known.scope == Scope::Route && !object.kind.claims() => say(
                 Code::InvalidAnnotation,
                 "it applies to the rules of an Ingress and does nothing here: put it on the Ingress".to_owned(),
             ),

@@ -1,28 +1,17 @@
-//! The decoder of each kind: what the rows of [`crate::model::kind`] name.
+//! The decoder of each kind that is of no dialect: what the rows of [`crate::model::kind`] name.
 
 use super::fields::Unknown;
-use super::{Mistake, Version, endpoints, legacy, read, secret as secrets, set};
-use crate::model::Object;
+use super::{Mistake, Version, endpoints, read, secret as secrets, set};
+use crate::dialect::Object;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// An object of which kind and version are known. Its fields are compared with those of its kind where `unknown` is there
 /// to hold those that are not among them.
-pub(super) struct Encoded<'u> {
+pub(in crate::dialect) struct Encoded<'u> {
     pub version: Version,
     pub value: Value,
     pub unknown: Option<&'u mut Vec<Unknown>>,
-}
-
-pub(super) fn ingress(encoded: Encoded<'_>) -> Result<Object, Mistake> {
-    let ingress = match encoded.version {
-        Version::Current => super::ingress(read(encoded.value, encoded.unknown)?),
-        Version::Beta => {
-            let old: legacy::Ingress = read(encoded.value, encoded.unknown)?;
-            old.into()
-        }
-    };
-    Ok(Object::Ingress(Arc::new(ingress)))
 }
 
 /// The two versions have the same fields.
@@ -39,7 +28,7 @@ pub(super) fn service(encoded: Encoded<'_>) -> Result<Object, Mistake> {
 
 pub(super) fn endpoint_slice(mut encoded: Encoded<'_>) -> Result<Object, Mistake> {
     if encoded.version == Version::Beta {
-        legacy::modernise_slice(&mut encoded.value);
+        endpoints::modernise_slice(&mut encoded.value);
         set(&mut encoded.value, "apiVersion", "discovery.k8s.io/v1");
     }
     let slice = endpoints::endpoint_slice(read(encoded.value, encoded.unknown)?);

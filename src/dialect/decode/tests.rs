@@ -1,5 +1,7 @@
 use super::*;
+use crate::dialect::ingress::{Ingress, IngressBackend, IngressRule, IngressTls};
 use crate::model::object::Endpoints;
+use crate::model::object::PortRef;
 use serde_json::json;
 
 fn decoded(value: Value) -> Object {
@@ -341,7 +343,7 @@ fn no_error_holds_what_a_secret_holds() {
     let bytes = format!("{:?}", HIDDEN.as_bytes());
     for said in [
         format!("{good:?}"),
-        format!("{:?}", crate::model::Change::Apply(good.clone())),
+        format!("{:?}", crate::dialect::Change::Apply(good.clone())),
     ] {
         assert!(!said.contains("hunter2") && !said.contains(&bytes), "{said}");
     }

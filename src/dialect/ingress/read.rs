@@ -1,17 +1,17 @@
 //! One Ingress by itself: what it claims, and what is wrong with it whatever the others say.
 
-use super::Options;
-use super::annotations::{self, Settings};
-use super::backends::BackendKey;
-use super::claims::Claim;
-use super::owners::HostOwners;
-use super::tls::{TlsEntry, read_tls};
-use crate::model::annotation::Reach;
-use crate::model::object::{Ingress, IngressBackend, IngressPath, IngressRule, Meta, PortRef};
-use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, Seniority};
-use crate::table::canonical::{PathError, canonical_host, canonical_rule_path};
+use super::object::{Ingress, IngressBackend, IngressPath, IngressRule};
+use crate::dialect::annotations::{self, Settings};
+use crate::dialect::claimant::Context;
+use crate::dialect::host::read_host;
+use crate::dialect::owners::HostOwners;
+use crate::dialect::reading::{BackendKey, Claim, Guards, Reading, Spot, own_seniority};
+use crate::dialect::tls::read_tls;
+use crate::model::object::PortRef;
+use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef};
+use crate::table::canonical::{PathError, canonical_rule_path};
 use crate::table::paths::prefix_key;
-use crate::table::{BackendSettings, Guard, HostPattern, PathKind, PathPattern};
+use crate::table::{BackendSettings, HostPattern, PathKind, PathPattern};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -23,79 +23,50 @@ const REGEX_CHARACTERS: &[char] = &['(', ')', '[', ']', '{', '}', '*', '+', '?',
 const REGEX_SIGNS: &[&str] = &[".*", ".+", "(/", "(?", "[^", "\\d", "\\w"];
 
 /// A path of a rule.
-pub(super) const PATH: FieldForm = FieldForm {
+const PATH: FieldForm = FieldForm {
     text: "spec.rules[].http.paths[]",
     list: "spec.rules",
+    host: "spec.rules[].host",
 };
 
 /// A rule without paths.
-pub(super) const RULE: FieldForm = FieldForm {
+const RULE: FieldForm = FieldForm {
     text: "spec.rules[]",
     ..PATH
 };
 
+/// What a path leads to.
+const PATH_BACKEND: FieldForm = FieldForm {
+    text: "spec.rules[].http.paths[].backend",
+    ..PATH
+};
+
 /// The default backend.
-pub(super) const DEFAULT: Field = Field::new(&FieldForm {
+const DEFAULT: Field = Field::new(&FieldForm {
     text: "spec.defaultBackend",
+    host: "spec.defaultBackend",
     ..PATH
 });
 
 /// The path all prefixes begin with; most rules have it, and share this one.
 static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| "/".into());
 
-/// What an Ingress says.
-pub(super) struct Reading {
-    pub claims: Vec<Claim>,
-    /// The default backend and the hosts it is for; no hosts for an Ingress without rules.
-    pub default: Option<(BackendKey, Vec<HostPattern>)>,
-    /// What its annotations say.
-    pub settings: Settings,
-    /// Where its claims stand among those of others. The caller knows whether its namespace is being deleted.
-    pub seniority: Seniority,
-    /// `spec.tls`.
-    pub tls: Vec<TlsEntry>,
-    /// What its own annotations guard.
-    pub guards: Guards,
-    /// What is wrong with it by itself.
-    pub findings: Vec<Diagnostic>,
-}
-
-/// What an Ingress's own annotations guard and narthex does not enforce.
-#[derive(Default)]
-pub(super) struct Guards {
-    /// The first of its guards, which closes its routes.
-    pub rules: Option<Arc<Guard>>,
-    /// The first that holds for whole hosts.
-    pub host: Option<Arc<Guard>>,
-    /// The hosts of its rules.
-    pub hosts: Vec<HostPattern>,
-    /// Those of them with a path that cannot be read as it is meant: nobody knows which requests it guards.
-    pub unclear: HashSet<HostPattern>,
-}
-
-impl Guards {
-    /// Whether one of them holds for whole hosts by what it is.
-    pub fn is_for_host(&self) -> bool {
-        self.host.is_some()
-    }
-}
-
 /// Reads one Ingress, apart from all others.
-pub(super) fn read(ingress: &Ingress, options: &Options) -> Reading {
-    let owners = &options.host_owners;
-    let mut reader = Reader::new(ingress, options);
-    let tls = read_tls(ingress, &reader.object, owners, &mut reader.findings);
+pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
+    let mut reader = Reader::new(ingress, context);
+    let entries = ingress.tls.iter().map(|tls| (&tls.hosts[..], tls.secret.as_deref()));
+    let tls = read_tls(entries, &reader.object, context.owners, &mut reader.findings);
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
     }
-    let default = reader.default_backend();
-    reader.undecoded(options);
+    let is_default = reader.default_backend();
+    reader.undecoded(context);
     let mut guards = reader.guards;
     if guards.rules.is_some() || !guards.unclear.is_empty() {
         guards.hosts = reader.hosts;
     }
     if ingress.rules.is_empty() {
-        guards.hosts.extend(default.is_some().then_some(HostPattern::Any));
+        guards.hosts.extend(is_default.then_some(HostPattern::Any));
     }
     if annotations::uses_regex(&ingress.meta) {
         guards.unclear = guards.hosts.iter().cloned().collect();
@@ -103,20 +74,10 @@ pub(super) fn read(ingress: &Ingress, options: &Options) -> Reading {
     Reading {
         guards,
         claims: reader.claims,
-        default,
         settings: reader.settings,
         seniority: own_seniority(&ingress.meta),
         tls,
         findings: reader.findings,
-    }
-}
-
-/// What an object says by itself of its place among others; its namespace may have a say too.
-pub(super) fn own_seniority(meta: &Meta) -> Seniority {
-    Seniority {
-        canary: annotations::is_canary(meta),
-        leaving: meta.deleting,
-        created: meta.created,
     }
 }
 
@@ -138,31 +99,19 @@ struct Reader<'i> {
 }
 
 impl<'i> Reader<'i> {
-    fn new(ingress: &'i Ingress, options: &'i Options) -> Self {
+    fn new(ingress: &'i Ingress, context: Context<'i>) -> Self {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
-        let ignored = &options.ignored_annotations;
+        let ignored = context.ignored;
         let settings = annotations::read(&ingress.meta, &object, ignored, &mut findings);
-        let guard = |reach: Option<Reach>| {
-            let mut all = annotations::guards(&ingress.meta, ignored);
-            let (name, _) = all.find(|(_, other)| reach.is_none_or(|reach| reach == *other))?;
-            Some(Arc::new(Guard {
-                object: object.clone(),
-                name: name.into(),
-            }))
-        };
-        let guards = Guards {
-            rules: guard(None),
-            host: guard(Some(Reach::Host)),
-            ..Guards::default()
-        };
+        let guards = Guards::of(&object, &ingress.meta, ignored);
         let said = settings.backend != BackendSettings::default();
         Self {
             backend_settings: said.then(|| Arc::new(settings.backend.clone())),
             settings,
             object,
             ingress,
-            owners: &options.host_owners,
+            owners: context.owners,
             guards,
             claims: Vec::new(),
             seen: HashMap::new(),
@@ -209,7 +158,8 @@ impl<'i> Reader<'i> {
             }
             let Some((pattern, _)) = read else { continue };
             let backend = self.backend(&path.backend, &format!("{field}.backend"));
-            self.claim(host.clone(), pattern, backend, place);
+            let named = Field::within(&PATH_BACKEND, index, path_index);
+            self.claim(host.clone(), pattern, backend, (place, Some(named)));
         }
     }
 
@@ -229,15 +179,22 @@ impl<'i> Reader<'i> {
             return;
         };
         let settings = self.backend_settings.clone();
-        let backend = backend_key(backend, ingress, settings).unwrap_or_else(|_| no_backend(ingress));
+        let backend =
+            backend_key(backend, ingress, settings).unwrap_or_else(|_| BackendKey::none(&ingress.meta.namespace));
         let all = PathPattern {
             kind: PathKind::Prefix,
             path: ROOT.clone(),
         };
-        self.claim(host.clone(), all, backend, Field::at(&RULE, index));
+        self.claim(host.clone(), all, backend, (Field::at(&RULE, index), None));
     }
 
-    fn claim(&mut self, host: HostPattern, path: PathPattern, backend: BackendKey, field: Field) {
+    fn claim(
+        &mut self,
+        host: HostPattern,
+        path: PathPattern,
+        backend: BackendKey,
+        (field, named): (Field, Option<Field>),
+    ) {
         match self.seen.entry((host.clone(), path.clone())) {
             Entry::Occupied(first) => {
                 let first = first.get();
@@ -249,15 +206,16 @@ impl<'i> Reader<'i> {
             }
         }
         self.claims.push(Claim {
-            host,
-            path,
+            spot: Spot::Path(host, path),
             backend,
             field,
+            named,
         });
     }
 
-    /// The default backend, and the hosts it is for.
-    fn default_backend(&mut self) -> Option<(BackendKey, Vec<HostPattern>)> {
+    /// Claims what the default backend is for: its hosts, or all hosts where there are no rules. Says whether it claims
+    /// anything.
+    fn default_backend(&mut self) -> bool {
         let ingress = self.ingress;
         let Some(backend) = &ingress.default_backend else {
             if ingress.rules.is_empty() && ingress.meta.undecoded.is_none() {
@@ -267,30 +225,38 @@ impl<'i> Reader<'i> {
                     "it has neither rules nor a defaultBackend, so it has no effect".to_owned(),
                 );
             }
-            return None;
+            return false;
         };
         let backend = self.backend(backend, "spec.defaultBackend");
-        let hosts = self.hosts.clone();
-        // An Ingress all of whose hosts are broken must not become the default of the whole cluster.
-        if !ingress.rules.is_empty() {
-            return (!hosts.is_empty()).then_some((backend, hosts));
-        }
-        if let Some(owners) = self.owners.against(&ingress.meta.namespace, &HostPattern::Any) {
-            let message = format!("--host-owners gives all hosts to {owners}, so the default backend is left out");
-            self.say(Code::HostNotOwned, "spec.defaultBackend", message);
-            return None;
-        }
-        Some((backend, hosts))
+        let spots: Vec<Spot> = if ingress.rules.is_empty() {
+            if let Some(owners) = self.owners.against(&ingress.meta.namespace, &HostPattern::Any) {
+                let message = format!("--host-owners gives all hosts to {owners}, so the default backend is left out");
+                self.say(Code::HostNotOwned, "spec.defaultBackend", message);
+                return false;
+            }
+            vec![Spot::Fallback]
+        } else {
+            // An Ingress all of whose hosts are broken must not become the default of the whole cluster.
+            self.hosts.iter().cloned().map(Spot::Default).collect()
+        };
+        let mut named = Some(DEFAULT);
+        self.claims.extend(spots.into_iter().map(|spot| Claim {
+            spot,
+            backend: backend.clone(),
+            field: DEFAULT,
+            named: named.take(),
+        }));
+        named.is_none()
     }
 
     /// What is known of a version that cannot be decoded: its guards, and of its hosts nobody knows which requests they
     /// guard.
-    fn undecoded(&mut self, options: &Options) {
+    fn undecoded(&mut self, context: Context<'_>) {
         let ingress = self.ingress;
         let Some(undecoded) = &ingress.meta.undecoded else {
             return;
         };
-        let mut guards = annotations::undecoded_guards(&ingress.meta, &options.ignored_annotations);
+        let mut guards = annotations::undecoded_guards(&ingress.meta, context.ignored);
         let Some((name, _)) = guards.next() else { return };
         for host in &undecoded.hosts {
             let pattern = match host.as_deref().filter(|host| !host.is_empty()) {
@@ -419,57 +385,8 @@ impl<'i> Reader<'i> {
     fn backend(&mut self, backend: &IngressBackend, field: &str) -> BackendKey {
         backend_key(backend, self.ingress, self.backend_settings.clone()).unwrap_or_else(|(code, wrong)| {
             self.say(code, field, format!("{wrong}; requests get 503"));
-            no_backend(self.ingress)
+            BackendKey::none(&self.ingress.meta.namespace)
         })
-    }
-}
-
-/// The rule that a field of it is in.
-pub(super) fn rule_field(field: Field) -> Field {
-    Field::at(&RULE, field.order()[0])
-}
-
-/// A rule's host in the form requests have; the error says what would be right.
-pub(super) fn read_host(host: &str) -> Result<HostPattern, String> {
-    // An IPv6 address is written bare in manifests and in brackets in requests.
-    let bracketed;
-    let address = match host.parse::<std::net::Ipv6Addr>() {
-        Ok(_) => {
-            bracketed = format!("[{host}]");
-            &bracketed
-        }
-        Err(_) => host,
-    };
-    let (wildcard, name) = match address.strip_prefix("*.") {
-        Some(name) => (true, name),
-        None => (false, address),
-    };
-    if wildcard && (name.starts_with('[') || name.parse::<std::net::Ipv6Addr>().is_ok()) {
-        return Err("a wildcard must be followed by a DNS name, as in *.example.com".to_owned());
-    }
-    let has_port = match name.rsplit_once(']') {
-        Some((_, after)) => !after.is_empty(),
-        None => name.contains(':'),
-    };
-    match canonical_host(name) {
-        _ if host == "*" => Err("omit the host to match all hosts".to_owned()),
-        _ if !host.is_ascii() => Err("write it as an A-label (xn--...), as requests do".to_owned()),
-        _ if name.contains('*') => Err("a wildcard must be the whole first label, as in *.example.com".to_owned()),
-        _ if name.contains('/') => Err("write only the name, without scheme or path".to_owned()),
-        _ if has_port => Err("omit the port; a rule applies to all ports".to_owned()),
-        Ok(canonical) if wildcard => Ok(HostPattern::Wildcard(canonical.name.into())),
-        Ok(canonical) => Ok(HostPattern::Exact(canonical.name.into())),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn no_backend(ingress: &Ingress) -> BackendKey {
-    BackendKey {
-        namespace: ingress.meta.namespace.clone(),
-        service: "".into(),
-        port: PortRef::Missing,
-        settings: None,
-        limited_by: None,
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where a Service's pods are: EndpointSlices, and the older Endpoints taken apart as one.
 
-use super::{meta, name};
+use super::{meta, name, set};
 use crate::model::Kind;
 use crate::model::object::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The label that names the Service an EndpointSlice belongs to.
@@ -109,4 +110,19 @@ pub fn endpoints(object: core::Endpoints) -> Endpoints {
 fn target(reference: Option<core::ObjectReference>) -> (Option<Arc<str>>, Option<Arc<str>>) {
     let reference = reference.unwrap_or_default();
     (reference.name.map(Arc::from), reference.uid.map(Arc::from))
+}
+
+/// discovery.k8s.io/v1beta1 (served until 1.25, dropped by k8s-openapi) kept an endpoint's zone among its `topology` labels,
+/// which v1 has not; the rest reads as v1.
+pub fn modernise_slice(slice: &mut Value) {
+    let endpoints = slice.get_mut("endpoints").and_then(Value::as_array_mut);
+    for endpoint in endpoints.into_iter().flatten() {
+        let topology = endpoint.as_object_mut().and_then(|fields| fields.remove("topology"));
+        let zone = topology
+            .as_ref()
+            .and_then(|topology| topology.get("topology.kubernetes.io/zone"));
+        if let Some(zone) = zone.and_then(Value::as_str) {
+            set(endpoint, "zone", zone);
+        }
+    }
 }

@@ -64,6 +64,25 @@ impl Unknown {
         }
     }
 
+    /// The way to it, with `[]` for each index.
+    pub fn keys(&self) -> Vec<&str> {
+        let steps = self.path.iter();
+        steps
+            .map(|step| match step {
+                Step::Key(key) => key.as_str(),
+                Step::Index(_) => "[]",
+            })
+            .collect()
+    }
+
+    /// The index at a step of the way to it; one that no list has where there is none.
+    pub fn index(&self, at: usize) -> usize {
+        match self.path.get(at) {
+            Some(Step::Index(index)) => *index,
+            _ => usize::MAX,
+        }
+    }
+
     /// `spec.rules[0].hosts`.
     pub fn field(&self) -> String {
         let mut field = String::new();

@@ -1,8 +1,8 @@
 //! Every annotation narthex acts on.
 
+use super::hsts;
 use super::value::{Value, balance, compression, object_name, path, retry_on, server_name, token, upstream_host};
 use super::{Annotation, Scope};
-use crate::compile::hsts;
 use crate::table::{BackendProtocol, HealthProtocol};
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From the API's types to the slim ones of [`crate::model::object`].
+//! From the API's types to the slim ones of [`crate::model::object`] and of the dialects.
 //!
 //! Both sources decode here, so an object means the same whether an API server or a file said it. What is not kept
 //! (managedFields, status, most of a Secret's data) is dropped here and never stays in memory. Nothing is validated: the compiler
@@ -8,21 +8,18 @@ mod decoders;
 mod endpoints;
 mod fields;
 mod kinds;
-mod legacy;
 mod secret;
 mod unclear;
 mod undecoded;
 
+use super::object::Object;
 use crate::model::annotation;
 use crate::model::diagnostic::shortened;
 use crate::model::kind::with_kinds;
-use crate::model::object::{
-    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Meta, Namespace, PortRef, Service,
-    ServicePort,
-};
-use crate::model::{Code, Diagnostic, Kind, Object, ObjectRef, Revision, Timestamp};
-use decoders::Encoded;
-use fields::Unknown;
+use crate::model::object::{IngressClass, Meta, Namespace, Service, ServicePort};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef, Revision, Timestamp};
+pub(super) use decoders::Encoded;
+pub(super) use fields::Unknown;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -31,6 +28,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
+pub(super) use unclear::Effect;
 
 /// An object whose fields do not fit its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -232,23 +230,27 @@ fn no_name(object: &ObjectRef) -> Option<String> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     Current,
     Beta,
 }
 
 /// The field and what is wrong with it.
-type Mistake = (String, String);
+pub(super) type Mistake = (String, String);
 
 macro_rules! decode_by_kind {
     ($($kind:ident {
         plural: $plural:literal, short: $short:tt, versions: $versions:tt, scope: $scope:ident,
-        watch: $watch:ident, events: $events:literal, metadata_only: $metadata_only:literal, decoder: $decoder:ident,
+        watch: $watch:ident, events: $events:literal, metadata_only: $metadata_only:literal,
+        $(decoder: $decoder:ident,)? $(dialect: $dialect:ident,)?
     })*) => {
         /// Decodes what an object is known to be.
         fn decode(kind: Kind, encoded: Encoded<'_>) -> Result<Object, Mistake> {
             match kind {
-                $(Kind::$kind => decoders::$decoder(encoded),)*
+                $(
+                    $(Kind::$kind => decoders::$decoder(encoded),)?
+                    $(Kind::$kind => Ok(Object::$kind(Arc::new(super::$dialect::decode(encoded)?))),)?
+                )*
             }
         }
     };
@@ -256,7 +258,7 @@ macro_rules! decode_by_kind {
 with_kinds!(decode_by_kind);
 
 /// Reads a value as a type, and notes the fields that the type does not have where somebody wants to know them.
-fn read<T: DeserializeOwned>(value: Value, unknown: Option<&mut Vec<Unknown>>) -> Result<T, Mistake> {
+pub(super) fn read<T: DeserializeOwned>(value: Value, unknown: Option<&mut Vec<Unknown>>) -> Result<T, Mistake> {
     let Some(unknown) = unknown else {
         return typed(value);
     };
@@ -278,7 +280,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
 
-fn set(value: &mut Value, field: &str, text: &str) {
+pub(super) fn set(value: &mut Value, field: &str, text: &str) {
     if let Some(fields) = value.as_object_mut() {
         fields.insert(field.to_owned(), Value::from(text));
     }
@@ -297,19 +299,11 @@ fn with_name(mut object: Object, name: &ObjectRef) -> Object {
     if object.meta().namespace == name.namespace {
         return object;
     }
-    let meta = match &mut object {
-        Object::Ingress(object) => &mut Arc::make_mut(object).meta,
-        Object::IngressClass(object) => &mut Arc::make_mut(object).meta,
-        Object::Service(object) => &mut Arc::make_mut(object).meta,
-        Object::Endpoints(object) => &mut Arc::make_mut(object).meta,
-        Object::Secret(object) => &mut Arc::make_mut(object).meta,
-        Object::Namespace(object) => &mut Arc::make_mut(object).meta,
-    };
-    meta.namespace = name.namespace.clone();
+    object.meta_mut().namespace = name.namespace.clone();
     object
 }
 
-fn meta(meta: ObjectMeta) -> Meta {
+pub(super) fn meta(meta: ObjectMeta) -> Meta {
     Meta {
         namespace: meta.namespace.unwrap_or_default().into(),
         name: meta.name.unwrap_or_default().into(),
@@ -327,81 +321,15 @@ fn meta(meta: ObjectMeta) -> Meta {
     }
 }
 
-fn revision(meta: &mut ObjectMeta) -> Revision {
+pub(super) fn revision(meta: &mut ObjectMeta) -> Revision {
     Revision {
         uid: meta.uid.take().unwrap_or_default().into(),
         generation: meta.generation.unwrap_or_default(),
     }
 }
 
-fn name(name: Option<String>) -> Arc<str> {
+pub(super) fn name(name: Option<String>) -> Arc<str> {
     name.unwrap_or_default().into()
-}
-
-/// networking.k8s.io/v1 Ingress.
-pub fn ingress(mut object: networking::Ingress) -> Ingress {
-    let spec = object.spec.unwrap_or_default();
-    Ingress {
-        revision: revision(&mut object.metadata),
-        meta: meta(object.metadata),
-        class: spec.ingress_class_name,
-        default_backend: spec.default_backend.map(ingress_backend),
-        rules: spec.rules.unwrap_or_default().into_iter().map(ingress_rule).collect(),
-        tls: spec.tls.unwrap_or_default().into_iter().map(ingress_tls).collect(),
-        legacy: false,
-    }
-}
-
-fn ingress_rule(rule: networking::IngressRule) -> IngressRule {
-    let path = |path: networking::HTTPIngressPath| IngressPath {
-        path: path.path,
-        // Required by the API, so k8s-openapi has no word for "missing" but the empty one.
-        path_type: Some(path.path_type).filter(|path_type| !path_type.is_empty()),
-        backend: ingress_backend(path.backend),
-        unclear: false,
-    };
-    IngressRule {
-        host: rule.host,
-        paths: rule.http.map(|http| http.paths.into_iter().map(path).collect()),
-        unclear: false,
-    }
-}
-
-fn ingress_tls(tls: networking::IngressTLS) -> IngressTls {
-    IngressTls {
-        hosts: tls.hosts.unwrap_or_default(),
-        secret: tls.secret_name,
-    }
-}
-
-fn ingress_backend(backend: networking::IngressBackend) -> IngressBackend {
-    if let Some(service) = backend.service {
-        let port = service.port.unwrap_or_default();
-        let port = match (port.name.filter(|name| !name.is_empty()), port.number) {
-            (Some(name), _) => PortRef::Name(name.into()),
-            (None, Some(number)) => PortRef::Number(number),
-            (None, None) => PortRef::Missing,
-        };
-        IngressBackend::Service {
-            name: service.name.into(),
-            port,
-        }
-    } else if let Some(resource) = backend.resource {
-        resource_backend(resource)
-    } else {
-        IngressBackend::Missing
-    }
-}
-
-fn resource_backend(resource: core::TypedLocalObjectReference) -> IngressBackend {
-    let kind = match resource.api_group {
-        Some(group) if !group.is_empty() => format!("{group}/{}", resource.kind),
-        _ => resource.kind,
-    };
-    IngressBackend::Resource {
-        kind,
-        name: resource.name,
-    }
 }
 
 /// core/v1 Namespace.

@@ -1,0 +1,54 @@
+//! What the compiler asks of an object that claims hosts and paths, of whatever dialect.
+
+use super::Object;
+use super::annotations::Ignored;
+use super::decode::{Effect, Unknown};
+use super::owners::HostOwners;
+use super::reading::Reading;
+use crate::model::object::Meta;
+use crate::model::{Kind, ObjectRef, Revision};
+use std::fmt;
+use std::sync::Arc;
+
+/// What of the operator's decisions a reading hangs on.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'c> {
+    pub owners: &'c HostOwners,
+    pub ignored: &'c Ignored,
+}
+
+/// An object of a dialect.
+pub(crate) trait Claimant: fmt::Debug + Send + Sync {
+    fn kind(&self) -> Kind;
+
+    fn meta(&self) -> &Meta;
+
+    /// Which state of it this is.
+    fn revision(&self) -> &Revision;
+
+    /// The class it is of; absent where it names none.
+    fn class(&self) -> Option<&str>;
+
+    /// The field, or annotation, that names the class.
+    fn class_field(&self) -> String;
+
+    /// What it says, apart from all other objects.
+    fn read(&self, context: Context<'_>) -> Reading;
+
+    /// Whether it claims nothing: of a version that cannot be decoded, only the guards are known.
+    fn is_bare(&self) -> bool {
+        false
+    }
+
+    /// Leaves out what an unknown field leaves open.
+    fn leave_out(&mut self, field: &Unknown) -> Effect;
+
+    /// The same as any object.
+    fn object(self: Arc<Self>) -> Object;
+
+    /// Which object it is.
+    fn reference(&self) -> ObjectRef {
+        let meta = self.meta();
+        ObjectRef::new(self.kind(), meta.namespace.clone(), meta.name.clone())
+    }
+}

@@ -1,0 +1,17 @@
+//! What objects say: their types, how they are decoded, and how those that claim hosts and paths are read.
+//!
+//! Each dialect has a folder with the slim type of its kinds, their decoder and their reading. A [`Reading`] says the same
+//! things whatever the dialect, so the compiler knows none of them. A row of [`crate::model::kind`] names the folder, and
+//! the macros here and in `object.rs` and `decode.rs` make the rest of it.
+
+pub mod annotations;
+pub(crate) mod claimant;
+pub mod decode;
+mod host;
+pub mod ingress;
+mod object;
+pub mod owners;
+pub(crate) mod reading;
+mod tls;
+
+pub use object::{Change, Object};

@@ -1,0 +1,135 @@
+//! What an object says, in words that all dialects share.
+
+use super::annotations::{self, Ignored, Settings};
+pub(crate) use super::tls::TlsEntry;
+use crate::model::annotation::Reach;
+use crate::model::object::{Meta, PortRef};
+use crate::model::{Diagnostic, Field, ObjectRef, Seniority};
+use crate::table::{BackendSettings, Guard, HostPattern, PathPattern};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What an object says, apart from all others.
+pub(crate) struct Reading {
+    /// What it claims, in the order of its fields.
+    pub claims: Vec<Claim>,
+    /// What its annotations say.
+    pub settings: Settings,
+    /// Where its claims stand among those of others. The caller knows whether its namespace is being deleted.
+    pub seniority: Seniority,
+    /// The certificates it offers.
+    pub tls: Vec<TlsEntry>,
+    /// What its own annotations guard.
+    pub guards: Guards,
+    /// What is wrong with it by itself.
+    pub findings: Vec<Diagnostic>,
+}
+
+/// What can be claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Spot {
+    /// A path of a host.
+    Path(HostPattern, PathPattern),
+    /// To be a host's default backend.
+    Default(HostPattern),
+    /// To be the default backend of all hosts.
+    Fallback,
+}
+
+impl Spot {
+    /// The host it is of.
+    pub fn host(&self) -> &HostPattern {
+        match self {
+            Spot::Path(host, _) | Spot::Default(host) => host,
+            Spot::Fallback => &HostPattern::Any,
+        }
+    }
+}
+
+/// One object's claim to a host and path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub spot: Spot,
+    pub backend: BackendKey,
+    /// Where the object says so.
+    pub field: Field,
+    /// The field that names the backend. Absent where another claim has it already.
+    pub named: Option<Field>,
+}
+
+/// A Service port as a rule names it. Empty where the rule names none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BackendKey {
+    pub namespace: Arc<str>,
+    pub service: Arc<str>,
+    pub port: PortRef,
+    /// What the object says of its backends, where it says something: it has backends of its own then.
+    pub settings: Option<Arc<BackendSettings>>,
+    /// The object, where it limits the requests under way: it has a count of its own then.
+    pub limited_by: Option<Arc<str>>,
+}
+
+impl BackendKey {
+    /// A backend that never answers. A rule that names no Service keeps its path, so that a shorter prefix does not answer
+    /// instead.
+    pub fn none(namespace: &Arc<str>) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            service: Arc::default(),
+            port: PortRef::Missing,
+            settings: None,
+            limited_by: None,
+        }
+    }
+
+    /// The namespace and name of the Service.
+    pub fn service_key(&self) -> (Arc<str>, Arc<str>) {
+        (self.namespace.clone(), self.service.clone())
+    }
+}
+
+/// What an object's own annotations guard and narthex does not enforce.
+#[derive(Default)]
+pub(crate) struct Guards {
+    /// The first of its guards, which closes its routes.
+    pub rules: Option<Arc<Guard>>,
+    /// The first that holds for whole hosts.
+    pub host: Option<Arc<Guard>>,
+    /// The hosts of its rules.
+    pub hosts: Vec<HostPattern>,
+    /// Those of them with a path that cannot be read as it is meant: nobody knows which requests it guards.
+    pub unclear: HashSet<HostPattern>,
+}
+
+impl Guards {
+    /// Those that the annotations of an object name, without their hosts.
+    pub fn of(object: &ObjectRef, meta: &Meta, ignored: &Ignored) -> Self {
+        let guard = |reach: Option<Reach>| {
+            let mut all = annotations::guards(meta, ignored);
+            let (name, _) = all.find(|(_, other)| reach.is_none_or(|reach| reach == *other))?;
+            Some(Arc::new(Guard {
+                object: object.clone(),
+                name: name.into(),
+            }))
+        };
+        Self {
+            rules: guard(None),
+            host: guard(Some(Reach::Host)),
+            ..Self::default()
+        }
+    }
+
+    /// Whether one of them holds for whole hosts by what it is.
+    pub fn is_for_host(&self) -> bool {
+        self.host.is_some()
+    }
+}
+
+/// What an object says by itself of its place among others; its namespace may have a say too.
+pub(crate) fn own_seniority(meta: &Meta) -> Seniority {
+    Seniority {
+        canary: annotations::is_canary(meta),
+        leaving: meta.deleting,
+        created: meta.created,
+    }
+}

@@ -1,0 +1,81 @@
+//! `spec.tls` of one object by itself: which hosts, which Secret.
+
+use super::host::read_host;
+use super::owners::HostOwners;
+use crate::model::{Code, Diagnostic, ObjectRef};
+use crate::table::HostPattern;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// One of `spec.tls`.
+#[derive(Debug)]
+pub(crate) struct TlsEntry {
+    /// Its index.
+    pub index: u32,
+    /// The hosts that can be read, each once, with their index in `hosts`.
+    pub hosts: Vec<(u32, HostPattern)>,
+    /// No host is listed: the entry stands for all names of its certificate.
+    pub whole: bool,
+    /// `secretName`; empty where there is none.
+    pub secret: Arc<str>,
+}
+
+impl TlsEntry {
+    /// `spec.tls[0]`.
+    pub fn field(&self) -> String {
+        format!("spec.tls[{}]", self.index)
+    }
+}
+
+/// Reads the hosts and the Secret's name of each entry of `spec.tls`, and says which hosts are invalid.
+pub(super) fn read_tls<'t>(
+    written: impl Iterator<Item = (&'t [String], Option<&'t str>)>,
+    object: &ObjectRef,
+    owners: &HostOwners,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<TlsEntry> {
+    let mut entries = Vec::new();
+    for (index, (hosts, secret)) in (0_u32..).zip(written) {
+        let mut entry = TlsEntry {
+            index,
+            hosts: Vec::with_capacity(hosts.len()),
+            whole: hosts.is_empty(),
+            secret: secret.unwrap_or_default().into(),
+        };
+        let mut known = HashSet::new();
+        for (place, host) in (0_u32..).zip(hosts) {
+            let pattern = match host.as_str() {
+                "*" => Err("omit the hosts to use all names of the certificate".to_owned()),
+                host => read_host(host),
+            };
+            let owners = pattern
+                .as_ref()
+                .ok()
+                .and_then(|pattern| owners.against(&object.namespace, pattern));
+            match pattern {
+                Ok(pattern) if owners.is_some() => findings.push(Diagnostic::new(
+                    Code::HostNotOwned,
+                    object,
+                    format!("{}.hosts[{place}]", entry.field()),
+                    format!(
+                        "--host-owners gives {pattern} to {}, so this certificate is not shown for it",
+                        owners.unwrap_or_default()
+                    ),
+                )),
+                Ok(pattern) => {
+                    if known.insert(pattern.clone()) {
+                        entry.hosts.push((place, pattern));
+                    }
+                }
+                Err(why) => findings.push(Diagnostic::new(
+                    Code::InvalidHost,
+                    object,
+                    format!("{}.hosts[{place}]", entry.field()),
+                    format!("\"{host}\" is not a valid host for a certificate, so it is left out: {why}"),
+                )),
+            }
+        }
+        entries.push(entry);
+    }
+    entries
+}
