@@ -9,12 +9,20 @@ use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRul
 use narthex::dialect::{Change, Object};
 use narthex::model::Timestamp;
 use narthex::model::object::{Meta, PortRef};
+use narthex::model::{Field, FieldForm};
 use narthex::table::route::HostRank;
 use narthex::table::{
     CanonicalPath, HostPattern, Route, Says, Table, When, canonical_host, canonical_path, explain, route_key,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
+
+/// Where the conditions that this test makes stand.
+const MADE: FieldForm = FieldForm {
+    text: "made[]",
+    list: "made",
+    host: "made[]",
+};
 
 /// A guard of a whole host.
 const SERVER_SNIPPET: &str = "nginx.ingress.kubernetes.io/server-snippet";
@@ -235,7 +243,7 @@ fn narrow(table: &mut Table, route: &Arc<Route>, when: When, place: usize, alone
     let pattern = route.path.as_ref().unwrap();
     let mut made = Route::clone(route);
     made.key = route_key(&made.host, Some(pattern), Some(&when));
-    made.origin.rule = Some(1000 + u32::try_from(place).unwrap());
+    made.origin.field = Field::at(&MADE, 1000 + u32::try_from(place).unwrap());
     made.when = Some(Box::new(when));
     table.update_host(&route.host, |host| {
         let of_pattern = |other: &&Arc<Route>| other.path.as_ref() == Some(pattern) && other.when.is_some();

@@ -12,6 +12,7 @@ pub mod ingress;
 mod object;
 pub mod owners;
 pub(crate) mod reading;
+pub mod status;
 mod tls;
 
 pub use object::{Change, Object};

@@ -1,7 +1,6 @@
 //! Any object narthex reads, and what a source says of it.
 
 use super::claimant::Claimant;
-use super::ingress;
 use crate::model::kind::with_kinds;
 use crate::model::object::{Endpoints, IngressClass, Meta, Namespace, Secret, Service, Undecoded};
 use crate::model::{Diagnostic, Kind, ObjectRef, Timestamp};
@@ -23,7 +22,7 @@ macro_rules! make_object {
             Endpoints(Arc<Endpoints>),
             Secret(Arc<Secret>),
             Namespace(Arc<Namespace>),
-            $($($kind(Arc<$dialect::$kind>),)?)*
+            $($($kind(Arc<super::$dialect::$kind>),)?)*
         }
 
         impl Object {
@@ -35,7 +34,7 @@ macro_rules! make_object {
                     Object::Endpoints(endpoints) => endpoints.kind,
                     Object::Secret(_) => Kind::Secret,
                     Object::Namespace(_) => Kind::Namespace,
-                    $($(Object::$kind(_) => { let _: Option<$dialect::$kind> = None; Kind::$kind })?)*
+                    $($(Object::$kind(_) => { let _: Option<super::$dialect::$kind> = None; Kind::$kind })?)*
                 }
             }
 
@@ -47,7 +46,7 @@ macro_rules! make_object {
                     Object::Endpoints(object) => &object.meta,
                     Object::Secret(object) => &object.meta,
                     Object::Namespace(object) => &object.meta,
-                    $($(Object::$kind(object) => { let object: &$dialect::$kind = object; &object.meta })?)*
+                    $($(Object::$kind(object) => { let object: &super::$dialect::$kind = object; &object.meta })?)*
                 }
             }
 
@@ -59,7 +58,7 @@ macro_rules! make_object {
                     Object::Secret(object) => &mut Arc::make_mut(object).meta,
                     Object::Namespace(object) => &mut Arc::make_mut(object).meta,
                     $($(Object::$kind(object) => {
-                        let object: &mut $dialect::$kind = Arc::make_mut(object);
+                        let object: &mut super::$dialect::$kind = Arc::make_mut(object);
                         &mut object.meta
                     })?)*
                 }
@@ -69,7 +68,7 @@ macro_rules! make_object {
             pub(super) fn claimant_mut(&mut self) -> Option<&mut dyn Claimant> {
                 match self {
                     $($(Object::$kind(object) => {
-                        let object: &mut $dialect::$kind = Arc::make_mut(object);
+                        let object: &mut super::$dialect::$kind = Arc::make_mut(object);
                         Some(object)
                     })?)*
                     _ => None,
@@ -80,7 +79,7 @@ macro_rules! make_object {
             pub(crate) fn claimant(&self) -> Option<Arc<dyn Claimant>> {
                 match self {
                     $($(Object::$kind(object) => {
-                        let object: Arc<$dialect::$kind> = object.clone();
+                        let object: Arc<super::$dialect::$kind> = object.clone();
                         Some(object)
                     })?)*
                     _ => None,

@@ -30,9 +30,9 @@ impl Live {
     /// The answer of a table.
     pub fn of<'a>(table: &Table, asked: impl Iterator<Item = &'a str>) -> Self {
         let served = |name: &str| {
-            let (namespace, short) = name.split_once('/').unwrap_or(("", name));
+            let object = object_of(name)?;
             table
-                .served(&ObjectRef::new(Kind::Ingress, namespace, short))
+                .served(&object)
                 .map(|ingress| (name.to_owned(), LiveRevision::from(&ingress.revision)))
         };
         let asked: BTreeSet<&str> = asked.collect();
@@ -46,8 +46,26 @@ impl Live {
 
     /// Whether this answer has an Ingress as it is here, or as it became later.
     pub fn serves(&self, ingress: &Served) -> bool {
-        let theirs = self.found.get(&ingress.object.path());
+        let theirs = self.found.get(&name_of(&ingress.object));
         theirs.is_some_and(|theirs| Revision::from(theirs).is_as_of(&ingress.revision))
+    }
+}
+
+/// What an object is asked for by: NAMESPACE/NAME for an Ingress, as releases before asked for no other kind, and
+/// KIND/NAMESPACE/NAME for all others.
+pub fn name_of(object: &ObjectRef) -> String {
+    match object.kind {
+        Kind::Ingress => object.path(),
+        kind => format!("{kind}/{}", object.path()),
+    }
+}
+
+fn object_of(name: &str) -> Option<ObjectRef> {
+    let parts: Vec<&str> = name.split('/').collect();
+    match parts[..] {
+        [namespace, name] => Some(ObjectRef::new(Kind::Ingress, namespace, name)),
+        [kind, namespace, name] => Some(ObjectRef::new(Kind::named(kind)?, namespace, name)),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ pub mod lease;
 
 use crate::control::Shared;
 use crate::model::{Kind, ObjectRef};
-use crate::peers::live::{Live, MOST_ASKED};
+use crate::peers::live::{self, Live, MOST_ASKED};
 use crate::table::Served;
 use addresses::{Finder, OwnPods, Source, ask};
 use api::{Api, Failed};
@@ -105,13 +105,13 @@ struct Writer<'a> {
     shared: &'a Shared,
     finder: Finder,
     events: &'a mut Events,
-    /// The status that Ingresses have, as it was read or written.
-    known: HashMap<ObjectRef, BTreeSet<Address>>,
+    /// The status that objects have, as it was read or written.
+    known: HashMap<ObjectRef, Value>,
     addresses: Option<BTreeSet<Address>>,
     wait_until: Option<Instant>,
     /// The generation of the last table that was looked at.
     generation: u64,
-    /// Whether all Ingresses of that one have the status they should.
+    /// Whether all objects of that one have the status they should.
     settled: bool,
 }
 
@@ -161,17 +161,19 @@ impl Writer<'_> {
 
     /// Reads the status that all Ingresses have.
     async fn read(&mut self) -> Result<(), Failed> {
-        let places = match self.options.namespaces.as_slice() {
-            [] => vec!["/apis/networking.k8s.io/v1/ingresses".to_owned()],
-            some => some
-                .iter()
-                .map(|namespace| format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses"))
-                .collect(),
-        };
         let mut known = HashMap::new();
-        for place in places {
-            let take = |ingress| known.extend(status_of(&ingress));
-            self.api.each(&place, "", take).await?;
+        for kind in desired::by_kind(&BTreeSet::new()).into_keys() {
+            let places = match self.options.namespaces.as_slice() {
+                [] => vec![resource(kind, "")],
+                some => some
+                    .iter()
+                    .map(|namespace| resource(kind, &format!("namespaces/{namespace}/")))
+                    .collect(),
+            };
+            for place in places {
+                let take = |object| known.extend(status_of(kind, &object));
+                self.api.each(&place, "", take).await?;
+            }
         }
         self.known = known;
         self.settled = false;
@@ -190,57 +192,55 @@ impl Writer<'_> {
             return;
         }
         let most = (self.options.rate as usize * usize::try_from(TURN.as_millis()).unwrap_or(1000) / 1000).max(1);
-        let due = next(table.all_served(), &self.known, addresses, most);
+        let desired = desired::by_kind(addresses);
+        let due = next(table.all_served(), &self.known, &desired, most);
         if due.is_empty() {
             self.settled = true;
             return;
         }
         // Whoever is told an address asks there at once, so every peer must have the route by then.
-        let has_one = |ingress: &&Arc<Served>| {
-            let known = self.known.get(&ingress.object);
-            known.is_some_and(|known| !known.is_empty())
+        let has_one = |served: &&Arc<Served>| {
+            let known = self.known.get(&served.object);
+            known.is_some_and(|known| Some(known) != desired::current(served.object.kind, &Value::Null).as_ref())
         };
         let (mut live, new): (Vec<_>, Vec<_>) = due.into_iter().partition(has_one);
         for some in new.chunks(MOST_ASKED) {
             live.extend(self.live_everywhere(some).await);
         }
         let live: Vec<ObjectRef> = live.into_iter().map(|ingress| ingress.object.clone()).collect();
-        let addresses = addresses.clone();
-        let entries: Vec<Value> = addresses.iter().map(Value::from).collect();
-        let status = json!({"status": {"loadBalancer": {"ingress": entries}}});
         let writes = live.iter().map(|object| {
-            let (namespace, name) = (&object.namespace, &object.name);
-            let path = format!(
-                "/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}/status?fieldManager={WRITER}"
-            );
-            let (api, status) = (&self.api, &status);
-            async move { api.merge(&path, status).await }
+            let place = resource(object.kind, &format!("namespaces/{}/", object.namespace));
+            let path = format!("{place}/{}/status?fieldManager={WRITER}", object.name);
+            let (api, status) = (&self.api, json!({"status": desired.get(&object.kind)}));
+            async move { api.merge(&path, &status).await }
         });
         let answers = futures_util::future::join_all(writes).await;
         for (object, answer) in live.into_iter().zip(answers) {
             match answer {
                 Ok(_) | Err(Failed::Missing) => {
-                    self.known.insert(object, addresses.clone());
+                    let status = desired.get(&object.kind).cloned().unwrap_or_default();
+                    self.known.insert(object, status);
                 }
                 Err(error @ Failed::Forbidden(_)) => {
-                    tracing::warn!(%error, "cannot write the status: grant patch on ingresses/status");
+                    let resource = object.kind.plural();
+                    tracing::warn!(%error, "cannot write the status: grant patch on {resource}/status");
                     self.wait_until = Some(Instant::now() + REFUSED);
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, %object, "cannot write the status of an Ingress");
+                    tracing::debug!(%error, %object, "cannot write the status of an object");
                     self.wait_until = Some(Instant::now() + Duration::from_secs(1));
                 }
             }
         }
     }
 
-    /// Those of some Ingresses that every peer which answers serves as they are here, or as they became later: one
+    /// Those of some objects that every peer which answers serves as they are here, or as they became later: one
     /// question to each.
-    async fn live_everywhere<'o>(&self, ingresses: &[&'o Arc<Served>]) -> Vec<&'o Arc<Served>> {
-        let names: Vec<String> = ingresses
+    async fn live_everywhere<'o>(&self, served: &[&'o Arc<Served>]) -> Vec<&'o Arc<Served>> {
+        let names: Vec<String> = served
             .iter()
-            .map(|ingress| format!("ingress={}", ingress.object.path()))
+            .map(|served| format!("ingress={}", live::name_of(&served.object)))
             .collect();
         let path = format!("/api/v1/live?{}", names.join("&"));
         let asked = self.finder.peers().iter().map(|peer| ask(*peer, &path));
@@ -248,21 +248,20 @@ impl Writer<'_> {
         let peers: Vec<Live> = answers
             .filter_map(|(_, said)| serde_json::from_str(&said).ok())
             .collect();
-        let is_everywhere = |ingress: &&&Arc<Served>| peers.iter().all(|peer| peer.serves(ingress));
-        ingresses.iter().filter(is_everywhere).copied().collect()
+        let is_everywhere = |one: &&&Arc<Served>| peers.iter().all(|peer| peer.serves(one));
+        served.iter().filter(is_everywhere).copied().collect()
     }
 }
 
-/// An Ingress of a list, and its status.
-fn status_of(ingress: &Value) -> Option<(ObjectRef, BTreeSet<Address>)> {
-    let (namespace, name) = (&ingress["metadata"]["namespace"], &ingress["metadata"]["name"]);
-    let object = ObjectRef::new(Kind::Ingress, namespace.as_str()?, name.as_str()?);
-    let entries = ingress
-        .pointer("/status/loadBalancer/ingress")
-        .and_then(Value::as_array);
-    let addresses = entries.into_iter().flatten().filter_map(|entry| {
-        let text = entry["ip"].as_str().or_else(|| entry["hostname"].as_str())?;
-        Some(Address::new(text))
-    });
-    Some((object, addresses.collect()))
+/// Where the API server has the objects of a kind. `place` is empty, or `namespaces/NAME/`.
+fn resource(kind: Kind, place: &str) -> String {
+    let root = if kind.group().is_empty() { "api" } else { "apis" };
+    format!("/{root}/{}/{place}{}", kind.api_version(), kind.plural())
+}
+
+/// An object of a list, and its status.
+fn status_of(kind: Kind, object: &Value) -> Option<(ObjectRef, Value)> {
+    let (namespace, name) = (&object["metadata"]["namespace"], &object["metadata"]["name"]);
+    let reference = ObjectRef::new(kind, namespace.as_str()?, name.as_str()?);
+    Some((reference, desired::current(kind, &object["status"])?))
 }

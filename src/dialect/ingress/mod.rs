@@ -9,11 +9,19 @@ mod unclear;
 use super::claimant::{Claimant, Context};
 use super::decode::{Effect, Unknown};
 use super::reading::Reading;
+use super::status::{StatusRules, addresses, load_balancer};
 use crate::model::object::{Meta, OLD_CLASS};
 use crate::model::{Kind, Revision};
 pub(super) use decode::decode;
 pub use object::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls};
+use serde_json::json;
 use std::sync::Arc;
+
+/// An Ingress shows the addresses by which it is reached.
+pub(super) const STATUS: Option<StatusRules> = Some(StatusRules {
+    desired: |addresses| json!({"loadBalancer": {"ingress": load_balancer(addresses)}}),
+    current: |status| json!({"loadBalancer": {"ingress": load_balancer(&addresses(&status["loadBalancer"]["ingress"]))}}),
+});
 
 impl Claimant for Ingress {
     fn kind(&self) -> Kind {
