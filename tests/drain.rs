@@ -1,9 +1,12 @@
 //! What clients see when narthex ends: nobody who has just connected is sent away without an answer.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use arc_swap::ArcSwap;
 use clap::Parser;
 use narthex::cli::Cli;
-use narthex::serve::{Purpose, Server, bind};
+use narthex::serve::handover::Place;
+use narthex::serve::{Server, bind};
+use narthex::table::{Listener, Table};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -12,8 +15,12 @@ use std::time::{Duration, Instant};
 fn started() -> (Server, SocketAddr) {
     let args = Cli::parse_from(["narthex"]).serve;
     let settings = Arc::new(args.proxy_settings(None, 1000));
-    let mut server = Server::start(Arc::default(), settings, args.shard_settings(None), 2, 100).unwrap();
-    let bound = bind(Purpose::Http, "127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let listener = Arc::new(Listener::http(0, "127.0.0.1:0".parse().unwrap()));
+    let bound = bind(Place::of(&listener), false).unwrap();
+    let mut table = Table::default();
+    table.set_listener(0, Some(listener));
+    let tables = Arc::new(ArcSwap::from_pointee(table));
+    let mut server = Server::start(tables, settings, args.shard_settings(None), 2, 100).unwrap();
     let address = bound.address();
     server.listen(vec![bound]).unwrap();
     (server, address)

@@ -10,13 +10,17 @@ use crate::proxy::ProxyError;
 use crate::proxy::canonical::{self, Came};
 use crate::proxy::headers::Fields;
 use crate::table::canonical::canonical_host;
-use crate::table::decide::{self, Ask, Canonical, Door, Outcome, Refusal, Subject};
+use crate::table::decide::{self, Ask, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain};
-use crate::table::{Backend, HostPattern, Route, Table};
+use crate::table::{Backend, HostPattern, ListenerId, Route, Table};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+
+/// An address that nobody has told.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// One problem.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -179,12 +183,16 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
     let fields = Fields::of(&parts.headers);
     let trusted = question.from.filter(|from| terms.trusted_proxies.contains(*from));
     let told = trusted.and_then(|proxy| terms.trusted_proxies.told(proxy, &parts.headers).https);
+    let server_name = name.as_deref().filter(|_| url.tls);
+    let listener = question.listener(table, &url, server_name);
     let came = Came {
-        door: if url.tls {
-            Door::Tls(name.as_deref())
-        } else {
-            Door::Plain
-        },
+        listener: listener.map_or(ListenerId::default(), |listener| listener.id),
+        local: question
+            .to
+            .or(listener.map(|listener| listener.address))
+            .unwrap_or(UNKNOWN),
+        client: question.from.unwrap_or(UNKNOWN.ip()),
+        server_name,
         trusted: trusted.is_some(),
         secure: url.tls || told == Some(true) || question.is_by_https_port(terms),
     };
@@ -198,7 +206,10 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
         }
         Ok(Subject::Resource(canonical)) => {
             decision.host = canonical.host.as_deref().map(str::to_owned);
-            let explanation = explain(table, canonical.host.as_deref(), &canonical.path, &ask.says());
+            let hosts = table
+                .hosts_of(ask.listener, server_name)
+                .unwrap_or(table.ingress_hosts());
+            let explanation = explain(hosts, canonical.host.as_deref(), &canonical.path, &ask.says());
             decision.fill(table, report, &canonical.path, &explanation);
             decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);
         }
@@ -250,10 +261,7 @@ impl Decision {
         let route = decided.route.map(|route| &**route);
         match &decided.outcome {
             Outcome::Refused(Refusal::Misdirected) => {
-                let name = match ask.door {
-                    Door::Tls(name) => name.unwrap_or_default(),
-                    Door::Plain => "",
-                };
+                let name = ask.server_name.unwrap_or_default();
                 let asked = canonical.host.as_deref().unwrap_or("(no host)");
                 let why = format!(
                     "the connection is for {name}, and the certificate shown for that name does not cover {asked}"

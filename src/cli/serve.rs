@@ -9,13 +9,14 @@ use crate::admin::{self, Admin, Around, Labelled, probe};
 use crate::compile::{self, State};
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
-use crate::serve::handover::{Inherited, Place};
+use crate::serve::handover::{Inherited, Place, Role};
 use crate::serve::heap;
 use crate::serve::memory::MemoryWatch;
-use crate::serve::{BindError, Bound, Purpose, Server, Tls, bind};
+use crate::serve::{BindError, Bound, Server, Tls, bind};
 use crate::source::cluster::{self, ClusterOptions};
 use crate::source::{EVENT_QUEUE, Wanted, Watches, directory};
 use crate::status;
+use crate::table::ListenerProtocol;
 use crate::telemetry;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::traces::{self, Tracer};
@@ -83,7 +84,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let shares = args.shares(raise_descriptor_limit());
     let (successor, mut inherited) = Successor::ask(args).await?;
     let bound = bind_all(args, &mut inherited)?;
-    let admin_place = Place::tcp(Purpose::Admin, args.listen.admin.0);
+    let admin_place = Place::tcp(Role::Admin, args.listen.admin.0);
     let admin_socket = bind_one(args, admin_place, &mut inherited)?;
     let probe_socket = args.listen.probe_socket.as_deref().map(probe::bind).transpose()?;
     let own = own_addresses(bound.iter().map(Bound::address).chain([admin_socket.address()]));
@@ -111,7 +112,9 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
         tokio::spawn(directory::run_and_tell(paths, sender.clone(), watches.clone(), known))
     };
     let shared = Arc::new(Shared::new(watches));
-    let https = bound.iter().find(|bound| bound.purpose() == Purpose::Https);
+    let https = bound
+        .iter()
+        .find(|bound| bound.role() == Role::Listener(ListenerProtocol::Https));
     let tls = https
         .map(|_| Tls::new(&args.tls_settings(), shared.tables.clone()))
         .transpose()?;
@@ -179,6 +182,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     );
     let options = compile::Options {
         admin_addresses: own_admin,
+        listeners: assemble::listeners(&bound),
         local_endpoints: !args.source.manifests.is_empty(),
         ..rules.compile_options(own).map_err(anyhow::Error::msg)?
     };
@@ -313,11 +317,11 @@ fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<
         named,
     } in args.listening()
     {
-        let purpose = Purpose::from(protocol);
-        match bind_one(args, Place::tcp(purpose, address), inherited) {
+        let role = Role::from(protocol);
+        match bind_one(args, Place::tcp(role, address), inherited) {
             Ok(one) => bound.push(one),
             Err(error) if named || args.source.manifests.is_empty() => return Err(error.into()),
-            Err(error) => tracing::warn!("continuing without {purpose}: {error}"),
+            Err(error) => tracing::warn!("continuing without {role}: {error}"),
         }
     }
     if bound.is_empty() {
@@ -332,14 +336,14 @@ fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<
 fn bind_one(args: &ServeArgs, place: Place, inherited: &mut Vec<Inherited>) -> Result<Bound, BindError> {
     match inherited.iter().position(|inherited| inherited.place == place) {
         Some(index) => Bound::inherited(inherited.swap_remove(index)),
-        None => bind(place.purpose, place.address, args.listen.share_ports),
+        None => bind(place, args.listen.share_ports),
     }
 }
 
 fn addresses(bound: &[Bound]) -> String {
     let each: Vec<String> = bound
         .iter()
-        .map(|bound| format!("{} {}", bound.purpose(), bound.address()))
+        .map(|bound| format!("{} {}", bound.role(), bound.address()))
         .collect();
     each.join(", ")
 }

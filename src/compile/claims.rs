@@ -116,7 +116,7 @@ impl State {
             Spot::Fallback => (HostPattern::Any, None),
         };
         Some(Route {
-            key: route_key(&host, path.as_ref(), None),
+            key: route_key(None, &host, path.as_ref(), None),
             origin: first.age.origin.clone(),
             seniority: first.age.seniority,
             host,

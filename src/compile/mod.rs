@@ -31,7 +31,7 @@ use crate::dialect::reading::{BackendKey, Spot};
 use crate::dialect::{Change, Object, annotations, owners};
 use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Diagnostic, Kind, ObjectRef, Report, Timestamp};
-use crate::table::{BackendId, PodSetId, Table};
+use crate::table::{BackendId, Listener, PodSetId, Table};
 use backends::BackendEntry;
 use claimants::{Claimants, Common};
 use claims::Claimed;
@@ -42,7 +42,7 @@ use namespaces::Namespaces;
 use offers::Offers;
 use secrets::Secrets;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// The controller name IngressClasses of ours carry.
@@ -53,6 +53,8 @@ pub const CONTROLLER: &str = "narthex.io/ingress-controller";
 pub struct Options {
     /// `--ingress-class`: Ingresses of this class are ours even where no IngressClass object says so.
     pub ingress_class: String,
+    /// What narthex listens on.
+    pub listeners: Vec<Arc<Listener>>,
     /// `--class-less`: Ingresses without a class are ours.
     pub class_less: bool,
     /// `--allow-external-names`.
@@ -94,6 +96,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             ingress_class: "narthex".to_owned(),
+            listeners: vec![
+                Arc::new(Listener::http(0, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 80))),
+                Arc::new(Listener::https(1, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 443))),
+            ],
             class_less: true,
             allow_external_names: false,
             own_addresses: Vec::new(),
@@ -177,10 +183,17 @@ impl State {
             .iter()
             .map(|(namespace, name)| ObjectRef::new(Kind::Secret, namespace.clone(), name.clone()))
             .collect();
+        let mut table = Table::default();
+        for listener in &options.listeners {
+            table.set_listener(listener.id.slot, Some(listener.clone()));
+        }
         Self {
             offers: Offers::new(options.host_owners.clone()),
+            // Also where there is no object at all, the listeners are to be in a table.
+            changed: !options.listeners.is_empty(),
             options,
             stale,
+            table,
             ..Self::default()
         }
     }

@@ -292,7 +292,7 @@ impl Control {
         let bound = std::mem::take(&mut self.bound);
         let addresses: Vec<String> = bound
             .iter()
-            .map(|bound| format!("{} {}", bound.purpose(), bound.address()))
+            .map(|bound| format!("{} {}", bound.role(), bound.address()))
             .collect();
         lock(&self.server).listen(bound)?;
         self.shared.ready.store(true, Ordering::Release);

@@ -3,18 +3,25 @@
 use super::client::Client;
 use super::error::ProxyError;
 use super::headers::Fields;
-use crate::table::Route;
-use crate::table::decide::{Ask, Door, Refusal};
+use crate::table::decide::{Ask, Refusal};
+use crate::table::{ListenerId, Route};
 use http::Uri;
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use std::net::{IpAddr, SocketAddr};
 
 pub use crate::table::decide::Canonical;
 
 /// What a request's connection, or a trusted proxy, says of where it comes from.
 pub struct Came<'r> {
-    /// Where it came in.
-    pub door: Door<'r>,
+    /// The listener it came in by.
+    pub listener: ListenerId,
+    /// The address and port that its client connected to.
+    pub local: SocketAddr,
+    /// Its client's address.
+    pub client: IpAddr,
+    /// The name that its client asked for in the TLS handshake (SNI).
+    pub server_name: Option<&'r str>,
     /// Whether its peer is one of `--trusted-proxies`.
     pub trusted: bool,
     /// Whether its client speaks HTTPS, to us or to a trusted proxy that says so.
@@ -25,7 +32,10 @@ pub struct Came<'r> {
 pub fn ask<'r>(parts: &'r Parts, fields: &Fields<'r>, client: &'r Client, websocket: bool) -> Ask<'r> {
     let tls = client.peer.tls.as_ref();
     let came = Came {
-        door: tls.map_or(Door::Plain, |handshake| Door::Tls(handshake.server_name.as_deref())),
+        listener: client.peer.listener,
+        local: client.peer.local,
+        client: client.address(),
+        server_name: tls.and_then(|handshake| handshake.server_name.as_deref()),
         trusted: client.peer.trusted,
         secure: client.is_secure(),
     };
@@ -35,7 +45,10 @@ pub fn ask<'r>(parts: &'r Parts, fields: &Fields<'r>, client: &'r Client, websoc
 /// The same for a head without a connection, which somebody asks about.
 pub fn ask_of<'r>(parts: &'r Parts, fields: &Fields<'r>, came: Came<'r>, websocket: bool) -> Ask<'r> {
     Ask {
-        door: came.door,
+        listener: came.listener,
+        local: came.local,
+        client: came.client,
+        server_name: came.server_name,
         trusted: came.trusted,
         secure: came.secure,
         method: &parts.method,

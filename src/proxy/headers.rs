@@ -460,6 +460,7 @@ fn binds(text: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::proxy::Ends;
+    use crate::table::ListenerId;
     use std::rc::Rc;
 
     #[test]
@@ -473,7 +474,7 @@ mod tests {
             tls_version: None,
             silent_on_tls: false,
         };
-        let client = Client::new(Rc::new(Peer::new(ends, false, None, None)));
+        let client = Client::new(Rc::new(Peer::new(ListenerId::default(), ends, false, None, None)));
         let forwarded = Forwarded {
             host: Some(&host),
             endpoint: "10.0.0.9:80".parse().unwrap(),

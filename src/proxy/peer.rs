@@ -1,6 +1,7 @@
 //! The other end of a client's connection.
 
 use super::trust::address_value;
+use crate::table::ListenerId;
 use http::HeaderValue;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +30,8 @@ impl Ends {
 /// The other end of a client's connection.
 #[derive(Debug)]
 pub struct Peer {
+    /// The listener it connected to.
+    pub listener: ListenerId,
     /// The other end, as a PROXY header names it, else the socket's.
     pub socket: SocketAddr,
     /// The address that it connected to, as a PROXY header names it, else the socket's.
@@ -59,12 +62,19 @@ pub struct Handshake {
 
 impl Peer {
     /// The other end of a connection. `https_port` is the port by which clients come in over HTTPS.
-    pub fn new(ends: Ends, trusted: bool, tls: Option<Handshake>, https_port: Option<u16>) -> Self {
+    pub fn new(
+        listener: ListenerId,
+        ends: Ends,
+        trusted: bool,
+        tls: Option<Handshake>,
+        https_port: Option<u16>,
+    ) -> Self {
         let https = tls.is_some() || ends.is_https(https_port);
         let ip = ends.client.ip().to_canonical();
         let version = tls.as_ref().map(|handshake| Cow::Borrowed(handshake.version));
         let tls_version = version.or(ends.tls_version);
         Self {
+            listener,
             socket: ends.client,
             local: ends.local,
             ip,

@@ -11,9 +11,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use wire::{Place, Transport};
+pub use wire::{Place, Role, Transport};
 
-use super::Purpose;
 use rustix::net::SocketType;
 use rustix::net::sockopt::{socket_acceptconn, socket_type};
 use rustix::process::{getegid, geteuid};
@@ -81,14 +80,14 @@ impl Holdings {
     /// Whether a successor has all that clients connect to.
     pub fn is_handed_over(&self) -> bool {
         let held = self.lock();
-        let mut doors = held.iter().filter(|held| held.place.purpose != Purpose::Admin);
-        !held.is_empty() && doors.all(|held| *held.intake.borrow() == Intake::Paused)
+        let mut listeners = held.iter().filter(|held| held.place.role != Role::Admin);
+        !held.is_empty() && listeners.all(|held| *held.intake.borrow() == Intake::Paused)
     }
 
     /// Closes what clients connect to, for good.
     pub fn close(&self) {
         self.lock().retain(|held| {
-            let stays = held.place.purpose == Purpose::Admin;
+            let stays = held.place.role == Role::Admin;
             // An acceptor that has paused sees its sender go, and leaves the queue alone.
             if !stays && *held.intake.borrow() == Intake::Open {
                 held.intake.send_replace(Intake::Closed);

@@ -1,12 +1,11 @@
 //! Listening sockets: bound at start, listening only when the table is live, accepted in one place.
 
-use super::handover::{self, Inherited, Intake};
+use super::handover::{self, Inherited, Intake, Role, Transport};
 use super::room::Room;
 use super::shard::{Accepted, Place};
+use crate::table::Listener;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -28,7 +27,7 @@ pub enum BindError {
     )]
     InUse {
         /// Which listener.
-        what: Purpose,
+        what: Role,
         /// Its address.
         address: SocketAddr,
     },
@@ -38,7 +37,7 @@ pub enum BindError {
     )]
     Denied {
         /// Which listener.
-        what: Purpose,
+        what: Role,
         /// Its address.
         address: SocketAddr,
     },
@@ -46,7 +45,7 @@ pub enum BindError {
     #[error("cannot listen on {what} address {address}: {source}")]
     Other {
         /// Which listener.
-        what: Purpose,
+        what: Role,
         /// Its address.
         address: SocketAddr,
         /// What the kernel says.
@@ -54,38 +53,15 @@ pub enum BindError {
     },
 }
 
-/// What a listener is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Purpose {
-    /// Requests.
-    Http,
-    /// Requests under TLS.
-    Https,
-    /// Probes and questions.
-    Admin,
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Purpose::Http => "HTTP",
-            Purpose::Https => "HTTPS",
-            Purpose::Admin => "admin",
-        })
-    }
-}
-
 /// A socket that is bound but does not listen: clients are refused, not left waiting.
 #[derive(Debug)]
 pub struct Bound {
-    purpose: Purpose,
+    place: handover::Place,
     socket: Socket,
-    /// As the flag has it.
-    asked: SocketAddr,
     address: SocketAddr,
 }
 
-fn explain(what: Purpose, address: SocketAddr, source: io::Error) -> BindError {
+fn explain(what: Role, address: SocketAddr, source: io::Error) -> BindError {
     match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { what, address },
         io::ErrorKind::PermissionDenied => BindError::Denied { what, address },
@@ -97,39 +73,34 @@ fn explain(what: Purpose, address: SocketAddr, source: io::Error) -> BindError {
 ///
 /// # Errors
 /// Says which listener, which address, and what to do.
-pub fn bind(purpose: Purpose, address: SocketAddr, share: bool) -> Result<Bound, BindError> {
-    match try_bind(address, share) {
-        Ok(socket) => {
-            let asked = address;
-            let address = socket
-                .local_addr()
-                .ok()
-                .and_then(|local| local.as_socket())
-                .unwrap_or(address);
-            Ok(Bound {
-                purpose,
-                socket,
-                asked,
-                address,
-            })
-        }
+pub fn bind(place: handover::Place, share: bool) -> Result<Bound, BindError> {
+    let handover::Place { role, address, .. } = place;
+    let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+    let bound = match try_bind(place.transport, address, share) {
         Err(error)
             if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
                 && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
         {
-            let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-            bind(purpose, v4, share).map(|bound| Bound {
-                asked: address,
-                ..bound
-            })
+            try_bind(place.transport, v4, share).map_err(|error| (v4, error))
         }
-        Err(error) => Err(explain(purpose, address, error)),
-    }
+        other => other.map_err(|error| (address, error)),
+    };
+    let socket = bound.map_err(|(address, error)| explain(role, address, error))?;
+    let local = socket.local_addr().ok().and_then(|local| local.as_socket());
+    let address = local.unwrap_or(address);
+    Ok(Bound { place, socket, address })
 }
 
-fn try_bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+fn try_bind(transport: Transport, address: SocketAddr, share: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if transport == Transport::Tcp {
+        // For UDP this would let another process take the same port.
+        socket.set_reuse_address(true)?;
+    }
     if share {
         socket.set_reuse_port(true)?;
     }
@@ -147,24 +118,16 @@ impl Bound {
     /// # Errors
     /// When the kernel does not know where it listens.
     pub fn inherited(inherited: Inherited) -> Result<Self, BindError> {
-        let handover::Place {
-            purpose,
-            address: asked,
-            ..
-        } = inherited.place;
-        let local = inherited.socket.local_addr();
-        let local = local.map_err(|error| explain(purpose, asked, error))?;
-        Ok(Self {
-            purpose,
-            asked,
-            address: local.as_socket().unwrap_or(asked),
-            socket: inherited.socket,
-        })
+        let Inherited { place, socket } = inherited;
+        let local = socket.local_addr();
+        let local = local.map_err(|error| explain(place.role, place.address, error))?;
+        let address = local.as_socket().unwrap_or(place.address);
+        Ok(Self { place, socket, address })
     }
 
     /// What it is for, and the address that was asked for.
     pub fn place(&self) -> handover::Place {
-        handover::Place::tcp(self.purpose, self.asked)
+        self.place
     }
 
     /// The address, with the port the kernel chose where 0 was asked for.
@@ -173,8 +136,8 @@ impl Bound {
     }
 
     /// What it is for.
-    pub fn purpose(&self) -> Purpose {
-        self.purpose
+    pub fn role(&self) -> Role {
+        self.place.role
     }
 
     /// Begins to listen.
@@ -184,14 +147,14 @@ impl Bound {
     pub fn listen(self) -> Result<std::net::TcpListener, BindError> {
         self.socket
             .listen(BACKLOG)
-            .map_err(|error| explain(self.purpose, self.address, error))?;
+            .map_err(|error| explain(self.role(), self.address, error))?;
         Ok(self.socket.into())
     }
 }
 
 /// The way to one shard.
 #[derive(Clone)]
-pub struct ShardDoor {
+pub struct ToShard {
     /// Its queue; bounded by `--max-connections`.
     pub accepted: mpsc::UnboundedSender<Accepted>,
     /// How many connections it has.
@@ -205,8 +168,8 @@ pub struct ShardDoor {
 /// connections are few and long (figures in docs/performance.md), and one socket is one thing to hand over.
 pub async fn accept(
     listener: std::net::TcpListener,
-    secure: bool,
-    doors: Vec<ShardDoor>,
+    serving: Arc<Listener>,
+    shards: Vec<ToShard>,
     room: Arc<Room>,
     mut intake: watch::Receiver<Intake>,
 ) {
@@ -234,7 +197,7 @@ pub async fn accept(
                     }
                 };
                 let goes_on = tokio::select! {
-                    () = accept_all(&registered, secure, &doors, &room) => false,
+                    () = accept_all(&registered, &serving, &shards, &room) => false,
                     changed = intake.changed() => changed.is_ok(),
                 };
                 listener = registered.into_inner();
@@ -247,11 +210,16 @@ pub async fn accept(
     }
     // At the limit too: these are the last, and no more than the kernel's queue holds.
     while let Ok((stream, peer)) = accept_one(&listener) {
-        hand_over(&doors, stream, peer, secure, room.try_enter());
+        hand_over(&shards, stream, peer, &serving, room.try_enter());
     }
 }
 
-async fn accept_all(listener: &AsyncFd<std::net::TcpListener>, secure: bool, doors: &[ShardDoor], room: &Room) {
+async fn accept_all(
+    listener: &AsyncFd<std::net::TcpListener>,
+    serving: &Arc<Listener>,
+    shards: &[ToShard],
+    room: &Room,
+) {
     loop {
         let Ok(mut ready) = listener.readable().await else {
             return;
@@ -260,8 +228,8 @@ async fn accept_all(listener: &AsyncFd<std::net::TcpListener>, secure: bool, doo
         // for other listeners need the places too.
         let place = room.enter().await;
         match ready.try_io(|listener| accept_one(listener.get_ref())) {
-            Ok(Ok((stream, peer))) if place.is_some() => hand_over(doors, stream, peer, secure, place),
-            Ok(Ok((stream, _))) => room.refuse(&stream, secure),
+            Ok(Ok((stream, peer))) if place.is_some() => hand_over(shards, stream, peer, serving, place),
+            Ok(Ok((stream, _))) => room.refuse(&stream, serving.protocol()),
             Ok(Err(error)) => pause_after(&error).await,
             // Nobody is there after all.
             Err(_) => {}
@@ -279,20 +247,20 @@ fn accept_one(listener: &std::net::TcpListener) -> io::Result<(TcpStream, Socket
 }
 
 fn hand_over(
-    doors: &[ShardDoor],
+    shards: &[ToShard],
     stream: TcpStream,
     peer: SocketAddr,
-    secure: bool,
+    listener: &Arc<Listener>,
     permit: Option<OwnedSemaphorePermit>,
 ) {
     let _ = stream.set_nodelay(true);
-    if let Some(door) = doors.iter().min_by_key(|door| door.open.load(Ordering::Relaxed)) {
-        let place = Place::new(door.open.clone(), permit);
+    if let Some(shard) = shards.iter().min_by_key(|shard| shard.open.load(Ordering::Relaxed)) {
+        let place = Place::new(shard.open.clone(), permit);
         // A shard that is gone ends the process soon.
-        let _ = door.accepted.send(Accepted {
+        let _ = shard.accepted.send(Accepted {
             stream,
             peer,
-            secure,
+            listener: listener.clone(),
             place,
         });
     }

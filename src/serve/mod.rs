@@ -19,7 +19,8 @@ pub mod tls;
 mod tunnel;
 
 pub use connection::Timeouts;
-pub use listener::{BindError, Bound, Purpose, bind};
+pub use handover::Role;
+pub use listener::{BindError, Bound, bind};
 pub use proxy_protocol::ProxyProtocol;
 pub use shard::{ShardSettings, Stage};
 pub use tls::{Tls, TlsSettings};
@@ -28,8 +29,8 @@ use crate::proxy::{Counters, Settings, Worker};
 use crate::table::Table;
 use crate::upstream::Commons;
 use arc_swap::ArcSwap;
-use handover::Holdings;
-use listener::ShardDoor;
+use handover::{Holdings, Place};
+use listener::ToShard;
 use room::Room;
 use std::io;
 use std::sync::Arc;
@@ -41,8 +42,9 @@ use tokio::sync::{mpsc, watch};
 
 /// All shards and the acceptor.
 pub struct Server {
+    tables: Arc<ArcSwap<Table>>,
     stage: watch::Sender<Stage>,
-    doors: Vec<ShardDoor>,
+    shards: Vec<ToShard>,
     counters: Vec<Arc<Counters>>,
     commons: Arc<Commons>,
     room: Arc<Room>,
@@ -82,8 +84,9 @@ impl Server {
     ) -> io::Result<Self> {
         let (stage, _) = watch::channel(Stage::Serving(0));
         let mut server = Self {
+            tables: tables.clone(),
             stage,
-            doors: Vec::new(),
+            shards: Vec::new(),
             counters: Vec::new(),
             commons: Arc::default(),
             room: Arc::new(Room::new(max_connections)),
@@ -97,7 +100,7 @@ impl Server {
         for (index, counters) in all.iter().enumerate() {
             let (accepted, queue) = mpsc::unbounded_channel();
             let (counters, open) = (counters.clone(), Arc::new(AtomicUsize::new(0)));
-            server.doors.push(ShardDoor { accepted, open });
+            server.shards.push(ToShard { accepted, open });
             server.counters.push(counters.clone());
             let (tables, settings, commons) = (tables.clone(), settings.clone(), server.commons.clone());
             let all = all.clone();
@@ -117,14 +120,18 @@ impl Server {
     /// # Errors
     /// When another process took the address in the meantime.
     pub fn listen(&mut self, bound: Vec<Bound>) -> Result<(), BindError> {
+        let table = self.tables.load();
         for bound in bound {
             let (address, place) = (bound.address(), bound.place());
-            let (what, secure) = (place.purpose, place.purpose == Purpose::Https);
+            let what = place.role;
+            let Some(serving) = table.listeners().find(|listener| Place::of(listener) == place).cloned() else {
+                continue;
+            };
             let listener = bound.listen()?;
             let other = |source| BindError::Other { what, address, source };
             let intake = self.holdings.add(place, &listener).map_err(other)?;
-            let (doors, room) = (self.doors.clone(), self.room.clone());
-            let run = move || listener::accept(listener, secure, doors, room, intake);
+            let (shards, room) = (self.shards.clone(), self.room.clone());
+            let run = move || listener::accept(listener, serving, shards, room, intake);
             let started = thread(format!("accept-{}", address.port()), run);
             self.acceptors.push(started.map_err(other)?);
         }
@@ -167,7 +174,7 @@ impl Server {
 
     /// Client connections open now.
     pub fn open_connections(&self) -> usize {
-        self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).sum()
+        self.shards.iter().map(|shard| shard.open.load(Ordering::Relaxed)).sum()
     }
 
     /// Client connections refused because there were as many as `--max-connections` allows.
@@ -187,9 +194,9 @@ impl Server {
 
     /// Client connections by shard.
     pub fn connections_by_shard(&self) -> Vec<usize> {
-        self.doors
+        self.shards
             .iter()
-            .map(|door| door.open.load(Ordering::Relaxed))
+            .map(|shard| shard.open.load(Ordering::Relaxed))
             .collect()
     }
 

@@ -1,6 +1,7 @@
 //! How many client connections there may be, and who has to go when there is no room for another.
 
 use crate::proxy::reply::NO_ROOM;
+use crate::table::ListenerProtocol;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -108,9 +109,9 @@ impl Room {
     }
 
     /// Tells a client that there is no room, and closes.
-    pub fn refuse(&self, stream: &TcpStream, secure: bool) {
+    pub fn refuse(&self, stream: &TcpStream, spoken: ListenerProtocol) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        if secure {
+        if spoken != ListenerProtocol::Http {
             return;
         }
         // A socket just accepted takes this much at once. What came already is read, or closing would be a reset.

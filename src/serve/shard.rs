@@ -10,6 +10,7 @@ use super::room::Room;
 use super::strict::Limits;
 use super::tls::{Shaken, Tls};
 use crate::proxy::{Ends, Peer, Worker};
+use crate::table::Listener;
 use crate::upstream::{Stream, TICK, Tick};
 use bytes::Bytes;
 use slab::Slab;
@@ -52,8 +53,8 @@ pub struct Accepted {
     pub stream: StdStream,
     /// The other end.
     pub peer: SocketAddr,
-    /// Whether it begins with a TLS handshake.
-    pub secure: bool,
+    /// The listener it came in by.
+    pub listener: Arc<Listener>,
     /// Its place.
     pub place: Place,
 }
@@ -234,17 +235,18 @@ impl Shard {
         };
         tokio::task::spawn_local(async move {
             let _place = accepted.place;
-            self.begin(stream, accepted.peer, accepted.secure).await;
+            self.begin(stream, accepted.peer, &accepted.listener).await;
         });
     }
 
     /// Serves a connection: its PROXY header, its TLS, its requests.
-    async fn begin(self: Rc<Self>, mut stream: TcpStream, socket: SocketAddr, secure: bool) {
+    async fn begin(self: Rc<Self>, mut stream: TcpStream, socket: SocketAddr, listener: &Listener) {
         let Some((ends, trusted, held)) = self.open(&mut stream, socket).await else {
             return;
         };
+        let begins_with_tls = listener.protocol().begins_with_tls();
         let limit = match &self.settings.tls {
-            Some(tls) if secure => tls.timeout(),
+            Some(tls) if begins_with_tls => tls.timeout(),
             _ => self.settings.timeouts.head,
         };
         let fresh = Fresh::new(&self, limit);
@@ -252,7 +254,7 @@ impl Shard {
         if held.is_empty() && !self.hears_from(&fresh, &stream).await {
             if fresh.is_late() {
                 let counters = &self.worker.counters;
-                let late = if secure {
+                let late = if begins_with_tls {
                     &counters.handshake_failures
                 } else {
                     &counters.timeouts
@@ -262,11 +264,17 @@ impl Shard {
             return;
         }
         // What is large is allocated only now: a silent client would hold it for nothing.
-        if secure {
-            return Box::pin(self.begin_tls(&fresh, listed, stream, (ends, trusted, held))).await;
+        if begins_with_tls {
+            return Box::pin(self.begin_tls(&fresh, listed, stream, listener, (ends, trusted, held))).await;
         }
         drop(listed);
-        let peer = Rc::new(Peer::new(ends, trusted, None, self.worker.settings.https_port));
+        let peer = Rc::new(Peer::new(
+            listener.id,
+            ends,
+            trusted,
+            None,
+            self.worker.settings.https_port,
+        ));
         Box::pin(connection::run(self, Stream::Plain(stream), peer, held)).await;
     }
 
@@ -291,6 +299,7 @@ impl Shard {
         fresh: &Fresh,
         listed: Listed<'_>,
         stream: TcpStream,
+        listener: &Listener,
         (ends, trusted, held): (Ends, bool, &'static [u8]),
     ) {
         let Some(tls) = &self.settings.tls else { return };
@@ -304,7 +313,7 @@ impl Shard {
         match shaken {
             Ok(Shaken { stream, handshake, h2 }) => {
                 self.worker.counters.handshakes.add();
-                let peer = Rc::new(Peer::new(ends, trusted, Some(handshake), None));
+                let peer = Rc::new(Peer::new(listener.id, ends, trusted, Some(handshake), None));
                 if h2 {
                     Box::pin(h2::run(self.clone(), stream, peer, Bytes::new())).await;
                 } else {

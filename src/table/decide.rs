@@ -4,9 +4,10 @@
 //! too much to do, is live state and comes later.
 
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
-use super::{Answer, Backend, CanonicalPath, Destination, Guard, Protocol, Route, Says, Table};
+use super::{Answer, Backend, CanonicalPath, Destination, Guard, ListenerId, Protocol, Route, Says, Table};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Paths a certificate authority asks for in plain (RFC 8555, section 8.3).
@@ -23,20 +24,17 @@ pub struct Rules {
     pub reject_encoded_slash: bool,
 }
 
-/// The kind of listener a request came in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door<'r> {
-    /// Without TLS.
-    Plain,
-    /// With TLS, and the name the client asked for (SNI).
-    Tls(Option<&'r str>),
-}
-
 /// What a request says, as far as it decides.
 #[derive(Clone, Debug)]
 pub struct Ask<'r> {
-    /// Where it came in.
-    pub door: Door<'r>,
+    /// The listener it came in by.
+    pub listener: ListenerId,
+    /// The address and port that its client connected to.
+    pub local: SocketAddr,
+    /// Its client's address.
+    pub client: IpAddr,
+    /// The name that its client asked for in the TLS handshake (SNI); absent if it named none, or there is no TLS.
+    pub server_name: Option<&'r str>,
     /// Whether its peer is one of `--trusted-proxies`.
     pub trusted: bool,
     /// Whether its client speaks HTTPS, to us or to a trusted proxy that says so.
@@ -88,7 +86,7 @@ pub enum Refusal {
     BadTarget,
     /// The path has no canonical form.
     BadPath(PathError),
-    /// The host is served under another certificate than the one this connection was shown.
+    /// The host is served under another certificate than the one this connection was shown, or its listener is gone.
     Misdirected,
     /// No rule matches.
     NoRoute,
@@ -262,9 +260,9 @@ impl<'r> Ask<'r> {
     /// trusted proxy sends the requests of many clients over a connection that it opened for one of them, so there the
     /// name says nothing.
     fn may_ask(&self, table: &Table, host: Option<&str>) -> bool {
-        match self.door {
-            Door::Plain => true,
-            Door::Tls(name) => name == host || self.trusted || table.may_ask(name, host),
+        match self.server_name {
+            None => true,
+            name => name == host || self.trusted || table.may_ask(name, host),
         }
     }
 }
@@ -278,10 +276,12 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         outcome: Outcome::Refused(refusal),
     };
     let host = canonical.host.as_deref();
-    if !ask.may_ask(table, host) {
+    // On a connection of a listener that is gone nothing can be asked any more.
+    let hosts = table.hosts_of(ask.listener, ask.server_name);
+    let Some(hosts) = hosts.filter(|_| ask.may_ask(table, host)) else {
         return refused(Refusal::Misdirected);
-    }
-    let Some(found) = table.find(host, &canonical.path, &ask.says()) else {
+    };
+    let Some(found) = hosts.find(host, &canonical.path, &ask.says()) else {
         return refused(Refusal::NoRoute);
     };
     let route = found.route;

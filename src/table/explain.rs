@@ -1,7 +1,7 @@
 //! Which rule answers, which came close, and why not.
 
 use super::route::{HostPattern, PathKind, Route};
-use super::{CanonicalPath, Says, Table};
+use super::{CanonicalPath, Hosts, Says};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub struct Explanation {
     pub lost: Vec<(Arc<Route>, String)>,
 }
 
-/// Decides as a request is decided ([`Table::find`]), and says why the others lost.
-pub fn explain(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Explanation {
-    let route = table.find(host, path, says).map(|found| found.route.clone());
+/// Decides as a request is decided ([`Hosts::find`]), and says why the others lost.
+pub fn explain(hosts: &Hosts, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Explanation {
+    let route = hosts.find(host, path, says).map(|found| found.route.clone());
     let mut patterns = Vec::new();
     if let Some(host) = host {
         patterns.push(HostPattern::Exact(host.into()));
@@ -31,15 +31,15 @@ pub fn explain(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>, says
     }
     patterns.push(HostPattern::Any);
 
-    let mut hosts = Vec::new();
+    let mut asked = Vec::new();
     let mut candidates: Vec<Arc<Route>> = Vec::new();
     for pattern in patterns {
-        let Some(host) = table.host(&pattern) else { continue };
+        let Some(host) = hosts.host(&pattern) else { continue };
         let routes: Vec<_> = host.paths.routes().chain(host.default.iter()).cloned().collect();
-        hosts.push((pattern, routes.len()));
+        asked.push((pattern, routes.len()));
         candidates.extend(routes);
     }
-    candidates.extend(table.fallback.iter().cloned());
+    candidates.extend(hosts.fallback().cloned());
     if let Some(winner) = &route {
         candidates.retain(|candidate| !Arc::ptr_eq(candidate, winner));
     }
@@ -58,7 +58,11 @@ pub fn explain(table: &Table, host: Option<&str>, path: &CanonicalPath<'_>, says
             (candidate, reason)
         })
         .collect();
-    Explanation { route, hosts, lost }
+    Explanation {
+        route,
+        hosts: asked,
+        lost,
+    }
 }
 
 fn common(a: &str, b: &str) -> usize {

@@ -11,6 +11,8 @@ pub mod decide;
 mod destination;
 pub mod explain;
 mod guard;
+mod hosts;
+mod listener;
 mod parts;
 pub mod paths;
 pub mod pods;
@@ -28,6 +30,8 @@ pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
 pub use destination::{Answer, Destination, Split};
 pub use guard::{Guard, PARAMETERS};
+pub use hosts::{HostTable, Hosts, Match};
+pub use listener::{HostSet, Listener, ListenerId, ListenerProtocol, Names, Serves, TlsMode};
 pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
 pub use policies::{After, Before, Policies};
 pub use route::{HostPattern, PathKind, PathPattern, Precedence, Route, Shadow, Yields, route_key};
@@ -37,57 +41,10 @@ pub use when::{Says, When};
 
 use foldhash::fast::FixedState;
 use parts::Parts;
-use paths::Paths;
 use slots::Slots;
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-/// One host (or wildcard, or "any"): its paths, and what answers when none fits.
-#[derive(Clone, Debug, Default)]
-pub struct HostTable {
-    /// The paths.
-    pub paths: Paths,
-    /// The default backend of the oldest Ingress that names this host and has one.
-    pub default: Option<Arc<Route>>,
-    /// Guards that hold for the whole host, by the namespace whose routes they close; absent where it has none.
-    pub guards: Option<Arc<BTreeMap<Arc<str>, Arc<Guard>>>>,
-}
-
-impl HostTable {
-    /// Whether it has no routes.
-    pub fn is_empty(&self) -> bool {
-        self.paths.is_empty() && self.default.is_none()
-    }
-
-    /// The guard that closes all routes of a namespace for this host.
-    pub fn guard(&self, namespace: &str) -> Option<&Arc<Guard>> {
-        self.guards.as_ref()?.get(namespace)
-    }
-}
-
-/// What answers a host and path.
-#[derive(Clone, Copy, Debug)]
-pub struct Match<'t> {
-    /// The route.
-    pub route: &'t Arc<Route>,
-    /// The guard of a whole host that holds for it: see [`Table::find`].
-    host_guard: Option<&'t Arc<Guard>>,
-}
-
-impl<'t> Match<'t> {
-    /// The guard that closes the route for this host: its own, else that of the host, else that of the Service it
-    /// leads to. All of its requests are refused then, by the one check in [`decide`].
-    pub fn guard<'g>(&self, backend: Option<&'g Backend>) -> Option<&'g Arc<Guard>>
-    where
-        't: 'g,
-    {
-        let own = self.route.policies.guard.as_ref();
-        own.or(self.host_guard).or_else(|| backend?.guard.as_ref())
-    }
-}
-
-type Hosts = Parts<(Arc<str>, Arc<HostTable>)>;
 type Certificates = Parts<(HostPattern, Arc<CertificateSet>)>;
 
 /// Everything a request needs to be routed.
@@ -95,10 +52,9 @@ type Certificates = Parts<(HostPattern, Arc<CertificateSet>)>;
 pub struct Table {
     /// Counts the tables of this process.
     pub generation: u64,
-    exact: Hosts,
-    wildcard: Hosts,
-    any: Arc<HostTable>,
-    fallback: Option<Arc<Route>>,
+    listeners: Slots<Listener>,
+    /// What Ingresses have; all of their listeners share it.
+    ingress_hosts: Hosts,
     served: Parts<Arc<Served>>,
     backends: Slots<Backend>,
     pods: Slots<PodSet>,
@@ -117,50 +73,40 @@ fn certificate_hash(wildcard: bool, name: &str) -> u64 {
     hash(name).wrapping_add(u64::from(wildcard))
 }
 
-fn find<'t>(hosts: &'t Hosts, name: &str) -> Option<&'t Arc<HostTable>> {
-    if hosts.is_empty() {
-        return None;
-    }
-    hosts
-        .find(hash(name), |(other, _)| &**other == name)
-        .map(|(_, host)| host)
-}
-
 impl Table {
-    /// The route that answers a GET for a canonical host and path that says nothing else.
-    pub fn lookup(&self, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<&Arc<Route>> {
-        self.find(host, path, &Says::default()).map(|found| found.route)
+    /// A listener as this table knows it; absent if it is gone.
+    pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {
+        self.listeners.get(id)
     }
 
-    /// The route that answers a request for a canonical host and path, and the guard of a whole host that holds for it.
-    ///
-    /// Each level is asked in turn (exact host, wildcard, any); a host that lists no fitting path falls through.
-    /// Default backends are asked only when no rule matches, in the same order, and last that of the oldest Ingress
-    /// without rules.
-    ///
-    /// A guard of a whole host also holds for the paths that the host does not list, so it closes what answers them, if
-    /// that is a route of the guard's namespace.
-    pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<Match<'_>> {
-        let exact = host.and_then(|host| find(&self.exact, host));
-        if let Some((exact, route)) = exact.and_then(|host| Some((host, host.paths.find(path, says)?))) {
-            let host_guard = exact.guard(&route.origin.object.namespace);
-            return Some(Match { route, host_guard });
+    /// Every listener, by slot.
+    pub fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.listeners.iter()
+    }
+
+    /// Whether another table has the very same listeners.
+    pub fn has_listeners_of(&self, other: &Table) -> bool {
+        self.listeners.is_same(&other.listeners)
+    }
+
+    /// The hosts that answer requests of a listener; for TLS those of the name in the handshake. Absent if the listener
+    /// is gone, or has no hosts for that name.
+    pub fn hosts_of(&self, listener: ListenerId, server_name: Option<&str>) -> Option<&Hosts> {
+        match self.listener(listener)?.hosts(server_name)? {
+            HostSet::Ingress => Some(&self.ingress_hosts),
+            HostSet::Own(hosts) => Some(hosts),
         }
-        let wildcard = host
-            .and_then(route::wildcard_suffix)
-            .and_then(|suffix| find(&self.wildcard, suffix));
-        let rule = wildcard
-            .and_then(|host| Some((2, host.paths.find(path, says)?)))
-            .or_else(|| Some((3, self.any.paths.find(path, says)?)));
-        let (levels, route) = rule
-            .or_else(|| Some((1, exact?.default.as_ref()?)))
-            .or_else(|| Some((2, wildcard?.default.as_ref()?)))
-            .or_else(|| Some((3, self.any.default.as_ref().or(self.fallback.as_ref())?)))?;
-        // The host of the route, and those that come before it.
-        let hosts = [exact, wildcard, Some(&self.any)].into_iter().take(levels).flatten();
-        let namespace = &route.origin.object.namespace;
-        let host_guard = hosts.filter_map(|host| host.guard(namespace)).next();
-        Some(Match { route, host_guard })
+    }
+
+    /// What Ingresses have.
+    pub fn ingress_hosts(&self) -> &Hosts {
+        &self.ingress_hosts
+    }
+
+    /// The route of Ingresses that answers a GET for a canonical host and path that says nothing else.
+    pub fn lookup(&self, host: Option<&str>, path: &CanonicalPath<'_>) -> Option<&Arc<Route>> {
+        let found = self.ingress_hosts.find(host, path, &Says::default());
+        found.map(|found| found.route)
     }
 
     /// What a client gets that asks for a name (none: it named none): the very name's, else its wildcard's, else the
@@ -275,96 +221,48 @@ impl Table {
 
     /// Every route, default backends too, in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.exact
-            .iter()
-            .chain(self.wildcard.iter())
-            .map(|(_, host)| host)
-            .chain(std::iter::once(&self.any))
-            .flat_map(|host| host.paths.routes().chain(host.default.iter()))
-            .chain(self.fallback.iter())
+        let own = self.listeners().flat_map(|listener| listener.own_hosts());
+        std::iter::once(&self.ingress_hosts).chain(own).flat_map(Hosts::routes)
     }
 
-    /// The table of one host pattern.
+    /// What Ingresses have for one host pattern.
     pub fn host(&self, pattern: &HostPattern) -> Option<&Arc<HostTable>> {
-        match pattern {
-            HostPattern::Exact(name) => find(&self.exact, name),
-            HostPattern::Wildcard(suffix) => find(&self.wildcard, suffix),
-            HostPattern::Any => Some(&self.any),
-        }
+        self.ingress_hosts.host(pattern)
     }
 
-    /// Every host pattern with its table, in no order; any host's may be empty.
+    /// Every host pattern of Ingresses with its table, in no order; any host's may be empty.
     pub fn hosts(&self) -> impl Iterator<Item = (HostPattern, &Arc<HostTable>)> {
-        let exact = self
-            .exact
-            .iter()
-            .map(|(name, host)| (HostPattern::Exact(name.clone()), host));
-        let wildcard = self
-            .wildcard
-            .iter()
-            .map(|(name, host)| (HostPattern::Wildcard(name.clone()), host));
-        exact
-            .chain(wildcard)
-            .chain(std::iter::once((HostPattern::Any, &self.any)))
+        self.ingress_hosts.iter()
     }
 
     /// What answers when nothing else does: the default backend of the oldest Ingress without rules.
     pub fn fallback(&self) -> Option<&Arc<Route>> {
-        self.fallback.as_ref()
+        self.ingress_hosts.fallback()
     }
 
     /// A host pattern with the name this table has for it, so that routes share one text. For the compiler.
     pub fn share_host(&self, pattern: &HostPattern) -> HostPattern {
-        let name_of = |hosts: &Hosts, name: &Arc<str>| {
-            hosts
-                .find(hash(name), |(other, _)| other == name)
-                .map_or_else(|| name.clone(), |(known, _)| known.clone())
-        };
-        match pattern {
-            HostPattern::Exact(name) => HostPattern::Exact(name_of(&self.exact, name)),
-            HostPattern::Wildcard(name) => HostPattern::Wildcard(name_of(&self.wildcard, name)),
-            HostPattern::Any => HostPattern::Any,
-        }
+        self.ingress_hosts.share(pattern)
     }
 
-    /// Changes one host's table; one left without routes and guards takes the host away. For the compiler.
+    /// Changes what Ingresses have for one host; one left without routes and guards goes. For the compiler.
     pub fn update_host(&mut self, pattern: &HostPattern, change: impl FnOnce(&mut HostTable)) {
-        let (hosts, name) = match pattern {
-            HostPattern::Exact(name) => (&mut self.exact, name),
-            HostPattern::Wildcard(suffix) => (&mut self.wildcard, suffix),
-            HostPattern::Any => {
-                change(Arc::make_mut(&mut self.any));
-                return;
-            }
-        };
-        hosts.update(
-            hash(name),
-            |(other, _)| other == name,
-            || (name.clone(), Arc::default()),
-            |(_, host)| {
-                let host = Arc::make_mut(host);
-                change(host);
-                !host.is_empty() || host.guards.is_some()
-            },
-        );
+        self.ingress_hosts.update(pattern, change);
     }
 
     /// Replaces or removes the guard that closes a namespace's routes for a host. For the compiler.
     pub fn set_guard(&mut self, pattern: &HostPattern, namespace: &Arc<str>, guard: Option<Arc<Guard>>) {
-        self.update_host(pattern, |host| {
-            let mut guards = host.guards.take().unwrap_or_default();
-            let known = Arc::make_mut(&mut guards);
-            match guard {
-                Some(guard) => known.insert(namespace.clone(), guard),
-                None => known.remove(namespace),
-            };
-            host.guards = (!guards.is_empty()).then_some(guards);
-        });
+        self.ingress_hosts.set_guard(pattern, namespace, guard);
     }
 
     /// Replaces the default backend of Ingresses without rules. For the compiler.
     pub fn set_fallback(&mut self, route: Option<Arc<Route>>) {
-        self.fallback = route;
+        self.ingress_hosts.set_fallback(route);
+    }
+
+    /// Replaces or removes a listener. For the compiler.
+    pub fn set_listener(&mut self, slot: u32, listener: Option<Arc<Listener>>) {
+        self.listeners.set(slot, listener);
     }
 
     /// Replaces or removes a backend. For the compiler.

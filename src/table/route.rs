@@ -226,11 +226,20 @@ impl Yields {
     }
 }
 
-/// A route's key: a hash of its host, path and conditions, which are its own in any table.
-pub fn route_key(host: &HostPattern, path: Option<&PathPattern>, when: Option<&When>) -> RouteKey {
+/// A route's key: a hash of its listeners, host, path and conditions, which are its own in any table. `listeners` is a
+/// name for those that share the hosts, the same in all processes; absent for the hosts of Ingresses.
+pub fn route_key(
+    listeners: Option<&str>,
+    host: &HostPattern,
+    path: Option<&PathPattern>,
+    when: Option<&When>,
+) -> RouteKey {
+    // No host, path or name of an object has a line feed in it.
+    let listeners = listeners.map(|name| format!("{name}\n")).unwrap_or_default();
     let path = path.map_or_else(|| "default".to_owned(), ToString::to_string);
     let when = when.map(|when| format!(" {when}")).unwrap_or_default();
-    RouteKey(XxHash3_64::oneshot(format!("{host} {path}{when}").as_bytes()))
+    let text = format!("{listeners}{host} {path}{when}");
+    RouteKey(XxHash3_64::oneshot(text.as_bytes()))
 }
 
 impl Route {

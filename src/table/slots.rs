@@ -65,6 +65,11 @@ impl<T: Placed> Slots<T> {
         }
     }
 
+    /// Whether these are the very same things, because neither has changed since one was cloned from the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.chunks, &other.chunks)
+    }
+
     /// Everything, by slot.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.chunks.iter().flat_map(|chunk| chunk.iter().flatten())

@@ -8,9 +8,11 @@ use narthex::compile::{Options, State};
 use narthex::control::{Control, Guard, Shared};
 use narthex::dialect::Object;
 use narthex::model::Kind;
-use narthex::serve::{Purpose, Server, bind};
+use narthex::serve::handover::Place;
+use narthex::serve::{Server, bind};
 use narthex::source::cluster::{self, ClusterOptions};
 use narthex::source::{EVENT_QUEUE, NAMED_SECRETS, Wanted};
+use narthex::table::Listener;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -231,7 +233,10 @@ async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
         10,
     )
     .unwrap();
+    let listener = Arc::new(Listener::http(0, "127.0.0.1:0".parse().unwrap()));
+    let bound = vec![bind(Place::of(&listener), false).unwrap()];
     let state = State::new(Options {
+        listeners: vec![listener],
         default_certificate: Some((ns.into(), "cert".into())),
         ..Options::default()
     });
@@ -244,7 +249,7 @@ async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
         server: Arc::new(Mutex::new(server)),
         admin_service: None,
         live: None,
-        bound: vec![bind(Purpose::Http, "127.0.0.1:0".parse().unwrap(), false).unwrap()],
+        bound,
     };
     let source = tokio::spawn(cluster::run(client, options, sender, shared.watches.clone(), wanted));
     let control = tokio::spawn(control.run());

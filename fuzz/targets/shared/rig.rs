@@ -5,8 +5,10 @@ use arc_swap::ArcSwap;
 use clap::Parser;
 use narthex::cli::Cli;
 use narthex::compile::{Options, State};
-use narthex::serve::{Purpose, Server, bind};
+use narthex::serve::handover::Place;
+use narthex::serve::{Server, bind};
 use narthex::source::directory::parse::parse;
+use narthex::table::Listener;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -49,7 +51,10 @@ impl Rig {
         );
         let parsed = parse(Path::new("all.yaml"), &manifests);
         assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
+        let listener = Arc::new(Listener::http(0, "127.0.0.1:0".parse().unwrap()));
+        let bound = bind(Place::of(&listener), false).unwrap();
         let options = Options {
+            listeners: vec![listener],
             local_endpoints: true,
             ..Options::default()
         };
@@ -58,7 +63,6 @@ impl Rig {
         let args = Cli::parse_from(["narthex", "--head-timeout", "2s"].iter().chain(flags)).serve;
         let settings = Arc::new(args.proxy_settings(None, 1000));
         let mut server = Server::start(table, settings, args.shard_settings(None), 1, 1000).unwrap();
-        let bound = bind(Purpose::Http, "127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = bound.address();
         server.listen(vec![bound]).unwrap();
         Self {

@@ -4,9 +4,11 @@ use crate::proxy::{Ends, ProxyError, Settings, TrustedProxies};
 use crate::serve::strict::{Framer, Limits};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::Rules;
+use crate::table::{Listener, Table};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
+use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The pseudo-field that makes a CONNECT of HTTP/2 an extended one.
@@ -59,6 +61,24 @@ impl Question {
             other => return Err(format!("version={other}: write 1.0 or 1.1")),
         });
         Ok(())
+    }
+
+    /// The listener that a client would connect to: one that serves the name in the handshake, if possible of the URL's
+    /// scheme, and if possible of its port. A balancer may have brought the request to any of them.
+    pub(super) fn listener<'t>(&self, table: &'t Table, url: &Url, server_name: Option<&str>) -> Option<&'t Listener> {
+        let named = url.host.as_deref().and_then(|host| canonical_host(host).ok()?.port);
+        let port = self
+            .to
+            .map(|to| to.port())
+            .or(named)
+            .unwrap_or(if url.tls { 443 } else { 80 });
+        let fits = |listener: &Listener| {
+            let of_scheme = listener.protocol().begins_with_tls() == url.tls;
+            (of_scheme, listener.address.port() == port)
+        };
+        let all = table.listeners().map(|listener| &**listener);
+        let serving = all.filter(|listener| listener.hosts(server_name).is_some());
+        serving.min_by_key(|listener| Reverse(fits(listener)))
     }
 
     /// The protocol of an extended CONNECT.

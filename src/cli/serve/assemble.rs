@@ -6,24 +6,37 @@ use crate::dialect::annotations::Ignored;
 use crate::dialect::owners::{self, HostOwners};
 use crate::policy::compress::Memory;
 use crate::proxy::{self, TrustedProxies};
+use crate::serve::handover::Place;
 use crate::serve::strict::Limits;
-use crate::serve::{Purpose, ShardSettings, Timeouts, Tls, TlsSettings};
+use crate::serve::{Bound, Role, ShardSettings, Timeouts, Tls, TlsSettings};
 use crate::status;
 use crate::status::addresses::{OwnPods, Source};
 use crate::status::desired::Address;
-use crate::table::After;
+use crate::table::{After, Listener, ListenerProtocol};
 use crate::telemetry::access;
 use crate::upstream::{PoolSettings, Sockets};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-impl From<Protocol> for Purpose {
+impl From<Protocol> for Role {
     fn from(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Http => Self::Http,
-            Protocol::Https => Self::Https,
-        }
+        Self::Listener(match protocol {
+            Protocol::Http => ListenerProtocol::Http,
+            Protocol::Https => ListenerProtocol::Https,
+        })
     }
+}
+
+/// The listeners of the flags, as far as their addresses could be bound. They serve what Ingresses have.
+pub(super) fn listeners(bound: &[Bound]) -> Vec<Arc<Listener>> {
+    let listeners = bound.iter().zip(0..).map(|(bound, slot)| {
+        let Place { role, address, .. } = bound.place();
+        Arc::new(match role {
+            Role::Listener(ListenerProtocol::Https) => Listener::https(slot, address),
+            _ => Listener::http(slot, address),
+        })
+    });
+    listeners.collect()
 }
 
 impl ServeArgs {
@@ -116,6 +129,7 @@ impl RuleArgs {
             yield_empty: self.yield_empty.map(|time| time.as_secs()),
             ignored_annotations: Ignored::new(&self.ignore_annotation),
             ssl_redirect: self.ssl_redirect,
+            ..compile::Options::default()
         })
     }
 

@@ -1,8 +1,7 @@
 //! An upgrade: the sockets of the narthex that serves on this node are taken over, and handed to the next one.
 
 use crate::config::{Listening, ServeArgs};
-use crate::serve::Purpose;
-use crate::serve::handover::{self, Holdings, Inherited, Place};
+use crate::serve::handover::{self, Holdings, Inherited, Place, Role};
 use anyhow::Context;
 use tokio::sync::{oneshot, watch};
 
@@ -27,7 +26,7 @@ impl Successor {
         let mut wanted: Vec<Place> = listening
             .map(|Listening { protocol, address, .. }| Place::tcp(protocol.into(), address))
             .collect();
-        wanted.push(Place::tcp(Purpose::Admin, args.listen.admin.0));
+        wanted.push(Place::tcp(Role::Admin, args.listen.admin.0));
         let (predecessor, inherited) = match handover::ask(&name, &wanted).await {
             Ok(answer) => answer.unzip(),
             Err(error) => {

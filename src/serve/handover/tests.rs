@@ -1,6 +1,7 @@
 //! Hand-overs between two ends in one process, and with releases that take and ask one question.
 
 use super::*;
+use crate::table::ListenerProtocol;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,7 @@ fn name() -> Name {
 /// A place for itself; the port stands for what was asked for.
 fn place(transport: Transport, port: u16) -> Place {
     Place {
-        purpose: Purpose::Http,
+        role: Role::Listener(ListenerProtocol::Http),
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         transport,
     }

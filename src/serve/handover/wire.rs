@@ -1,13 +1,14 @@
 //! What two processes say to each other when sockets are handed over: lines of JSON on a Unix socket, the first answer
 //! with the file descriptors beside it (unix(7), SCM_RIGHTS).
 
-use crate::serve::Purpose;
+use crate::table::{Listener, ListenerProtocol};
 use rustix::cmsg_space;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -36,11 +37,68 @@ impl Transport {
     }
 }
 
+/// What a listening socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Word", from = "Word")]
+pub enum Role {
+    /// A listener of the table.
+    Listener(ListenerProtocol),
+    /// The admin address.
+    Admin,
+}
+
+/// A role as it is written in messages.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Word {
+    Http,
+    Https,
+    Tls,
+    Tcp,
+    Udp,
+    Admin,
+}
+
+impl From<Role> for Word {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Listener(ListenerProtocol::Http) => Self::Http,
+            Role::Listener(ListenerProtocol::Https) => Self::Https,
+            Role::Listener(ListenerProtocol::Tls) => Self::Tls,
+            Role::Listener(ListenerProtocol::Tcp) => Self::Tcp,
+            Role::Listener(ListenerProtocol::Udp) => Self::Udp,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<Word> for Role {
+    fn from(word: Word) -> Self {
+        Self::Listener(match word {
+            Word::Http => ListenerProtocol::Http,
+            Word::Https => ListenerProtocol::Https,
+            Word::Tls => ListenerProtocol::Tls,
+            Word::Tcp => ListenerProtocol::Tcp,
+            Word::Udp => ListenerProtocol::Udp,
+            Word::Admin => return Self::Admin,
+        })
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(protocol) => protocol.fmt(f),
+            Self::Admin => f.write_str("admin"),
+        }
+    }
+}
+
 /// A socket by what it is for and the address that was asked for, which may have port 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// What it is for.
-    pub purpose: Purpose,
+    #[serde(rename = "purpose")]
+    pub role: Role,
     /// As the flag has it.
     pub address: SocketAddr,
     /// What it carries. Earlier releases know only TCP and say nothing of it, so nothing is said of it for TCP.
@@ -49,10 +107,23 @@ pub struct Place {
 }
 
 impl Place {
-    /// One for connections.
-    pub fn tcp(purpose: Purpose, address: SocketAddr) -> Self {
+    /// That of a listener.
+    pub fn of(listener: &Listener) -> Self {
+        let protocol = listener.protocol();
         Self {
-            purpose,
+            role: Role::Listener(protocol),
+            address: listener.address,
+            transport: match protocol {
+                ListenerProtocol::Udp => Transport::Udp,
+                _ => Transport::Tcp,
+            },
+        }
+    }
+
+    /// One for connections.
+    pub fn tcp(role: Role, address: SocketAddr) -> Self {
+        Self {
+            role,
             address,
             transport: Transport::Tcp,
         }

@@ -1,0 +1,200 @@
+//! A set of hosts with their routes, and the lookup in it.
+
+use super::guard::Guard;
+use super::parts::Parts;
+use super::paths::Paths;
+use super::route::{HostPattern, wildcard_suffix};
+use super::{Backend, CanonicalPath, Route, Says, hash};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One host (or wildcard, or "any"): its paths, and what answers when none fits.
+#[derive(Clone, Debug, Default)]
+pub struct HostTable {
+    /// The paths.
+    pub paths: Paths,
+    /// The default backend of the oldest Ingress that names this host and has one.
+    pub default: Option<Arc<Route>>,
+    /// Guards that hold for the whole host, by the namespace whose routes they close; absent where it has none.
+    pub guards: Option<Arc<BTreeMap<Arc<str>, Arc<Guard>>>>,
+}
+
+impl HostTable {
+    /// Whether it has no routes.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.default.is_none()
+    }
+
+    /// The guard that closes all routes of a namespace for this host.
+    pub fn guard(&self, namespace: &str) -> Option<&Arc<Guard>> {
+        self.guards.as_ref()?.get(namespace)
+    }
+}
+
+/// What answers a host and path.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'t> {
+    /// The route.
+    pub route: &'t Arc<Route>,
+    /// The guard of a whole host that holds for it: see [`Hosts::find`].
+    host_guard: Option<&'t Arc<Guard>>,
+}
+
+impl<'t> Match<'t> {
+    /// The guard that closes the route for this host: its own, else that of the host, else that of the Service it
+    /// leads to. All of its requests are refused then, by the one check in [`decide`](super::decide).
+    pub fn guard<'g>(&self, backend: Option<&'g Backend>) -> Option<&'g Arc<Guard>>
+    where
+        't: 'g,
+    {
+        let own = self.route.policies.guard.as_ref();
+        own.or(self.host_guard).or_else(|| backend?.guard.as_ref())
+    }
+}
+
+type ByName = Parts<(Arc<str>, Arc<HostTable>)>;
+
+fn by_name<'t>(hosts: &'t ByName, name: &str) -> Option<&'t Arc<HostTable>> {
+    if hosts.is_empty() {
+        return None;
+    }
+    hosts
+        .find(hash(name), |(other, _)| &**other == name)
+        .map(|(_, host)| host)
+}
+
+/// Hosts and their routes, as one or several listeners serve them.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    exact: ByName,
+    wildcard: ByName,
+    any: Arc<HostTable>,
+    fallback: Option<Arc<Route>>,
+}
+
+impl Hosts {
+    /// The route that answers a request for a canonical host and path, and the guard of a whole host that holds for it.
+    ///
+    /// Each level is asked in turn (exact host, wildcard, any); a host that lists no fitting path falls through.
+    /// Default backends are asked only when no rule matches, in the same order, and last that of the oldest Ingress
+    /// without rules.
+    ///
+    /// A guard of a whole host also holds for the paths that the host does not list, so it closes what answers them, if
+    /// that is a route of the guard's namespace.
+    pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<Match<'_>> {
+        let exact = host.and_then(|host| by_name(&self.exact, host));
+        if let Some((exact, route)) = exact.and_then(|host| Some((host, host.paths.find(path, says)?))) {
+            let host_guard = exact.guard(&route.origin.object.namespace);
+            return Some(Match { route, host_guard });
+        }
+        let wildcard = host
+            .and_then(wildcard_suffix)
+            .and_then(|suffix| by_name(&self.wildcard, suffix));
+        let rule = wildcard
+            .and_then(|host| Some((2, host.paths.find(path, says)?)))
+            .or_else(|| Some((3, self.any.paths.find(path, says)?)));
+        let (levels, route) = rule
+            .or_else(|| Some((1, exact?.default.as_ref()?)))
+            .or_else(|| Some((2, wildcard?.default.as_ref()?)))
+            .or_else(|| Some((3, self.any.default.as_ref().or(self.fallback.as_ref())?)))?;
+        // The host of the route, and those that come before it.
+        let hosts = [exact, wildcard, Some(&self.any)].into_iter().take(levels).flatten();
+        let namespace = &route.origin.object.namespace;
+        let host_guard = hosts.filter_map(|host| host.guard(namespace)).next();
+        Some(Match { route, host_guard })
+    }
+
+    /// Every route, default backends too, in no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.exact
+            .iter()
+            .chain(self.wildcard.iter())
+            .map(|(_, host)| host)
+            .chain(std::iter::once(&self.any))
+            .flat_map(|host| host.paths.routes().chain(host.default.iter()))
+            .chain(self.fallback.iter())
+    }
+
+    /// The table of one host pattern.
+    pub fn host(&self, pattern: &HostPattern) -> Option<&Arc<HostTable>> {
+        match pattern {
+            HostPattern::Exact(name) => by_name(&self.exact, name),
+            HostPattern::Wildcard(suffix) => by_name(&self.wildcard, suffix),
+            HostPattern::Any => Some(&self.any),
+        }
+    }
+
+    /// Every host pattern with its table, in no order; any host's may be empty.
+    pub fn iter(&self) -> impl Iterator<Item = (HostPattern, &Arc<HostTable>)> {
+        let exact = self
+            .exact
+            .iter()
+            .map(|(name, host)| (HostPattern::Exact(name.clone()), host));
+        let wildcard = self
+            .wildcard
+            .iter()
+            .map(|(name, host)| (HostPattern::Wildcard(name.clone()), host));
+        exact
+            .chain(wildcard)
+            .chain(std::iter::once((HostPattern::Any, &self.any)))
+    }
+
+    /// What answers when nothing else does: the default backend of the oldest Ingress without rules.
+    pub fn fallback(&self) -> Option<&Arc<Route>> {
+        self.fallback.as_ref()
+    }
+
+    /// A host pattern with the name that is known here, so that routes share one text. For the compiler.
+    pub fn share(&self, pattern: &HostPattern) -> HostPattern {
+        let name_of = |hosts: &ByName, name: &Arc<str>| {
+            hosts
+                .find(hash(name), |(other, _)| other == name)
+                .map_or_else(|| name.clone(), |(known, _)| known.clone())
+        };
+        match pattern {
+            HostPattern::Exact(name) => HostPattern::Exact(name_of(&self.exact, name)),
+            HostPattern::Wildcard(name) => HostPattern::Wildcard(name_of(&self.wildcard, name)),
+            HostPattern::Any => HostPattern::Any,
+        }
+    }
+
+    /// Changes one host's table; one left without routes and guards takes the host away. For the compiler.
+    pub fn update(&mut self, pattern: &HostPattern, change: impl FnOnce(&mut HostTable)) {
+        let (hosts, name) = match pattern {
+            HostPattern::Exact(name) => (&mut self.exact, name),
+            HostPattern::Wildcard(suffix) => (&mut self.wildcard, suffix),
+            HostPattern::Any => {
+                change(Arc::make_mut(&mut self.any));
+                return;
+            }
+        };
+        hosts.update(
+            hash(name),
+            |(other, _)| other == name,
+            || (name.clone(), Arc::default()),
+            |(_, host)| {
+                let host = Arc::make_mut(host);
+                change(host);
+                !host.is_empty() || host.guards.is_some()
+            },
+        );
+    }
+
+    /// Replaces or removes the guard that closes a namespace's routes for a host. For the compiler.
+    pub fn set_guard(&mut self, pattern: &HostPattern, namespace: &Arc<str>, guard: Option<Arc<Guard>>) {
+        self.update(pattern, |host| {
+            let mut guards = host.guards.take().unwrap_or_default();
+            let known = Arc::make_mut(&mut guards);
+            match guard {
+                Some(guard) => known.insert(namespace.clone(), guard),
+                None => known.remove(namespace),
+            };
+            host.guards = (!guards.is_empty()).then_some(guards);
+        });
+    }
+
+    /// Replaces the default backend that answers when nothing else does. For the compiler.
+    pub fn set_fallback(&mut self, route: Option<Arc<Route>>) {
+        self.fallback = route;
+    }
+}
