@@ -1,6 +1,7 @@
 //! How long a request has been waiting, and for whom.
 
 use super::error::Side;
+use super::timeouts::Timeouts;
 use crate::upstream::{Clock, Tick};
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
@@ -219,9 +220,10 @@ impl Wait {
     }
 
     /// Ends a stream whose client is silent in its body or does not take its reply. Whether it did.
-    pub fn check_stream(&self, clock: &Clock, body: Duration, send: Duration) -> bool {
+    pub fn check_stream(&self, clock: &Clock, timeouts: &Timeouts) -> bool {
         let limits = self.limits.get();
-        let (body, send) = (limits.body.unwrap_or(body), limits.send.unwrap_or(send));
+        let body = limits.body.unwrap_or(timeouts.body);
+        let send = limits.send.unwrap_or(timeouts.send);
         if self
             .upload
             .get()
@@ -288,18 +290,18 @@ impl Wait {
         }
     }
 
-    /// Looks whether the wait has been too long; the sweeper's part. `upload` is how long the client may be silent in
-    /// its body: while that is not complete, it is the client's time that runs, and only then the pod's.
-    pub fn check(&self, clock: &Clock, head: Duration, body: Duration, upload: Duration) {
+    /// Looks whether the wait has been too long; the sweeper's part. While the request's body is not
+    /// complete, it is the client's time that runs, and only then the pod's.
+    pub fn check(&self, clock: &Clock, timeouts: &Timeouts) {
         let Some((what, since)) = self.waiting.get() else {
             return;
         };
         let limits = self.limits.get();
-        let head = limits.head.unwrap_or(head);
+        let head = limits.head.unwrap_or(timeouts.response);
         let late = match what {
             Waiting::Head => clock.passed(since, head),
-            Waiting::Upload => clock.passed(since, head + limits.body.unwrap_or(upload)),
-            Waiting::Body => self.is_silent(clock, since, limits.stream.unwrap_or(body)),
+            Waiting::Upload => clock.passed(since, head + limits.body.unwrap_or(timeouts.body)),
+            Waiting::Body => self.is_silent(clock, since, limits.stream.unwrap_or(timeouts.stream)),
         };
         if late {
             if what == Waiting::Body {
@@ -339,6 +341,15 @@ mod tests {
     fn a_byte_now_and_then_does_not_keep_a_reply() {
         let clock = Clock::default();
         let limit = Duration::from_secs(1);
+        let timeouts = Timeouts {
+            head: limit,
+            idle: limit,
+            body: limit,
+            send: limit,
+            tunnel: limit,
+            response: limit,
+            stream: limit,
+        };
         for (bytes, ended) in [(1, true), (LEAST_TAKEN, false)] {
             let wait = Wait::new(true);
             wait.flows(&clock);
@@ -347,7 +358,7 @@ mod tests {
             for _ in 0..10 {
                 clock.advance();
                 wait.takes(bytes, &clock);
-                was_ended |= wait.check_stream(&clock, limit, limit);
+                was_ended |= wait.check_stream(&clock, &timeouts);
             }
             assert_eq!(was_ended, ended, "{bytes}");
         }

@@ -3,6 +3,7 @@
 use super::body::ClientBody;
 use super::error::ProxyError;
 use super::headers::template;
+use super::timeouts::Timeouts;
 use super::trail::Dictionary;
 use super::trust::TrustedProxies;
 use crate::model::RouteKey;
@@ -22,7 +23,6 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Requests under way on a shard while memory is short. Not none: what is short may not come back by itself.
 const FEW: u64 = 8;
@@ -32,10 +32,8 @@ const FEW: u64 = 8;
 pub struct Settings {
     /// Connections to pods.
     pub pool: PoolSettings,
-    /// How long a pod may take to begin its answer, counted from the last byte of the request.
-    pub response_timeout: Duration,
-    /// How long a response may stand still.
-    pub stream_timeout: Duration,
+    /// How long clients and pods may take.
+    pub timeouts: Timeouts,
     /// How many endpoints are tried.
     pub attempts: usize,
     /// `--encoded-slash=reject`.

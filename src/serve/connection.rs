@@ -8,7 +8,7 @@ use super::preface::{Look, Preface};
 use super::shard::{Shard, Swept};
 use super::strict::{Fault, Framer, Position};
 use super::tunnel;
-use crate::proxy::{self, Client, Exchange, Peer, ProxyError, RequestBody, Silence};
+use crate::proxy::{self, Client, Exchange, Peer, ProxyError, RequestBody, Silence, Timeouts};
 use crate::upstream::Stream;
 use crate::upstream::{Clock, Tick};
 use bytes::Bytes;
@@ -25,21 +25,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-
-/// How long a connection may take. Defaults are in `config.rs`.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From the first byte of a head (or from accept) to its last.
-    pub head: Duration,
-    /// Between two requests.
-    pub idle: Duration,
-    /// Without a byte of a request body that is waited for.
-    pub body: Duration,
-    /// Without a byte of a reply being taken.
-    pub send: Duration,
-    /// Without a byte in either direction of a WebSocket.
-    pub tunnel: Duration,
-}
 
 /// What the sweeper found a connection guilty of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,9 +127,9 @@ impl Conn {
         self.heads.get() == self.client.flags.replies.get()
     }
 
-    fn check(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
+    fn check(&self, timeouts: &Timeouts) {
         let (clock, since) = (self.clock(), self.since.get());
-        self.client.wait.check(clock, response, stream, timeouts.body);
+        self.client.wait.check(clock, timeouts);
         self.pace.look(clock);
         let passed = |limit| clock.passed(since, limit);
         if self.draining.get() && self.is_to_end() {
@@ -329,8 +314,8 @@ impl Conn {
 }
 
 impl Swept for Conn {
-    fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
-        self.check(timeouts, stream, response);
+    fn sweep(&self, timeouts: &Timeouts) {
+        self.check(timeouts);
     }
 
     fn drain(&self, _: Duration) {

@@ -1,9 +1,9 @@
 //! Connections before their first request: a client that is silent costs its socket and little more, for hyper's part
 //! and a TLS session are made only when it speaks.
 
-use super::Timeouts;
 use super::pace::Slow;
 use super::shard::{Listed, Shard, Swept};
+use crate::proxy::Timeouts;
 use crate::upstream::{Clock, Tick};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -119,7 +119,7 @@ impl Fresh {
 }
 
 impl Swept for Fresh {
-    fn sweep(&self, _: &Timeouts, _: Duration, _: Duration) {
+    fn sweep(&self, _: &Timeouts) {
         let (stage, begun) = self.stage.get();
         let passed = |since, limit| self.clock().passed(since, limit);
         let hurried = stage == Stage::Client && self.shard.is_short_of_handshakes() && passed(begun, HURRIED);

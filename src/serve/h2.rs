@@ -11,10 +11,9 @@ mod stream;
 
 pub(in crate::serve) use duplex::Duplex;
 
-use super::Timeouts;
 use super::pace::{Pace, Slow};
 use super::shard::{Shard, Swept};
-use crate::proxy::{Client, Peer, ProxyError};
+use crate::proxy::{Client, Peer, ProxyError, Timeouts};
 use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
 use crate::upstream::{self, Clock, Tick};
 use bytes::{Buf, Bytes};
@@ -168,15 +167,15 @@ impl Conn {
 }
 
 impl Swept for Conn {
-    fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration) {
+    fn sweep(&self, timeouts: &Timeouts) {
         let clock = self.clock();
         self.pace.look(clock);
         let mut requests = self.requests.borrow_mut();
         requests.retain(|request| request.strong_count() > 0);
         self.sweep_held(&requests);
         for client in requests.iter().filter_map(Weak::upgrade) {
-            client.wait.check(clock, response, stream, timeouts.body);
-            if client.wait.check_stream(clock, timeouts.body, timeouts.send) {
+            client.wait.check(clock, timeouts);
+            if client.wait.check_stream(clock, timeouts) {
                 self.shard.worker.counters.timeouts.add();
             }
         }

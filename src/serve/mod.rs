@@ -18,7 +18,6 @@ pub mod strict;
 pub mod tls;
 mod tunnel;
 
-pub use connection::Timeouts;
 pub use handover::Role;
 pub use listener::{BindError, Bound, bind};
 pub use proxy_protocol::ProxyProtocol;

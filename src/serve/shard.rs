@@ -1,6 +1,6 @@
 //! One shard: a thread with its own runtime, connections, pools and counters.
 
-use super::connection::{self, Timeouts};
+use super::connection;
 use super::date::Date;
 use super::fresh::Fresh;
 use super::h2;
@@ -9,7 +9,7 @@ use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
 use super::room::Room;
 use super::strict::Limits;
 use super::tls::{Shaken, Tls};
-use crate::proxy::{Ends, Peer, Worker};
+use crate::proxy::{Ends, Peer, Timeouts, Worker};
 use crate::table::Listener;
 use crate::upstream::{Stream, TICK, Tick};
 use bytes::Bytes;
@@ -82,8 +82,6 @@ impl Drop for Place {
 /// What a shard needs to know of the process.
 #[derive(Clone)]
 pub struct ShardSettings {
-    /// Time-outs of client connections.
-    pub timeouts: Timeouts,
     /// Limits of what clients may send.
     pub limits: Limits,
     /// Whether clients that have closed their half of a connection are served as if they had not.
@@ -98,8 +96,8 @@ pub struct ShardSettings {
 
 /// A connection as the sweeper sees it.
 pub trait Swept {
-    /// Looks for what takes too long; called every tick. `stream` and `response` are the time-outs of pods.
-    fn sweep(&self, timeouts: &Timeouts, stream: Duration, response: Duration);
+    /// Looks for what takes too long; called every tick.
+    fn sweep(&self, timeouts: &Timeouts);
 
     /// Finishes what is under way and then closes; after `pause` also if nothing is.
     fn drain(&self, pause: Duration);
@@ -247,7 +245,7 @@ impl Shard {
         let begins_with_tls = listener.protocol().begins_with_tls();
         let limit = match &self.settings.tls {
             Some(tls) if begins_with_tls => tls.timeout(),
-            _ => self.settings.timeouts.head,
+            _ => self.worker.settings.timeouts.head,
         };
         let fresh = Fresh::new(&self, limit);
         let listed = fresh.listed();
@@ -331,7 +329,7 @@ impl Shard {
     /// it is to be closed.
     async fn open(&self, stream: &mut TcpStream, socket: SocketAddr) -> Option<(Ends, bool, &'static [u8])> {
         let proxies = &self.worker.settings.trusted_proxies;
-        let (trusted, timeout) = (proxies.contains(socket.ip()), self.settings.timeouts.head);
+        let (trusted, timeout) = (proxies.contains(socket.ip()), self.worker.settings.timeouts.head);
         match self.settings.proxy_protocol.open(stream, trusted, timeout).await {
             Ok(Opened { ends: Some(ends), .. }) => {
                 // The balancer is trusted to name its client, which makes the client no proxy.
@@ -468,11 +466,7 @@ async fn sweep(shard: Rc<Shard>) {
         worker.clock.advance();
         shard.unread.set(0);
         for (_, conn) in shard.connections.borrow().iter() {
-            conn.sweep(
-                &shard.settings.timeouts,
-                worker.settings.stream_timeout,
-                worker.settings.response_timeout,
-            );
+            conn.sweep(&worker.settings.timeouts);
         }
         shard.end_stuck();
         shard.make_room();

@@ -1,9 +1,8 @@
 //! A client and a pod that speak a protocol of their own: bytes are passed on as they come.
 
-use super::Timeouts;
 use super::h2::Duplex;
 use super::shard::{Shard, Swept};
-use crate::proxy::{Client, Exchange};
+use crate::proxy::{Client, Exchange, Timeouts};
 use crate::upstream::Stream;
 use crate::upstream::frames::Earned;
 use crate::upstream::{Clock, Connection, Tick};
@@ -55,7 +54,7 @@ impl Pulse {
 }
 
 impl Swept for Pulse {
-    fn sweep(&self, timeouts: &Timeouts, _: Duration, _: Duration) {
+    fn sweep(&self, timeouts: &Timeouts) {
         if self.clock().passed(self.last.get(), timeouts.tunnel) {
             self.expired.set(true);
             if let Some(waker) = self.waker.take() {

@@ -5,10 +5,10 @@ use crate::config::{AccessArgs, EncodedSlash, Format, HeadArgs, Protocol, RuleAr
 use crate::dialect::annotations::Ignored;
 use crate::dialect::owners::{self, HostOwners};
 use crate::policy::compress::Memory;
-use crate::proxy::{self, TrustedProxies};
+use crate::proxy::{self, Timeouts, TrustedProxies};
 use crate::serve::handover::Place;
 use crate::serve::strict::Limits;
-use crate::serve::{Bound, Role, ShardSettings, Timeouts, Tls, TlsSettings};
+use crate::serve::{Bound, Role, ShardSettings, Tls, TlsSettings};
 use crate::status;
 use crate::status::addresses::{OwnPods, Source};
 use crate::status::desired::Address;
@@ -61,8 +61,15 @@ impl ServeArgs {
                 max_idle: self.limits.upstream_max_idle,
                 max_response_head: self.limits.max_response_head,
             },
-            response_timeout: self.timeouts.response_timeout,
-            stream_timeout: self.timeouts.stream_timeout,
+            timeouts: Timeouts {
+                head: self.timeouts.head_timeout,
+                idle: self.timeouts.idle_timeout,
+                body: self.timeouts.body_timeout,
+                send: self.timeouts.send_timeout,
+                tunnel: self.timeouts.tunnel_timeout,
+                response: self.timeouts.response_timeout,
+                stream: self.timeouts.stream_timeout,
+            },
             attempts: self.limits.attempts,
             reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
             after: self.http.server_header.iter().cloned().map(After::Server).collect(),
@@ -80,13 +87,6 @@ impl ServeArgs {
     /// Settings of client connections.
     pub fn shard_settings(&self, tls: Option<Arc<Tls>>) -> ShardSettings {
         ShardSettings {
-            timeouts: Timeouts {
-                head: self.timeouts.head_timeout,
-                idle: self.timeouts.idle_timeout,
-                body: self.timeouts.body_timeout,
-                send: self.timeouts.send_timeout,
-                tunnel: self.timeouts.tunnel_timeout,
-            },
             limits: self.limits.head.limits(),
             serves_half_closed: self.http.serve_half_closed,
             proxy_protocol: self.listen.proxy_protocol,
