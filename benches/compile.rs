@@ -5,8 +5,8 @@
 mod world;
 
 use divan::Bencher;
-use narthex::compile::{Options, State};
-use narthex::dialect::Change;
+use narthex::testing::compile::{Options, State};
+use narthex::testing::dialect::Change;
 use std::cell::{Cell, RefCell};
 use world::{Shape, ingress, objects, slice, state};
 

@@ -5,7 +5,7 @@
 mod world;
 
 use divan::{Bencher, black_box};
-use narthex::table::{canonical_host, canonical_path};
+use narthex::testing::table::{canonical_host, canonical_path};
 use world::{Shape, state};
 
 const ROUTES: [usize; 3] = [10, 1_000, 100_000];

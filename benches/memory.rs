@@ -4,7 +4,7 @@
 
 mod world;
 
-use narthex::compile::{Options, State};
+use narthex::testing::compile::{Options, State};
 use world::{Shape, objects};
 
 fn main() {

@@ -2,13 +2,13 @@
 
 #![allow(dead_code)]
 
-use narthex::compile::{Options, State};
-use narthex::dialect::Object;
-use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
-use narthex::model::object::{
+use narthex::testing::compile::{Options, State};
+use narthex::testing::dialect::Object;
+use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::testing::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Meta, PortRef, Service, ServicePort,
 };
-use narthex::model::{Kind, Timestamp};
+use narthex::testing::model::{Kind, Timestamp};
 use std::sync::Arc;
 
 /// How the routes lie.

@@ -7,19 +7,106 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
-pub mod admin;
-pub mod cli;
-pub mod compile;
-pub mod config;
-pub mod control;
-pub mod dialect;
-pub mod model;
-pub mod peers;
-pub mod policy;
-pub mod proxy;
-pub mod serve;
-pub mod source;
-pub mod status;
-pub mod table;
-pub mod telemetry;
-pub mod upstream;
+mod admin;
+mod cli;
+mod compile;
+mod config;
+mod control;
+mod dialect;
+mod model;
+mod peers;
+mod policy;
+mod proxy;
+mod serve;
+mod source;
+mod status;
+mod table;
+mod telemetry;
+mod upstream;
+
+pub use cli::main;
+
+/// What tests, benchmarks and fuzz targets reach of the inside. All else is private, so that the compiler sees dead code.
+#[doc(hidden)]
+pub mod testing {
+    pub mod admin {
+        pub use crate::admin::openapi;
+    }
+    pub mod cli {
+        pub use crate::cli::Cli;
+        pub mod convert {
+            pub use crate::cli::convert::convert;
+        }
+        pub mod reference {
+            pub use crate::cli::reference::markdown;
+        }
+    }
+    pub mod compile {
+        pub use crate::compile::{CONTROLLER, Options, State};
+        pub mod lint {
+            pub use crate::compile::lint::lint;
+        }
+    }
+    pub mod config {
+        pub use crate::config::annotation;
+    }
+    pub mod control {
+        pub use crate::control::{Control, Guard, Shared};
+    }
+    pub mod dialect {
+        pub use crate::dialect::ingress;
+        pub use crate::dialect::{Change, Object};
+        pub mod annotations {
+            pub use crate::dialect::annotations::{Ignored, markdown, schema};
+        }
+        pub mod owners {
+            pub use crate::dialect::owners::{HostOwners, parse};
+        }
+    }
+    pub mod model {
+        pub use crate::model::object;
+        pub use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, Report, Revision, Timestamp};
+    }
+    pub mod serve {
+        pub use crate::serve::{Server, bind};
+        pub mod handover {
+            pub use crate::serve::handover::Place;
+        }
+        pub mod strict {
+            pub use crate::serve::strict::{Framer, Limits};
+        }
+    }
+    pub mod source {
+        pub use crate::source::{EVENT_QUEUE, Event, NAMED_SECRETS, Phase, Wanted, Watches};
+        pub mod cluster {
+            pub use crate::source::cluster::{ClusterOptions, Timing, connect, run};
+        }
+        pub mod directory {
+            pub use crate::source::directory::{Loaded, load, run};
+            pub mod node {
+                pub use crate::source::directory::node::Node;
+            }
+            pub mod parse {
+                pub use crate::source::directory::parse::parse;
+            }
+            pub mod yaml {
+                pub use crate::source::directory::yaml::documents;
+            }
+        }
+    }
+    pub mod table {
+        pub use crate::table::{
+            Backend, BackendState, CanonicalPath, Certificate, HostPattern, Listener, PodSet, Route, Says, Table, When,
+            canonical_host, canonical_path, route_key,
+        };
+        pub mod canonical {
+            pub use crate::table::canonical::{canonical_host, canonical_path, canonical_rule_path};
+        }
+        pub mod explain {
+            pub use crate::table::explain::explain;
+        }
+        pub mod route {
+            pub use crate::table::route::HostRank;
+        }
+    }
+}

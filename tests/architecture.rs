@@ -81,10 +81,16 @@ fn drawing() {
 #[test]
 fn the_pages_made_from_the_code_say_what_it_says() {
     for (page, made) in [
-        ("docs/reference.md", narthex::cli::reference::markdown()),
-        ("docs/annotations.md", narthex::dialect::annotations::markdown()),
-        ("docs/annotations.schema.json", narthex::dialect::annotations::schema()),
-        ("docs/openapi.json", narthex::admin::openapi().to_owned()),
+        ("docs/reference.md", narthex::testing::cli::reference::markdown()),
+        (
+            "docs/annotations.md",
+            narthex::testing::dialect::annotations::markdown(),
+        ),
+        (
+            "docs/annotations.schema.json",
+            narthex::testing::dialect::annotations::schema(),
+        ),
+        ("docs/openapi.json", narthex::testing::admin::openapi().to_owned()),
     ] {
         let written = fs::read_to_string(root().join(page));
         let written = written.expect("the page is there");

@@ -5,13 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::compile::{Options, State, lint};
-use narthex::dialect::{Change, Object};
-use narthex::dialect::{annotations, owners};
-use narthex::model::object::{Meta, Secret};
-use narthex::model::{Report, Timestamp};
-use narthex::source::directory::load;
-use narthex::table::{HostPattern, Route, Table};
+use narthex::testing::compile::{Options, State, lint};
+use narthex::testing::dialect::{Change, Object};
+use narthex::testing::dialect::{annotations, owners};
+use narthex::testing::model::object::{Meta, Secret};
+use narthex::testing::model::{Report, Timestamp};
+use narthex::testing::source::directory::load;
+use narthex::testing::table::{HostPattern, Route, Table};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
             "ignore-annotation" => {
                 let given: Vec<_> = value
                     .split(',')
-                    .map(|one| narthex::config::annotation(one).unwrap())
+                    .map(|one| narthex::testing::config::annotation(one).unwrap())
                     .collect();
                 options.ignored_annotations = annotations::Ignored::new(&given);
             }

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::cli::convert::convert;
-use narthex::source::directory::node::Node;
-use narthex::source::directory::yaml::documents;
+use narthex::testing::cli::convert::convert;
+use narthex::testing::source::directory::node::Node;
+use narthex::testing::source::directory::yaml::documents;
 use proptest::prelude::*;
 use std::fs;
 use std::path::PathBuf;

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::dialect::Object;
-use narthex::source::directory::{Loaded, load};
+use narthex::testing::dialect::Object;
+use narthex::testing::source::directory::{Loaded, load};
 use std::fs;
 use std::path::Path;
 

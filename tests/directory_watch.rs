@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::dialect::{Change, Object};
-use narthex::source::directory::run;
-use narthex::source::{EVENT_QUEUE, Event, Phase, Watches};
+use narthex::testing::dialect::{Change, Object};
+use narthex::testing::source::directory::run;
+use narthex::testing::source::{EVENT_QUEUE, Event, Phase, Watches};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;

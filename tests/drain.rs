@@ -3,10 +3,10 @@
 
 use arc_swap::ArcSwap;
 use clap::Parser;
-use narthex::cli::Cli;
-use narthex::serve::handover::Place;
-use narthex::serve::{Server, bind};
-use narthex::table::{Listener, Table};
+use narthex::testing::cli::Cli;
+use narthex::testing::serve::handover::Place;
+use narthex::testing::serve::{Server, bind};
+use narthex::testing::table::{Listener, Table};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::process::Command;
 #[test]
 fn each_annotation_has_an_example_that_check_accepts() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
-    let schema: serde_json::Value = serde_json::from_str(&narthex::dialect::annotations::schema()).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&narthex::testing::dialect::annotations::schema()).unwrap();
     let properties = schema["properties"].as_object().unwrap();
     for annotation in properties.keys() {
         let name = annotation.strip_prefix("narthex.io/").unwrap();

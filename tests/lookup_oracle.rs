@@ -4,14 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use narthex::compile::{Options, State};
-use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
-use narthex::dialect::{Change, Object};
-use narthex::model::Timestamp;
-use narthex::model::object::{Meta, PortRef};
-use narthex::model::{Field, FieldForm};
-use narthex::table::route::HostRank;
-use narthex::table::{
+use narthex::testing::compile::{Options, State};
+use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::testing::dialect::{Change, Object};
+use narthex::testing::model::Timestamp;
+use narthex::testing::model::object::{Meta, PortRef};
+use narthex::testing::model::{Field, FieldForm};
+use narthex::testing::table::route::HostRank;
+use narthex::testing::table::{
     CanonicalPath, HostPattern, Route, Says, Table, When, canonical_host, canonical_path, explain, route_key,
 };
 use proptest::prelude::*;

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use narthex::compile::{Options, State};
-use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
-use narthex::dialect::{Change, Object};
-use narthex::model::Timestamp;
-use narthex::model::object::{Meta, PortRef};
-use narthex::table::{Table, canonical_host, canonical_path};
+use narthex::testing::compile::{Options, State};
+use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::testing::dialect::{Change, Object};
+use narthex::testing::model::Timestamp;
+use narthex::testing::model::object::{Meta, PortRef};
+use narthex::testing::table::{Table, canonical_host, canonical_path};
 
 fn backend(name: &str) -> IngressBackend {
     IngressBackend::Service {

@@ -9,13 +9,15 @@
 #[path = "simulation/world.rs"]
 mod world;
 
-use narthex::compile::{Options, State};
-use narthex::dialect::annotations::Ignored;
-use narthex::dialect::owners::{self, HostOwners};
-use narthex::dialect::{Change, Object};
-use narthex::model::object::Secret;
-use narthex::model::{Code, Diagnostic, Kind, ObjectRef, Report, Timestamp};
-use narthex::table::{Backend, BackendState, Certificate, HostPattern, PodSet, Says, Table, canonical_path, explain};
+use narthex::testing::compile::{Options, State};
+use narthex::testing::dialect::annotations::Ignored;
+use narthex::testing::dialect::owners::{self, HostOwners};
+use narthex::testing::dialect::{Change, Object};
+use narthex::testing::model::object::Secret;
+use narthex::testing::model::{Code, Diagnostic, Kind, ObjectRef, Report, Timestamp};
+use narthex::testing::table::{
+    Backend, BackendState, Certificate, HostPattern, PodSet, Says, Table, canonical_path, explain,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use world::Rng;

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use narthex::table::canonical::{canonical_host, canonical_path, canonical_rule_path};
+use narthex::testing::table::canonical::{canonical_host, canonical_path, canonical_rule_path};
 
 fn is_plain(path: &str, keep_slashes: bool) {
     assert!(path.starts_with('/'), "{path:?}");

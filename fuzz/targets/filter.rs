@@ -8,7 +8,7 @@ mod strict;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use narthex::serve::strict::{Framer, Limits};
+use narthex::testing::serve::strict::{Framer, Limits};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {

@@ -4,12 +4,12 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use narthex::compile::{Options, State};
-use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
-use narthex::model::object::{Meta, PortRef};
-use narthex::dialect::{Change, Object};
-use narthex::model::Timestamp;
-use narthex::table::{canonical_host, canonical_path};
+use narthex::testing::compile::{Options, State};
+use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
+use narthex::testing::model::object::{Meta, PortRef};
+use narthex::testing::dialect::{Change, Object};
+use narthex::testing::model::Timestamp;
+use narthex::testing::table::{canonical_host, canonical_path};
 use std::sync::Arc;
 
 const HOSTS: [&str; 6] = ["a.test", "b.a.test", "*.a.test", "*.test", "", "[::1]"];

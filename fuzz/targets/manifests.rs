@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use narthex::compile::{Options, State};
-use narthex::source::directory::parse::parse;
+use narthex::testing::compile::{Options, State};
+use narthex::testing::source::directory::parse::parse;
 use std::path::Path;
 
 fuzz_target!(|data: &[u8]| {

@@ -153,7 +153,7 @@ impl State {
             BackendState::ServiceNotFound => (
                 Code::ServiceNotFound,
                 format!(
-                    "there is no Service \"{name}\" in namespace \"{}\", the namespace of the Ingress; requests get 503",
+                    "there is no Service \"{name}\" in namespace \"{}\"; requests get 503",
                     key.namespace
                 ),
             ),

@@ -36,7 +36,7 @@ use backends::BackendEntry;
 use claimants::{Claimants, Common};
 use claims::Claimed;
 use empty::Empty;
-pub use journal::{Journal, Touched};
+pub use journal::Journal;
 use links::{Cause, Links, Stale};
 use namespaces::Namespaces;
 use offers::Offers;

@@ -332,6 +332,7 @@ pub struct Exchange {
     /// Counts the request in the endpoint's load.
     pub lease: Lease<ClientBody>,
     /// Its place among the requests under way to the backend, where these have a limit.
+    #[expect(dead_code, reason = "it is given back when it is dropped")]
     pub place: Option<Place>,
     /// How far the request's body has come.
     pub upload: Rc<Upload>,

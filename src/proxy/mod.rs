@@ -29,8 +29,8 @@ mod wait;
 pub mod worker;
 
 pub use body::{Exchange, ReplyBody};
-pub use client::{Client, HttpVersion};
-pub use error::{ProxyError, Side};
+pub use client::Client;
+pub use error::ProxyError;
 pub use peer::{Ends, Handshake, Peer};
 pub use reply::RawReply;
 pub use request_body::{RequestBody, StreamBody};

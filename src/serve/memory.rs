@@ -50,11 +50,6 @@ impl MemoryWatch {
         })
     }
 
-    /// In bytes.
-    pub fn limit(&self) -> u64 {
-        self.limit
-    }
-
     /// Bytes that count against the limit: what is in use. Neither what the allocator has not given back yet counts, nor
     /// what the kernel keeps of files and may drop.
     fn used(&self, heap: Option<Heap>) -> Option<u64> {
@@ -144,7 +139,7 @@ mod tests {
             allocated: 500,
             idle: 30,
         };
-        assert_eq!(watch.limit(), 900);
+        assert_eq!(watch.limit, 900);
         assert_eq!((watch.used(None), watch.used(Some(heap))), (Some(800), Some(770)));
         let watch = MemoryWatch {
             limit: 900,
@@ -152,7 +147,7 @@ mod tests {
         };
         assert_eq!(watch.used(Some(heap)), Some(500));
         fs::write(container.join("memory.max"), "500\n").unwrap();
-        assert_eq!(MemoryWatch::of_group(root.path(), &group, 50).unwrap().limit(), 250);
+        assert_eq!(MemoryWatch::of_group(root.path(), &group, 50).unwrap().limit, 250);
     }
 
     #[test]

@@ -20,7 +20,6 @@ mod tunnel;
 
 pub use handover::Role;
 pub use listener::{BindError, Bound, bind};
-pub use proxy_protocol::ProxyProtocol;
 pub use shard::{ShardSettings, Stage};
 pub use tls::{Tls, TlsSettings};
 

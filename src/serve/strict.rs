@@ -26,7 +26,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use fault::{Fault, FaultKind};
+pub use fault::Fault;
 
 use head::{Field, Method, Word};
 
@@ -104,7 +104,7 @@ pub enum Position {
     Between,
     /// Inside a head.
     Head,
-    /// Inside a body, with its chunk lines and trailer section, or a tunnel.
+    /// Inside a body, with its chunk lines and trailer section.
     Body,
 }
 
@@ -157,8 +157,6 @@ enum State {
     ExtQuotedPair,
     ExtQuotedEnd,
     ExtEnd,
-    /// After an upgrade.
-    Tunnel,
     /// After a fault.
     Dead,
 }
@@ -272,7 +270,6 @@ impl Framer {
                 }
                 State::Start | State::StartLf => self.between(rest),
                 State::Data => self.data(rest),
-                State::Tunnel => rest.len(),
                 State::Dead => break,
                 state if state.is_section() => self.section(rest, &mut heads),
                 _ => self.chunk_lines(rest),
@@ -313,17 +310,6 @@ impl Framer {
             State::Dead => self.halted,
             state if state.is_section() && !self.trailers => Position::Head,
             _ => Position::Body,
-        }
-    }
-
-    /// Stops looking: everything from here on passes. This is for after an
-    /// accepted upgrade (RFC 9110 7.8), and does not undo a fault.
-    ///
-    /// What was scanned before this call was held to be messages. A client that
-    /// does not wait for the 101 before it uses the new protocol is refused.
-    pub fn tunnel(&mut self) {
-        if self.state != State::Dead {
-            self.state = State::Tunnel;
         }
     }
 

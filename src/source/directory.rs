@@ -11,7 +11,7 @@ mod state;
 mod watch;
 pub mod yaml;
 
-pub use excerpt::{NoLines, lines};
+pub use excerpt::lines;
 pub use state::Places;
 
 use super::{Sender, Watches};

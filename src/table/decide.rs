@@ -30,8 +30,10 @@ pub struct Ask<'r> {
     /// The listener it came in by.
     pub listener: ListenerId,
     /// The address and port that its client connected to.
+    #[expect(dead_code, reason = "policies by address are to read it")]
     pub local: SocketAddr,
     /// Its client's address.
+    #[expect(dead_code, reason = "policies by address are to read it")]
     pub client: IpAddr,
     /// The name that its client asked for in the TLS handshake (SNI); absent if it named none, or there is no TLS.
     pub server_name: Option<&'r str>,

@@ -7,7 +7,7 @@ mod options;
 mod writer;
 
 pub use entry::{Endpoint, Entry};
-pub use options::{Format, Options, Shown, StatusRange};
+pub use options::{Format, Options, Shown};
 pub use writer::AccessLog;
 
 use crate::model::RouteKey;

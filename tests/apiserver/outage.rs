@@ -2,7 +2,7 @@
 
 use crate::fixture::{Server, shared};
 use crate::world::{Admin, World, hurried, ingress, service};
-use narthex::source::cluster::Timing;
+use narthex::testing::source::cluster::Timing;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::copy_bidirectional;

@@ -2,7 +2,7 @@
 
 use crate::fixture::shared;
 use crate::world::{Admin, World, endpoints, ingress, service, slice};
-use narthex::model::Kind;
+use narthex::testing::model::Kind;
 
 const INGRESS_RULE: &str =
     r#"{apiGroups: ["networking.k8s.io"], resources: ["ingresses"], verbs: ["get","list","watch"]}"#;

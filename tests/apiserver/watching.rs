@@ -2,9 +2,9 @@
 
 use crate::fixture::shared;
 use crate::world::{Admin, World, class, hurried, ingress, secret, service, slice};
-use narthex::dialect::Object;
-use narthex::model::Kind;
-use narthex::source::cluster::Timing;
+use narthex::testing::dialect::Object;
+use narthex::testing::model::Kind;
+use narthex::testing::source::cluster::Timing;
 use serde_json::{Value, json};
 use std::time::Duration;
 

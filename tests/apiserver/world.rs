@@ -1,10 +1,10 @@
 //! The two ends a test holds: the API (as admin, to change things) and what the source says of it.
 
 use crate::fixture::Server;
-use narthex::dialect::{Change, Object};
-use narthex::model::{Diagnostic, Kind, ObjectRef};
-use narthex::source::cluster::{self, ClusterOptions, Timing};
-use narthex::source::{Event, NAMED_SECRETS, Phase, Wanted, Watches};
+use narthex::testing::dialect::{Change, Object};
+use narthex::testing::model::{Diagnostic, Kind, ObjectRef};
+use narthex::testing::source::cluster::{self, ClusterOptions, Timing};
+use narthex::testing::source::{Event, NAMED_SECRETS, Phase, Wanted, Watches};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

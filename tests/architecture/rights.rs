@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use narthex::model::Kind;
+use narthex::testing::model::Kind;
 
 use crate::rooms::root;
 

@@ -1,12 +1,12 @@
 //! A small universe of objects, small enough that everything collides with everything.
 
-use narthex::dialect::Object;
-use narthex::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls};
-use narthex::model::object::{
+use narthex::testing::dialect::Object;
+use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls};
+use narthex::testing::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, IngressClass, Meta, Namespace, PortRef, Secret,
     Service, ServicePort,
 };
-use narthex::model::{Kind, Revision, Timestamp};
+use narthex::testing::model::{Kind, Revision, Timestamp};
 use std::sync::{Arc, LazyLock};
 
 /// A seeded generator (SplitMix64), so that a seed means the same for ever.
@@ -395,7 +395,9 @@ pub fn object(rng: &mut Rng) -> Object {
         14 => {
             let mut meta = meta(rng, &["ours", "theirs", "narthex"]);
             meta.namespace = "".into();
-            let controller = rng.one(&[narthex::compile::CONTROLLER, "k8s.io/other"]).to_owned();
+            let controller = rng
+                .one(&[narthex::testing::compile::CONTROLLER, "k8s.io/other"])
+                .to_owned();
             if rng.chance(1, 4) {
                 guards(rng, &mut meta);
             }

@@ -127,7 +127,7 @@ fn a_level_that_is_none_is_an_error() {
         "verbose",
         "warning",
         "info,proxy",
-        "narthex::proxy=loud",
+        "narthex::testing::proxy=loud",
         "=debug",
         "info,",
         "na rthex=info",
@@ -141,7 +141,7 @@ fn a_level_that_is_none_is_an_error() {
     let said = said(&narthex(&["serve", "--attempts", "0", "--log-level", "verbose"], &[]));
     assert!(said.contains("error, warn, info, debug, trace, off"), "{said}");
     // These are read, and then something else is wrong.
-    for right in ["WARN", "info,narthex::proxy=debug", "off", "fatal"] {
+    for right in ["WARN", "info,narthex::testing::proxy=debug", "off", "fatal"] {
         let output = narthex(&["serve", "--log-level", right, "--attempts", "0"], &[]);
         assert!(
             String::from_utf8_lossy(&output.stderr).contains("--attempts 0"),

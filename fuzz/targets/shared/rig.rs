@@ -3,12 +3,12 @@
 use super::strict;
 use arc_swap::ArcSwap;
 use clap::Parser;
-use narthex::cli::Cli;
-use narthex::compile::{Options, State};
-use narthex::serve::handover::Place;
-use narthex::serve::{Server, bind};
-use narthex::source::directory::parse::parse;
-use narthex::table::Listener;
+use narthex::testing::cli::Cli;
+use narthex::testing::compile::{Options, State};
+use narthex::testing::serve::handover::Place;
+use narthex::testing::serve::{Server, bind};
+use narthex::testing::source::directory::parse::parse;
+use narthex::testing::table::Listener;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;

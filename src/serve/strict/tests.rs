@@ -6,6 +6,7 @@ mod bodies;
 mod heads;
 mod properties;
 
+use super::fault::FaultKind;
 use super::*;
 
 /// What became of a whole input.
@@ -246,21 +247,6 @@ fn positions() {
     assert_eq!(at(b"x"), Position::Between);
     assert_eq!(at(&chunked("0\r\nX: y")), Position::Body);
     assert_eq!(at(b"\r\n\r\n"), Position::Between);
-}
-
-#[test]
-fn tunnels() {
-    let mut framer = Framer::new(Limits::default());
-    assert_eq!(framer.scan(GET).heads, 1);
-    framer.tunnel();
-    let scan = framer.scan(b"\x81\x05\n\0\r hello");
-    assert_eq!((scan.accepted, scan.heads, scan.fault), (11, 0, None));
-
-    let mut framer = Framer::new(Limits::default());
-    assert_eq!(framer.scan(b"\n").fault, Some(Fault::BareLf));
-    assert_eq!(framer.position(), Position::Head);
-    framer.tunnel();
-    assert_eq!(framer.scan(b"x").accepted, 0);
 }
 
 #[test]

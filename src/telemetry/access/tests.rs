@@ -1,6 +1,7 @@
 //! Formats, filters, and what happens to lines that cannot be written.
 
 use super::*;
+use crate::config::StatusRange;
 use http::{HeaderName, HeaderValue, header};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;

@@ -86,7 +86,7 @@ fn failures(rig: &Rig) -> String {
 
 /// Every annotation with a value that makes sense, from the code's own list.
 fn every_annotation() -> Vec<String> {
-    let schema: serde_json::Value = serde_json::from_str(&narthex::dialect::annotations::schema()).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&narthex::testing::dialect::annotations::schema()).unwrap();
     let known = schema["properties"].as_object().unwrap();
     let each = known.iter().map(|(name, schema)| {
         let example = schema["examples"][0].as_str().unwrap();
