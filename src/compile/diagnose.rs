@@ -153,8 +153,8 @@ impl State {
             BackendState::ServiceNotFound => (
                 Code::ServiceNotFound,
                 format!(
-                    "there is no Service \"{name}\" in namespace \"{}\"; requests get 503",
-                    key.namespace
+                    "there is no Service \"{name}\" in namespace \"{}\", the namespace of the {}; requests get 503",
+                    key.namespace, object.kind
                 ),
             ),
             BackendState::PortNotFound => {
