@@ -16,7 +16,6 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -40,7 +39,7 @@ pub struct Upload {
     /// Who waits for the next piece, to be told when it will not come.
     reader: RefCell<Option<Waker>>,
     /// What was read of it, for another attempt.
-    tape: RefCell<Option<Tape>>,
+    tape: RefCell<Option<Box<Tape>>>,
 }
 
 /// What a kept piece counts for at least.
@@ -107,13 +106,13 @@ impl Upload {
         if self.is_kept() || self.bytes.get() > 0 {
             return;
         }
-        self.tape.replace(Some(Tape {
+        self.tape.replace(Some(Box::new(Tape {
             pieces: SmallVec::new(),
             room: most,
             next: 0,
             left: 0,
             length: 0,
-        }));
+        })));
     }
 
     /// There will be no other attempt.
@@ -355,11 +354,12 @@ impl First {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub async fn of(incoming: &mut Incoming) -> hyper::Result<Option<Self>> {
+    pub fn of(incoming: &mut Incoming) -> hyper::Result<Option<Self>> {
         if incoming.is_end_stream() {
             return Ok(None);
         }
-        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut *incoming).poll_frame(cx))).await;
+        // Whoever sends the response on asks again, and is woken then.
+        let first = Pin::new(incoming).poll_frame(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(Some(frame)) = first else {
             return Ok(None);
         };

@@ -15,11 +15,12 @@ use super::worker::Worker;
 use crate::table::decide::{Ask, Outcome, decide};
 use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route};
 use crate::upstream::endpoint::Connections;
-use crate::upstream::pool::is_local;
+use crate::upstream::pool::{Sent, is_local};
 use crate::upstream::tls::Fault;
-use crate::upstream::{Affinity, Connection, Lease, Limit, LiveEndpoint, Picked, Place, Target};
+use crate::upstream::{Affinity, Connection, Limit, LiveEndpoint, Picked, Place, Target};
 use http::header;
 use http::request::Parts;
+use http::response;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -108,16 +109,9 @@ impl From<ProxyError> for Failure {
 pub enum Stop {
     /// It failed.
     Failed(Failure),
-    /// It is to be routed anew: what it was routed to is gone, and another attempt is allowed.
-    Anew(Box<Anew>),
-}
-
-/// A request on its way to be routed anew.
-pub struct Anew {
-    /// What it has and takes along.
-    pub luggage: Luggage,
-    /// What it fails with if that does not help.
-    pub failure: Failure,
+    /// It is to be routed anew: what it was routed to is gone, and another attempt is allowed. This is what it fails with
+    /// if that does not help.
+    Anew(Failure),
 }
 
 /// What a request takes along when it is routed anew.
@@ -135,9 +129,8 @@ impl<T: Into<Failure>> From<T> for Stop {
 }
 
 impl Stop {
-    fn anew(luggage: Luggage, failure: impl Into<Failure>) -> Self {
-        let failure = failure.into();
-        Self::Anew(Box::new(Anew { luggage, failure }))
+    fn anew(failure: impl Into<Failure>) -> Self {
+        Self::Anew(failure.into())
     }
 }
 
@@ -149,7 +142,7 @@ pub async fn forward(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     plan: &Plan<'_>,
-    mut luggage: Luggage,
+    luggage: &mut Luggage,
 ) -> Result<(Response<()>, Exchange), Stop> {
     let state = plan.backend.state;
     if plan.backend.pods.is_none() || state == BackendState::TlsUnready {
@@ -158,12 +151,12 @@ pub async fn forward(
     let live = |pods| worker.table().pods(pods).cloned();
     let target = worker.upstreams.target(live, plan.backend, &worker.clock);
     let Some(target) = target else {
-        return Err(Stop::anew(luggage, ProxyError::BackendGone));
+        return Err(Stop::anew(ProxyError::BackendGone));
     };
     // What few requests need lies on the heap: all of them would carry it otherwise.
     luggage.place = match target.limit() {
         None => None,
-        Some(limit) => Box::pin(enter(&target, &limit, luggage.place)).await?,
+        Some(limit) => Box::pin(enter(&target, &limit, luggage.place.take())).await?,
     };
     let mut retries = Retries::new(worker, plan);
     let (mut fresh, mut begun) = (false, false);
@@ -172,9 +165,9 @@ pub async fn forward(
         let first = !std::mem::replace(&mut begun, true);
         let lease = match pick(worker, plan, &target, &mut retries.tried, first) {
             Picked::Lease(lease) => lease,
-            Picked::Gone => return Err(Stop::anew(luggage, ProxyError::BackendGone)),
+            Picked::Gone => return Err(Stop::anew(ProxyError::BackendGone)),
             Picked::Nobody(state) if is_elsewhere(worker, plan) => {
-                return Err(Stop::anew(luggage, ProxyError::NoBackend(state)));
+                return Err(Stop::anew(ProxyError::NoBackend(state)));
             }
             Picked::Nobody(state) => return Err(ProxyError::NoBackend(state).into()),
         };
@@ -205,7 +198,7 @@ pub async fn forward(
                         return Err(failure.into());
                     }
                     retries.go_on(None);
-                    return Err(Stop::anew(luggage, failure));
+                    return Err(Stop::anew(failure));
                 }
                 retries.go_on(Some(endpoint));
                 continue;
@@ -222,14 +215,11 @@ pub async fn forward(
         let waited = !reused || luggage.place.is_some() || retries.attempts > 1;
         if waited && let Some(guard) = closed_since(worker, plan) {
             attempt.tells_nothing();
-            return Err(Stop::anew(
-                luggage,
-                Failure {
-                    error: ProxyError::GuardNotEnforced,
-                    endpoint: None,
-                    cause: Some(guard),
-                },
-            ));
+            return Err(Stop::anew(Failure {
+                error: ProxyError::GuardNotEnforced,
+                endpoint: None,
+                cause: Some(guard),
+            }));
         }
         let body = luggage.body.take();
         let sent = body.map_or_else(|| plan.upload.again(client, worker), ClientBody::unsent);
@@ -242,19 +232,15 @@ pub async fn forward(
         // The time in which a client sends its body is not the pod's.
         let began = (plan.upload.is_done() && lease.is_timed()).then(Instant::now);
         let sent_at = Instant::now();
-        let outcome = send(
-            worker,
-            client,
-            plan,
-            retries.limit(),
-            connection,
-            &lease.connections,
-            request,
-        )
-        .await;
+        let outcome = {
+            // Pinned here and lent, since both are large and would be moved into the other's future.
+            let sending = pin!(connection.send(request));
+            let limit = retries.limit();
+            send(worker, client, plan, limit, &connection, &lease.connections, sending).await
+        };
         plan.trail.pod_took(sent_at.elapsed());
         match outcome {
-            Ok((response, first, connection)) => {
+            Ok((response, first)) => {
                 plan.trail.came_to(Ok(response.status()));
                 attempt.answered(response.status(), began);
                 if retries.again_for(&lease, response.status()) {
@@ -262,8 +248,23 @@ pub async fn forward(
                     continue;
                 }
                 client.wait.flows(&worker.clock);
-                return accept(worker, plan, (response, first), connection, (lease, luggage.place))
-                    .map_err(|error| Failure::at(error, &endpoint).into());
+                let (mut parts, incoming) = response.into_parts();
+                let reusable = match accept(plan, &mut parts) {
+                    Ok(reusable) => reusable,
+                    Err(error) => return Err(Failure::at(error, &endpoint).into()),
+                };
+                let exchange = Exchange {
+                    incoming,
+                    first,
+                    connection: Some(connection),
+                    reusable,
+                    lease,
+                    place: luggage.place.take(),
+                    upload: plan.upload.clone(),
+                    ended: false,
+                    worker: worker.clone(),
+                };
+                return Ok((Response::from_parts(parts, ()), exchange));
             }
             Err(Broken {
                 error,
@@ -271,6 +272,7 @@ pub async fn forward(
                 unsent,
                 given_up,
             }) => {
+                drop(connection);
                 plan.trail.came_to(Err(error));
                 attempt.failed(error, reused || given_up || !plan.upload.is_done());
                 // An old connection that turns out to be dead says nothing about the pod, so it costs no attempt.
@@ -286,7 +288,7 @@ pub async fn forward(
                     }
                     retries.go_on(None);
                     luggage.body = unsent;
-                    return Err(Stop::anew(luggage, failure));
+                    return Err(Stop::anew(failure));
                 }
                 retries.go_on((!reused || fresh).then_some(endpoint));
                 luggage.body = unsent;
@@ -369,17 +371,17 @@ struct Broken {
     given_up: bool,
 }
 
-/// One attempt on one connection. `limit` is how long the
-/// response head may take, where the backend has a time of its own.
+/// One attempt on one connection, which `sending` is under way on. `limit` is how long the response head may take, where
+/// the backend has a time of its own.
 async fn send(
     worker: &Worker,
     client: &Client,
     plan: &Plan<'_>,
     limit: Option<Duration>,
-    mut connection: Connection<ClientBody>,
+    connection: &Connection<ClientBody>,
     known: &Connections<ClientBody>,
-    request: Request<ClientBody>,
-) -> Result<(Response<Incoming>, Option<First>, Connection<ClientBody>), Broken> {
+    mut sending: Pin<&mut impl Future<Output = Sent<ClientBody>>>,
+) -> Result<(Response<Incoming>, Option<First>), Broken> {
     let (upload, reused) = (plan.upload, connection.reused());
     let first = if upload.is_done() {
         Waiting::Head
@@ -396,14 +398,13 @@ async fn send(
         // The sweeper would be late by up to two ticks, which counts where the time is short.
         let exact = limit.filter(|limit| first == Waiting::Head && *limit <= EXACT);
         let mut alarm = exact.map(|limit| Box::pin(tokio::time::sleep(limit)));
-        let mut response = pin!(connection.send(request));
         let answer = poll_fn(|cx| {
             let rung = |alarm: &mut Pin<Box<Sleep>>| alarm.as_mut().poll(cx).is_ready();
             if client.wait.take_late() || alarm.as_mut().is_some_and(rung) {
                 return Poll::Ready(None);
             }
             client.wait.register(cx.waker());
-            response.as_mut().poll(cx).map(Some)
+            sending.as_mut().poll(cx).map(Some)
         });
         answer.await
     };
@@ -416,25 +417,23 @@ async fn send(
             given_up: false,
         }),
         Some(Ok(mut response)) => {
-            let first = match First::of(response.body_mut()).await {
+            let first = match First::of(response.body_mut()) {
                 // Statuses end at 599 (RFC 9110, section 15); what others mean, nobody knows.
                 Ok(first) if response.status().as_u16() < 600 => Ok(first),
                 Ok(_) => Err(format!("the status {}", response.status().as_u16())),
                 Err(error) => Err(error.to_string()),
             };
-            first
-                .map(|first| (response, first, connection))
-                .map_err(|cause| Broken {
-                    error: upload.take_error().unwrap_or(ProxyError::BadResponse),
-                    cause: Some(cause),
-                    unsent: None,
-                    given_up: false,
-                })
+            first.map(|first| (response, first)).map_err(|cause| Broken {
+                error: upload.take_error().unwrap_or(ProxyError::BadResponse),
+                cause: Some(cause),
+                unsent: None,
+                given_up: false,
+            })
         }
         Some(Err(mut failed)) => {
             let unsent = failed.take_message().map(Request::into_body);
             let end = StreamEnd::of(failed.error());
-            match (&connection, end) {
+            match (connection, end) {
                 (Connection::Http2(stream), StreamEnd::Refused) => stream.refused(),
                 (Connection::Http2(stream), StreamEnd::Unprocessed) => stream.retire(),
                 (Connection::Http2(_), StreamEnd::Fault) => known.h2.note_fault(),
@@ -459,15 +458,8 @@ async fn send(
     }
 }
 
-/// Takes a response in, with what it says about its connection.
-fn accept(
-    worker: &Rc<Worker>,
-    plan: &Plan<'_>,
-    (response, first): (Response<Incoming>, Option<First>),
-    connection: Connection<ClientBody>,
-    (lease, place): (Lease<ClientBody>, Option<Place>),
-) -> Result<(Response<()>, Exchange), ProxyError> {
-    let (mut parts, incoming) = response.into_parts();
+/// Takes a response's head in. Whether its connection may serve another request.
+fn accept(plan: &Plan<'_>, parts: &mut response::Parts) -> Result<bool, ProxyError> {
     let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     if upgraded && !(plan.upgrade && upgrade::is_websocket(&parts.headers)) {
         return Err(ProxyError::UnaskedUpgrade);
@@ -488,18 +480,7 @@ fn accept(
         }
     }
     plan.upload.keep_no_more();
-    let exchange = Exchange {
-        incoming,
-        first,
-        connection: Some(connection),
-        reusable,
-        lease,
-        place,
-        upload: plan.upload.clone(),
-        ended: false,
-        worker: worker.clone(),
-    };
-    Ok((Response::from_parts(parts, ()), exchange))
+    Ok(reusable)
 }
 
 impl Plan<'_> {

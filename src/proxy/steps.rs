@@ -67,12 +67,17 @@ pub async fn take(
     (parts, body): (&mut Parts, RequestBody),
     trail: &Trail,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let Some((request, body)) = admit(worker, client, (parts, body), trail)? else {
-        return Ok(reply::server_options(client));
-    };
+    let upload: Rc<Upload> = Rc::default();
     let mut luggage = Luggage {
-        body: Some(body),
+        body: Some(ClientBody::new(body, &upload, client, worker)),
         place: None,
+    };
+    // Looked at where it is, as the plan below: an await would keep room for it in two places.
+    let admitted = admit(worker, client, (parts, upload), trail);
+    let request = match admitted {
+        Ok(Some(ref request)) => request,
+        Ok(None) => return Ok(reply::server_options(client)),
+        Err(failure) => return Err(failure),
     };
     let mut anew = 0;
     loop {
@@ -81,18 +86,24 @@ pub async fn take(
         trail.decided(&table, &decision);
         let failure = match decision.outcome {
             Outcome::Forward { route, backend, hops } => {
-                match before(&request, table.generation, (route, backend), hops) {
-                    Err(error) => error.into(),
-                    Ok(plan) => match forward_in_time(&request, &plan, luggage).await {
-                        Ok(answer) => return Ok(after(&request, &plan, answer)),
-                        Err(Stop::Anew(stopped)) if anew < MOST_ANEW => {
-                            anew += 1;
-                            luggage = stopped.luggage;
-                            continue;
+                match &before(request, table.generation, (route, backend), hops) {
+                    Err(error) => (*error).into(),
+                    Ok(plan) => {
+                        let forwarding = pin!(forward::forward(worker, client, plan, &mut luggage));
+                        let forwarded = match plan.deadline(request) {
+                            None => forwarding.await,
+                            // On the heap, for few requests need it.
+                            Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
+                        };
+                        match forwarded {
+                            Ok(answer) => return Ok(after(request, plan, answer)),
+                            Err(Stop::Anew(_)) if anew < MOST_ANEW => {
+                                anew += 1;
+                                continue;
+                            }
+                            Err(Stop::Anew(failure) | Stop::Failed(failure)) => failure,
                         }
-                        Err(Stop::Anew(stopped)) => stopped.failure,
-                        Err(Stop::Failed(failure)) => failure,
-                    },
+                    }
                 }
             }
             Outcome::Redirect(to) => match reply::redirect(client, &to) {
@@ -121,18 +132,16 @@ pub async fn take(
 fn admit<'r>(
     worker: &'r Rc<Worker>,
     client: &'r Rc<Client>,
-    (parts, body): (&'r mut Parts, RequestBody),
+    (parts, upload): (&'r mut Parts, Rc<Upload>),
     trail: &'r Trail,
-) -> Result<Option<(Admitted<'r>, ClientBody)>, Failure> {
+) -> Result<Option<Admitted<'r>>, Failure> {
     if worker.is_overloaded() {
         return Err(ProxyError::Overloaded.into());
     }
     #[cfg(debug_assertions)]
     super::fail::maybe(parts.uri.path());
     let key = upgrade::Key::of(parts)?;
-    let upload: Rc<Upload> = Rc::default();
-    let body = ClientBody::new(body, &upload, client, worker);
-    if !body.is_empty() {
+    if !upload.is_empty() {
         trail.receives(&upload);
     }
     let parts = &*parts;
@@ -144,11 +153,13 @@ fn admit<'r>(
         trail.expects_grpc(fields.grpc && client.is_multiplexed() && key.is_none());
         client.asks(parts.version, &fields);
     }
-    let Subject::Resource(canonical) = subject.map_err(ProxyError::from)? else {
-        return Ok(None);
+    let canonical = match subject {
+        Ok(Subject::Resource(canonical)) => canonical,
+        Ok(Subject::Server) => return Ok(None),
+        Err(refusal) => return Err(ProxyError::from(refusal).into()),
     };
     let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| trail.is_grpc());
-    let request = Admitted {
+    Ok(Some(Admitted {
         worker,
         client,
         trail,
@@ -159,8 +170,7 @@ fn admit<'r>(
         key,
         upload,
         deadline: deadline.map(|after| Instant::now() + after),
-    };
-    Ok(Some((request, body)))
+    }))
 }
 
 /// Plans what a pod gets, by the route's and the backend's settings.
@@ -209,20 +219,6 @@ impl Plan<'_> {
     /// When the time of a request is up.
     fn deadline(&self, request: &Admitted<'_>) -> Option<Instant> {
         [request.deadline, self.until].into_iter().flatten().min()
-    }
-}
-
-/// Forwards a request, within its time where it has one.
-async fn forward_in_time(
-    request: &Admitted<'_>,
-    plan: &Plan<'_>,
-    luggage: Luggage,
-) -> Result<(Response<()>, Exchange), Stop> {
-    let forwarding = pin!(forward::forward(request.worker, request.client, plan, luggage));
-    match plan.deadline(request) {
-        None => forwarding.await,
-        // On the heap, for few requests need it.
-        Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
     }
 }
 

@@ -7,6 +7,7 @@ use super::stream::Stream;
 use super::tls;
 use crate::table::BackendTls;
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -77,6 +78,9 @@ pub enum Connection<B> {
     Http2(h2::Stream<B>),
 }
 
+/// What comes of a request: the response, or hyper's error, with the request if nothing of it was sent.
+pub type Sent<B> = Result<Response<Incoming>, TrySendError<Request<B>>>;
+
 impl<B> Connection<B>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
@@ -90,19 +94,16 @@ where
         }
     }
 
-    /// Sends the one request.
-    ///
-    /// # Errors
-    /// hyper's, with the request if nothing of it was sent.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+    /// Sends the one request. The future does not hold it, so that it is not moved along.
+    pub fn send(&mut self, request: Request<B>) -> impl Future<Output = Sent<B>> + use<B> {
         match self {
             Connection::Http1(connection) => {
                 connection
                     .long
                     .set(connection.upgrade.get() || !request.body().is_end_stream());
-                connection.sender.try_send_request(request).await
+                Either::Left(connection.sender.try_send_request(request))
             }
-            Connection::Http2(stream) => stream.sender().try_send_request(request).await,
+            Connection::Http2(stream) => Either::Right(stream.sender().try_send_request(request)),
         }
     }
 }
