@@ -16,7 +16,9 @@ use twox_hash::XxHash3_64;
 pub type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 pub(super) fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
+    // A text that has grown takes up to twice its length, and it is held for as long as the client reads.
+    let body = Bytes::from(body.into_boxed_str().into_boxed_bytes());
+    let mut reply = Response::new(Full::new(body).boxed_unsync());
     *reply.status_mut() = status;
     let fields = reply.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -94,4 +96,23 @@ pub(super) fn unless_known(request: &Request<()>, reply: Reply) -> Reply {
     parts.status = StatusCode::NOT_MODIFIED;
     parts.headers.remove(header::CONTENT_TYPE);
     Response::from_parts(parts, Full::default().boxed_unsync())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn an_answer_holds_no_more_memory_than_it_has_bytes() {
+        let mut said = String::with_capacity(1 << 16);
+        said.push_str("short");
+        let body = text(StatusCode::OK, said)
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes();
+        assert_eq!(body.try_into_mut().unwrap().capacity(), "short".len());
+    }
 }

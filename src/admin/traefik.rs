@@ -10,21 +10,17 @@ use super::reply::{Reply, json_reply, text};
 use super::{Admin, unescape_path};
 use crate::table::{Backend, HostPattern, PathKind, Protocol, Route, Table};
 use http::StatusCode;
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::json;
 use std::collections::BTreeMap;
 
 /// The one provider: objects are Kubernetes', wherever they come from.
 const PROVIDER: &str = "kubernetes";
-
-/// What a provider says.
-#[derive(Debug, Default, Serialize)]
-struct Configuration {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    backends: BTreeMap<String, BackendView>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    frontends: BTreeMap<String, FrontendView>,
-}
+/// What an Ingress without rules is called. 1.7 had two names for it: this one with one of the two endings.
+const DEFAULT: &str = "global-default";
+const OF_FRONTEND: &str = "-frontend";
+const OF_BACKEND: &str = "-backend";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -99,7 +95,7 @@ struct Redirect {
 fn name(route: &Route) -> String {
     let path = route.path.as_ref().map(|pattern| &*pattern.path);
     match (&route.host, path) {
-        (HostPattern::Any, None) => "global-default".to_owned(),
+        (HostPattern::Any, None) => DEFAULT.to_owned(),
         (HostPattern::Any, Some(path)) => path.to_owned(),
         (host, path) => format!("{host}{}", path.unwrap_or_default()),
     }
@@ -204,36 +200,98 @@ fn backend(backend: &Backend) -> BackendView {
     }
 }
 
-/// A route's frontend and backend. 1.7 had two names for that of an Ingress without rules.
-fn names(name: String) -> (String, String) {
-    match name.as_str() {
-        "global-default" => (format!("{name}-frontend"), format!("{name}-backend")),
-        _ => (name.clone(), name),
+/// A route's name as a frontend, or as a backend.
+fn with_ending(name: &str, ending: &str) -> String {
+    match name {
+        DEFAULT => format!("{DEFAULT}{ending}"),
+        _ => name.to_owned(),
     }
 }
 
-fn configuration(table: &Table) -> Configuration {
-    let mut all = Configuration::default();
-    for (name, route) in named(table) {
-        let (of_frontend, of_backend) = names(name);
-        if let Some(known) = table.backend_of(route) {
-            all.backends.insert(of_backend.clone(), backend(known));
-        }
-        all.frontends.insert(of_frontend, frontend(table, route, of_backend));
+/// What a provider says. Each part is made when it is written, since all of them together take many times as much memory
+/// as the answer.
+struct Configuration<'a> {
+    table: &'a Table,
+    routes: BTreeMap<String, &'a Route>,
+}
+
+impl<'a> Configuration<'a> {
+    fn new(table: &'a Table) -> Self {
+        let routes = named(table);
+        Self { table, routes }
     }
-    all
+
+    fn route(&self, id: &str, ending: &str) -> Option<&'a Route> {
+        let name = match id.strip_suffix(ending) {
+            Some(DEFAULT) => DEFAULT,
+            _ if id == DEFAULT => return None,
+            _ => id,
+        };
+        self.routes.get(name).copied()
+    }
+
+    fn backend(&self, id: &str) -> Option<BackendView> {
+        let route = self.route(id, OF_BACKEND)?;
+        self.table.backend_of(route).map(|known| backend(known))
+    }
+
+    fn frontend(&self, id: &str) -> Option<FrontendView> {
+        let route = self.route(id, OF_FRONTEND)?;
+        Some(frontend(self.table, route, with_ending(id, OF_BACKEND)))
+    }
+
+    fn backends(&self) -> impl Iterator<Item = (String, BackendView)> {
+        self.routes.iter().filter_map(|(name, route)| {
+            let known = self.table.backend_of(route)?;
+            Some((with_ending(name, OF_BACKEND), backend(known)))
+        })
+    }
+
+    fn frontends(&self) -> impl Iterator<Item = (String, FrontendView)> {
+        self.routes.iter().map(|(name, route)| {
+            let of_backend = with_ending(name, OF_BACKEND);
+            (with_ending(name, OF_FRONTEND), frontend(self.table, route, of_backend))
+        })
+    }
+}
+
+impl Serialize for Configuration<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.backends().next().is_some() {
+            map.serialize_entry("backends", &Each(|| self.backends()))?;
+        }
+        if !self.routes.is_empty() {
+            map.serialize_entry("frontends", &Each(|| self.frontends()))?;
+        }
+        map.end()
+    }
+}
+
+/// A map whose entries are made one after the other.
+struct Each<F>(F);
+
+impl<F, I, T> Serialize for Each<F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item = (String, T)>,
+    T: Serialize,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map((self.0)())
+    }
 }
 
 /// One thing of a kind, what it has, or one of what it has: `ID`, `ID/servers`, `ID/servers/NAME`. An id has slashes of
 /// its own, plain or percent-encoded, so the longest that there is counts.
-enum Asked<'a, T> {
-    One(&'a T),
-    Parts(&'a T),
-    Part(&'a T, String),
+enum Asked<T> {
+    One(T),
+    Parts(T),
+    Part(T, String),
 }
 
-fn find<'a, T>(all: &'a BTreeMap<String, T>, rest: &str, parts: &str) -> Option<Asked<'a, T>> {
-    let get = |id: &str| all.get(&unescape_path(id));
+fn find<T>(get: impl Fn(&str) -> Option<T>, rest: &str, parts: &str) -> Option<Asked<T>> {
+    let get = |id: &str| get(&unescape_path(id));
     if let Some(one) = get(rest) {
         return Some(Asked::One(one));
     }
@@ -252,15 +310,15 @@ fn found(value: Option<impl Serialize>) -> Option<Reply> {
 }
 
 fn part<T: Serialize, U: Serialize>(
-    all: &BTreeMap<String, T>,
+    get: impl Fn(&str) -> Option<T>,
     rest: &str,
     word: &str,
     parts: impl Fn(&T) -> &BTreeMap<String, U>,
 ) -> Option<Reply> {
-    match find(all, rest, word)? {
+    match find(get, rest, word)? {
         Asked::One(one) => found(Some(one)),
-        Asked::Parts(one) => found(Some(parts(one))),
-        Asked::Part(one, name) => found(parts(one).get(&name)),
+        Asked::Parts(one) => found(Some(parts(&one))),
+        Asked::Part(one, name) => found(parts(&one).get(&name)),
     }
 }
 
@@ -270,8 +328,8 @@ impl Admin {
         let trimmed = path.strip_suffix('/').unwrap_or(path);
         Some(match trimmed {
             "/api" | "/api/providers" => {
-                let all = configuration(&self.shared.tables.load());
-                return found(Some(BTreeMap::from([(PROVIDER, all)])));
+                let table = self.shared.tables.load();
+                return found(Some(BTreeMap::from([(PROVIDER, Configuration::new(&table))])));
             }
             "/api/version" => {
                 let version = json!({
@@ -296,17 +354,18 @@ impl Admin {
         if !rest.is_empty() && !rest.starts_with('/') {
             return None;
         }
-        let all = configuration(&self.shared.tables.load());
+        let table = self.shared.tables.load();
+        let all = Configuration::new(&table);
         match rest {
             "" | "/" => found(Some(all)),
-            "/backends" | "/backends/" => found(Some(all.backends)),
-            "/frontends" | "/frontends/" => found(Some(all.frontends)),
+            "/backends" | "/backends/" => found(Some(Each(|| all.backends()))),
+            "/frontends" | "/frontends/" => found(Some(Each(|| all.frontends()))),
             _ => {
                 if let Some(rest) = rest.strip_prefix("/backends/") {
-                    return part(&all.backends, rest, "/servers", |backend| &backend.servers);
+                    return part(|id| all.backend(id), rest, "/servers", |backend| &backend.servers);
                 }
                 let rest = rest.strip_prefix("/frontends/")?;
-                part(&all.frontends, rest, "/routes", |frontend| &frontend.routes)
+                part(|id| all.frontend(id), rest, "/routes", |frontend| &frontend.routes)
             }
         }
     }
@@ -322,7 +381,7 @@ mod tests {
             .into_iter()
             .map(|(name, number)| (name.to_owned(), number))
             .collect();
-        let find = |rest: &str| match find(&all, rest, "/servers") {
+        let find = |rest: &str| match find(|id| all.get(id), rest, "/servers") {
             Some(Asked::One(one)) => format!("{one}"),
             Some(Asked::Parts(one)) => format!("{one}/*"),
             Some(Asked::Part(one, name)) => format!("{one}/{name}"),
