@@ -9,7 +9,6 @@ use ppp::{v1, v2};
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -81,18 +80,24 @@ impl Opened {
 }
 
 impl ProxyProtocol {
-    /// Reads the header, if one is to be expected. `trusted` is whether the socket's other end is.
+    /// Whether a connection may begin with a header. `trusted` is whether the socket's other end is.
+    ///
+    /// # Errors
+    /// Where only balancers are served, and this is another client.
+    pub fn may_begin(self, trusted: bool) -> Result<bool, HeaderError> {
+        match (self, trusted) {
+            (Self::Off, _) | (Self::Optional, false) => Ok(false),
+            (Self::Required, false) => Err(HeaderError::Untrusted),
+            (Self::Optional | Self::Required, true) => Ok(true),
+        }
+    }
+
+    /// Reads the header, however long that takes.
     ///
     /// # Errors
     /// Why the connection is to be closed without a word.
-    pub async fn open(self, tcp: &mut TcpStream, trusted: bool, timeout: Duration) -> Result<Opened, HeaderError> {
-        match (self, trusted) {
-            (Self::Off, _) | (Self::Optional, false) => return Ok(Opened::PLAIN),
-            (Self::Required, false) => return Err(HeaderError::Untrusted),
-            (Self::Optional | Self::Required, true) => {}
-        }
-        let read = tokio::time::timeout(timeout, read(tcp));
-        match read.await.map_err(|_| HeaderError::Late)?? {
+    pub async fn read(self, tcp: &mut TcpStream) -> Result<Opened, HeaderError> {
+        match read(tcp).await? {
             Opening::Absent(_) if self == Self::Required => Err(HeaderError::Missing),
             Opening::Absent(held) => Ok(Opened { ends: None, held }),
             Opening::Local => Ok(Opened::PLAIN),

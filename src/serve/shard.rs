@@ -327,10 +327,15 @@ impl Shard {
 
     /// Between whom a connection is, whether the client is trusted, and what was read that is no PROXY header. None if
     /// it is to be closed.
-    async fn open(&self, stream: &mut TcpStream, socket: SocketAddr) -> Option<(Ends, bool, &'static [u8])> {
+    async fn open(self: &Rc<Self>, stream: &mut TcpStream, socket: SocketAddr) -> Option<(Ends, bool, &'static [u8])> {
         let proxies = &self.worker.settings.trusted_proxies;
-        let (trusted, timeout) = (proxies.contains(socket.ip()), self.worker.settings.timeouts.head);
-        match self.settings.proxy_protocol.open(stream, trusted, timeout).await {
+        let trusted = proxies.contains(socket.ip());
+        let opened = match self.settings.proxy_protocol.may_begin(trusted) {
+            Ok(true) => Box::pin(self.read_header(stream)).await?,
+            Ok(false) => Ok(Opened::PLAIN),
+            Err(error) => Err(error),
+        };
+        match opened {
             Ok(Opened { ends: Some(ends), .. }) => {
                 // The balancer is trusted to name its client, which makes the client no proxy.
                 let trusted = proxies.contains(ends.client.ip());
@@ -353,6 +358,19 @@ impl Shard {
                 None
             }
         }
+    }
+
+    /// Waits for a connection's PROXY header. Absent if the connection is closed meanwhile, to make room or because the
+    /// process ends.
+    async fn read_header(self: &Rc<Self>, stream: &mut TcpStream) -> Option<Result<Opened, HeaderError>> {
+        let fresh = Fresh::new(self, self.worker.settings.timeouts.head);
+        let _listed = fresh.listed();
+        let mut opened = None;
+        if self.hears_from(&fresh, stream).await {
+            fresh.awaits_client();
+            opened = fresh.within(self.settings.proxy_protocol.read(stream)).await;
+        }
+        opened.or_else(|| fresh.is_late().then_some(Err(HeaderError::Late)))
     }
 
     /// Bytes of one request over HTTP/2 that may come before they are asked for.

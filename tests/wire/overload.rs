@@ -67,6 +67,27 @@ fn silent_clients_hold_up_nobody_for_long() {
     assert_eq!(gauge(&rig, "connections_refused_total"), 0);
 }
 
+/// Connections that have not sent their PROXY header yet, or only the beginning of it.
+#[test]
+fn clients_silent_before_their_proxy_header_make_room_too() {
+    for begun in ["", "PROXY TCP4 192.0.2.1"] {
+        let flags = ["--proxy-protocol", "required", "--trusted-proxies", "127.0.0.0/8"];
+        let rig = Rig::new(1, &[&flags[..], &["--max-connections", "8", "--shards", "1"]].concat());
+        let mut silent = silent(&rig, 8);
+        for stream in &mut silent {
+            stream.write_all(begun.as_bytes()).unwrap();
+        }
+        eventually("all are open", || (gauge(&rig, "open_connections") == 8).then_some(()));
+        let mut late = rig.client();
+        late.send(format!("PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n{GET}"));
+        assert_eq!(late.answer().status, 200, "{begun:?}");
+        assert!(closed(&mut silent) > 0, "{begun:?}");
+        assert!(rig.counter("connections_evicted_total") > 0);
+        assert_eq!(gauge(&rig, "connections_refused_total"), 0);
+        assert_eq!(rig.counter("proxy_protocol_failures_total"), 0, "nobody was late");
+    }
+}
+
 #[test]
 fn where_none_is_idle_more_are_refused_in_words() {
     let rig = Rig::new(1, &["--max-connections", "4", "--shards", "1"]);
