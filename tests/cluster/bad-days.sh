@@ -2,8 +2,8 @@
 # bad-days.sh: what goes wrong with a real cluster, under load, and how many requests fail (part of `make e2e`; `make soak`
 # is the long form). Root; three nodes.
 #
-# narthex is upgraded, the ten pods behind it are replaced, the API server dies and comes back, is restored from an older
-# state, and at last a node loses its cable: that of the narthex that writes the status. Clients ask each node without
+# narthex is upgraded, the ten pods behind it are replaced, a namespace is deleted whose hosts a newer one has too, the API
+# server dies and comes back, is restored from an older state, and at last a node loses its cable: that of the narthex that writes the status. Clients ask each node without
 # pause all the while, on connections they keep and on fresh ones. Each step prints requests, failures and the longest gap.
 #
 # Environment: as walkthrough.sh, and
@@ -54,6 +54,49 @@ all_pods_replaced() { # TAG
   within 15 client_sees_pods deploy1
   [ -z "$(comm -12 <(echo "$before") <(pods_of deploy1))" ]
 }
+
+two_namespaces() {
+  local namespace
+  for namespace in older newer; do
+    k create namespace "$namespace"
+    k -n "$namespace" create deployment deploy1 --image=narthex.test/backend:1 --replicas=3
+    k -n "$namespace" expose deployment deploy1 --port=80
+    rolled_out -n "$namespace" deployment/deploy1
+    k -n "$namespace" create ingress web --class=narthex --rule='moving.example.com/*=deploy1:80'
+    everywhere 20 status_is 200 moving.example.com
+    sleep 1 # an Ingress's age is counted in seconds
+  done
+  # Keeps the Ingress, and with it the namespace, after the pods are gone.
+  k -n older patch ingress web --type=merge -p '{"metadata":{"finalizers":["narthex.test/held"]}}'
+}
+
+namespace_answers() { # NAMESPACE: its pods, and no others, answered within the last second.
+  local want got
+  want=$(k -n "$1" get pods -l app=deploy1 -o json | jq -r '.items[].metadata.name' | sort)
+  got=$(jq -r '.recent | keys[]' "$work/client.json" | sort)
+  [ -n "$want" ] && [ "$want" = "$got" ] || { printf 'pods:\n%s\nanswered in the last second:\n%s\n' "$want" "$got"; return 1; }
+}
+
+namespace_deleted() {
+  k delete namespace older --wait=false
+  within 60 namespace_answers newer
+  within 60 no_pods_in older
+}
+no_pods_in() { [ -z "$(k -n "$1" get pods -o name)" ]; } # NAMESPACE
+
+still_terminating() { # SECONDS
+  sleep "$1" # the older Ingress is still there, without a pod
+  k get namespace older -o jsonpath='{.status.phase}' | grep -x Terminating
+  k -n older get ingress web
+  namespace_answers newer
+}
+
+namespace_gone() {
+  k -n older patch ingress web --type=merge -p '{"metadata":{"finalizers":null}}'
+  within 60 namespace_is_gone older
+  within 10 namespace_answers newer
+}
+namespace_is_gone() { ! k get namespace "$1" 2>/dev/null; } # NAMESPACE
 
 api_server_away() { # SECONDS
   "$here/lab.sh" apiserver-stop -9
@@ -146,6 +189,16 @@ second_client_stop
 client_stop
 step "no GET failed" client_had_no_failure
 step "and of POSTs none that had not reached a pod" posts_failed_only_with_their_pods
+
+title "A namespace is deleted, and a newer one has the same host"
+step "two namespaces" two_namespaces
+client_start moving.example.com
+step "the older one answers" within 15 namespace_answers older
+step "it is deleted: the newer one answers" namespace_deleted
+step "and while it is Terminating" still_terminating 5
+step "and when it is gone" namespace_gone
+client_stop
+step "no request failed" client_had_no_failure
 
 title "The API server goes away"
 client_start www.example.com
