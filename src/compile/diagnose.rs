@@ -82,7 +82,8 @@ impl State {
             self.diagnose_backend_tls(object, backend, &field, said);
         }
         let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
-        for entry in &reading.tls {
+        // A canary's certificates are not shown to anybody.
+        for entry in reading.tls.iter().filter(|_| !known.seniority.canary) {
             self.diagnose_tls((object, known.seniority), entry, redirected, said);
         }
         self.diagnose_guards(object, claimant, &reading, said);

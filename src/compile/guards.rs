@@ -63,12 +63,19 @@ impl HostGuards {
         first.map(|(_, guard)| guard.object.clone())
     }
 
-    /// The first guard that each other namespace has for a host.
-    pub fn of_others<'g>(&'g self, namespace: &'g str, host: &HostPattern) -> impl Iterator<Item = &'g Arc<Guard>> {
-        let others = self.0.get(host).into_iter().flatten();
-        others
+    /// How many other namespaces guard a host, and the first guard of each.
+    pub fn of_others<'g>(
+        &'g self,
+        namespace: &'g str,
+        host: &HostPattern,
+    ) -> (usize, impl Iterator<Item = &'g Arc<Guard>>) {
+        let all = self.0.get(host);
+        let count = all.map_or(0, |all| all.len() - usize::from(all.contains_key(namespace)));
+        let others = all.into_iter().flatten();
+        let guards = others
             .filter(move |(other, _)| ***other != *namespace)
-            .filter_map(|(_, guards)| guards.first_key_value().map(|(_, guard)| guard))
+            .filter_map(|(_, guards)| guards.first_key_value().map(|(_, guard)| guard));
+        (count, guards)
     }
 }
 
@@ -96,8 +103,7 @@ impl State {
         let ignored = &self.options.ignored_annotations;
         // narthex has no parameters, so what they name is another controller's, and may hold anything.
         let parameters = class
-            .parameters
-            .as_ref()
+            .parameters()
             .filter(|_| ignored.by(PARAMETERS).is_none())
             .map(|_| PARAMETERS);
         let first = annotations::guards(&class.meta, ignored).map(|(name, _)| name).next();

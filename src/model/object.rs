@@ -33,6 +33,8 @@ pub struct Undecoded {
     pub annotations: BTreeMap<String, String>,
     /// The hosts of an Ingress's rules; absent is any host.
     pub hosts: Vec<Option<String>>,
+    /// `spec.parameters` of an IngressClass, as far as they can be read.
+    pub parameters: Option<String>,
 }
 
 /// The annotation that named the class before `spec.ingressClassName`.
@@ -69,6 +71,15 @@ pub struct IngressClass {
     pub controller: String,
     /// `spec.parameters`: kind and name of an object that narthex does not read.
     pub parameters: Option<String>,
+}
+
+impl IngressClass {
+    /// `spec.parameters`, also of a version that cannot be decoded.
+    pub fn parameters(&self) -> Option<&str> {
+        let undecoded = self.meta.undecoded.as_ref();
+        let undecoded = undecoded.and_then(|undecoded| undecoded.parameters.as_deref());
+        self.parameters.as_deref().or(undecoded)
+    }
 }
 
 /// core/v1 Service.

@@ -7,9 +7,10 @@ use crate::dialect::reading::{BackendKey, Reading};
 use crate::model::{Code, Diagnostic, ObjectRef};
 use crate::table::{Guard, HostPattern, PARAMETERS};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// How many namespaces are named.
-const NAMED: usize = 8;
+/// How many namespaces are named of one host.
+const NAMED: usize = 4;
 
 impl State {
     /// What is wrong with an IngressClass of ours.
@@ -22,7 +23,7 @@ impl State {
         }
         let ignored = &self.options.ignored_annotations;
         annotations::read(&class.meta, object, ignored, said);
-        if let Some(parameters) = &class.parameters {
+        if let Some(parameters) = class.parameters() {
             let (code, message) = match ignored.by(PARAMETERS) {
                 Some(pattern) => (
                     Code::GuardIgnored,
@@ -90,20 +91,34 @@ impl State {
                     say(Code::GuardNotEnforced, &field, message);
                 }
             }
-            for guard in self.host_guards.of_others(&object.namespace, &host) {
-                let message = format!(
-                    "{} for all of {host}; this closes the routes of namespace \"{}\" but not those of this namespace",
-                    not_enforced(guard),
-                    guard.object.namespace
-                );
-                say(Code::GuardOfOtherNamespace, &field, message);
+            let (count, others) = self.host_guards.of_others(&object.namespace, &host);
+            let others: Vec<&Arc<Guard>> = others.take(NAMED).collect();
+            match *others {
+                [] => {}
+                [guard] => {
+                    let message = format!(
+                        "{} for all of {host}; this closes the routes of namespace \"{}\" but not those of this namespace",
+                        not_enforced(guard),
+                        guard.object.namespace
+                    );
+                    say(Code::GuardOfOtherNamespace, &field, message);
+                }
+                _ => {
+                    let named = others.iter().map(ToString::to_string).collect();
+                    let message = format!(
+                        "{count} other namespaces have guards for all of {host} that narthex does not enforce; these close \
+                         their routes but not those of this namespace: {}",
+                        with_rest(named, count)
+                    );
+                    say(Code::GuardOfOtherNamespace, &field, message);
+                }
             }
             if own.is_some_and(|guard| guard.object == *object) {
-                let open = self.strangers_on(&host, &object.namespace);
-                if !open.is_empty() {
+                let (open, count) = self.strangers_on(&host, &object.namespace);
+                if count > 0 {
                     let message = format!(
                         "{host} also has routes of namespace {}, which this does not close",
-                        open.join(", ")
+                        with_rest(open, count)
                     );
                     say(Code::GuardOfOtherNamespace, &field, message);
                 }
@@ -111,8 +126,8 @@ impl State {
         }
     }
 
-    /// The other namespaces that have routes for a host.
-    fn strangers_on(&self, host: &HostPattern, namespace: &str) -> Vec<String> {
+    /// The first of the other namespaces that have routes for a host, and how many there are.
+    fn strangers_on(&self, host: &HostPattern, namespace: &str) -> (Vec<String>, usize) {
         let table = self.table.host(host);
         let routes = table
             .into_iter()
@@ -123,17 +138,17 @@ impl State {
             .map(|route| &*route.origin.object.namespace)
             .filter(|other| *other != namespace)
             .collect();
-        let rest = namespaces.len().saturating_sub(NAMED);
-        let mut named: Vec<String> = namespaces
-            .into_iter()
-            .take(NAMED)
-            .map(|name| format!("\"{name}\""))
-            .collect();
-        if rest > 0 {
-            named.push(format!("and {rest} more"));
-        }
-        named
+        let named = namespaces.iter().take(NAMED).map(|name| format!("\"{name}\""));
+        (named.collect(), namespaces.len())
     }
+}
+
+/// The first of `count` things, and how many more there are.
+fn with_rest(mut first: Vec<String>, count: usize) -> String {
+    if count > first.len() {
+        first.push(format!("and {} more", count - first.len()));
+    }
+    first.join(", ")
 }
 
 fn not_enforced(guard: &Guard) -> String {

@@ -29,7 +29,10 @@ enum What {
 
 fn parts(kind: Kind, read: Option<&Read<'_>>) -> BTreeSet<Part> {
     let mut parts = BTreeSet::new();
-    let Some((reading, meta)) = read else { return parts };
+    // A canary serves no request, so no client is shown its certificates; ingress-nginx ignores them too.
+    let Some((reading, meta)) = read.filter(|(reading, _)| !reading.seniority.canary) else {
+        return parts;
+    };
     for entry in &reading.tls {
         let part = |what| Part {
             secret: (meta.namespace.clone(), entry.secret.clone()),

@@ -15,9 +15,10 @@ pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
     if !matches!(kind, Kind::Ingress | Kind::IngressClass | Kind::Service) {
         return None;
     }
-    let annotations = value.pointer("/metadata/annotations")?.as_object()?;
+    let annotations = value.pointer("/metadata/annotations").and_then(Value::as_object);
     let annotations = annotations
-        .iter()
+        .into_iter()
+        .flatten()
         .filter(|(name, _)| annotation::is_kept(name))
         .map(|(name, value)| {
             // A number that should be in quotes is a common reason why an object cannot be decoded.
@@ -25,7 +26,8 @@ pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
             (name.clone(), text)
         })
         .collect();
-    if !annotation::may_guard(&annotations) {
+    let parameters = (kind == Kind::IngressClass).then(|| parameters(value)).flatten();
+    if parameters.is_none() && !annotation::may_guard(&annotations) {
         return None;
     }
     let old_class = annotations.get(OLD_CLASS).cloned();
@@ -39,6 +41,7 @@ pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
         undecoded: Some(Arc::new(Undecoded {
             hosts: hosts(value),
             annotations,
+            parameters,
         })),
         ..Meta::default()
     };
@@ -50,13 +53,23 @@ pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
         })),
         Kind::IngressClass => Object::IngressClass(Arc::new(IngressClass {
             meta,
-            controller: text(value, "/spec/controller")?.into(),
+            // Without one it is nobody's, and its Ingresses are not served.
+            controller: text(value, "/spec/controller").unwrap_or_default().into(),
             ..IngressClass::default()
         })),
         _ => Object::Service(Arc::new(Service {
             meta,
             ..Service::default()
         })),
+    })
+}
+
+/// What an IngressClass names as its parameters; whatever stands there may be meant to guard.
+fn parameters(value: &Value) -> Option<String> {
+    let named = value.pointer("/spec/parameters").filter(|named| !named.is_null())?;
+    Some(match (text(named, "/kind"), text(named, "/name")) {
+        (Some(kind), Some(name)) => format!("{kind} \"{name}\""),
+        _ => "what they name".to_owned(),
     })
 }
 
