@@ -160,10 +160,11 @@ still_served() { # SECONDS
   client_saw '.failures == 0' || { jq -r '.first_failures[]' "$work/client.json"; return 1; }
 }
 
+# Until the kubelet of a node that was lost has its watch back and says that its pods are ready, minutes may pass.
 all_is_well() {
   within 60 k wait --for=condition=Ready node --all --timeout=1s
   everywhere 60 status_is 200 www.example.com
-  within 60 addresses_are web "${node_ips[@]}"
+  within 180 addresses_are web "${node_ips[@]}"
 }
 
 prepare
