@@ -39,6 +39,11 @@ impl Words {
         pairs.any(|(one, other)| first.contains(&one) && second.contains(&other))
     }
 
+    /// Whether the name is one of these words and nothing else.
+    fn is(&self, of: &[&str]) -> bool {
+        matches!(&*self.0, [word] if of.contains(&word.as_str()))
+    }
+
     fn contain(&self, parts: &[&str]) -> bool {
         self.iter().any(|word| parts.iter().any(|part| word.contains(part)))
     }
@@ -151,7 +156,7 @@ impl Words {
             |word: &str| word.starts_with("author") && !word.starts_with("authoriz") && !word.starts_with("authoris");
         self.iter().any(|word| word.contains("auth") && !other(word))
             || self.contain(&[
-                "oidc", "oauth", "saml", "openid", "keycloak", "cognito", "kerberos", "htpasswd",
+                "oidc", "oauth", "saml", "openid", "keycloak", "cognito", "kerberos", "htpasswd", "pomerium", "zitadel",
             ])
             || self.any(&[
                 "jwt",
@@ -175,7 +180,43 @@ impl Words {
                 "abac",
                 "dex",
                 "anonymous",
+                "okta",
+                "entra",
+                "azuread",
+                "ztna",
+                "spoe",
+                "presigned",
             ])
+            || self.is(&["permission", "permissions"])
+            || self.pair(&["zero"], &["trust"])
+            || self.pair(
+                &["identity"],
+                &["provider", "providers", "aware", "check", "checks", "required"],
+            )
+            || self.pair(
+                &["token", "tokens", "session", "signature", "signatures"],
+                &[
+                    "review",
+                    "introspection",
+                    "check",
+                    "checks",
+                    "verify",
+                    "verification",
+                    "validate",
+                    "validation",
+                    "required",
+                ],
+            )
+            || self.pair(
+                &["signed"],
+                &[
+                    "url", "urls", "cookie", "cookies", "request", "requests", "link", "links",
+                ],
+            )
+            || self.pair(
+                &["require", "required", "requires", "verify", "validate", "check"],
+                &["token", "tokens", "session", "signature", "signatures", "identity"],
+            )
             || self.pair(&["api", "access"], &["key", "keys", "token", "tokens"])
             || self.pair(&["sign"], &["in"])
     }
@@ -241,7 +282,9 @@ impl Words {
             "safelist",
             "banlist",
         ]) || self.any(&["acl", "acls", "cidr", "cidrs"])
-            || self.pair(&["allow", "allowed", "permit", "permitted", "accept"], LISTED)
+            || self.pair(&["allow", "allowed", "permit", "permitted", "accept", "valid"], LISTED)
+            || self.pair(LISTED, &["allow", "allowed", "permit", "permitted", "denied"])
+            || self.is(&["allow", "allowed", "permit", "permits"])
             || self.pair(
                 &["white", "black", "access", "safe", "block", "ban"],
                 &["list", "lists", "listed"],
@@ -263,7 +306,8 @@ impl Words {
                     "lists",
                 ],
             )
-            || self.pair(&["public"], &["access"])
+            || self.pair(&["public", "secure", "secured", "private", "internal"], &["access"])
+            || self.is(&["private", "internal", "intranet"])
             || self.pair(&["access"], &["control", "rule", "rules", "from", "restriction"])
             || self.pair(
                 &["security"],
@@ -311,7 +355,9 @@ impl Words {
 
     /// Whether the name is about clients that are refused.
     fn is_refusal(&self) -> bool {
-        self.contain(&["restrict", "forbid", "firewall", "captcha"])
+        self.contain(&["restrict", "forbid", "firewall", "captcha", "hotlink"])
+            || self.is(&["drop", "drops", "maintenance"])
+            || self.pair(&["maintenance"], &["mode"])
             || self.any(&[
                 "deny",
                 "denied",
