@@ -2,15 +2,27 @@
 
 use super::Reach;
 
-/// The words of a name, in lower case: `limit-rps`, `ip_whitelist` and `allowSourceRange` alike.
+/// The words of a name, in lower case: `limit-rps`, `ip_whitelist`, `allowSourceRange` and `WAFPolicy` alike.
 pub(super) struct Words(Vec<String>);
+
+/// Whether the capital letter here begins a word behind others: the P of `WAFPolicy`, and not the R of `CIDRs`.
+fn ends_capitals(name: &str, at: usize) -> bool {
+    let is_behind_one = name
+        .get(..at)
+        .is_some_and(|before| before.ends_with(|last: char| last.is_ascii_uppercase()));
+    let mut after = name.get(at..).unwrap_or_default().chars().skip(1);
+    let (next, second) = (after.next(), after.next());
+    let is_plural = next == Some('s') && !second.is_some_and(|second| second.is_ascii_lowercase());
+    is_behind_one && next.is_some_and(|next| next.is_ascii_lowercase()) && !is_plural
+}
 
 impl Words {
     pub fn of(name: &str) -> Self {
         let mut words = vec![String::new()];
         let mut was_small = false;
-        for character in name.chars() {
-            if !character.is_ascii_alphanumeric() || (was_small && character.is_ascii_uppercase()) {
+        for (at, character) in name.char_indices() {
+            let is_large = character.is_ascii_uppercase();
+            if !character.is_ascii_alphanumeric() || (is_large && (was_small || ends_capitals(name, at))) {
                 words.push(String::new());
             }
             was_small = character.is_ascii_lowercase() || character.is_ascii_digit();
@@ -156,11 +168,10 @@ impl Words {
             |word: &str| word.starts_with("author") && !word.starts_with("authoriz") && !word.starts_with("authoris");
         self.iter().any(|word| word.contains("auth") && !other(word))
             || self.contain(&[
-                "oidc", "oauth", "saml", "openid", "keycloak", "cognito", "kerberos", "htpasswd", "pomerium", "zitadel",
+                "jwt", "oidc", "oauth", "saml", "openid", "keycloak", "cognito", "kerberos", "htpasswd", "pomerium",
+                "zitadel",
             ])
             || self.any(&[
-                "jwt",
-                "jwts",
                 "jwks",
                 "jwk",
                 "sso",
@@ -186,8 +197,22 @@ impl Words {
                 "ztna",
                 "spoe",
                 "presigned",
+                "x509",
+                "spiffe",
+                "entitlements",
             ])
-            || self.is(&["permission", "permissions"])
+            || self.is(&[
+                "permission",
+                "permissions",
+                "users",
+                "groups",
+                "roles",
+                "scopes",
+                "claims",
+                "accounts",
+                "credentials",
+                "realm",
+            ])
             || self.pair(&["zero"], &["trust"])
             || self.pair(
                 &["identity"],
@@ -307,7 +332,7 @@ impl Words {
                 ],
             )
             || self.pair(&["public", "secure", "secured", "private", "internal"], &["access"])
-            || self.is(&["private", "internal", "intranet"])
+            || self.is(&["private", "internal", "intranet", "countries"])
             || self.pair(&["access"], &["control", "rule", "rules", "from", "restriction"])
             || self.pair(
                 &["security"],
@@ -334,23 +359,10 @@ impl Words {
                     "permissions",
                 ],
             )
-            || self.pair(
-                &[
-                    "internal",
-                    "private",
-                    "intranet",
-                    "vpn",
-                    "lan",
-                    "local",
-                    "office",
-                    "staff",
-                    "admin",
-                    "admins",
-                    "members",
-                    "employees",
-                ],
-                &["only"],
-            )
+            || (self.last() == "only"
+                && !self.any(&[
+                    "https", "http", "tls", "ssl", "http2", "h2", "grpc", "ipv4", "ipv6", "dns", "read",
+                ]))
     }
 
     /// Whether the name is about clients that are refused.
@@ -385,20 +397,34 @@ impl Words {
 
     /// What looks into requests.
     fn is_inspection(&self) -> bool {
-        self.iter().any(|word| {
-            word.strip_prefix("waf")
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('v') || rest == "s")
-        }) || self.contain(&[
-            "modsec",
-            "crowdsec",
-            "wallarm",
-            "appprotect",
-            "antibot",
-            "geoip",
-            "geoblock",
-        ]) || self.any(&[
-            "owasp", "coraza", "naxsi", "ddos", "dos", "csrf", "crs", "bot", "bots", "geo",
-        ]) || self.pair(&["mod"], &["security"])
+        self.iter()
+            .any(|word| (word.starts_with("waf") && !word.starts_with("wafer")) || word.ends_with("waf"))
+            || self.contain(&[
+                "modsec",
+                "crowdsec",
+                "wallarm",
+                "appprotect",
+                "antibot",
+                "geoip",
+                "geoblock",
+            ])
+            || self.any(&[
+                "owasp",
+                "sqli",
+                "threat",
+                "threats",
+                "turnstile",
+                "coraza",
+                "naxsi",
+                "ddos",
+                "dos",
+                "csrf",
+                "crs",
+                "bot",
+                "bots",
+                "geo",
+            ])
+            || self.pair(&["mod"], &["security"])
     }
 
     /// What may do anything, so that nobody can say it does not guard.
@@ -413,7 +439,14 @@ impl Words {
                 "scripts",
                 "interceptor",
                 "interceptors",
+                "directive",
+                "directives",
             ])
+            || self.pair(
+                &["raw", "custom", "extra", "additional"],
+                &["config", "conf", "configuration"],
+            )
+            || self.pair(&["ext", "external"], &["proc", "processor", "processing"])
             || (self.any(&["filter", "filters"]) && !self.any(&["log", "logs", "log4j", "metrics", "trace", "tracing"]))
     }
 
@@ -471,6 +504,13 @@ impl Words {
     fn is_limit(&self) -> bool {
         let rate = self.contain(&["ratelimit", "throttl"])
             || self.any(&["rps", "rpm", "rph", "qps", "quota", "quotas"])
+            || self.is(&["rate", "rates"])
+            || self.pair(
+                &["per"],
+                &[
+                    "second", "sec", "minute", "min", "hour", "day", "ip", "ips", "client", "user", "address",
+                ],
+            )
             || self.pair(
                 &["rate", "connection", "connections", "request", "requests"],
                 &["limit", "limits"],
