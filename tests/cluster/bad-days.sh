@@ -109,7 +109,8 @@ api_server_away() { # SECONDS
 api_server_back() {
   "$here/lab.sh" apiserver-start
   k scale --replicas=6 deployment/deploy1
-  within 60 rolled_out deployment/deploy1
+  # After a long outage the cluster takes all pods for unready until each kubelet has its watch back.
+  within 300 rolled_out deployment/deploy1
   within 90 pods_are deploy1 6
   within 60 client_sees_pods deploy1
 }
@@ -164,7 +165,7 @@ still_served() { # SECONDS
 all_is_well() {
   within 60 k wait --for=condition=Ready node --all --timeout=1s
   everywhere 60 status_is 200 www.example.com
-  within 180 addresses_are web "${node_ips[@]}"
+  within 300 addresses_are web "${node_ips[@]}"
 }
 
 prepare
