@@ -96,8 +96,8 @@ pub mod testing {
     }
     pub mod table {
         pub use crate::table::{
-            Backend, BackendState, CanonicalPath, Certificate, HostPattern, Listener, PodSet, Route, Says, Table, When,
-            canonical_host, canonical_path, route_key,
+            Backend, BackendState, CanonicalPath, Certificate, HostPattern, Listener, PathKind, PathPattern, PathRegex,
+            Pattern, Patterns, PodSet, Route, Says, Table, When, canonical_host, canonical_path, route_key,
         };
         pub mod canonical {
             pub use crate::table::canonical::{canonical_host, canonical_path, canonical_rule_path};

@@ -101,7 +101,7 @@ fn the_pages_made_from_the_code_say_what_it_says() {
     }
 }
 
-/// The one file that may use regular expressions. It is not written yet.
+/// The one file that may use regular expressions.
 const PATTERNS: &str = "src/table/patterns.rs";
 
 /// Row 41 of the threat table. Engines that go back and try again take exponential time for some patterns; `regex` does not.

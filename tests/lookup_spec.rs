@@ -7,7 +7,11 @@ use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, I
 use narthex::testing::dialect::{Change, Object};
 use narthex::testing::model::Timestamp;
 use narthex::testing::model::object::{Meta, PortRef};
-use narthex::testing::table::{Table, canonical_host, canonical_path};
+use narthex::testing::table::{
+    HostPattern, PathKind, PathPattern, PathRegex, Pattern, Patterns, Says, Table, canonical_host, canonical_path,
+    explain,
+};
+use std::sync::Arc;
 
 fn backend(name: &str) -> IngressBackend {
     IngressBackend::Service {
@@ -285,4 +289,93 @@ fn the_deepest_paths_match_too() {
             ("h", &"/d".repeat(79), "top"),
         ],
     );
+}
+
+/// A regular expression that leads where a plain route of the same host leads.
+fn pattern(table: &Table, host: &HostPattern, like: &str, text: &str) -> Pattern {
+    let mut rules = table.host(host).unwrap().rules();
+    let plain = rules.find(|route| route.path.as_ref().unwrap().path.as_ref() == like);
+    let mut route = plain.unwrap().clone();
+    Arc::make_mut(&mut route).path = Some(PathPattern {
+        kind: PathKind::RegularExpression,
+        path: text.into(),
+    });
+    Pattern {
+        regex: PathRegex::new(text).unwrap(),
+        route,
+    }
+}
+
+#[test]
+fn regular_expressions_are_asked_in_order_before_and_after_plain_paths() {
+    let plain = [
+        ("h.test", "/one", "one"),
+        ("h.test", "/two", "two"),
+        ("h.test", "/plain", "plain"),
+        ("other.test", "/plain", "other"),
+    ];
+    let mut table = table(vec![ingress("web", &plain, None)]);
+    let host = HostPattern::Exact("h.test".into());
+    let [one, two, slashes, after] = [
+        ("/one", "^/(?i:api)/v[0-9]+$"),
+        ("/two", "^/api/"),
+        ("/one", "^/raw//x"),
+        ("/two", "^/plain|^/late"),
+    ]
+    .map(|(like, text)| pattern(&table, &host, like, text));
+    let mut slashes = slashes;
+    Arc::make_mut(&mut slashes.route).keep_slashes = true;
+    let patterns = Patterns::new(vec![one, two, slashes], vec![after]);
+    table.update_host(&host, |host| host.patterns = patterns);
+
+    for (path, wanted) in [
+        ("/api/v12", "one"),
+        ("/API/v1", "one"),
+        ("/api/v12/x", "two"),
+        ("/api/", "two"),
+        ("/plain/x", "plain"),
+        ("/plainer", "two"),
+        ("/late", "two"),
+        ("/one", "one"),
+        ("/raw//x", "one"),
+        ("/raw/x", "404"),
+        ("/none", "404"),
+        // Dot segments are gone before any expression sees the path.
+        ("/late/../api/v1", "one"),
+    ] {
+        assert_eq!(ask(&table, "h.test", path), wanted, "{path}");
+        let path = canonical_path(path, false).unwrap();
+        let explained = explain::explain(table.ingress_hosts(), Some("h.test"), &path, &Says::default());
+        let found = table.lookup(Some("h.test"), &path);
+        assert_eq!(explained.route.as_ref(), found, "{path:?}");
+    }
+    assert_eq!(ask(&table, "other.test", "/api/v1"), "404");
+    assert_eq!(ask(&table, "other.test", "/plain"), "other");
+
+    let explained = |path: &str| {
+        let path = canonical_path(path, false).unwrap();
+        let lost = explain::explain(table.ingress_hosts(), Some("h.test"), &path, &Says::default()).lost;
+        lost.into_iter().map(|(_, why)| why).collect::<Vec<_>>()
+    };
+    let why = explained("/api/v1");
+    let order = "it matches, but h.test^/(?i:api)/v[0-9]+$ comes before it in the order of its host";
+    assert!(why.iter().any(|why| why == order), "{why:?}");
+    let no = "RegularExpression ^/raw//x does not match /api/v1";
+    assert!(why.iter().any(|why| why == no), "{why:?}");
+}
+
+#[test]
+fn a_regular_expression_that_is_wrong_or_too_large_is_an_error() {
+    for (text, wanted) in [
+        ("^/(a", "is not a valid regular expression: unclosed group"),
+        ("/a(?=b)", "is not a valid regular expression: look-around"),
+        ("(a{1000}){1000}", "needs more than 65536 bytes of memory"),
+        (&"a".repeat(2049), "is longer than 2048 bytes"),
+    ] {
+        let said = PathRegex::new(text).unwrap_err();
+        assert!(said.starts_with(wanted) && !said.contains('\n'), "{said}");
+    }
+    // Engines that go back and try again do not come to an end here.
+    let path = format!("/{}", "a".repeat(60_000));
+    assert!(!PathRegex::new("^/(a*)*(a*)*(a*)*b$").unwrap().matches(&path));
 }

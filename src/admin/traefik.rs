@@ -114,6 +114,7 @@ fn named(table: &Table) -> BTreeMap<String, &Route> {
             name += match kind(route) {
                 Some(PathKind::Exact) => " (exact)",
                 Some(PathKind::Prefix) => " (prefix)",
+                Some(PathKind::RegularExpression) => " (regular expression)",
                 None => " (default backend)",
             };
         }
@@ -141,6 +142,7 @@ fn rules(route: &Route) -> BTreeMap<String, Rule> {
         let matcher = match kind {
             PathKind::Prefix => "PathPrefix",
             PathKind::Exact => "Path",
+            PathKind::RegularExpression => "PathRegexp",
         };
         let rule = format!("{matcher}:{path}");
         rules.insert(path.to_owned(), Rule { rule });

@@ -178,7 +178,7 @@ impl State {
             found.extend(losers.map(|claimed| claimed.owner().clone()));
         };
         if let Some(table) = self.table.host(host) {
-            for route in table.paths.routes() {
+            for route in table.rules() {
                 if let Some(path) = &route.path {
                     add(Spot::Path(host.clone(), path.clone()));
                 }

@@ -24,7 +24,7 @@ pub fn lint(state: &State) -> Vec<Diagnostic> {
         if table.paths.get(&all).is_some() {
             continue;
         }
-        let Some(owner) = table.paths.routes().map(|route| route.age()).min() else {
+        let Some(owner) = table.rules().map(|route| route.age()).min() else {
             continue;
         };
         let wildcard = wildcard_suffix(host).map(|suffix| HostPattern::Wildcard(suffix.into()));

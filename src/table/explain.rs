@@ -35,7 +35,7 @@ pub fn explain(hosts: &Hosts, host: Option<&str>, path: &CanonicalPath<'_>, says
     let mut candidates: Vec<Arc<Route>> = Vec::new();
     for pattern in patterns {
         let Some(host) = hosts.host(&pattern) else { continue };
-        let routes: Vec<_> = host.paths.routes().chain(host.default.iter()).cloned().collect();
+        let routes: Vec<_> = host.routes().cloned().collect();
         asked.push((pattern, routes.len()));
         candidates.extend(routes);
     }
@@ -46,7 +46,7 @@ pub fn explain(hosts: &Hosts, host: Option<&str>, path: &CanonicalPath<'_>, says
     // Those that match come first, in order of precedence; then those whose path is most alike.
     candidates.sort_by_cached_key(|candidate| {
         let text = path.form(candidate.keep_slashes);
-        let fits = candidate.path.as_ref().is_none_or(|pattern| pattern.matches(text)) && candidate.holds(says);
+        let fits = fits(hosts, candidate, path) && candidate.holds(says);
         let alike = candidate.path.as_ref().map_or(0, |pattern| common(&pattern.path, text));
         Reverse((fits, candidate.path.is_some(), alike, candidate.precedence()))
     });
@@ -54,7 +54,8 @@ pub fn explain(hosts: &Hosts, host: Option<&str>, path: &CanonicalPath<'_>, says
     let lost = candidates
         .into_iter()
         .map(|candidate| {
-            let reason = why_lost(&candidate, route.as_deref(), path, says);
+            let fits = fits(hosts, &candidate, path);
+            let reason = why_lost(&candidate, route.as_deref(), (path, fits), says);
             (candidate, reason)
         })
         .collect();
@@ -69,7 +70,27 @@ fn common(a: &str, b: &str) -> usize {
     a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
 }
 
-fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>, says: &Says<'_>) -> String {
+/// Whether a path fits a route: by definition, or by its compiled expression.
+fn fits(hosts: &Hosts, route: &Arc<Route>, path: &CanonicalPath<'_>) -> bool {
+    let text = path.form(route.keep_slashes);
+    let compiled = || {
+        let patterns = hosts.host(&route.host)?.patterns.as_ref()?;
+        let mine = patterns.iter().find(|pattern| Arc::ptr_eq(&pattern.route, route))?;
+        Some(mine.regex.matches(text))
+    };
+    match &route.path {
+        None => true,
+        Some(pattern) if pattern.kind == PathKind::RegularExpression => compiled().unwrap_or_default(),
+        Some(pattern) => pattern.matches(text),
+    }
+}
+
+fn why_lost(
+    candidate: &Route,
+    winner: Option<&Route>,
+    (path, fits): (&CanonicalPath<'_>, bool),
+    says: &Says<'_>,
+) -> String {
     let text = path.form(candidate.keep_slashes);
     let Some(pattern) = &candidate.path else {
         return match winner {
@@ -77,7 +98,7 @@ fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>,
             _ => "an earlier default backend answers: exact host, then wildcard, then any".to_owned(),
         };
     };
-    if !pattern.matches(text) {
+    if !fits {
         return match pattern.kind {
             PathKind::Exact if text == format!("{}/", pattern.path) || pattern.path.as_ref() == format!("{text}/") => {
                 format!("Exact {} matches that path only: a trailing slash counts", pattern.path)
@@ -88,6 +109,7 @@ fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>,
                 pattern.path
             ),
             PathKind::Prefix => format!("Prefix {} is not a prefix of {text}", pattern.path),
+            PathKind::RegularExpression => format!("RegularExpression {} does not match {text}", pattern.path),
         };
     }
     if !candidate.holds(says) {
@@ -99,6 +121,11 @@ fn why_lost(candidate: &Route, winner: Option<&Route>, path: &CanonicalPath<'_>,
     let (mine, best) = (candidate.precedence(), winner.precedence());
     if mine.host < best.host {
         format!("it matches, but host {} comes before {}", winner.host, candidate.host)
+    } else if [candidate, winner].iter().any(|route| route.is_pattern()) {
+        format!(
+            "it matches, but {} comes before it in the order of its host",
+            winner.describe()
+        )
     } else if mine.path_length < best.path_length {
         format!(
             "it matches, but {} is longer",

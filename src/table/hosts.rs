@@ -3,6 +3,7 @@
 use super::guard::Guard;
 use super::parts::Parts;
 use super::paths::Paths;
+use super::patterns::Patterns;
 use super::route::{HostPattern, wildcard_suffix};
 use super::{Backend, CanonicalPath, Route, Says, hash};
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct HostTable {
     /// The paths.
     pub paths: Paths,
+    /// Paths that are regular expressions; absent where the host has none, so that no other host pays for them.
+    pub patterns: Option<Box<Patterns>>,
     /// The default backend of the oldest Ingress that names this host and has one.
     pub default: Option<Arc<Route>>,
     /// Guards that hold for the whole host, by the namespace whose routes they close; absent where it has none.
@@ -22,7 +25,27 @@ pub struct HostTable {
 impl HostTable {
     /// Whether it has no routes.
     pub fn is_empty(&self) -> bool {
-        self.paths.is_empty() && self.default.is_none()
+        self.paths.is_empty() && self.patterns.is_none() && self.default.is_none()
+    }
+
+    /// The route that answers a path, if a rule of the host does.
+    #[inline]
+    pub fn find(&self, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&Arc<Route>> {
+        match &self.patterns {
+            None => self.paths.find(path, says),
+            Some(patterns) => patterns.find(&self.paths, path, says),
+        }
+    }
+
+    /// Every route of its rules, in no order.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let patterns = self.patterns.iter().flat_map(|patterns| patterns.iter());
+        self.paths.routes().chain(patterns.map(|pattern| &pattern.route))
+    }
+
+    /// Every route, its default backend too, in no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.rules().chain(&self.default)
     }
 
     /// The guard that closes all routes of a namespace for this host.
@@ -83,7 +106,7 @@ impl Hosts {
     /// that is a route of the guard's namespace.
     pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<Match<'_>> {
         let exact = host.and_then(|host| by_name(&self.exact, host));
-        if let Some((exact, route)) = exact.and_then(|host| Some((host, host.paths.find(path, says)?))) {
+        if let Some((exact, route)) = exact.and_then(|host| Some((host, host.find(path, says)?))) {
             let host_guard = exact.guard(&route.origin.object.namespace);
             return Some(Match { route, host_guard });
         }
@@ -91,8 +114,8 @@ impl Hosts {
             .and_then(wildcard_suffix)
             .and_then(|suffix| by_name(&self.wildcard, suffix));
         let rule = wildcard
-            .and_then(|host| Some((2, host.paths.find(path, says)?)))
-            .or_else(|| Some((3, self.any.paths.find(path, says)?)));
+            .and_then(|host| Some((2, host.find(path, says)?)))
+            .or_else(|| Some((3, self.any.find(path, says)?)));
         let (levels, route) = rule
             .or_else(|| Some((1, exact?.default.as_ref()?)))
             .or_else(|| Some((2, wildcard?.default.as_ref()?)))
@@ -111,7 +134,7 @@ impl Hosts {
             .chain(self.wildcard.iter())
             .map(|(_, host)| host)
             .chain(std::iter::once(&self.any))
-            .flat_map(|host| host.paths.routes().chain(host.default.iter()))
+            .flat_map(|host| host.routes())
             .chain(self.fallback.iter())
     }
 

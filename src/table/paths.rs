@@ -63,10 +63,11 @@ impl Entry {
         route.and_then(|route| route.path.as_ref()).map_or("", PathPattern::key)
     }
 
-    fn slot(&self, kind: PathKind) -> &Slot {
+    fn slot(&self, kind: PathKind) -> Option<&Slot> {
         match kind {
-            PathKind::Exact => &self.exact,
-            PathKind::Prefix => &self.prefix,
+            PathKind::Exact => Some(&self.exact),
+            PathKind::Prefix => Some(&self.prefix),
+            PathKind::RegularExpression => None,
         }
     }
 }
@@ -161,6 +162,8 @@ impl Paths {
         match pattern.kind {
             PathKind::Exact => self.exacts |= depth_bit(depth),
             PathKind::Prefix => self.prefixes |= depth_bit(depth),
+            // They have a list of their own.
+            PathKind::RegularExpression => return,
         }
         let keeping = &mut self.keeping;
         self.entries.update(
@@ -170,7 +173,7 @@ impl Paths {
             |entry| {
                 let slot = match pattern.kind {
                     PathKind::Exact => &mut entry.exact,
-                    PathKind::Prefix => &mut entry.prefix,
+                    PathKind::Prefix | PathKind::RegularExpression => &mut entry.prefix,
                 };
                 let count = |slot: &Slot| slot.routes().filter(|route| route.keep_slashes).count();
                 *keeping = keeping.saturating_sub(count(slot));
@@ -186,7 +189,7 @@ impl Paths {
         let key = pattern.key();
         let (hash, _) = Walk::new(key).into_end();
         let entry = self.entries.find(hash, |entry| entry.key() == key)?;
-        entry.slot(pattern.kind).plain.as_ref()
+        entry.slot(pattern.kind)?.plain.as_ref()
     }
 
     /// The best route for a canonical path: the exact one, else the longest prefix by element. Of those with the same

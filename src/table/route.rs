@@ -56,6 +56,8 @@ pub enum PathKind {
     Prefix,
     /// As a whole.
     Exact,
+    /// By a regular expression: see [`Patterns`](super::Patterns).
+    RegularExpression,
 }
 
 /// The paths a route is for, in canonical form.
@@ -63,7 +65,7 @@ pub enum PathKind {
 pub struct PathPattern {
     /// How it is compared.
     pub kind: PathKind,
-    /// The path; a prefix without its closing slash, except for `/` itself.
+    /// The path; a prefix without its closing slash, except for `/` itself; of a regular expression its text.
     pub path: Arc<str>,
 }
 
@@ -71,14 +73,16 @@ impl PathPattern {
     /// What it is found by: the path, and of a prefix that without its closing slash.
     pub fn key(&self) -> &str {
         match self.kind {
-            PathKind::Exact => &self.path,
+            PathKind::Exact | PathKind::RegularExpression => &self.path,
             PathKind::Prefix => super::paths::prefix_key(&self.path),
         }
     }
 
-    /// Whether a canonical path fits, by definition and without any index.
+    /// Whether a canonical path fits, by definition and without any index. Of a regular expression only the list of
+    /// its host knows, where it is compiled.
     pub fn matches(&self, path: &str) -> bool {
         match self.kind {
+            PathKind::RegularExpression => false,
             PathKind::Exact => path == &*self.path,
             PathKind::Prefix => path
                 .strip_prefix(self.key())
@@ -92,6 +96,7 @@ impl fmt::Display for PathPattern {
         let kind = match self.kind {
             PathKind::Prefix => "Prefix",
             PathKind::Exact => "Exact",
+            PathKind::RegularExpression => "RegularExpression",
         };
         write!(f, "{kind} {}", self.path)
     }
@@ -243,6 +248,12 @@ pub fn route_key(
 }
 
 impl Route {
+    /// Whether its path is a regular expression.
+    pub fn is_pattern(&self) -> bool {
+        let kind = self.path.as_ref().map(|pattern| pattern.kind);
+        kind == Some(PathKind::RegularExpression)
+    }
+
     /// The order of precedence, for sorting what matches.
     pub fn precedence(&self) -> Precedence {
         Precedence {

@@ -77,7 +77,7 @@ pub fn hosts(admin: &Admin) -> Vec<HostInfo> {
     let sampler = admin.sampler();
     let hosts = table.hosts().filter(|(_, host)| !host.is_empty());
     let each = hosts.map(|(pattern, host)| {
-        let routes: Vec<_> = host.paths.routes().chain(host.default.iter()).collect();
+        let routes: Vec<_> = host.routes().collect();
         let worst = routes.iter().map(|route| status(&report, &table, route).0);
         HostInfo {
             host: pattern.to_string(),

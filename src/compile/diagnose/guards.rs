@@ -129,9 +129,7 @@ impl State {
     /// The first of the other namespaces that have routes for a host, and how many there are.
     fn strangers_on(&self, host: &HostPattern, namespace: &str) -> (Vec<String>, usize) {
         let table = self.table.host(host);
-        let routes = table
-            .into_iter()
-            .flat_map(|table| table.paths.routes().chain(table.default.iter()));
+        let routes = table.into_iter().flat_map(|table| table.routes());
         let fallback = self.table.fallback().filter(|_| *host == HostPattern::Any);
         let namespaces: BTreeSet<&str> = routes
             .chain(fallback)

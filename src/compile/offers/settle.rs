@@ -237,7 +237,7 @@ impl State {
 
     fn find_owner(&self, host: &HostPattern) -> Option<Owner> {
         let table = self.table.host(host)?;
-        let routes = table.paths.routes().chain(&table.default);
+        let routes = table.routes();
         let oldest = routes.map(|route| self.oldest(route)).min();
         oldest.map(|age| Owner {
             seniority: age.seniority,

@@ -308,7 +308,9 @@ impl<'i> Reader<'i> {
             ))
         } else if signs || (specific && text.contains(REGEX_CHARACTERS)) {
             Some(match kind {
-                PathKind::Exact => "looks like a regular expression, but is taken literally".to_owned(),
+                PathKind::Exact | PathKind::RegularExpression => {
+                    "looks like a regular expression, but is taken literally".to_owned()
+                }
                 PathKind::Prefix => {
                     "looks like a regular expression, but is taken literally, as a prefix by path element".to_owned()
                 }
@@ -327,7 +329,7 @@ impl<'i> Reader<'i> {
                 }
                 let path = match kind {
                     PathKind::Prefix => prefix_key(&canonical),
-                    PathKind::Exact => &canonical,
+                    PathKind::Exact | PathKind::RegularExpression => &canonical,
                 };
                 let path = if matches!(path, "" | "/") {
                     ROOT.clone()
