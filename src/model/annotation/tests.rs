@@ -39,6 +39,8 @@ fn guards_of_known_vendors_close() {
         traefik.ingress.kubernetes.io/service.middlewares: default-auth@kubernetescrd
         traefik.ingress.kubernetes.io/router.entrypoints: internal
         traefik.ingress.kubernetes.io/max-conn-extractor-func: client.ip
+        bunkerweb.io/USE_BAD_BEHAVIOR: yes
+        bunkerweb.io/USE_DNSBL: yes
         traefik.frontend.auth.basic: a:b
         traefik.frontend.auth.basic.users: a:b
         traefik.frontend.auth.forward.address: https://auth.example.com/
@@ -212,6 +214,7 @@ fn guards_of_vendors_nobody_knows_close() {
         ("gateway.acme.example/max-requests-per-ip", "5"),
         ("gateway.acme.example/business-hours-only", "true"),
         ("gateway.acme.example/users", "alice"),
+        ("gateway.acme.example/http-methods", "GET"),
         ("gateway.acme.example/countries", "XX"),
         ("gateway.acme.example/raw-config", "deny all;"),
         ("gateway.acme.example/directives", "deny all;"),

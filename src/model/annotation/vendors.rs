@@ -160,6 +160,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     // F5: what these name looks into requests; its log does not.
     (&["appprotect.f5.com", "appprotectdos.f5.com"], &["*-log*"], Rule::Asks),
     (&["appprotect.f5.com", "appprotectdos.f5.com"], &["*"], Rule::Guard),
+    (
+        &["bunkerweb.io"],
+        &["*BAD_BEHAVIOR*", "*COUNTRY*", "*DNSBL*", "*REVERSE_SCAN*"],
+        Rule::Guard,
+    ),
     // Knative: an Ingress for the cluster alone.
     (
         &["networking.knative.dev"],

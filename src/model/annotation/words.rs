@@ -310,6 +310,7 @@ impl Words {
             || self.pair(&["allow", "allowed", "permit", "permitted", "accept", "valid"], LISTED)
             || self.pair(LISTED, &["allow", "allowed", "permit", "permitted", "denied"])
             || self.is(&["allow", "allowed", "permit", "permits"])
+            || self.pair(&["http"], &["methods"])
             || self.pair(
                 &["white", "black", "access", "safe", "block", "ban"],
                 &["list", "lists", "listed"],
