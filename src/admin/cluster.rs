@@ -6,7 +6,7 @@
 use super::Admin;
 use super::api::{Query, bad};
 use super::reply::{Reply, json_reply, not_found};
-use crate::peers::{self, Answer, MOST_PEERS, Peer, Room, SCOPE};
+use crate::peers::{self, Answer, AnswerBudget, MOST_PEERS, Peer, SCOPE};
 use futures_util::StreamExt;
 use http::header::{self, HeaderMap};
 use http::{Request, StatusCode};
@@ -182,7 +182,7 @@ impl Admin {
 
     async fn ask_all(&self, target: &str, fields: &HeaderMap) -> Vec<Node> {
         let deadline = Instant::now() + DEADLINE;
-        let room = Room::new(ROOM);
+        let room = AnswerBudget::new(ROOM);
         // Peers want the same token; where none is wanted here, it is not ours to hand on.
         let token = fields.get(header::AUTHORIZATION).filter(|_| self.gate.wants_token());
         let own = (self.identity.pod.as_str(), self.identity.started.to_string());

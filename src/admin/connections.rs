@@ -96,7 +96,7 @@ impl Connections {
     }
 
     /// A place for one more connection.
-    pub fn enter(self: &Arc<Self>) -> Place {
+    pub fn enter(self: &Arc<Self>) -> ConnectionGuard {
         let conversation = Arc::new(Conversation::new());
         let mut all = self.all();
         if all.len() >= MOST {
@@ -110,7 +110,7 @@ impl Connections {
             }
         }
         all.push(conversation.clone());
-        Place {
+        ConnectionGuard {
             among: self.clone(),
             conversation,
         }
@@ -130,12 +130,12 @@ impl Connections {
 
 /// A connection's place, given back when it ends.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionGuard {
     among: Arc<Connections>,
     conversation: Arc<Conversation>,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let mut all = self.among.all();
         all.retain(|other| !Arc::ptr_eq(other, &self.conversation));
@@ -184,7 +184,7 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake:
 }
 
 /// One connection, to its end.
-pub async fn converse<S, F>(stream: S, place: Place, answer: impl Fn(Request<()>) -> F)
+pub async fn converse<S, F>(stream: S, place: ConnectionGuard, answer: impl Fn(Request<()>) -> F)
 where
     S: Stream,
     F: Future<Output = Reply>,
@@ -260,7 +260,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
             idle.push(connections.enter());
         }
-        let is_there = |place: &Place| {
+        let is_there = |place: &ConnectionGuard| {
             connections
                 .all()
                 .iter()

@@ -32,7 +32,7 @@ use gate::Gate;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
 use reply::{Reply, as_json, complain, not_found, refused, reply, text};
-use room::{AsOf, Asked, Room};
+use room::{AnswerLimits, AsOf, Asked};
 use sampler::Sampler;
 use serde_json::json;
 use std::collections::HashSet;
@@ -81,7 +81,7 @@ pub struct Admin {
     pub config: serde_json::Value,
     around: Around,
     connections: Arc<Connections>,
-    room: Room,
+    room: AnswerLimits,
     sampler: Mutex<Sampler>,
     subscribers: Arc<Semaphore>,
     last_tick: Mutex<Option<(Instant, Bytes)>>,
@@ -104,7 +104,7 @@ impl Admin {
             config,
             around: Around::default(),
             connections: Arc::default(),
-            room: Room::default(),
+            room: AnswerLimits::default(),
             sampler: Mutex::default(),
             subscribers: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
             last_tick: Mutex::default(),

@@ -98,7 +98,7 @@ struct Kept {
 }
 
 /// Turns and memory.
-pub struct Room {
+pub struct AnswerLimits {
     bytes: Arc<Semaphore>,
     kept: Mutex<HashMap<String, Kept>>,
     questions: Semaphore,
@@ -106,7 +106,7 @@ pub struct Room {
     metrics: Semaphore,
 }
 
-impl Default for Room {
+impl Default for AnswerLimits {
     fn default() -> Self {
         Self {
             bytes: Arc::new(Semaphore::new(ROOM as usize)),
@@ -118,7 +118,7 @@ impl Default for Room {
     }
 }
 
-impl Room {
+impl AnswerLimits {
     /// The answer to a question: one that others are reading, if it is still right, or a new one.
     pub async fn answer(
         &self,
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    async fn ask(room: &Room, target: &str, as_of: &AsOf, bytes: usize, made: &AtomicUsize) -> Reply {
+    async fn ask(room: &AnswerLimits, target: &str, as_of: &AsOf, bytes: usize, made: &AtomicUsize) -> Reply {
         let as_of = || AsOf {
             report: as_of.report.clone(),
             ..*as_of
@@ -237,7 +237,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_shared_while_it_is_right_and_somebody_reads_it() {
-        let (room, made, report) = (Room::default(), AtomicUsize::new(0), Arc::default());
+        let (room, made, report) = (AnswerLimits::default(), AtomicUsize::new(0), Arc::default());
         let long = SHORT * 2;
         let ask = |generation, target| {
             let (room, made, now) = (&room, &made, as_of(generation, &report));
@@ -263,7 +263,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_waits_for_room_and_then_is_refused() {
-        let (room, made, report) = (Room::default(), AtomicUsize::new(0), Arc::default());
+        let (room, made, report) = (AnswerLimits::default(), AtomicUsize::new(0), Arc::default());
         let now = as_of(1, &report);
         let first = ask(&room, "/a", &now, ROOM as usize + 1, &made).await;
         assert_eq!(first.status(), StatusCode::OK, "longer than the room, but alone");
@@ -278,7 +278,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_large_answer_gets_its_room_before_smaller_ones_that_come_later() {
-        let (room, made, report) = (Room::default(), AtomicUsize::new(0), Arc::default());
+        let (room, made, report) = (AnswerLimits::default(), AtomicUsize::new(0), Arc::default());
         let now = as_of(1, &report);
         let half = ROOM as usize / 2;
         let first = ask(&room, "/first", &now, half, &made).await;

@@ -231,7 +231,7 @@ fn tracer(args: &ServeArgs, pod: &str) -> anyhow::Result<Option<Tracer>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let roots = compile::backend_tls::system_roots();
-    let options = traces::Options {
+    let options = traces::ExportOptions {
         endpoint,
         authorization,
         ratio: args.traces.otlp_sample,

@@ -22,7 +22,7 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_l
 pub(super) type Needed = SmallVec<[Key; 2]>;
 
 /// What is wrong: a word for what kind of thing, the annotation, and a sentence.
-pub(super) type Fault = (Code, &'static str, String);
+pub(super) type TlsProblem = (Code, &'static str, String);
 
 /// What is found out about TLS to a backend's pods.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(super) struct Found {
     /// Whether it is to be spoken.
     pub wanted: bool,
     /// What is wrong, though an older version of it may still be in use.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<TlsProblem>,
 }
 
 /// The annotations, as diagnostics name them.
@@ -121,7 +121,7 @@ impl State {
         key: &BackendKey,
         settings: &BackendSettings,
         http2: bool,
-        faults: &mut Vec<Fault>,
+        faults: &mut Vec<TlsProblem>,
     ) -> Option<(Ingredients, Option<Arc<Authorities>>)> {
         let verify = settings.verify.unwrap_or(true);
         let of = |name: &Arc<str>| (key.namespace.clone(), name.clone());
@@ -193,7 +193,7 @@ impl State {
         annotation: &'static str,
         fault: Option<Option<&str>>,
         in_use: bool,
-        faults: &mut Vec<Fault>,
+        faults: &mut Vec<TlsProblem>,
     ) {
         match fault {
             None => faults.push((
@@ -213,7 +213,10 @@ impl State {
         }
     }
 
-    fn make_tls(&self, (made_of, authorities): (Ingredients, Option<Arc<Authorities>>)) -> Result<BackendTls, Fault> {
+    fn make_tls(
+        &self,
+        (made_of, authorities): (Ingredients, Option<Arc<Authorities>>),
+    ) -> Result<BackendTls, TlsProblem> {
         let wrong = |annotation, why: String| (Code::InvalidCertificate, annotation, why);
         let server_name = ServerName::try_from(made_of.server_name.clone()).map_err(|_| {
             wrong(

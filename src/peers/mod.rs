@@ -54,9 +54,9 @@ pub enum Silence {
 
 /// What answers may hold, all together.
 #[derive(Debug)]
-pub struct Room(AtomicUsize);
+pub struct AnswerBudget(AtomicUsize);
 
-impl Room {
+impl AnswerBudget {
     /// With room for this many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(AtomicUsize::new(bytes))
@@ -86,7 +86,12 @@ pub struct Answer {
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn ask(address: &str, target: &str, token: Option<&HeaderValue>, room: &Room) -> Result<Answer, Silence> {
+pub async fn ask(
+    address: &str,
+    target: &str,
+    token: Option<&HeaderValue>,
+    room: &AnswerBudget,
+) -> Result<Answer, Silence> {
     let stream = TcpStream::connect(address).await?;
     // By its address, which every narthex knows for its own; by another name it might not.
     let host = stream.peer_addr().map(canonical)?.to_string();
@@ -112,7 +117,7 @@ pub async fn ask(address: &str, target: &str, token: Option<&HeaderValue>, room:
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn exchange<S, B>(stream: S, request: Request<B>, room: &Room) -> Result<Response<Bytes>, Silence>
+pub async fn exchange<S, B>(stream: S, request: Request<B>, room: &AnswerBudget) -> Result<Response<Bytes>, Silence>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     B: Body<Data = Bytes> + Send + 'static,

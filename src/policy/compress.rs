@@ -9,7 +9,7 @@ mod memory;
 mod negotiate;
 mod stream;
 
-pub use memory::{Memory, Room};
+pub use memory::{Memory, MemoryPermit};
 pub use stream::Compressor;
 
 use crate::table::{Coding, Compression};

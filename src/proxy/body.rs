@@ -9,7 +9,7 @@ use super::trail::Trail;
 use super::trailers;
 use super::wait::Waiting;
 use super::worker::Worker;
-use crate::upstream::{Connection, Lease, Place};
+use crate::upstream::{Connection, Lease, RequestPermit};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -332,7 +332,7 @@ pub struct Exchange {
     pub lease: Lease<ClientBody>,
     /// Its place among the requests under way to the backend, where these have a limit.
     #[expect(dead_code, reason = "it is given back when it is dropped")]
-    pub place: Option<Place>,
+    pub place: Option<RequestPermit>,
     /// How far the request's body has come.
     pub upload: Rc<Upload>,
     /// Whether the response was read to its end; a chunked one never says so by itself.

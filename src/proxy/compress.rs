@@ -3,7 +3,7 @@
 use super::body::{BoxError, Exchange, ReplyBody};
 use super::client::Client;
 use super::worker::Worker;
-use crate::policy::compress::{Compressor, Room, plan};
+use crate::policy::compress::{Compressor, MemoryPermit, plan};
 use crate::table::Compression;
 use bytes::Bytes;
 use http::request::Parts;
@@ -44,7 +44,7 @@ pub struct Compressed {
     pub exchange: Exchange,
     compressor: Compressor,
     /// Given back as soon as the encoder is done, for the client may take long over what came out of it.
-    room: Option<Room>,
+    room: Option<MemoryPermit>,
 }
 
 impl Compressed {

@@ -9,7 +9,7 @@ use crate::table::Protocol;
 use crate::upstream::endpoint::Connections;
 use crate::upstream::h2::H2Pool;
 use crate::upstream::pool::{Connection, Dial, connect, is_local};
-use crate::upstream::tls::{Fault, FaultKind};
+use crate::upstream::tls::{HandshakeError, HandshakeErrorKind};
 use crate::upstream::{Lease, proxy_protocol};
 use std::io;
 use std::net::SocketAddr;
@@ -20,12 +20,12 @@ pub fn connect_error(cause: &io::Error) -> ProxyError {
     if is_local(cause) {
         return ProxyError::NoDescriptor;
     }
-    match (Fault::of(cause).map(|fault| fault.kind), cause.kind()) {
-        (Some(FaultKind::Untrusted), _) => ProxyError::TlsUntrusted,
-        (Some(FaultKind::NotTls), _) => ProxyError::NotTls,
-        (Some(FaultKind::NoHttp2), _) => ProxyError::TlsNoHttp2,
-        (Some(FaultKind::Refused), _) => ProxyError::TlsRefused,
-        (Some(FaultKind::Silent), _) | (None, io::ErrorKind::TimedOut) => ProxyError::ConnectTimeout,
+    match (HandshakeError::of(cause).map(|fault| fault.kind), cause.kind()) {
+        (Some(HandshakeErrorKind::Untrusted), _) => ProxyError::TlsUntrusted,
+        (Some(HandshakeErrorKind::NotTls), _) => ProxyError::NotTls,
+        (Some(HandshakeErrorKind::NoHttp2), _) => ProxyError::TlsNoHttp2,
+        (Some(HandshakeErrorKind::Refused), _) => ProxyError::TlsRefused,
+        (Some(HandshakeErrorKind::Silent), _) | (None, io::ErrorKind::TimedOut) => ProxyError::ConnectTimeout,
         (None, io::ErrorKind::InvalidData) => ProxyError::NotHttp2,
         (None, _) => ProxyError::Connect,
     }

@@ -16,8 +16,8 @@ use crate::table::decide::{Ask, Outcome, decide};
 use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route};
 use crate::upstream::endpoint::Connections;
 use crate::upstream::pool::{Sent, is_local};
-use crate::upstream::tls::Fault;
-use crate::upstream::{Affinity, Connection, Limit, LiveEndpoint, Picked, Place, Target};
+use crate::upstream::tls::HandshakeError;
+use crate::upstream::{Affinity, Connection, Limit, LiveEndpoint, Picked, RequestPermit, Target};
 use http::header;
 use http::request::Parts;
 use http::response;
@@ -76,7 +76,7 @@ pub struct Plan<'r> {
 const EXACT: Duration = Duration::from_secs(10);
 
 /// Why forwarding failed, and at which endpoint.
-pub struct Failure {
+pub struct ForwardError {
     /// Why.
     pub error: ProxyError,
     /// Where, if it got that far.
@@ -85,7 +85,7 @@ pub struct Failure {
     pub cause: Option<String>,
 }
 
-impl Failure {
+impl ForwardError {
     fn at(error: ProxyError, endpoint: &LiveEndpoint<ClientBody>) -> Self {
         Self {
             error,
@@ -95,7 +95,7 @@ impl Failure {
     }
 }
 
-impl From<ProxyError> for Failure {
+impl From<ProxyError> for ForwardError {
     fn from(error: ProxyError) -> Self {
         Self {
             error,
@@ -108,10 +108,10 @@ impl From<ProxyError> for Failure {
 /// Why a request went no further.
 pub enum Stop {
     /// It failed.
-    Failed(Failure),
+    Failed(ForwardError),
     /// It is to be routed anew: what it was routed to is gone, and another attempt is allowed. This is what it fails with
     /// if that does not help.
-    Anew(Failure),
+    Anew(ForwardError),
 }
 
 /// What a request takes along when it is routed anew.
@@ -119,17 +119,17 @@ pub struct Luggage {
     /// Its body, if nothing of it was sent; else it is made again.
     pub body: Option<ClientBody>,
     /// Its place among the requests under way to the backend it was routed to.
-    pub place: Option<Place>,
+    pub place: Option<RequestPermit>,
 }
 
-impl<T: Into<Failure>> From<T> for Stop {
+impl<T: Into<ForwardError>> From<T> for Stop {
     fn from(failure: T) -> Self {
         Self::Failed(failure.into())
     }
 }
 
 impl Stop {
-    fn anew(failure: impl Into<Failure>) -> Self {
+    fn anew(failure: impl Into<ForwardError>) -> Self {
         Self::Anew(failure.into())
     }
 }
@@ -190,9 +190,9 @@ pub async fn forward(
                 }
                 if !retries.again_unconnected(&cause) {
                     let cause = Some(cause.to_string());
-                    let failure = Failure {
+                    let failure = ForwardError {
                         cause,
-                        ..Failure::at(error, &endpoint)
+                        ..ForwardError::at(error, &endpoint)
                     };
                     if !is_elsewhere(worker, plan) {
                         return Err(failure.into());
@@ -215,7 +215,7 @@ pub async fn forward(
         let waited = !reused || luggage.place.is_some() || retries.attempts > 1;
         if waited && let Some(guard) = closed_since(worker, plan) {
             attempt.tells_nothing();
-            return Err(Stop::anew(Failure {
+            return Err(Stop::anew(ForwardError {
                 error: ProxyError::GuardNotEnforced,
                 endpoint: None,
                 cause: Some(guard),
@@ -225,7 +225,7 @@ pub async fn forward(
         let sent = body.map_or_else(|| plan.upload.again(client, worker), ClientBody::unsent);
         let request = plan
             .request(worker, client, &endpoint, sent)
-            .map_err(|error| Failure::at(error, &endpoint))?;
+            .map_err(|error| ForwardError::at(error, &endpoint))?;
         if let (true, Connection::Http1(connection)) = (plan.upgrade, &mut connection) {
             connection.expect_upgrade();
         }
@@ -251,7 +251,7 @@ pub async fn forward(
                 let (mut parts, incoming) = response.into_parts();
                 let reusable = match accept(plan, &mut parts) {
                     Ok(reusable) => reusable,
-                    Err(error) => return Err(Failure::at(error, &endpoint).into()),
+                    Err(error) => return Err(ForwardError::at(error, &endpoint).into()),
                 };
                 let exchange = Exchange {
                     incoming,
@@ -279,9 +279,9 @@ pub async fn forward(
                 // But only the first: over HTTP/2 another attempt may come upon the same connection.
                 retries.attempts -= usize::from(reused && !fresh);
                 if !retries.again_after(&lease, error, unsent.is_some()) {
-                    let failure = Failure {
+                    let failure = ForwardError {
                         cause,
-                        ..Failure::at(error, &endpoint)
+                        ..ForwardError::at(error, &endpoint)
                     };
                     if !retries.is_safe(error, unsent.is_some()) || !is_elsewhere(worker, plan) {
                         return Err(failure.into());
@@ -302,8 +302,8 @@ pub async fn forward(
 async fn enter(
     target: &Target<ClientBody>,
     limit: &Arc<Limit>,
-    place: Option<Place>,
-) -> Result<Option<Place>, ProxyError> {
+    place: Option<RequestPermit>,
+) -> Result<Option<RequestPermit>, ProxyError> {
     if place.as_ref().is_some_and(|place| place.is_of(limit)) {
         return Ok(place);
     }
@@ -439,7 +439,7 @@ async fn send(
                 (Connection::Http2(_), StreamEnd::Fault) => known.h2.note_fault(),
                 _ => {}
             }
-            let refusal = Fault::in_refusal(failed.error()).filter(|_| !reused);
+            let refusal = HandshakeError::in_refusal(failed.error()).filter(|_| !reused);
             let error = match upload.take_error() {
                 Some(error) => error,
                 None if refusal.is_some() => ProxyError::TlsRefused,

@@ -22,7 +22,7 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How many fields `Connection` may name. Nobody needs as many, and each is compared with every field of the head.
 const MAX_OPTIONS: usize = 64;
 
-type Options = SmallVec<[HeaderName; 4]>;
+type ConnectionOptions = SmallVec<[HeaderName; 4]>;
 
 /// What forwarding needs to know of a request's fields, gathered in one pass: each look-up by name would cost a hash.
 #[derive(Default)]
@@ -128,7 +128,7 @@ fn lists_too_much(headers: &HeaderMap) -> bool {
 }
 
 /// The fields that `Connection` takes away.
-fn connection_options(headers: &HeaderMap) -> Options {
+fn connection_options(headers: &HeaderMap) -> ConnectionOptions {
     let names = listed(headers)
         .take(MAX_OPTIONS)
         .filter_map(|option| HeaderName::from_bytes(option).ok());
@@ -225,7 +225,7 @@ pub fn upstream_headers(
     let options = if forwarded.fields.connection {
         connection_options(original)
     } else {
-        Options::new()
+        ConnectionOptions::new()
     };
     let peer = &*client.peer;
     let mut headers = own_fields(peer, forwarded, template);

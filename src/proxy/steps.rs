@@ -19,7 +19,7 @@ use super::client::Client;
 use super::compress;
 use super::deadline::{self, Alarm};
 use super::error::ProxyError;
-use super::forward::{self, Failure, Luggage, Plan, Stop};
+use super::forward::{self, ForwardError, Luggage, Plan, Stop};
 use super::headers::{self, Fields};
 use super::reply;
 use super::request_body::RequestBody;
@@ -66,7 +66,7 @@ pub async fn take(
     client: &Rc<Client>,
     (parts, body): (&mut Parts, RequestBody),
     trail: &Trail,
-) -> Result<Response<ReplyBody>, Failure> {
+) -> Result<Response<ReplyBody>, ForwardError> {
     let upload: Rc<Upload> = Rc::default();
     let mut luggage = Luggage {
         body: Some(ClientBody::new(body, &upload, client, worker)),
@@ -111,7 +111,7 @@ pub async fn take(
                 Err(error) => error.into(),
             },
             Outcome::Answer(answer) => return Ok(reply::direct(client, answer)),
-            Outcome::Closed(guard) => Failure {
+            Outcome::Closed(guard) => ForwardError {
                 error: ProxyError::GuardNotEnforced,
                 endpoint: None,
                 cause: Some(guard.to_string()),
@@ -134,7 +134,7 @@ fn admit<'r>(
     client: &'r Rc<Client>,
     (parts, upload): (&'r mut Parts, Rc<Upload>),
     trail: &'r Trail,
-) -> Result<Option<Admitted<'r>>, Failure> {
+) -> Result<Option<Admitted<'r>>, ForwardError> {
     if worker.is_overloaded() {
         return Err(ProxyError::Overloaded.into());
     }

@@ -13,7 +13,7 @@ pub use words::Dictionary;
 use super::body::{ClientBody, Upload};
 use super::client::{Client, HttpVersion};
 use super::error::{ProxyError, Side};
-use super::forward::Failure;
+use super::forward::ForwardError;
 use super::wait::Silence;
 use super::worker::Worker;
 use crate::table::decide::Decision;
@@ -216,7 +216,7 @@ impl Trail {
     }
 
     /// It has failed.
-    pub fn failed(&mut self, client: &Client, head: Head<'_>, failure: &Failure) {
+    pub fn failed(&mut self, client: &Client, head: Head<'_>, failure: &ForwardError) {
         let verdict = failure.error.verdict();
         self.worker.counters.failed(failure.error);
         let named = self.named.take();

@@ -14,7 +14,7 @@ pub use node::zone_of;
 use super::{NAMED_SECRETS, Sender, Wanted, Watches};
 use crate::model::Kind;
 use crate::model::kind::{Scope, Watch};
-use api::Failure;
+use api::ApiError;
 use follow::{Ended, Follower, Order, Superseded, pause};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use secrets::ledger::{Ledger, Voice};
@@ -344,11 +344,11 @@ impl Cluster {
 }
 
 /// What is wrong and what to do about it, for the log and the readiness detail.
-fn advice(failure: &Failure, kind: Kind, namespace: Option<&str>) -> String {
+fn advice(failure: &ApiError, kind: Kind, namespace: Option<&str>) -> String {
     let group = kind.group();
     let plural = kind.plural();
     match failure {
-        Failure::Forbidden(_) => {
+        ApiError::Forbidden(_) => {
             let role = match namespace {
                 Some(namespace) => format!("a Role in namespace {namespace}"),
                 None => "the ClusterRole".to_owned(),
@@ -358,7 +358,7 @@ fn advice(failure: &Failure, kind: Kind, namespace: Option<&str>) -> String {
                  {{apiGroups: [\"{group}\"], resources: [\"{plural}\"], verbs: [\"get\",\"list\",\"watch\"]}}"
             )
         }
-        Failure::Missing(_) => {
+        ApiError::Missing(_) => {
             format!("the API server has no {plural} in {}", kind.versions().join(", "))
         }
         other => other.to_string(),

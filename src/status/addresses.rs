@@ -2,7 +2,7 @@
 
 use super::api::{Api, Failed};
 use super::desired::Address;
-use crate::peers::{self, Room};
+use crate::peers::{self, AnswerBudget};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -233,7 +233,7 @@ async fn is_ready(address: SocketAddr) -> bool {
 
 /// A question to a peer's admin side, and its answer: status and body.
 pub async fn ask(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let (address, room) = (address.to_string(), Room::new(1 << 20));
+    let (address, room) = (address.to_string(), AnswerBudget::new(1 << 20));
     let asking = peers::ask(&address, path, None, &room);
     let answer = tokio::time::timeout(PEER_TIME, asking).await.ok()?.ok()?;
     Some((

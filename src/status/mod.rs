@@ -37,7 +37,7 @@ const EVENTS: usize = 3;
 
 /// What is written, and how fast.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct StatusOptions {
     /// Where addresses come from.
     pub source: Source,
     /// Which pods are peers.
@@ -53,7 +53,7 @@ pub struct Options {
 }
 
 /// Writes as long as this process holds the Lease. Never ends.
-pub async fn run(client: kube::Client, options: Options, shared: Arc<Shared>) {
+pub async fn run(client: kube::Client, options: StatusOptions, shared: Arc<Shared>) {
     // Nothing is said of a world that is not known yet.
     while !shared.is_ready() {
         tokio::time::sleep(TURN).await;
@@ -67,7 +67,7 @@ pub async fn run(client: kube::Client, options: Options, shared: Arc<Shared>) {
     }
 }
 
-async fn write_while_leading(api: &Api, options: &Options, shared: &Shared, mut leading: watch::Receiver<bool>) {
+async fn write_while_leading(api: &Api, options: &StatusOptions, shared: &Shared, mut leading: watch::Receiver<bool>) {
     let mut events = Events::new(api.clone(), options.instance.clone());
     loop {
         while !*leading.borrow_and_update() {
@@ -101,7 +101,7 @@ async fn write_while_leading(api: &Api, options: &Options, shared: &Shared, mut 
 /// The one that writes.
 struct Writer<'a> {
     api: Api,
-    options: &'a Options,
+    options: &'a StatusOptions,
     shared: &'a Shared,
     finder: Finder,
     events: &'a mut Events,

@@ -7,7 +7,7 @@ mod options;
 mod writer;
 
 pub use entry::{Endpoint, Entry};
-pub use options::{Format, Options, Shown};
+pub use options::{AccessOptions, Format, Shown};
 pub use writer::AccessLog;
 
 use crate::model::RouteKey;
@@ -51,7 +51,7 @@ impl ShardLog {
     }
 
     /// What is logged, and how.
-    pub fn options(&self) -> &Options {
+    pub fn options(&self) -> &AccessOptions {
         self.log.options()
     }
 

@@ -3,7 +3,7 @@
 mod export;
 mod http;
 
-pub use export::{Options, start};
+pub use export::{ExportOptions, start};
 
 use super::trace_context::TraceContext;
 use ::http::HeaderValue;

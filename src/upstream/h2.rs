@@ -5,7 +5,7 @@ use super::frames::{Earned, Frames, PROVOKED_IN_A_LIFE};
 use super::lost;
 use super::pool::Dial;
 use super::stream::Stream as Bytestream;
-use super::tls::Fault;
+use super::tls::HandshakeError;
 use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http2;
@@ -108,11 +108,11 @@ where
 }
 
 /// Why no connection could be opened, for those who waited for it.
-struct Failure(io::ErrorKind, Option<Fault>);
+struct ConnectError(io::ErrorKind, Option<HandshakeError>);
 
-impl Failure {
+impl ConnectError {
     fn of(error: &io::Error) -> Self {
-        Self(error.kind(), Fault::of(error).cloned())
+        Self(error.kind(), HandshakeError::of(error).cloned())
     }
 
     fn error(&self) -> io::Error {
@@ -129,7 +129,7 @@ pub struct H2Pool<B> {
     /// One connects, and the others wait for what comes of it.
     connecting: Semaphore,
     failures: Cell<u32>,
-    failure: RefCell<Option<Failure>>,
+    failure: RefCell<Option<ConnectError>>,
     /// Whether the endpoint has sent what ended a whole connection.
     faulty: Cell<bool>,
 }
@@ -201,7 +201,7 @@ where
             }
             Err(error) => {
                 self.failures.set(self.failures.get().wrapping_add(1));
-                self.failure.replace(Some(Failure::of(&error)));
+                self.failure.replace(Some(ConnectError::of(&error)));
                 Err(error)
             }
         }
@@ -319,7 +319,9 @@ where
     match tokio::time::timeout(dial.patience, settings_came).await {
         Ok(Ok(Ok(()))) if limit.get() != UNKNOWN => {}
         // That HTTP/2 is spoken was agreed on in the handshake.
-        Ok(Ok(Err(error))) if dial.tls.is_some() => return Err(io::Error::other(Fault::silent_end(&root(&error)))),
+        Ok(Ok(Err(error))) if dial.tls.is_some() => {
+            return Err(io::Error::other(HandshakeError::silent_end(&root(&error))));
+        }
         Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),
     }

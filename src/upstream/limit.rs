@@ -20,19 +20,19 @@ pub struct Limit {
 
 /// A request's place among those under way, until dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct RequestPermit {
     limit: Arc<Limit>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
+impl RequestPermit {
     /// Whether it is a place of this limit.
     pub fn is_of(&self, limit: &Arc<Limit>) -> bool {
         Arc::ptr_eq(&self.limit, limit)
     }
 }
 
-impl Drop for Place {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
         if self.limit.pays_one()
             && let Some(permit) = self.permit.take()
@@ -80,8 +80,8 @@ impl Limit {
     }
 
     /// Takes a place, or waits for one. Absent if as many as `pending` wait already, or none becomes free in time.
-    pub async fn enter(self: &Arc<Self>, pending: u32, patience: Duration) -> Option<Place> {
-        let place = |permit| Place {
+    pub async fn enter(self: &Arc<Self>, pending: u32, patience: Duration) -> Option<RequestPermit> {
+        let place = |permit| RequestPermit {
             limit: self.clone(),
             permit: Some(permit),
         };

@@ -23,7 +23,7 @@ pub use balance::Affinity;
 pub use clock::{Clock, TICK, Tick};
 pub use common::{Common, Commons};
 pub use endpoint::{LiveEndpoint, stable_id};
-pub use limit::{Limit, Place};
+pub use limit::{Limit, RequestPermit};
 pub use pool::{Connection, PoolSettings, Sockets};
 pub use stream::Stream;
 pub use target::{Lease, Picked, Target};

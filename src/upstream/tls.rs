@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
+pub enum HandshakeErrorKind {
     /// Its certificate is not one to trust.
     Untrusted,
     /// It speaks something else.
@@ -30,22 +30,22 @@ pub enum FaultKind {
 
 /// Why there is no TLS with a pod.
 #[derive(Clone, Debug)]
-pub struct Fault {
+pub struct HandshakeError {
     /// What it is.
-    pub kind: FaultKind,
+    pub kind: HandshakeErrorKind,
     /// In words, for the log.
     pub why: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
 }
 
-impl Error for Fault {}
+impl Error for HandshakeError {}
 
-impl Fault {
+impl HandshakeError {
     /// The fault in an error of a connect, where it is one.
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
@@ -68,7 +68,7 @@ impl Fault {
     /// A pod that ended the connection before it said anything in HTTP/2.
     pub fn silent_end(why: &str) -> Self {
         Self {
-            kind: FaultKind::Refused,
+            kind: HandshakeErrorKind::Refused,
             why: format!("the pod ended the connection right after the TLS handshake: {why}{CERTIFICATE_HINT}"),
         }
     }
@@ -76,12 +76,12 @@ impl Fault {
     fn refused(alert: AlertDescription) -> Self {
         let hint = if is_about_us(alert) { CERTIFICATE_HINT } else { "" };
         Self {
-            kind: FaultKind::Refused,
+            kind: HandshakeErrorKind::Refused,
             why: format!("the pod refuses the TLS handshake with the alert {alert:?}{hint}"),
         }
     }
 
-    fn error(kind: FaultKind, why: impl Into<String>) -> io::Error {
+    fn error(kind: HandshakeErrorKind, why: impl Into<String>) -> io::Error {
         io::Error::other(Self { kind, why: why.into() })
     }
 }
@@ -110,7 +110,7 @@ fn is_about_us(alert: AlertDescription) -> bool {
 /// Shakes hands with a pod.
 ///
 /// # Errors
-/// A [`Fault`], what the kernel says, or `TimedOut`.
+/// A [`HandshakeError`], what the kernel says, or `TimedOut`.
 pub async fn shake_hands(tcp: TcpStream, tls: &BackendTls) -> io::Result<Stream> {
     let connector = TlsConnector::from(tls.config.clone());
     let handshake = connector.connect(tls.server_name.clone(), tcp);
@@ -118,12 +118,12 @@ pub async fn shake_hands(tcp: TcpStream, tls: &BackendTls) -> io::Result<Stream>
         .await
         .map_err(|_| {
             let why = format!("the pod does not answer the TLS handshake within {PATIENCE:?}: does it speak TLS?");
-            Fault::error(FaultKind::Silent, why)
+            HandshakeError::error(HandshakeErrorKind::Silent, why)
         })?
         .map_err(|error| explain(error, tls))?;
     if tls.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return Err(Fault::error(
-            FaultKind::NoHttp2,
+        return Err(HandshakeError::error(
+            HandshakeErrorKind::NoHttp2,
             "the pod speaks TLS, but does not offer HTTP/2 (ALPN h2) in it",
         ));
     }
@@ -134,8 +134,8 @@ fn explain(error: io::Error, tls: &BackendTls) -> io::Error {
     let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
         // The kernel's errors say what they say; an end within the handshake is a refusal.
         return match error.kind() {
-            io::ErrorKind::UnexpectedEof => Fault::error(
-                FaultKind::Refused,
+            io::ErrorKind::UnexpectedEof => HandshakeError::error(
+                HandshakeErrorKind::Refused,
                 "the pod ended the connection within the TLS handshake",
             ),
             _ => error,
@@ -154,25 +154,29 @@ fn explain(error: io::Error, tls: &BackendTls) -> io::Error {
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!("it has expired: {why}"),
                 why => why.to_string(),
             };
-            Fault::error(FaultKind::Untrusted, format!("the pod's certificate is refused: {why}"))
+            HandshakeError::error(
+                HandshakeErrorKind::Untrusted,
+                format!("the pod's certificate is refused: {why}"),
+            )
         }
         TlsError::InvalidMessage(_)
         | TlsError::InappropriateMessage { .. }
-        | TlsError::InappropriateHandshakeMessage { .. } => {
-            Fault::error(FaultKind::NotTls, format!("the pod does not speak TLS ({reason})"))
-        }
-        TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) if tls.http2 => Fault::error(
-            FaultKind::NoHttp2,
+        | TlsError::InappropriateHandshakeMessage { .. } => HandshakeError::error(
+            HandshakeErrorKind::NotTls,
+            format!("the pod does not speak TLS ({reason})"),
+        ),
+        TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) if tls.http2 => HandshakeError::error(
+            HandshakeErrorKind::NoHttp2,
             "the pod refuses the protocol: it does not speak HTTP/2 under TLS",
         ),
-        TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => Fault::error(
-            FaultKind::Refused,
+        TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => HandshakeError::error(
+            HandshakeErrorKind::Refused,
             "the pod refuses the protocol: it does not speak HTTP/1.1 under TLS (narthex.io/backend-protocol: GRPCS is \
              HTTP/2)",
         ),
-        TlsError::AlertReceived(alert) => io::Error::other(Fault::refused(*alert)),
-        other => Fault::error(
-            FaultKind::Refused,
+        TlsError::AlertReceived(alert) => io::Error::other(HandshakeError::refused(*alert)),
+        other => HandshakeError::error(
+            HandshakeErrorKind::Refused,
             format!("the TLS handshake with the pod failed: {other}"),
         ),
     }

@@ -27,11 +27,11 @@ pub struct Health {
     total_response_time_sec: f64,
     average_response_time: String,
     average_response_time_sec: f64,
-    recent_errors: Vec<Failure>,
+    recent_errors: Vec<RecentError>,
 }
 
 #[derive(Debug, Serialize)]
-struct Failure {
+struct RecentError {
     status_code: u16,
     status: &'static str,
     method: Box<str>,
@@ -82,7 +82,7 @@ impl Admin {
             average_response_time_sec: average.as_secs_f64(),
             recent_errors: errors
                 .into_iter()
-                .map(|error| Failure {
+                .map(|error| RecentError {
                     status_code: error.status,
                     status: StatusCode::from_u16(error.status)
                         .ok()

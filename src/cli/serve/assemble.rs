@@ -149,8 +149,8 @@ impl RuleArgs {
 
 impl AccessArgs {
     /// What is to be logged; absent if nothing is.
-    pub fn options(&self) -> Option<access::Options> {
-        (self.access_log != Format::Off).then(|| access::Options {
+    pub fn options(&self) -> Option<access::AccessOptions> {
+        (self.access_log != Format::Off).then(|| access::AccessOptions {
             format: self.access_log,
             statuses: self.access_log_status.clone(),
             min_duration: self.access_log_min_duration,
@@ -169,7 +169,7 @@ impl StatusArgs {
         namespace: &str,
         admin_port: Option<u16>,
         watched: &[String],
-    ) -> Option<status::Options> {
+    ) -> Option<status::StatusOptions> {
         if !self.update_status {
             return None;
         }
@@ -181,7 +181,7 @@ impl StatusArgs {
             },
             (None, given) => Source::Given(given.iter().map(|text| Address::new(text)).collect()),
         };
-        Some(status::Options {
+        Some(status::StatusOptions {
             source,
             pods: OwnPods {
                 namespace: namespace.clone(),

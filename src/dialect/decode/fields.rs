@@ -166,16 +166,14 @@ impl Checked<'_, '_> {
     }
 }
 
-type Fault = serde_json::Error;
-
 impl<'de> Deserializer<'de> for Checked<'de, '_> {
-    type Error = Fault;
+    type Error = serde_json::Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, serde_json::Error> {
         self.value.deserialize_any(visitor)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, serde_json::Error> {
         match self.value {
             // As for kubectl and the API server: `annotations: {a: }` is an annotation without text. Charts write it.
             Value::Null => visitor.visit_borrowed_str(""),
@@ -183,22 +181,26 @@ impl<'de> Deserializer<'de> for Checked<'de, '_> {
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, serde_json::Error> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, serde_json::Error> {
         match self.value {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, serde_json::Error> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, serde_json::Error> {
         match self.value {
             Value::Array(items) => visitor.visit_seq(Items {
                 of: self,
@@ -208,7 +210,7 @@ impl<'de> Deserializer<'de> for Checked<'de, '_> {
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, serde_json::Error> {
         match self.value {
             Value::Object(entries) => visitor.visit_map(Entries {
                 of: self,
@@ -224,7 +226,7 @@ impl<'de> Deserializer<'de> for Checked<'de, '_> {
         name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, serde_json::Error> {
         self.compare(name, fields);
         self.deserialize_map(visitor)
     }
@@ -241,9 +243,9 @@ struct Items<'v, 'p> {
 }
 
 impl<'v> SeqAccess<'v> for Items<'v, '_> {
-    type Error = Fault;
+    type Error = serde_json::Error;
 
-    fn next_element_seed<T: DeserializeSeed<'v>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'v>>(&mut self, seed: T) -> Result<Option<T::Value>, serde_json::Error> {
         let Some((index, value)) = self.rest.next() else {
             return Ok(None);
         };
@@ -260,9 +262,9 @@ struct Entries<'v, 'p> {
 }
 
 impl<'v> MapAccess<'v> for Entries<'v, '_> {
-    type Error = Fault;
+    type Error = serde_json::Error;
 
-    fn next_key_seed<K: DeserializeSeed<'v>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'v>>(&mut self, seed: K) -> Result<Option<K::Value>, serde_json::Error> {
         let Some((key, value)) = self.rest.next() else {
             return Ok(None);
         };
@@ -270,11 +272,11 @@ impl<'v> MapAccess<'v> for Entries<'v, '_> {
         seed.deserialize(StrDeserializer::new(key)).map(Some)
     }
 
-    fn next_value_seed<T: DeserializeSeed<'v>>(&mut self, seed: T) -> Result<T::Value, Fault> {
+    fn next_value_seed<T: DeserializeSeed<'v>>(&mut self, seed: T) -> Result<T::Value, serde_json::Error> {
         let (key, value) = self
             .value
             .take()
-            .ok_or_else(|| Fault::custom("a value without a key"))?;
+            .ok_or_else(|| serde_json::Error::custom("a value without a key"))?;
         let path = &Path::Key(self.of.path, key);
         let unknown = self.of.unknown;
         seed.deserialize(Checked { value, path, unknown })

@@ -23,12 +23,12 @@ impl Memory {
     }
 
     /// Room for an encoder of this coding, if there is as much left.
-    pub fn room(self: &Arc<Self>, coding: Coding) -> Option<Room> {
+    pub fn room(self: &Arc<Self>, coding: Coding) -> Option<MemoryPermit> {
         let bytes = memory(coding);
         // Nothing else is read or written by what this says, so the order does not matter.
         let add = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.most);
         let had = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        had.is_ok().then(|| Room {
+        had.is_ok().then(|| MemoryPermit {
             memory: self.clone(),
             bytes,
         })
@@ -37,12 +37,12 @@ impl Memory {
 
 /// Memory for one encoder, until dropped.
 #[derive(Debug)]
-pub struct Room {
+pub struct MemoryPermit {
     memory: Arc<Memory>,
     bytes: usize,
 }
 
-impl Drop for Room {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
         self.memory.taken.fetch_sub(self.bytes, Ordering::Relaxed);
     }

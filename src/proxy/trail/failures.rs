@@ -4,7 +4,7 @@ use super::{Head, Trail};
 use crate::model::RouteKey;
 use crate::proxy::client::Client;
 use crate::proxy::error::Side;
-use crate::proxy::forward::Failure;
+use crate::proxy::forward::ForwardError;
 use crate::table::Route;
 use crate::telemetry::traffic::RecentError;
 use http::header::{self, HeaderValue};
@@ -83,7 +83,7 @@ impl Trail {
     }
 
     /// Writes the one line of the log that a failure has.
-    pub(super) fn log(&self, client: &Client, named: Option<&Named>, failure: &Failure) {
+    pub(super) fn log(&self, client: &Client, named: Option<&Named>, failure: &ForwardError) {
         let verdict = failure.error.verdict();
         let request_id = self.request_id.to_str().unwrap_or_default();
         let (route, origin) = (named.map(|named| &named.route), named.map(|named| &named.origin));

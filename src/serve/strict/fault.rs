@@ -4,7 +4,7 @@ use crate::proxy::ProxyError;
 
 /// The status a [`Fault`] calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FaultKind {
+pub enum HandshakeErrorKind {
     /// The bytes break the grammar or the framing rules: 400 (RFC 9110 15.5.1).
     BadRequest,
     /// The request target is longer than allowed: 414 (RFC 9110 15.5.15).
@@ -119,12 +119,12 @@ pub enum Fault {
 impl Fault {
     /// Which status answers this fault.
     #[must_use]
-    pub fn kind(self) -> FaultKind {
+    pub fn kind(self) -> HandshakeErrorKind {
         match self {
-            Self::TargetTooLong => FaultKind::UriTooLong,
-            Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => FaultKind::HeadTooLarge,
-            Self::UnsupportedVersion => FaultKind::UnsupportedVersion,
-            _ => FaultKind::BadRequest,
+            Self::TargetTooLong => HandshakeErrorKind::UriTooLong,
+            Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => HandshakeErrorKind::HeadTooLarge,
+            Self::UnsupportedVersion => HandshakeErrorKind::UnsupportedVersion,
+            _ => HandshakeErrorKind::BadRequest,
         }
     }
 }
@@ -132,10 +132,10 @@ impl Fault {
 impl From<Fault> for ProxyError {
     fn from(fault: Fault) -> Self {
         match fault.kind() {
-            FaultKind::BadRequest => Self::Malformed,
-            FaultKind::UriTooLong => Self::UriTooLong,
-            FaultKind::HeadTooLarge => Self::HeadTooLarge,
-            FaultKind::UnsupportedVersion => Self::UnsupportedVersion,
+            HandshakeErrorKind::BadRequest => Self::Malformed,
+            HandshakeErrorKind::UriTooLong => Self::UriTooLong,
+            HandshakeErrorKind::HeadTooLarge => Self::HeadTooLarge,
+            HandshakeErrorKind::UnsupportedVersion => Self::UnsupportedVersion,
         }
     }
 }

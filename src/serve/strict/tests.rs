@@ -6,7 +6,7 @@ mod bodies;
 mod heads;
 mod properties;
 
-use super::fault::FaultKind;
+use super::fault::HandshakeErrorKind;
 use super::*;
 
 /// What became of a whole input.
@@ -221,10 +221,10 @@ fn limits() {
         b"d:\r\n\r\n",
         Fault::TooManyFields,
     );
-    assert_eq!(Fault::TargetTooLong.kind(), FaultKind::UriTooLong);
-    assert_eq!(Fault::TooManyFields.kind(), FaultKind::HeadTooLarge);
-    assert_eq!(Fault::UnsupportedVersion.kind(), FaultKind::UnsupportedVersion);
-    assert_eq!(Fault::Fold.kind(), FaultKind::BadRequest);
+    assert_eq!(Fault::TargetTooLong.kind(), HandshakeErrorKind::UriTooLong);
+    assert_eq!(Fault::TooManyFields.kind(), HandshakeErrorKind::HeadTooLarge);
+    assert_eq!(Fault::UnsupportedVersion.kind(), HandshakeErrorKind::UnsupportedVersion);
+    assert_eq!(Fault::Fold.kind(), HandshakeErrorKind::BadRequest);
 }
 
 #[test]

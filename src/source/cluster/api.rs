@@ -86,7 +86,7 @@ const SECRET_TYPE: &str = "kubernetes.io/tls";
 
 /// Why a call did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum ApiError {
     /// 401: the token or certificate is not (or no longer) good.
     #[error("the API server does not know us: {0}")]
     Unauthorized(String),
@@ -126,28 +126,28 @@ pub enum Failure {
     Broken(String),
 }
 
-impl Failure {
+impl ApiError {
     /// Whether retrying alone will not help: someone has to change the cluster.
     pub fn denied(&self) -> bool {
-        matches!(self, Failure::Forbidden(_) | Failure::Missing(_))
+        matches!(self, ApiError::Forbidden(_) | ApiError::Missing(_))
     }
 
     fn of_status(code: u16, status: Status, wait: Option<Duration>) -> Self {
         let Status { message, details, .. } = status;
         match code {
-            401 => Failure::Unauthorized(message),
-            403 => Failure::Forbidden(message),
-            404 => Failure::Missing(message),
-            410 => Failure::Gone(message),
+            401 => ApiError::Unauthorized(message),
+            403 => ApiError::Forbidden(message),
+            404 => ApiError::Missing(message),
+            410 => ApiError::Gone(message),
             429 => {
                 let seconds = details.map_or(0, |details| details.retry_after_seconds);
                 let said = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
-                Failure::Busy {
+                ApiError::Busy {
                     message,
                     wait: wait.or(said),
                 }
             }
-            _ => Failure::Refused { code, message },
+            _ => ApiError::Refused { code, message },
         }
     }
 
@@ -162,7 +162,7 @@ impl Failure {
             parts.push(text);
             next = error.source();
         }
-        Failure::Unreachable(parts.join(": "))
+        ApiError::Unreachable(parts.join(": "))
     }
 }
 
@@ -190,8 +190,8 @@ pub struct PageMeta {
 /// Lists one page: the newest state, from `from` on where the last page said there is more.
 ///
 /// # Errors
-/// Any [`Failure`] but `Broken`; `Gone` when the next page took too long to be asked for.
-pub async fn list(client: &kube::Client, target: &Target, limit: u32, from: Option<&str>) -> Result<Page, Failure> {
+/// Any [`ApiError`] but `Broken`; `Gone` when the next page took too long to be asked for.
+pub async fn list(client: &kube::Client, target: &Target, limit: u32, from: Option<&str>) -> Result<Page, ApiError> {
     let mut params = ListParams::default().limit(limit);
     params.field_selector = target.selector();
     params.continue_token = from.map(str::to_owned);
@@ -204,11 +204,13 @@ pub async fn list(client: &kube::Client, target: &Target, limit: u32, from: Opti
     let answer = async {
         let response = send(client, request).await?;
         let body = read(response.into_body(), PAGE_BYTES).await?;
-        serde_json::from_slice::<Page>(&body).map_err(|error| Failure::Malformed(error.to_string()))
+        serde_json::from_slice::<Page>(&body).map_err(|error| ApiError::Malformed(error.to_string()))
     };
     let page = timeout(ANSWER_TIME, answer).await.unwrap_or_else(|_| Err(too_slow()))?;
     if page.metadata.resource_version.is_empty() {
-        return Err(Failure::Malformed("a list without metadata.resourceVersion".to_owned()));
+        return Err(ApiError::Malformed(
+            "a list without metadata.resourceVersion".to_owned(),
+        ));
     }
     Ok(page)
 }
@@ -251,14 +253,14 @@ struct Line {
 /// Watches from a point in history on, for `time`; silence for `margin` longer than that is a dead connection.
 ///
 /// # Errors
-/// Any [`Failure`]; `Gone` when the server no longer knows that point.
+/// Any [`ApiError`]; `Gone` when the server no longer knows that point.
 pub async fn watch(
     client: &kube::Client,
     target: &Target,
     from: &str,
     time: Duration,
     margin: Duration,
-) -> Result<Stream, Failure> {
+) -> Result<Stream, ApiError> {
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
     let mut params = WatchParams::default().timeout(seconds);
     params.field_selector = target.selector();
@@ -285,7 +287,7 @@ impl Stream {
     ///
     /// # Errors
     /// `Broken` when the connection ended or fell silent, otherwise what the server said in an ERROR event.
-    pub async fn next(&mut self) -> Result<Option<Said>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Said>, ApiError> {
         loop {
             if let Some(line) = self.line() {
                 if line.iter().all(u8::is_ascii_whitespace) {
@@ -294,10 +296,12 @@ impl Stream {
                 return said(&line).map(Some);
             }
             if self.read.len() > EVENT_BYTES {
-                return Err(Failure::Malformed(format!("an event of more than {EVENT_BYTES} bytes")));
+                return Err(ApiError::Malformed(format!(
+                    "an event of more than {EVENT_BYTES} bytes"
+                )));
             }
             let Ok(frame) = timeout_at(self.deadline, self.body.frame()).await else {
-                return Err(Failure::Broken("silent beyond its time".to_owned()));
+                return Err(ApiError::Broken("silent beyond its time".to_owned()));
             };
             match frame {
                 Some(Ok(frame)) => {
@@ -305,14 +309,14 @@ impl Stream {
                         self.read.extend_from_slice(&data);
                     }
                 }
-                Some(Err(error)) => return Err(Failure::Broken(error.to_string())),
+                Some(Err(error)) => return Err(ApiError::Broken(error.to_string())),
                 // Half an event is told again after the last whole one.
                 None if !self.read.is_empty() => {
-                    return Err(Failure::Broken("it ended in the middle of an event".to_owned()));
+                    return Err(ApiError::Broken("it ended in the middle of an event".to_owned()));
                 }
                 // A server that shuts down (or a proxy) ends watches politely, but early.
                 None if Instant::now() < self.due => {
-                    return Err(Failure::Broken("it ended before its time".to_owned()));
+                    return Err(ApiError::Broken("it ended before its time".to_owned()));
                 }
                 None => return Ok(None),
             }
@@ -325,36 +329,36 @@ impl Stream {
     }
 }
 
-fn said(line: &[u8]) -> Result<Said, Failure> {
-    let Line { kind, object } = serde_json::from_slice(line).map_err(|error| Failure::Malformed(error.to_string()))?;
+fn said(line: &[u8]) -> Result<Said, ApiError> {
+    let Line { kind, object } = serde_json::from_slice(line).map_err(|error| ApiError::Malformed(error.to_string()))?;
     match kind.as_str() {
         "ADDED" | "MODIFIED" => Ok(Said::Applied(object)),
         "DELETED" => Ok(Said::Deleted(object)),
         "BOOKMARK" => Ok(Said::Bookmark(object)),
         "ERROR" => {
             let status: Status = serde_json::from_value(object)
-                .map_err(|error| Failure::Malformed(format!("an ERROR event: {error}")))?;
-            Err(Failure::of_status(status.code, status, None))
+                .map_err(|error| ApiError::Malformed(format!("an ERROR event: {error}")))?;
+            Err(ApiError::of_status(status.code, status, None))
         }
-        other => Err(Failure::Malformed(format!("an event of type {other:?}"))),
+        other => Err(ApiError::Malformed(format!("an event of type {other:?}"))),
     }
 }
 
-fn too_slow() -> Failure {
-    Failure::Unreachable(format!("nothing within {} s", ANSWER_TIME.as_secs()))
+fn too_slow() -> ApiError {
+    ApiError::Unreachable(format!("nothing within {} s", ANSWER_TIME.as_secs()))
 }
 
 async fn send(
     client: &kube::Client,
     request: Result<Request<Vec<u8>>, kube::core::request::Error>,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, ApiError> {
     let mut request = request
-        .map_err(|error| Failure::Malformed(error.to_string()))?
+        .map_err(|error| ApiError::Malformed(error.to_string()))?
         .map(Body::from);
     debug_assert_eq!(request.method(), Method::GET);
     let json = header::HeaderValue::from_static("application/json");
     request.headers_mut().insert(header::ACCEPT, json);
-    let response = client.send(request).await.map_err(|error| Failure::of_error(&error))?;
+    let response = client.send(request).await.map_err(|error| ApiError::of_error(&error))?;
     let code = response.status();
     if code == StatusCode::OK {
         return Ok(response);
@@ -373,12 +377,12 @@ async fn send(
             ..Status::default()
         }
     });
-    Err(Failure::of_status(code.as_u16(), status, wait))
+    Err(ApiError::of_status(code.as_u16(), status, wait))
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
+async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let read = Limited::new(body, limit).collect().await;
-    Ok(read.map_err(|error| Failure::of_error(error.as_ref()))?.to_bytes())
+    Ok(read.map_err(|error| ApiError::of_error(error.as_ref()))?.to_bytes())
 }
 
 /// Whether one resourceVersion is lower than another: both decimal numbers, of any length (KEP-4988). None where
@@ -430,8 +434,8 @@ mod tests {
         let inner = std::io::Error::other("connection refused");
         let outer = kube::Error::Service(Box::new(inner));
         assert_eq!(
-            Failure::of_error(&outer),
-            Failure::Unreachable("connection refused".to_owned())
+            ApiError::of_error(&outer),
+            ApiError::Unreachable("connection refused".to_owned())
         );
     }
 }

@@ -3,7 +3,7 @@
 //! The promise: nothing is taken away but by an event that says so or by a whole list. A list that fails half-way is
 //! as if it had never been, and while the API server is away the last state stays.
 
-use super::api::{self, Failure, Said, Target};
+use super::api::{self, ApiError, Said, Target};
 use super::secrets::ledger::{Ledger, Voice};
 use super::{Timing, advice};
 use crate::dialect::decode;
@@ -24,7 +24,7 @@ pub enum Ended {
     /// The control task is gone: there is nobody to tell.
     Closed,
     /// Forbidden or missing, and this follower has no patience with that.
-    Denied(Failure),
+    Denied(ApiError),
 }
 
 /// There is nobody to tell.
@@ -39,7 +39,7 @@ impl From<Closed> for Ended {
 /// Something went wrong, or there is nobody to tell.
 enum Stop {
     Closed,
-    Failed(Failure),
+    Failed(ApiError),
 }
 
 impl From<Closed> for Stop {
@@ -48,8 +48,8 @@ impl From<Closed> for Stop {
     }
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
+impl From<ApiError> for Stop {
+    fn from(failure: ApiError) -> Self {
         Stop::Failed(failure)
     }
 }
@@ -98,7 +98,7 @@ impl Order {
     }
 
     /// What is wrong and what to do about it.
-    fn advice(&self, failure: &Failure) -> String {
+    fn advice(&self, failure: &ApiError) -> String {
         let advice = advice(failure, self.kind, self.namespace.as_deref());
         match &self.secrets {
             Some((_, Voice::Wide(_))) if failure.denied() => {
@@ -122,7 +122,7 @@ pub struct Follower {
     /// Whether the first list was sent.
     pub synced: bool,
     /// The failure that was said and is not over, and since when.
-    trouble: Option<(Failure, Instant)>,
+    trouble: Option<(ApiError, Instant)>,
     /// Whether it was said that this watch is live.
     announced: bool,
     /// Attempts since it last went well.
@@ -130,7 +130,7 @@ pub struct Follower {
 }
 
 /// Where in history we are.
-struct Place {
+struct Position {
     target: Target,
     version: String,
     /// When we last knew that the server's history is not older than ours.
@@ -174,7 +174,7 @@ impl Follower {
     }
 
     /// A list, or one connection of a watch.
-    async fn step(&mut self, place: &mut Option<Place>) -> Result<(), Stop> {
+    async fn step(&mut self, place: &mut Option<Position>) -> Result<(), Stop> {
         let Some(at) = place else {
             *place = Some(self.list().await?);
             return Ok(());
@@ -190,14 +190,14 @@ impl Follower {
         }
         match failure {
             // An API server that is busy has not lost anything, nor has a connection that broke; see `went_back`.
-            Failure::Broken(_) => at.doubtful = true,
-            Failure::Busy { .. } => {}
+            ApiError::Broken(_) => at.doubtful = true,
+            ApiError::Busy { .. } => {}
             // Anything else: the server was away or is not itself. It may come back from an older backup and be past
             // our point again by then, which comparing numbers cannot show. So list.
             _ => *place = None,
         }
         // Both are part of a healthy life: history is kept for minutes only, and connections do break.
-        if was_well && matches!(failure, Failure::Broken(_) | Failure::Gone(_)) {
+        if was_well && matches!(failure, ApiError::Broken(_) | ApiError::Gone(_)) {
             debug!(watch = self.order.name, "{failure}");
             return Ok(());
         }
@@ -205,7 +205,7 @@ impl Follower {
     }
 
     /// Follows from a point in history on, one connection after another, until something is wrong.
-    async fn go_on(&mut self, at: &mut Place) -> Result<Infallible, Stop> {
+    async fn go_on(&mut self, at: &mut Position) -> Result<Infallible, Stop> {
         loop {
             if at.doubtful || at.compared.elapsed() >= self.order.timing.compare_every {
                 self.compare(at).await?;
@@ -215,14 +215,14 @@ impl Follower {
     }
 
     /// Says what is wrong (once), and waits.
-    async fn wait(&mut self, failure: &Failure) -> Result<(), Closed> {
+    async fn wait(&mut self, failure: &ApiError) -> Result<(), Closed> {
         let order = &self.order;
         let advice = order.advice(failure);
         order.watches.failing(&order.name, advice.as_str());
         if let Some((ledger, voice)) = &order.secrets {
             ledger.failed(voice, failure).await;
         }
-        let kind_of = |failure: &Failure| std::mem::discriminant(failure);
+        let kind_of = |failure: &ApiError| std::mem::discriminant(failure);
         match &self.trouble {
             Some((said, _)) if kind_of(said) == kind_of(failure) => {
                 debug!(watch = order.name, "still failing: {failure}");
@@ -242,7 +242,7 @@ impl Follower {
             _ => order.timing.longest_wait,
         };
         let wait = match failure {
-            Failure::Busy { wait: Some(wait), .. } => (*wait).min(longest) + jitter(order.timing.shortest_wait),
+            ApiError::Busy { wait: Some(wait), .. } => (*wait).min(longest) + jitter(order.timing.shortest_wait),
             _ => pause(order.timing.shortest_wait, longest, self.attempts),
         };
         self.attempts = self.attempts.saturating_add(1);
@@ -253,8 +253,8 @@ impl Follower {
     }
 
     /// Lists everything in the first version that is there, and sends it as one change.
-    async fn list(&mut self) -> Result<Place, Stop> {
-        let mut denied: Option<Failure> = None;
+    async fn list(&mut self) -> Result<Position, Stop> {
+        let mut denied: Option<ApiError> = None;
         for &api_version in self.order.api_versions {
             let Order {
                 kind, ref namespace, ..
@@ -270,7 +270,7 @@ impl Follower {
                     debug!(watch = self.order.name, objects = objects.len(), version, "listed");
                     self.send_list(objects, broken).await?;
                     let compared = Instant::now();
-                    return Ok(Place {
+                    return Ok(Position {
                         target,
                         version,
                         compared,
@@ -279,17 +279,17 @@ impl Follower {
                 }
                 // An older API server, or a role written for one: an older version may be there.
                 Err(failure) if failure.denied() => {
-                    if !matches!(denied, Some(Failure::Forbidden(_))) {
+                    if !matches!(denied, Some(ApiError::Forbidden(_))) {
                         denied = Some(failure);
                     }
                 }
                 Err(failure) => return Err(failure.into()),
             }
         }
-        Err(denied.unwrap_or_else(|| Failure::Missing(String::new())).into())
+        Err(denied.unwrap_or_else(|| ApiError::Missing(String::new())).into())
     }
 
-    async fn whole_list(&self, target: &Target) -> Result<(Vec<Object>, Vec<Diagnostic>, String), Failure> {
+    async fn whole_list(&self, target: &Target) -> Result<(Vec<Object>, Vec<Diagnostic>, String), ApiError> {
         let Order { client, timing, .. } = &self.order;
         let (mut objects, mut broken) = (Vec::new(), Vec::new());
         let mut from = None;
@@ -336,7 +336,7 @@ impl Follower {
     }
 
     /// One connection, from a point in history on. `Ok` when the server ended it at its time.
-    async fn connection(&mut self, at: &mut Place) -> Result<(), Stop> {
+    async fn connection(&mut self, at: &mut Position) -> Result<(), Stop> {
         let Order {
             client,
             sender,
@@ -369,7 +369,7 @@ impl Follower {
             };
             let Some(said) = said else { return Ok(()) };
             let Some(version) = said.resource_version() else {
-                return Err(Failure::Malformed("an event without resourceVersion".to_owned()).into());
+                return Err(ApiError::Malformed("an event without resourceVersion".to_owned()).into());
             };
             version.clone_into(&mut at.version);
             watches.seen(name);
@@ -409,7 +409,7 @@ impl Follower {
 
     /// Fails when the server's history is older than ours: etcd was restored from a backup. Such a server sends no
     /// 410; it waits until its numbers reach ours and says nothing of what came before.
-    async fn compare(&self, at: &mut Place) -> Result<(), Stop> {
+    async fn compare(&self, at: &mut Position) -> Result<(), Stop> {
         let page = api::list(&self.order.client, &at.target, 1, None).await?;
         let theirs = page.metadata.resource_version;
         debug!(
@@ -424,7 +424,7 @@ impl Follower {
                 watch = self.order.name,
                 "the API server is at resourceVersion {theirs}, before our {ours} (restored from a backup?), so narthex lists all objects again"
             );
-            return Err(Failure::Gone(format!("{theirs} is before {ours}")).into());
+            return Err(ApiError::Gone(format!("{theirs} is before {ours}")).into());
         }
         at.compared = Instant::now();
         at.doubtful = false;

@@ -7,7 +7,7 @@
 pub mod ledger;
 
 use super::follow::{Closed, Follower};
-use super::{Cluster, Failure, Kind, advice};
+use super::{ApiError, Cluster, Kind, advice};
 use crate::source::{Event, NAMED_SECRETS, Wanted};
 use ledger::{Key, Voice};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -77,7 +77,7 @@ struct Named {
     running: HashMap<Key, AbortHandle>,
     /// The failures that were logged and are not over. Forbidden is said of each namespace, as each needs a role;
     /// anything else once.
-    said: BTreeMap<String, Discriminant<Failure>>,
+    said: BTreeMap<String, Discriminant<ApiError>>,
 }
 
 impl Named {
@@ -183,7 +183,7 @@ impl Named {
     }
 }
 
-fn advice_on((namespace, _): &Key, failure: &Failure) -> String {
+fn advice_on((namespace, _): &Key, failure: &ApiError) -> String {
     advice(failure, Kind::Secret, Some(namespace))
 }
 

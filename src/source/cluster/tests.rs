@@ -31,7 +31,7 @@ fn with_namespaces_only_what_has_none_is_watched_everywhere() {
 
 #[test]
 fn forbidden_names_the_rule_to_add() {
-    let forbidden = Failure::Forbidden("User \"x\" cannot list".to_owned());
+    let forbidden = ApiError::Forbidden("User \"x\" cannot list".to_owned());
     assert_eq!(
         advice(&forbidden, Kind::IngressClass, None),
         "forbidden: add to the ClusterRole: {apiGroups: [\"networking.k8s.io\"], \
@@ -42,7 +42,7 @@ fn forbidden_names_the_rule_to_add() {
         "forbidden: add to a Role in namespace team-a: {apiGroups: [\"\"], \
          resources: [\"services\"], verbs: [\"get\",\"list\",\"watch\"]}"
     );
-    let missing = Failure::Missing("the server could not find the requested resource".to_owned());
+    let missing = ApiError::Missing("the server could not find the requested resource".to_owned());
     assert_eq!(
         advice(&missing, Kind::EndpointSlice, None),
         "the API server has no endpointslices in discovery.k8s.io/v1, discovery.k8s.io/v1beta1"

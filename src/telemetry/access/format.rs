@@ -1,7 +1,7 @@
 //! The three formats. Nothing of what a client sends can end a line or a quoted string, or drive a terminal.
 
 use super::entry::Entry;
-use super::options::{Format, Options};
+use super::options::{AccessOptions, Format};
 use crate::model::visible::{Keep, visible};
 use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
@@ -33,7 +33,7 @@ impl Second {
 }
 
 /// Adds a line.
-pub fn write(options: &Options, entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
+pub fn write(options: &AccessOptions, entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
     match options.format {
         Format::Off => return,
         Format::Json => json(entry, second, out),

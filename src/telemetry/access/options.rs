@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What is logged, and how. The defaults are in `config/logs.rs`.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct AccessOptions {
     /// How.
     pub format: Format,
     /// Statuses that are logged in any case.

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, header};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 
-fn options(format: Format) -> Options {
-    Options {
+fn options(format: Format) -> AccessOptions {
+    AccessOptions {
         format,
         statuses: Vec::new(),
         min_duration: None,
@@ -151,7 +151,7 @@ fn what_is_too_long_is_cut() {
     }
 }
 
-fn shard(options: Options, path: &std::path::Path) -> ShardLog {
+fn shard(options: AccessOptions, path: &std::path::Path) -> ShardLog {
     ShardLog::new(Arc::new(AccessLog::start(options, Some(path.to_owned())).unwrap()))
 }
 
@@ -162,7 +162,7 @@ fn filters_pick_and_the_rest_is_sampled_by_route() {
     let (quick, slow) = (Duration::from_millis(1), Duration::from_secs(2));
     let all = shard(options(Format::Json), &path);
     assert!(all.wants(200, quick, None));
-    let picked = Options {
+    let picked = AccessOptions {
         statuses: vec!["404".parse().unwrap(), "500-599".parse().unwrap()],
         min_duration: Some(Duration::from_secs(1)),
         ..options(Format::Json)
@@ -178,7 +178,7 @@ fn filters_pick_and_the_rest_is_sampled_by_route() {
         assert_eq!(some.wants(status, time, None), wanted, "{status} {time:?}");
     }
     let sampled = shard(
-        Options {
+        AccessOptions {
             sample: NonZeroU32::new(3),
             ..picked
         },

@@ -1,6 +1,6 @@
 //! The thread that writes, and the bounded queue before it.
 
-use super::options::Options;
+use super::options::AccessOptions;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -35,7 +35,7 @@ struct Common {
 /// The access log of the process.
 #[derive(Debug)]
 pub struct AccessLog {
-    options: Options,
+    options: AccessOptions,
     path: Option<PathBuf>,
     queue: SyncSender<Message>,
     common: Arc<Common>,
@@ -51,7 +51,7 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the file cannot be opened or the thread not started.
-    pub fn start(options: Options, path: Option<PathBuf>) -> io::Result<Self> {
+    pub fn start(options: AccessOptions, path: Option<PathBuf>) -> io::Result<Self> {
         let file = match &path {
             Some(path) => open(path)?,
             None => File::from(io::stdout().as_fd().try_clone_to_owned()?),
@@ -71,7 +71,7 @@ impl AccessLog {
     }
 
     /// What is logged, and how.
-    pub fn options(&self) -> &Options {
+    pub fn options(&self) -> &AccessOptions {
         &self.options
     }
 

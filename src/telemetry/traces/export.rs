@@ -32,7 +32,7 @@ const METHODS: [&str; 9] = [
 
 /// Where spans go.
 #[derive(Debug)]
-pub struct Options {
+pub struct ExportOptions {
     /// The collector, with the path where it takes traces.
     pub endpoint: Uri,
     /// What is sent to it as `Authorization`.
@@ -49,7 +49,7 @@ pub struct Options {
 ///
 /// # Errors
 /// When the endpoint makes no sense, or the thread cannot be started.
-pub fn start(options: Options) -> io::Result<Tracer> {
+pub fn start(options: ExportOptions) -> io::Result<Tracer> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(Client {

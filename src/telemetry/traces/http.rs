@@ -1,6 +1,6 @@
 //! The client that carries spans to the collector: one connection for each batch, over the TLS that is here anyway.
 
-use crate::peers::{self, Room, Silence};
+use crate::peers::{self, AnswerBudget, Silence};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -71,7 +71,7 @@ where
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     parts.uri = target.parse::<Uri>()?;
     let request = Request::from_parts(parts, Full::new(body));
-    peers::exchange(stream, request, &Room::new(MOST))
+    peers::exchange(stream, request, &AnswerBudget::new(MOST))
         .await
         .map_err(|error| match error {
             Silence::TooLong => "the collector's answer is too long".into(),

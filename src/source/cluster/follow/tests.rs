@@ -281,7 +281,7 @@ async fn the_denied_wait_or_give_up_as_they_are_told() {
 
     let hasty = stage_of(Kind::Service, SERVICES, None, vec![refusal(404)]);
     let ended = hasty.follower.await.unwrap();
-    assert!(matches!(ended, Ended::Denied(Failure::Missing(_))), "{ended:?}");
+    assert!(matches!(ended, Ended::Denied(ApiError::Missing(_))), "{ended:?}");
 }
 
 fn secret(name: &str, kind: &str, version: &str) -> Value {

@@ -6,7 +6,7 @@
 
 use crate::dialect::{Change, Object};
 use crate::model::{Diagnostic, Kind, ObjectRef};
-use crate::source::cluster::api::Failure;
+use crate::source::cluster::api::ApiError;
 use crate::source::cluster::follow::Closed;
 use crate::source::{Event, Sender};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -63,7 +63,7 @@ struct Named {
     last: Option<Last>,
     /// Whether there was an answer, if only that it is forbidden.
     asked: bool,
-    trouble: Option<Failure>,
+    trouble: Option<ApiError>,
 }
 
 /// What a named watch last said.
@@ -210,7 +210,7 @@ impl Ledger {
     }
 
     /// Notes that a watch fails. What a wide watch had is no longer its own once it is denied.
-    pub async fn failed(&self, voice: &Voice, failure: &Failure) {
+    pub async fn failed(&self, voice: &Voice, failure: &ApiError) {
         let mut known = self.known.lock().await;
         match voice {
             Voice::Wide(_) if !failure.denied() => return,
@@ -275,7 +275,7 @@ impl Ledger {
     }
 
     /// The named watches that fail, in order, and why.
-    pub async fn troubles(&self) -> BTreeMap<Key, Failure> {
+    pub async fn troubles(&self) -> BTreeMap<Key, ApiError> {
         let known = self.known.lock().await;
         let trouble = |(key, named): (&Key, &Named)| Some((key.clone(), named.trouble.clone()?));
         known.named.iter().filter_map(trouble).collect()

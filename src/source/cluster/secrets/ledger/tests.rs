@@ -67,8 +67,8 @@ fn list(objects: &[(&str, &str)]) -> Change {
     }
 }
 
-fn denied() -> Failure {
-    Failure::Forbidden("no".to_owned())
+fn denied() -> ApiError {
+    ApiError::Forbidden("no".to_owned())
 }
 
 impl Stage {
@@ -186,7 +186,7 @@ async fn only_what_the_wide_watch_does_not_deliver_needs_a_name() {
     assert_eq!(stage.needs(&["a", "b"]).await, ["a"]);
 
     // Denied, what it had may go stale: named watches take over.
-    stage.ledger.failed(&WIDE, &Failure::Broken("x".to_owned())).await;
+    stage.ledger.failed(&WIDE, &ApiError::Broken("x".to_owned())).await;
     assert_eq!(stage.needs(&["a", "b"]).await, ["a"], "only broken");
     stage.ledger.failed(&WIDE, &denied()).await;
     assert_eq!(stage.needs(&["a", "b"]).await, ["a", "b"]);
@@ -197,7 +197,7 @@ async fn only_what_the_wide_watch_does_not_deliver_needs_a_name() {
 async fn a_refusal_is_an_answer_and_a_trouble_until_it_is_over() {
     let mut stage = stage();
     stage.ledger.begin(of("a")).await;
-    let away = Failure::Unreachable("away".to_owned());
+    let away = ApiError::Unreachable("away".to_owned());
     stage.ledger.failed(&by_name("a"), &away).await;
     assert_eq!(stage.unanswered(&["a"]).await, 1);
     stage.ledger.failed(&by_name("a"), &denied()).await;
