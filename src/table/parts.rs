@@ -18,6 +18,8 @@ type Part<T> = HashTable<(u64, T)>;
 /// parts but the one that changed.
 #[derive(Clone, Debug)]
 pub enum Parts<T> {
+    /// One, as most hosts have: on the spot, for a list of it would be as large again.
+    One(u64, T),
     /// Up to [`FEW`], in no order.
     Few(Arc<[(u64, T)]>),
     /// More than that; or once were.
@@ -41,6 +43,7 @@ impl<T: Clone> Parts<T> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         match self {
+            Parts::One(..) => false,
             Parts::Few(few) => few.is_empty(),
             Parts::Many(many) => many.len == 0,
         }
@@ -49,6 +52,7 @@ impl<T: Clone> Parts<T> {
     /// The entry with this hash that `same` accepts.
     pub fn find(&self, hash: u64, mut same: impl FnMut(&T) -> bool) -> Option<&T> {
         let found = match self {
+            Parts::One(other, entry) => return (*other == hash && same(entry)).then_some(entry),
             Parts::Few(few) => few.iter().find(|(other, entry)| *other == hash && same(entry)),
             Parts::Many(many) => many
                 .parts
@@ -68,6 +72,19 @@ impl<T: Clone> Parts<T> {
     ) {
         let few = match self {
             Parts::Many(many) => return many.update(hash, same, fresh, change),
+            Parts::One(other, entry) if *other == hash && same(entry) => {
+                if !change(entry) {
+                    *self = Self::default();
+                }
+                return;
+            }
+            Parts::One(other, one) => {
+                let mut entry = fresh();
+                if change(&mut entry) {
+                    *self = Parts::Few(Arc::new([(*other, one.clone()), (hash, entry)]));
+                }
+                return;
+            }
             Parts::Few(few) => few,
         };
         if let Some(at) = few.iter().position(|(other, entry)| *other == hash && same(entry)) {
@@ -80,6 +97,10 @@ impl<T: Clone> Parts<T> {
         }
         let mut entry = fresh();
         if !change(&mut entry) {
+            return;
+        }
+        if few.is_empty() {
+            *self = Parts::One(hash, entry);
             return;
         }
         if few.len() < FEW {
@@ -98,16 +119,17 @@ impl<T: Clone> Parts<T> {
 
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        let (few, many) = match self {
-            Parts::Few(few) => (Some(few), None),
-            Parts::Many(many) => (None, Some(many)),
+        let (one, few, many) = match self {
+            Parts::One(_, entry) => (Some(entry), None, None),
+            Parts::Few(few) => (None, Some(few), None),
+            Parts::Many(many) => (None, None, Some(many)),
         };
         let few = few.into_iter().flat_map(|few| few.iter());
         let many = many
             .into_iter()
             .flat_map(|many| many.parts.iter())
             .flat_map(|part| part.iter());
-        few.chain(many).map(|(_, entry)| entry)
+        one.into_iter().chain(few.chain(many).map(|(_, entry)| entry))
     }
 }
 

@@ -9,66 +9,94 @@ use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-/// What one pattern leads to.
+/// One path of a host with the routes it has; at least one, and the path is theirs. Every path of every host has one, so
+/// it is small.
 #[derive(Clone, Debug, Default)]
-struct Slot {
-    /// The route without conditions.
-    plain: Option<Arc<Route>>,
-    /// Those with conditions, the best first; absent where there are none.
+struct Entry {
+    /// The routes without conditions.
+    exact: Option<Arc<Route>>,
+    prefix: Option<Arc<Route>>,
+    /// Those with conditions; absent where there are none, for few paths have any.
     narrow: Option<Box<Narrow>>,
 }
 
-/// Routes with conditions, the best first. On the heap, for few patterns have any.
-#[derive(Clone, Debug)]
-struct Narrow(Box<[Arc<Route>]>);
-
-impl Slot {
-    fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        let narrow = self.narrow.iter().flat_map(|narrow| narrow.0.iter());
-        narrow.chain(self.plain.iter())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.plain.is_none() && self.narrow.is_none()
-    }
-
-    /// The first that `accept` lets through and whose conditions hold.
-    #[inline]
-    fn best(&self, says: &Says<'_>, accept: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
-        if let Some(narrow) = &self.narrow
-            && let Some(route) = narrow.0.iter().find(|route| accept(route) && route.holds(says))
-        {
-            return Some(route);
-        }
-        self.plain.as_ref().filter(|route| accept(route))
-    }
+/// Routes with conditions, the best first.
+#[derive(Clone, Debug, Default)]
+struct Narrow {
+    exact: Box<[Arc<Route>]>,
+    prefix: Box<[Arc<Route>]>,
 }
 
-/// One path of a host with the routes it has; at least one, and the path is theirs.
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    exact: Slot,
-    prefix: Slot,
+impl Narrow {
+    fn of(&self, kind: PathKind) -> &[Arc<Route>] {
+        match kind {
+            PathKind::Exact => &self.exact,
+            PathKind::Prefix => &self.prefix,
+            PathKind::RegularExpression => &[],
+        }
+    }
 }
 
 impl Entry {
     fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.exact.routes().chain(self.prefix.routes())
+        let narrow = self.narrow.iter();
+        let narrow = narrow.flat_map(|narrow| narrow.exact.iter().chain(&narrow.prefix));
+        narrow.chain(&self.exact).chain(&self.prefix)
     }
 
     fn key(&self) -> &str {
         // Nearly all are found by the first two looks.
-        let plain = self.prefix.plain.as_ref().or(self.exact.plain.as_ref());
+        let plain = self.prefix.as_ref().or(self.exact.as_ref());
         let route = plain.or_else(|| self.routes().next());
         route.and_then(|route| route.path.as_ref()).map_or("", PathPattern::key)
     }
 
-    fn slot(&self, kind: PathKind) -> Option<&Slot> {
+    fn plain(&self, kind: PathKind) -> Option<&Arc<Route>> {
         match kind {
-            PathKind::Exact => Some(&self.exact),
-            PathKind::Prefix => Some(&self.prefix),
+            PathKind::Exact => self.exact.as_ref(),
+            PathKind::Prefix => self.prefix.as_ref(),
             PathKind::RegularExpression => None,
         }
+    }
+
+    fn set_plain(&mut self, kind: PathKind, route: Option<Arc<Route>>) {
+        match kind {
+            PathKind::Exact => self.exact = route,
+            PathKind::Prefix => self.prefix = route,
+            PathKind::RegularExpression => {}
+        }
+    }
+
+    fn set_narrow(&mut self, kind: PathKind, routes: Vec<Arc<Route>>) {
+        let narrow = self.narrow.get_or_insert_default();
+        match kind {
+            PathKind::Exact => narrow.exact = routes.into(),
+            PathKind::Prefix => narrow.prefix = routes.into(),
+            PathKind::RegularExpression => {}
+        }
+        if narrow.exact.is_empty() && narrow.prefix.is_empty() {
+            self.narrow = None;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.exact.is_none() && self.prefix.is_none() && self.narrow.is_none()
+    }
+
+    /// How many routes keep empty segments.
+    fn keeping(&self) -> u32 {
+        self.routes().map(|route| u32::from(route.keep_slashes)).sum()
+    }
+
+    /// The first of a kind that `accept` lets through and whose conditions hold.
+    #[inline]
+    fn best(&self, kind: PathKind, says: &Says<'_>, accept: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
+        if let Some(narrow) = &self.narrow
+            && let Some(route) = (narrow.of(kind).iter()).find(|route| accept(route) && route.holds(says))
+        {
+            return Some(route);
+        }
+        self.plain(kind).filter(|route| accept(route))
     }
 }
 
@@ -78,11 +106,11 @@ pub struct Paths {
     entries: Parts<Entry>,
     /// Bit n: some prefix has n elements; the last bit stands for all deeper ones. Removed paths leave their bit
     /// behind: it may name too many depths, never too few.
-    prefixes: u64,
+    prefixes: u32,
     /// The same for exact paths.
-    exacts: u64,
+    exacts: u32,
     /// How many routes keep empty segments.
-    keeping: usize,
+    keeping: u32,
 }
 
 /// Hashes a path element by element, so that one walk over a request's path yields the hash of each of its prefixes.
@@ -134,8 +162,8 @@ impl<'p> Walk<'p> {
     }
 }
 
-fn depth_bit(depth: u32) -> u64 {
-    1 << depth.min(63)
+fn depth_bit(depth: u32) -> u32 {
+    1 << depth.min(31)
 }
 
 /// How a prefix is stored: `/foo/` and `/foo` are the same, `/` is empty. All closing slashes go, for a rule that
@@ -147,16 +175,15 @@ pub fn prefix_key(path: &str) -> &str {
 impl Paths {
     /// Puts a route without conditions under its own pattern, or takes away what is under a pattern.
     pub fn set(&mut self, pattern: &PathPattern, route: Option<Arc<Route>>) {
-        self.change(pattern, |slot| slot.plain = route);
+        self.change(pattern, |entry| entry.set_plain(pattern.kind, route));
     }
 
     /// Replaces the routes with conditions of a pattern; the best comes first.
     pub fn set_narrow(&mut self, pattern: &PathPattern, routes: Vec<Arc<Route>>) {
-        let narrow = (!routes.is_empty()).then(|| Box::new(Narrow(routes.into())));
-        self.change(pattern, |slot| slot.narrow = narrow);
+        self.change(pattern, |entry| entry.set_narrow(pattern.kind, routes));
     }
 
-    fn change(&mut self, pattern: &PathPattern, change: impl FnOnce(&mut Slot)) {
+    fn change(&mut self, pattern: &PathPattern, change: impl FnOnce(&mut Entry)) {
         let key = pattern.key();
         let (hash, depth) = Walk::new(key).into_end();
         match pattern.kind {
@@ -171,15 +198,10 @@ impl Paths {
             |entry| entry.key() == key,
             Entry::default,
             |entry| {
-                let slot = match pattern.kind {
-                    PathKind::Exact => &mut entry.exact,
-                    PathKind::Prefix | PathKind::RegularExpression => &mut entry.prefix,
-                };
-                let count = |slot: &Slot| slot.routes().filter(|route| route.keep_slashes).count();
-                *keeping = keeping.saturating_sub(count(slot));
-                change(slot);
-                *keeping += count(slot);
-                !entry.exact.is_empty() || !entry.prefix.is_empty()
+                *keeping = keeping.saturating_sub(entry.keeping());
+                change(entry);
+                *keeping += entry.keeping();
+                !entry.is_empty()
             },
         );
     }
@@ -189,7 +211,7 @@ impl Paths {
         let key = pattern.key();
         let (hash, _) = Walk::new(key).into_end();
         let entry = self.entries.find(hash, |entry| entry.key() == key)?;
-        entry.slot(pattern.kind)?.plain.as_ref()
+        entry.plain(pattern.kind)
     }
 
     /// The best route for a canonical path: the exact one, else the longest prefix by element. Of those with the same
@@ -218,10 +240,10 @@ impl Paths {
             if self.prefixes & bit != 0 || (end && self.exacts & bit != 0) {
                 let prefix = walk.prefix();
                 if let Some(entry) = self.entries.find(walk.hash, |entry| entry.key() == prefix) {
-                    if end && let Some(route) = entry.exact.best(says, &accept) {
+                    if end && let Some(route) = entry.best(PathKind::Exact, says, &accept) {
                         return Some(route);
                     }
-                    if let Some(route) = entry.prefix.best(says, &accept) {
+                    if let Some(route) = entry.best(PathKind::Prefix, says, &accept) {
                         best = Some(route);
                     }
                 }
@@ -236,7 +258,7 @@ impl Paths {
     /// Whether any path has more elements than this: bounds the walk whatever a client sends.
     fn has_deeper(&self, depth: u32) -> bool {
         let all = self.prefixes | self.exacts;
-        if depth < 63 { all >> depth > 1 } else { all >> 63 != 0 }
+        if depth < 31 { all >> depth > 1 } else { all >> 31 != 0 }
     }
 
     /// Every route, in no order.
