@@ -11,6 +11,7 @@
 #                                   X-Request-Id, -log write an access log (combined, to a file, 32 KiB at a time)
 #   BASE=nginx                      the proxy that the ratios are to, or nginx-noid
 #   SCENARIO=small                  small, 64k or 1m: size of the body
+#   HEAD=small                      small: the few fields that h2load sends; browser: 15, as a browser sends them
 #   SHORT=2000 LONG=22000 CONNS=64  requests of the two runs, connections
 #   RUNS=1                          repeats; the median counts
 #   MAX_RATIO=1.25                  fail when narthex needs more than this times BASE
@@ -26,6 +27,7 @@ set -euo pipefail
 
 ONLY=${ONLY:-narthex narthex-uncounted narthex-log nginx nginx-noid nginx-log}
 SCENARIO=${SCENARIO:-small}
+HEAD=${HEAD:-small}
 SHORT=${SHORT:-2000}
 LONG=${LONG:-22000}
 CONNS=${CONNS:-64}
@@ -42,6 +44,22 @@ case $SCENARIO in
 small) uri=/ ;;
 64k | 1m) uri=/$SCENARIO ;;
 *) die "unknown scenario '$SCENARIO' (small 64k 1m)" ;;
+esac
+fields=()
+case $HEAD in
+small) ;;
+browser)
+    fields=(
+        -H 'sec-ch-ua: "Chromium";v="130", "Google Chrome";v="130", "Not?A_Brand";v="99"'
+        -H 'sec-ch-ua-mobile: ?0' -H 'sec-ch-ua-platform: "Linux"' -H 'upgrade-insecure-requests: 1'
+        -H 'user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36'
+        -H 'accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7'
+        -H 'sec-fetch-site: none' -H 'sec-fetch-mode: navigate' -H 'sec-fetch-user: ?1' -H 'sec-fetch-dest: document'
+        -H 'accept-encoding: gzip, deflate, br, zstd' -H 'accept-language: en-GB,en;q=0.9,de;q=0.8'
+        -H 'cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes' -H 'cache-control: max-age=0'
+    )
+    ;;
+*) die "unknown head '$HEAD' (small browser)" ;;
 esac
 [ $# -eq 0 ] || die "takes no arguments; settings are environment variables: ${BASH_SOURCE[0]} begins with the list"
 [[ $SHORT =~ ^[1-9][0-9]*$ && $LONG =~ ^[1-9][0-9]*$ && $CONNS =~ ^[1-9][0-9]*$ && $RUNS =~ ^[1-9][0-9]*$ ]] ||
@@ -69,7 +87,7 @@ count() {
     verify "$name" "$port"
     report=$scratch/log/h2load
     # h2load makes the Host field of HTTP/1.1 from :authority
-    taskset -c "$LOAD_CPU" h2load --h1 -t1 -c "$CONNS" -n "$requests" -H ":authority: $HOST" "http://127.0.0.1:$port$uri" >"$report" 2>&1 ||
+    taskset -c "$LOAD_CPU" h2load --h1 -t1 -c "$CONNS" -n "$requests" -H ":authority: $HOST" "${fields[@]}" "http://127.0.0.1:$port$uri" >"$report" 2>&1 ||
         { show_log h2load; die "h2load failed"; }
     if ! grep -q "^requests: $requests total, .* $requests succeeded, 0 failed" "$report" ||
         ! grep -q "^status codes: $requests 2xx" "$report"; then
@@ -83,7 +101,7 @@ count() {
 
 prepare
 start_backend
-printf '\n%s, %s connections; slope between %s and %s requests; valgrind %s\n\n' "$SCENARIO" "$CONNS" "$SHORT" "$LONG" \
+printf '\n%s, %s head, %s connections; slope between %s and %s requests; valgrind %s\n\n' "$SCENARIO" "$HEAD" "$CONNS" "$SHORT" "$LONG" \
     "$(valgrind --version | sed 's/valgrind-//')"
 printf '%5s  %-18s %16s %16s %22s\n' run proxy "I in $SHORT" "I in $LONG" 'instructions/request'
 declare -A slopes
