@@ -169,7 +169,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
         tokio::spawn(probe::run(socket, admin.clone()));
     }
     let holdings = lock(&server).holdings();
-    let admin_socket = admin_socket.listen()?;
+    let admin_socket = std::net::TcpListener::from(admin_socket.listen()?);
     let intake = holdings
         .add(admin_place, &admin_socket)
         .context("cannot listen on the admin address")?;

@@ -9,7 +9,7 @@ pub use changes::{ChangeRecord, Changes};
 pub use guard::Guard;
 
 use crate::dialect::Change;
-use crate::model::{Kind, Report, Severity, Timestamp};
+use crate::model::{Code, Diagnostic, Kind, Report, Severity, Timestamp};
 use crate::peers::MOST_PEERS;
 use crate::serve::{BindError, Bound, Server};
 use crate::source::{Event, NAMED_SECRETS, Wanted, Watches};
@@ -159,6 +159,9 @@ impl Control {
                     report_due = None;
                 }
                 _ = beats.tick() => {
+                    if self.closed_listeners() != self.shared.report.load().listeners {
+                        report_due.get_or_insert_with(Instant::now);
+                    }
                     if self.guard.state.awaits_time() {
                         batch.push(Event::Change(Change::Time(Timestamp::now())));
                     }
@@ -232,6 +235,15 @@ impl Control {
         if **self.shared.members.load() != members {
             self.shared.members.store(Arc::new(members));
         }
+    }
+
+    /// What is to be said of listeners that cannot be opened.
+    fn closed_listeners(&self) -> Vec<Diagnostic> {
+        let failed = lock(&self.server).sockets().failed();
+        let reasons = failed.values();
+        reasons
+            .map(|why| Diagnostic::general(Code::ListenerNotOpen, why))
+            .collect()
     }
 
     fn is_live(&self) -> bool {
@@ -317,7 +329,8 @@ impl Control {
     }
 
     fn publish_report(&mut self) {
-        let Some(report) = self.guard.report() else { return };
+        let Some(mut report) = self.guard.report() else { return };
+        report.listeners = self.closed_listeners();
         let before = self.shared.report.load();
         let mut logged = 0;
         for diagnostic in report.iter() {
@@ -326,9 +339,9 @@ impl Control {
                     .objects
                     .get(object)
                     .is_some_and(|known| known.contains(diagnostic)),
-                None => false,
+                None => before.files.contains(diagnostic) || before.listeners.contains(diagnostic),
             };
-            if known || before.files.contains(diagnostic) {
+            if known {
                 continue;
             }
             match diagnostic.severity() {

@@ -148,6 +148,8 @@ codes! {
     GuardOfOtherNamespace => Warning,
     /// An annotation narthex knows with a value it does not.
     InvalidAnnotation => Error,
+    /// An address and port that cannot be listened on.
+    ListenerNotOpen => Error,
     /// Something an annotation or field asks for that narthex cannot do yet.
     NotYet => Warning,
 }
@@ -214,6 +216,17 @@ impl Diagnostic {
         }
     }
 
+    /// A problem of this process, and of no object.
+    pub fn general(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            object: None,
+            field: String::new(),
+            code,
+            message: shortened(message.into()),
+            location: None,
+        }
+    }
+
     /// How bad it is.
     pub fn severity(&self) -> Severity {
         self.code.severity()
@@ -255,12 +268,15 @@ pub struct Report {
     pub objects: BTreeMap<ObjectRef, Vec<Diagnostic>>,
     /// What the directory source says of its files, where that is about no object in particular.
     pub files: Vec<Diagnostic>,
+    /// The listeners that are not open.
+    pub listeners: Vec<Diagnostic>,
 }
 
 impl Report {
-    /// Every problem: of files first, then by object.
+    /// Every problem: of listeners and files first, then by object.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.files.iter().chain(self.objects.values().flatten())
+        let general = self.listeners.iter().chain(&self.files);
+        general.chain(self.objects.values().flatten())
     }
 
     /// Replaces the diagnostics of one object.

@@ -9,6 +9,7 @@ use super::shard::{Shard, Swept};
 use super::strict::{Fault, Framer, Position};
 use super::tunnel;
 use crate::proxy::{self, Client, Exchange, Peer, ProxyError, RequestBody, Silence, Timeouts};
+use crate::table::ListenerId;
 use crate::upstream::Stream;
 use crate::upstream::{Clock, Tick};
 use bytes::Bytes;
@@ -323,6 +324,10 @@ impl Swept for Conn {
         self.client.flags.last.set(true);
     }
 
+    fn listener(&self) -> Option<ListenerId> {
+        Some(self.client.peer.listener)
+    }
+
     fn idle(&self) -> Option<Tick> {
         let between = self.framer.borrow().position() == Position::Between;
         let idle = between && self.is_listening() && self.fault.get().is_none() && self.expired.get().is_none();
@@ -409,6 +414,7 @@ impl hyper::rt::Write for Io {
 
 /// Serves one client connection from accept to close. `held` was read from it before and comes first.
 pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'static [u8]) {
+    let is_leaving = shard.is_leaving(peer.listener);
     let client = Rc::new(Client::new(peer));
     let conn = Rc::new(Conn {
         client: client.clone(),
@@ -427,13 +433,13 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
         tunnel: Cell::new(None),
         left_over: RefCell::default(),
         watched: Cell::new(None),
-        draining: Cell::new(shard.draining.get()),
+        draining: Cell::new(is_leaving),
         pace: Pace::new(&shard.worker.clock),
         lingers: Cell::new(false),
         cut_short: Cell::new(false),
         shard: shard.clone(),
     });
-    client.flags.last.set(shard.draining.get());
+    client.flags.last.set(is_leaving);
     let listed = shard.list(conn.clone());
     let end = converse(&conn).await;
     // What comes now lies on the heap: every connection would have room for it all its life.

@@ -4,6 +4,7 @@
 use super::pace::Slow;
 use super::shard::{Listed, Shard, Swept};
 use crate::proxy::Timeouts;
+use crate::table::ListenerId;
 use crate::upstream::{Clock, Tick};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -32,6 +33,7 @@ enum Stage {
 /// A connection that has no request yet, as the sweeper sees it.
 pub struct Fresh {
     shard: Rc<Shard>,
+    listener: ListenerId,
     limit: Duration,
     since: Tick,
     stage: Cell<(Stage, Tick)>,
@@ -43,13 +45,14 @@ pub struct Fresh {
 
 impl Fresh {
     /// A connection that has so much time.
-    pub fn new(shard: &Rc<Shard>, limit: Duration) -> Rc<Self> {
+    pub fn new(shard: &Rc<Shard>, listener: ListenerId, limit: Duration) -> Rc<Self> {
         let now = shard.worker.clock.now();
         Rc::new(Self {
+            listener,
             limit,
             since: now,
             stage: Cell::new((Stage::Silent, now)),
-            draining: Cell::new(shard.draining.get()),
+            draining: Cell::new(shard.is_leaving(listener)),
             over: Cell::new(false),
             late: Cell::new(false),
             waker: RefCell::default(),
@@ -133,6 +136,10 @@ impl Swept for Fresh {
 
     fn drain(&self, _: Duration) {
         self.draining.set(true);
+    }
+
+    fn listener(&self) -> Option<ListenerId> {
+        Some(self.listener)
     }
 
     fn idle(&self) -> Option<Tick> {

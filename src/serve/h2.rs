@@ -14,6 +14,7 @@ pub(in crate::serve) use duplex::Duplex;
 use super::pace::{Pace, Slow};
 use super::shard::{Shard, Swept};
 use crate::proxy::{Client, Peer, ProxyError, Timeouts};
+use crate::table::ListenerId;
 use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
 use crate::upstream::{self, Clock, Tick};
 use bytes::{Buf, Bytes};
@@ -218,6 +219,10 @@ impl Swept for Conn {
         }
     }
 
+    fn listener(&self) -> Option<ListenerId> {
+        Some(self.peer.listener)
+    }
+
     fn idle(&self) -> Option<Tick> {
         let idle =
             self.ending.get().is_none() && self.requests.borrow().iter().all(|request| request.strong_count() == 0);
@@ -339,7 +344,7 @@ pub async fn run(shard: Rc<Shard>, socket: upstream::Stream, peer: Rc<Peer>, pre
         waker: RefCell::default(),
         shard: shard.clone(),
     });
-    if shard.draining.get() {
+    if shard.is_leaving(conn.peer.listener) {
         conn.end();
     }
     let _listed = shard.list(conn.clone());

@@ -77,6 +77,12 @@ impl Holdings {
         Ok(receiver)
     }
 
+    /// A socket is not held any more. Its acceptor closes it, and accepts whoever is in its queue first, unless it has
+    /// paused.
+    pub fn remove(&self, place: Place) {
+        self.lock().retain(|held| held.place != place);
+    }
+
     /// Whether a successor has all that clients connect to.
     pub fn is_handed_over(&self) -> bool {
         let held = self.lock();

@@ -41,6 +41,12 @@ pub enum BindError {
         /// Its address.
         address: SocketAddr,
     },
+    /// There are too many already.
+    #[error("there are {most} listening sockets already, which is as many as there can be")]
+    TooMany {
+        /// How many.
+        most: usize,
+    },
     /// Anything else.
     #[error("cannot listen on {what} address {address}: {source}")]
     Other {
@@ -144,11 +150,13 @@ impl Bound {
     ///
     /// # Errors
     /// As [`bind`]: another process that had bound the same address may have begun first.
-    pub fn listen(self) -> Result<std::net::TcpListener, BindError> {
-        self.socket
-            .listen(BACKLOG)
-            .map_err(|error| explain(self.role(), self.address, error))?;
-        Ok(self.socket.into())
+    pub fn listen(self) -> Result<Socket, BindError> {
+        if self.place.transport == Transport::Tcp {
+            self.socket
+                .listen(BACKLOG)
+                .map_err(|error| explain(self.role(), self.address, error))?;
+        }
+        Ok(self.socket)
     }
 }
 
@@ -235,6 +243,12 @@ async fn accept_all(
             Err(_) => {}
         }
     }
+}
+
+/// Keeps a socket for datagrams until the intake is closed. Nothing reads it yet.
+pub async fn hold(socket: Socket, mut intake: watch::Receiver<Intake>) {
+    let _ = intake.wait_for(|intake| *intake == Intake::Closed).await;
+    drop(socket);
 }
 
 /// One connection, set up for a runtime by the call that makes it.

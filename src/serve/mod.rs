@@ -14,6 +14,7 @@ mod preface;
 mod proxy_protocol;
 mod room;
 pub mod shard;
+mod sockets;
 pub mod strict;
 pub mod tls;
 mod tunnel;
@@ -27,9 +28,10 @@ use crate::proxy::{Counters, Settings, Worker};
 use crate::table::Table;
 use crate::upstream::Commons;
 use arc_swap::ArcSwap;
-use handover::{Holdings, Place};
+use handover::Holdings;
 use listener::ToShard;
 use room::Room;
+use sockets::{Opened, Sockets, SocketsState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +42,6 @@ use tokio::sync::{mpsc, watch};
 
 /// All shards and the acceptor.
 pub struct Server {
-    tables: Arc<ArcSwap<Table>>,
     stage: watch::Sender<Stage>,
     shards: Vec<ToShard>,
     counters: Vec<Arc<Counters>>,
@@ -50,7 +51,9 @@ pub struct Server {
     limits: strict::Limits,
     holdings: Holdings,
     threads: Vec<JoinHandle<()>>,
-    acceptors: Vec<JoinHandle<()>>,
+    acceptor: Option<JoinHandle<()>>,
+    begin: mpsc::UnboundedSender<Vec<Opened>>,
+    sockets: Arc<SocketsState>,
 }
 
 fn thread<F>(name: String, run: impl FnOnce() -> F + Send + 'static) -> io::Result<JoinHandle<()>>
@@ -69,7 +72,7 @@ where
 }
 
 impl Server {
-    /// Starts the shards; nothing listens yet.
+    /// Starts the shards and the thread that accepts for them; nothing listens yet.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -81,8 +84,8 @@ impl Server {
         max_connections: usize,
     ) -> io::Result<Self> {
         let (stage, _) = watch::channel(Stage::Serving(0));
+        let (begin, begun) = mpsc::unbounded_channel();
         let mut server = Self {
-            tables: tables.clone(),
             stage,
             shards: Vec::new(),
             counters: Vec::new(),
@@ -92,7 +95,9 @@ impl Server {
             limits: shard_settings.limits,
             holdings: Holdings::default(),
             threads: Vec::new(),
-            acceptors: Vec::new(),
+            acceptor: None,
+            begin,
+            sockets: Arc::default(),
         };
         let all: Arc<[Arc<Counters>]> = (0..shards.max(1)).map(|_| Arc::default()).collect();
         for (index, counters) in all.iter().enumerate() {
@@ -110,30 +115,35 @@ impl Server {
             };
             server.threads.push(thread(format!("shard-{index}"), run)?);
         }
+        let sockets = Sockets {
+            tables,
+            shards: server.shards.clone(),
+            room: server.room.clone(),
+            holdings: server.holdings.clone(),
+            share: shard_settings.share_ports,
+            state: server.sockets.clone(),
+        };
+        let stage = server.stage.subscribe();
+        server.acceptor = Some(thread("accept".to_owned(), move || sockets.run(begun, stage))?);
         Ok(server)
     }
 
-    /// Begins to listen and accept.
+    /// Begins to listen and accept on these sockets, and from now on opens and closes sockets as the listeners of the
+    /// table come and go.
     ///
     /// # Errors
     /// When another process took the address in the meantime.
     pub fn listen(&mut self, bound: Vec<Bound>) -> Result<(), BindError> {
-        let table = self.tables.load();
-        for bound in bound {
-            let (address, place) = (bound.address(), bound.place());
-            let what = place.role;
-            let Some(serving) = table.listeners().find(|listener| Place::of(listener) == place).cloned() else {
-                continue;
-            };
-            let listener = bound.listen()?;
-            let other = |source| BindError::Other { what, address, source };
-            let intake = self.holdings.add(place, &listener).map_err(other)?;
-            let (shards, room) = (self.shards.clone(), self.room.clone());
-            let run = move || listener::accept(listener, serving, shards, room, intake);
-            let started = thread(format!("accept-{}", address.port()), run);
-            self.acceptors.push(started.map_err(other)?);
-        }
+        let opened = bound.into_iter().map(|bound| Opened::new(bound, &self.holdings));
+        let opened = opened.collect::<Result<Vec<_>, _>>()?;
+        // A thread that is gone ends the process soon.
+        let _ = self.begin.send(opened);
         Ok(())
+    }
+
+    /// What is known of the listening sockets.
+    pub fn sockets(&self) -> &SocketsState {
+        &self.sockets
     }
 
     /// Tells the shards of a new table, so that connections to endpoints that are gone are closed.
@@ -162,7 +172,7 @@ impl Server {
 
     /// Whether, after [`Server::drain`], nothing is left to do.
     pub fn is_drained(&self) -> bool {
-        self.acceptors.iter().all(JoinHandle::is_finished) && self.open_connections() == 0
+        self.acceptor.as_ref().is_none_or(JoinHandle::is_finished) && self.open_connections() == 0
     }
 
     /// What the shards have in common of backends.
@@ -217,7 +227,7 @@ impl Server {
     pub fn is_whole(&self) -> bool {
         self.threads
             .iter()
-            .chain(&self.acceptors)
+            .chain(&self.acceptor)
             .all(|thread| !thread.is_finished())
     }
 }

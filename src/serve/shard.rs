@@ -10,7 +10,7 @@ use super::room::Room;
 use super::strict::Limits;
 use super::tls::{Shaken, Tls};
 use crate::proxy::{Ends, Peer, Timeouts, Worker};
-use crate::table::Listener;
+use crate::table::{Listener, ListenerId, Slots};
 use crate::upstream::{Stream, TICK, Tick};
 use bytes::Bytes;
 use slab::Slab;
@@ -90,6 +90,8 @@ pub struct ShardSettings {
     pub proxy_protocol: ProxyProtocol,
     /// For HTTPS, where that is listened for.
     pub tls: Option<Arc<Tls>>,
+    /// `--share-ports`, for listeners that come later.
+    pub share_ports: bool,
     /// `--http2-stream-window`.
     pub http2_window: u32,
 }
@@ -101,6 +103,11 @@ pub trait Swept {
 
     /// Finishes what is under way and then closes; after `pause` also if nothing is.
     fn drain(&self, pause: Duration);
+
+    /// The listener it came in by, unless it goes on when that is gone.
+    fn listener(&self) -> Option<ListenerId> {
+        None
+    }
 
     /// Since when nothing is asked of it, where that is so: then it may be closed for another's sake.
     fn idle(&self) -> Option<Tick> {
@@ -161,7 +168,11 @@ pub struct Shard {
     /// Whether clients that have closed their half of a connection are served as if they had not.
     pub serves_half_closed: bool,
     /// Whether new connections are to close after what they sent already.
-    pub draining: Cell<bool>,
+    draining: Cell<bool>,
+    /// The listeners that were there when it was last looked for connections whose listener is gone.
+    listeners: RefCell<Slots<Listener>>,
+    /// Whether there may be such connections.
+    orphans: Cell<bool>,
     /// When that began, and how long connections that are idle then are closed over.
     spread: Cell<Option<(Tick, Duration)>>,
     /// One handshake computes at a time: see [`Tls::shake_hands`].
@@ -191,6 +202,8 @@ pub async fn run(
         serves_half_closed: settings.serves_half_closed,
         draining: Cell::new(false),
         spread: Cell::new(None),
+        listeners: RefCell::default(),
+        orphans: Cell::new(false),
         handshake_turn: Semaphore::new(1),
         settings,
         wanted: Cell::new(room.wanted()),
@@ -206,7 +219,10 @@ pub async fn run(
             changed = stage.changed() => {
                 let now = *stage.borrow_and_update();
                 match now {
-                    Stage::Serving(_) => shard.worker.upstreams.follow(&shard.worker.table(), &shard.worker.clock),
+                    Stage::Serving(_) => {
+                        shard.worker.upstreams.follow(&shard.worker.table(), &shard.worker.clock);
+                        shard.follow_listeners();
+                    }
                     Stage::Draining(spread) => shard.drain(spread),
                 }
                 if changed.is_err() {
@@ -247,7 +263,7 @@ impl Shard {
             Some(tls) if begins_with_tls => tls.timeout(),
             _ => self.worker.settings.timeouts.head,
         };
-        let fresh = Fresh::new(&self, limit);
+        let fresh = Fresh::new(&self, listener.id, limit);
         let listed = fresh.listed();
         if held.is_empty() && !self.hears_from(&fresh, &stream).await {
             if fresh.is_late() {
@@ -449,6 +465,49 @@ impl Shard {
         }
     }
 
+    /// Has connections end whose listener is gone: with what they do now, or in a second if they are idle.
+    fn follow_listeners(&self) {
+        let table = self.worker.table();
+        if self.listeners.borrow().is_same(table.all_listeners()) {
+            return;
+        }
+        self.listeners.replace(table.all_listeners().clone());
+        for (_, conn) in self.connections.borrow().iter() {
+            if conn.listener().is_some_and(|id| table.listener(id).is_none()) {
+                self.orphans.set(true);
+                conn.drain(Duration::ZERO);
+            }
+        }
+    }
+
+    /// Whether a connection that begins is to end after what it has sent already.
+    pub fn is_leaving(&self, listener: ListenerId) -> bool {
+        let is_gone = self.worker.table().listener(listener).is_none();
+        if is_gone {
+            self.orphans.set(true);
+        }
+        is_gone || self.draining.get()
+    }
+
+    /// Closes idle connections whose listener is gone.
+    fn close_orphans(&self) {
+        if !self.orphans.replace(false) {
+            return;
+        }
+        let table = self.worker.table();
+        for (_, conn) in self.connections.borrow().iter() {
+            if conn.listener().is_some_and(|id| table.listener(id).is_none()) {
+                self.orphans.set(true);
+                if conn
+                    .idle()
+                    .is_some_and(|since| self.worker.clock.passed(since, LEAST_IDLE))
+                {
+                    conn.let_go();
+                }
+            }
+        }
+    }
+
     /// While the process ends, idle connections go: those first that have been so longest, for of these a request is
     /// least likely to be under way, and evenly, for their clients come back elsewhere.
     fn close_idle(&self) {
@@ -489,6 +548,7 @@ async fn sweep(shard: Rc<Shard>) {
         shard.end_stuck();
         shard.make_room();
         shard.close_idle();
+        shard.close_orphans();
         worker.upstreams.sweep(&worker.clock, &worker.settings.pool);
         worker.tidy();
     }

@@ -39,11 +39,11 @@ pub use policies::{After, Before, Policies};
 pub use route::{HostPattern, PathKind, PathPattern, Route, Shadow, Yields, route_key};
 pub use served::Served;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn, UpstreamHost};
+pub use slots::Slots;
 pub use when::{Says, When};
 
 use foldhash::fast::FixedState;
 use parts::Parts;
-use slots::Slots;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -86,9 +86,9 @@ impl Table {
         self.listeners.iter()
     }
 
-    /// Whether another table has the very same listeners.
-    pub fn has_listeners_of(&self, other: &Table) -> bool {
-        self.listeners.is_same(&other.listeners)
+    /// The same in the table's own form, which tells whether they have changed.
+    pub fn all_listeners(&self) -> &Slots<Listener> {
+        &self.listeners
     }
 
     /// The hosts that answer requests of a listener; for TLS those of the name in the handshake. Absent if the listener

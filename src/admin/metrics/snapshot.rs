@@ -109,7 +109,7 @@ impl Admin {
     #[expect(clippy::cast_precision_loss, reason = "counts, sizes and times")]
     pub fn snapshot(&self) -> Snapshot {
         // The lock is the control task's too, so nothing is written meanwhile.
-        let (shards, commons, open, to_pods, refused, short) = {
+        let (shards, commons, open, to_pods, refused, short, listeners, listener_failures) = {
             let server = lock(&self.server);
             let (open, refused) = (server.open_connections(), server.connections_refused());
             let short = server.is_short_of_memory();
@@ -121,6 +121,8 @@ impl Admin {
                 to_pods,
                 refused,
                 short,
+                server.sockets().open(),
+                server.sockets().failures(),
             )
         };
         let table = self.shared.tables.load_full();
@@ -168,6 +170,7 @@ impl Admin {
                     "1 if the routing table is complete and requests are served",
                     f64::from(u8::from(self.shared.is_ready())),
                 ),
+                ("narthex_listeners", "Listeners that are open", listeners as f64),
                 ("narthex_open_connections", "Open client connections", open as f64),
                 (
                     "narthex_pod_connections",
@@ -207,6 +210,11 @@ impl Admin {
                     "narthex_connections_refused",
                     "Client connections refused because of --max-connections",
                     refused,
+                ),
+                (
+                    "narthex_listener_failures",
+                    "Attempts to listen on an address that failed",
+                    listener_failures,
                 ),
                 (
                     "narthex_table_swaps",

@@ -91,6 +91,7 @@ impl ServeArgs {
             serves_half_closed: self.http.serve_half_closed,
             proxy_protocol: self.listen.proxy_protocol,
             tls,
+            share_ports: self.listen.share_ports,
             http2_window: self.limits.http2_stream_window,
         }
     }

@@ -22,7 +22,7 @@ pub const MOST: usize = 8;
 const LONGEST: usize = 4 << 10;
 
 /// What a socket carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// Connections.
     #[default]
@@ -38,7 +38,7 @@ impl Transport {
 }
 
 /// What a listening socket is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "Word", from = "Word")]
 pub enum Role {
     /// A listener of the table.
@@ -94,7 +94,7 @@ impl fmt::Display for Role {
 }
 
 /// A socket by what it is for and the address that was asked for, which may have port 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// What it is for.
     #[serde(rename = "purpose")]
