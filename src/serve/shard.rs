@@ -6,11 +6,12 @@ use super::fresh::Fresh;
 use super::h2;
 use super::pace::Slow;
 use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
+use super::relay;
 use super::room::Room;
 use super::strict::Limits;
-use super::tls::{Shaken, Tls};
+use super::tls::{Greeted, Shaken, Tls};
 use crate::proxy::{Ends, Peer, Timeouts, Worker};
-use crate::table::{Listener, ListenerId, Slots};
+use crate::table::{Listener, ListenerId, Serves, Slots};
 use crate::upstream::{Stream, TICK, Tick};
 use bytes::Bytes;
 use slab::Slab;
@@ -175,8 +176,8 @@ pub struct Shard {
     orphans: Cell<bool>,
     /// When that began, and how long connections that are idle then are closed over.
     spread: Cell<Option<(Tick, Duration)>>,
-    /// One handshake computes at a time: see [`Tls::shake_hands`].
-    handshake_turn: Semaphore,
+    /// One handshake computes at a time: see [`Tls::greet`].
+    pub handshake_turn: Semaphore,
     settings: ShardSettings,
     room: Arc<Room>,
     /// What [`Room::wanted`] was when it was last looked at.
@@ -258,6 +259,10 @@ impl Shard {
         let Some((ends, trusted, held)) = self.open(&mut stream, socket).await else {
             return;
         };
+        if let Serves::Tcp(to) = &listener.serves {
+            // Whichever side speaks first, nothing is waited for here.
+            return Box::pin(relay::run(self.clone(), stream, held.to_vec(), to, &ends)).await;
+        }
         let begins_with_tls = listener.protocol().begins_with_tls();
         let limit = match &self.settings.tls {
             Some(tls) if begins_with_tls => tls.timeout(),
@@ -319,13 +324,16 @@ impl Shard {
         let Some(tls) = &self.settings.tls else { return };
         let peer = ends.client;
         // No TLS begins like a PROXY header, so what is held back is neither.
-        let shaken = match held {
-            [] => tls.shake_hands(stream, fresh, &self.handshake_turn).await,
+        let greeted = match held {
+            [] => tls.greet(stream, fresh, listener, self).await,
             _ => Err(io::ErrorKind::InvalidData.into()),
         };
         drop(listed);
-        match shaken {
-            Ok(Shaken { stream, handshake, h2 }) => {
+        match greeted {
+            Ok(Greeted::Passed { stream, bytes, to }) => {
+                Box::pin(relay::run(self.clone(), stream, bytes, &to, &ends)).await;
+            }
+            Ok(Greeted::Shaken(Shaken { stream, handshake, h2 })) => {
                 self.worker.counters.handshakes.add();
                 let peer = Rc::new(Peer::new(listener.id, ends, trusted, Some(handshake), None));
                 if h2 {

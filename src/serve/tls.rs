@@ -1,10 +1,12 @@
 //! TLS towards clients: one configuration for all shards, a certificate for each name from the live table.
 
 use super::fresh::Fresh;
+use super::hello::Hello;
+use super::shard::Shard;
 use crate::config::TlsVersion;
 use crate::proxy::Handshake;
 use crate::proxy::reply::PLAIN_ON_HTTPS;
-use crate::table::Table;
+use crate::table::{Destination, Listener, ListenerId, ListenerProtocol, Table, TlsMode};
 use crate::upstream::Stream;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::StartHandshake;
 
 /// What the operator decided about TLS.
 #[derive(Clone, Debug)]
@@ -130,6 +132,21 @@ impl ResolvesServerCert for Chooser {
     }
 }
 
+/// What came of a ClientHello.
+pub enum Greeted {
+    /// TLS ends here.
+    Shaken(Shaken),
+    /// TLS ends elsewhere: nothing was said to the client yet.
+    Passed {
+        /// The connection.
+        stream: TcpStream,
+        /// What was read from it.
+        bytes: Vec<u8>,
+        /// Where it goes.
+        to: Destination,
+    },
+}
+
 /// A connection after its handshake.
 pub struct Shaken {
     /// Its bytes.
@@ -141,14 +158,21 @@ pub struct Shaken {
 }
 
 impl Tls {
-    /// Shakes hands with a client. `turn` lets one handshake of a shard compute at a time: those that wait for it are
-    /// woken one by one, behind all else the shard has to do, so that a thousand handshakes do not hold up requests.
+    /// Reads what a client says first, and shakes hands if TLS ends here for the name it asks for. One handshake of a
+    /// shard computes at a time: those that wait for it are woken one by one, behind all else the shard has to do, so
+    /// that a thousand handshakes do not hold up requests.
     ///
     /// # Errors
     /// What went wrong, for the log; the client has been told as far as TLS allows.
-    pub async fn shake_hands(&self, tcp: TcpStream, fresh: &Fresh, turn: &Semaphore) -> io::Result<Shaken> {
+    pub async fn greet(
+        &self,
+        tcp: TcpStream,
+        fresh: &Fresh,
+        listener: &Listener,
+        shard: &Shard,
+    ) -> io::Result<Greeted> {
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
-        let shaken = fresh.within(self.try_shake_hands(tcp, fresh, turn)).await;
+        let shaken = fresh.within(self.try_greet(tcp, fresh, listener, shard)).await;
         shaken.ok_or_else(late)?
     }
 
@@ -162,7 +186,13 @@ impl Tls {
         self.places.available_permits() == 0
     }
 
-    async fn try_shake_hands(&self, mut tcp: TcpStream, fresh: &Fresh, turn: &Semaphore) -> io::Result<Shaken> {
+    async fn try_greet(
+        &self,
+        mut tcp: TcpStream,
+        fresh: &Fresh,
+        listener: &Listener,
+        shard: &Shard,
+    ) -> io::Result<Greeted> {
         fresh.awaits_us();
         let _place = self.places.acquire().await;
         fresh.awaits_client();
@@ -176,11 +206,26 @@ impl Tls {
                 "plain HTTP on the HTTPS port",
             ));
         }
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
+        let keeps = listener.protocol() == ListenerProtocol::Tls;
+        let Hello { accepted, bytes } = Hello::read(&mut tcp, &shard.scratch, keeps).await?;
+        match mode(shard, listener.id, accepted.client_hello().server_name()) {
+            Some(TlsMode::Terminate(_)) => {}
+            Some(TlsMode::Passthrough(to)) if keeps => {
+                return Ok(Greeted::Passed { stream: tcp, bytes, to });
+            }
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "nothing is served for this name",
+                ));
+            }
+        }
+        drop(bytes);
+        let start = StartHandshake::from_parts(accepted, tcp);
         let mut rest = pin!(start.into_stream(self.config.clone()));
         let mut first = {
             fresh.awaits_us();
-            let _turn = turn.acquire().await;
+            let _turn = shard.handshake_turn.acquire().await;
             // All the costly work is in this one step; what follows waits for the client.
             Some(poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await)
         };
@@ -196,10 +241,16 @@ impl Tls {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",
         };
-        Ok(Shaken {
+        Ok(Greeted::Shaken(Shaken {
             h2,
             stream: Stream::Tls(Box::new(stream.into())),
             handshake: Handshake { server_name, version },
-        })
+        }))
     }
+}
+
+/// What the live table does for a name.
+fn mode(shard: &Shard, listener: ListenerId, server_name: Option<&str>) -> Option<TlsMode> {
+    let table = shard.worker.table();
+    table.listener(listener)?.tls(server_name).cloned()
 }

@@ -3,6 +3,7 @@
 use super::h2::Duplex;
 use super::shard::{Shard, Swept};
 use crate::proxy::{Client, Exchange, Timeouts};
+use crate::table::Endpoint;
 use crate::upstream::Stream;
 use crate::upstream::frames::Earned;
 use crate::upstream::{Clock, Connection, Tick};
@@ -140,6 +141,24 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     let Some(pod) = connection.upgraded().await else {
         return;
     };
+    let endpoint = exchange.lease.endpoint.endpoint.clone();
+    between(shard, (client, earned), (pod.stream, &[]), &pod.read, &endpoint, reset).await;
+}
+
+/// A connection that is passed on from its first byte. `first` was read from the client already.
+pub async fn relay(shard: &Rc<Shard>, mut client: Stream, (pod, first): (Stream, &[u8]), endpoint: &Endpoint) {
+    between(shard, (&mut client, None), (pod, first), &[], endpoint, pending()).await;
+}
+
+/// Passes bytes on, beginning with what was read from either side already: `first` from the client, `said` from the pod.
+async fn between<C: AsyncRead + AsyncWrite + Unpin>(
+    shard: &Rc<Shard>,
+    (client, earned): (&mut C, Option<&Earned>),
+    (pod, first): (Stream, &[u8]),
+    said: &[u8],
+    endpoint: &Endpoint,
+    reset: impl Future<Output = ()>,
+) {
     let pulse = Pulse::new(shard);
     let _listed = shard.list(pulse.clone());
     let mut client = Side {
@@ -148,19 +167,19 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
         earned,
     };
     let mut pod_side = Side {
-        stream: pod.stream,
+        stream: pod,
         pulse: &pulse,
         earned: None,
     };
     let pass_on = async {
-        // What the pod said right behind its 101.
-        client.write_all(&pod.read).await?;
+        client.write_all(said).await?;
+        pod_side.write_all(first).await?;
         tokio::io::copy_bidirectional_with_sizes(&mut client, &mut pod_side, BUFFER, BUFFER).await
     };
     tokio::select! {
         ended = pass_on => {
             if let Err(error) = &ended {
-                tracing::debug!(endpoint = %exchange.lease.endpoint.endpoint, %error, "a tunnel broke off");
+                tracing::debug!(%endpoint, %error, "a tunnel broke off");
             }
         }
         () = pulse.stops() => shard.worker.counters.timeouts.add(),

@@ -1,192 +1,18 @@
 //! Sockets follow the listeners of the table: they are opened, closed and kept while narthex runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use arc_swap::ArcSwap;
-use clap::Parser;
+mod relay;
+mod rig;
+
 use http::StatusCode;
-use narthex::cli::Cli;
-use narthex::compile::{Options, State};
 use narthex::serve::handover::{self, Name, Place};
-use narthex::serve::{Server, bind};
-use narthex::source::directory::parse::parse;
 use narthex::table::{
-    Answer, Destination, HostPattern, HostSet, Hosts, Listener, ListenerId, PathKind, PathPattern, Serves, Table,
+    Answer, Destination, HostPattern, HostSet, Hosts, Listener, ListenerId, PathKind, PathPattern, Serves,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
+use rig::{PATIENCE, Pod, Rig, addresses, ask, connected, read_head, status, until};
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A pod that says when it has read a head, and answers when it is told to.
-struct Pod {
-    address: SocketAddr,
-    asked: Receiver<()>,
-    answer: Sender<()>,
-}
-
-impl Pod {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (asks, asked) = channel();
-        let (answer, answers) = channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                while read_head(&mut stream).is_some() {
-                    if asks.send(()).is_err() || answers.recv().is_err() {
-                        return;
-                    }
-                    let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
-                    if stream.write_all(reply).is_err() {
-                        break;
-                    }
-                }
-            }
-        });
-        Self { address, asked, answer }
-    }
-}
-
-/// A head, to its empty line.
-fn read_head(stream: &mut TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        head.push(byte[0]);
-    }
-    Some(String::from_utf8(head).unwrap().to_lowercase())
-}
-
-/// narthex in this process.
-struct Rig {
-    server: Server,
-    tables: Arc<ArcSwap<Table>>,
-    state: State,
-    pod: Pod,
-    /// The listener that is always there.
-    first: SocketAddr,
-}
-
-impl Rig {
-    fn start() -> Self {
-        raise_descriptor_limit();
-        let pod = Pod::start();
-        let manifests = format!(
-            "{{apiVersion: v1, kind: Service, metadata: {{name: web}}, spec: {{ports: [{{port: 80}}]}}}}\n---\n\
-             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
-             metadata: {{name: web, labels: {{kubernetes.io/service-name: web}}}}\naddressType: IPv4\n\
-             ports: [{{port: {}}}]\nendpoints: [{{addresses: [\"127.0.0.1\"]}}]\n---\n\
-             apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: web}}\nspec: {{rules: [{{host: a.test, \
-             http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}]}}\n",
-            pod.address.port()
-        );
-        let parsed = parse(Path::new("all.yaml"), &manifests);
-        assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
-        let listener = Arc::new(Listener::http(0, "127.0.0.1:0".parse().unwrap()));
-        let bound = bind(Place::of(&listener), false).unwrap();
-        let first = bound.address();
-        let options = Options {
-            listeners: vec![listener],
-            ..Options::default()
-        };
-        let mut state = State::compile(options, parsed.objects.into_iter().map(|(object, _)| object));
-        let tables = Arc::new(ArcSwap::from_pointee(state.table()));
-        let args = Cli::parse_from(["narthex"]).serve;
-        let settings = Arc::new(args.proxy_settings(None, 1000));
-        let mut server = Server::start(tables.clone(), settings, args.shard_settings(None), 2, 1000).unwrap();
-        server.listen(vec![bound]).unwrap();
-        Self {
-            server,
-            tables,
-            state,
-            pod,
-            first,
-        }
-    }
-
-    /// A table with these listeners beside the first becomes live.
-    fn swap(&mut self, listeners: impl IntoIterator<Item = Listener>) {
-        let mut table = self.state.table();
-        for listener in listeners {
-            table.set_listener(listener.id.slot, Some(Arc::new(listener)));
-        }
-        let table = Arc::new(table);
-        self.tables.store(table.clone());
-        self.server.table_changed(&table);
-    }
-
-    fn until_open(&self, count: usize) {
-        until("the sockets are not those of the table", || {
-            (self.server.sockets().open() == count).then_some(())
-        });
-    }
-}
-
-/// A thousand sockets with their duplicates take more descriptors than the usual limit.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, wanted).unwrap();
-}
-
-fn connected(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-fn ask(stream: &mut TcpStream, host: &str) {
-    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-}
-
-/// The head of a reply, whose body is read too.
-fn head(stream: &mut TcpStream) -> String {
-    let head = read_head(stream).unwrap();
-    let (_, length) = head.split_once("content-length: ").unwrap();
-    let length = length.split("\r\n").next().unwrap().parse().unwrap();
-    stream.read_exact(&mut vec![0; length]).unwrap();
-    head
-}
-
-fn status(stream: &mut TcpStream, host: &str) -> u16 {
-    ask(stream, host);
-    head(stream).split(' ').nth(1).unwrap().parse().unwrap()
-}
-
-/// Addresses that only this test has, on a port that was free a moment ago.
-fn addresses(network: u8, count: u16) -> Vec<SocketAddr> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let each = (0..count).map(|index| {
-        let [high, low] = (index + 1).to_be_bytes();
-        SocketAddr::from(([127, network, high, low], port))
-    });
-    each.collect()
-}
 
 fn nothing() -> Destination {
     Destination::Answer(Arc::new(Answer {
@@ -197,7 +23,7 @@ fn nothing() -> Destination {
 
 #[test]
 fn a_thousand_listeners_come_and_go() {
-    let mut rig = Rig::start();
+    let mut rig = Rig::start(Pod::start());
     let mut kept = connected(rig.first);
     assert_eq!(status(&mut kept, "other.test"), 404);
     let addresses = addresses(11, 1000);
@@ -261,7 +87,7 @@ fn a_thousand_listeners_come_and_go() {
 
 #[test]
 fn a_connection_of_a_closed_listener_finishes_its_exchange() {
-    let mut rig = Rig::start();
+    let mut rig = Rig::start(Pod::start());
     let address = addresses(12, 1)[0];
     rig.swap([Listener::http(1, address)]);
     rig.until_open(2);
@@ -285,7 +111,7 @@ fn a_connection_of_a_closed_listener_finishes_its_exchange() {
 
 #[test]
 fn an_address_that_is_taken_is_reported_and_tried_again() {
-    let mut rig = Rig::start();
+    let mut rig = Rig::start(Pod::start());
     let addresses = addresses(13, 2);
     let other = TcpListener::bind(addresses[0]).unwrap();
     let wanted = || [Listener::http(1, addresses[0]), Listener::http(2, addresses[1])];
@@ -313,7 +139,7 @@ fn an_address_that_is_taken_is_reported_and_tried_again() {
 
 #[test]
 fn a_listener_serves_its_own_hosts_only() {
-    let mut rig = Rig::start();
+    let mut rig = Rig::start(Pod::start());
     let address = addresses(14, 1)[0];
     let table = rig.state.table();
     let route = table.routes().next().unwrap().clone();
@@ -346,7 +172,7 @@ fn a_listener_serves_its_own_hosts_only() {
 /// A successor gets what is open then, and not what was.
 #[test]
 fn sockets_that_came_are_handed_over_and_those_that_went_are_not() {
-    let mut rig = Rig::start();
+    let mut rig = Rig::start(Pod::start());
     let addresses = addresses(15, 20);
     let listeners = |slots: std::ops::Range<u32>| -> Vec<Listener> {
         let each = addresses.iter().zip(1..).filter(|(_, slot)| slots.contains(slot));

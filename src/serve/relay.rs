@@ -1,0 +1,79 @@
+//! Connections whose bytes are passed on as they come, to an endpoint of what their listener leads to.
+
+use super::shard::Shard;
+use super::tunnel;
+use crate::proxy::Ends;
+use crate::proxy::body::ClientBody;
+use crate::table::{Backend, Destination};
+use crate::upstream::pool::{Dial, Socket};
+use crate::upstream::{Affinity, Lease, Picked, Stream, proxy_protocol};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// Serves a connection. `first` was read from it already.
+pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, to: &Destination, ends: &Ends) {
+    let table = shard.worker.table();
+    let chosen = to.choose(|below| fastrand::u32(..below));
+    let Some(backend) = chosen.and_then(|id| table.backend(id)).cloned() else {
+        return;
+    };
+    drop(table);
+    if backend.guard.is_some() {
+        return tracing::debug!(peer = %ends.client, %backend, "connection refused: a guard that is not enforced closes its backend");
+    }
+    match connect(&shard, &backend, ends).await {
+        Ok((lease, pod, _socket)) => {
+            let endpoint = lease.endpoint.endpoint.clone();
+            tunnel::relay(&shard, Stream::Plain(client), (pod, &first), &endpoint).await;
+        }
+        Err(error) => {
+            tracing::debug!(peer = %ends.client, %backend, %error, "connection closed: no endpoint can be reached");
+        }
+    }
+}
+
+/// A connection to one of the endpoints; others are tried where one cannot be reached.
+async fn connect(
+    shard: &Rc<Shard>,
+    backend: &Arc<Backend>,
+    ends: &Ends,
+) -> io::Result<(Lease<ClientBody>, Stream, Socket)> {
+    let worker = &shard.worker;
+    let live = |pods| worker.table().pods(pods).cloned();
+    let target = worker.upstreams.target(live, backend, &worker.clock);
+    let target = target.ok_or(io::ErrorKind::NotFound)?;
+    let (mut tried, mut last) = (Vec::new(), io::Error::from(io::ErrorKind::NotFound));
+    for _ in 0..worker.settings.attempts.max(1) {
+        let Picked::Lease(lease) = target.pick(&worker.table(), &tried, Affinity::default(), &worker.clock) else {
+            break;
+        };
+        let pool = &worker.settings.pool;
+        let tls_version = ends.tls_version.as_deref();
+        let dial = Dial {
+            settings: pool,
+            patience: backend.settings.connect_timeout.unwrap_or(pool.connect_timeout),
+            prelude: (backend.terms.proxied).then(|| proxy_protocol::header(ends.client, ends.local, tls_version)),
+            tls: None,
+            clock: &worker.clock,
+        };
+        let endpoint = &lease.endpoint.endpoint;
+        let opened = match (dial.open(endpoint.address).await, endpoint.alternate) {
+            (Err(_), Some(alternate)) => dial.open(alternate).await,
+            (opened, _) => opened,
+        };
+        match opened {
+            Ok((stream, socket)) => {
+                worker.counters.upstream_connects.add();
+                return Ok((lease, stream, socket));
+            }
+            Err(error) => {
+                lease.unreachable(&worker.clock);
+                tried.push(lease.endpoint.clone());
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
