@@ -268,7 +268,7 @@ impl Open {
 /// Lets others have the thread now and then.
 async fn rest(turns: &mut usize) {
     *turns += 1;
-    if *turns % AT_A_TIME == 0 {
+    if turns.is_multiple_of(AT_A_TIME) {
         tokio::task::yield_now().await;
     }
 }

@@ -125,13 +125,16 @@ fn a_connection_that_is_passed_through_arrives_byte_for_byte() {
     // The ClientHello comes in many pieces.
     let (stream, sent) = recorded(connected(address), 100);
     let name = ServerName::try_from("pass.test").unwrap();
-    let connection = ClientConnection::new(client_of(&[certificate.clone()]), name).unwrap();
+    let connection = ClientConnection::new(client_of(std::slice::from_ref(&certificate)), name).unwrap();
     let mut tls = StreamOwned::new(connection, stream);
     tls.write_all(b"ping\n").unwrap();
     let mut line = String::new();
     tls.read_to_string(&mut line).unwrap();
     assert_eq!(line, "pong\n");
-    assert_eq!(tls.conn.peer_certificates().unwrap(), [certificate.clone()]);
+    assert_eq!(
+        tls.conn.peer_certificates().unwrap(),
+        std::slice::from_ref(&certificate)
+    );
     tls.sock.stream.shutdown(Shutdown::Write).unwrap();
     let (read, written) = told.recv_timeout(PATIENCE).unwrap();
     let sent = sent.0.lock().unwrap().clone();
