@@ -68,9 +68,9 @@ pub mod testing {
         pub use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, Report, Revision, Timestamp};
     }
     pub mod serve {
-        pub use crate::serve::{Server, bind};
+        pub use crate::serve::{Server, Tls, bind};
         pub mod handover {
-            pub use crate::serve::handover::Place;
+            pub use crate::serve::handover::{Name, Place, ask, offer};
         }
         pub mod strict {
             pub use crate::serve::strict::{Framer, Limits};
@@ -96,8 +96,9 @@ pub mod testing {
     }
     pub mod table {
         pub use crate::table::{
-            Backend, BackendState, CanonicalPath, Certificate, HostPattern, Listener, PathKind, PathPattern, PathRegex,
-            Pattern, Patterns, PodSet, Route, Says, Table, When, canonical_host, canonical_path, route_key,
+            Answer, Backend, BackendState, CanonicalPath, Certificate, Destination, HostPattern, HostSet, Hosts,
+            Listener, ListenerId, Names, PathKind, PathPattern, PathRegex, Pattern, Patterns, PodSet, Route, Says,
+            Serves, Split, Table, TlsMode, When, canonical_host, canonical_path, route_key,
         };
         pub mod canonical {
             pub use crate::table::canonical::{canonical_host, canonical_path, canonical_rule_path};

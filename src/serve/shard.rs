@@ -251,7 +251,7 @@ impl Shard {
 
     /// Serves a connection: its PROXY header, its TLS, its requests.
     async fn begin(self: Rc<Self>, mut stream: TcpStream, socket: SocketAddr, listener: &Listener) {
-        let Some((ends, trusted, held)) = self.open(&mut stream, socket).await else {
+        let Some((ends, trusted, held)) = self.open(listener.id, &mut stream, socket).await else {
             return;
         };
         if let Serves::Tcp(to) = &listener.serves {
@@ -346,11 +346,16 @@ impl Shard {
 
     /// Between whom a connection is, whether the client is trusted, and what was read that is no PROXY header. None if
     /// it is to be closed.
-    async fn open(self: &Rc<Self>, stream: &mut TcpStream, socket: SocketAddr) -> Option<(Ends, bool, &'static [u8])> {
+    async fn open(
+        self: &Rc<Self>,
+        listener: ListenerId,
+        stream: &mut TcpStream,
+        socket: SocketAddr,
+    ) -> Option<(Ends, bool, &'static [u8])> {
         let proxies = &self.worker.settings.trusted_proxies;
         let trusted = proxies.contains(socket.ip());
         let opened = match self.settings.proxy_protocol.may_begin(trusted) {
-            Ok(true) => Box::pin(self.read_header(stream)).await?,
+            Ok(true) => Box::pin(self.read_header(listener, stream)).await?,
             Ok(false) => Ok(Opened::PLAIN),
             Err(error) => Err(error),
         };
@@ -381,8 +386,12 @@ impl Shard {
 
     /// Waits for a connection's PROXY header. Absent if the connection is closed meanwhile, to make room or because the
     /// process ends.
-    async fn read_header(self: &Rc<Self>, stream: &mut TcpStream) -> Option<Result<Opened, HeaderError>> {
-        let fresh = Fresh::new(self, self.worker.settings.timeouts.head);
+    async fn read_header(
+        self: &Rc<Self>,
+        listener: ListenerId,
+        stream: &mut TcpStream,
+    ) -> Option<Result<Opened, HeaderError>> {
+        let fresh = Fresh::new(self, listener, self.worker.settings.timeouts.head);
         let _listed = fresh.listed();
         let mut opened = None;
         if self.hears_from(&fresh, stream).await {

@@ -5,8 +5,8 @@ mod relay;
 mod rig;
 
 use http::StatusCode;
-use narthex::serve::handover::{self, Name, Place};
-use narthex::table::{
+use narthex::testing::serve::handover::{self, Name, Place};
+use narthex::testing::table::{
     Answer, Destination, HostPattern, HostSet, Hosts, Listener, ListenerId, PathKind, PathPattern, Serves,
 };
 use rig::{PATIENCE, Pod, Rig, addresses, ask, connected, read_head, status, until};

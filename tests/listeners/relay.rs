@@ -1,7 +1,7 @@
 //! Connections that are passed on as they come.
 
 use crate::rig::{PATIENCE, Pod, Rig, addresses, ask, connected, read_head};
-use narthex::table::{Destination, HostSet, Listener, ListenerId, Names, Serves, TlsMode};
+use narthex::testing::table::{Destination, HostSet, Listener, ListenerId, Names, Serves, TlsMode};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -186,7 +186,9 @@ fn a_stream_is_passed_on_whichever_side_speaks_first() {
     let nowhere = Listener {
         id: ListenerId { slot: 1, generation: 2 },
         address: addresses(18, 1)[0],
-        serves: Serves::Tcp(Destination::Split(Arc::new(narthex::table::Split(Box::new([]))))),
+        serves: Serves::Tcp(Destination::Split(Arc::new(narthex::testing::table::Split(Box::new(
+            [],
+        ))))),
     };
     let address = nowhere.address;
     rig.swap([nowhere]);

@@ -2,12 +2,12 @@
 
 use arc_swap::ArcSwap;
 use clap::Parser;
-use narthex::cli::Cli;
-use narthex::compile::{Options, State};
-use narthex::serve::handover::Place;
-use narthex::serve::{Server, Tls, bind};
-use narthex::source::directory::parse::parse;
-use narthex::table::{Listener, Table};
+use narthex::testing::cli::Cli;
+use narthex::testing::compile::{Options, State};
+use narthex::testing::serve::handover::Place;
+use narthex::testing::serve::{Server, Tls, bind};
+use narthex::testing::source::directory::parse::parse;
+use narthex::testing::table::{Listener, Table};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
