@@ -195,7 +195,10 @@ impl Snapshot {
         let Some(first) = self.shards.first() else {
             return Ok(());
         };
-        for (place, (name, _)) in first.iter().enumerate() {
+        for (place, (field, _)) in first.iter().enumerate() {
+            let Some(name_and_help) = shards::metric(field) else {
+                continue;
+            };
             let shards = self.shards.iter().enumerate();
             let values: Vec<(String, u64)> = shards
                 .filter_map(|(shard, counters)| Some((shard.to_string(), counters.get(place)?.1)))
@@ -203,8 +206,7 @@ impl Snapshot {
             let values = values
                 .iter()
                 .map(|(shard, value)| ([("shard", shard.as_str())], *value));
-            let (name, help) = shards::metric(name);
-            page.counters((&name, help), values)?;
+            page.counters(name_and_help, values)?;
         }
         let statuses: Vec<(String, u64)> = self
             .statuses
