@@ -393,7 +393,14 @@ impl Words {
                 "guards",
                 "armor",
                 "bouncer",
+                "vpn",
+                "paywall",
+                "embargo",
+                "readonly",
             ])
+            || self.pair(&["read"], &["only"])
+            || self.pair(&["age"], &["gate", "check", "verification"])
+            || self.pair(&["tenant", "network"], &["isolation"])
     }
 
     /// What looks into requests.
@@ -506,6 +513,7 @@ impl Words {
         let rate = self.contain(&["ratelimit", "throttl"])
             || self.any(&["rps", "rpm", "rph", "qps", "quota", "quotas"])
             || self.is(&["rate", "rates"])
+            || self.any(&["burst", "concurrency"])
             || self.pair(
                 &["per"],
                 &[
