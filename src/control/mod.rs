@@ -138,11 +138,13 @@ impl Control {
         let commons = lock(&self.server).commons();
         tokio::spawn(checks::run(self.shared.tables.clone(), commons, swaps));
         let mut beats = tokio::time::interval(HEARTBEAT);
-        // At once, and then now and then: certificates begin and expire.
+        // Certificates begin and expire.
         let mut times = tokio::time::interval(TIME);
         let mut report_due: Option<Instant> = None;
         let mut old: Vec<Arc<Table>> = Vec::new();
         let mut batch = Vec::with_capacity(BATCH);
+        // Before any object, or all certificates of the first table count as not valid yet.
+        batch.push(Event::Change(Change::Time(Timestamp::now())));
         loop {
             let due = report_due.unwrap_or_else(|| Instant::now() + HEARTBEAT);
             tokio::select! {
