@@ -70,7 +70,7 @@ pub mod testing {
     pub mod serve {
         pub use crate::serve::{Server, Tls, bind};
         pub mod handover {
-            pub use crate::serve::handover::{Name, Place, ask, offer};
+            pub use crate::serve::handover::{Name, SocketKey, ask, offer};
         }
         pub mod strict {
             pub use crate::serve::strict::{Framer, Limits};

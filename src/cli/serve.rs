@@ -9,7 +9,7 @@ use crate::admin::{self, Admin, Around, Labelled, probe};
 use crate::compile::{self, State};
 use crate::config::{Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
-use crate::serve::handover::{Inherited, Place, Role};
+use crate::serve::handover::{Inherited, Role, SocketKey};
 use crate::serve::heap;
 use crate::serve::memory::MemoryWatch;
 use crate::serve::{BindError, Bound, Server, Tls, bind};
@@ -84,7 +84,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let shares = args.shares(raise_descriptor_limit());
     let (successor, mut inherited) = Successor::ask(args).await?;
     let bound = bind_all(args, &mut inherited)?;
-    let admin_place = Place::tcp(Role::Admin, args.listen.admin.0);
+    let admin_place = SocketKey::tcp(Role::Admin, args.listen.admin.0);
     let admin_socket = bind_one(args, admin_place, &mut inherited)?;
     let probe_socket = args.listen.probe_socket.as_deref().map(probe::bind).transpose()?;
     let own = own_addresses(bound.iter().map(Bound::address).chain([admin_socket.address()]));
@@ -318,7 +318,7 @@ fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<
     } in args.listening()
     {
         let role = Role::from(protocol);
-        match bind_one(args, Place::tcp(role, address), inherited) {
+        match bind_one(args, SocketKey::tcp(role, address), inherited) {
             Ok(one) => bound.push(one),
             Err(error) if named || args.source.manifests.is_empty() => return Err(error.into()),
             Err(error) => tracing::warn!("continuing without {role}: {error}"),
@@ -333,7 +333,7 @@ fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<
 }
 
 /// A predecessor's socket, or a new one.
-fn bind_one(args: &ServeArgs, place: Place, inherited: &mut Vec<Inherited>) -> Result<Bound, BindError> {
+fn bind_one(args: &ServeArgs, place: SocketKey, inherited: &mut Vec<Inherited>) -> Result<Bound, BindError> {
     match inherited.iter().position(|inherited| inherited.place == place) {
         Some(index) => Bound::inherited(inherited.swap_remove(index)),
         None => bind(place, args.listen.share_ports),

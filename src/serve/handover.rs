@@ -11,7 +11,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use wire::{Place, Role, Transport};
+pub use wire::{Role, SocketKey, Transport};
 
 use rustix::net::SocketType;
 use rustix::net::sockopt::{socket_acceptconn, socket_type};
@@ -48,7 +48,7 @@ pub enum Intake {
 
 /// A socket as it can be handed over.
 struct Held {
-    place: Place,
+    place: SocketKey,
     duplicate: OwnedFd,
     intake: watch::Sender<Intake>,
 }
@@ -66,7 +66,7 @@ impl Holdings {
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn add(&self, place: Place, socket: impl AsFd) -> io::Result<watch::Receiver<Intake>> {
+    pub fn add(&self, place: SocketKey, socket: impl AsFd) -> io::Result<watch::Receiver<Intake>> {
         let (intake, receiver) = watch::channel(Intake::Open);
         let duplicate = socket.as_fd().try_clone_to_owned()?;
         self.lock().push(Held {
@@ -79,7 +79,7 @@ impl Holdings {
 
     /// A socket is not held any more. Its acceptor closes it, and accepts whoever is in its queue first, unless it has
     /// paused.
-    pub fn remove(&self, place: Place) {
+    pub fn remove(&self, place: SocketKey) {
         self.lock().retain(|held| held.place != place);
     }
 
@@ -102,7 +102,7 @@ impl Holdings {
         });
     }
 
-    fn duplicates(&self, wanted: &[Place]) -> (Vec<Place>, Vec<OwnedFd>) {
+    fn duplicates(&self, wanted: &[SocketKey]) -> (Vec<SocketKey>, Vec<OwnedFd>) {
         let held = self.lock();
         let found = wanted.iter().filter_map(|wanted| {
             let held = held.iter().find(|held| held.place == *wanted)?;
@@ -111,7 +111,7 @@ impl Holdings {
         found.take(MOST).unzip()
     }
 
-    fn set(&self, places: &[Place], intake: Intake) {
+    fn set(&self, places: &[SocketKey], intake: Intake) {
         for held in self.lock().iter().filter(|held| places.contains(&held.place)) {
             held.intake.send_replace(intake);
         }
@@ -161,13 +161,13 @@ async fn timely<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
 pub struct Predecessor {
     stream: UnixStream,
     name: Name,
-    places: Vec<Place>,
+    places: Vec<SocketKey>,
 }
 
 /// A socket that was handed over.
 pub struct Inherited {
     /// What it is.
-    pub place: Place,
+    pub place: SocketKey,
     /// The socket, which listens or takes datagrams.
     pub socket: Socket,
 }
@@ -176,7 +176,7 @@ pub struct Inherited {
 ///
 /// # Errors
 /// When somebody is there who does not hand over: another user, another program, or one that is stuck.
-pub async fn ask(name: &Name, wanted: &[Place]) -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
+pub async fn ask(name: &Name, wanted: &[SocketKey]) -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
     let questions = questions(wanted);
     let all = ask_each(name, &questions).await;
     match all {
@@ -195,15 +195,15 @@ fn has_hung_up(error: &io::Error) -> bool {
 
 /// What is asked for at a time: first what earlier releases know. To them a place that carries datagrams would be the one
 /// for TCP at the same address.
-fn questions(wanted: &[Place]) -> Vec<Vec<Place>> {
-    let (connections, datagrams): (Vec<Place>, Vec<Place>) =
+fn questions(wanted: &[SocketKey]) -> Vec<Vec<SocketKey>> {
+    let (connections, datagrams): (Vec<SocketKey>, Vec<SocketKey>) =
         wanted.iter().partition(|place| place.transport == Transport::Tcp);
-    let mut questions: Vec<_> = connections.chunks(MOST).map(<[Place]>::to_vec).collect();
-    questions.extend(datagrams.chunks(MOST).map(<[Place]>::to_vec));
+    let mut questions: Vec<_> = connections.chunks(MOST).map(<[SocketKey]>::to_vec).collect();
+    questions.extend(datagrams.chunks(MOST).map(<[SocketKey]>::to_vec));
     questions
 }
 
-async fn ask_each(name: &Name, questions: &[Vec<Place>]) -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
+async fn ask_each(name: &Name, questions: &[Vec<SocketKey>]) -> io::Result<Option<(Predecessor, Vec<Inherited>)>> {
     let stream = match name.connect() {
         Ok(stream) => stream,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
@@ -231,7 +231,7 @@ async fn ask_each(name: &Name, questions: &[Vec<Place>]) -> io::Result<Option<(P
     Ok(Some((predecessor, inherited)))
 }
 
-async fn ask_for(stream: &UnixStream, wanted: &[Place]) -> io::Result<Vec<(Place, OwnedFd)>> {
+async fn ask_for(stream: &UnixStream, wanted: &[SocketKey]) -> io::Result<Vec<(SocketKey, OwnedFd)>> {
     wire::send(stream, &Message::Wants(wanted.to_vec()), &[]).await?;
     let (Message::Gives(places), descriptors) = wire::receive(stream).await? else {
         return Err(io::ErrorKind::InvalidData.into());
@@ -280,7 +280,7 @@ impl Predecessor {
 /// A successor that has said it serves.
 struct Successor {
     stream: UnixStream,
-    places: Vec<Place>,
+    places: Vec<SocketKey>,
 }
 
 /// Offers the sockets to successors, until the process ends. `taken` tells whether one has them.
@@ -344,7 +344,7 @@ async fn wait_for_successor(listener: UnixListener, holdings: &Holdings) -> Succ
 }
 
 async fn give(stream: UnixStream, holdings: Holdings, serves: mpsc::Sender<Successor>) -> io::Result<()> {
-    let mut given: Vec<Place> = Vec::new();
+    let mut given: Vec<SocketKey> = Vec::new();
     let mut heard = timely(wire::receive(&stream)).await?;
     while let (Message::Wants(mut wanted), _) = heard {
         // Each is given once, so that what is given is bounded by what there is.

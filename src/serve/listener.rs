@@ -2,7 +2,7 @@
 
 use super::handover::{self, Inherited, Intake, Role, Transport};
 use super::room::Room;
-use super::shard::{Accepted, Place};
+use super::shard::{Accepted, ConnectionPermit};
 use crate::table::Listener;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -62,7 +62,7 @@ pub enum BindError {
 /// A socket that is bound but does not listen: clients are refused, not left waiting.
 #[derive(Debug)]
 pub struct Bound {
-    place: handover::Place,
+    place: handover::SocketKey,
     socket: Socket,
     address: SocketAddr,
 }
@@ -79,8 +79,8 @@ fn explain(what: Role, address: SocketAddr, source: io::Error) -> BindError {
 ///
 /// # Errors
 /// Says which listener, which address, and what to do.
-pub fn bind(place: handover::Place, share: bool) -> Result<Bound, BindError> {
-    let handover::Place { role, address, .. } = place;
+pub fn bind(place: handover::SocketKey, share: bool) -> Result<Bound, BindError> {
+    let handover::SocketKey { role, address, .. } = place;
     let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
     let bound = match try_bind(place.transport, address, share) {
         Err(error)
@@ -132,7 +132,7 @@ impl Bound {
     }
 
     /// What it is for, and the address that was asked for.
-    pub fn place(&self) -> handover::Place {
+    pub fn place(&self) -> handover::SocketKey {
         self.place
     }
 
@@ -269,7 +269,7 @@ fn hand_over(
 ) {
     let _ = stream.set_nodelay(true);
     if let Some(shard) = shards.iter().min_by_key(|shard| shard.open.load(Ordering::Relaxed)) {
-        let place = Place::new(shard.open.clone(), permit);
+        let place = ConnectionPermit::new(shard.open.clone(), permit);
         // A shard that is gone ends the process soon.
         let _ = shard.accepted.send(Accepted {
             stream,

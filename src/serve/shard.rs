@@ -52,16 +52,16 @@ pub struct Accepted {
     /// The listener it came in by.
     pub listener: Arc<Listener>,
     /// Its place.
-    pub place: Place,
+    pub place: ConnectionPermit,
 }
 
 /// A connection's place on its shard, and its part of `--max-connections`, until dropped.
-pub struct Place {
+pub struct ConnectionPermit {
     open: Arc<AtomicUsize>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
+impl ConnectionPermit {
     /// One more of those that `open` counts.
     pub fn new(open: Arc<AtomicUsize>, permit: Option<OwnedSemaphorePermit>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! Which sockets are open follows from the listeners of the table: after each swap, those that came are opened and those
 //! that went are closed. One thread accepts on all of them.
 
-use super::handover::{Holdings, Intake, Place, Transport};
+use super::handover::{Holdings, Intake, SocketKey, Transport};
 use super::listener::{self, BindError, Bound, ToShard, bind};
 use super::room::Room;
 use super::shard::Stage;
@@ -24,7 +24,7 @@ const AT_A_TIME: usize = 64;
 
 /// A socket that listens, and what its acceptor goes by.
 pub struct Opened {
-    place: Place,
+    place: SocketKey,
     socket: Socket,
     intake: watch::Receiver<Intake>,
 }
@@ -95,17 +95,17 @@ pub struct Sockets {
 /// A socket's acceptor.
 struct Acceptor {
     listener: ListenerId,
-    place: Place,
+    place: SocketKey,
 }
 
 /// The sockets as the accepting thread has them.
 struct Open {
     sockets: Sockets,
-    open: HashMap<ListenerId, Place>,
+    open: HashMap<ListenerId, SocketKey>,
     tasks: JoinSet<()>,
     acceptors: HashMap<Id, Acceptor>,
     /// Those and the ones that are about to close.
-    taken: HashSet<Place>,
+    taken: HashSet<SocketKey>,
     /// Opened before the table was live.
     ready: Vec<Opened>,
     /// Whether something is to be tried again.
@@ -173,7 +173,7 @@ impl Open {
         // A successor accepts on the sockets, and opens what is new.
         let handed_over = self.sockets.holdings.is_handed_over();
         for listener in table.listeners() {
-            let place = Place::of(listener);
+            let place = SocketKey::of(listener);
             if self.open.contains_key(&listener.id) {
                 continue;
             }
@@ -197,7 +197,7 @@ impl Open {
         }
     }
 
-    fn open(&mut self, listener: &Arc<Listener>, place: Place) -> Result<(), BindError> {
+    fn open(&mut self, listener: &Arc<Listener>, place: SocketKey) -> Result<(), BindError> {
         let Sockets { share, holdings, .. } = &self.sockets;
         let opened = match self.ready.iter().position(|ready| ready.place == place) {
             Some(index) => self.ready.swap_remove(index),
@@ -220,7 +220,7 @@ impl Open {
         Ok(())
     }
 
-    fn opened(&mut self, listener: &Listener, place: Place) {
+    fn opened(&mut self, listener: &Listener, place: SocketKey) {
         if self.sockets.state.failed().contains_key(&listener.id) {
             self.sockets.state.change(|failed| {
                 failed.remove(&listener.id);

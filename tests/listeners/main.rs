@@ -5,7 +5,7 @@ mod relay;
 mod rig;
 
 use http::StatusCode;
-use narthex::testing::serve::handover::{self, Name, Place};
+use narthex::testing::serve::handover::{self, Name, SocketKey};
 use narthex::testing::table::{
     Answer, Destination, HostPattern, HostSet, Hosts, Listener, ListenerId, PathKind, PathPattern, Serves,
 };
@@ -190,7 +190,7 @@ fn sockets_that_came_are_handed_over_and_those_that_went_are_not() {
         let name = Name::new(&format!("listeners-tests-{}", std::process::id())).unwrap();
         let (taken, _) = tokio::sync::watch::channel(false);
         let offering = tokio::spawn(handover::offer(name.clone(), rig.server.holdings(), taken));
-        let wanted: Vec<_> = listeners(1..21).iter().map(Place::of).collect();
+        let wanted: Vec<_> = listeners(1..21).iter().map(SocketKey::of).collect();
         let inherited = loop {
             if let Some((_, inherited)) = handover::ask(&name, &wanted).await.unwrap() {
                 break inherited;
@@ -198,7 +198,7 @@ fn sockets_that_came_are_handed_over_and_those_that_went_are_not() {
             tokio::task::yield_now().await;
         };
         let given: Vec<_> = inherited.iter().map(|one| one.place).collect();
-        let open: Vec<_> = listeners(10..21).iter().map(Place::of).collect();
+        let open: Vec<_> = listeners(10..21).iter().map(SocketKey::of).collect();
         assert_eq!(given, open);
         for one in &inherited {
             let local = one.socket.local_addr().unwrap().as_socket();

@@ -6,7 +6,7 @@ use crate::dialect::annotations::Ignored;
 use crate::dialect::owners::{self, HostOwners};
 use crate::policy::compress::Memory;
 use crate::proxy::{self, Timeouts, TrustedProxies};
-use crate::serve::handover::Place;
+use crate::serve::handover::SocketKey;
 use crate::serve::strict::Limits;
 use crate::serve::{Bound, Role, ShardSettings, Tls, TlsSettings};
 use crate::status;
@@ -30,7 +30,7 @@ impl From<Protocol> for Role {
 /// The listeners of the flags, as far as their addresses could be bound. They serve what Ingresses have.
 pub(super) fn listeners(bound: &[Bound]) -> Vec<Arc<Listener>> {
     let listeners = bound.iter().zip(0..).map(|(bound, slot)| {
-        let Place { role, address, .. } = bound.place();
+        let SocketKey { role, address, .. } = bound.place();
         Arc::new(match role {
             Role::Listener(ListenerProtocol::Https) => Listener::https(slot, address),
             _ => Listener::http(slot, address),

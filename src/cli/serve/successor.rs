@@ -1,7 +1,7 @@
 //! An upgrade: the sockets of the narthex that serves on this node are taken over, and handed to the next one.
 
 use crate::config::{Listening, ServeArgs};
-use crate::serve::handover::{self, Holdings, Inherited, Place, Role};
+use crate::serve::handover::{self, Holdings, Inherited, Role, SocketKey};
 use anyhow::Context;
 use tokio::sync::{oneshot, watch};
 
@@ -23,10 +23,10 @@ impl Successor {
         };
         let name = handover::Name::new(name).with_context(|| format!("--hand-over {name}"))?;
         let listening = args.listening().into_iter();
-        let mut wanted: Vec<Place> = listening
-            .map(|Listening { protocol, address, .. }| Place::tcp(protocol.into(), address))
+        let mut wanted: Vec<SocketKey> = listening
+            .map(|Listening { protocol, address, .. }| SocketKey::tcp(protocol.into(), address))
             .collect();
-        wanted.push(Place::tcp(Role::Admin, args.listen.admin.0));
+        wanted.push(SocketKey::tcp(Role::Admin, args.listen.admin.0));
         let (predecessor, inherited) = match handover::ask(&name, &wanted).await {
             Ok(answer) => answer.unzip(),
             Err(error) => {

@@ -14,8 +14,8 @@ fn name() -> Name {
 }
 
 /// A place for itself; the port stands for what was asked for.
-fn place(transport: Transport, port: u16) -> Place {
-    Place {
+fn place(transport: Transport, port: u16) -> SocketKey {
+    SocketKey {
         role: Role::Listener(ListenerProtocol::Http),
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         transport,
@@ -23,7 +23,11 @@ fn place(transport: Transport, port: u16) -> Place {
 }
 
 /// Sockets that are held, with the addresses they really have.
-fn hold(holdings: &Holdings, transport: Transport, count: u16) -> Vec<(Place, SocketAddr, watch::Receiver<Intake>)> {
+fn hold(
+    holdings: &Holdings,
+    transport: Transport,
+    count: u16,
+) -> Vec<(SocketKey, SocketAddr, watch::Receiver<Intake>)> {
     let hold = |port| {
         let place = place(transport, port);
         let (added, address) = match transport {
@@ -50,7 +54,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 /// Asks as soon as the other end listens.
-async fn ask_until(name: &Name, wanted: &[Place]) -> (Predecessor, Vec<Inherited>) {
+async fn ask_until(name: &Name, wanted: &[SocketKey]) -> (Predecessor, Vec<Inherited>) {
     loop {
         if let Some(answer) = ask(name, wanted).await.unwrap() {
             return answer;
@@ -67,7 +71,7 @@ fn any_number_of_sockets_is_handed_over() {
         held.extend(hold(&holdings, Transport::Udp, 20));
         let (taken, mut is_taken) = watch::channel(false);
         let offering = tokio::spawn(offer(name.clone(), holdings.clone(), taken));
-        let mut wanted: Vec<Place> = held.iter().map(|(place, ..)| *place).collect();
+        let mut wanted: Vec<SocketKey> = held.iter().map(|(place, ..)| *place).collect();
         // One that the other does not have.
         wanted.insert(3, place(Transport::Tcp, 1000));
         let (predecessor, inherited) = ask_until(&name, &wanted).await;
@@ -97,7 +101,7 @@ fn a_release_that_takes_one_question_hands_over_what_it_has() {
         let name = name();
         let listener = name.bind().unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let wanted: Vec<Place> = (1..=30)
+        let wanted: Vec<SocketKey> = (1..=30)
             .map(|port| place(Transport::Tcp, port))
             .chain([place(Transport::Udp, 1)])
             .collect();

@@ -95,7 +95,7 @@ impl fmt::Display for Role {
 
 /// A socket by what it is for and the address that was asked for, which may have port 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Place {
+pub struct SocketKey {
     /// What it is for.
     #[serde(rename = "purpose")]
     pub role: Role,
@@ -106,7 +106,7 @@ pub struct Place {
     pub transport: Transport,
 }
 
-impl Place {
+impl SocketKey {
     /// That of a listener.
     pub fn of(listener: &Listener) -> Self {
         let protocol = listener.protocol();
@@ -134,9 +134,9 @@ impl Place {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
     /// The successor: these are wanted. It may ask for others when it has the answer.
-    Wants(Vec<Place>),
+    Wants(Vec<SocketKey>),
     /// The predecessor: here they are, in this order.
-    Gives(Vec<Place>),
+    Gives(Vec<SocketKey>),
     /// The successor: it accepts on them from now on.
     Serves,
     /// The predecessor: it accepts no more, and has let go of the name.
