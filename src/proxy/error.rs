@@ -56,7 +56,7 @@ pub enum ProxyError {
     #[error("an HTTP/1.1 request needs a Host")]
     MissingHost,
     /// More than one Host.
-    #[error("a request has one Host")]
+    #[error("the request has more than one Host")]
     DuplicateHost,
     /// Host is no host.
     #[error("{0}")]
@@ -80,7 +80,7 @@ pub enum ProxyError {
     #[error("method not allowed")]
     MethodNotAllowed,
     /// Extended CONNECT for something else than a WebSocket (RFC 8441, RFC 9220 section 3).
-    #[error("the only :protocol of a CONNECT is websocket")]
+    #[error("the :protocol of a CONNECT is not websocket")]
     UnknownProtocol,
     /// The head took too long.
     #[error("the request head took too long")]
@@ -89,16 +89,16 @@ pub enum ProxyError {
     #[error("the request body took too long")]
     BodyTimeout,
     /// `Expect` asks for something else than 100-continue.
-    #[error("only 100-continue can be expected")]
+    #[error("the only expectation that is supported is 100-continue")]
     BadExpectation,
     /// A host that is served under another certificate than the one this connection was shown.
-    #[error("the host is served under another certificate than this connection's")]
+    #[error("the certificate of this connection is not valid for the host")]
     Misdirected,
     /// No rule matches.
     #[error("no rule matches")]
     NoRoute,
     /// Something that should guard the route is not enforced, so nobody is let through.
-    #[error("the route is closed: what should guard it is not enforced by narthex")]
+    #[error("the route is closed: narthex cannot enforce what restricts access to it")]
     GuardNotEnforced,
     /// The rule's backend has nobody to answer.
     #[error("{}", .0.reason())]
@@ -110,7 +110,7 @@ pub enum ProxyError {
     #[error("the backend has as many requests under way as narthex.io/max-in-flight allows")]
     BackendFull,
     /// Connections to pods have all file descriptors there are for them.
-    #[error("no file descriptor is left for a connection to the pod")]
+    #[error("there is no file descriptor left to connect to the pod")]
     NoDescriptor,
     /// No endpoint takes a connection.
     #[error("no endpoint accepts a connection")]
@@ -146,13 +146,13 @@ pub enum ProxyError {
     #[error("the pod's answer is not valid HTTP (if it speaks TLS: narthex.io/backend-protocol: HTTPS)")]
     BadResponse,
     /// 101 without being asked.
-    #[error("the pod switched protocols unasked")]
+    #[error("the pod switched protocols without being asked to")]
     UnaskedUpgrade,
     /// A WebSocket over HTTP/2 for a backend whose endpoints speak HTTP/2.
     #[error("WebSockets over HTTP/2 go to pods that speak HTTP/1.1, and the Service's appProtocol says HTTP/2")]
     NoWebSocket,
     /// The answer to a WebSocket handshake of ours is neither an agreement to it nor an error.
-    #[error("the pod's answer does not fit the WebSocket handshake")]
+    #[error("the pod's response is not a valid WebSocket handshake")]
     BadWebSocket,
     /// The time a gRPC client gave has passed.
     #[error("the pod did not answer before the client's deadline (grpc-timeout)")]
@@ -161,7 +161,7 @@ pub enum ProxyError {
     #[error("the pod took too long to answer")]
     ResponseTimeout,
     /// The request has come round to narthex too often.
-    #[error("the request goes round in circles")]
+    #[error("the request has passed through narthex too often")]
     Loop,
     /// The requests of an HTTP/2 connection hold too much memory.
     #[error("the requests of the client's HTTP/2 connection hold too much memory")]

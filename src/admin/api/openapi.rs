@@ -82,16 +82,16 @@ fn document() -> Value {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "headers": {
-                "narthex-pod": header("the pod's name, or what --pod says"),
-                "narthex-started": header("when this narthex began (RFC 3339)"),
-                "ETag": header("of this very answer: with If-None-Match it is not sent again"),
+                "narthex-pod": header("the name of the pod, or the value of --pod"),
+                "narthex-started": header("when this narthex started (RFC 3339)"),
+                "ETag": header("identifies this response; a request with the same value in If-None-Match gets 304"),
             },
             "responses": {
                 "BadRequest": refused("a parameter is wrong"),
-                "Unauthorized": refused("the token of --admin-token-file is missing or another"),
-                "Forbidden": refused("the Host is not accepted, or the request came through a narthex"),
-                "NotFound": refused("there is nothing of this name"),
-                "Unavailable": refused("too many ask at once, or the token cannot be read"),
+                "Unauthorized": refused("the token of --admin-token-file is missing or wrong"),
+                "Forbidden": refused("the Host is not accepted, or the request was proxied by a narthex"),
+                "NotFound": refused("there is no object of this name"),
+                "Unavailable": refused("there are too many requests at once, or the token cannot be read"),
             },
         },
     })
@@ -111,14 +111,22 @@ fn parameter(name: &str, description: &str, schema: Value) -> Value {
 
 fn scope() -> Value {
     let schema = json!({"type": "string", "enum": ["", "node", "cluster"]});
-    parameter("scope", "cluster: what all narthexes say, each for itself", schema)
+    parameter(
+        "scope",
+        "cluster: the responses of all narthexes, each under its name",
+        schema,
+    )
 }
 
 fn list_parameters(list: List<'_>) -> Vec<Value> {
     let number = json!({"type": "integer", "minimum": 1, "maximum": 1_000_000});
     let mut all = vec![
-        parameter("page", "which page, from 1", number.clone()),
-        parameter("per_page", "its length, 50 if not said; more than 1000 is 1000", number),
+        parameter("page", "the number of the page, from 1", number.clone()),
+        parameter(
+            "per_page",
+            "the number of entries on a page; 50 by default, 1000 at most",
+            number,
+        ),
     ];
     let List::Whole(sorts) = list else { return all };
     let sorts: Vec<String> = std::iter::once(String::new())
@@ -131,7 +139,7 @@ fn list_parameters(list: List<'_>) -> Vec<Value> {
             "words that all occur: names, hosts, paths, pods, addresses",
             words.clone(),
         ),
-        parameter("namespace", "only what is in this namespace", words),
+        parameter("namespace", "only objects in this namespace", words),
         parameter(
             "status",
             "only what is so well",
@@ -139,7 +147,7 @@ fn list_parameters(list: List<'_>) -> Vec<Value> {
         ),
         parameter(
             "sort",
-            "by this field, or with - the other way round",
+            "sort by this field; with - in descending order",
             json!({"type": "string", "enum": sorts}),
         ),
     ]);
@@ -155,17 +163,17 @@ impl Document {
                 "/healthz",
                 "Whether the process makes progress",
                 "it does",
-                "it stands still",
+                "it does not",
             ),
             (
                 "/readyz",
                 "Whether requests may be sent here, and the state of every watch",
                 "they may",
-                "not yet, or not any more",
+                "the table is not complete yet, or the process is ending",
             ),
             (
                 "/ping",
-                "Whether requests may still be sent here, as Traefik has it",
+                "Whether requests may still be sent here, as Traefik says it",
                 "they may",
                 "it is ending",
             ),
@@ -177,15 +185,15 @@ impl Document {
             self.paths.insert(path.to_owned(), json!({"get": operation}));
         }
         let operation = json!({
-            "operationId": "metrics", "summary": "All numbers, for Prometheus", "security": [],
-            "responses": {"200": text("the text format"), "403": text("the Host is not accepted")},
+            "operationId": "metrics", "summary": "All metrics, for Prometheus", "security": [],
+            "responses": {"200": text("the metrics as text"), "403": text("the Host is not accepted")},
         });
         self.paths.insert("/metrics".to_owned(), json!({"get": operation}));
     }
 
     fn lists(&mut self) {
         let routes: Vec<String> = SORTS.iter().map(|field| (*field).to_owned()).collect();
-        self.list::<RouteInfo>("routes", "Every route, with its pods and what passes", &routes);
+        self.list::<RouteInfo>("routes", "Every route, with its pods and its traffic", &routes);
         self.list::<HostInfo>("hosts", "Every host that has a rule", &fields_of::<HostInfo>());
         self.list::<BackendInfo>(
             "backends",
@@ -194,7 +202,7 @@ impl Document {
         );
         self.list::<EndpointOf>("endpoints", "Every pod of every backend", &fields_of::<EndpointOf>());
         let fields = fields_of::<CertificateInfo>();
-        self.list::<CertificateInfo>("certificates", "Every certificate that is shown to somebody", &fields);
+        self.list::<CertificateInfo>("certificates", "Every certificate that is in use", &fields);
         let page = self.schemas.subschema_for::<Page<ChangeView<'static>>>();
         self.add(
             "changes",
@@ -208,20 +216,20 @@ impl Document {
         let parameters = list_parameters(List::Whole(&fields_of::<Problem>()));
         self.add(
             "diagnostics",
-            "What is wrong, the worst first: at most 1000 problems, or a page where one of the parameters is given",
+            "What is wrong, errors first: at most 1000 problems, or one page if a parameter is given",
             answer,
             parameters,
         );
         let errors = self.schemas.subschema_for::<Vec<ErrorView>>();
-        let summary = "Requests that failed by narthex's or a pod's fault, the newest first, at most 100";
+        let summary = "Requests that failed because of narthex or a pod, the newest first, at most 100";
         self.add("errors", summary, errors.into(), Vec::new());
     }
 
     fn single(&mut self) {
         let overview = self.schemas.subschema_for::<Overview>();
-        self.add("overview", "This narthex at a glance", overview.into(), Vec::new());
+        self.add("overview", "A summary of this narthex", overview.into(), Vec::new());
         let version = self.schemas.subschema_for::<Version>();
-        self.add("version", "Which narthex it is", version.into(), Vec::new());
+        self.add("version", "The version of this narthex", version.into(), Vec::new());
         let config = self.schemas.subschema_for::<Config>();
         self.add(
             "config",
@@ -231,10 +239,10 @@ impl Document {
         );
         let ingress = json!({"type": "array", "items": {"type": "string"}, "maxItems": 100});
         let live = self.schemas.subschema_for::<Live>();
-        let asked = parameter("ingress", "NAMESPACE/NAME; may be given again", ingress);
+        let asked = parameter("ingress", "NAMESPACE/NAME; may be repeated", ingress);
         self.add(
             "live",
-            "Whether Ingresses are in the live table",
+            "Whether Ingresses are in the table that serves requests",
             live.into(),
             vec![asked],
         );
@@ -243,12 +251,7 @@ impl Document {
             "name": "id", "in": "path", "required": true, "description": "the id of a route in a list",
             "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
         });
-        self.add(
-            "routes/{id}",
-            "One route, with all there is to say",
-            detail.into(),
-            vec![id],
-        );
+        self.add("routes/{id}", "One route in detail", detail.into(), vec![id]);
         let mut url = parameter(
             "url",
             "http://HOST/PATH, HOST/PATH or /PATH",
@@ -258,8 +261,8 @@ impl Document {
         let texts = json!({"type": "array", "items": {"type": "string"}});
         let parameters = vec![
             url,
-            parameter("method", "GET if not said", json!({"type": "string"})),
-            parameter("header", "NAME:VALUE; may be given again", texts),
+            parameter("method", "GET by default", json!({"type": "string"})),
+            parameter("header", "NAME:VALUE; may be repeated", texts),
             parameter(
                 "server_name",
                 "the name in the TLS handshake, if it is not the URL's host",
@@ -289,13 +292,13 @@ impl Document {
             self.schemas.subschema_for::<ChangeView<'static>>(),
         );
         let events = json!({
-            "description": "events without end: `tick` each second, `change` whenever the table changes",
+            "description": "an endless stream of events: `tick` each second, `change` whenever the table changes",
             "headers": mark(),
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
             "x-events": {"tick": tick, "change": change},
         });
         let operation = json!({
-            "operationId": "stream", "summary": "What happens, as it happens",
+            "operationId": "stream", "summary": "Changes and rates as they happen, as server-sent events",
             "responses": {"200": events, "401": response("Unauthorized"), "403": response("Forbidden"),
                           "503": response("Unavailable")},
         });
