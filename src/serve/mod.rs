@@ -163,8 +163,9 @@ impl Server {
     /// Accepts no more. Connections close with their next reply; those that are idle within `spread`, not all at once,
     /// for their clients come back elsewhere.
     pub fn drain(&self, spread: Duration) {
-        self.holdings.close();
+        // The stage comes first: an acceptor that ends in any other stage is replaced.
         self.stage.send_replace(Stage::Draining(spread));
+        self.holdings.close();
     }
 
     /// What it listens on, for a successor.

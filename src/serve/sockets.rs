@@ -128,15 +128,17 @@ impl Sockets {
         let mut follows = false;
         loop {
             tokio::select! {
-                Some(opened) = begin.recv() => {
-                    open.ready.extend(opened);
-                    follows = true;
-                }
+                // Before the acceptors, which end because of it.
+                biased;
                 changed = stage.changed() => {
                     let is_over = changed.is_err() || matches!(*stage.borrow_and_update(), Stage::Draining(_));
                     if is_over {
                         break;
                     }
+                }
+                Some(opened) = begin.recv() => {
+                    open.ready.extend(opened);
+                    follows = true;
                 }
                 Some(ended) = open.tasks.join_next_with_id() => {
                     let task = ended.map_or_else(|error| error.id(), |(task, ())| task);

@@ -122,6 +122,18 @@ fn a_second_interrupt_ends_it_at_once() {
     eventually("it has ended", || rig.child.try_wait().unwrap());
 }
 
+/// Sockets are opened again if their acceptor ends by itself, but not when the process ends.
+#[test]
+fn what_ends_does_not_listen_anew() {
+    for _ in 0..12 {
+        let mut rig = Rig::new(1, &["--drain-grace", "0s", "--log-level", "warn"]);
+        signal(rig.child.id(), "TERM");
+        assert!(rig.child.wait().unwrap().success());
+        let log = rig.log();
+        assert!(!log.contains("listening anew"), "{log}");
+    }
+}
+
 fn signal(pid: u32, name: &str) {
     assert!(
         Command::new("kill")
