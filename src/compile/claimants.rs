@@ -1,4 +1,4 @@
-//! One object of a dialect put in the place of the one there was: its claims and backends.
+//! Replaces one object of a dialect by its new version: its claims and its backends.
 
 use super::State;
 use super::claims::{Claimed, Edits};

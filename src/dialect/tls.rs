@@ -16,7 +16,7 @@ pub(crate) struct TlsEntry {
     pub hosts: Vec<(u32, HostPattern)>,
     /// No host is listed: the entry stands for all names of its certificate.
     pub whole: bool,
-    /// `secretName`; empty where there is none.
+    /// `secretName`; empty if the entry names no Secret.
     pub secret: Arc<str>,
 }
 

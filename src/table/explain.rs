@@ -80,7 +80,7 @@ fn fits(hosts: &Hosts, route: &Arc<Route>, path: &CanonicalPath<'_>) -> bool {
     };
     match &route.path {
         None => true,
-        Some(pattern) if pattern.kind == PathKind::RegularExpression => compiled().unwrap_or_default(),
+        Some(_) if route.is_pattern() => compiled().unwrap_or_default(),
         Some(pattern) => pattern.matches(text),
     }
 }

@@ -16,7 +16,7 @@ struct Entry {
     /// The routes without conditions.
     exact: Option<Arc<Route>>,
     prefix: Option<Arc<Route>>,
-    /// Those with conditions; absent where there are none, for few paths have any.
+    /// Routes with conditions. Few paths have any, so they are on the heap and usually absent.
     narrow: Option<Box<Narrow>>,
 }
 

@@ -163,7 +163,7 @@ impl State {
         ))
     }
 
-    /// The certificate that a host has in the place of an entry's, where both are as good and have the same kind of
+    /// The certificate that a host has instead of an entry's, where both are as good and have the same kind of
     /// key. What makes one worse is said by itself.
     fn conflict(
         &self,

@@ -91,7 +91,7 @@ impl State {
         }
     }
 
-    /// Puts what one Ingress offers in the place of what it offered; its routes are in the table by now.
+    /// Replaces the certificates that one Ingress offers. Its routes are in the table by now.
     pub(in crate::compile) fn settle_tls(
         &mut self,
         object: &ObjectRef,

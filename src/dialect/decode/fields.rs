@@ -75,7 +75,7 @@ impl Unknown {
             .collect()
     }
 
-    /// The index at a step of the way to it; one that no list has where there is none.
+    /// The list index at a step of the path to it; `usize::MAX` if that step is not an index.
     pub fn index(&self, at: usize) -> usize {
         match self.path.get(at) {
             Some(Step::Index(index)) => *index,

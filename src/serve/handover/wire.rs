@@ -107,7 +107,7 @@ pub struct SocketKey {
 }
 
 impl SocketKey {
-    /// That of a listener.
+    /// The key of a listener's socket.
     pub fn of(listener: &Listener) -> Self {
         let protocol = listener.protocol();
         Self {
