@@ -1,4 +1,4 @@
-//! Worlds of many routes, for the benches: each uses a part of it.
+//! Worlds of many routes, for the benches: each uses a part of it. Texts are shared as the decoder shares them.
 
 #![allow(dead_code)]
 
@@ -8,7 +8,7 @@ use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, I
 use narthex::testing::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Meta, PortRef, Service, ServicePort,
 };
-use narthex::testing::model::{Kind, Timestamp};
+use narthex::testing::model::{Kind, Timestamp, shared};
 use std::sync::Arc;
 
 /// How the routes lie.
@@ -27,7 +27,7 @@ const PER_SERVICE: usize = 20;
 
 fn meta(name: String) -> Meta {
     Meta {
-        namespace: "default".into(),
+        namespace: shared("default"),
         name: name.into(),
         created: Timestamp(1_700_000_000),
         ..Meta::default()
@@ -43,18 +43,18 @@ fn rule(shape: Shape, index: usize) -> IngressRule {
         ),
     };
     IngressRule {
-        host: Some(host),
-        paths: Some(vec![path_to(path, index / PER_SERVICE)]),
+        host: Some(shared(&host)),
+        paths: Some([path_to(&path, index / PER_SERVICE)].into()),
         ..IngressRule::default()
     }
 }
 
-fn path_to(path: String, service: usize) -> IngressPath {
+fn path_to(path: &str, service: usize) -> IngressPath {
     IngressPath {
-        path: Some(path),
-        path_type: Some("Prefix".to_owned()),
+        path: Some(shared(path)),
+        path_type: Some(shared("Prefix")),
         backend: IngressBackend::Service {
-            name: format!("service-{service}").into(),
+            name: shared(&format!("service-{service}")),
             port: PortRef::Number(80),
         },
         ..IngressPath::default()
@@ -66,11 +66,11 @@ pub fn ingress(shape: Shape, index: usize, version: usize) -> Object {
     let mut rule = rule(shape, index);
     if let Some(path) = rule.paths.as_mut().and_then(|paths| paths.first_mut()) {
         let text = path.path.clone().unwrap_or_default();
-        *path = path_to(text, index / PER_SERVICE + version);
+        *path = path_to(&text, index / PER_SERVICE + version);
     }
     Object::Ingress(Arc::new(Ingress {
         meta: meta(format!("ingress-{index}")),
-        rules: vec![rule],
+        rules: [rule].into(),
         ..Ingress::default()
     }))
 }
@@ -119,12 +119,12 @@ pub fn objects(shape: Shape, routes: usize) -> Vec<Object> {
         objects.push(slice(service, 0));
     }
     if shape == Shape::OneIngress {
-        let paths = (0..routes).map(|index| path_to(format!("/team-{}/app-{index}", index % 97), index / PER_SERVICE));
+        let paths = (0..routes).map(|index| path_to(&format!("/team-{}/app-{index}", index % 97), index / PER_SERVICE));
         let mut rule = rule(shape, 0);
         rule.paths = Some(paths.collect());
         objects.push(Object::Ingress(Arc::new(Ingress {
             meta: meta("all".to_owned()),
-            rules: vec![rule],
+            rules: [rule].into(),
             ..Ingress::default()
         })));
     } else {

@@ -65,6 +65,7 @@ pub mod testing {
     }
     pub mod model {
         pub use crate::model::object;
+        pub use crate::model::shared::shared;
         pub use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, Report, Revision, Timestamp};
     }
     pub mod serve {

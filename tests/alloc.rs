@@ -14,13 +14,13 @@ fn table() -> Table {
         port: PortRef::Number(80),
     };
     let path = |path: String, kind: &str| IngressPath {
-        path: Some(path),
-        path_type: Some(kind.to_owned()),
+        path: Some(path.into()),
+        path_type: Some(kind.into()),
         backend: backend.clone(),
         ..IngressPath::default()
     };
     let rule = |host: String| IngressRule {
-        host: Some(host),
+        host: Some(host.into()),
         paths: Some(
             (0..100)
                 .flat_map(|n| [path(format!("/p{n}/q"), "Prefix"), path(format!("/p{n}/q/r"), "Exact")])
@@ -37,8 +37,8 @@ fn table() -> Table {
             name: "i".into(),
             ..Meta::default()
         },
-        default_backend: Some(backend.clone()),
-        rules,
+        default_backend: Some(Box::new(backend.clone())),
+        rules: rules.into(),
         ..Ingress::default()
     };
     let mut state = State::new(Options::default());

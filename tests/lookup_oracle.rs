@@ -121,8 +121,8 @@ fn backend() -> IngressBackend {
 fn ingress() -> impl Strategy<Value = Ingress> {
     let kind = prop::sample::select(vec!["Exact", "Prefix", "ImplementationSpecific"]);
     let one = (path(), kind).prop_map(|(path, kind)| IngressPath {
-        path: Some(path),
-        path_type: Some(kind.to_owned()),
+        path: Some(path.into()),
+        path_type: Some(kind.into()),
         backend: backend(),
         ..IngressPath::default()
     });
@@ -134,30 +134,25 @@ fn ingress() -> impl Strategy<Value = Ingress> {
     let guarded = prop::bool::weighted(0.2);
     let meta = (any::<bool>(), guarded, 0_i64..3, prop::sample::select(vec!["m", "n"]));
     (rules, any::<bool>(), meta).prop_map(|(rules, default, (keep, guarded, created, namespace))| {
-        let mut meta = Meta {
+        let guard = guarded.then_some((SERVER_SNIPPET, "deny all;"));
+        let slashes = keep.then_some(("narthex.io/merge-slashes", "false"));
+        let meta = Meta {
             namespace: namespace.into(),
             created: Timestamp(created),
+            annotations: guard.into_iter().chain(slashes).collect(),
             ..Meta::default()
         };
-        if guarded {
-            meta.annotations
-                .insert(SERVER_SNIPPET.to_owned(), "deny all;".to_owned());
-        }
-        if keep {
-            meta.annotations
-                .insert("narthex.io/merge-slashes".to_owned(), "false".to_owned());
-        }
         Ingress {
             meta,
             rules: rules
                 .into_iter()
                 .map(|(host, paths)| IngressRule {
-                    host: Some(host),
-                    paths,
+                    host: Some(host.into()),
+                    paths: paths.map(Into::into),
                     ..IngressRule::default()
                 })
                 .collect(),
-            default_backend: default.then(backend),
+            default_backend: default.then(backend).map(Box::new),
             ..Ingress::default()
         }
     })

@@ -25,19 +25,19 @@ type Rule<'r> = (&'r str, &'r str, &'r str);
 
 fn ingress(name: &str, rules: &[Rule<'_>], default: Option<&str>) -> Object {
     let rules = rules.iter().map(|(host, path, service)| IngressRule {
-        host: Some((*host).to_owned()),
+        host: Some((*host).into()),
         paths: (!path.is_empty()).then(|| {
             let (kind, path) = match path.split_at(1) {
                 ("=", path) => ("Exact", path),
                 ("~", path) => ("ImplementationSpecific", path),
                 _ => ("Prefix", *path),
             };
-            vec![IngressPath {
-                path: Some(path.to_owned()),
-                path_type: Some(kind.to_owned()),
+            Box::from([IngressPath {
+                path: Some(path.into()),
+                path_type: Some(kind.into()),
                 backend: backend(service),
                 ..IngressPath::default()
-            }]
+            }])
         }),
         ..IngressRule::default()
     });
@@ -50,7 +50,7 @@ fn ingress(name: &str, rules: &[Rule<'_>], default: Option<&str>) -> Object {
                 ..Meta::default()
             },
             rules: rules.collect(),
-            default_backend: default.map(backend),
+            default_backend: default.map(backend).map(Box::new),
             ..Ingress::default()
         }
         .into(),

@@ -28,12 +28,13 @@ fn names() -> &'static [String] {
     })
 }
 
-fn meta(name: &str, said: BTreeMap<String, String>) -> Meta {
+fn meta(name: &str, said: &BTreeMap<String, String>) -> Meta {
     Meta {
         namespace: "default".into(),
         name: name.into(),
         created: Timestamp(1),
-        annotations: said,
+        annotations: said.iter().map(|(key, value)| (key, value.as_str())).collect(),
+        ..Meta::default()
     }
 }
 
@@ -51,7 +52,7 @@ fuzz_target!(|said: Said| {
         (BTreeMap::new(), pairs.clone())
     };
     let service = Service {
-        meta: meta("web", on_service),
+        meta: meta("web", &on_service),
         ports: vec![ServicePort {
             port: 80,
             ..ServicePort::default()
@@ -59,27 +60,29 @@ fuzz_target!(|said: Said| {
         ..Service::default()
     };
     let rule = |host: &str| IngressRule {
-        host: Some(host.to_owned()),
-        paths: Some(vec![IngressPath {
-            path: Some("/".to_owned()),
-            path_type: Some("Prefix".to_owned()),
+        host: Some(host.into()),
+        paths: Some(Box::new([IngressPath {
+            path: Some("/".into()),
+            path_type: Some("Prefix".into()),
             backend: IngressBackend::Service {
                 name: "web".into(),
                 port: PortRef::Number(80),
             },
-        }]),
+            ..IngressPath::default()
+        }])),
+        ..IngressRule::default()
     };
-    let ingress = |name: &str, host: &str, said| {
+    let ingress = |name: &str, host: &str, said: &BTreeMap<String, String>| {
         Object::Ingress(Arc::new(Ingress {
             meta: meta(name, said),
-            rules: vec![rule(host)],
+            rules: Box::new([rule(host)]),
             ..Ingress::default()
         }))
     };
     let objects = [
         Object::Service(service.into()),
-        ingress("web", "a.test", on_ingress),
-        ingress("other", "b.test", BTreeMap::new()),
+        ingress("web", "a.test", &on_ingress),
+        ingress("other", "b.test", &BTreeMap::new()),
     ];
     let mut state = State::compile(Options::default(), objects);
     let table = state.table();

@@ -47,12 +47,13 @@ fn path(elements: &[u8], slash: bool) -> String {
 fn ingress(index: usize, rule: &Rule) -> Object {
     let host = HOSTS[usize::from(rule.host) % HOSTS.len()];
     let path = IngressPath {
-        path: Some(path(&rule.path, rule.slash)),
-        path_type: Some(if rule.exact { "Exact" } else { "Prefix" }.to_owned()),
+        path: Some(path(&rule.path, rule.slash).into()),
+        path_type: Some(if rule.exact { "Exact" } else { "Prefix" }.into()),
         backend: IngressBackend::Service {
             name: "web".into(),
             port: PortRef::Number(80),
         },
+        ..IngressPath::default()
     };
     Object::Ingress(Arc::new(Ingress {
         meta: Meta {
@@ -62,10 +63,11 @@ fn ingress(index: usize, rule: &Rule) -> Object {
             created: Timestamp(rule.created.into()),
             ..Meta::default()
         },
-        rules: vec![IngressRule {
-            host: (!host.is_empty()).then(|| host.to_owned()),
-            paths: Some(vec![path]),
-        }],
+        rules: Box::new([IngressRule {
+            host: (!host.is_empty()).then(|| host.into()),
+            paths: Some(Box::new([path])),
+            ..IngressRule::default()
+        }]),
         ..Ingress::default()
     }))
 }

@@ -6,7 +6,7 @@ use super::links::{Cause, User};
 use super::tls::Hosts;
 use crate::dialect::Object;
 use crate::dialect::claimant::Claimant;
-use crate::dialect::reading::{BackendKey, Reading, Spot};
+use crate::dialect::reading::{BackendKey, Reading, Spot, own_seniority};
 use crate::model::object::Meta;
 use crate::model::{ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
@@ -23,8 +23,8 @@ pub(super) struct Known {
     pub claimant: Arc<dyn Claimant>,
     /// Whether it is ours.
     pub served: bool,
-    /// Where its claims stand among those of others.
-    pub seniority: Seniority,
+    /// Whether it or its namespace is being deleted.
+    leaving: bool,
 }
 
 /// The known objects of dialects by kind, namespace and name, each in a slot that others refer to it by. Their names are
@@ -97,6 +97,14 @@ impl Claimants {
 }
 
 impl Known {
+    /// Where its claims stand among those of others.
+    pub fn seniority(&self) -> Seniority {
+        Seniority {
+            leaving: self.leaving,
+            ..own_seniority(self.claimant.meta())
+        }
+    }
+
     /// What it refers to by itself, beside its backends: with `reading` where it is served.
     fn causes(&self, reading: Option<&Reading>) -> BTreeSet<Cause> {
         let namespace = &self.claimant.meta().namespace;
@@ -124,13 +132,13 @@ impl State {
 
     pub(super) fn recompile(&mut self, object: ObjectRef, claimant: Arc<dyn Claimant>) {
         let served = self.serves(&*claimant).is_ok();
-        let seniority = self.seniority(claimant.meta());
+        let leaving = self.seniority(claimant.meta()).leaving;
         self.swap(
             object,
             Some(Known {
                 claimant,
                 served,
-                seniority,
+                leaving,
             }),
         );
     }
@@ -146,7 +154,7 @@ impl State {
         let user = User::Object(slot);
         let read = |known: &'_ Known| {
             let mut reading = known.claimant.read(self.options.context());
-            reading.seniority = known.seniority;
+            reading.seniority.leaving = known.leaving;
             reading
         };
         let old_reading = old

@@ -4,13 +4,12 @@ mod guards;
 mod tls;
 
 use super::backends::{find_port, kind_in_use, service_settings};
-use super::claimants::Known;
 use super::links::Cause;
 use super::{State, key};
 use crate::dialect::reading::{BackendKey, Claim, Spot};
 use crate::model::nearest::nearest;
 use crate::model::object::{Meta, PortRef, Service};
-use crate::model::{Code, Diagnostic, Kind, ObjectRef};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
 use crate::table::backend::APP_PROTOCOLS;
 use crate::table::{BackendState, Route};
 use std::collections::BTreeSet;
@@ -57,14 +56,14 @@ impl State {
             return;
         }
         let reading = claimant.read(self.options.context());
-        let meta = claimant.meta();
+        let (meta, seniority) = (claimant.meta(), known.seniority());
         for claim in &reading.claims {
             if let Some(holder) = self.other_holder(&claim.spot, object) {
-                let yielded = self.why_yielded(holder, known, &claim.backend);
+                let yielded = self.why_yielded(holder, (meta, seniority), &claim.backend);
                 let (code, message) = lost(claim, holder, yielded, meta);
                 said.push(Diagnostic::new(code, object, claim.field.to_string(), message));
             }
-            if let Some(message) = self.why_alone(&claim.spot, known) {
+            if let Some(message) = self.why_alone(&claim.spot, seniority) {
                 said.push(Diagnostic::new(
                     Code::CanaryAlone,
                     object,
@@ -83,8 +82,8 @@ impl State {
         }
         let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
         // A canary's certificates are not shown to anybody.
-        for entry in reading.tls.iter().filter(|_| !known.seniority.canary) {
-            self.diagnose_tls((object, known.seniority), entry, redirected, said);
+        for entry in reading.tls.iter().filter(|_| !seniority.canary) {
+            self.diagnose_tls((object, seniority), entry, redirected, said);
         }
         self.diagnose_guards(object, claimant, &reading, said);
         said.extend(reading.findings);
@@ -98,8 +97,8 @@ impl State {
     }
 
     /// Why nobody is served what a canary claims: no other Ingress claims it.
-    fn why_alone(&self, spot: &Spot, known: &Known) -> Option<String> {
-        if !known.seniority.canary || self.holder(spot).is_some() {
+    fn why_alone(&self, spot: &Spot, seniority: Seniority) -> Option<String> {
+        if !seniority.canary || self.holder(spot).is_some() {
             return None;
         }
         let what = match spot {
@@ -114,8 +113,8 @@ impl State {
     }
 
     /// Why an Ingress has yielded a place to another, where it would have it by its age.
-    fn why_yielded(&self, holder: &Route, known: &Known, backend: &BackendKey) -> Option<String> {
-        let (meta, mine, theirs) = (known.claimant.meta(), known.seniority, holder.seniority);
+    fn why_yielded(&self, holder: &Route, (meta, mine): (&Meta, Seniority), backend: &BackendKey) -> Option<String> {
+        let theirs = holder.seniority;
         if mine.canary && !theirs.canary {
             return Some(
                 "alone, because this Ingress is its canary, and narthex does not split requests between them"

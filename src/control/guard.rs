@@ -101,8 +101,8 @@ mod tests {
 
     fn ingress(name: &str) -> Object {
         let path = IngressPath {
-            path: Some(format!("/{name}")),
-            path_type: Some("Prefix".to_owned()),
+            path: Some(format!("/{name}").into()),
+            path_type: Some("Prefix".into()),
             backend: IngressBackend::Service {
                 name: "web".into(),
                 port: PortRef::Number(80),
@@ -115,11 +115,11 @@ mod tests {
                 name: name.into(),
                 ..Meta::default()
             },
-            rules: vec![IngressRule {
+            rules: Box::new([IngressRule {
                 host: None,
-                paths: Some(vec![path]),
+                paths: Some(Box::new([path])),
                 ..IngressRule::default()
-            }],
+            }]),
             ..Ingress::default()
         }))
     }

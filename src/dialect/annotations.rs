@@ -76,7 +76,7 @@ struct Annotation {
 /// Reads the annotations of an Ingress or a Service, and says which of them are wrong or do nothing.
 pub(crate) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings: &mut Vec<Diagnostic>) -> Settings {
     let mut settings = Settings::default();
-    for (name, value) in &meta.annotations {
+    for (name, value) in meta.annotations.iter() {
         let guard = foreign::judge(name, value, meta, object.kind, ignored);
         let mut say = |code, message| {
             findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));

@@ -17,6 +17,7 @@ use crate::model::annotation;
 use crate::model::diagnostic::shortened;
 use crate::model::kind::with_kinds;
 use crate::model::object::{IngressClass, Meta, Namespace, Service, ServicePort};
+use crate::model::shared::shared;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Revision, Timestamp};
 pub(super) use decoders::Encoded;
 pub(super) use fields::Unknown;
@@ -305,7 +306,7 @@ fn with_name(mut object: Object, name: &ObjectRef) -> Object {
 
 pub(super) fn meta(meta: ObjectMeta) -> Meta {
     Meta {
-        namespace: meta.namespace.unwrap_or_default().into(),
+        namespace: shared(&meta.namespace.unwrap_or_default()),
         name: meta.name.unwrap_or_default().into(),
         created: meta
             .creation_timestamp

@@ -29,7 +29,7 @@ impl TlsEntry {
 
 /// Reads the hosts and the Secret's name of each entry of `spec.tls`, and says which hosts are invalid.
 pub(super) fn read_tls<'t>(
-    written: impl Iterator<Item = (&'t [String], Option<&'t str>)>,
+    written: impl Iterator<Item = (&'t [Arc<str>], Option<&'t Arc<str>>)>,
     object: &ObjectRef,
     owners: &HostOwners,
     findings: &mut Vec<Diagnostic>,
@@ -40,11 +40,11 @@ pub(super) fn read_tls<'t>(
             index,
             hosts: Vec::with_capacity(hosts.len()),
             whole: hosts.is_empty(),
-            secret: secret.unwrap_or_default().into(),
+            secret: secret.cloned().unwrap_or_default(),
         };
         let mut known = HashSet::new();
         for (place, host) in (0_u32..).zip(hosts) {
-            let pattern = match host.as_str() {
+            let pattern = match &**host {
                 "*" => Err("omit the hosts to use all names of the certificate".to_owned()),
                 host => read_host(host),
             };

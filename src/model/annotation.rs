@@ -7,8 +7,8 @@
 mod vendors;
 mod words;
 
+use super::annotations::Annotations;
 use super::object::OLD_CLASS;
-use std::collections::BTreeMap;
 use vendors::{BYSTANDERS, CONTROLLERS, ENTRIES, Rule, SWITCHES, is_of};
 use words::Words;
 
@@ -117,7 +117,7 @@ pub fn speaks_of_guard(name: &str) -> bool {
 }
 
 /// Whether some of an object's annotations may be guards.
-pub fn may_guard(all: &BTreeMap<String, String>) -> bool {
+pub fn may_guard(all: &Annotations) -> bool {
     all.iter().any(|(key, value)| match key.strip_prefix(PREFIX) {
         Some(ours) => speaks_of_guard(ours),
         None => guard(key, value, all).is_some(),
@@ -130,7 +130,7 @@ pub fn is_kept(key: &str) -> bool {
 }
 
 /// Whether an annotation is a guard that is not off, and how far it reaches.
-pub fn guard(key: &str, value: &str, all: &BTreeMap<String, String>) -> Option<Reach> {
+pub fn guard(key: &str, value: &str, all: &Annotations) -> Option<Reach> {
     let Meaning::Guard(reach) = meaning(key) else {
         return None;
     };
@@ -147,7 +147,7 @@ pub fn guard(key: &str, value: &str, all: &BTreeMap<String, String>) -> Option<R
 
 /// Whether the guard that an annotation stands for is explicitly off, by its value or by another annotation of the
 /// object.
-pub fn is_off(key: &str, value: &str, all: &BTreeMap<String, String>) -> bool {
+pub fn is_off(key: &str, value: &str, all: &Annotations) -> bool {
     let (prefix, name) = split(key);
     let value = value.trim();
     if let Some(Rule::If(guards)) = entry(prefix, name) {
@@ -174,9 +174,9 @@ fn is_off_by_value(words: &Words, value: &str) -> bool {
         || (words.is_allow_list() && open())
 }
 
-fn is_off_by_other(prefix: &str, name: &str, all: &BTreeMap<String, String>) -> bool {
+fn is_off_by_other(prefix: &str, name: &str, all: &Annotations) -> bool {
     SWITCHES.iter().any(|(domain, switch, values, turned_off)| {
-        let value = || all.get(&format!("{prefix}/{switch}")).map(|value| value.trim());
+        let value = || all.get(&format!("{prefix}/{switch}")).map(str::trim);
         is_of(prefix, domain) && matches(turned_off, name) && value().is_some_and(|value| values.contains(&value))
     })
 }

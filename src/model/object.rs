@@ -4,9 +4,9 @@
 //! never stay in memory, and the compiler needs no Kubernetes crate. Field names and meaning follow the API
 //! reference (networking.k8s.io/v1, core/v1, discovery.k8s.io/v1); nothing is validated here.
 
+use super::annotations::Annotations;
 use super::kind::Kind;
 use super::reference::Timestamp;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What every object has.
@@ -21,7 +21,7 @@ pub struct Meta {
     /// Whether it is being deleted: `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// Annotations that narthex or an ingress controller reads: see [`is_kept`](super::annotation::is_kept).
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     /// What is known of its current version, if that cannot be decoded and has guards. All else is of its last good one.
     pub undecoded: Option<Arc<Undecoded>>,
 }
@@ -30,7 +30,7 @@ pub struct Meta {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Undecoded {
     /// Its annotations, those that are kept.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     /// The hosts of an Ingress's rules; absent is any host.
     pub hosts: Vec<Option<String>>,
     /// `spec.parameters` of an IngressClass, as far as they can be read.

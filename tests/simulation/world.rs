@@ -1,7 +1,7 @@
 //! A small universe of objects, small enough that everything collides with everything.
 
 use narthex::testing::dialect::Object;
-use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls};
+use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Resource};
 use narthex::testing::model::object::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Hints, IngressClass, Meta, Namespace, PortRef, Secret,
     Service, ServicePort,
@@ -108,13 +108,18 @@ fn meta(rng: &mut Rng, names: &[&str]) -> Meta {
     }
 }
 
+/// Gives an object one more annotation.
+fn annotate(meta: &mut Meta, key: &str, value: &str) {
+    meta.annotations = meta.annotations.iter().chain([(key, value)]).collect();
+}
+
 fn backend(rng: &mut Rng) -> IngressBackend {
     match rng.below(20) {
         0 => IngressBackend::Missing,
-        1 => IngressBackend::Resource {
+        1 => IngressBackend::Resource(Box::new(Resource {
             kind: "k8s.example.com/Bucket".to_owned(),
             name: "b".to_owned(),
-        },
+        })),
         _ => IngressBackend::Service {
             name: rng.one(SERVICES).into(),
             port: match rng.below(8) {
@@ -170,7 +175,7 @@ fn backend_tls(rng: &mut Rng, meta: &mut Meta) {
         ("narthex.io/backend-verify", &["false", "true"]),
     ] {
         if rng.chance(1, 4) {
-            meta.annotations.insert(key.to_owned(), rng.one(values).to_owned());
+            annotate(meta, key, rng.one(values));
         }
     }
 }
@@ -194,14 +199,14 @@ fn secret(rng: &mut Rng) -> Object {
     )
 }
 
-fn tls(rng: &mut Rng) -> Vec<IngressTls> {
+fn tls(rng: &mut Rng) -> Box<[IngressTls]> {
     let entries = rng.below(3);
     (0..entries)
         .map(|_| IngressTls {
-            hosts: (0..rng.below(4)).map(|_| rng.one(TLS_HOSTS).to_owned()).collect(),
+            hosts: (0..rng.below(4)).map(|_| rng.one(TLS_HOSTS).into()).collect(),
             secret: rng
                 .one(&[Some("s1"), Some("s2"), Some("s3"), Some("s4"), None])
-                .map(str::to_owned),
+                .map(Into::into),
         })
         .collect()
 }
@@ -224,7 +229,7 @@ fn guards(rng: &mut Rng, meta: &mut Meta) {
         ("nginx.ingress.kubernetes.io/use-regex", &["true"]),
     ] {
         if rng.chance(1, 5) {
-            meta.annotations.insert(key.to_owned(), rng.one(values).to_owned());
+            annotate(meta, key, rng.one(values));
         }
     }
 }
@@ -244,19 +249,19 @@ fn ingress(rng: &mut Rng) -> Object {
         ("narthex.io/backend-protocol", &["HTTP", "GRPC", "GRP"]),
     ] {
         if rng.chance(1, 8) {
-            meta.annotations.insert(key.to_owned(), rng.one(values).to_owned());
+            annotate(&mut meta, key, rng.one(values));
         }
     }
     if rng.chance(1, 3) {
         backend_tls(rng, &mut meta);
     }
     let rules = (0..rng.below(4)).map(|_| IngressRule {
-        host: Some(rng.one(HOSTS).to_owned()),
+        host: Some(rng.one(HOSTS).into()),
         paths: rng.chance(5, 6).then(|| {
             (0..rng.below(4))
                 .map(|_| IngressPath {
-                    path: Some(rng.one(PATHS).to_owned()),
-                    path_type: rng.chance(7, 8).then(|| rng.one(KINDS).to_owned()),
+                    path: Some(rng.one(PATHS).into()),
+                    path_type: rng.chance(7, 8).then(|| rng.one(KINDS).into()),
                     backend: backend(rng),
                     ..IngressPath::default()
                 })
@@ -270,8 +275,8 @@ fn ingress(rng: &mut Rng) -> Object {
             meta,
             class: rng
                 .chance(1, 3)
-                .then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).to_owned()),
-            default_backend: rng.chance(1, 2).then(|| backend(rng)),
+                .then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).into()),
+            default_backend: rng.chance(1, 2).then(|| Box::new(backend(rng))),
             rules,
             tls: tls(rng),
             legacy: rng.chance(1, 4),

@@ -3,8 +3,7 @@
 use super::{ALL, equivalents};
 use crate::model::annotation::{self, Meaning, PREFIX, Reach};
 use crate::model::object::Meta;
-use crate::model::{Code, Kind};
-use std::collections::BTreeMap;
+use crate::model::{Annotations, Code, Kind};
 use std::sync::Arc;
 
 /// What is said of each guard.
@@ -28,7 +27,7 @@ impl Ignored {
 }
 
 /// Whether an annotation guards something that narthex does not enforce, and how far.
-fn guard(name: &str, value: &str, all: &BTreeMap<String, String>) -> Option<Reach> {
+fn guard(name: &str, value: &str, all: &Annotations) -> Option<Reach> {
     match name.strip_prefix(PREFIX) {
         // One of ours that is misspelled, or from a version to come.
         Some(ours) => {
@@ -51,9 +50,9 @@ pub(crate) fn undecoded_guards<'m>(meta: &'m Meta, ignored: &Ignored) -> impl It
     undecoded.flat_map(|undecoded| guards_among(&undecoded.annotations, ignored))
 }
 
-fn guards_among<'m>(all: &'m BTreeMap<String, String>, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
+fn guards_among<'m>(all: &'m Annotations, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
     all.iter()
-        .filter_map(|(name, value)| Some((name.as_str(), guard(name, value, all)?)))
+        .filter_map(|(name, value)| Some((name, guard(name, value, all)?)))
         .filter(|(name, _)| ignored.by(name).is_none())
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dialect::ingress::{Ingress, IngressBackend, IngressRule, IngressTls};
+use crate::dialect::ingress::{Ingress, IngressBackend, IngressRule, IngressTls, Resource};
 use crate::model::object::Endpoints;
 use crate::model::object::PortRef;
 use serde_json::json;
@@ -62,16 +62,16 @@ fn an_ingress_keeps_what_routes() {
     );
     assert_eq!(ingress.class.as_deref(), Some("narthex"));
     assert_eq!(
-        ingress.default_backend,
-        Some(IngressBackend::Resource {
+        ingress.default_backend.as_deref(),
+        Some(&IngressBackend::Resource(Box::new(Resource {
             kind: "k8s.example.com/Bucket".into(),
             name: "static".into()
-        })
+        })))
     );
     assert_eq!(
-        ingress.tls,
+        *ingress.tls,
         [IngressTls {
-            hosts: vec!["a.example".into()],
+            hosts: Box::new(["a.example".into()]),
             secret: Some("cert".into())
         }]
     );
@@ -119,8 +119,8 @@ fn an_old_ingress_of_either_group_becomes_the_same() {
             port,
         };
         assert_eq!(
-            ingress.default_backend,
-            Some(service("fallback", PortRef::Name("http".into())))
+            ingress.default_backend.as_deref(),
+            Some(&service("fallback", PortRef::Name("http".into())))
         );
         let paths = ingress.rules[0].paths.as_ref().unwrap();
         assert_eq!((&paths[0].path, &paths[0].path_type), (&None, &None));
@@ -128,10 +128,10 @@ fn an_old_ingress_of_either_group_becomes_the_same() {
         assert_eq!(paths[1].backend, service("q", PortRef::Number(8080)));
         assert_eq!(
             paths[2].backend,
-            IngressBackend::Resource {
+            IngressBackend::Resource(Box::new(Resource {
                 kind: "Bucket".into(),
                 name: "r".into()
-            }
+            }))
         );
     }
 }
@@ -417,6 +417,39 @@ fn what_is_no_object_is_said() {
 }
 
 #[test]
+fn what_many_ingresses_say_is_kept_once() {
+    let ingress = |name: &str| {
+        an_ingress(json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": name, "namespace": "shop", "annotations": {"narthex.io/hsts": "off"}},
+            "spec": {
+                "rules": [{"host": "a.example", "http": {"paths": [
+                    {"path": "/a", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}},
+                ]}}],
+                "tls": [{"hosts": ["a.example"], "secretName": "cert"}],
+            },
+        }))
+    };
+    fn texts(ingress: &Ingress) -> Vec<&str> {
+        let (rule, tls) = (&ingress.rules[0], &ingress.tls[0]);
+        let path = &rule.paths.as_ref().unwrap()[0];
+        let IngressBackend::Service { name, .. } = &path.backend else {
+            panic!("a Service");
+        };
+        let of_path = [path.path.as_deref().unwrap(), path.path_type.as_deref().unwrap(), name];
+        let others = [&*ingress.meta.namespace, rule.host.as_deref().unwrap(), &tls.hosts[0]];
+        let secret = tls.secret.as_deref().unwrap();
+        (of_path.into_iter().chain(others).chain([secret]))
+            .chain(ingress.meta.annotations.keys())
+            .collect()
+    }
+    let (one, other) = (ingress("one"), ingress("other"));
+    for (text, same) in texts(&one).into_iter().zip(texts(&other)) {
+        assert!(std::ptr::eq(text, same), "two copies of {text}");
+    }
+}
+
+#[test]
 fn nulls_are_absences() {
     let ingress = an_ingress(json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
@@ -424,10 +457,10 @@ fn nulls_are_absences() {
         "spec": {"rules": [{"host": null, "http": {"paths": null}}], "tls": null},
     }));
     assert_eq!(
-        ingress.rules,
+        *ingress.rules,
         [IngressRule {
             host: None,
-            paths: Some(vec![]),
+            paths: Some(Box::default()),
             unclear: false,
         }]
     );

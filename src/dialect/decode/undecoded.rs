@@ -6,7 +6,7 @@ use crate::dialect::Object;
 use crate::dialect::ingress::Ingress;
 use crate::model::annotation;
 use crate::model::object::{IngressClass, Meta, OLD_CLASS, Service, Undecoded};
-use crate::model::{Kind, ObjectRef};
+use crate::model::{Annotations, Kind, ObjectRef};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -25,18 +25,16 @@ pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             (name.clone(), text)
         })
-        .collect();
+        .collect::<Annotations>();
     let parameters = (kind == Kind::IngressClass).then(|| parameters(value)).flatten();
     if parameters.is_none() && !annotation::may_guard(&annotations) {
         return None;
     }
-    let old_class = annotations.get(OLD_CLASS).cloned();
     let meta = Meta {
         namespace: object.namespace.clone(),
         name: object.name.clone(),
-        annotations: old_class
-            .map(|class| (OLD_CLASS.to_owned(), class))
-            .into_iter()
+        annotations: (annotations.get(OLD_CLASS).into_iter())
+            .map(|class| (OLD_CLASS, class))
             .collect(),
         undecoded: Some(Arc::new(Undecoded {
             hosts: hosts(value),
@@ -48,7 +46,7 @@ pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
     Some(match kind {
         Kind::Ingress => Object::Ingress(Arc::new(Ingress {
             meta,
-            class: text(value, "/spec/ingressClassName").map(str::to_owned),
+            class: text(value, "/spec/ingressClassName").map(Into::into),
             ..Ingress::default()
         })),
         Kind::IngressClass => Object::IngressClass(Arc::new(IngressClass {

@@ -1,9 +1,10 @@
 //! Decodes an Ingress of any version.
 
 use super::legacy;
-use super::object::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls};
+use super::object::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Resource};
 use crate::dialect::decode::{Encoded, Mistake, Version, meta, read, revision};
 use crate::model::object::PortRef;
+use crate::model::shared::shared;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
 
@@ -23,8 +24,8 @@ fn ingress(mut object: networking::Ingress) -> Ingress {
     Ingress {
         revision: revision(&mut object.metadata),
         meta: meta(object.metadata),
-        class: spec.ingress_class_name,
-        default_backend: spec.default_backend.map(ingress_backend),
+        class: spec.ingress_class_name.map(Into::into),
+        default_backend: spec.default_backend.map(ingress_backend).map(Box::new),
         rules: spec.rules.unwrap_or_default().into_iter().map(ingress_rule).collect(),
         tls: spec.tls.unwrap_or_default().into_iter().map(ingress_tls).collect(),
         legacy: false,
@@ -33,14 +34,16 @@ fn ingress(mut object: networking::Ingress) -> Ingress {
 
 fn ingress_rule(rule: networking::IngressRule) -> IngressRule {
     let path = |path: networking::HTTPIngressPath| IngressPath {
-        path: path.path,
+        path: path.path.as_deref().map(shared),
         // Required by the API, so k8s-openapi has no word for "missing" but the empty one.
-        path_type: Some(path.path_type).filter(|path_type| !path_type.is_empty()),
+        path_type: Some(&*path.path_type)
+            .filter(|path_type| !path_type.is_empty())
+            .map(shared),
         backend: ingress_backend(path.backend),
         unclear: false,
     };
     IngressRule {
-        host: rule.host,
+        host: rule.host.as_deref().map(shared),
         paths: rule.http.map(|http| http.paths.into_iter().map(path).collect()),
         unclear: false,
     }
@@ -48,8 +51,8 @@ fn ingress_rule(rule: networking::IngressRule) -> IngressRule {
 
 pub(super) fn ingress_tls(tls: networking::IngressTLS) -> IngressTls {
     IngressTls {
-        hosts: tls.hosts.unwrap_or_default(),
-        secret: tls.secret_name,
+        hosts: tls.hosts.iter().flatten().map(|host| shared(host)).collect(),
+        secret: tls.secret_name.as_deref().map(shared),
     }
 }
 
@@ -62,7 +65,7 @@ fn ingress_backend(backend: networking::IngressBackend) -> IngressBackend {
             (None, None) => PortRef::Missing,
         };
         IngressBackend::Service {
-            name: service.name.into(),
+            name: shared(&service.name),
             port,
         }
     } else if let Some(resource) = backend.resource {
@@ -77,8 +80,8 @@ pub(super) fn resource_backend(resource: core::TypedLocalObjectReference) -> Ing
         Some(group) if !group.is_empty() => format!("{group}/{}", resource.kind),
         _ => resource.kind,
     };
-    IngressBackend::Resource {
+    IngressBackend::Resource(Box::new(Resource {
         kind,
         name: resource.name,
-    }
+    }))
 }

@@ -5,6 +5,7 @@ use super::decode::{ingress_tls, resource_backend};
 use super::object::{self, IngressBackend, IngressPath, IngressRule};
 use crate::dialect::decode::{meta, revision};
 use crate::model::object::PortRef;
+use crate::model::shared::shared;
 use k8s_openapi::api::core::v1::TypedLocalObjectReference;
 use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -70,8 +71,8 @@ impl From<Ingress> for object::Ingress {
         object::Ingress {
             revision: revision(&mut ingress.metadata),
             meta: meta(ingress.metadata),
-            class: spec.ingress_class_name,
-            default_backend: spec.backend.map(backend),
+            class: spec.ingress_class_name.map(Into::into),
+            default_backend: spec.backend.map(backend).map(Box::new),
             rules: spec.rules.unwrap_or_default().into_iter().map(rule).collect(),
             tls: spec.tls.unwrap_or_default().into_iter().map(ingress_tls).collect(),
             legacy: true,
@@ -81,13 +82,13 @@ impl From<Ingress> for object::Ingress {
 
 fn rule(rule: Rule) -> IngressRule {
     let path = |path: Path| IngressPath {
-        path: path.path,
-        path_type: path.path_type,
+        path: path.path.as_deref().map(shared),
+        path_type: path.path_type.as_deref().map(shared),
         backend: path.backend.map_or(IngressBackend::Missing, backend),
         unclear: false,
     };
     IngressRule {
-        host: rule.host,
+        host: rule.host.as_deref().map(shared),
         paths: rule
             .http
             .map(|http| http.paths.unwrap_or_default().into_iter().map(path).collect()),
@@ -98,7 +99,7 @@ fn rule(rule: Rule) -> IngressRule {
 fn backend(backend: Backend) -> IngressBackend {
     match (backend.service_name.filter(|name| !name.is_empty()), backend.resource) {
         (Some(name), _) => IngressBackend::Service {
-            name: name.into(),
+            name: shared(&name),
             port: backend.service_port.map_or(PortRef::Missing, port),
         },
         (None, Some(resource)) => resource_backend(resource),

@@ -13,7 +13,7 @@ use super::status::{StatusRules, addresses, load_balancer};
 use crate::model::object::{Meta, OLD_CLASS};
 use crate::model::{Kind, Revision};
 pub(super) use decode::decode;
-pub use object::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls};
+pub use object::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Resource};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl Claimant for Ingress {
     fn class(&self) -> Option<&str> {
         self.class
             .as_deref()
-            .or_else(|| self.meta.annotations.get(OLD_CLASS).map(String::as_str))
+            .or_else(|| self.meta.annotations.get(OLD_CLASS))
             .filter(|class| !class.is_empty())
     }
 

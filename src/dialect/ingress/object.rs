@@ -1,4 +1,7 @@
 //! An Ingress as narthex keeps it. Nothing is validated here.
+//!
+//! There may be a hundred thousand of them, so what few have is boxed, and texts that many have are
+//! [shared](crate::model::shared).
 
 use crate::model::Revision;
 use crate::model::object::{Meta, PortRef};
@@ -12,13 +15,13 @@ pub struct Ingress {
     /// Which state of it this is.
     pub revision: Revision,
     /// `spec.ingressClassName`.
-    pub class: Option<String>,
+    pub class: Option<Box<str>>,
     /// `spec.defaultBackend`.
-    pub default_backend: Option<IngressBackend>,
+    pub default_backend: Option<Box<IngressBackend>>,
     /// `spec.rules`.
-    pub rules: Vec<IngressRule>,
+    pub rules: Box<[IngressRule]>,
     /// `spec.tls`.
-    pub tls: Vec<IngressTls>,
+    pub tls: Box<[IngressTls]>,
     /// Whether the object came as v1 (which demands a pathType) or as an older version (which had none).
     pub legacy: bool,
 }
@@ -27,9 +30,9 @@ pub struct Ingress {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IngressRule {
     /// `host`; none or empty is any.
-    pub host: Option<String>,
+    pub host: Option<Arc<str>>,
     /// `http.paths`; none where the rule has no `http`: all of the host goes to the default backend.
-    pub paths: Option<Vec<IngressPath>>,
+    pub paths: Option<Box<[IngressPath]>>,
     /// Whether a field that does not exist leaves open what the rule is for. It is left out.
     pub unclear: bool,
 }
@@ -38,9 +41,9 @@ pub struct IngressRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IngressPath {
     /// `path`.
-    pub path: Option<String>,
+    pub path: Option<Arc<str>>,
     /// `pathType`, as written.
-    pub path_type: Option<String>,
+    pub path_type: Option<Arc<str>>,
     /// `backend`.
     pub backend: IngressBackend,
     /// As of a rule.
@@ -58,22 +61,26 @@ pub enum IngressBackend {
         port: PortRef,
     },
     /// `resource`, which narthex does not follow.
-    Resource {
-        /// `apiGroup/kind`.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
+    Resource(Box<Resource>),
     /// Neither.
     #[default]
     Missing,
+}
+
+/// `resource` of a backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resource {
+    /// `apiGroup/kind`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// One of `spec.tls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IngressTls {
     /// `hosts`.
-    pub hosts: Vec<String>,
+    pub hosts: Box<[Arc<str>]>,
     /// `secretName`.
-    pub secret: Option<String>,
+    pub secret: Option<Arc<str>>,
 }

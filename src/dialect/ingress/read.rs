@@ -54,7 +54,7 @@ static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| "/".into());
 /// Reads one Ingress, apart from all others.
 pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
     let mut reader = Reader::new(ingress, context);
-    let entries = ingress.tls.iter().map(|tls| (&tls.hosts[..], tls.secret.as_deref()));
+    let entries = ingress.tls.iter().map(|tls| (&tls.hosts[..], tls.secret.as_ref()));
     let tls = read_tls(entries, &reader.object, context.owners, &mut reader.findings);
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
@@ -131,7 +131,7 @@ impl<'i> Reader<'i> {
             return;
         }
         let field = format!("spec.rules[{index}]");
-        let Some(host) = self.host(rule.host.as_deref(), &field) else {
+        let Some(host) = self.host(rule.host.as_ref(), &field) else {
             return;
         };
         if let Some(owners) = self.owners.against(&self.ingress.meta.namespace, &host) {
@@ -279,11 +279,13 @@ impl<'i> Reader<'i> {
         self.say(Code::GuardNotEnforced, &format!("annotation {name}"), message);
     }
 
-    fn host(&mut self, host: Option<&str>, field: &str) -> Option<HostPattern> {
+    fn host(&mut self, host: Option<&Arc<str>>, field: &str) -> Option<HostPattern> {
         let Some(host) = host.filter(|host| !host.is_empty()) else {
             return Some(HostPattern::Any);
         };
         match read_host(host) {
+            // The name needs no second copy where it is written in canonical form.
+            Ok(HostPattern::Exact(name)) if name == *host => Some(HostPattern::Exact(host.clone())),
             Ok(pattern) => Some(pattern),
             Err(why) => {
                 self.say(
@@ -327,14 +329,14 @@ impl<'i> Reader<'i> {
                     let message = format!("\"{text}\" {literally}");
                     self.say(Code::PathTakenLiterally, &format!("{field}.path"), message);
                 }
-                let path = match kind {
+                let text = match kind {
                     PathKind::Prefix => prefix_key(&canonical),
                     PathKind::Exact | PathKind::RegularExpression => &canonical,
                 };
-                let path = if matches!(path, "" | "/") {
-                    ROOT.clone()
-                } else {
-                    path.into()
+                let path = match &path.path {
+                    _ if matches!(text, "" | "/") => ROOT.clone(),
+                    Some(written) if **written == *text => written.clone(),
+                    _ => text.into(),
                 };
                 Some((PathPattern { kind, path }, is_literal))
             }
@@ -420,9 +422,12 @@ fn backend_key(
                 settings,
             }),
         },
-        IngressBackend::Resource { kind, name } => Err((
+        IngressBackend::Resource(resource) => Err((
             Code::ResourceBackend,
-            format!("it names the resource {kind} \"{name}\", but narthex supports only Services: write a service"),
+            format!(
+                "it names the resource {} \"{}\", but narthex supports only Services: write a service",
+                resource.kind, resource.name
+            ),
         )),
         IngressBackend::Missing => invalid("it names no Service: write service.name and service.port".to_owned()),
     }

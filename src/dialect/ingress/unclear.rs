@@ -47,7 +47,7 @@ fn left_out(ingress: &Ingress, field: &Unknown) -> LeftOut {
     }
     let rule = |at: usize| ingress.rules.get(at);
     let hostless = |at: usize| rule(at).is_some_and(|rule| rule.host.as_deref().is_none_or(str::is_empty));
-    let pathless = |at: usize| rule(at).is_some_and(|rule| rule.paths.as_ref().is_none_or(Vec::is_empty));
+    let pathless = |at: usize| rule(at).is_some_and(|rule| rule.paths.as_deref().is_none_or(<[_]>::is_empty));
     match *path {
         // The default backend of an Ingress without rules is that of all hosts.
         [_] | ["spec", _] if ingress.rules.is_empty() && ingress.default_backend.is_some() => {

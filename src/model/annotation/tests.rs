@@ -1,7 +1,7 @@
 use super::*;
 
-fn none() -> BTreeMap<String, String> {
-    BTreeMap::new()
+fn none() -> Annotations {
+    Annotations::default()
 }
 
 #[test]
@@ -411,9 +411,9 @@ fn one_annotation_may_turn_others_off() {
             "ingress.pomerium.io/policy",
         ),
     ] {
-        let all = BTreeMap::from([(switch.to_owned(), off.to_owned()), (key.to_owned(), "x".to_owned())]);
+        let all = Annotations::from_iter([(switch.to_owned(), off.to_owned()), (key.to_owned(), "x".to_owned())]);
         assert_eq!(guard(key, "x", &all), None, "{key}");
-        let on = BTreeMap::from([
+        let on = Annotations::from_iter([
             (switch.to_owned(), "other".to_owned()),
             (key.to_owned(), "x".to_owned()),
         ]);
@@ -424,7 +424,7 @@ fn one_annotation_may_turn_others_off() {
         "nginx.ingress.kubernetes.io/auth-tls-verify-client",
         "nginx.ingress.kubernetes.io/auth-tls-secret",
     );
-    let all = BTreeMap::from([(switch.to_owned(), "OFF".to_owned()), (key.to_owned(), "x".to_owned())]);
+    let all = Annotations::from_iter([(switch.to_owned(), "OFF".to_owned()), (key.to_owned(), "x".to_owned())]);
     assert!(guard(key, "x", &all).is_some());
 }
 
@@ -448,7 +448,7 @@ fn some_guards_hold_for_a_host() {
     }
     let key = "nginx.org/location-snippets";
     assert_eq!(guard(key, "deny all;", &none()), Some(Reach::Rules));
-    let master = BTreeMap::from([(NGINX_MASTER.to_owned(), "master".to_owned())]);
+    let master = Annotations::from_iter([(NGINX_MASTER.to_owned(), "master".to_owned())]);
     assert_eq!(guard(key, "deny all;", &master), Some(Reach::Host));
 }
 
