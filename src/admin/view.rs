@@ -16,11 +16,7 @@ use crate::table::{Backend, HostPattern, ListenerId, Route, Table};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-
-/// An address that nobody has told.
-const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// One problem.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -187,11 +183,6 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
     let listener = question.listener(table, &url, server_name);
     let came = Came {
         listener: listener.map_or(ListenerId::default(), |listener| listener.id),
-        local: question
-            .to
-            .or(listener.map(|listener| listener.address))
-            .unwrap_or(UNKNOWN),
-        client: question.from.unwrap_or(UNKNOWN.ip()),
         server_name,
         trusted: trusted.is_some(),
         secure: url.tls || told == Some(true) || question.is_by_https_port(terms),

@@ -8,7 +8,6 @@ use crate::table::{ListenerId, Route};
 use http::Uri;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use std::net::{IpAddr, SocketAddr};
 
 pub use crate::table::decide::Canonical;
 
@@ -16,10 +15,6 @@ pub use crate::table::decide::Canonical;
 pub struct Came<'r> {
     /// The listener it came in by.
     pub listener: ListenerId,
-    /// The address and port that its client connected to.
-    pub local: SocketAddr,
-    /// Its client's address.
-    pub client: IpAddr,
     /// The name that its client asked for in the TLS handshake (SNI).
     pub server_name: Option<&'r str>,
     /// Whether its peer is one of `--trusted-proxies`.
@@ -33,8 +28,6 @@ pub fn ask<'r>(parts: &'r Parts, fields: &Fields<'r>, client: &'r Client, websoc
     let tls = client.peer.tls.as_ref();
     let came = Came {
         listener: client.peer.listener,
-        local: client.peer.local,
-        client: client.address(),
         server_name: tls.and_then(|handshake| handshake.server_name.as_deref()),
         trusted: client.peer.trusted,
         secure: client.is_secure(),
@@ -46,8 +39,6 @@ pub fn ask<'r>(parts: &'r Parts, fields: &Fields<'r>, client: &'r Client, websoc
 pub fn ask_of<'r>(parts: &'r Parts, fields: &Fields<'r>, came: Came<'r>, websocket: bool) -> Ask<'r> {
     Ask {
         listener: came.listener,
-        local: came.local,
-        client: came.client,
         server_name: came.server_name,
         trusted: came.trusted,
         secure: came.secure,

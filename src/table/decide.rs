@@ -7,7 +7,6 @@ use super::canonical::{HostError, PathError, canonical_host, canonical_path};
 use super::{Answer, Backend, CanonicalPath, Destination, Guard, ListenerId, Protocol, Route, Says, Table};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Paths a certificate authority asks for in plain (RFC 8555, section 8.3).
@@ -29,12 +28,6 @@ pub struct Rules {
 pub struct Ask<'r> {
     /// The listener it came in by.
     pub listener: ListenerId,
-    /// The address and port that its client connected to.
-    #[expect(dead_code, reason = "policies by address are to read it")]
-    pub local: SocketAddr,
-    /// Its client's address.
-    #[expect(dead_code, reason = "policies by address are to read it")]
-    pub client: IpAddr,
     /// The name that its client asked for in the TLS handshake (SNI); absent if it named none, or there is no TLS.
     pub server_name: Option<&'r str>,
     /// Whether its peer is one of `--trusted-proxies`.
