@@ -308,10 +308,9 @@ pub struct TlsArgs {
     pub max_handshakes: usize,
 }
 
-/// Headers and paths.
+/// What a request means; `explain` has to know it too.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "HTTP")]
-pub struct HttpArgs {
+pub struct ReadingArgs {
     /// Addresses or networks of the peers whose X-Forwarded-* fields and PROXY headers are trusted.
     #[arg(long, env = "NARTHEX_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
     pub trusted_proxies: Vec<IpNet>,
@@ -324,6 +323,22 @@ pub struct HttpArgs {
         default_value = "keep"
     )]
     pub encoded_slash: EncodedSlash,
+}
+
+impl ReadingArgs {
+    /// Whether %2F and %5C in a path are refused.
+    pub fn rejects_encoded_slash(&self) -> bool {
+        self.encoded_slash == EncodedSlash::Reject
+    }
+}
+
+/// Headers and paths.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// How requests are understood.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Send the reply to a client that has closed its side of the connection. Otherwise such a client counts as gone, unless
     /// it used HTTP/1.0 or `Connection: close`.
     #[arg(long, env = "NARTHEX_SERVE_HALF_CLOSED")]
@@ -391,7 +406,7 @@ impl ServeArgs {
         if listening.is_empty() {
             return Err("--listen-http and --listen-https are both off, so narthex would serve nothing".to_owned());
         }
-        if self.listen.proxy_protocol != ProxyProtocol::Off && self.http.trusted_proxies.is_empty() {
+        if self.listen.proxy_protocol != ProxyProtocol::Off && self.http.reading.trusted_proxies.is_empty() {
             return Err(
                 "--proxy-protocol requires --trusted-proxies: list the addresses of the load balancer there".to_owned(),
             );

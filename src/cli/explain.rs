@@ -3,11 +3,10 @@
 use super::ask::{AdminArgs, escape};
 use super::{Output, check, print};
 use crate::admin::view::{Decision, Question, Terms, decide};
-use crate::config::{EncodedSlash, HeadArgs, RuleArgs, net};
+use crate::config::{HeadArgs, ReadingArgs, RuleArgs};
 use crate::proxy::TrustedProxies;
 use crate::table::decide::Rules;
 use clap::Args;
-use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,24 +49,15 @@ pub struct ExplainArgs {
     /// With --manifests: port in redirects to HTTPS
     #[arg(long, env = "NARTHEX_HTTPS_PORT", value_name = "PORT", default_value_t = 443)]
     pub https_port: u16,
-    /// With --manifests: how to treat %2F and %5C in a path
-    #[arg(
-        long,
-        env = "NARTHEX_ENCODED_SLASH",
-        value_name = "WHAT",
-        value_enum,
-        default_value = "keep"
-    )]
-    pub encoded_slash: EncodedSlash,
-    /// With --manifests: peers whose X-Forwarded-* fields are trusted
-    #[arg(long, env = "NARTHEX_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',', value_parser = net)]
-    pub trusted_proxies: Vec<IpNet>,
-    /// Bounds of the request's head.
-    #[command(flatten, next_help_heading = "Limits, with --manifests")]
-    pub head: HeadArgs,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
+    /// How the request is understood.
+    #[command(flatten, next_help_heading = "HTTP, with --manifests")]
+    pub reading: ReadingArgs,
+    /// Bounds of the request's head.
+    #[command(flatten, next_help_heading = "Limits, with --manifests")]
+    pub head: HeadArgs,
     /// What the running narthex would be told.
     #[command(flatten)]
     pub rules: RuleArgs,
@@ -101,9 +91,9 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         let terms = Terms {
             rules: Rules {
                 https_port: (!args.no_https).then_some(args.https_port),
-                reject_encoded_slash: args.encoded_slash == EncodedSlash::Reject,
+                reject_encoded_slash: args.reading.rejects_encoded_slash(),
             },
-            trusted_proxies: TrustedProxies::new(&args.trusted_proxies),
+            trusted_proxies: TrustedProxies::new(&args.reading.trusted_proxies),
             limits: args.head.limits(),
         };
         decide(&table, state.refresh(), &question, &terms).map_err(anyhow::Error::msg)?

@@ -1,7 +1,7 @@
 //! Turns flags, which are plain values, into the settings of each part of the program.
 
 use crate::compile;
-use crate::config::{AccessArgs, EncodedSlash, Format, HeadArgs, Protocol, RuleArgs, ServeArgs, StatusArgs};
+use crate::config::{AccessArgs, Format, HeadArgs, Protocol, RuleArgs, ServeArgs, StatusArgs};
 use crate::dialect::annotations::Ignored;
 use crate::dialect::owners::{self, HostOwners};
 use crate::policy::compress::Memory;
@@ -71,10 +71,10 @@ impl ServeArgs {
                 stream: self.timeouts.stream_timeout,
             },
             attempts: self.limits.attempts,
-            reject_encoded_slash: self.http.encoded_slash == EncodedSlash::Reject,
+            reject_encoded_slash: self.http.reading.rejects_encoded_slash(),
             after: self.http.server_header.iter().cloned().map(After::Server).collect(),
             https_port: self.tls.https_port.or(https_port),
-            trusted_proxies: TrustedProxies::new(&self.http.trusted_proxies),
+            trusted_proxies: TrustedProxies::new(&self.http.reading.trusted_proxies),
             max_in_flight: self.limits.max_in_flight.into(),
             short_of_memory: Arc::default(),
             compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
