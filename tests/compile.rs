@@ -11,7 +11,7 @@ use narthex::testing::dialect::{annotations, owners};
 use narthex::testing::model::object::{Meta, Secret};
 use narthex::testing::model::{Report, Timestamp};
 use narthex::testing::source::directory::load;
-use narthex::testing::table::{HostPattern, Route, Table};
+use narthex::testing::table::{HostPattern, Match, Table};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -166,8 +166,9 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
 }
 
 fn render_table(table: &Table, out: &mut String) {
-    let mut routes: Vec<&Route> = table.routes().map(|route| &**route).collect();
-    routes.sort_by_cached_key(|route| {
+    let mut routes: Vec<Match<'_>> = table.matches().collect();
+    routes.sort_by_cached_key(|found| {
+        let route = found.route;
         let name = match &route.host {
             HostPattern::Any => String::new(),
             HostPattern::Wildcard(name) | HostPattern::Exact(name) => name.to_string(),
@@ -184,7 +185,8 @@ fn render_table(table: &Table, out: &mut String) {
         )
     });
     let mut host = None;
-    for route in routes {
+    for found in routes {
+        let route = found.route;
         if host != Some(&route.host) {
             writeln!(out, "host {}", route.host).unwrap();
             host = Some(&route.host);
@@ -216,7 +218,7 @@ fn render_table(table: &Table, out: &mut String) {
         if let Some(tls) = &backend.tls {
             write!(policies, " {tls:?}").unwrap();
         }
-        if let Some(guard) = table.guard_of(route) {
+        if let Some(guard) = table.guard_of(found) {
             write!(policies, " CLOSED by {guard}").unwrap();
         }
         writeln!(out, "  {path:<24} -> {backend}{app} {:?}{policies}", backend.state).unwrap();
@@ -348,9 +350,12 @@ fn many_guards_of_one_host_cost_as_much_each() {
     }
     let table = state.table();
     let first = "annotation nginx.ingress.kubernetes.io/server-snippet of Ingress default/web-0000";
-    for route in table.routes() {
-        let own = format!("of Ingress {}", route.origin.object.to_string().replace("Ingress ", ""));
-        let guard = table.guard_of(route).unwrap().to_string();
+    for found in table.matches() {
+        let own = format!(
+            "of Ingress {}",
+            found.route.origin.object.to_string().replace("Ingress ", "")
+        );
+        let guard = table.guard_of(found).unwrap().to_string();
         assert!(guard.ends_with(&own), "{guard} {own}");
     }
     let host = table.host(&HostPattern::Exact("a.test".into())).unwrap();

@@ -8,8 +8,8 @@ use narthex::testing::dialect::{Change, Object};
 use narthex::testing::model::Timestamp;
 use narthex::testing::model::object::{Meta, PortRef};
 use narthex::testing::table::{
-    HostPattern, PathKind, PathPattern, PathRegex, Pattern, Patterns, Says, Table, canonical_host, canonical_path,
-    explain,
+    HostPattern, HostSet, Hosts, Listener, ListenerId, PathKind, PathPattern, PathRegex, Pattern, Patterns, Route,
+    Says, Serves, Table, canonical_host, canonical_path, explain,
 };
 use std::sync::Arc;
 
@@ -362,6 +362,33 @@ fn regular_expressions_are_asked_in_order_before_and_after_plain_paths() {
     assert!(why.iter().any(|why| why == order), "{why:?}");
     let no = "RegularExpression ^/raw//x does not match /api/v1";
     assert!(why.iter().any(|why| why == no), "{why:?}");
+}
+
+/// A guard of a host closes that host where it is served, and not the same host of another listener.
+#[test]
+fn a_guard_holds_for_the_hosts_it_is_among() {
+    let Object::Ingress(mut guarded) = ingress("guarded", &[("h.test", "/a", "one")], None) else {
+        panic!("an Ingress");
+    };
+    let snippet = ("nginx.ingress.kubernetes.io/server-snippet", "deny all;");
+    Arc::make_mut(&mut guarded).meta.annotations = [snippet].into_iter().collect();
+    let plain = ingress("plain", &[("h.test", "/b", "two")], None);
+    let mut table = table(vec![Object::Ingress(guarded), plain]);
+    let is_plain = |route: &Route| &*route.origin.object.name == "plain";
+    let route = table.routes().find(|route| is_plain(route)).unwrap().clone();
+    let mut own = Hosts::default();
+    own.update(&route.host.clone(), |host| {
+        host.paths.set(&route.path.clone().unwrap(), Some(route));
+    });
+    let listener = Listener {
+        id: ListenerId { slot: 9, generation: 1 },
+        address: "127.0.0.1:9".parse().unwrap(),
+        serves: Serves::Http(HostSet::Own(Arc::new(own))),
+    };
+    table.set_listener(9, Some(Arc::new(listener)));
+    let found = table.matches().filter(|found| is_plain(found.route));
+    let closed: Vec<_> = found.map(|found| table.guard_of(found).is_some()).collect();
+    assert_eq!(closed, [true, false], "the hosts of Ingresses come first");
 }
 
 #[test]

@@ -112,13 +112,14 @@ fn guards_of_hosts(table: &Table) -> impl Iterator<Item = String> {
 fn contents(state: &mut State) -> Contents {
     let table = state.table();
     let routes = table
-        .routes()
-        .map(|route| {
+        .matches()
+        .map(|found| {
+            let route = found.route;
             let backend = table
                 .backend_of(route)
                 .map_or("GONE".to_owned(), |backend| backend_text(backend));
             let path = route.path.as_ref().map(ToString::to_string);
-            let guard = table.guard_of(route);
+            let guard = table.guard_of(found);
             format!(
                 "{} {path:?} {} {:?} {:?} -> {backend} {:?} {guard:?} over {:?}",
                 route.host, route.origin, route.seniority, route.keep_slashes, route.policies, route.shadows

@@ -48,6 +48,17 @@ impl HostTable {
         self.rules().chain(&self.default)
     }
 
+    /// A route with the guard that this host has for it.
+    fn with_guard<'t>(&'t self, route: &'t Arc<Route>) -> Match<'t> {
+        let host_guard = self.guard(&route.origin.object.namespace);
+        Match { route, host_guard }
+    }
+
+    /// Every route with the guard that this host has for it, in no order.
+    pub fn matches(&self) -> impl Iterator<Item = Match<'_>> {
+        self.routes().map(|route| self.with_guard(route))
+    }
+
     /// The guard that closes all routes of a namespace for this host.
     pub fn guard(&self, namespace: &str) -> Option<&Arc<Guard>> {
         self.guards.as_ref()?.get(namespace)
@@ -107,8 +118,7 @@ impl Hosts {
     pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<Match<'_>> {
         let exact = host.and_then(|host| by_name(&self.exact, host));
         if let Some((exact, route)) = exact.and_then(|host| Some((host, host.find(path, says)?))) {
-            let host_guard = exact.guard(&route.origin.object.namespace);
-            return Some(Match { route, host_guard });
+            return Some(exact.with_guard(route));
         }
         let wildcard = host
             .and_then(wildcard_suffix)
@@ -127,15 +137,12 @@ impl Hosts {
         Some(Match { route, host_guard })
     }
 
-    /// Every route, default backends too, in no order.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.exact
-            .iter()
-            .chain(self.wildcard.iter())
-            .map(|(_, host)| host)
-            .chain(std::iter::once(&self.any))
-            .flat_map(|host| host.routes())
-            .chain(self.fallback.iter())
+    /// Every route, default backends too, with the guard of its host, in no order.
+    pub fn matches(&self) -> impl Iterator<Item = Match<'_>> {
+        let named = self.exact.iter().chain(self.wildcard.iter()).map(|(_, host)| host);
+        let hosts = named.chain(std::iter::once(&self.any));
+        let fallback = self.fallback.iter().map(|route| self.any.with_guard(route));
+        hosts.flat_map(|host| host.matches()).chain(fallback)
     }
 
     /// The table of one host pattern.

@@ -31,7 +31,7 @@ pub use certificate::{Certificate, CertificateSet};
 pub use compression::{Coding, Compression};
 pub use destination::{Answer, Destination, Split};
 pub use guard::{Guard, PARAMETERS};
-pub use hosts::{HostTable, Hosts};
+pub use hosts::{HostTable, Hosts, Match};
 pub use listener::{HostSet, Listener, ListenerId, ListenerProtocol, Names, Serves, TlsMode};
 pub use patterns::{PathRegex, Pattern, Patterns};
 pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
@@ -198,12 +198,9 @@ impl Table {
         self.backend(route.to.main()?)
     }
 
-    /// The guard that closes a route for all requests: its own, else that of its host, else that of the Service it leads
-    /// to.
-    pub fn guard_of<'t>(&'t self, route: &'t Route) -> Option<&'t Arc<Guard>> {
-        let of_host = || self.host(&route.host)?.guard(&route.origin.object.namespace);
-        let own = route.policies.guard.as_ref();
-        own.or_else(of_host).or_else(|| self.backend_of(route)?.guard.as_ref())
+    /// The guard that closes a route: its own, else that of its host, else that of the Service it leads to.
+    pub fn guard_of<'t>(&'t self, found: Match<'t>) -> Option<&'t Arc<Guard>> {
+        found.guard(self.backend_of(found.route).map(|backend| &**backend))
     }
 
     /// Every backend.
@@ -221,10 +218,15 @@ impl Table {
         self.pods.iter()
     }
 
-    /// Every route, default backends too, in no order.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+    /// Every route of every listener, default backends too, with the guard of its host, in no order.
+    pub fn matches(&self) -> impl Iterator<Item = Match<'_>> {
         let own = self.listeners().flat_map(|listener| listener.own_hosts());
-        std::iter::once(&self.ingress_hosts).chain(own).flat_map(Hosts::routes)
+        std::iter::once(&self.ingress_hosts).chain(own).flat_map(Hosts::matches)
+    }
+
+    /// The routes alone.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.matches().map(|found| found.route)
     }
 
     /// What Ingresses have for one host pattern.

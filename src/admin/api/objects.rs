@@ -78,7 +78,7 @@ pub fn hosts(admin: &Admin) -> Vec<HostInfo> {
     let hosts = table.hosts().filter(|(_, host)| !host.is_empty());
     let each = hosts.map(|(pattern, host)| {
         let routes: Vec<_> = host.routes().collect();
-        let worst = routes.iter().map(|route| status(&report, &table, route).0);
+        let worst = host.matches().map(|found| status(&report, &table, found).0);
         HostInfo {
             host: pattern.to_string(),
             routes: routes.len(),

@@ -9,7 +9,7 @@ use super::{ErrorView, Status, bad};
 use crate::control::lock;
 use crate::model::{Diagnostic, ObjectRef, Report, RouteKey};
 use crate::source::directory;
-use crate::table::{Backend, BackendState, Route, Table};
+use crate::table::{Backend, BackendState, Match, Route, Table};
 use crate::upstream::Commons;
 use crate::upstream::health::Why;
 use http::StatusCode;
@@ -100,13 +100,14 @@ fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r
 }
 
 /// The status of a route: its diagnostics, and whether any pod answers.
-pub fn status(report: &Report, table: &Table, route: &Route) -> (Status, usize) {
+pub fn status(report: &Report, table: &Table, found: Match<'_>) -> (Status, usize) {
+    let route = found.route;
     let mut worst = match table.backend_of(route).map(|backend| backend.state) {
         Some(BackendState::Ready) => Status::Ok,
         Some(BackendState::OnlyTerminating) => Status::Warning,
         Some(_) | None => Status::Error,
     };
-    if table.guard_of(route).is_some() {
+    if table.guard_of(found).is_some() {
         worst = Status::Error;
     }
     let mut count = 0;
@@ -161,13 +162,14 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn info(&self, route: &Route) -> RouteInfo {
+    fn info(&self, found: Match<'_>) -> RouteInfo {
+        let route = found.route;
         let backend = self.table.backend_of(route).map(|backend| &**backend);
-        let (status, problems) = status(self.report, self.table, route);
+        let (status, problems) = status(self.report, self.table, found);
         let object = &route.origin.object;
         let endpoints = backend.map(|backend| endpoints_of(backend, &self.commons, self.sampler));
         let endpoints = endpoints.unwrap_or_default();
-        let guard = self.table.guard_of(route);
+        let guard = self.table.guard_of(found);
         let aside = endpoints.iter().any(|endpoint| endpoint.set_aside.is_some());
         RouteInfo {
             id: route.key.to_string(),
@@ -222,11 +224,12 @@ pub const SORTS: [&str; 11] = [
     "p99_ms",
 ];
 
-fn fits(route: &Route, table: &Table, words: &[String]) -> bool {
+fn fits(found: Match<'_>, table: &Table, words: &[String]) -> bool {
+    let route = found.route;
     let backend = table.backend_of(route);
     let mut text = format!("{} {} {}", route.describe(), route.host, route.origin).to_lowercase();
     if let Some(backend) = backend {
-        let state = state(table.guard_of(route).is_some(), Some(backend));
+        let state = state(table.guard_of(found).is_some(), Some(backend));
         text += &format!(" {backend} {state}").to_lowercase();
     }
     words.iter().all(|word| {
@@ -262,24 +265,24 @@ impl Admin {
         let report = self.shared.report.load();
         let sampler = self.sampler();
         let (words, namespace) = (query.words(), query.get("namespace").filter(|text| !text.is_empty()));
-        let mut found: Vec<&Arc<Route>> = table
-            .routes()
-            .filter(|route| namespace.is_none_or(|wanted| &*route.origin.object.namespace == wanted))
-            .filter(|route| words.is_empty() || fits(route, &table, &words))
-            .filter(|route| query.status().is_none() || query.means(status(&report, &table, route).0))
+        let mut found: Vec<Match<'_>> = table
+            .matches()
+            .filter(|one| namespace.is_none_or(|wanted| &*one.route.origin.object.namespace == wanted))
+            .filter(|one| words.is_empty() || fits(*one, &table, &words))
+            .filter(|one| query.status().is_none() || query.means(status(&report, &table, *one).0))
             .collect();
         let (sort, reverse) = query.sort().unwrap_or(("host", false));
         let rate = |route: &Route| sampler.route(route.key);
         match sort {
-            "host" => found.sort_by_cached_key(|route| (route.host.to_string(), path_of(route))),
-            "path" => found.sort_by_cached_key(|route| (path_of(route), route.host.to_string())),
-            "namespace" | "object" | "name" => found.sort_by_cached_key(|route| route.origin.to_string()),
-            "backend" => found.sort_by_cached_key(|route| table.backend_of(route).map(|one| one.to_string())),
-            "status" => found.sort_by_cached_key(|route| status(&report, &table, route).0),
-            "rate" => found.sort_by_cached_key(|route| (rate(route).rate * 1000.0) as u64),
-            "requests" => found.sort_by_cached_key(|route| rate(route).requests),
-            "error_share" => found.sort_by_cached_key(|route| (rate(route).error_share * 1e6) as u64),
-            "p99_ms" => found.sort_by_cached_key(|route| (rate(route).p99_ms.unwrap_or(0.0) * 1000.0) as u64),
+            "host" => found.sort_by_cached_key(|one| (one.route.host.to_string(), path_of(one.route))),
+            "path" => found.sort_by_cached_key(|one| (path_of(one.route), one.route.host.to_string())),
+            "namespace" | "object" | "name" => found.sort_by_cached_key(|one| one.route.origin.to_string()),
+            "backend" => found.sort_by_cached_key(|one| table.backend_of(one.route).map(|one| one.to_string())),
+            "status" => found.sort_by_cached_key(|one| status(&report, &table, *one).0),
+            "rate" => found.sort_by_cached_key(|one| (rate(one.route).rate * 1000.0) as u64),
+            "requests" => found.sort_by_cached_key(|one| rate(one.route).requests),
+            "error_share" => found.sort_by_cached_key(|one| (rate(one.route).error_share * 1e6) as u64),
+            "p99_ms" => found.sort_by_cached_key(|one| (rate(one.route).p99_ms.unwrap_or(0.0) * 1000.0) as u64),
             other => return bad(format!("sort={other}: there is no such field")),
         }
         if reverse {
@@ -291,7 +294,7 @@ impl Admin {
             commons: lock(&self.server).commons(),
             sampler: &sampler,
         };
-        let page = Page::of(found, query).map(|route| view.info(route));
+        let page = Page::of(found, query).map(|one| view.info(one));
         as_json(StatusCode::OK, &page)
     }
 
@@ -332,10 +335,11 @@ impl Admin {
             ));
         };
         let table = self.shared.tables.load();
-        let Some(route) = table.routes().find(|route| route.key == key) else {
+        let Some(found) = table.matches().find(|found| found.route.key == key) else {
             let said = format!("no route has the id {id}: it may have gone, or its host or path changed");
             return as_json(StatusCode::NOT_FOUND, &json!({"error": said}));
         };
+        let route = found.route;
         let report = self.shared.report.load();
         let sampler = self.sampler();
         let view = View {
@@ -349,7 +353,7 @@ impl Admin {
         let certificate = set.and_then(|set| set.iter().next()).map(|one| one.secret.to_string());
         let settings = table.backend_of(route).map(|backend| backend.settings.said());
         let detail = RouteDetail {
-            info: view.info(route),
+            info: view.info(found),
             policies: policies(route),
             settings: settings.unwrap_or_default().into_iter().collect(),
             shadows: route.shadows.iter().map(|shadow| shadow.origin.to_string()).collect(),
