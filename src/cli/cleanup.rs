@@ -2,6 +2,7 @@
 
 use super::{complain, print};
 use crate::config::values::grace;
+use crate::model::Kind;
 use crate::source::cluster::{self, ClusterOptions};
 use crate::status::api::Api;
 use crate::status::cleanup::{self, Order, Outcome};
@@ -96,17 +97,29 @@ async fn clean_up(args: &CleanupArgs) -> anyhow::Result<Outcome> {
     done.map_err(|(object, error)| anyhow!("{object}: {error}"))
 }
 
+/// A kind's plural at the beginning of a line: `Ingresses`.
+fn objects(kind: Kind) -> String {
+    let (name, plural) = (kind.name(), kind.plural());
+    let ending = plural.get(name.len()..).unwrap_or_default();
+    format!("{name}{ending}")
+}
+
 fn report(outcome: &Outcome, args: &CleanupArgs) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     if let Some(holder) = &outcome.holder {
         let _ = writeln!(text, "Lease {}: taken from {holder}", args.lease);
     }
-    let _ = writeln!(
-        text,
-        "Ingresses: {} emptied; {} without addresses of ours, {} of other classes",
-        outcome.emptied, outcome.untouched, outcome.foreign
-    );
+    for (kind, statuses) in &outcome.statuses {
+        let _ = writeln!(
+            text,
+            "{}: {} emptied; {} without addresses of ours, {} of other classes",
+            objects(*kind),
+            statuses.emptied,
+            statuses.untouched,
+            statuses.foreign
+        );
+    }
     let _ = writeln!(text, "Events: {} deleted", outcome.events);
     for failure in &outcome.failures {
         let _ = writeln!(text, "failed: {failure}");

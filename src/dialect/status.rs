@@ -30,6 +30,8 @@ pub(crate) struct StatusRules {
     pub desired: fn(&BTreeSet<Address>) -> Value,
     /// The same fields of a status as it is, in the same form.
     pub current: fn(&Value) -> Value,
+    /// The class that an object names, as the API server has it; absent where it names none.
+    pub class: fn(&Value) -> Option<&str>,
 }
 
 macro_rules! rules_by_kind {

@@ -1,18 +1,19 @@
-//! Taking back what was written: addresses in the status of Ingresses, Events, and at last the Lease.
+//! Taking back what was written: addresses in the status of objects, Events, and at last the Lease.
 //!
 //! The Lease is taken first, under a name that every narthex lets be, so that nobody writes back what is emptied here. It goes
 //! only when no narthex is left that could take it again.
 
-use super::WRITER;
 use super::api::{Api, Failed, escape};
 use super::lease::{self, CLEANUP};
+use super::{WRITER, resource};
 use crate::compile::CONTROLLER;
-use crate::model::object::OLD_CLASS;
+use crate::dialect::status::{StatusRules, rules};
+use crate::model::Kind;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-/// How often Ingresses that change meanwhile are looked at.
+/// How often objects that change meanwhile are looked at.
 const PASSES: usize = 5;
 /// How often it is asked whether a narthex is left.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,12 +46,8 @@ pub struct Order {
 pub struct Outcome {
     /// Who held the Lease before, if anybody did.
     pub holder: Option<String>,
-    /// Ingresses whose status was emptied.
-    pub emptied: usize,
-    /// Ingresses of other classes, which were left alone.
-    pub foreign: usize,
-    /// Ingresses of ours that show nothing, or what somebody else wrote.
-    pub untouched: usize,
+    /// What became of the status of each kind that has one.
+    pub statuses: Vec<(Kind, Statuses)>,
     /// Events that were deleted.
     pub events: usize,
     /// What could not be done, by object; the first few.
@@ -59,6 +56,17 @@ pub struct Outcome {
     pub failed: usize,
     /// Pods that still ran at the end, for whose sake the Lease was kept.
     pub running: Vec<String>,
+}
+
+/// What became of the status of a kind's objects.
+#[derive(Debug, Default)]
+pub struct Statuses {
+    /// Objects whose status was emptied.
+    pub emptied: usize,
+    /// Objects of other classes, which were left alone.
+    pub foreign: usize,
+    /// Objects of ours that show nothing, or what somebody else wrote.
+    pub untouched: usize,
 }
 
 impl Outcome {
@@ -96,7 +104,13 @@ pub async fn run(api: &Api, order: &Order) -> Result<Outcome, (String, Failed)> 
     }
     let mut pace = tokio::time::interval(Duration::from_secs(1) / order.rate.max(1));
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    empty(api, order, &mut pace, &mut outcome).await?;
+    let classes = classes(api, order).await?;
+    for kind in Kind::ALL {
+        if let Some(rules) = rules(kind) {
+            let statuses = empty((api, order, &classes), (kind, rules), &mut pace, &mut outcome).await?;
+            outcome.statuses.push((kind, statuses));
+        }
+    }
     forget(api, order, &mut pace, &mut outcome).await?;
     if outcome.failed == 0 {
         outcome.running = left(api, order).await?;
@@ -107,52 +121,71 @@ pub async fn run(api: &Api, order: &Order) -> Result<Outcome, (String, Failed)> 
     Ok(outcome)
 }
 
-/// Empties the status of our Ingresses.
+/// Empties the status of our objects of a kind.
 async fn empty(
-    api: &Api,
-    order: &Order,
+    (api, order, classes): (&Api, &Order, &HashMap<String, String>),
+    (kind, rules): (Kind, StatusRules),
     pace: &mut tokio::time::Interval,
     outcome: &mut Outcome,
-) -> Result<(), (String, Failed)> {
-    let classes = classes(api, order).await?;
+) -> Result<Statuses, (String, Failed)> {
+    let at = |place: &str| resource(kind, place);
+    let mut emptied = 0;
     for pass in 1..=PASSES {
-        (outcome.foreign, outcome.untouched) = (0, 0);
+        let (mut foreign, mut untouched) = (0, 0);
         let mut changed = Vec::new();
-        for ingress in everywhere(api, order, "networking.k8s.io/v1", "ingresses", "").await? {
-            if !is_ours(&ingress, order, &classes) {
-                outcome.foreign += 1;
+        for object in everywhere(api, order, kind.plural(), at, "").await? {
+            if !is_ours((rules.class)(&object), order, classes) {
+                foreign += 1;
                 continue;
             }
-            if !has_our_addresses(&ingress) {
-                outcome.untouched += 1;
+            if !has_our_status(&object, &rules) {
+                untouched += 1;
                 continue;
             }
-            let meta = &ingress["metadata"];
-            let name = format!("Ingress {}", place(&ingress));
-            let path = format!("{}/status", path("networking.k8s.io/v1", "ingresses", &ingress));
+            let name = format!("{kind} {}", place(&object));
             // With its version: what somebody writes meanwhile is not ours to empty.
             let nothing = json!({
-                "metadata": {"resourceVersion": meta["resourceVersion"]},
-                "status": {"loadBalancer": {"ingress": null}},
+                "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]},
+                "status": removed(&unset(&rules)),
             });
             pace.tick().await;
-            match api.merge(&path, &nothing).await {
-                Ok(_) => outcome.emptied += 1,
+            match api.merge(&format!("{}/status", path(at, &object)), &nothing).await {
+                Ok(_) => emptied += 1,
                 Err(Failed::Missing) => {}
                 Err(error @ Failed::Conflict) => changed.push((name, error)),
                 Err(error) => outcome.fail(&name, &error),
             }
         }
-        if changed.is_empty() || outcome.failed > 0 {
-            break;
-        }
+        let done = changed.is_empty() || outcome.failed > 0;
         if pass == PASSES {
             for (name, error) in changed {
                 outcome.fail(&name, &error);
             }
         }
+        if done || pass == PASSES {
+            return Ok(Statuses {
+                emptied,
+                foreign,
+                untouched,
+            });
+        }
     }
-    Ok(())
+    Ok(Statuses::default())
+}
+
+/// The fields that narthex writes into a status, with nothing in them.
+fn unset(rules: &StatusRules) -> Value {
+    (rules.desired)(&BTreeSet::new())
+}
+
+/// A merge patch that removes these fields.
+fn removed(fields: &Value) -> Value {
+    match fields {
+        Value::Object(fields) => (fields.iter())
+            .map(|(name, inner)| (name.clone(), removed(inner)))
+            .collect(),
+        _ => Value::Null,
+    }
 }
 
 /// Deletes our Events.
@@ -163,9 +196,10 @@ async fn forget(
     outcome: &mut Outcome,
 ) -> Result<(), (String, Failed)> {
     let ours = format!("&fieldSelector=reportingController%3D{}", escape(CONTROLLER));
-    for event in everywhere(api, order, "events.k8s.io/v1", "events", &ours).await? {
+    let at = |place: &str| format!("/apis/events.k8s.io/v1/{place}events");
+    for event in everywhere(api, order, "events", at, &ours).await? {
         pace.tick().await;
-        match api.delete(&path("events.k8s.io/v1", "events", &event)).await {
+        match api.delete(&path(at, &event)).await {
             Ok(_) => outcome.events += 1,
             Err(Failed::Missing) => {}
             Err(error) => outcome.fail(&format!("Event {}", place(&event)), &error),
@@ -205,11 +239,9 @@ async fn classes(api: &Api, order: &Order) -> Result<HashMap<String, String>, (S
     Ok(each.collect())
 }
 
-/// Whether an Ingress was served here: as `compile` decides it. The class itself may be gone already.
-fn is_ours(ingress: &Value, order: &Order, classes: &HashMap<String, String>) -> bool {
-    let field = ingress["spec"]["ingressClassName"].as_str();
-    let class = field.or_else(|| ingress["metadata"]["annotations"][OLD_CLASS].as_str());
-    match class.filter(|class| !class.is_empty()) {
+/// Whether an object that names this class was served here: as `compile` decides it. The class itself may be gone already.
+fn is_ours(class: Option<&str>, order: &Order, classes: &HashMap<String, String>) -> bool {
+    match class {
         None => order.class_less,
         Some(class) => classes
             .get(class)
@@ -217,34 +249,44 @@ fn is_ours(ingress: &Value, order: &Order, classes: &HashMap<String, String>) ->
     }
 }
 
-/// Whether an Ingress shows addresses that a narthex wrote: whose they are, the API server notes with each field.
-fn has_our_addresses(ingress: &Value) -> bool {
-    let shown = ingress
-        .pointer("/status/loadBalancer/ingress")
-        .and_then(Value::as_array);
-    let writers = ingress["metadata"]["managedFields"].as_array();
-    shown.is_some_and(|shown| !shown.is_empty())
+/// Whether an object shows something that a narthex wrote: whose it is, the API server notes with each field.
+fn has_our_status(object: &Value, rules: &StatusRules) -> bool {
+    let fields = unset(rules);
+    let writers = object["metadata"]["managedFields"].as_array();
+    (rules.current)(&object["status"]) != fields
         && writers.into_iter().flatten().any(|entry| {
-            let addresses = entry.pointer("/fieldsV1/f:status/f:loadBalancer/f:ingress");
-            entry["manager"] == WRITER && entry["subresource"] == "status" && addresses.is_some()
+            let written = &entry["fieldsV1"]["f:status"];
+            entry["manager"] == WRITER && entry["subresource"] == "status" && has_any(written, &fields)
         })
 }
 
-/// All objects of a kind where narthex served.
+/// Whether some of these fields are among those that somebody has written, as the API server notes them.
+fn has_any(written: &Value, fields: &Value) -> bool {
+    match fields {
+        Value::Object(fields) => (fields.iter()).any(|(name, inner)| {
+            let written = written.get(format!("f:{name}"));
+            written.is_some_and(|written| has_any(written, inner))
+        }),
+        _ => true,
+    }
+}
+
+/// All objects of a resource where narthex served. `at` says where they are for a place, which is empty or
+/// `namespaces/NAME/`.
 async fn everywhere(
     api: &Api,
     order: &Order,
-    version: &str,
     plural: &str,
+    at: impl Fn(&str) -> String,
     query: &str,
 ) -> Result<Vec<Value>, (String, Failed)> {
     let mut found = Vec::new();
     if order.namespaces.is_empty() {
-        let all = list(api, &format!("/apis/{version}/{plural}"), query).await;
+        let all = list(api, &at(""), query).await;
         return all.map_err(|error| (plural.to_owned(), error));
     }
     for namespace in &order.namespaces {
-        let here = list(api, &format!("/apis/{version}/namespaces/{namespace}/{plural}"), query).await;
+        let here = list(api, &at(&format!("namespaces/{namespace}/")), query).await;
         found.extend(here.map_err(|error| (format!("{plural} in {namespace}"), error))?);
     }
     Ok(found)
@@ -262,18 +304,15 @@ fn place(object: &Value) -> String {
     format!("{}/{}", text("namespace"), text("name"))
 }
 
-fn path(version: &str, plural: &str, object: &Value) -> String {
+fn path(at: impl Fn(&str) -> String, object: &Value) -> String {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-    format!(
-        "/apis/{version}/namespaces/{}/{plural}/{}",
-        text("namespace"),
-        text("name")
-    )
+    format!("{}/{}", at(&format!("namespaces/{}/", text("namespace"))), text("name"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::object::OLD_CLASS;
 
     fn order() -> Order {
         Order {
@@ -288,8 +327,15 @@ mod tests {
         }
     }
 
+    fn of_ingresses() -> StatusRules {
+        rules(Kind::Ingress).unwrap()
+    }
+
     #[test]
     fn ours_are_those_of_our_classes() {
+        let is_ours = |object: &Value, order: &Order, classes: &HashMap<String, String>| {
+            is_ours((of_ingresses().class)(object), order, classes)
+        };
         let classes = HashMap::from([
             ("edge".to_owned(), CONTROLLER.to_owned()),
             ("nginx".to_owned(), "k8s.io/ingress-nginx".to_owned()),
@@ -315,6 +361,7 @@ mod tests {
 
     #[test]
     fn only_what_we_wrote_is_emptied() {
+        let has_our_addresses = |object: &Value| has_our_status(object, &of_ingresses());
         let ingress = |manager: &str, subresource: &str, addresses: Value| {
             json!({
                 "metadata": {"managedFields": [
@@ -331,5 +378,11 @@ mod tests {
         assert!(!has_our_addresses(&ingress(WRITER, "", one())));
         assert!(!has_our_addresses(&ingress(WRITER, "status", json!([]))));
         assert!(!has_our_addresses(&json!({})));
+    }
+
+    #[test]
+    fn what_is_emptied_is_what_is_written() {
+        let nothing = json!({"loadBalancer": {"ingress": null}});
+        assert_eq!(removed(&unset(&of_ingresses())), nothing);
     }
 }

@@ -21,6 +21,11 @@ use std::sync::Arc;
 pub(super) const STATUS: Option<StatusRules> = Some(StatusRules {
     desired: |addresses| json!({"loadBalancer": {"ingress": load_balancer(addresses)}}),
     current: |status| json!({"loadBalancer": {"ingress": load_balancer(&addresses(&status["loadBalancer"]["ingress"]))}}),
+    class: |object| {
+        let field = object["spec"]["ingressClassName"].as_str();
+        let class = field.or_else(|| object["metadata"]["annotations"][OLD_CLASS].as_str());
+        class.filter(|class| !class.is_empty())
+    },
 });
 
 impl Claimant for Ingress {
