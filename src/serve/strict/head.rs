@@ -1,9 +1,9 @@
 //! Request lines and field lines (RFC 9112 3 and 5), the latter also those of
 //! trailer sections.
 
-use super::class::{TOKEN, is, run, run_name, run_text};
 use super::{Fault, Framer, State};
-use crate::proxy::trailers::is_forbidden;
+use crate::http1::classes::{TOKEN, is, run, run_name, run_text};
+use crate::http1::is_forbidden;
 
 /// The longest method that is let through. Registered ones end at 17 bytes.
 const METHOD_BYTES: usize = 32;

@@ -1,10 +1,8 @@
-//! What can be wrong with the bytes a client sends.
-
-use crate::proxy::ProxyError;
+//! What can be wrong with the bytes of a message.
 
 /// The status a [`Fault`] calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HandshakeErrorKind {
+pub enum FaultKind {
     /// The bytes break the grammar or the framing rules: 400 (RFC 9110 15.5.1).
     BadRequest,
     /// The request target is longer than allowed: 414 (RFC 9110 15.5.15).
@@ -114,28 +112,26 @@ pub enum Fault {
     /// A field that may not be a trailer (RFC 9110 6.5.1).
     #[error("field not allowed in a trailer section")]
     TrailerForbidden,
+    /// The connection ended before the message did (RFC 9112 8).
+    #[error("connection closed inside a message")]
+    Incomplete,
 }
 
 impl Fault {
     /// Which status answers this fault.
     #[must_use]
-    pub fn kind(self) -> HandshakeErrorKind {
+    pub fn kind(self) -> FaultKind {
         match self {
-            Self::TargetTooLong => HandshakeErrorKind::UriTooLong,
-            Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => HandshakeErrorKind::HeadTooLarge,
-            Self::UnsupportedVersion => HandshakeErrorKind::UnsupportedVersion,
-            _ => HandshakeErrorKind::BadRequest,
+            Self::TargetTooLong => FaultKind::UriTooLong,
+            Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => FaultKind::HeadTooLarge,
+            Self::UnsupportedVersion => FaultKind::UnsupportedVersion,
+            _ => FaultKind::BadRequest,
         }
     }
 }
 
-impl From<Fault> for ProxyError {
-    fn from(fault: Fault) -> Self {
-        match fault.kind() {
-            HandshakeErrorKind::BadRequest => Self::Malformed,
-            HandshakeErrorKind::UriTooLong => Self::UriTooLong,
-            HandshakeErrorKind::HeadTooLarge => Self::HeadTooLarge,
-            HandshakeErrorKind::UnsupportedVersion => Self::UnsupportedVersion,
-        }
-    }
+/// The fault of a byte that may not be where it is: a line feed has one of its own everywhere.
+#[cold]
+pub(super) fn odd(byte: u8, fault: Fault) -> Fault {
+    if byte == b'\n' { Fault::BareLf } else { fault }
 }
