@@ -67,7 +67,7 @@ pub mod testing {
     pub mod http1 {
         pub use crate::http1::{
             Decoder, FORBIDDEN, Fault, FaultKind, Framing, Limits, Line, Name, Part, Position, RequestHead,
-            ResponseHead, ResponseLimits, Span, Trailers, is_forbidden,
+            RequestReader, ResponseHead, ResponseLimits, ResponseReader, Span, Trailers, is_forbidden,
         };
     }
     pub mod model {

@@ -48,6 +48,10 @@ pub enum Fault {
     /// The version is neither 1.0 nor 1.1 (RFC 9112 2.3).
     #[error("unsupported http version")]
     UnsupportedVersion,
+    /// The status is missing, not three digits from 100 on, or has a reason with
+    /// a control character (RFC 9112 4).
+    #[error("malformed status line")]
+    Status,
     /// A field line that begins with whitespace (RFC 9112 2.2, 5.2).
     #[error("field line begins with whitespace")]
     Fold,
@@ -59,7 +63,7 @@ pub enum Fault {
     #[error("control character in a field value")]
     FieldValue,
     /// The head is longer than [`Limits::head_bytes`](super::Limits).
-    #[error("request head too large")]
+    #[error("head too large")]
     HeadTooLong,
     /// More fields than [`Limits::header_count`](super::Limits).
     #[error("too many fields")]
@@ -74,7 +78,8 @@ pub enum Fault {
     /// an authority, which no target we serve is.
     #[error("empty host field")]
     HostEmpty,
-    /// Content-Length is not 1 to 19 digits (RFC 9110 8.6).
+    /// Content-Length is not 1 to 19 digits, or in a response more than fits 64
+    /// bits (RFC 9110 8.6).
     #[error("malformed content-length")]
     Length,
     /// A second Content-Length (RFC 9112 6.3; equal ones are refused as well).
@@ -86,8 +91,8 @@ pub enum Fault {
     /// A second Transfer-Encoding (RFC 9112 6.1).
     #[error("more than one transfer-encoding field")]
     CodingRepeated,
-    /// Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1).
-    #[error("transfer-encoding in an http/1.0 request")]
+    /// Transfer-Encoding in HTTP/1.0 (RFC 9112 6.1).
+    #[error("transfer-encoding in http/1.0")]
     CodingInOldVersion,
     /// Both Transfer-Encoding and Content-Length (RFC 9112 6.1).
     #[error("both transfer-encoding and content-length")]

@@ -11,6 +11,11 @@ mod fault;
 mod head;
 mod limits;
 mod name;
+mod request;
+mod response;
+mod scan;
+#[cfg(test)]
+pub(crate) mod tests;
 mod trailers;
 
 pub use decoder::{Decoder, Part};
@@ -18,6 +23,8 @@ pub use fault::{Fault, FaultKind};
 pub use head::{RequestHead, ResponseHead};
 pub use limits::{Limits, ResponseLimits};
 pub use name::Name;
+pub use request::{RequestReader, is_length, is_target};
+pub use response::ResponseReader;
 pub use trailers::{FORBIDDEN, Trailers, fold, is_forbidden};
 
 // The filter below hyper is the only user of these outside of this room.

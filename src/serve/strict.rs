@@ -24,26 +24,9 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use crate::http1::{Fault, Limits, Position};
+pub use crate::http1::{Fault, Limits, Position, is_length, is_target};
 
-use crate::http1::classes as class;
 use head::{Field, Method, Word};
-
-/// Whether this is a path, perhaps with a query, as [`Framer`] lets it pass: for HTTP/2, whose heads no filter sees.
-pub fn is_target(target: &[u8]) -> bool {
-    let (path, query) = match memchr::memchr(b'?', target) {
-        Some(at) => target.split_at(at),
-        None => (target, &b""[..]),
-    };
-    path.first() == Some(&b'/')
-        && path.iter().all(|byte| class::is(*byte, class::PATH))
-        && query.iter().all(|byte| class::is(*byte, class::QUERY))
-}
-
-/// Whether this is the value of a Content-Length, as [`Framer`] lets it pass.
-pub fn is_length(value: &[u8]) -> bool {
-    !value.is_empty() && value.len() <= usize::from(head::LENGTH_DIGITS) && value.iter().all(u8::is_ascii_digit)
-}
 
 /// What [`Framer::scan`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

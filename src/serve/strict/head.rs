@@ -8,7 +8,7 @@ use crate::http1::is_forbidden;
 /// The longest method that is let through. Registered ones end at 17 bytes.
 const METHOD_BYTES: usize = 32;
 /// What fits 64 bits without a check (RFC 9112 6.3 leaves the bound to us).
-pub const LENGTH_DIGITS: u8 = 19;
+const LENGTH_DIGITS: u8 = 19;
 /// The only transfer coding.
 const CODING: &[u8] = b"chunked";
 

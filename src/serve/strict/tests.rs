@@ -4,6 +4,7 @@
 
 mod bodies;
 mod heads;
+mod parity;
 mod properties;
 
 use super::*;
