@@ -37,7 +37,7 @@ pub struct ExplainArgs {
     /// Request target as the client sends it [default: the path and query of the URL]
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
-    /// HTTP version of the request: 1.0 or 1.1
+    /// HTTP version of the request: 1.0, 1.1 or 2
     #[arg(long = "http", value_name = "VERSION")]
     pub http_version: Option<String>,
     /// Address and port that the client connected to, as a PROXY header names them

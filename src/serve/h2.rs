@@ -10,6 +10,7 @@ mod sending;
 mod stream;
 
 pub(in crate::serve) use duplex::Duplex;
+pub use head::check as check_head;
 
 use super::pace::{Pace, Slow};
 use super::shard::{Shard, Swept};

@@ -21,6 +21,7 @@ pub mod strict;
 pub mod tls;
 mod tunnel;
 
+pub use h2::check_head as check_http2_head;
 pub use handover::Role;
 pub use listener::{BindError, Bound, bind};
 pub use shard::{ShardSettings, Stage};

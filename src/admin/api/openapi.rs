@@ -348,7 +348,7 @@ fn explained_further() -> Vec<Value> {
         parameter(
             "version",
             "the version of HTTP",
-            json!({"type": "string", "enum": ["1.0", "1.1"]}),
+            json!({"type": "string", "enum": ["1.0", "1.1", "2"]}),
         ),
         parameter(
             "to",

@@ -1,6 +1,7 @@
 //! The request that somebody asks about, read by the same code as one that comes in.
 
 use crate::proxy::{Ends, ProxyError, Settings, TrustedProxies};
+use crate::serve::check_http2_head;
 use crate::serve::strict::{Framer, Limits};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::Rules;
@@ -13,6 +14,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The pseudo-field that makes a CONNECT of HTTP/2 an extended one.
 const PROTOCOL: &str = ":protocol";
+
+/// The pseudo-field that names the host over HTTP/2.
+const AUTHORITY: &str = ":authority";
 
 /// A question: which rule answers this?
 #[derive(Clone, Debug, Default)]
@@ -36,7 +40,8 @@ pub struct Question {
 }
 
 impl Question {
-    /// Adds a header field, given as `Name: value`. `:protocol` makes a CONNECT that of HTTP/2 (RFC 8441).
+    /// Adds a header field, given as `Name: value`. `:protocol` makes a CONNECT that of HTTP/2 (RFC 8441). Over HTTP/2, a
+    /// `Host` beside an `:authority` is sent as it is; without one, it becomes the `:authority`, as clients do it.
     ///
     /// # Errors
     /// When there is no colon in it.
@@ -58,7 +63,8 @@ impl Question {
         self.version = Some(match text {
             "1.0" => Version::HTTP_10,
             "1.1" => Version::HTTP_11,
-            other => return Err(format!("version={other}: write 1.0 or 1.1")),
+            "2" => Version::HTTP_2,
+            other => return Err(format!("version={other}: write 1.0, 1.1 or 2")),
         });
         Ok(())
     }
@@ -218,7 +224,8 @@ impl Head {
         };
         let is_host = |name: &str| name.eq_ignore_ascii_case("host");
         let host = url.host.as_deref().map(|host| ("Host", host));
-        let host = host.filter(|_| !question.headers.iter().any(|(name, _)| is_host(name)));
+        let names_host = |name: &str| is_host(name) || name == AUTHORITY;
+        let host = host.filter(|_| !question.headers.iter().any(|(name, _)| names_host(name)));
         let given = question
             .headers
             .iter()
@@ -230,6 +237,7 @@ impl Head {
         // Only HTTP/1.0 has requests without a host.
         let version = match (question.version, lines.iter().any(|(name, _)| is_host(name))) {
             _ if websocket => Version::HTTP_2,
+            (Some(Version::HTTP_2), _) => return Self::of_http2(method, url, &lines, terms),
             (Some(version), _) => version,
             (None, true) => Version::HTTP_11,
             (None, false) => Version::HTTP_10,
@@ -254,6 +262,68 @@ impl Head {
             parts: request.into_parts().0,
             websocket,
         })
+    }
+}
+
+impl Head {
+    /// The same of a request over HTTP/2, whose head the h2 crate reads.
+    fn of_http2(method: &str, url: &Url, lines: &[(&str, &str)], terms: &Terms) -> Result<Self, Refused> {
+        let is_authority = |(name, _): &(&str, &str)| *name == AUTHORITY;
+        let is_host = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("host");
+        let named = (lines.iter().position(is_authority)).or_else(|| lines.iter().position(is_host));
+        let authority = named.and_then(|at| lines.get(at)).map_or("", |(_, value)| *value);
+        let fields = || {
+            let others = lines.iter().enumerate().filter(|(at, _)| Some(*at) != named);
+            others.map(|(_, line)| *line)
+        };
+        if !fields().all(may_be_sent_over_http2) {
+            return Err(reset());
+        }
+        let scheme = if url.tls { "https" } else { "http" };
+        let pseudo = [(":method", method), (":scheme", scheme), (":path", url.target.as_str())];
+        let authority_line = (!authority.is_empty()).then_some((AUTHORITY, authority));
+        // RFC 9113, section 6.5.2.
+        let size = |(name, value): (&str, &str)| name.len() + value.len() + 32;
+        let bytes: usize = pseudo.into_iter().chain(authority_line).chain(fields()).map(size).sum();
+        if bytes >= terms.limits.head_bytes {
+            return Err(ProxyError::HeadTooLarge.into());
+        }
+        let mut request = Request::builder().method(method).version(Version::HTTP_2);
+        for (name, value) in fields() {
+            request = request.header(name, value);
+        }
+        let mut target = Uri::builder().path_and_query(url.target.as_str());
+        if !authority.is_empty() {
+            target = target.scheme(scheme).authority(authority);
+        }
+        let target = target.build().map_err(|_| reset())?;
+        let request = request.uri(target).body(()).map_err(|_| reset())?;
+        check_http2_head(&request, &terms.limits)?;
+        Ok(Self {
+            parts: request.into_parts().0,
+            websocket: false,
+        })
+    }
+}
+
+/// Whether a field is none of those that speak of an HTTP/1.1 connection (RFC 9113, section 8.2.2).
+fn may_be_sent_over_http2((name, value): (&str, &str)) -> bool {
+    const OF_CONNECTIONS: [&str; 5] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    !OF_CONNECTIONS.into_iter().any(is) && (!is("te") || value == "trailers")
+}
+
+/// What becomes of a head that breaks the rules of HTTP/2.
+fn reset() -> Refused {
+    Refused {
+        error: ProxyError::Malformed,
+        why: Some("it breaks the rules of HTTP/2, so its stream is reset with PROTOCOL_ERROR".to_owned()),
     }
 }
 

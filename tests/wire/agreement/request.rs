@@ -1,10 +1,11 @@
-//! Generated requests, as bytes and as questions.
+//! Generated requests: as they are sent, and as questions.
 
 use super::world::{Flags, World};
+use http::uri::PathAndQuery;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// A request over HTTP/1.
+/// A request over HTTP/1 or HTTP/2.
 pub struct Request {
     pub tls: bool,
     /// The name in the TLS handshake.
@@ -14,6 +15,8 @@ pub struct Request {
     method: String,
     target: String,
     version: &'static str,
+    /// Over HTTP/2: `:authority`.
+    authority: String,
     fields: Vec<(String, String)>,
     body: &'static str,
 }
@@ -148,6 +151,7 @@ impl Request {
             method: method.to_owned(),
             target: target(rng, world, method),
             version: if often(rng, 8) { "1.0" } else { "1.1" },
+            authority: String::new(),
             fields: vec![("Host".to_owned(), host)],
             body: "",
         };
@@ -164,7 +168,86 @@ impl Request {
         }
         request.add_fields(rng);
         request.fields.push(("User-Agent".to_owned(), agent.to_owned()));
+        if often(rng, 30) {
+            request.make_http2(rng, world, flags);
+        }
         request
+    }
+
+    pub fn is_http2(&self) -> bool {
+        self.version == "2"
+    }
+
+    /// Makes it one over HTTP/2, if clients of that can send it at all.
+    fn make_http2(&mut self, rng: &mut fastrand::Rng, world: &World, flags: &Flags) {
+        let is_host = |(name, _): &&(String, String)| name == "Host";
+        let Some((_, authority)) = self.fields.iter().find(is_host).cloned() else {
+            return;
+        };
+        // There is no form of a target but this one, and no fragment.
+        let Ok(target) = PathAndQuery::try_from(self.target.as_str()) else {
+            return;
+        };
+        let mut fields: Vec<(String, String)> = Vec::new();
+        match rng.u32(..20) {
+            0 | 1 => fields.push(("host".to_owned(), authority.clone())),
+            2 => fields.push(("host".to_owned(), authority.to_uppercase())),
+            3 => fields.push(("host".to_owned(), one(rng, &world.hosts).clone())),
+            4 => fields.extend(["a.test", "a.test"].map(|host| ("host".to_owned(), host.to_owned()))),
+            _ => {}
+        }
+        let mut body = self.body;
+        for (name, value) in &self.fields {
+            match name.as_str() {
+                // What is about a connection of HTTP/1.1 does not exist here.
+                "Host" | "Connection" => {}
+                "Transfer-Encoding" => body = "",
+                // The h2 crate resets the streams of all others that do not fit the body.
+                "Content-Length" if !matches!(value.as_str(), "" | "0" | "3") => {}
+                _ => fields.push((name.to_lowercase(), value.clone())),
+            }
+        }
+        let crumbs = match rng.u32(..20) {
+            0..4 => rng.usize(1..4),
+            4 => rng.usize(15..110),
+            _ => 0,
+        };
+        fields.extend((0..crumbs).map(|number| ("cookie".to_owned(), format!("c{number}=1"))));
+        if often(rng, 10) {
+            fields.push(("te".to_owned(), "trailers".to_owned()));
+        }
+        let request = Self {
+            tls: self.tls,
+            server_name: self.server_name.clone(),
+            proxied: self.proxied,
+            method: self.method.clone(),
+            target: target.as_str().to_owned(),
+            version: "2",
+            authority,
+            fields,
+            body,
+        };
+        // From four times the limit on, it is not an answer that a client gets, but the end of its connection.
+        let is_far_too_large = flags.has_small_heads() && request.bytes().len() > 6000;
+        if request.try_http2().is_some() && self.method != "CONNECT" && !is_far_too_large {
+            *self = request;
+        }
+    }
+
+    fn try_http2(&self) -> Option<http::Request<()>> {
+        let scheme = if self.tls { "https" } else { "http" };
+        let uri = http::Uri::builder().scheme(scheme).authority(self.authority.as_str());
+        let uri = uri.path_and_query(self.target.as_str()).build().ok()?;
+        let mut request = http::Request::builder().method(self.method.as_str()).uri(uri);
+        for (name, value) in &self.fields {
+            request = request.header(name, value.as_bytes());
+        }
+        request.version(http::Version::HTTP_2).body(()).ok()
+    }
+
+    /// Head and body of one over HTTP/2.
+    pub fn http2(&self) -> (http::Request<()>, &'static str) {
+        (self.try_http2().unwrap(), self.body)
     }
 
     fn add(&mut self, name: &str, value: impl Into<String>) {
@@ -260,6 +343,9 @@ impl Request {
 
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/{}\r\n", self.method, self.target, self.version).into_bytes();
+        if self.is_http2() {
+            bytes.extend_from_slice(format!(":authority: {}\r\n", self.authority).as_bytes());
+        }
         for (name, value) in &self.fields {
             bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
@@ -281,7 +367,7 @@ impl Request {
         let base = match (
             &self.server_name,
             self.tls,
-            self.fields.iter().any(|(name, _)| name == "Host"),
+            self.is_http2() || self.fields.iter().any(|(name, _)| name == "Host"),
         ) {
             (Some(name), true, _) => format!("{scheme}://{name}"),
             (None, true, _) => format!("{scheme}://127.0.0.1"),
@@ -303,6 +389,9 @@ impl Request {
         question += &format!("&from={from}");
         if let Some((_, to)) = self.proxied {
             question += &format!("&to={}", escape(&to.to_string()));
+        }
+        if self.is_http2() {
+            question += &format!("&header={}", escape(&format!(":authority:{}", self.authority)));
         }
         for (name, value) in &self.fields {
             question += &format!("&header={}", escape(&format!("{name}:{value}")));

@@ -88,6 +88,11 @@ fn often(rng: &mut fastrand::Rng, percent: u32) -> bool {
 }
 
 impl Flags {
+    /// Whether heads may be much smaller than they usually may.
+    pub fn has_small_heads(&self) -> bool {
+        self.more.iter().any(|flag| flag == "--max-head")
+    }
+
     pub fn make(rng: &mut fastrand::Rng, world: &World) -> Self {
         let https = often(rng, 80);
         let trusted = often(rng, 50);
