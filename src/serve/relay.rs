@@ -6,7 +6,7 @@ use crate::proxy::Ends;
 use crate::proxy::body::ClientBody;
 use crate::table::{Backend, Destination};
 use crate::upstream::pool::{Dial, Socket};
-use crate::upstream::{Affinity, Lease, Picked, Stream, proxy_protocol};
+use crate::upstream::{Affinity, Lease, Picked, RequestPermit, Stream, proxy_protocol};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,26 +24,35 @@ pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, to: &Desti
         return tracing::debug!(peer = %ends.client, %backend, "connection refused: a guard that is not enforced closes its backend");
     }
     match connect(&shard, &backend, ends).await {
-        Ok((lease, pod, _socket)) => {
+        Ok((lease, pod, _held)) => {
             let endpoint = lease.endpoint.endpoint.clone();
             tunnel::relay(&shard, Stream::Plain(client), (pod, &first), &endpoint).await;
         }
         Err(error) => {
-            tracing::debug!(peer = %ends.client, %backend, %error, "connection closed: no endpoint can be reached");
+            tracing::debug!(peer = %ends.client, %backend, %error, "connection closed: it cannot be passed on");
         }
     }
 }
 
-/// A connection to one of the endpoints; others are tried where one cannot be reached.
+/// A connection to one of the endpoints, and what it holds; others are tried where one cannot be reached.
 async fn connect(
     shard: &Rc<Shard>,
     backend: &Arc<Backend>,
     ends: &Ends,
-) -> io::Result<(Lease<ClientBody>, Stream, Socket)> {
+) -> io::Result<(Lease<ClientBody>, Stream, (Socket, Option<RequestPermit>))> {
     let worker = &shard.worker;
     let live = |pods| worker.table().pods(pods).cloned();
     let target = worker.upstreams.target(live, backend, &worker.clock);
     let target = target.ok_or(io::ErrorKind::NotFound)?;
+    // For `max-in-flight`, a connection counts as one request.
+    let place = match target.limit() {
+        None => None,
+        Some(limit) => {
+            let (pending, patience) = target.queue();
+            let place = limit.enter(pending, patience).await;
+            Some(place.ok_or_else(|| io::Error::other("max-in-flight of its backend is reached"))?)
+        }
+    };
     let (mut tried, mut last) = (Vec::new(), io::Error::from(io::ErrorKind::NotFound));
     for _ in 0..worker.settings.attempts.max(1) {
         let Picked::Lease(lease) = target.pick(&worker.table(), &tried, Affinity::default(), &worker.clock) else {
@@ -66,7 +75,7 @@ async fn connect(
         match opened {
             Ok((stream, socket)) => {
                 worker.counters.upstream_connects.add();
-                return Ok((lease, stream, socket));
+                return Ok((lease, stream, (socket, place)));
             }
             Err(error) => {
                 lease.unreachable(&worker.clock);

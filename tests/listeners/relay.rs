@@ -1,12 +1,15 @@
 //! Connections that are passed on as they come.
 
-use crate::rig::{PATIENCE, Pod, Rig, addresses, ask, connected, read_head};
+use crate::rig::{PATIENCE, Pod, Rig, addresses, ask, connected, read_head, until};
+use narthex::testing::dialect::Change;
+use narthex::testing::source::directory::parse::parse;
 use narthex::testing::table::{Destination, HostSet, Listener, ListenerId, Names, Serves, TlsMode};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
@@ -192,7 +195,50 @@ fn a_stream_is_passed_on_whichever_side_speaks_first() {
     };
     let address = nowhere.address;
     rig.swap([nowhere]);
-    crate::rig::until("the listener is not open", || TcpStream::connect(address).ok());
+    until("the listener is not open", || TcpStream::connect(address).ok());
     let mut rest = Vec::new();
     assert_eq!(connected(address).read_to_end(&mut rest).unwrap(), 0);
+}
+
+#[test]
+fn a_stream_counts_for_max_in_flight() {
+    let mut pod = Pod::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    pod.address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // It ends when its client does.
+            std::thread::spawn(move || {
+                stream.write_all(b"220 hello\r\n\r\n").unwrap();
+                io::copy(&mut stream, &mut io::sink())
+            });
+        }
+    });
+    let mut rig = Rig::start(pod);
+    let limited = "{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {narthex.io/max-in-flight: \"1\"}}, \
+                   spec: {ports: [{port: 80}]}}";
+    let parsed = parse(Path::new("limited.yaml"), limited);
+    for (object, _) in parsed.objects {
+        rig.state.apply(Change::Apply(object));
+    }
+    let to = rig.state.table().routes().next().unwrap().to.clone();
+    let address = addresses(19, 1)[0];
+    rig.swap([Listener {
+        id: ListenerId { slot: 1, generation: 1 },
+        address,
+        serves: Serves::Tcp(to),
+    }]);
+    rig.until_open(2);
+    let mut first = connected(address);
+    assert_eq!(read_head(&mut first).unwrap(), "220 hello\r\n\r\n");
+    assert_eq!(
+        read_head(&mut connected(address)),
+        None,
+        "a second one, while the first is under way"
+    );
+    drop(first);
+    until("there is no room after the first has gone", || {
+        read_head(&mut connected(address))
+    });
 }
