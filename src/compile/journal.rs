@@ -11,7 +11,6 @@ const MOST: usize = 20;
 pub struct Touched {
     /// The first of them.
     pub names: Vec<String>,
-    /// All of them.
     pub count: usize,
 }
 

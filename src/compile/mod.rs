@@ -175,7 +175,6 @@ impl State {
         std::mem::take(&mut self.journal)
     }
 
-    /// An empty world.
     pub fn new(options: Options) -> Self {
         // A default certificate that never comes is to be reported too.
         let stale = options

@@ -22,9 +22,7 @@ use std::sync::Arc;
 pub(super) struct Use {
     /// Whether the object is being deleted, and when it was made.
     pub seniority: Seniority,
-    /// Its name.
     pub name: Arc<str>,
-    /// Its kind.
     pub kind: Kind,
     /// The index in `spec.tls`.
     pub entry: u32,
@@ -77,7 +75,6 @@ impl Uses {
 /// A Secret's place among those offered for one name; the least is taken, one for each kind of key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    /// Its namespace.
     pub namespace: Arc<str>,
     /// The kind of its key, by rustls' number; wider than that so that there is one after the last.
     pub algorithm: u16,
@@ -134,7 +131,6 @@ impl Owner {
 pub(super) struct Name {
     /// Whose it is; none where no rule has it.
     pub owner: Option<Owner>,
-    /// The offers taken.
     pub chosen: SmallVec<[Rank; 1]>,
     /// What the table has.
     set: Option<Arc<CertificateSet>>,
@@ -176,7 +172,6 @@ fn same_secrets(one: &[Rank], other: &[Rank]) -> bool {
     one.iter().map(key).eq(other.iter().map(key))
 }
 
-/// All offers.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     /// Who may offer for a name at all.

@@ -12,7 +12,6 @@ use std::sync::Arc;
 /// A Secret that is there.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// Its last version.
     pub secret: Arc<Secret>,
     /// What came of reading that; none until somebody needs it.
     reading: Option<Result<Arc<Certificate>, String>>,
@@ -26,7 +25,6 @@ pub(super) struct Known {
 /// Whom pods' certificates may be signed by.
 #[derive(Debug)]
 pub(super) struct Authorities {
-    /// As written.
     pub pem: Arc<[u8]>,
     /// As rustls has them.
     pub roots: Arc<RootCertStore>,

@@ -41,7 +41,6 @@ pub type Members = BTreeMap<SocketAddr, Option<Arc<str>>>;
 
 /// What the admin side sees of the control task.
 pub struct Shared {
-    /// The live table.
     pub tables: Arc<ArcSwap<Table>>,
     /// What is wrong with objects.
     pub report: ArcSwap<Report>,
@@ -106,7 +105,6 @@ impl Shared {
 
 /// The control task's own things.
 pub struct Control {
-    /// The compile state.
     pub guard: Guard,
     /// What sources send.
     pub events: mpsc::Receiver<Event>,

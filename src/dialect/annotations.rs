@@ -59,7 +59,6 @@ enum Scope {
     Backend,
 }
 
-/// One annotation.
 struct Annotation {
     /// Its name after the prefix.
     name: &'static str,

@@ -135,7 +135,6 @@ pub enum Change {
     Time(Timestamp),
     /// An ExternalName's addresses, as last resolved; empty where it does not resolve.
     Resolved {
-        /// The name.
         name: Arc<str>,
         /// Its addresses, both families.
         addresses: Vec<std::net::IpAddr>,

@@ -9,9 +9,7 @@ use std::net::IpAddr;
 /// An address by which clients reach narthex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
-    /// An IP address.
     Ip(IpAddr),
-    /// A host name.
     Name(String),
 }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 /// One of `spec.tls`.
 #[derive(Debug)]
 pub(crate) struct TlsEntry {
-    /// Its index.
     pub index: u32,
     /// The hosts that can be read, each once, with their index in `hosts`.
     pub hosts: Vec<(u32, HostPattern)>,

@@ -40,7 +40,6 @@ pub enum Meaning {
     Nothing,
     /// It asks an ingress controller for something that guards nothing.
     Asks,
-    /// A guard.
     Guard(Reach),
 }
 

@@ -14,7 +14,6 @@ use std::sync::Arc;
 pub struct Meta {
     /// The namespace; empty for a cluster-scoped object.
     pub namespace: Arc<str>,
-    /// The name.
     pub name: Arc<str>,
     /// When it was made.
     pub created: Timestamp,
@@ -136,9 +135,7 @@ pub struct Endpoints {
 /// Addresses that share ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointSubset {
-    /// The ports.
     pub ports: Vec<EndpointPort>,
-    /// The endpoints.
     pub endpoints: Vec<EndpointAddress>,
 }
 

@@ -8,11 +8,9 @@ use std::sync::Arc;
 /// One object's kind, namespace (empty where it has none) and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
-    /// What it is.
     pub kind: Kind,
     /// Its namespace; empty for a cluster-scoped kind.
     pub namespace: Arc<str>,
-    /// Its name.
     pub name: Arc<str>,
 }
 

@@ -69,10 +69,8 @@ impl AnswerBudget {
     }
 }
 
-/// An answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
     pub status: StatusCode,
     /// The pod that says it.
     pub pod: Option<String>,

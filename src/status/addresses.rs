@@ -32,7 +32,6 @@ pub enum Source {
 /// Which pods are narthexes.
 #[derive(Clone, Debug)]
 pub struct OwnPods {
-    /// Their namespace.
     pub namespace: String,
     /// Their labels.
     pub selector: String,
@@ -61,7 +60,6 @@ struct Pod {
 }
 
 impl Finder {
-    /// From a source.
     pub fn new(api: Api, source: Source, pods: OwnPods) -> Self {
         Self {
             api,

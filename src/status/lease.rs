@@ -22,9 +22,7 @@ pub const CLEANUP: &str = "cleanup";
 /// Which Lease, and who wants it.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// What this process is called in it: no other may be.
     pub holder: String,

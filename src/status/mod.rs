@@ -42,7 +42,6 @@ pub struct StatusOptions {
     pub source: Source,
     /// Which pods are peers.
     pub pods: OwnPods,
-    /// The Lease.
     pub lease: lease::Wanted,
     /// Writes of status a second.
     pub rate: u32,

@@ -72,7 +72,6 @@ pub enum Protocol {
 /// One Service port, as rules name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Which one.
     pub id: BackendId,
     /// The Service's namespace.
     pub namespace: Arc<str>,

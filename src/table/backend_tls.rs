@@ -24,7 +24,6 @@ type Pem = Arc<[u8]>;
 /// What decides about TLS to pods.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ingredients {
-    /// The name.
     pub server_name: String,
     /// Whether HTTP/2 is spoken.
     pub http2: bool,

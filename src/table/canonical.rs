@@ -205,7 +205,6 @@ pub enum HostError {
 /// writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CanonicalHost<'a> {
-    /// The name.
     pub name: Cow<'a, str>,
     /// The port, where one was given.
     pub port: Option<u16>,

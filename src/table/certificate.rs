@@ -75,7 +75,6 @@ impl CertificateSet {
         self.0.is_empty()
     }
 
-    /// Every certificate.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Certificate>> {
         self.0.iter()
     }

@@ -109,7 +109,6 @@ pub struct Canonical<'r> {
     pub port: Option<u16>,
     /// `Host` as the pod gets it: as it came, or the authority of an absolute target (RFC 9112 §3.2.2).
     pub host_header: Option<Cow<'r, HeaderValue>>,
-    /// The path.
     pub path: CanonicalPath<'r>,
 }
 
@@ -149,7 +148,6 @@ pub enum Outcome<'d> {
 /// Where a plain request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redirect<'d> {
-    /// The host.
     pub host: &'d str,
     /// The port of HTTPS.
     pub port: u16,

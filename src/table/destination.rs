@@ -22,7 +22,6 @@ pub struct Split(pub Box<[(BackendId, u32)]>);
 /// A reply that a route names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Its status.
     pub status: StatusCode,
     /// For a redirect: where to.
     pub location: Option<HeaderValue>,

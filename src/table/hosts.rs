@@ -12,7 +12,6 @@ use std::sync::Arc;
 /// One host (or wildcard, or "any"): its paths, and what answers when none fits.
 #[derive(Clone, Debug, Default)]
 pub struct HostTable {
-    /// The paths.
     pub paths: Paths,
     /// Paths that are regular expressions; absent where the host has none, so that no other host pays for them.
     pub patterns: Option<Box<Patterns>>,
@@ -68,7 +67,6 @@ impl HostTable {
 /// What answers a host and path.
 #[derive(Clone, Copy, Debug)]
 pub struct Match<'t> {
-    /// The route.
     pub route: &'t Arc<Route>,
     /// The guard of a whole host that holds for it: see [`Hosts::find`].
     host_guard: Option<&'t Arc<Guard>>,

@@ -21,7 +21,6 @@ pub struct ListenerId {
 /// An address and port that narthex listens on.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Which one.
     pub id: ListenerId,
     /// Where, as it was asked for: the port may be 0.
     pub address: SocketAddr,
@@ -47,7 +46,6 @@ pub enum Serves {
 pub enum HostSet {
     /// Those of Ingresses, which all of their listeners share.
     Ingress,
-    /// Its own.
     Own(Arc<Hosts>),
 }
 

@@ -203,7 +203,6 @@ impl Table {
         found.guard(self.backend_of(found.route).map(|backend| &**backend))
     }
 
-    /// Every backend.
     pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
         self.backends.iter()
     }

@@ -61,7 +61,6 @@ impl PathRegex {
 /// A route, and the expression that its path has to match.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    /// The compiled expression.
     pub regex: PathRegex,
     /// The route; its path is the expression's text.
     pub route: Arc<Route>,

@@ -22,7 +22,6 @@ pub struct PodSetId {
 /// The pods of one Service port. It stays as long as its Service has that port, also while no route leads there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodSet {
-    /// Which one.
     pub id: PodSetId,
     /// The Service's namespace.
     pub namespace: Arc<str>,
@@ -57,7 +56,6 @@ impl Placed for PodSet {
 /// On what terms a connection to a pod is opened. Where these change, connections opened on the old ones are closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Its protocol.
     pub protocol: Protocol,
     /// The TLS below; absent without TLS.
     pub tls: Option<Arc<BackendTls>>,
@@ -104,6 +102,5 @@ impl Check {
 pub struct InFlightLimit {
     /// The Ingress that says so; absent where the Service does. Each has its own count.
     pub by: Option<Arc<str>>,
-    /// How many.
     pub most: u32,
 }

@@ -186,7 +186,6 @@ pub struct Route {
     pub origin: Origin,
     /// Whether that object is being deleted, and when it was made.
     pub seniority: Seniority,
-    /// The hosts.
     pub host: HostPattern,
     /// The paths; none for a default backend.
     pub path: Option<PathPattern>,

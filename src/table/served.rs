@@ -7,7 +7,6 @@ use std::sync::Arc;
 /// An Ingress with a claim in the table, be it one that lost to another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
-    /// Which one.
     pub object: ObjectRef,
     /// When it was made.
     pub created: Timestamp,

@@ -18,11 +18,9 @@ pub struct When {
 /// What a request says that conditions are about.
 #[derive(Clone, Copy, Debug)]
 pub struct Says<'r> {
-    /// The method.
     pub method: &'r Method,
     /// The fields; absent where nothing is known of them.
     pub fields: Option<&'r HeaderMap>,
-    /// The query.
     pub query: Option<&'r str>,
 }
 

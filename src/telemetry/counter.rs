@@ -23,7 +23,6 @@ impl Counter {
         self.0.store(number, Ordering::Relaxed);
     }
 
-    /// The current number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -28,7 +28,6 @@ enum Message {
 /// The part of a trace that a request is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// The trace.
     pub trace: u128,
     /// The span of the request.
     pub span: u64,
@@ -59,7 +58,6 @@ pub struct AttemptSpan {
     pub ended: Instant,
     /// Where it was sent.
     pub address: SocketAddr,
-    /// The pod.
     pub pod: Option<Box<str>>,
     /// `http` or `https`.
     pub scheme: &'static str,
@@ -90,7 +88,6 @@ pub struct RequestSpan {
     pub path: Box<str>,
     /// `1.1` or `2`.
     pub version: &'static str,
-    /// The client.
     pub client: IpAddr,
     /// The other end of the connection.
     pub peer: SocketAddr,

@@ -245,7 +245,6 @@ pub struct RecentError {
     pub method: Box<str>,
     /// Its host, in canonical form; empty if it has none.
     pub host: Box<str>,
-    /// Its path.
     pub path: Box<str>,
     /// The route, where there is one.
     pub route: Option<RouteKey>,
@@ -255,7 +254,6 @@ pub struct RecentError {
     pub endpoint: Option<String>,
     /// More on the reason.
     pub cause: Option<String>,
-    /// Its id.
     pub request_id: Box<str>,
 }
 

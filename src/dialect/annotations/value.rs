@@ -28,7 +28,6 @@ pub(super) enum Value {
         most: Duration,
         set: fn(&mut Settings, Duration),
     },
-    /// A whole number.
     Integer {
         least: u32,
         most: u32,

@@ -56,7 +56,6 @@ pub struct Unknown {
 }
 
 impl Unknown {
-    /// Its name.
     pub fn name(&self) -> &str {
         match self.path.last() {
             Some(Step::Key(name)) => name,

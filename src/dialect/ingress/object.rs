@@ -72,7 +72,6 @@ pub enum IngressBackend {
 pub struct Resource {
     /// `apiGroup/kind`.
     pub kind: String,
-    /// Its name.
     pub name: String,
 }
 

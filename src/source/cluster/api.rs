@@ -102,20 +102,13 @@ pub enum ApiError {
     /// 429
     #[error("the API server is busy: {message}")]
     Busy {
-        /// What it said.
         message: String,
         /// How long it asks us to wait.
         wait: Option<Duration>,
     },
     /// Any other refusal.
     #[error("the API server answered {code}: {message}")]
-    Refused {
-        /// The status code.
-        code: u16,
-        /// What it said.
-        message: String,
-    },
-    /// No answer.
+    Refused { code: u16, message: String },
     #[error("no answer from the API server: {0}")]
     Unreachable(String),
     /// An answer that is not what the API promises.
@@ -233,7 +226,6 @@ impl Said {
     }
 }
 
-/// An open watch.
 pub struct Stream {
     body: Body,
     read: BytesMut,

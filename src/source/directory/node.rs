@@ -9,7 +9,6 @@ use serde_json::Number;
 /// A place in a file; lines and columns count from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
-    /// The line.
     pub line: u32,
     /// The column, in characters.
     pub column: u32,
@@ -20,7 +19,6 @@ pub struct Mark {
 pub struct Node {
     /// Where it starts.
     pub at: Mark,
-    /// What it is.
     pub value: Value,
 }
 
@@ -29,26 +27,20 @@ pub struct Node {
 pub enum Value {
     /// Nothing, or `null`.
     Null,
-    /// A boolean.
     Bool(bool),
-    /// A number.
     Number(Number),
     /// Text.
     String(String),
-    /// A list.
     Seq(Vec<Node>),
-    /// A mapping.
     Map(Vec<Entry>),
 }
 
 /// One key of a mapping, with its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// The key.
     pub key: String,
     /// Where the key starts.
     pub at: Mark,
-    /// The value.
     pub value: Node,
 }
 

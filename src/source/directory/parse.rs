@@ -33,7 +33,6 @@ pub struct Parsed {
 /// An object that does not fit its kind.
 #[derive(Debug)]
 pub struct Broken {
-    /// Which one.
     pub object: ObjectRef,
     /// The object with nothing but its guards, if it has some, and where it stands.
     pub guarded: Option<(Object, Location)>,

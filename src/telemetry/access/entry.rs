@@ -7,7 +7,6 @@ use std::time::Duration;
 /// A pod that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint<'e> {
-    /// Its address.
     pub address: SocketAddr,
     /// Its name, where it is a pod.
     pub pod: Option<&'e str>,

@@ -40,7 +40,6 @@ struct Known {
     named: HashMap<Key, Named>,
 }
 
-/// A wide watch.
 #[derive(Default)]
 struct Wide {
     phase: Phase,
@@ -57,7 +56,6 @@ enum Phase {
     Denied,
 }
 
-/// A named watch.
 #[derive(Default)]
 struct Named {
     last: Option<Last>,
