@@ -1,14 +1,15 @@
 #!/bin/bash
-# bad-days.sh: what goes wrong with a real cluster, under load, and how many requests fail (part of `make e2e`; `make soak`
-# is the long form). Root; three nodes.
+# bad-days.sh: counts how many requests fail while things go wrong with a real cluster under load. It is part of `make e2e`,
+# and `make soak` is its long form. It needs root, and runs three nodes.
 #
-# narthex is upgraded, the ten pods behind it are replaced, a namespace is deleted whose hosts a newer one has too, the API
-# server dies and comes back, is restored from an older state, and at last a node loses its cable: that of the narthex that writes the status. Clients ask each node without
-# pause all the while, on connections they keep and on fresh ones. Each step prints requests, failures and the longest gap.
+# narthex is upgraded. The ten pods behind it are replaced. A namespace is deleted while a newer one has the same hosts. The
+# API server dies and comes back, and is restored from an older state. The node of the narthex that writes the status loses
+# its cable. All the while, clients send requests to each node, on kept and on new connections. Each step prints the number
+# of requests, the failures and the longest gap.
 #
 # Environment: as walkthrough.sh, and
 #              E2E_UPGRADES  how many upgrades (default 3; make soak: 20)
-#              E2E_OUTAGE    how long the API server is away, in seconds (default 60; make soak: 600)
+#              E2E_OUTAGE    how many seconds the API server is down (default 60; make soak: 600)
 set -euo pipefail
 export E2E_NODES=3
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -27,7 +28,7 @@ ten_pods() {
   everywhere 20 status_is 200 www.example.com
 }
 
-# A request that cannot be sent again may fail where it may have reached a pod that went away; never otherwise.
+# A request that cannot be repeated may fail only if it may have reached a pod that went away.
 second_client_start() {
   rm -f "$work/post.json"
   CLIENT_METHOD=POST nsenter --net="/run/netns/$CP_NETNS" "$here/client.py" "$work/post.json" 20 www.example.com "${node_ips[@]}" 3>&- &
@@ -66,7 +67,7 @@ two_namespaces() {
     everywhere 20 status_is 200 moving.example.com
     sleep 1 # an Ingress's age is counted in seconds
   done
-  # Keeps the Ingress, and with it the namespace, after the pods are gone.
+  # The finalizer keeps the Ingress, and with it the namespace, after the pods are gone.
   k -n older patch ingress web --type=merge -p '{"metadata":{"finalizers":["narthex.test/held"]}}'
 }
 
@@ -109,14 +110,15 @@ api_server_away() { # SECONDS
 api_server_back() {
   "$here/lab.sh" apiserver-start
   k scale --replicas=6 deployment/deploy1
-  # After a long outage the cluster takes all pods for unready until each kubelet has its watch back.
+  # After a long outage the cluster marks all pods as unready until each kubelet has its watch back.
   within 300 rolled_out deployment/deploy1
   within 90 pods_are deploy1 6
   within 60 client_sees_pods deploy1
 }
 
-# narthex comes to the API server through kube-proxy, which needs a while of its own to find it again (an API server that
-# ends takes itself out of its Service). Ingresses are as they were; pods are the kubelets' business, which may take its time over an older state.
+# narthex reaches the API server through kube-proxy, which needs some time to find it again, because an API server that ends
+# removes itself from its Service. Ingresses are as they were before. The kubelets look after the pods, and may need some time
+# with an older state.
 restored() {
   k create ingress later --class=narthex --rule='later.example.com/*=deploy1:80'
   everywhere 90 status_is 200 later.example.com
@@ -128,7 +130,7 @@ restored() {
 
 leader() { k -n narthex-system get lease narthex -o jsonpath='{.spec.holderIdentity}' | cut -d_ -f1; }
 
-# Sets lost and lost_ip: the node of the narthex that writes the status.
+# Sets lost and lost_ip to the node of the narthex that writes the status.
 find_leader() {
   local pod
   pod=$(leader)
@@ -137,7 +139,7 @@ find_leader() {
   grep -q '^node' "$work/leader" && cat "$work/leader" >&3
 }
 
-# Or nothing would be shown.
+# Without pods of deploy1 on that node, the step would show nothing.
 pods_there() {
   k scale --replicas=12 deployment/deploy1
   rolled_out deployment/deploy1
@@ -161,7 +163,7 @@ still_served() { # SECONDS
   client_saw '.failures == 0' || { jq -r '.first_failures[]' "$work/client.json"; return 1; }
 }
 
-# Until the kubelet of a node that was lost has its watch back and says that its pods are ready, minutes may pass.
+# Minutes may pass until the kubelet of a lost node has its watch back and reports its pods as ready.
 all_is_well() {
   within 60 k wait --for=condition=Ready node --all --timeout=1s
   everywhere 60 status_is 200 www.example.com
@@ -170,7 +172,7 @@ all_is_well() {
 
 prepare
 
-title "narthex before ten pods"
+title "narthex with ten pods behind it"
 step "deploy1 with ten pods, narthex on each node" ten_pods
 step "kubectl get ingress has all addresses" within 60 addresses_are web "${node_ips[@]}"
 
@@ -181,57 +183,57 @@ for ((i = 1; i <= upgrades; i++)); do step "upgrade $i of $upgrades: kubectl rol
 client_stop
 step "no request failed" client_had_no_failure
 
-title "Ten pods are replaced, which close at once when told to end"
+title "Ten pods are replaced that close their connections as soon as they are told to end"
 client_start www.example.com
 second_client_start
 step "a client asks all nodes" within 15 client_saw '.requests > 50'
-step "a new image" all_pods_replaced 2
-step "and the old one again" all_pods_replaced 1
+step "they get a new image" all_pods_replaced 2
+step "they get the old image again" all_pods_replaced 1
 second_client_stop
 client_stop
 step "no GET failed" client_had_no_failure
-step "and of POSTs none that had not reached a pod" posts_failed_only_with_their_pods
+step "no POST failed that had not reached a pod" posts_failed_only_with_their_pods
 
 title "A namespace is deleted, and a newer one has the same host"
-step "two namespaces" two_namespaces
+step "two namespaces have the same host" two_namespaces
 client_start moving.example.com
-step "the older one answers" within 15 namespace_answers older
-step "it is deleted: the newer one answers" namespace_deleted
-step "and while it is Terminating" still_terminating 5
-step "and when it is gone" namespace_gone
+step "the older namespace answers" within 15 namespace_answers older
+step "it is deleted, and the newer one answers" namespace_deleted
+step "the newer one still answers while the older one is Terminating" still_terminating 5
+step "the newer one answers when the older one is gone" namespace_gone
 client_stop
 step "no request failed" client_had_no_failure
 
 title "The API server goes away"
 client_start www.example.com
 step "a client asks all nodes" within 15 client_saw '.requests > 50'
-step "killed, and away for $outage s" api_server_away "$outage"
-step "back: deploy1 from 10 to 6 pods is followed" api_server_back
+step "it is killed, and is down for $outage s" api_server_away "$outage"
+step "it is back, and narthex follows deploy1 from 10 to 6 pods" api_server_back
 client_stop
 step "no request failed" client_had_no_failure
 
-title "A node is lost: the one whose narthex writes the status"
-step "all nodes are well" all_is_well
-step "who is it" within 30 find_leader
+title "The node whose narthex writes the status is lost"
+step "all nodes are ready" all_is_well
+step "the narthex that writes the status is found" within 30 find_leader
 read -r lost lost_ip <"$work/leader"
 others=()
 for ip in "${node_ips[@]}"; do [ "$ip" = "$lost_ip" ] || others+=("$ip"); done
-step "pods of deploy1 on that node" pods_there
+step "pods of deploy1 run on its node" pods_there
 client_start www.example.com "${others[@]}"
-step "a client asks the others" within 15 client_saw '.requests > 50'
+step "a client asks the other nodes" within 15 client_saw '.requests > 50'
 step "its cable is pulled" cable_pulled
 step "its address leaves the status" address_gone
-step "its pods, half a minute later" still_served 30
+step "half a minute later its pods still count" still_served 30
 client_stop
 step "no request failed at the other nodes" client_had_no_failure
-step "its cable is back" cable_back
-step "and so is its address" all_is_well
+step "its cable is put in again" cable_back
+step "its address is back in the status" all_is_well
 
 title "The API server is restored from an older state"
 step "its state is saved" "$here/lab.sh" apiserver-save older
-step "and it serves again" within 60 k get ingress web
+step "the API server answers again" within 60 k get ingress web
 client_start www.example.com
 step "a client asks all nodes" within 15 client_saw '.requests > 50'
-step "restored from an older state: what came later is gone, what is new is followed" restored
+step "the older state is restored: later objects are gone, and narthex follows new ones" restored
 client_stop
 step "no request failed" client_had_no_failure

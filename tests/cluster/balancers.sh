@@ -1,8 +1,9 @@
 #!/bin/bash
-# balancers.sh: what docs/high-availability.md says, on two nodes (`make high-availability`; root). Before them stands, one
-# after the other, HAProxy and nginx with the files of docs/balancers, DNS with both addresses, and an address that is moved
-# by hand as keepalived would. Behind each a client asks without pause while narthex is taken off a node, which drains, and
-# while the node is lost: its cable is pulled. Each step prints requests, failures and the longest gap.
+# balancers.sh: tests what docs/high-availability.md says, on two nodes (`make high-availability`). It needs root. Four things
+# are put in front of the nodes in turn: HAProxy and nginx with the files of docs/balancers, DNS with both addresses, and an
+# address that is moved by hand as keepalived would move it. A client sends requests through each of them without pause while
+# narthex is removed from a node and drains, and while a node loses its cable. Each step prints the number of requests, the
+# failures and the longest gap.
 #
 # Environment: as walkthrough.sh, and E2E_FRONTS (default "haproxy nginx dns vip").
 set -euo pipefail
@@ -14,7 +15,7 @@ fronts=${E2E_FRONTS:-haproxy nginx dns vip}
 vip=10.77.0.100
 front_pid=
 
-# Where the label `edge` is; so a node is drained by taking it away.
+# narthex runs where the label `edge` is, so that removing the label drains a node.
 installed() {
   k label node --all edge=yes
   k apply -f "$root/manifests/namespace.yaml"
@@ -26,9 +27,9 @@ installed() {
 }
 cp_address() { on cp ip -o -4 route get "${node_ips[0]}" | grep -oE 'src [0-9.]+' | cut -d' ' -f2; }
 
-# --- what stands in front ---------------------------------------------------------------------------------------------
+# --- what is in front of the nodes --------------------------------------------------------------------------------------
 
-# The file of the documents, with the nodes' addresses and descriptors as this machine has them.
+# Prints a file of docs/balancers with the addresses of the nodes and the number of descriptors that this machine allows.
 adapted() { # FILE
   sed -E -e "s/10\.0\.0\.1:/${node_ips[0]}:/; s/10\.0\.0\.2:/${node_ips[1]}:/" -e 's/(maxconn|worker_connections) [0-9]+/\1 2000/' \
     -e 's/worker_rlimit_nofile [0-9]+/worker_rlimit_nofile 5000/' "$root/docs/balancers/$1"
@@ -56,7 +57,7 @@ front_stop() {
   front_pid=
 }
 
-# By hand: the address is taken away here, given there, and the neighbours are told.
+# Moves the address by hand: it is removed from one node, added to the other, and announced to the neighbours.
 vip_goes_to() { # NODE NUMBER
   local other=$((3 - $1))
   on "node$other" ip addr del "$vip/24" dev eth0 2>/dev/null || true
@@ -64,7 +65,7 @@ vip_goes_to() { # NODE NUMBER
   on "node$1" arping -q -U -c 2 -I eth0 "$vip"
 }
 
-# Two of each kind of client: so a balancer has kept connections on both nodes, and one of them is on the node that is lost.
+# With two clients of each kind, a balancer has kept connections to both nodes, and so also to the node that is lost.
 client_starts() { # FRONT; not in a subshell
   local address=127.0.0.1
   case $1 in
@@ -103,7 +104,7 @@ lost() { # FRONT
   sleep 20
 }
 
-# Before the cable is back, or two would have the address.
+# This comes before the cable is back, because otherwise both nodes would have the address.
 back() { # FRONT
   [ "$1" != vip ] || on node2 ip addr del "$vip/24" dev eth0
   "$here/lab.sh" regain node2
@@ -119,14 +120,14 @@ step "HAProxy, nginx with streams, arping" "$here/deps.sh" balancers
 title "narthex on two nodes"
 step "helm" fetch_helm
 step "deploy1 and deploy2, three pods each" create_deployments
-step "narthex behind what says who the client is" installed
+step "narthex with --trusted-proxies and the PROXY protocol" installed
 
 for front in $fronts; do
   title "$front"
   "${front}_start"
   client_starts "$front"
   step "a client asks through it" within 15 front_answers
-  step "narthex is taken off node2: it drains" drained "$front"
+  step "narthex is removed from node2 and drains" drained "$front"
   client_stop
   step "no request failed" client_had_no_failure
   step "narthex is back on node2" narthex_back "$front"
@@ -134,7 +135,7 @@ for front in $fronts; do
   step "a client asks through it" within 15 front_answers
   step "node2 is lost" lost "$front"
   client_stop
-  step "counted" says
+  step "the failures are counted" says
   jq -r '.first_failures[]' "$work/client.json" | head -n 5 | sed 's/^/     | /'
   step "node2 is back" back "$front"
   front_stop

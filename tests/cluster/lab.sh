@@ -48,7 +48,7 @@
 #   LAB_APISERVER_FLAGS  more flags for kube-apiserver.
 #
 # Processes are stopped by pid (with start time, as pids come again), or because they live in a network namespace or
-# cgroup made here; never by name. Notes on what bites on such machines: tests/cluster/README.md.
+# cgroup made here; never by name. tests/cluster/README.md lists pitfalls.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

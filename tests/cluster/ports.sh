@@ -1,6 +1,6 @@
 #!/bin/bash
-# ports.sh: docs/ports.md on two nodes with real kubelets (part of `make e2e`; root): each way to port 80 is installed as
-# the page has it, and answers; and what the page says does not work, does not, and says why.
+# ports.sh: tests docs/ports.md on two nodes with real kubelets. It is part of `make e2e`, and needs root. Each way to port 80
+# is installed as the page describes it, and answers. What the page says does not work fails, and says why.
 #
 # Environment: as walkthrough.sh. Helm comes from PyPI (tests/chart/tools.py).
 set -euo pipefail
@@ -9,7 +9,7 @@ tale="ports"
 # shellcheck source-path=SCRIPTDIR
 . "$here/steps.sh"
 
-# Beside the usual image one whose program has the capability on its file.
+# A second image has a program whose file has the capability.
 make_image() {
   mkdir -p "$work/images"
   "$here/image.py" "$work/images/narthex.tar" narthex:dev --entrypoint '["/narthex"]' "$narthex=/narthex"
@@ -28,7 +28,7 @@ with_manifests() { # SED EXPRESSION
 without_manifests() { k delete --wait -f "$work/manifests.yaml"; }
 no_narthex_is_left() { [ -z "$(k -n narthex-system get pods -o name)" ]; }
 
-# A pod that does not start, or does not listen: what its log, or its container's state, says of it.
+# Waits for the reason why a pod does not start or listen, in its log or in the state of its container.
 fails_with() { # WORDS
   within 60 says "$1"
   everywhere 1 nothing_listens
@@ -78,26 +78,26 @@ redirected() {
 
 prepare
 
-title "Before"
+title "Preparing"
 step "helm" fetch_helm
 step "deploy1 and deploy2, three pods each" create_deployments
 step "an Ingress" ingress
 
 title "uid 0 and NET_BIND_SERVICE"
-step "the manifests as they are" with_manifests ''
+step "the manifests without a change" with_manifests ''
 step "they answer" answers_everywhere
 step "uid 0, one capability, no new privileges, seccomp" runs_as 0 400
 step "deleted" without_manifests
 
 title "Another user"
 step "uid 65532 and NET_BIND_SERVICE" with_manifests 's/runAsUser: 0/runAsUser: 65532/'
-step "does not bind port 80, and says so" fails_with 'no permission to listen'
+step "cannot bind port 80, and says so" fails_with 'no permission to listen'
 step "deleted" without_manifests
-step "and with the capability on the program's file" with_manifests 's/runAsUser: 0/runAsUser: 65532/; s/image: narthex:dev/image: narthex-capable:dev/'
+step "the same with the capability on the program's file" with_manifests 's/runAsUser: 0/runAsUser: 65532/; s/image: narthex:dev/image: narthex-capable:dev/'
 step "they answer" answers_everywhere
 step "uid 65532, one capability, no new privileges, seccomp" runs_as 65532 400
 step "deleted" without_manifests
-step "that program where the capability is not added" with_manifests 's/runAsUser: 0/runAsUser: 65532/; s/image: narthex:dev/image: narthex-capable:dev/; /add:/d; /- NET_BIND_SERVICE/d'
+step "the same program without the added capability" with_manifests 's/runAsUser: 0/runAsUser: 65532/; s/image: narthex:dev/image: narthex-capable:dev/; /add:/d; /- NET_BIND_SERVICE/d'
 step "does not start" fails_with 'operation not permitted'
 step "deleted" without_manifests
 
@@ -111,7 +111,7 @@ step "the chart's DaemonSet with runAsNonRoot" with_chart --set runAsNonRoot=tru
 step "they answer" answers_everywhere
 step "uid 65532, no capability, no new privileges, seccomp" runs_as 65532 0
 step "uninstalled" without_chart
-step "the nodes' sysctl as it was" every_node sysctl -qw net.ipv4.ip_unprivileged_port_start=1024
+step "the nodes' sysctl is reset" every_node sysctl -qw net.ipv4.ip_unprivileged_port_start=1024
 
 title "High ports"
 step "the chart's DaemonSet at 8000 and 8443" with_chart --set ports.http=8000,ports.https=8443,runAsNonRoot=true --set 'extraArgs={--https-port=443}'

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # here, root, work: set by the scripts that source this
-# What the stories on a real cluster have in common: steps, questions, a client that never stops, evidence, a clean end.
-# Sourced with $tale set to the story's name.
+# What the scripts on a real cluster have in common: steps, checks, a client that runs all the time, evidence after a failure,
+# and cleaning up. They source this file with $tale set to their name.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 PATH=$PATH:/usr/sbin:/sbin
@@ -36,7 +36,7 @@ step() {
     echo "ok   $what$(note) ($((SECONDS - start)) s)"
   else
     echo "FAIL $what$(note) ($((SECONDS - start)) s)"
-    # What went wrong first may be far above the end.
+    # The first error may be far above the end.
     grep -nE '(^|[^a-z])(error|fatal|No space left)' "$work/out" | head -n 10 | sed 's/^/     > /' || true
     sed 's/^/     | /' "$work/out" | tail -n 40
     exit 1
@@ -162,7 +162,7 @@ client_had_no_failure() {
   client_saw '.failures == 0'
 }
 
-# --- when it goes wrong, and at the end ------------------------------------------------------------------------------
+# --- after a failure, and at the end ---------------------------------------------------------------------------------
 
 evidence() {
   echo "---- what the cluster looks like"
@@ -206,7 +206,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# --- what comes first --------------------------------------------------------------------------------------------------
+# --- preparations ------------------------------------------------------------------------------------------------------
 
 build_narthex() {
   [ -z "${NARTHEX_BIN:-}" ] || return 0
@@ -271,6 +271,6 @@ prepare() {
   done <"$work/lab"
   export LAB
   IFS=, read -ra node_ips <<<"$NODE_IPS"
-  step "they run Kubernetes ${KUBE:=v1.35.4}" runs_kubernetes
+  step "the nodes run Kubernetes ${KUBE:=v1.35.4}" runs_kubernetes
 }
 runs_kubernetes() { [ "$(k get nodes -o jsonpath='{.items[*].status.nodeInfo.kubeletVersion}' | xargs -n1 | sort -u)" = "$KUBE" ]; }

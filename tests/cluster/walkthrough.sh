@@ -1,10 +1,12 @@
 #!/bin/bash
-# walkthrough.sh: the whole story on a real two-node cluster (`make e2e`). Root; about three minutes with cached binaries.
+# walkthrough.sh: uses narthex as a user does, on a real cluster with two nodes (`make e2e`). It needs root, and takes about
+# three minutes with cached binaries.
 #
-# Builds narthex's image, starts a cluster (lab.sh), and does what a user does: deployments, services, `kubectl apply -k
-# manifests`, rules old and new, curl against each node's address, scaling, edits, deletions. Then once more as the
-# walkthrough of 2020 has it: its RBAC and its rule through `narthex convert`, its DaemonSet with only the image changed.
-# One line per step; at the first failure it shows pods, events and logs, and exits 1. Nothing stays behind.
+# It builds narthex's image, starts a cluster (lab.sh), and then creates deployments and Services, runs `kubectl apply -k
+# manifests`, applies old and new rules, sends requests to each node with curl, scales, edits and deletes. Then it repeats the
+# walkthrough of 2020: its RBAC and its rule go through `narthex convert`, and only the image of its DaemonSet is changed.
+# Each step prints one line. At the first failure the script shows pods, events and logs, and exits with 1. It removes all
+# that it has made.
 #
 # Environment: NARTHEX_BIN   a static narthex to use instead of building one
 #              E2E_KEEP=1    leave the cluster up after a failure (and then: lab.sh down)
@@ -79,7 +81,7 @@ without_selector() {
   everywhere 10 answer_is 200 "$pod\n" slice.example.com
 }
 
-# The other pod is written into both by hand; the first one must get nothing more.
+# Both objects are edited by hand to name the other pod. The first pod must get no more requests.
 without_selector_edited() {
   local pod ip
   pod=$(pods_of deploy2 | tail -n 1)
@@ -100,7 +102,7 @@ target_port_edited() {
   everywhere 10 answer_is 200 "$(pods_of other-port)\n" port.example.com
 }
 
-# As the walkthrough does: k delete svc; k expose --port=5000 --target-port=…. Here with a named target port.
+# The walkthrough runs `k delete svc` and `k expose --port=5000 --target-port=…`; here the target port has a name.
 target_port_named() {
   k patch deployment other-port --type=strategic -p \
     '{"spec": {"template": {"spec": {"containers": [{"name": "backend", "ports": [{"name": "web", "containerPort": 8081}]}]}}}}'
@@ -142,8 +144,8 @@ narthex_removed() {
   everywhere 30 nothing_listens
 }
 
-# Log lines are JSON; a watch says each trouble once, and no other warning comes over and over (one of an Ingress comes
-# again when its Service is in trouble again); nothing panicked or restarted.
+# Log lines are JSON. A watch logs each problem once, and no other warning is repeated without end; that of an Ingress comes
+# again when its Service has a problem again. Nothing panicked or restarted.
 logs_are_calm() { # NAMESPACE LABEL
   local pod lines=0 warnings=0
   for pod in $(k -n "$1" get pods -l "$2" -o name); do
@@ -164,7 +166,7 @@ logs_are_calm() { # NAMESPACE LABEL
   echo "$lines lines, $warnings warnings" >&3
 }
 
-# As someone has it who wrote today's API groups into the old RBAC, and no more.
+# The old RBAC with nothing changed but today's API groups.
 rights_of_2020() {
   k get clusterrole traefik-ingress-controller -o json | jq 'del(.metadata.resourceVersion, .metadata.uid)
     | .rules |= map(select(.apiGroups != ["discovery.k8s.io"]) | .resources -= ["ingressclasses"])' | k replace -f -
@@ -212,7 +214,7 @@ step "narthex convert makes it today's" convert ingress.rule.yaml
 step "www.example.com and www.yolo.org answer at each node's address" both_hosts_answer
 step "www.example.com rotates over deploy1's three pods" rotation www.example.com deploy1
 step "www.yolo.org rotates over deploy2's three pods" rotation www.yolo.org deploy2
-step "and on a node, at 127.0.0.1" from_the_node_itself
+step "a client on the node itself, at 127.0.0.1" from_the_node_itself
 step "NodePort still works beside it" node_port_still_works
 step "an unknown host: 404 page not found" unknown_host
 
@@ -227,16 +229,16 @@ step "no request failed meanwhile" client_had_no_failure
 
 title "Services of other kinds"
 step "Services without selector: Endpoints and EndpointSlice by hand" without_selector
-step "and edited by hand" without_selector_edited
+step "both are edited by hand" without_selector_edited
 step "a targetPort nobody listens on: 502" wrong_target_port
-step "targetPort corrected" target_port_edited
-step "a Service made anew, with a named targetPort" target_port_named
+step "the targetPort is corrected" target_port_edited
+step "a new Service with a named targetPort" target_port_named
 step "a Service without endpoints: 503 no available server" no_endpoints
-step "a Service that is gone: 503, and the path is kept" no_service
+step "a deleted Service: 503, and the path is kept" no_service
 step "an Ingress of another class is not touched" class_of_another
-step "an Ingress that is gone: 404" ingress_deleted
+step "a deleted Ingress: 404" ingress_deleted
 
-step "what the pods of narthex log" logs_are_calm narthex-system app.kubernetes.io/name=narthex
+step "the logs of the pods of narthex" logs_are_calm narthex-system app.kubernetes.io/name=narthex
 
 title "narthex itself is replaced"
 client_start www.example.com
@@ -249,12 +251,12 @@ step "kubectl delete -k manifests" narthex_removed
 title "The walkthrough of 2020, only the image changed"
 step "its RBAC is unknown to this API server" refused_as_old ingress.rbac.yaml
 step "its RBAC through narthex convert" convert ingress.rbac.yaml
-step "its DaemonSet as it is, in kube-system" old_daemonset
+step "its DaemonSet without another change, in kube-system" old_daemonset
 step "its rule through narthex convert" convert ingress.rule.yaml
 step "www.example.com and www.yolo.org answer at each node's address" both_hosts_answer
 step "www.example.com rotates over deploy1's pods" rotation www.example.com deploy1
 step "www.yolo.org rotates over deploy2's pods" rotation www.yolo.org deploy2
 step "an unknown host: 404 page not found" unknown_host
-step "without the rights that are new since 2020: Endpoints are read" rights_of_2020
-step "log and /readyz say what to add to the ClusterRole" denied_is_said
-step "what its pods log" logs_are_calm kube-system name=traefik-ingress-lb
+step "without the rights that are new since 2020, Endpoints are read" rights_of_2020
+step "the log and /readyz say what to add to the ClusterRole" denied_is_said
+step "the logs of its pods" logs_are_calm kube-system name=traefik-ingress-lb
