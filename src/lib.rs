@@ -13,6 +13,7 @@ mod compile;
 mod config;
 mod control;
 mod dialect;
+mod http1;
 mod model;
 mod peers;
 mod policy;
@@ -62,6 +63,12 @@ pub mod testing {
         pub mod owners {
             pub use crate::dialect::owners::{HostOwners, parse};
         }
+    }
+    pub mod http1 {
+        pub use crate::http1::{
+            Decoder, FORBIDDEN, Fault, FaultKind, Framing, Limits, Line, Name, Part, Position, RequestHead,
+            RequestReader, ResponseHead, ResponseLimits, ResponseReader, Span, Trailers, is_forbidden,
+        };
     }
     pub mod model {
         pub use crate::model::object;

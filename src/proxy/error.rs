@@ -1,5 +1,6 @@
 //! The one error exit: every way a request can fail, whose fault it is, and what the client gets.
 
+use crate::http1::{Fault, FaultKind};
 use crate::table::BackendState;
 use crate::table::canonical::{HostError, PathError};
 use http::StatusCode;
@@ -191,6 +192,17 @@ pub struct Verdict {
     pub close: bool,
     /// The label in metrics and logs.
     pub label: &'static str,
+}
+
+impl From<Fault> for ProxyError {
+    fn from(fault: Fault) -> Self {
+        match fault.kind() {
+            FaultKind::BadRequest => Self::Malformed,
+            FaultKind::UriTooLong => Self::UriTooLong,
+            FaultKind::HeadTooLarge => Self::HeadTooLarge,
+            FaultKind::UnsupportedVersion => Self::UnsupportedVersion,
+        }
+    }
 }
 
 impl ProxyError {

@@ -1,6 +1,7 @@
 //! Field names as a proxy has to read them: which are for one hop, which are ours to set, and which only look like one
 //! of these to the pod.
 
+use crate::http1::fold;
 use http::header::{self, HeaderName};
 
 /// Counts how often a request has passed through narthex.
@@ -44,16 +45,6 @@ pub fn is_managed(name: &str) -> bool {
         }
         Some(b'f') => name == "forwarded",
         _ => false,
-    }
-}
-
-/// A byte of a name as servers read it that put names into variables: CGI and WSGI turn `-` into `_`, PHP turns dots
-/// into `_` too, and others do so with every byte that is neither a letter nor a digit.
-pub fn fold(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() {
-        byte.to_ascii_lowercase()
-    } else {
-        b'-'
     }
 }
 

@@ -19,67 +19,14 @@
 //! be looser than [`Limits`]; what that means is said at each field.
 
 mod chunk;
-mod class;
-mod fault;
 mod head;
 mod target;
 #[cfg(test)]
 mod tests;
 
-pub use fault::Fault;
+pub use crate::http1::{Fault, Limits, Position, is_length, is_target};
 
 use head::{Field, Method, Word};
-
-/// Whether this is a path, perhaps with a query, as [`Framer`] lets it pass: for HTTP/2, whose heads no filter sees.
-pub fn is_target(target: &[u8]) -> bool {
-    let (path, query) = match memchr::memchr(b'?', target) {
-        Some(at) => target.split_at(at),
-        None => (target, &b""[..]),
-    };
-    path.first() == Some(&b'/')
-        && path.iter().all(|byte| class::is(*byte, class::PATH))
-        && query.iter().all(|byte| class::is(*byte, class::QUERY))
-}
-
-/// Whether this is the value of a Content-Length, as [`Framer`] lets it pass.
-pub fn is_length(value: &[u8]) -> bool {
-    !value.is_empty() && value.len() <= usize::from(head::LENGTH_DIGITS) && value.iter().all(u8::is_ascii_digit)
-}
-
-/// Bounds on what a client may send.
-///
-/// [`Framer::new`] lowers what is above hyper's fixed limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a head, from the method to the empty line, both included. At
-    /// most 65535, since longer names break hyper. hyper's `max_buf_size`, and
-    /// its `max_header_size` when set, have to be at least 5 more: hyper counts
-    /// the empty lines before a head as well.
-    pub head_bytes: usize,
-    /// Bytes of a request target. At most 65534, as in `http::Uri`.
-    pub uri_bytes: usize,
-    /// Fields in a head and, counted anew, in a trailer section. Above 100,
-    /// hyper's `max_headers` has to be set to the same.
-    pub header_count: usize,
-    /// Bytes of chunk extensions in one body, with their whitespace and
-    /// semicolons. At most 16383, as in hyper.
-    pub chunk_ext_bytes: usize,
-    /// Bytes of a trailer section with its final empty line. At most 16383, as
-    /// in hyper; less than hyper's `max_header_size` when that is set.
-    pub trailer_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head_bytes: 32 << 10,
-            uri_bytes: 16 << 10,
-            header_count: 100,
-            chunk_ext_bytes: 4 << 10,
-            trailer_bytes: 8 << 10,
-        }
-    }
-}
 
 /// What [`Framer::scan`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,18 +41,6 @@ pub struct Scan {
     pub fault: Option<Fault>,
     /// The byte behind the accepted ones, if it has to be passed on percent-encoded. Nothing behind it was looked at.
     pub raw: Option<u8>,
-}
-
-/// Where in the stream of messages a connection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Position {
-    /// No byte of the next message has come, though maybe empty lines before
-    /// it (RFC 9112 2.2).
-    Between,
-    /// Inside a head.
-    Head,
-    /// Inside a body, with its chunk lines and trailer section.
-    Body,
 }
 
 /// What the next byte is part of.
@@ -214,6 +149,8 @@ impl Framer {
     /// A framer for a new connection.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        // Longer names break hyper, http::Uri takes no longer target, and hyper's own bounds on chunks are not settings.
+        // hyper counts the empty lines before a head as well, so its `max_buf_size` has to be at least 5 more.
         const HYPER_CHUNK_BYTES: usize = (16 << 10) - 1;
         Self {
             limits: Limits {

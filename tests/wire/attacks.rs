@@ -17,6 +17,8 @@ mod paths;
 mod request_line;
 #[path = "attacks/sequences.rs"]
 mod sequences;
+#[path = "attacks/splits.rs"]
+mod splits;
 
 use crate::rig::{PATIENCE, Rig, eventually, ingress, message_length, service};
 use crate::strict_pod::{Message, Seen, StrictPod};

@@ -1,7 +1,7 @@
 //! The lines between the chunks of a chunked body (RFC 9112 7.1).
 
-use super::class::{QUOTED, TEXT, TOKEN, is, run};
 use super::{Fault, Framer, State};
+use crate::http1::classes::{QUOTED, TEXT, TOKEN, is, run};
 
 /// More digits would not fit 64 bits, leading zeros or not.
 const SIZE_DIGITS: u8 = 16;

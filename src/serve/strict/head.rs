@@ -1,14 +1,14 @@
 //! Request lines and field lines (RFC 9112 3 and 5), the latter also those of
 //! trailer sections.
 
-use super::class::{TOKEN, is, run, run_name, run_text};
 use super::{Fault, Framer, State};
-use crate::proxy::trailers::is_forbidden;
+use crate::http1::classes::{TOKEN, is, run, run_name, run_text};
+use crate::http1::is_forbidden;
 
 /// The longest method that is let through. Registered ones end at 17 bytes.
 const METHOD_BYTES: usize = 32;
 /// What fits 64 bits without a check (RFC 9112 6.3 leaves the bound to us).
-pub const LENGTH_DIGITS: u8 = 19;
+const LENGTH_DIGITS: u8 = 19;
 /// The only transfer coding.
 const CODING: &[u8] = b"chunked";
 

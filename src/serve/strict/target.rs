@@ -1,8 +1,8 @@
 //! Request targets and versions (RFC 9112 2.3 and 3.2).
 
-use super::class::{IPV6, NAME, PATH, QUERY, is, run, run_target};
 use super::head::{Method, odd};
 use super::{Fault, Framer, State};
+use crate::http1::classes::{IPV6, NAME, PATH, QUERY, is, run, run_target};
 
 /// What `http::Uri` allows in an IPv6 address.
 const IPV6_COLONS: u8 = 8;

@@ -4,10 +4,11 @@
 
 mod bodies;
 mod heads;
+mod parity;
 mod properties;
 
-use super::fault::HandshakeErrorKind;
 use super::*;
+use crate::http1::FaultKind;
 
 /// What became of a whole input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,10 +222,10 @@ fn limits() {
         b"d:\r\n\r\n",
         Fault::TooManyFields,
     );
-    assert_eq!(Fault::TargetTooLong.kind(), HandshakeErrorKind::UriTooLong);
-    assert_eq!(Fault::TooManyFields.kind(), HandshakeErrorKind::HeadTooLarge);
-    assert_eq!(Fault::UnsupportedVersion.kind(), HandshakeErrorKind::UnsupportedVersion);
-    assert_eq!(Fault::Fold.kind(), HandshakeErrorKind::BadRequest);
+    assert_eq!(Fault::TargetTooLong.kind(), FaultKind::UriTooLong);
+    assert_eq!(Fault::TooManyFields.kind(), FaultKind::HeadTooLarge);
+    assert_eq!(Fault::UnsupportedVersion.kind(), FaultKind::UnsupportedVersion);
+    assert_eq!(Fault::Fold.kind(), FaultKind::BadRequest);
 }
 
 #[test]

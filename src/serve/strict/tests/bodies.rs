@@ -1,7 +1,7 @@
 //! What frames a body, and chunked bodies.
 
 use super::{GET, bad, chunked, good, head};
-use crate::proxy::trailers::FORBIDDEN;
+use crate::http1::FORBIDDEN;
 use crate::serve::strict::Fault;
 
 #[test]

@@ -1,10 +1,8 @@
-//! What can be wrong with the bytes a client sends.
-
-use crate::proxy::ProxyError;
+//! What can be wrong with the bytes of a message.
 
 /// The status a [`Fault`] calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HandshakeErrorKind {
+pub enum FaultKind {
     /// The bytes break the grammar or the framing rules: 400 (RFC 9110 15.5.1).
     BadRequest,
     /// The request target is longer than allowed: 414 (RFC 9110 15.5.15).
@@ -50,6 +48,10 @@ pub enum Fault {
     /// The version is neither 1.0 nor 1.1 (RFC 9112 2.3).
     #[error("unsupported http version")]
     UnsupportedVersion,
+    /// The status is missing, not three digits from 100 on, or has a reason with
+    /// a control character (RFC 9112 4).
+    #[error("malformed status line")]
+    Status,
     /// A field line that begins with whitespace (RFC 9112 2.2, 5.2).
     #[error("field line begins with whitespace")]
     Fold,
@@ -61,7 +63,7 @@ pub enum Fault {
     #[error("control character in a field value")]
     FieldValue,
     /// The head is longer than [`Limits::head_bytes`](super::Limits).
-    #[error("request head too large")]
+    #[error("head too large")]
     HeadTooLong,
     /// More fields than [`Limits::header_count`](super::Limits).
     #[error("too many fields")]
@@ -76,7 +78,8 @@ pub enum Fault {
     /// an authority, which no target we serve is.
     #[error("empty host field")]
     HostEmpty,
-    /// Content-Length is not 1 to 19 digits (RFC 9110 8.6).
+    /// Content-Length is not 1 to 19 digits, or in a response more than fits 64
+    /// bits (RFC 9110 8.6).
     #[error("malformed content-length")]
     Length,
     /// A second Content-Length (RFC 9112 6.3; equal ones are refused as well).
@@ -88,8 +91,8 @@ pub enum Fault {
     /// A second Transfer-Encoding (RFC 9112 6.1).
     #[error("more than one transfer-encoding field")]
     CodingRepeated,
-    /// Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1).
-    #[error("transfer-encoding in an http/1.0 request")]
+    /// Transfer-Encoding in HTTP/1.0 (RFC 9112 6.1).
+    #[error("transfer-encoding in http/1.0")]
     CodingInOldVersion,
     /// Both Transfer-Encoding and Content-Length (RFC 9112 6.1).
     #[error("both transfer-encoding and content-length")]
@@ -114,28 +117,26 @@ pub enum Fault {
     /// A field that may not be a trailer (RFC 9110 6.5.1).
     #[error("field not allowed in a trailer section")]
     TrailerForbidden,
+    /// The connection ended before the message did (RFC 9112 8).
+    #[error("connection closed inside a message")]
+    Incomplete,
 }
 
 impl Fault {
     /// Which status answers this fault.
     #[must_use]
-    pub fn kind(self) -> HandshakeErrorKind {
+    pub fn kind(self) -> FaultKind {
         match self {
-            Self::TargetTooLong => HandshakeErrorKind::UriTooLong,
-            Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => HandshakeErrorKind::HeadTooLarge,
-            Self::UnsupportedVersion => HandshakeErrorKind::UnsupportedVersion,
-            _ => HandshakeErrorKind::BadRequest,
+            Self::TargetTooLong => FaultKind::UriTooLong,
+            Self::HeadTooLong | Self::TooManyFields | Self::TrailersTooLong => FaultKind::HeadTooLarge,
+            Self::UnsupportedVersion => FaultKind::UnsupportedVersion,
+            _ => FaultKind::BadRequest,
         }
     }
 }
 
-impl From<Fault> for ProxyError {
-    fn from(fault: Fault) -> Self {
-        match fault.kind() {
-            HandshakeErrorKind::BadRequest => Self::Malformed,
-            HandshakeErrorKind::UriTooLong => Self::UriTooLong,
-            HandshakeErrorKind::HeadTooLarge => Self::HeadTooLarge,
-            HandshakeErrorKind::UnsupportedVersion => Self::UnsupportedVersion,
-        }
-    }
+/// The fault of a byte that may not be where it is: a line feed has one of its own everywhere.
+#[cold]
+pub(super) fn odd(byte: u8, fault: Fault) -> Fault {
+    if byte == b'\n' { Fault::BareLf } else { fault }
 }

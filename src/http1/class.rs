@@ -1,20 +1,20 @@
 //! Which bytes may stand where, as one table and two ways to skip over a run.
 
 /// Token characters (RFC 9110 5.6.2).
-pub(super) const TOKEN: u8 = 1;
+pub const TOKEN: u8 = 1;
 /// The path of a target, up to a `?`.
-pub(super) const PATH: u8 = 1 << 1;
+pub const PATH: u8 = 1 << 1;
 /// The query of a target.
-pub(super) const QUERY: u8 = 1 << 2;
+pub const QUERY: u8 = 1 << 2;
 /// A registered name or IPv4 address: unreserved and sub-delims (RFC 3986
 /// 3.2.2), without percent-encoding, which the `http` crate refuses there.
-pub(super) const NAME: u8 = 1 << 3;
+pub const NAME: u8 = 1 << 3;
 /// An IPv6 address between its brackets.
-pub(super) const IPV6: u8 = 1 << 4;
+pub const IPV6: u8 = 1 << 4;
 /// `qdtext` of a quoted string (RFC 9110 5.6.4).
-pub(super) const QUOTED: u8 = 1 << 5;
+pub const QUOTED: u8 = 1 << 5;
 /// Field content, and what a quoted pair may quote: no control but HTAB.
-pub(super) const TEXT: u8 = 1 << 6;
+pub const TEXT: u8 = 1 << 6;
 
 static CLASS: [u8; 256] = table();
 
@@ -69,13 +69,13 @@ const fn table() -> [u8; 256] {
 
 /// Whether `b` is of `class`.
 #[inline]
-pub(super) fn is(b: u8, class: u8) -> bool {
+pub fn is(b: u8, class: u8) -> bool {
     CLASS[usize::from(b)] & class != 0
 }
 
 /// How many of the first bytes are of `class`.
 #[inline]
-pub(super) fn run(bytes: &[u8], class: u8) -> usize {
+pub fn run(bytes: &[u8], class: u8) -> usize {
     let mut i = 0;
     while let Some(&b) = bytes.get(i)
         && is(b, class)
@@ -89,7 +89,7 @@ pub(super) fn run(bytes: &[u8], class: u8) -> usize {
 /// 16 bytes are skipped together when all are letters, digits or other bytes
 /// that are common in both, in a way that compiles to vector instructions.
 #[inline]
-pub(super) fn run_target(bytes: &[u8], class: u8) -> usize {
+pub fn run_target(bytes: &[u8], class: u8) -> usize {
     let mut left = bytes;
     while let Some((block, rest)) = left.split_first_chunk::<16>() {
         let common = block.map(|b| {
@@ -115,7 +115,7 @@ const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
 /// Those are letters and hyphens mostly, of which eight are seen at once; from
 /// the first other byte on the table decides.
 #[inline]
-pub(super) fn run_name(bytes: &[u8]) -> usize {
+pub fn run_name(bytes: &[u8]) -> usize {
     let mut left = bytes;
     while let Some((word, rest)) = left.split_first_chunk() {
         let x = u64::from_le_bytes(*word);
@@ -144,7 +144,7 @@ pub(super) fn run_name(bytes: &[u8]) -> usize {
 /// Values make up most of a head, so 16 bytes are looked at together, in a way
 /// that compiles to vector instructions, and eight to find the end.
 #[inline(always)]
-pub(super) fn run_text(bytes: &[u8]) -> usize {
+pub fn run_text(bytes: &[u8]) -> usize {
     let mut left = bytes;
     while let Some((block, rest)) = left.split_first_chunk::<16>() {
         let stops = block.map(|b| (b < b' ') | (b == 0x7f));
