@@ -1,19 +1,16 @@
-//! Bodies on their way: the client's to the pod, the pod's to the client.
+//! Bodies on their way: the client's to the pod, and the reply's to the client.
 
 use super::client::Client;
 use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
+use super::exchange::Exchange;
 use super::request_body::RequestBody;
 use super::trail::Trail;
 use super::trailers;
-use super::wait::Waiting;
 use super::worker::Worker;
-use crate::upstream::{Connection, Lease, RequestPermit};
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -65,7 +62,7 @@ impl Upload {
 
     /// Nobody waits for the rest any more: the client is told by not being read from. Whether the pod's connection will
     /// hear of it: one that waits for room to send what it has already does not look at the body meanwhile.
-    fn abandon(&self) -> bool {
+    pub(super) fn abandon(&self) -> bool {
         self.incoming.take();
         self.wake_reader()
     }
@@ -318,174 +315,6 @@ impl ClientBody {
     }
 }
 
-/// A pod's response body with what it holds: the endpoint, and the connection to give back.
-pub struct Exchange {
-    /// The rest of the response.
-    pub incoming: Incoming,
-    /// Its first piece, where that was there with the head.
-    pub first: Option<First>,
-    /// Where it comes from. Closed by being dropped, so it stays until the response is read, kept afterwards or not.
-    pub connection: Option<Connection<ClientBody>>,
-    /// Whether the connection may serve another request.
-    pub reusable: bool,
-    /// Counts the request in the endpoint's load.
-    pub lease: Lease<ClientBody>,
-    /// Its place among the requests under way to the backend, where these have a limit.
-    #[expect(dead_code, reason = "it is given back when it is dropped")]
-    pub place: Option<RequestPermit>,
-    /// How far the request's body has come.
-    pub upload: Rc<Upload>,
-    /// Whether the response was read to its end; a chunked one never says so by itself.
-    pub ended: bool,
-    /// The shard.
-    pub worker: Rc<Worker>,
-}
-
-/// The first piece of a response's body.
-pub enum First {
-    /// Bytes.
-    Data(Bytes),
-    /// The trailers, and so the end. Boxed, for few responses have nothing else.
-    Trailers(Box<HeaderMap>),
-}
-
-impl First {
-    /// Looks whether something of a body is there already. A fault in it is found while the client can still be told.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn of(incoming: &mut Incoming) -> hyper::Result<Option<Self>> {
-        if incoming.is_end_stream() {
-            return Ok(None);
-        }
-        // Whoever sends the response on asks again, and is woken then.
-        let first = Pin::new(incoming).poll_frame(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(Some(frame)) = first else {
-            return Ok(None);
-        };
-        Ok(match frame?.into_data() {
-            Ok(data) => Some(Self::Data(data)),
-            Err(frame) => frame
-                .into_trailers()
-                .ok()
-                .map(|fields| Self::Trailers(Box::new(fields))),
-        })
-    }
-
-    fn into_frame(self) -> Frame<Bytes> {
-        match self {
-            Self::Data(data) => Frame::data(data),
-            Self::Trailers(fields) => Frame::trailers(*fields),
-        }
-    }
-}
-
-impl Exchange {
-    /// Whether no more of the response comes.
-    pub fn is_end_stream(&self) -> bool {
-        self.first.is_none() && (self.ended || self.incoming.is_end_stream())
-    }
-
-    /// How much of it comes, as far as that is known.
-    pub fn size_hint(&self) -> SizeHint {
-        let mut hint = self.incoming.size_hint();
-        if let Some(First::Data(first)) = &self.first {
-            let more = first.len() as u64;
-            let (lower, upper) = (hint.lower() + more, hint.upper().map(|upper| upper + more));
-            hint = SizeHint::new();
-            if let Some(upper) = upper {
-                hint.set_upper(upper);
-            }
-            hint.set_lower(lower);
-        }
-        hint
-    }
-
-    /// Has the connection, if others share it, know what was read.
-    fn note_read(&self, frame: &Frame<Bytes>) {
-        if let Some(Connection::Http2(stream)) = &self.connection {
-            stream.read(frame.data_ref().map_or(0, Bytes::len));
-        }
-    }
-
-    /// The next piece of the response, waited for on behalf of a client.
-    #[inline]
-    pub(super) fn poll_frame(
-        &mut self,
-        client: &Client,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(first) = self.first.take() {
-            client.wait.moved(&self.worker.clock);
-            self.ended |= matches!(first, First::Trailers(_));
-            let frame = first.into_frame();
-            self.note_read(&frame);
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
-            // To hyper a stream that was reset without an error has ended, but only END_STREAM says that all of the
-            // response was there (RFC 9113, section 8.1).
-            Poll::Ready(None) if self.is_cut_off() => Poll::Ready(Some(Err(
-                "the pod ended its stream in the middle of the response".into(),
-            ))),
-            Poll::Ready(frame) => {
-                client.wait.waited();
-                client.wait.moved(&self.worker.clock);
-                if let Some(Ok(frame)) = &frame {
-                    self.note_read(frame);
-                }
-                let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
-                self.ended |= trailers || frame.is_none();
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Poll::Pending if client.wait.take_late() => {
-                Poll::Ready(Some(Err("the pod stopped in the middle of its response".into())))
-            }
-            Poll::Pending => {
-                client.wait.register(cx.waker());
-                client.wait.wait_for(Waiting::Body, &self.worker.clock);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Exchange {
-    fn is_cut_off(&self) -> bool {
-        matches!(self.connection, Some(Connection::Http2(_))) && !self.incoming.is_end_stream()
-    }
-}
-
-impl Drop for Exchange {
-    /// Gives the connection back if both messages ended as they should; otherwise it closes by being dropped.
-    fn drop(&mut self) {
-        if !self.upload.is_done()
-            && !self.upload.abandon()
-            && let Some(Connection::Http2(stream)) = &self.connection
-        {
-            // hyper keeps the stream open until the pod makes room, which it may never do. The pod's limit of streams
-            // must not fill up with such ones.
-            stream.retire();
-        }
-        if let Some(connection) = self.connection.take()
-            && self.reusable
-            && self.is_end_stream()
-            && self.upload.is_done()
-            && !self.lease.connections.closed.get()
-        {
-            let settings = &self.worker.settings.pool;
-            // A stream is given back by being dropped.
-            let Connection::Http1(connection) = connection else {
-                return;
-            };
-            self.lease
-                .connections
-                .pool
-                .put(connection, &self.worker.clock, settings);
-        }
-    }
-}
-
 /// Where a reply's bytes come from.
 enum Source {
     Ours(Option<Bytes>),
@@ -575,6 +404,15 @@ impl ReplyBody {
             Source::Pod(exchange) => change(exchange),
             other => other,
         };
+    }
+
+    /// Goes on with the request's body while the client does not take the reply.
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        match &mut self.source {
+            Source::Ours(_) | Source::Tunnel(_) => {}
+            Source::Pod(exchange) => exchange.poll_upload(cx),
+            Source::Compressed(reply) => reply.exchange.poll_upload(cx),
+        }
     }
 
     /// Whether all of it was read.

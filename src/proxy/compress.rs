@@ -1,7 +1,8 @@
 //! Compresses replies, as the policy says.
 
-use super::body::{BoxError, Exchange, ReplyBody};
+use super::body::{BoxError, ReplyBody};
 use super::client::Client;
+use super::exchange::Exchange;
 use super::worker::Worker;
 use crate::policy::compress::{Compressor, MemoryPermit, plan};
 use crate::table::Compression;

@@ -49,7 +49,7 @@ pub async fn checkout(
         if let Some(stream) = known.h2.find(!idempotent(&plan.parts.method)) {
             return Ok(Connection::Http2(stream));
         }
-    } else if !fresh && let Some(connection) = known.pool.take(&worker.clock, &worker.settings.pool).await {
+    } else if !fresh && let Some(connection) = known.pool.take(&worker.clock, &worker.settings.pool) {
         return Ok(Connection::Http1(connection));
     }
     let began = Instant::now();

@@ -1,36 +1,32 @@
 //! From a route to a pod's response: pick an endpoint, find a connection, send, and try again where nothing is lost.
 
-use super::attempt::{Attempt, StreamEnd};
-use super::body::{ClientBody, Exchange, First, Upload};
+use super::answer::{self, Answer, Broken};
+use super::attempt::Attempt;
+use super::body::{ClientBody, Upload};
 use super::canonical::Canonical;
 use super::client::Client;
 use super::dial::{checkout, connect_error};
 use super::error::ProxyError;
+use super::exchange::Exchange;
 use super::headers::{self, Fields, Forwarded};
 use super::retry::{Retries, Tried};
 use super::trail::Trail;
 use super::upgrade;
-use super::wait::{Limits, Waiting};
 use super::worker::Worker;
 use crate::table::decide::{Ask, Outcome, decide};
 use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route};
-use crate::upstream::endpoint::Connections;
-use crate::upstream::pool::{Sent, is_local};
-use crate::upstream::tls::HandshakeError;
+use crate::upstream::pool::is_local;
 use crate::upstream::{Affinity, Connection, Limit, LiveEndpoint, Picked, RequestPermit, Target};
 use http::header;
 use http::request::Parts;
 use http::response;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
-use tokio::time::Sleep;
+use std::task::Context;
+use std::time::Instant;
 
 /// What the steps before forwarding make of a request: all that a pod is to get, for as many attempts as it takes.
 pub struct Plan<'r> {
@@ -71,9 +67,6 @@ pub struct Plan<'r> {
     /// When the time is up that the backend's `request-timeout` gives.
     pub until: Option<tokio::time::Instant>,
 }
-
-/// Response heads that may take no longer than this are timed exactly.
-const EXACT: Duration = Duration::from_secs(10);
 
 /// Why forwarding failed, and at which endpoint.
 pub struct ForwardError {
@@ -226,21 +219,32 @@ pub async fn forward(
         let request = plan
             .request(worker, client, &endpoint, sent)
             .map_err(|error| ForwardError::at(error, &endpoint))?;
-        if let (true, Connection::Http1(connection)) = (plan.upgrade, &mut connection) {
-            connection.expect_upgrade();
-        }
         // The time in which a client sends its body is not the pod's.
         let began = (plan.upload.is_done() && lease.is_timed()).then(Instant::now);
         let sent_at = Instant::now();
-        let outcome = {
-            // Pinned here and lent, since both are large and would be moved into the other's future.
-            let sending = pin!(connection.send(request));
-            let limit = retries.limit();
-            send(worker, client, plan, limit, &connection, &lease.connections, sending).await
+        let limit = retries.limit();
+        let outcome = match &mut connection {
+            Connection::Http1(connection) => {
+                connection.send(request, plan.upgrade);
+                let polled = |cx: &mut Context<'_>| answer::poll_final(connection, cx);
+                let came = answer::in_time(worker, client, plan, limit, polled).await;
+                answer::by_http1(plan, connection, came)
+            }
+            Connection::Http2(stream) => {
+                // Pinned here and lent, since it is large and would be moved into the other's future.
+                let mut sending = pin!(stream.sender().try_send_request(request));
+                let polled = |cx: &mut Context<'_>| sending.as_mut().poll(cx);
+                let came = answer::in_time(worker, client, plan, limit, polled).await;
+                answer::by_http2(plan, stream, &lease.connections, came)
+            }
         };
         plan.trail.pod_took(sent_at.elapsed());
         match outcome {
-            Ok((response, first)) => {
+            Ok(Answer {
+                response,
+                incoming,
+                first,
+            }) => {
                 plan.trail.came_to(Ok(response.status()));
                 attempt.answered(response.status(), began);
                 if retries.again_for(&lease, response.status()) {
@@ -248,7 +252,7 @@ pub async fn forward(
                     continue;
                 }
                 client.wait.flows(&worker.clock);
-                let (mut parts, incoming) = response.into_parts();
+                let (mut parts, ()) = response.into_parts();
                 let reusable = match accept(plan, &mut parts) {
                     Ok(reusable) => reusable,
                     Err(error) => return Err(ForwardError::at(error, &endpoint).into()),
@@ -262,6 +266,7 @@ pub async fn forward(
                     place: luggage.place.take(),
                     upload: plan.upload.clone(),
                     ended: false,
+                    error: None,
                     worker: worker.clone(),
                 };
                 return Ok((Response::from_parts(parts, ()), exchange));
@@ -358,104 +363,6 @@ fn closed_since(worker: &Worker, plan: &Plan<'_>) -> Option<String> {
         _ => table.backend(plan.backend.id)?.guard.as_ref(),
     };
     guard.map(ToString::to_string)
-}
-
-/// An attempt that came to no response head.
-struct Broken {
-    error: ProxyError,
-    /// What exactly, where more is known.
-    cause: Option<String>,
-    /// The body, if nothing of the request was sent.
-    unsent: Option<ClientBody>,
-    /// Whether it was we who gave the connection up.
-    given_up: bool,
-}
-
-/// One attempt on one connection, which `sending` is under way on. `limit` is how long the response head may take, where
-/// the backend has a time of its own.
-async fn send(
-    worker: &Worker,
-    client: &Client,
-    plan: &Plan<'_>,
-    limit: Option<Duration>,
-    connection: &Connection<ClientBody>,
-    known: &Connections<ClientBody>,
-    mut sending: Pin<&mut impl Future<Output = Sent<ClientBody>>>,
-) -> Result<(Response<Incoming>, Option<First>), Broken> {
-    let (upload, reused) = (plan.upload, connection.reused());
-    let first = if upload.is_done() {
-        Waiting::Head
-    } else {
-        Waiting::Upload
-    };
-    let own = Limits {
-        head: limit,
-        ..client.wait.limits.get()
-    };
-    client.wait.limits.set(own);
-    client.wait.wait_for(first, &worker.clock);
-    let outcome = {
-        // The sweeper would be late by up to two ticks, which counts where the time is short.
-        let exact = limit.filter(|limit| first == Waiting::Head && *limit <= EXACT);
-        let mut alarm = exact.map(|limit| Box::pin(tokio::time::sleep(limit)));
-        let answer = poll_fn(|cx| {
-            let rung = |alarm: &mut Pin<Box<Sleep>>| alarm.as_mut().poll(cx).is_ready();
-            if client.wait.take_late() || alarm.as_mut().is_some_and(rung) {
-                return Poll::Ready(None);
-            }
-            client.wait.register(cx.waker());
-            sending.as_mut().poll(cx).map(Some)
-        });
-        answer.await
-    };
-    client.wait.waited();
-    match outcome {
-        None => Err(Broken {
-            error: ProxyError::ResponseTimeout,
-            cause: None,
-            unsent: None,
-            given_up: false,
-        }),
-        Some(Ok(mut response)) => {
-            let first = match First::of(response.body_mut()) {
-                // Statuses end at 599 (RFC 9110, section 15); what others mean, nobody knows.
-                Ok(first) if response.status().as_u16() < 600 => Ok(first),
-                Ok(_) => Err(format!("the status {}", response.status().as_u16())),
-                Err(error) => Err(error.to_string()),
-            };
-            first.map(|first| (response, first)).map_err(|cause| Broken {
-                error: upload.take_error().unwrap_or(ProxyError::BadResponse),
-                cause: Some(cause),
-                unsent: None,
-                given_up: false,
-            })
-        }
-        Some(Err(mut failed)) => {
-            let unsent = failed.take_message().map(Request::into_body);
-            let end = StreamEnd::of(failed.error());
-            match (connection, end) {
-                (Connection::Http2(stream), StreamEnd::Refused) => stream.refused(),
-                (Connection::Http2(stream), StreamEnd::Unprocessed) => stream.retire(),
-                (Connection::Http2(_), StreamEnd::Fault) => known.h2.note_fault(),
-                _ => {}
-            }
-            let refusal = HandshakeError::in_refusal(failed.error()).filter(|_| !reused);
-            let error = match upload.take_error() {
-                Some(error) => error,
-                None if refusal.is_some() => ProxyError::TlsRefused,
-                None if end == StreamEnd::Unsendable => ProxyError::Unsendable,
-                None if failed.error().is_parse() => ProxyError::BadResponse,
-                None if matches!(end, StreamEnd::Refused | StreamEnd::Unprocessed) => ProxyError::StreamRefused,
-                None => ProxyError::Closed,
-            };
-            Err(Broken {
-                error,
-                cause: refusal.map(|fault| fault.why),
-                unsent,
-                given_up: end == StreamEnd::GivenUp,
-            })
-        }
-    }
 }
 
 /// Takes a response's head in. Whether its connection may serve another request.

@@ -1,6 +1,7 @@
 //! One request, from its head to the reply.
 
 mod affinity;
+mod answer;
 mod attempt;
 pub mod body;
 pub mod canonical;
@@ -9,6 +10,7 @@ mod compress;
 mod deadline;
 mod dial;
 pub mod error;
+mod exchange;
 #[cfg(debug_assertions)]
 pub mod fail;
 mod forward;
@@ -28,9 +30,10 @@ pub mod upgrade;
 mod wait;
 pub mod worker;
 
-pub use body::{Exchange, ReplyBody};
+pub use body::ReplyBody;
 pub use client::Client;
 pub use error::ProxyError;
+pub use exchange::Exchange;
 pub use peer::{Ends, Handshake, Peer};
 pub use reply::RawReply;
 pub use request_body::{RequestBody, StreamBody};

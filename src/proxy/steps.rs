@@ -13,12 +13,13 @@
 //! in the plan; the route's own steps are in its [`Policies`](crate::table::Policies), in the order of its dialect.
 
 use super::affinity;
-use super::body::{ClientBody, Exchange, ReplyBody, Upload};
+use super::body::{ClientBody, ReplyBody, Upload};
 use super::canonical::{self, Canonical};
 use super::client::Client;
 use super::compress;
 use super::deadline::{self, Alarm};
 use super::error::ProxyError;
+use super::exchange::Exchange;
 use super::forward::{self, ForwardError, Luggage, Plan, Stop};
 use super::headers::{self, Fields};
 use super::reply;

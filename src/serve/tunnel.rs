@@ -135,12 +135,10 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     mut exchange: Exchange,
     reset: impl Future<Output = ()>,
 ) {
-    let Some(Connection::Http1(connection)) = &mut exchange.connection else {
+    let Some(Connection::Http1(connection)) = exchange.connection.take() else {
         return;
     };
-    let Some(pod) = connection.upgraded().await else {
-        return;
-    };
+    let pod = connection.upgraded();
     let endpoint = exchange.lease.endpoint.endpoint.clone();
     between(shard, (client, earned), (pod.stream, &[]), &pod.read, &endpoint, reset).await;
 }

@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod frames;
 pub mod h2;
 pub mod health;
+pub mod http1;
 mod limit;
 mod lost;
 pub mod pool;

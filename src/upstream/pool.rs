@@ -2,28 +2,22 @@
 
 use super::clock::{Clock, Tick};
 use super::h2;
-use super::lost::{self, Watchful};
+use super::http1::Http1;
+use super::lost;
 use super::stream::Stream;
 use super::tls;
 use crate::table::BackendTls;
 use bytes::Bytes;
-use futures_util::future::Either;
-use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::AbortHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A connection's part of [`Sockets`], until dropped.
 pub type Socket = OwnedSemaphorePermit;
@@ -73,19 +67,12 @@ impl Sockets {
 /// A place for one request.
 pub enum Connection<B> {
     /// A connection of its own.
-    Http1(Http1<B>),
+    Http1(Box<Http1<B>>),
     /// A stream of one it shares.
     Http2(h2::Stream<B>),
 }
 
-/// What comes of a request: the response, or hyper's error, with the request if nothing of it was sent.
-pub type Sent<B> = Result<Response<Incoming>, TrySendError<Request<B>>>;
-
-impl<B> Connection<B>
-where
-    B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<B> Connection<B> {
     /// Whether requests were served on it before: then its end may be a keep-alive race.
     pub fn reused(&self) -> bool {
         match self {
@@ -93,66 +80,10 @@ where
             Connection::Http2(stream) => stream.reused,
         }
     }
-
-    /// Sends the one request. The future does not hold it, so that it is not moved along.
-    pub fn send(&mut self, request: Request<B>) -> impl Future<Output = Sent<B>> + use<B> {
-        match self {
-            Connection::Http1(connection) => {
-                connection
-                    .long
-                    .set(connection.upgrade.get() || !request.body().is_end_stream());
-                Either::Left(connection.sender.try_send_request(request))
-            }
-            Connection::Http2(stream) => Either::Right(stream.sender().try_send_request(request)),
-        }
-    }
-}
-
-/// One HTTP/1.1 connection to an endpoint, free for one request.
-pub struct Http1<B> {
-    /// Where requests go in.
-    pub sender: http1::SendRequest<B>,
-    /// Whether it has served a request before: then its end may be a keep-alive race.
-    pub reused: bool,
-    upgrade: Rc<Cell<bool>>,
-    /// Whether what is sent may be more than fits into a window.
-    long: Rc<Cell<bool>>,
-    upgraded: oneshot::Receiver<Upgraded>,
-    task: AbortHandle,
-}
-
-/// A connection that speaks another protocol now, with what was read of it already.
-pub struct Upgraded {
-    /// The connection.
-    pub stream: Stream,
-    /// Its first bytes.
-    pub read: Bytes,
-    /// Its file descriptor.
-    pub socket: Socket,
-}
-
-impl<B> Http1<B> {
-    /// The next request may change the protocol (RFC 9110, section 7.8).
-    pub fn expect_upgrade(&self) {
-        self.upgrade.set(true);
-    }
-
-    /// The connection itself after an expected 101; absent if it ended instead.
-    pub async fn upgraded(&mut self) -> Option<Upgraded> {
-        (&mut self.upgraded).await.ok()
-    }
-}
-
-impl<B> Drop for Http1<B> {
-    /// Closes it at once. Its task would go on sending an upload that nobody waits for, or stick in one that the pod
-    /// does not take.
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 struct Idle<B> {
-    connection: Http1<B>,
+    connection: Box<Http1<B>>,
     since: Tick,
 }
 
@@ -175,40 +106,30 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// The idle connection that was used last and still lives.
-    pub async fn take(&self, clock: &Clock, settings: &PoolSettings) -> Option<Http1<B>> {
-        loop {
-            let idle = self.idle.borrow_mut().pop()?;
-            let connection = idle.connection;
-            if connection.sender.is_closed() || clock.passed(idle.since, settings.idle_timeout) {
-                continue;
-            }
-            // Its task may not have come round yet since the last response ended. Longer is not waited: a pod that
-            // answered early may still not take the rest of its request.
-            if !connection.sender.is_ready() {
-                tokio::task::yield_now().await;
-            }
-            if connection.sender.is_ready() {
-                return Some(connection);
+    pub fn take(&self, clock: &Clock, settings: &PoolSettings) -> Option<Box<Http1<B>>> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(mut last) = idle.pop() {
+            if last.may_serve(clock, settings) {
+                return Some(last.connection);
             }
         }
+        None
     }
 
-    /// Keeps a connection whose response has been read to its end.
-    pub fn put(&self, mut connection: Http1<B>, clock: &Clock, settings: &PoolSettings) {
+    /// Keeps a connection whose response has been read to its end, if it may be used again.
+    pub fn put(&self, mut connection: Box<Http1<B>>, clock: &Clock, settings: &PoolSettings) {
         let mut idle = self.idle.borrow_mut();
-        if !connection.sender.is_closed() && idle.len() < settings.max_idle {
-            connection.reused = true;
-            connection.upgrade.set(false);
+        if idle.len() < settings.max_idle && connection.rest() {
             let since = clock.now();
             idle.push(Idle { connection, since });
         }
     }
 
-    /// Closes what has been idle too long.
+    /// Closes what has been idle too long, and what its pod has closed.
     pub fn sweep(&self, clock: &Clock, settings: &PoolSettings) {
         self.idle
             .borrow_mut()
-            .retain(|idle| !idle.connection.sender.is_closed() && !clock.passed(idle.since, settings.idle_timeout));
+            .retain_mut(|idle| idle.may_serve(clock, settings));
     }
 
     /// How many there are.
@@ -219,6 +140,16 @@ where
     /// Closes all.
     pub fn clear(&self) {
         self.idle.borrow_mut().clear();
+    }
+}
+
+impl<B> Idle<B>
+where
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn may_serve(&mut self, clock: &Clock, settings: &PoolSettings) -> bool {
+        !clock.passed(self.since, settings.idle_timeout) && self.connection.is_quiet()
     }
 }
 
@@ -275,44 +206,16 @@ impl Dial<'_> {
     }
 }
 
-/// Opens a connection. Its task runs on the present shard until either side closes it.
+/// Opens a connection.
 ///
 /// # Errors
 /// What the kernel says, or `TimedOut`.
-pub async fn connect<B>(address: SocketAddr, dial: &Dial<'_>) -> io::Result<Http1<B>>
+pub async fn connect<B>(address: SocketAddr, dial: &Dial<'_>) -> io::Result<Box<Http1<B>>>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let ((stream, socket), settings) = (dial.open(address).await?, dial.settings);
-    let long = Rc::new(Cell::new(false));
-    let (sender, mut connection) = http1::Builder::new()
-        .max_buf_size(settings.max_response_head.max(64 << 10))
-        .max_header_size(settings.max_response_head)
-        .max_headers(256)
-        // A proxy takes the blank away (RFC 9112, section 5.1).
-        .allow_spaces_after_header_name_in_responses(true)
-        .handshake(TokioIo::new(Watchful::new(stream, long.clone())))
-        .await
-        .map_err(io::Error::other)?;
-    let upgrade = Rc::new(Cell::new(false));
-    let (hand_over, upgraded) = oneshot::channel();
-    let wanted = upgrade.clone();
-    let task = tokio::task::spawn_local(async move {
-        // Its errors reach the request that was under way; an idle one has nobody to tell.
-        let ended = (&mut connection).await;
-        if ended.is_ok() && wanted.get() {
-            let parts = connection.into_parts();
-            let (stream, read) = (parts.io.into_inner().into_inner(), parts.read_buf);
-            let _ = hand_over.send(Upgraded { stream, read, socket });
-        }
-    });
-    Ok(Http1 {
-        sender,
-        reused: false,
-        upgrade,
-        long,
-        upgraded,
-        task: task.abort_handle(),
-    })
+    let (stream, socket) = dial.open(address).await?;
+    let connection = Http1::new(stream, socket, dial.settings.max_response_head);
+    Ok(Box::new(connection))
 }

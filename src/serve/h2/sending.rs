@@ -39,9 +39,12 @@ impl Sending {
                 return Poll::Ready(());
             }
             if !self.piece.is_empty() {
-                let Some(room) = ready!(poll_window(&mut self.output, self.piece.len(), cx)) else {
-                    return Poll::Ready(());
+                let Poll::Ready(room) = poll_window(&mut self.output, self.piece.len(), cx) else {
+                    // A client that sends first, and reads then, makes room only when its request is out.
+                    self.body.poll_upload(cx);
+                    return Poll::Pending;
                 };
+                let Some(room) = room else { return Poll::Ready(()) };
                 let part = self.piece.split_to(room);
                 let last = self.last && self.piece.is_empty();
                 if self.output.send_data(part, last).is_err() || last {
