@@ -86,6 +86,8 @@ mod one_reply;
 mod overload;
 #[path = "wire/peers.rs"]
 mod peers;
+#[path = "wire/pod_connections.rs"]
+mod pod_connections;
 #[path = "wire/pods.rs"]
 mod pods;
 #[path = "wire/proxied_pods.rs"]
