@@ -80,9 +80,6 @@ pub mod testing {
         pub mod handover {
             pub use crate::serve::handover::{Name, SocketKey, ask, offer};
         }
-        pub mod strict {
-            pub use crate::serve::strict::{Framer, Limits};
-        }
     }
     pub mod source {
         pub use crate::source::{EVENT_QUEUE, Event, NAMED_SECRETS, Phase, Wanted, Watches};

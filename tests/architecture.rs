@@ -118,6 +118,23 @@ fn regular_expressions_take_linear_time_and_stay_in_one_file() {
     }
 }
 
+/// Clients and pods are spoken HTTP/1.1 with by our own code; hyper is for HTTP/2 to pods.
+#[test]
+fn nothing_on_the_request_path_speaks_http1_by_hyper() {
+    for rooms::Named { at, .. } in rooms::named() {
+        let on_the_path = ["src/serve/", "src/proxy/", "src/upstream/"];
+        if !on_the_path.iter().any(|room| at.starts_with(room)) {
+            continue;
+        }
+        let file = at.split(':').next().unwrap_or_default();
+        let text = fs::read_to_string(root().join(file)).expect("a file that was read before");
+        assert!(
+            !text.contains("conn::http1"),
+            "{at}: HTTP/1.1 is spoken by `http1` here"
+        );
+    }
+}
+
 /// The threat table of docs/security.md names a test for each row, and each of those is there.
 #[test]
 fn the_threat_table_names_tests_that_exist() {

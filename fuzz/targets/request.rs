@@ -1,5 +1,5 @@
 //! The reader of requests with the decoder behind it: whole, in pieces or byte by byte they find the same, a parser that reads
-//! as strictly as RFC 9112 allows finds the same requests, and the filter under hyper has the same opinion.
+//! as strictly as RFC 9112 allows finds the same requests.
 
 #![no_main]
 
@@ -9,7 +9,6 @@ mod strict;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use narthex::testing::http1::{Decoder, Fault, Limits, RequestHead, RequestReader};
-use narthex::testing::serve::strict::Framer;
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
@@ -88,19 +87,25 @@ fn read(bytes: &[u8], cuts: &[u8]) -> Outcome {
     outcome
 }
 
+/// A request line with the bytes percent-encoded that a query may have and that are passed on so.
+fn encoded(line: &[u8]) -> Vec<u8> {
+    let bytes = line.iter().flat_map(|byte| match byte {
+        b'"' => b"%22".to_vec(),
+        b'<' => b"%3C".to_vec(),
+        b'>' => b"%3E".to_vec(),
+        other => vec![*other],
+    });
+    bytes.collect()
+}
+
 fuzz_target!(|input: Input<'_>| {
     let whole = read(input.bytes, &[]);
     assert_eq!(read(input.bytes, &input.cuts), whole, "pieces differ");
     assert_eq!(read(input.bytes, &[0]), whole, "single bytes differ");
-    let mut framer = Framer::new(Limits::default());
-    let mut scan = framer.scan(input.bytes);
-    let accepted = input.bytes[..scan.accepted].to_vec();
-    let passed = [accepted, framer.encode(input.bytes, &mut scan)].concat();
-    assert_eq!((whole.messages.len(), whole.fault), (scan.heads as usize, scan.fault));
-    let mut rest = Some(&*passed);
+    let mut rest = Some(input.bytes);
     for message in &whole.messages {
         let theirs = strict::next(rest.expect("another request")).expect("a head");
-        assert_eq!(theirs.line, message.line);
+        assert_eq!(encoded(theirs.line), message.line);
         let ours = message
             .fields
             .iter()

@@ -137,34 +137,3 @@ pub fn run_name(bytes: &[u8]) -> usize {
     }
     bytes.len() - left.len() + run(left, TOKEN)
 }
-
-/// The same as [`run`] for [`TEXT`], quicker for field values; but it may also
-/// stop before an HTAB.
-///
-/// Values make up most of a head, so 16 bytes are looked at together, in a way
-/// that compiles to vector instructions, and eight to find the end.
-#[inline(always)]
-pub fn run_text(bytes: &[u8]) -> usize {
-    let mut left = bytes;
-    while let Some((block, rest)) = left.split_first_chunk::<16>() {
-        let stops = block.map(|b| (b < b' ') | (b == 0x7f));
-        if stops.iter().fold(false, |any, stop| any | stop) {
-            break;
-        }
-        left = rest;
-    }
-    while let Some((word, rest)) = left.split_first_chunk() {
-        let x = u64::from_le_bytes(*word);
-        // A borrow out of a byte below the bound can only spoil the bytes after
-        // it, so the first byte that is marked is always one that has to be.
-        let below = x.wrapping_sub(ONES * 0x20);
-        let del = (x ^ LOWS).wrapping_sub(ONES);
-        // A byte with its top bit set is neither, though both terms may say so.
-        let marks = (below | del) & !x & TOPS;
-        if marks != 0 {
-            return bytes.len() - left.len() + marks.trailing_zeros() as usize / 8;
-        }
-        left = rest;
-    }
-    bytes.len() - left.len() + run(left, TEXT)
-}

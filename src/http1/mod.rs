@@ -7,10 +7,12 @@
 
 mod class;
 mod decoder;
+mod encoder;
 mod fault;
 mod head;
 mod limits;
 mod name;
+mod outgoing;
 mod request;
 mod response;
 mod scan;
@@ -19,18 +21,15 @@ pub(crate) mod tests;
 mod trailers;
 
 pub use decoder::{Decoder, Part};
+pub use encoder::Encoder;
 pub use fault::{Fault, FaultKind};
 pub use head::{RequestHead, ResponseHead};
 pub use limits::{Limits, ResponseLimits};
 pub use name::Name;
+pub use outgoing::Outgoing;
 pub use request::{RequestReader, is_length, is_target};
 pub use response::ResponseReader;
 pub use trailers::{FORBIDDEN, Trailers, fold, is_forbidden};
-
-// The filter below hyper is the only user of these outside of this room.
-pub(crate) mod classes {
-    pub use super::class::*;
-}
 
 /// A part of a head or trailer section, by its offsets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -150,8 +150,7 @@ mod tests {
     use bytes::Bytes;
     use http::{Request, Version};
     use http_body_util::combinators::BoxBody;
-    use http_body_util::{BodyExt, Empty, StreamBody};
-    use hyper::body::Frame;
+    use http_body_util::{BodyExt, Empty};
     use hyper_util::rt::{TokioExecutor, TokioIo};
 
     type Sent = BoxBody<Bytes, std::io::Error>;
@@ -178,31 +177,5 @@ mod tests {
         *request.version_mut() = Version::HTTP_2;
         let error = sender.send_request(request).await.unwrap_err();
         assert_eq!(StreamEnd::of(&error), StreamEnd::Unsendable, "{error:?}");
-
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(pod()))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        let broken = futures_util::stream::iter([Err::<Frame<Bytes>, _>(std::io::Error::other("broken"))]);
-        let request = Request::post("/").body(StreamBody::new(broken).boxed()).unwrap();
-        let error = sender.send_request(request).await.unwrap_err();
-        assert_eq!(StreamEnd::of(&error), StreamEnd::Unsendable, "{error:?}");
-
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(pod()))
-            .await
-            .unwrap();
-        let connection = tokio::spawn(connection);
-        let sending = tokio::spawn(sender.send_request(Request::new(empty())));
-        tokio::task::yield_now().await;
-        connection.abort();
-        let error = sending.await.unwrap().unwrap_err();
-        assert_eq!(StreamEnd::of(&error), StreamEnd::GivenUp, "{error:?}");
-
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        drop(theirs);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
-        tokio::spawn(connection);
-        let error = sender.send_request(Request::new(empty())).await.unwrap_err();
-        assert_eq!(StreamEnd::of(&error), StreamEnd::Other, "{error:?}");
     }
 }

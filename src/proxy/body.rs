@@ -17,7 +17,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// What breaks a body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How far the body of one request has come. Shared by the body, which may outlive its request on the pod's
 /// connection, and the reply.
@@ -451,9 +452,6 @@ impl Drop for ReplyBody {
             .flags
             .replies
             .set(self.client.flags.replies.get().wrapping_add(1));
-        if self.client.flags.wake_on_reply.get() {
-            self.client.wait.wake();
-        }
     }
 }
 

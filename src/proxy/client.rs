@@ -83,8 +83,6 @@ pub struct Flags {
     pub may_half_close: Cell<bool>,
     /// Replies given so far, complete to their last byte.
     pub replies: Cell<u32>,
-    /// Whether the connection's task must look again when a reply is complete.
-    pub wake_on_reply: Cell<bool>,
 }
 
 /// A client as one request sees it: who it is, and what is waited for. Over HTTP/1.1 one serves all requests of a

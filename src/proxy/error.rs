@@ -41,7 +41,7 @@ pub enum Retry {
 /// Why a request was not answered by a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// The bytes are not HTTP/1.1 as RFC 9112 has it; the strict filter says in the log which rule they break.
+    /// The bytes are not HTTP/1.1 as RFC 9112 has it; the log says which rule they break.
     #[error("the request breaks the rules of HTTP/1.1")]
     Malformed,
     /// The request target is longer than `--max-uri`.
@@ -71,7 +71,7 @@ pub enum ProxyError {
     /// A request target that names no resource of a server (`OPTIONS *` goes to none either).
     #[error("the request target is not a path")]
     BadTarget,
-    /// hyper refused what the strict filter let pass: a bug of ours, but the client's bytes.
+    /// the HTTP library refused what narthex had read: a bug of ours, but the client's bytes.
     #[error("malformed request")]
     Refused,
     /// The body broke off or broke its framing.

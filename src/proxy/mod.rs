@@ -30,13 +30,13 @@ pub mod upgrade;
 mod wait;
 pub mod worker;
 
-pub use body::ReplyBody;
+pub use body::{BoxError, ReplyBody};
 pub use client::Client;
 pub use error::ProxyError;
 pub use exchange::Exchange;
 pub use peer::{Ends, Handshake, Peer};
 pub use reply::RawReply;
-pub use request_body::{RequestBody, StreamBody};
+pub use request_body::{Http1Body, RequestBody, StreamBody};
 pub use timeouts::Timeouts;
 pub use trail::{refused, unread};
 pub use trust::TrustedProxies;

@@ -4,7 +4,6 @@ use super::body::BoxError;
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -13,9 +12,21 @@ pub enum RequestBody {
     /// There is nothing in it.
     Empty,
     /// It comes on a connection that speaks HTTP/1.1.
-    Http1(Incoming),
+    Http1(Box<dyn Http1Body>),
     /// It comes on a stream of a connection that speaks HTTP/2.
     Http2(StreamBody),
+}
+
+/// A request's body on a connection that speaks HTTP/1.1, as that connection reads it.
+pub trait Http1Body {
+    /// The next piece.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+    /// Whether nothing more comes.
+    fn is_end_stream(&self) -> bool;
+
+    /// How much still comes, as far as that is known.
+    fn size_hint(&self) -> SizeHint;
 }
 
 impl Body for RequestBody {
@@ -25,10 +36,7 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Http1(incoming) => {
-                let frame = ready!(Pin::new(incoming).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
+            Self::Http1(body) => body.poll_frame(cx),
             Self::Http2(stream) => {
                 let frame = ready!(stream.poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
@@ -39,7 +47,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(incoming) => incoming.is_end_stream(),
+            Self::Http1(body) => body.is_end_stream(),
             Self::Http2(stream) => stream.recv.is_end_stream(),
         }
     }
@@ -47,7 +55,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Http1(incoming) => incoming.size_hint(),
+            Self::Http1(body) => body.size_hint(),
             Self::Http2(stream) => stream.size_hint(),
         }
     }

@@ -3,7 +3,7 @@
 use crate::http1::is_forbidden;
 use http::HeaderMap;
 
-/// Takes out those that may not be there. Over HTTP/1.1 the strict filter has refused them already.
+/// Takes out those that may not be there. Over HTTP/1.1 the decoder has refused them already.
 pub fn clean(trailers: &mut HeaderMap) {
     let forbidden: Vec<_> = trailers
         .keys()

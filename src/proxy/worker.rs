@@ -141,9 +141,9 @@ counters! {
     ejections,
     /// Requests that went round in circles.
     loops,
-    /// Requests the strict filter refused.
+    /// Requests whose bytes are not HTTP/1.1.
     refused_by_filter,
-    /// Requests hyper refused though the filter let them pass: should stay 0.
+    /// Requests that the HTTP library refused though narthex had read them: should stay 0.
     refused_by_hyper,
     /// Replies compressed.
     compressions,

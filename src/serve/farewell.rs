@@ -1,8 +1,8 @@
-//! The end of an HTTP/1.1 connection: the one error reply that hyper could not write, and a close that lets the client
+//! The end of an HTTP/1.1 connection: the one error reply that belongs to no request, and a close that lets the client
 //! read what was said.
 
 use super::connection::Conn;
-use super::strict::Position;
+use crate::http1::Position;
 use crate::proxy::{self, ProxyError, RawReply};
 use bytes::Buf;
 use socket2::SockRef;
@@ -21,9 +21,9 @@ const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LINGER_PIECE: usize = 16 << 10;
 const LINGER_PAUSE: Duration = Duration::from_millis(250);
 
-/// How hyper's part ended.
+/// How the last exchange ended.
 pub enum End {
-    /// hyper is done; the filter's reply may be due.
+    /// Orderly; the reply to a fault may be due.
     Done,
     /// Given up: nothing more is written but this.
     GivenUp(Option<ProxyError>),
@@ -31,11 +31,8 @@ pub enum End {
     BrokenOff,
 }
 
-/// Writes the one error reply that hyper could not write, and closes so that the client can read it.
-#[expect(
-    clippy::await_holding_refcell_ref,
-    reason = "hyper, the only other borrower, is gone by now"
-)]
+/// Writes the one error reply that belongs to no request, and closes so that the client can read it.
+#[expect(clippy::await_holding_refcell_ref, reason = "whoever else borrows it is gone by now")]
 pub async fn finish(conn: &Conn, end: End) {
     let error = match end {
         // After an orderly end such a client would take what it has for the whole of the reply.
@@ -70,7 +67,7 @@ pub async fn finish(conn: &Conn, end: End) {
     }
     // Bytes that are still under way must be read, or the kernel answers them with a reset that overtakes the reply.
     let busy = conn.fault.get().is_some() || conn.position() != Position::Between;
-    if !busy && !conn.client.flags.wake_on_reply.get() && conn.is_expired() {
+    if !busy && conn.is_expired() {
         return;
     }
     conn.lingers.set(true);

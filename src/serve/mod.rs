@@ -11,13 +11,11 @@ mod hello;
 pub mod listener;
 pub mod memory;
 mod pace;
-mod preface;
 mod proxy_protocol;
 mod relay;
 mod room;
 pub mod shard;
 mod sockets;
-pub mod strict;
 pub mod tls;
 mod tunnel;
 
@@ -27,6 +25,7 @@ pub use listener::{BindError, Bound, bind};
 pub use shard::{ShardSettings, Stage};
 pub use tls::{Tls, TlsSettings};
 
+use crate::http1::Limits;
 use crate::proxy::{Counters, Settings, Worker};
 use crate::table::Table;
 use crate::upstream::Commons;
@@ -51,7 +50,7 @@ pub struct Server {
     commons: Arc<Commons>,
     room: Arc<Room>,
     settings: Arc<Settings>,
-    limits: strict::Limits,
+    limits: Limits,
     holdings: Holdings,
     threads: Vec<JoinHandle<()>>,
     acceptor: Option<JoinHandle<()>>,
@@ -223,7 +222,7 @@ impl Server {
     }
 
     /// What a client's request head may hold.
-    pub fn limits(&self) -> strict::Limits {
+    pub fn limits(&self) -> Limits {
         self.limits
     }
 

@@ -10,8 +10,8 @@ use super::pace::Slow;
 use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
 use super::relay;
 use super::room::Room;
-use super::strict::Limits;
 use super::tls::{Greeted, Shaken, Tls};
+use crate::http1::Limits;
 use crate::proxy::{Ends, Peer, Timeouts, Worker};
 use crate::table::{Listener, ListenerId, Serves, Slots};
 use crate::upstream::{Stream, TICK, Tick};
@@ -153,7 +153,7 @@ impl Drop for Listed<'_> {
 pub struct Shard {
     /// The road of requests.
     pub worker: Rc<Worker>,
-    /// Limits of the strict filter.
+    /// Bounds on what clients may send.
     pub limits: Limits,
     /// Where clients' bytes are read before they are looked at.
     pub scratch: RefCell<Vec<u8>>,

@@ -1,8 +1,8 @@
 //! The request that somebody asks about, read by the same code as one that comes in.
 
+use crate::http1::{Limits, RequestHead, RequestReader};
 use crate::proxy::{Ends, ProxyError, Settings, TrustedProxies};
 use crate::serve::check_http2_head;
-use crate::serve::strict::{Framer, Limits};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::Rules;
 use crate::table::{Listener, Table};
@@ -245,7 +245,7 @@ impl Head {
         let (method, target) = if websocket {
             ("GET", url.target.clone())
         } else {
-            (method, filter(method, &url.target, version, &lines, terms.limits)?)
+            (method, read(method, &url.target, version, &lines, terms.limits)?)
         };
         let mut fields = HeaderMap::new();
         for (name, value) in lines {
@@ -327,8 +327,8 @@ fn reset() -> Refused {
     }
 }
 
-/// Gives a head of HTTP/1 to the strict filter; the target as it comes out of it.
-fn filter(
+/// Gives a head of HTTP/1 to the reader of clients' heads; the target as it comes out of it.
+fn read(
     method: &str,
     target: &str,
     version: Version,
@@ -344,21 +344,16 @@ fn filter(
         head += &format!("{name}: {value}\r\n");
     }
     head += "\r\n";
-    let head = head.as_bytes();
-    let mut framer = Framer::new(limits);
-    let mut scan = framer.scan(head);
-    let mut passed = head.get(..scan.accepted).unwrap_or_default().to_vec();
-    if scan.raw.is_some() {
-        passed.extend(framer.encode(head, &mut scan));
-    }
-    if let Some(fault) = scan.fault {
-        let why = Some(fault.to_string());
-        return Err(Refused {
-            error: fault.into(),
-            why,
-        });
-    }
-    let mut words = passed.split(|byte| *byte == b' ');
-    let target = words.nth(1).and_then(|word| std::str::from_utf8(word).ok());
+    let mut found = RequestHead::default();
+    let complete = RequestReader::new(limits).read(head.as_bytes(), &mut found);
+    let complete = complete.map_err(|fault| Refused {
+        error: fault.into(),
+        why: Some(fault.to_string()),
+    })?;
+    let target = match &found.encoded {
+        Some(encoded) => encoded,
+        None => found.target.of(head.as_bytes()),
+    };
+    let target = std::str::from_utf8(target).ok().filter(|_| complete);
     target.map(str::to_owned).ok_or_else(|| ProxyError::BadTarget.into())
 }

@@ -4,10 +4,10 @@ use crate::compile;
 use crate::config::{AccessArgs, Format, HeadArgs, Protocol, RuleArgs, ServeArgs, StatusArgs};
 use crate::dialect::annotations::Ignored;
 use crate::dialect::owners::{self, HostOwners};
+use crate::http1::Limits;
 use crate::policy::compress::Memory;
 use crate::proxy::{self, Timeouts, TrustedProxies};
 use crate::serve::handover::SocketKey;
-use crate::serve::strict::Limits;
 use crate::serve::{Bound, Role, ShardSettings, Tls, TlsSettings};
 use crate::status;
 use crate::status::addresses::{OwnPods, Source};
@@ -98,7 +98,7 @@ impl ServeArgs {
 }
 
 impl HeadArgs {
-    /// What the strict filter lets through.
+    /// What clients may send.
     pub fn limits(&self) -> Limits {
         Limits {
             head_bytes: self.max_head,

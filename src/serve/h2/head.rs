@@ -1,11 +1,11 @@
-//! The checks of a request head that the strict filter makes for HTTP/1.1.
+//! The checks of a request head that its reader makes for HTTP/1.1.
 
+use crate::http1::{Limits, is_length, is_target};
 use crate::proxy::{self, ProxyError};
-use crate::serve::strict::{Limits, is_length, is_target};
 use http::header::{self, HeaderValue};
 use http::{Method, Request};
 
-/// What the strict filter checks of an HTTP/1.1 head and h2 does not of this one.
+/// What the reader checks of an HTTP/1.1 head and h2 does not of this one.
 pub fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), ProxyError> {
     let (uri, fields) = (request.uri(), request.headers());
     let target = uri.path_and_query().map_or("", |target| target.as_str());

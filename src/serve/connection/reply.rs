@@ -1,0 +1,284 @@
+//! A reply on its way to the client: its head, and the body behind it.
+
+use super::Conn;
+use crate::http1::{Encoder, Outgoing};
+use crate::proxy::{ReplyBody, RequestBody};
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::response::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame};
+use hyper::ext::ReasonPhrase;
+use std::io::{IoSlice, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+
+/// What a reply's form depends on in its request.
+pub(super) struct Asked {
+    is_head: bool,
+    is_old: bool,
+    /// Whether the client takes trailers (RFC 9110, section 6.5.1).
+    takes_trailers: bool,
+}
+
+impl Asked {
+    pub(super) fn of(request: &Request<RequestBody>) -> Self {
+        let mut codings = request.headers().get_all(header::TE).iter();
+        let trailers = |line: &HeaderValue| {
+            let mut codings = line.as_bytes().split(|byte| *byte == b',');
+            codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        };
+        Self {
+            is_head: *request.method() == Method::HEAD,
+            is_old: request.version() == Version::HTTP_10,
+            takes_trailers: codings.any(trailers),
+        }
+    }
+}
+
+/// A reply that breaks off.
+#[derive(Debug)]
+pub(super) struct BrokenOff;
+
+/// A reply that is being written.
+pub(super) struct Sending {
+    body: ReplyBody,
+    out: Outgoing,
+    encoder: Encoder,
+    /// Fields that may stand behind the body.
+    trailers: Vec<HeaderName>,
+    closes: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// More of the body comes.
+    Body,
+    /// All of it is in `out`.
+    Ended,
+    /// The body broke off; what came before it is still written.
+    Broken,
+}
+
+impl Sending {
+    pub(super) fn new(conn: &Conn, reply: Response<ReplyBody>, asked: &Asked) -> Self {
+        let (mut head, body) = reply.into_parts();
+        let status = head.status;
+        let upgrades = status == StatusCode::SWITCHING_PROTOCOLS;
+        let is_bodiless =
+            asked.is_head || upgrades || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        let (encoder, has_body) = match body.size_hint().exact() {
+            _ if is_bodiless || body.is_end_stream() => (Encoder::Length(0), false),
+            Some(length) => (Encoder::Length(length), true),
+            None => match length(&head.headers) {
+                Some(length) => (Encoder::Length(length), true),
+                None if asked.is_old => (Encoder::UntilClose, true),
+                None => (Encoder::Chunked, true),
+            },
+        };
+        let says_close = has_option(&head.headers, b"close");
+        let closes = says_close || conn.client.flags.said_last.get() || encoder == Encoder::UntilClose;
+        let mut out = Outgoing::default();
+        let chunked = encoder == Encoder::Chunked;
+        let trailers = if chunked && asked.takes_trailers {
+            named_trailers(&head.headers)
+        } else {
+            Vec::new()
+        };
+        write_status(out.head(), &head, asked.is_old);
+        if !chunked {
+            head.headers.remove(header::TRAILER);
+        }
+        head.headers.remove(header::TRANSFER_ENCODING);
+        let length = head.headers.remove(header::CONTENT_LENGTH);
+        write_fields(out.head(), &head.headers);
+        write_framing(
+            out.head(),
+            &encoder,
+            length.as_ref().filter(|_| has_body || asked.is_head),
+            {
+                // What has no body needs no word of it, and a reply to HEAD says what its body would have been.
+                !is_bodiless
+            },
+        );
+        if upgrades {
+        } else if closes && !says_close {
+            out.head().extend_from_slice(b"connection: close\r\n");
+        } else if asked.is_old && !closes {
+            out.head().extend_from_slice(b"connection: keep-alive\r\n");
+        }
+        if !head.headers.contains_key(header::DATE)
+            && let Some(date) = conn.shard.date.now(conn.clock())
+        {
+            write_field(out.head(), b"date", date.as_bytes());
+        }
+        out.head().extend_from_slice(b"\r\n");
+        Self {
+            stage: if has_body { Stage::Body } else { Stage::Ended },
+            body,
+            out,
+            encoder,
+            trailers,
+            closes,
+        }
+    }
+
+    /// Whether the connection closes behind it.
+    pub(super) fn closes(&self) -> bool {
+        self.closes
+    }
+
+    /// Ready when all of it is written.
+    pub(super) fn poll(&mut self, conn: &Conn, cx: &mut Context<'_>) -> Poll<Result<(), BrokenOff>> {
+        loop {
+            let mut waits = false;
+            if self.stage == Stage::Body && self.out.has_room() {
+                waits = self.poll_piece(cx).is_pending();
+            }
+            if self.out.is_empty() {
+                ready!(poll_flush(conn, cx)).map_err(|_| BrokenOff)?;
+                match self.stage {
+                    Stage::Body if waits => return Poll::Pending,
+                    Stage::Body => continue,
+                    Stage::Ended => return Poll::Ready(Ok(())),
+                    Stage::Broken => return Poll::Ready(Err(BrokenOff)),
+                }
+            }
+            match poll_write(conn, &self.out, cx) {
+                Poll::Ready(Ok(count)) if count > 0 => self.out.advance(count),
+                Poll::Ready(_) => return Poll::Ready(Err(BrokenOff)),
+                Poll::Pending => {
+                    // A client may not read before it has sent all of its request.
+                    self.body.poll_upload(cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Puts the next piece of the body in.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let put = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => self.put(frame),
+            Some(Err(_)) => {
+                self.stage = Stage::Broken;
+                return Poll::Ready(());
+            }
+            None => self.end(b""),
+        };
+        if put.is_err() {
+            self.stage = Stage::Broken;
+        }
+        Poll::Ready(())
+    }
+
+    fn put(&mut self, frame: Frame<Bytes>) -> Result<(), BrokenOff> {
+        match frame.into_data() {
+            Ok(data) => {
+                let last = self.body.is_end_stream();
+                self.encoder.piece(&mut self.out, data, last).map_err(|_| BrokenOff)?;
+                if last {
+                    self.stage = Stage::Ended;
+                }
+                Ok(())
+            }
+            Err(frame) => {
+                let mut lines = Vec::new();
+                for (name, value) in frame.trailers_ref().into_iter().flatten() {
+                    if self.trailers.contains(name) {
+                        write_field(&mut lines, name.as_str().as_bytes(), value.as_bytes());
+                    }
+                }
+                self.end(&lines)
+            }
+        }
+    }
+
+    fn end(&mut self, trailers: &[u8]) -> Result<(), BrokenOff> {
+        self.stage = Stage::Ended;
+        self.encoder.end(&mut self.out, trailers).map_err(|_| BrokenOff)
+    }
+}
+
+fn poll_write(conn: &Conn, out: &Outgoing, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+    let mut slices = [IoSlice::new(b""); 3];
+    let count = out.slices(&mut slices);
+    let slices = slices.get(..count).unwrap_or_default();
+    let poll = Pin::new(&mut *conn.stream.borrow_mut()).poll_write_vectored(cx, slices);
+    conn.note_written(&poll);
+    poll
+}
+
+fn poll_flush(conn: &Conn, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    let poll = Pin::new(&mut *conn.stream.borrow_mut()).poll_flush(cx);
+    // TLS takes in what the socket does not; only here it is seen that it does not leave.
+    conn.note_write(&poll);
+    poll
+}
+
+fn write_status(out: &mut Vec<u8>, head: &Parts, is_old: bool) {
+    out.reserve(64 + head.headers.len() * 40);
+    if head.status == StatusCode::OK && !is_old && head.extensions.is_empty() {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    let version = if is_old { &b"HTTP/1.0 "[..] } else { b"HTTP/1.1 " };
+    out.extend_from_slice(version);
+    out.extend_from_slice(head.status.as_str().as_bytes());
+    out.push(b' ');
+    match head.extensions.get::<ReasonPhrase>() {
+        Some(reason) => out.extend_from_slice(reason.as_bytes()),
+        None => out.extend_from_slice(head.status.canonical_reason().unwrap_or_default().as_bytes()),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
+    for (name, value) in fields {
+        write_field(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Says how the body is framed. `length` is what the reply says of it already; `may_be_empty` that an absent one has to
+/// be said too.
+fn write_framing(out: &mut Vec<u8>, encoder: &Encoder, length: Option<&HeaderValue>, may_be_empty: bool) {
+    match (encoder, length) {
+        (Encoder::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        (Encoder::UntilClose, _) => {}
+        (Encoder::Length(_), Some(length)) => write_field(out, b"content-length", length.as_bytes()),
+        (Encoder::Length(0), None) if !may_be_empty => {}
+        (Encoder::Length(length), None) => {
+            // Writing to a Vec does not fail.
+            let _ = write!(out, "content-length: {length}\r\n");
+        }
+    }
+}
+
+fn length(fields: &HeaderMap) -> Option<u64> {
+    fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether `Connection` has this option.
+fn has_option(fields: &HeaderMap, wanted: &[u8]) -> bool {
+    fields.get_all(header::CONNECTION).iter().any(|line| {
+        let mut options = line.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
+    })
+}
+
+/// The fields that `Trailer` names.
+fn named_trailers(fields: &HeaderMap) -> Vec<HeaderName> {
+    let lines = fields.get_all(header::TRAILER).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    names
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
+}
