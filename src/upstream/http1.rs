@@ -12,7 +12,7 @@ pub use response::HeadError;
 use super::lost::Patience;
 use super::pool::Socket;
 use super::stream::Stream;
-use crate::http1::{Decoder, Fault, Framing, Part, ResponseLimits, Trailers};
+use crate::http1::{Decoder, Fault, Framing, Part, ResponseHead, ResponseLimits, ResponseReader, Trailers};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -27,6 +27,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 const FIRST_READ: usize = 8 << 10;
 /// And for what is read at once when much comes.
 const LONG_READ: usize = 64 << 10;
+/// Room for the fields of most responses.
+const USUAL_FIELDS: usize = 16;
 /// Interim responses to one request, and the bytes that they may have together. Servers send a handful.
 const INTERIM_MOST: u32 = 1000;
 const INTERIM_BYTES: usize = 256 << 10;
@@ -87,8 +89,9 @@ pub struct Http1<B> {
     input: BytesMut,
     /// Bytes at the beginning of `input` that are known to be data of the body.
     data: usize,
-    /// Bytes of a head that was found to be incomplete.
-    looked_at: usize,
+    reader: ResponseReader,
+    /// The head that is being read.
+    head: ResponseHead,
     /// How much room the next read gets.
     room: usize,
     outgoing: Outgoing<B>,
@@ -133,6 +136,7 @@ where
 {
     /// One that was opened just now.
     pub(super) fn new(stream: Stream, socket: Socket, max_response_head: usize) -> Self {
+        let limits = ResponseLimits::new(max_response_head);
         Self {
             stream,
             socket,
@@ -140,7 +144,8 @@ where
             reading: Reading::Idle,
             input: BytesMut::new(),
             data: 0,
-            looked_at: 0,
+            reader: ResponseReader::new(limits),
+            head: ResponseHead::default(),
             room: FIRST_READ,
             outgoing: Outgoing::default(),
             upload_error: None,
@@ -154,7 +159,7 @@ where
             interim: 0,
             interim_bytes: 0,
             fields: HeaderMap::new(),
-            limits: ResponseLimits::new(max_response_head),
+            limits,
         }
     }
 
@@ -167,7 +172,7 @@ where
         self.fields = parts.headers;
         self.fields.clear();
         self.reading = Reading::Head;
-        (self.interim, self.interim_bytes, self.looked_at) = (0, 0, 0);
+        (self.interim, self.interim_bytes) = (0, 0);
     }
 
     /// The next response: an interim one (1xx), or the final one, which 101 is too. Its body is then asked for by
@@ -196,35 +201,32 @@ where
     }
 
     fn take_head(&mut self) -> Result<Option<Response<()>>, HeadError> {
-        let most = self.limits.head_bytes;
-        if self.input.is_empty() || (self.looked_at > 0 && !response::may_end(&self.input, self.looked_at)) {
-            return if self.input.len() >= most {
-                Err(HeadError::TooLarge)
-            } else {
-                Ok(None)
-            };
-        }
-        let Some(head) = response::take(&mut self.input, &mut self.fields, self.is_head, most)? else {
-            self.looked_at = self.input.len();
+        if self.input.is_empty() {
             return Ok(None);
-        };
-        self.looked_at = 0;
-        let status = head.response.status();
+        }
+        if self.head.lines.capacity() == 0 {
+            self.head.lines.reserve(USUAL_FIELDS);
+        }
+        if !self.reader.read(&self.input, &mut self.head, self.is_head)? {
+            return Ok(None);
+        }
+        let (response, keeps) = response::take(&mut self.input, &self.head, &mut self.fields)?;
+        let (status, framing) = (response.status(), self.head.framing);
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             self.interim += 1;
-            self.interim_bytes += head.length;
+            self.interim_bytes += self.head.length;
             if self.interim > INTERIM_MOST || self.interim_bytes > INTERIM_BYTES {
                 return Err(HeadError::Interim);
             }
-            return Ok(Some(head.response));
+            return Ok(Some(response));
         }
-        self.keeps = head.keeps && head.framing != Framing::UntilClose && !status.is_informational();
-        self.has_length = matches!(head.framing, Framing::Length(_) | Framing::None);
-        self.reading = match head.framing {
+        self.keeps = keeps && framing != Framing::UntilClose && !status.is_informational();
+        self.has_length = matches!(framing, Framing::Length(_) | Framing::None);
+        self.reading = match framing {
             Framing::None | Framing::Length(0) => Reading::Ended,
             framing => Reading::Body(Decoder::of_response(framing, &self.limits)),
         };
-        Ok(Some(head.response))
+        Ok(Some(response))
     }
 
     /// The next piece of the response's body, or its trailers. The request's body goes on meanwhile.
@@ -397,6 +399,7 @@ where
         }
         self.reading = Reading::Idle;
         self.input = BytesMut::new();
+        self.head = ResponseHead::default();
         self.room = FIRST_READ;
         self.reused = true;
         true
