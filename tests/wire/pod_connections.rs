@@ -178,7 +178,8 @@ fn an_upload_goes_on_though_its_client_does_not_read_yet() {
         }
         let mut writer = stream.try_clone().unwrap();
         std::thread::spawn(move || {
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 16 * MIB);
+            let fields = format!("content-length: {}\r\nconnection: close\r\n", 16 * MIB);
+            let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
             let _ = writer.write_all(head.as_bytes());
             let _ = writer.write_all(&vec![b'x'; 16 * MIB]);
         });
@@ -186,6 +187,14 @@ fn an_upload_goes_on_though_its_client_does_not_read_yet() {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let rig = rig(address);
+    let mut client = rig.client();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n",
+        8 * MIB
+    ));
+    client.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    client.stream.write_all(&vec![b'y'; 8 * MIB]).unwrap();
+    assert_eq!(client.answer().body.len(), 16 * MIB);
     h2_rig::run(async {
         let mut sender = h2_rig::connect(&rig).await;
         let request = h2_rig::request("POST", "http://a.test/").body(()).unwrap();
