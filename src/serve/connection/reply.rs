@@ -43,7 +43,8 @@ pub(super) struct BrokenOff;
 
 /// A reply that is being written.
 pub(super) struct Sending {
-    body: ReplyBody,
+    /// Until all of it is in `out`. The request is counted by then, so that a client which has its reply finds it counted.
+    body: Option<ReplyBody>,
     out: Outgoing,
     encoder: Encoder,
     /// Fields that may stand behind the body.
@@ -117,7 +118,7 @@ impl Sending {
         out.head().extend_from_slice(b"\r\n");
         Self {
             stage: if has_body { Stage::Body } else { Stage::Ended },
-            body,
+            body: has_body.then_some(body),
             out,
             encoder,
             trailers,
@@ -136,6 +137,9 @@ impl Sending {
             let mut waits = false;
             if self.stage == Stage::Body && self.out.has_room() {
                 waits = self.poll_piece(cx).is_pending();
+                if self.stage != Stage::Body {
+                    self.body = None;
+                }
             }
             if self.out.is_empty() {
                 ready!(poll_flush(conn, cx)).map_err(|_| BrokenOff)?;
@@ -151,7 +155,9 @@ impl Sending {
                 Poll::Ready(_) => return Poll::Ready(Err(BrokenOff)),
                 Poll::Pending => {
                     // A client may not read before it has sent all of its request.
-                    self.body.poll_upload(cx);
+                    if let Some(body) = &mut self.body {
+                        body.poll_upload(cx);
+                    }
                     return Poll::Pending;
                 }
             }
@@ -160,8 +166,15 @@ impl Sending {
 
     /// Puts the next piece of the body in.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let put = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => self.put(frame),
+        let Some(body) = &mut self.body else {
+            self.stage = Stage::Ended;
+            return Poll::Ready(());
+        };
+        let put = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                let last = body.is_end_stream();
+                self.put(frame, last)
+            }
             Some(Err(_)) => {
                 self.stage = Stage::Broken;
                 return Poll::Ready(());
@@ -174,10 +187,9 @@ impl Sending {
         Poll::Ready(())
     }
 
-    fn put(&mut self, frame: Frame<Bytes>) -> Result<(), BrokenOff> {
+    fn put(&mut self, frame: Frame<Bytes>, last: bool) -> Result<(), BrokenOff> {
         match frame.into_data() {
             Ok(data) => {
-                let last = self.body.is_end_stream();
                 self.encoder.piece(&mut self.out, data, last).map_err(|_| BrokenOff)?;
                 if last {
                     self.stage = Stage::Ended;
