@@ -132,7 +132,8 @@ async fn converse(conn: &Rc<Conn>) -> Next {
         if let Poll::Ready(next) = serving.as_mut().poll(cx) {
             return Poll::Ready(Ok(next));
         }
-        if conn.is_idle() && conn.position() == Position::Between && conn.is_to_end() {
+        // A reply that is still being written is not cut, though its request is counted already.
+        if conn.is_listening() && conn.position() == Position::Between && conn.is_to_end() {
             return Poll::Ready(Ok(Next::Close(End::Done)));
         }
         if conn.leaves(cx) {

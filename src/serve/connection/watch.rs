@@ -124,7 +124,7 @@ impl Conn {
     }
 
     /// Whether all replies are out and the next request is being read.
-    fn is_listening(&self) -> bool {
+    pub(super) fn is_listening(&self) -> bool {
         self.is_idle() && self.reading.get() && self.write_since.get().is_none()
     }
 
