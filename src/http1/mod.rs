@@ -21,7 +21,7 @@ pub(crate) mod tests;
 mod trailers;
 
 pub use decoder::{Decoder, Part};
-pub use encoder::Encoder;
+pub use encoder::{Encoder, WrongLength};
 pub use fault::{Fault, FaultKind};
 pub use head::{RequestHead, ResponseHead};
 pub use limits::{Limits, ResponseLimits};

@@ -234,7 +234,7 @@ const fn ends(name: &[u8]) -> (u64, u64) {
 }
 
 impl Name {
-    /// Which name these bytes are, in whatever case. Bytes that are no token are none of those that are known.
+    /// Which name these bytes are, in whatever case. Bytes that are not a token never match a known name.
     #[inline(always)]
     pub fn of(name: &[u8]) -> Self {
         let (first, last) = ends(name);

@@ -58,6 +58,10 @@ impl Outgoing {
         }
         let data = bytes.min(self.data.len());
         self.data.advance(data);
+        if self.data.is_empty() {
+            // The memory may be a large buffer of the other side's connection.
+            self.data = Bytes::new();
+        }
         bytes -= data;
         self.tail = self.tail.get(bytes..).unwrap_or_default();
     }

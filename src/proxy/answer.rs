@@ -1,4 +1,4 @@
-//! What comes of a request that is sent to a pod: the head of its response, or why there is none.
+//! The outcome of a request that is sent to a pod: the head of the response, or the reason why it did not come.
 
 use super::attempt::StreamEnd;
 use super::body::ClientBody;

@@ -6,7 +6,7 @@ mod response;
 #[cfg(test)]
 mod tests;
 
-pub use outgoing::UploadError;
+pub use outgoing::{UploadError, announced, length, put_field, trailer_lines};
 pub use response::HeadError;
 
 use super::lost::Patience;
@@ -425,7 +425,8 @@ where
     }
 }
 
-fn fields(trailers: &Trailers) -> HeaderMap {
+/// The fields of a trailer section in the terms of the `http` crate.
+pub fn fields(trailers: &Trailers) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for (name, value) in trailers.fields() {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {

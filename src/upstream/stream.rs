@@ -1,5 +1,6 @@
 //! The bytes of a connection, with TLS or without, to a client or to a pod.
 
+use crate::http1::Outgoing;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,6 +23,13 @@ impl Stream {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(tls) => tls.get_ref().0,
         }
+    }
+
+    /// Writes what is next on a connection that speaks HTTP/1.1. How many bytes were taken; the caller takes them away.
+    pub fn poll_write_out(&mut self, out: &Outgoing, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(b""); 3];
+        let count = out.slices(&mut slices);
+        Pin::new(self).poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
     }
 }
 

@@ -306,7 +306,7 @@ impl Head {
     }
 }
 
-/// Whether a field is none of those that speak of an HTTP/1.1 connection (RFC 9113, section 8.2.2).
+/// Whether HTTP/2 allows a field: those that speak of an HTTP/1.1 connection are malformed there (RFC 9113, section 8.2.2).
 fn may_be_sent_over_http2((name, value): (&str, &str)) -> bool {
     const OF_CONNECTIONS: [&str; 5] = [
         "connection",

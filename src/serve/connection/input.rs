@@ -1,9 +1,10 @@
 //! What a client sends: heads, which become requests, and the bodies behind them.
 
 use super::Conn;
-use crate::http1::{Decoder, Fault, Framing, Limits, Position, RequestHead, RequestReader, Span, Trailers};
+use crate::http1::{Decoder, Fault, Framing, Limits, Position, RequestHead, RequestReader, Span};
 use crate::proxy::{self, BoxError, Http1Body, ProxyError, RequestBody};
 use crate::upstream::frames::PREFACE;
+use crate::upstream::http1::fields;
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
@@ -32,7 +33,7 @@ pub(super) struct Input {
     body: Option<Decoder>,
     /// The rest of a 100 that is to be sent before the body is read.
     unsaid: &'static [u8],
-    /// Who waits for more of the body.
+    /// The task that waits for more of the body.
     waker: Option<Waker>,
 }
 
@@ -199,19 +200,6 @@ impl Head {
             headers,
         })
     }
-}
-
-/// The fields of a trailer section in the terms of the `http` crate.
-fn fields(trailers: &Trailers) -> HeaderMap {
-    let mut fields = HeaderMap::new();
-    for line in &trailers.lines {
-        let name = HeaderName::from_bytes(line.name.of(&trailers.bytes));
-        let value = HeaderValue::from_bytes(line.value.of(&trailers.bytes));
-        if let (Ok(name), Ok(value)) = (name, value) {
-            fields.append(name, value);
-        }
-    }
-    fields
 }
 
 impl Conn {

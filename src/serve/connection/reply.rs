@@ -3,13 +3,14 @@
 use super::Conn;
 use crate::http1::{Encoder, Outgoing};
 use crate::proxy::{ReplyBody, RequestBody};
+use crate::upstream::http1::{announced, length, put_field, trailer_lines};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame};
 use hyper::ext::ReasonPhrase;
-use std::io::{IoSlice, Write};
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
@@ -84,7 +85,7 @@ impl Sending {
         let mut out = Outgoing::default();
         let chunked = encoder == Encoder::Chunked;
         let trailers = if chunked && asked.takes_trailers {
-            named_trailers(&head.headers)
+            announced(&head.headers)
         } else {
             Vec::new()
         };
@@ -113,7 +114,7 @@ impl Sending {
         if !head.headers.contains_key(header::DATE)
             && let Some(date) = conn.shard.date.now(conn.clock())
         {
-            write_field(out.head(), b"date", date.as_bytes());
+            put_field(out.head(), "date", date.as_bytes());
         }
         out.head().extend_from_slice(b"\r\n");
         Self {
@@ -197,12 +198,7 @@ impl Sending {
                 Ok(())
             }
             Err(frame) => {
-                let mut lines = Vec::new();
-                for (name, value) in frame.trailers_ref().into_iter().flatten() {
-                    if self.trailers.contains(name) {
-                        write_field(&mut lines, name.as_str().as_bytes(), value.as_bytes());
-                    }
-                }
+                let lines = trailer_lines(&frame.into_trailers().unwrap_or_default(), &self.trailers);
                 self.end(&lines)
             }
         }
@@ -215,10 +211,7 @@ impl Sending {
 }
 
 fn poll_write(conn: &Conn, out: &Outgoing, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-    let mut slices = [IoSlice::new(b""); 3];
-    let count = out.slices(&mut slices);
-    let slices = slices.get(..count).unwrap_or_default();
-    let poll = Pin::new(&mut *conn.stream.borrow_mut()).poll_write_vectored(cx, slices);
+    let poll = conn.stream.borrow_mut().poll_write_out(out, cx);
     conn.note_written(&poll);
     poll
 }
@@ -248,15 +241,8 @@ fn write_status(out: &mut Vec<u8>, head: &Parts, is_old: bool) {
 
 fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
     for (name, value) in fields {
-        write_field(out, name.as_str().as_bytes(), value.as_bytes());
+        put_field(out, name.as_str(), value.as_bytes());
     }
-}
-
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Says how the body is framed. `length` is what the reply says of it already; `may_be_empty` that an absent one has to
@@ -265,7 +251,7 @@ fn write_framing(out: &mut Vec<u8>, encoder: &Encoder, length: Option<&HeaderVal
     match (encoder, length) {
         (Encoder::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         (Encoder::UntilClose, _) => {}
-        (Encoder::Length(_), Some(length)) => write_field(out, b"content-length", length.as_bytes()),
+        (Encoder::Length(_), Some(length)) => put_field(out, "content-length", length.as_bytes()),
         (Encoder::Length(0), None) if !may_be_empty => {}
         (Encoder::Length(length), None) => {
             // Writing to a Vec does not fail.
@@ -274,23 +260,10 @@ fn write_framing(out: &mut Vec<u8>, encoder: &Encoder, length: Option<&HeaderVal
     }
 }
 
-fn length(fields: &HeaderMap) -> Option<u64> {
-    fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// Whether `Connection` has this option.
 fn has_option(fields: &HeaderMap, wanted: &[u8]) -> bool {
     fields.get_all(header::CONNECTION).iter().any(|line| {
         let mut options = line.as_bytes().split(|byte| *byte == b',');
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
     })
-}
-
-/// The fields that `Trailer` names.
-fn named_trailers(fields: &HeaderMap) -> Vec<HeaderName> {
-    let lines = fields.get_all(header::TRAILER).iter();
-    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    names
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect()
 }

@@ -6,10 +6,11 @@ use super::hold::Turn;
 use super::sending::Sending;
 use crate::proxy::{self, Client, ProxyError, ReplyBody, RequestBody, StreamBody};
 use crate::serve::tunnel;
+use crate::upstream::http1::length;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use std::convert::Infallible;
@@ -164,10 +165,4 @@ fn split(request: Request<RecvStream>) -> (Request<RequestBody>, Option<RecvStre
     }
     let body = RequestBody::Http2(StreamBody::new(input, length(&parts.headers)));
     (Request::from_parts(parts, body), None)
-}
-
-/// What `Content-Length` says.
-pub(super) fn length(fields: &HeaderMap) -> Option<u64> {
-    let length = fields.get(header::CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
 }
