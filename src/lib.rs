@@ -14,6 +14,7 @@ mod config;
 mod control;
 mod dialect;
 mod http1;
+mod message;
 mod model;
 mod peers;
 mod policy;
@@ -69,6 +70,9 @@ pub mod testing {
             Decoder, FORBIDDEN, Fault, FaultKind, Framing, Limits, Line, Name, Part, Position, RequestHead,
             RequestReader, ResponseHead, ResponseLimits, ResponseReader, Span, Trailers, is_forbidden,
         };
+    }
+    pub mod message {
+        pub use crate::message::Fields;
     }
     pub mod model {
         pub use crate::model::object;

@@ -3,10 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use narthex::testing::compile::{Options, State};
 use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
 use narthex::testing::dialect::{Change, Object};
+use narthex::testing::message::Fields;
 use narthex::testing::model::Timestamp;
 use narthex::testing::model::object::{Meta, PortRef};
 use narthex::testing::model::{Field, FieldForm};
@@ -210,9 +211,9 @@ proptest! {
         }
         for (host, path, (method, field, query)) in requests {
             let path = canonical_path(&path, false).unwrap();
-            let mut fields = HeaderMap::new();
+            let mut fields = Fields::new();
             if let Some(value) = field {
-                fields.append("x-tier", value);
+                fields.append("x-tier", &value);
             }
             let says = Says { method: &method, fields: Some(&fields), query: query.as_deref() };
             let found = table.ingress_hosts().find(Some(&host), &path, &says).map(|found| found.route.clone());

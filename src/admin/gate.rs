@@ -7,7 +7,7 @@
 
 use super::METRICS;
 use super::pages::is_page;
-use crate::proxy::names::HOPS;
+use crate::message::Name;
 use crate::table::canonical::canonical_host;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -110,7 +110,7 @@ impl Gate {
     /// Why it is not answered.
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let (fields, path) = (request.headers(), request.uri().path());
-        if fields.contains_key(HOPS) {
+        if fields.contains_key(Name::XNarthexHops.as_str()) {
             return Err(Refusal::Proxied);
         }
         if PROBES.contains(&path) {

@@ -6,9 +6,9 @@ pub use question::{Question, Terms};
 
 use crate::model::visible::{Keep, visible};
 use crate::model::{Code, Diagnostic, Report};
+use crate::proxy::Facts;
 use crate::proxy::ProxyError;
 use crate::proxy::canonical::{self, Came};
-use crate::proxy::headers::Fields;
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain};
@@ -168,7 +168,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
     if url.tls {
         decision.certificate = Some(certificate(table, name.as_deref()));
     }
-    let Head { parts, websocket } = match Head::of(question, &decision.method, &url, terms) {
+    let Head { request } = match Head::of(question, &decision.method, &url, terms) {
         Ok(head) => head,
         Err(Refused { error, why }) => {
             decision.host = url.host.as_deref().and_then(host_of);
@@ -176,9 +176,9 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
             return Ok(decision);
         }
     };
-    let fields = Fields::of(&parts.headers);
+    let facts = Facts::of(&request.fields);
     let trusted = question.from.filter(|from| terms.trusted_proxies.contains(*from));
-    let told = trusted.and_then(|proxy| terms.trusted_proxies.told(proxy, &parts.headers).https);
+    let told = trusted.and_then(|proxy| terms.trusted_proxies.told(proxy, &request.fields).https);
     let server_name = name.as_deref().filter(|_| url.tls);
     let listener = question.listener(table, &url, server_name);
     let came = Came {
@@ -187,7 +187,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
         trusted: trusted.is_some(),
         secure: url.tls || told == Some(true) || question.is_by_https_port(terms),
     };
-    let ask = canonical::ask_of(&parts, &fields, came, websocket);
+    let ask = canonical::ask_of(&request, &facts, came, request.websocket);
     match ask.subject(&terms.rules) {
         Ok(Subject::Server) => {
             decision.answer(
@@ -205,7 +205,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
             decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);
         }
         Err(refusal) => {
-            decision.host = fields.host.and_then(|host| host_of(host.to_str().ok()?));
+            decision.host = facts.host.and_then(|host| host_of(host.to_str()?));
             decision.refuse(refusal.into(), None);
         }
     }

@@ -2,17 +2,16 @@
 
 use super::canonical::Canonical;
 use super::client::Client;
+use crate::message::{Fields, Name, Request};
 use crate::table::{Backend, Balance, HashKey, Route};
 use crate::upstream::{Affinity, stable_id};
-use http::header::{self, HeaderMap, HeaderValue};
-use http::request::Parts;
 use smallvec::SmallVec;
 use std::net::IpAddr;
 use twox_hash::XxHash3_64;
 
 /// Reads it. Costs nothing where the backend asks for none.
 pub fn affinity(
-    parts: &Parts,
+    request: &Request,
     canonical: &Canonical<'_>,
     route: &Route,
     backend: &Backend,
@@ -20,26 +19,26 @@ pub fn affinity(
 ) -> Affinity {
     let settings = &backend.settings;
     let key = match &settings.balance {
-        Some(Balance::Hash(key)) => key_of(key, parts, canonical, route, client),
+        Some(Balance::Hash(key)) => key_of(key, request, canonical, route, client),
         _ => None,
     };
     let name = settings.sticky_cookie.as_ref();
-    let sticky = name.and_then(|name| sticky(&parts.headers, name, backend));
+    let sticky = name.and_then(|name| sticky(&request.fields, name, backend));
     Affinity { key, sticky }
 }
 
-fn key_of(key: &HashKey, parts: &Parts, canonical: &Canonical<'_>, route: &Route, client: &Client) -> Option<u64> {
+fn key_of(key: &HashKey, request: &Request, canonical: &Canonical<'_>, route: &Route, client: &Client) -> Option<u64> {
     let hash = XxHash3_64::oneshot;
     match key {
         HashKey::SourceIp => Some(match client.address() {
             IpAddr::V4(v4) => hash(&v4.octets()),
             IpAddr::V6(v6) => hash(&v6.octets()),
         }),
-        HashKey::Header(name) => parts.headers.get(&**name).map(|value| hash(value.as_bytes())),
-        HashKey::Cookie(name) => cookies(&parts.headers, name).next().map(hash),
+        HashKey::Header(name) => request.fields.get(&**name).map(|value| hash(value.as_bytes())),
+        HashKey::Cookie(name) => cookies(&request.fields, name).next().map(hash),
         HashKey::Uri => {
             let path = canonical.path.form(route.keep_slashes);
-            match parts.uri.query() {
+            match request.query() {
                 None => Some(hash(path.as_bytes())),
                 Some(query) => Some(hash(format!("{path}?{query}").as_bytes())),
             }
@@ -48,8 +47,8 @@ fn key_of(key: &HashKey, parts: &Parts, canonical: &Canonical<'_>, route: &Route
 }
 
 /// The values of a cookie (RFC 6265, section 5.4: names are compared as they are).
-fn cookies<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
-    let lines = headers.get_all(header::COOKIE).iter();
+fn cookies<'h>(fields: &'h Fields, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    let lines = fields.get_all(&Name::Cookie);
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     pairs.map(<[u8]>::trim_ascii).filter_map(move |pair| {
         pair.strip_prefix(name.as_bytes())
@@ -108,8 +107,8 @@ fn backend_hash(backend: &Backend) -> u32 {
 }
 
 /// All entries of all cookies of a name.
-fn named(headers: &HeaderMap, name: &str) -> SmallVec<[Named; MOST_NAMED]> {
-    let values = cookies(headers, name).take(MOST_COOKIES);
+fn named(fields: &Fields, name: &str) -> SmallVec<[Named; MOST_NAMED]> {
+    let values = cookies(fields, name).take(MOST_COOKIES);
     let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
     let entries = texts.flat_map(|text| text.split('.').take(MOST_NAMED));
     entries.filter_map(Named::read).collect()
@@ -117,8 +116,8 @@ fn named(headers: &HeaderMap, name: &str) -> SmallVec<[Named; MOST_NAMED]> {
 
 /// The endpoint of this backend that a client's cookies name. An entry for the backend goes first. Others count too if
 /// they name one of its endpoints: an id is a pod's own, and a cookie of an earlier version says no more.
-fn sticky(headers: &HeaderMap, name: &str, backend: &Backend) -> Option<u64> {
-    let all = named(headers, name);
+fn sticky(fields: &Fields, name: &str, backend: &Backend) -> Option<u64> {
+    let all = named(fields, name);
     let hash = (!all.is_empty()).then(|| backend_hash(backend))?;
     let own = all.iter().filter(|entry| entry.backend == Some(hash));
     let others = all.iter().filter(|entry| entry.backend != Some(hash));
@@ -138,8 +137,8 @@ pub fn remember(
     backend: &Backend,
     affinity: Affinity,
     endpoint: u64,
-    (client, request): (&Client, &HeaderMap),
-    reply: &mut HeaderMap,
+    (client, request): (&Client, &Fields),
+    reply: &mut Fields,
 ) {
     let Some(name) = &backend.settings.sticky_cookie else {
         return;
@@ -161,8 +160,5 @@ pub fn remember(
     }
     let secure = if client.is_secure() { "; Secure" } else { "" };
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}");
-    // A name is a token, and the rest is ours.
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
-        reply.append(header::SET_COOKIE, cookie);
-    }
+    reply.append(&Name::SetCookie, cookie);
 }

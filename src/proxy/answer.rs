@@ -6,12 +6,15 @@ use super::client::Client;
 use super::error::ProxyError;
 use super::exchange::First;
 use super::forward::Plan;
+use super::response_fields::clean_response;
 use super::wait::{Limits, Waiting};
 use super::worker::Worker;
+use crate::message::{self, Fields, Name};
 use crate::upstream::endpoint::Connections;
 use crate::upstream::h2;
 use crate::upstream::http1::{Http1, SendError};
 use crate::upstream::tls::HandshakeError;
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -50,7 +53,7 @@ impl From<ProxyError> for Broken {
 /// A response, of which the head is there.
 pub struct Answer {
     /// The head.
-    pub response: Response<()>,
+    pub response: message::Response,
     /// Its body, where it comes by HTTP/2.
     pub incoming: Option<Incoming>,
     /// The body's first piece, where that is there too.
@@ -61,20 +64,20 @@ impl Answer {
     /// One whose first piece was looked for.
     fn new<E: ToString>(
         plan: &Plan<'_>,
-        response: Response<()>,
+        response: message::Response,
         incoming: Option<Incoming>,
         first: Result<Option<First>, E>,
     ) -> Result<Self, Broken> {
         let cause = match first {
             // Statuses end at 599 (RFC 9110, section 15); what others mean, nobody knows.
-            Ok(first) if response.status().as_u16() < 600 => {
+            Ok(first) if response.status.as_u16() < 600 => {
                 return Ok(Self {
                     response,
                     incoming,
                     first,
                 });
             }
-            Ok(_) => format!("the status {}", response.status().as_u16()),
+            Ok(_) => format!("the status {}", response.status.as_u16()),
             Err(error) => error.to_string(),
         };
         let error = plan.upload.take_error().unwrap_or(ProxyError::BadResponse);
@@ -121,13 +124,22 @@ pub async fn in_time<T>(
     answer
 }
 
-/// The response behind the interim ones.
-pub fn poll_final(connection: &mut Http1<ClientBody>, cx: &mut Context<'_>) -> Poll<Result<Response<()>, SendError>> {
+/// The response behind the interim ones, which the client gets as they come. A 100 is for us: narthex itself answers clients
+/// that wait with their bodies.
+pub fn poll_final(
+    connection: &mut Http1<ClientBody>,
+    client: &Client,
+    cx: &mut Context<'_>,
+) -> Poll<Result<message::Response, SendError>> {
     loop {
-        let response = ready!(connection.poll_response(cx))?;
-        let status = response.status();
+        let mut response = ready!(connection.poll_response(cx))?;
+        let status = response.status;
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Poll::Ready(Ok(response));
+        }
+        if status != StatusCode::CONTINUE && clean_response(&mut response.fields).is_ok() {
+            response.fields.remove(&Name::ContentLength);
+            client.informs(response);
         }
     }
 }
@@ -136,7 +148,7 @@ pub fn poll_final(connection: &mut Http1<ClientBody>, cx: &mut Context<'_>) -> P
 pub fn by_http1(
     plan: &Plan<'_>,
     connection: &mut Http1<ClientBody>,
-    answer: Option<Result<Response<()>, SendError>>,
+    answer: Option<Result<message::Response, SendError>>,
 ) -> Result<Answer, Broken> {
     let failure = match answer {
         None => return Err(ProxyError::ResponseTimeout.into()),
@@ -179,7 +191,12 @@ pub fn by_http2(
         Some(Ok(response)) => {
             let (parts, mut incoming) = response.into_parts();
             let first = First::of_http2(&mut incoming);
-            return Answer::new(plan, Response::from_parts(parts, ()), Some(incoming), first);
+            let head = message::Response {
+                status: parts.status,
+                reason: None::<Bytes>,
+                fields: Fields::of_map(&parts.headers, 0),
+            };
+            return Answer::new(plan, head, Some(incoming), first);
         }
         Some(Err(failed)) => failed,
     };

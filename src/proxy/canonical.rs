@@ -2,12 +2,10 @@
 
 use super::client::Client;
 use super::error::ProxyError;
-use super::headers::Fields;
+use super::facts::Facts;
+use crate::message::Request;
 use crate::table::decide::{Ask, Refusal};
 use crate::table::{ListenerId, Route};
-use http::Uri;
-use http::request::Parts;
-use http::uri::PathAndQuery;
 
 pub use crate::table::decide::Canonical;
 
@@ -24,7 +22,7 @@ pub struct Came<'r> {
 }
 
 /// What decides of a request's head.
-pub fn ask<'r>(parts: &'r Parts, fields: &Fields<'r>, client: &'r Client, websocket: bool) -> Ask<'r> {
+pub fn ask<'r>(request: &'r Request, facts: &Facts<'r>, client: &'r Client, websocket: bool) -> Ask<'r> {
     let tls = client.peer.tls.as_ref();
     let came = Came {
         listener: client.peer.listener,
@@ -32,31 +30,27 @@ pub fn ask<'r>(parts: &'r Parts, fields: &Fields<'r>, client: &'r Client, websoc
         trusted: client.peer.trusted,
         secure: client.is_secure(),
     };
-    ask_of(parts, fields, came, websocket)
+    ask_of(request, facts, came, websocket)
 }
 
 /// The same for a head without a connection, which somebody asks about.
-pub fn ask_of<'r>(parts: &'r Parts, fields: &Fields<'r>, came: Came<'r>, websocket: bool) -> Ask<'r> {
+pub fn ask_of<'r>(request: &'r Request, facts: &Facts<'r>, came: Came<'r>, websocket: bool) -> Ask<'r> {
     Ask {
         listener: came.listener,
         server_name: came.server_name,
         trusted: came.trusted,
         secure: came.secure,
-        method: &parts.method,
-        version: parts.version,
-        authority: parts.uri.authority().map(http::uri::Authority::as_str),
-        path: match parts.uri.path() {
-            // `http://host` without a path means the root.
-            "" if parts.uri.scheme().is_some() => "/",
-            path => path,
-        },
-        query: parts.uri.query(),
-        fields: &parts.headers,
-        host: fields.host,
-        second_host: fields.second_host,
-        expect: fields.expect,
-        hops: fields.hops,
-        lists_too_much: fields.lists_too_much(&parts.headers),
+        method: &request.method,
+        version: request.version,
+        authority: request.authority(),
+        path: request.path(),
+        query: request.query(),
+        fields: &request.fields,
+        host: facts.host,
+        second_host: facts.second_host,
+        expect: facts.expect,
+        hops: facts.hops,
+        lists_too_much: facts.lists_too_much(&request.fields),
         websocket,
         draw: |below| fastrand::u32(..below),
     }
@@ -84,20 +78,14 @@ impl From<Refusal> for ProxyError {
 
 impl Canonical<'_> {
     /// The target a pod gets, where that is not the client's: the very path that was matched, with the query as it came.
-    ///
-    /// # Errors
-    /// [`ProxyError::BadTarget`] if `http` does not take it, which the checks before rule out.
-    pub fn target(&self, parts: &Parts, route: &Route) -> Result<Option<Uri>, ProxyError> {
+    pub fn target(&self, request: &Request, route: &Route) -> Option<String> {
         let path = self.path.form(route.keep_slashes);
-        if path == parts.uri.path() && parts.uri.authority().is_none() {
-            return Ok(None);
+        if path == request.path() {
+            return None;
         }
-        let text = match parts.uri.query() {
+        Some(match request.query() {
             Some(query) => format!("{path}?{query}"),
             None => path.to_owned(),
-        };
-        PathAndQuery::try_from(text)
-            .map(|target| Some(target.into()))
-            .map_err(|_| ProxyError::BadTarget)
+        })
     }
 }

@@ -1,12 +1,13 @@
 //! The client's side of a request: who it is, and how long it has been silent.
 
-use super::headers::Fields;
+use super::facts::Facts;
 use super::peer::Peer;
 use super::trust::TrustedProxies;
 use super::wait::Wait;
+use crate::message::{Fields, Response};
 use crate::upstream::Clock;
 use crate::upstream::frames::Earned;
-use http::{HeaderMap, HeaderValue, Version};
+use http::Version;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -94,7 +95,7 @@ pub struct Client {
     /// Whether it came by HTTPS, by the words of a trusted proxy; none where that says nothing of it.
     told_https: Cell<Option<bool>>,
     /// The host it asked for, by `Forwarded` of a trusted proxy.
-    told_host: RefCell<Option<HeaderValue>>,
+    told_host: RefCell<Option<String>>,
     /// What its connection speaks.
     pub http: HttpVersion,
     /// What is waited for.
@@ -105,6 +106,10 @@ pub struct Client {
     pub earned: Option<Rc<Earned>>,
     /// What it holds of memory, by estimate.
     pub hold: Hold,
+    /// Interim responses to the present request that were not sent yet. How many there are is bounded where they are read.
+    interim: RefCell<Vec<Response>>,
+    /// Whether it understands them: HTTP/1.0 does not.
+    takes_interim: Cell<bool>,
 }
 
 impl Client {
@@ -120,6 +125,8 @@ impl Client {
             flags: Flags::default(),
             earned: None,
             hold: Hold::default(),
+            interim: RefCell::default(),
+            takes_interim: Cell::new(false),
         }
     }
 
@@ -143,21 +150,22 @@ impl Client {
     }
 
     /// A request begins. What it says of where it comes from is looked at only if a trusted proxy says it.
-    pub fn begins(&self, headers: &HeaderMap, trusted: &TrustedProxies) {
+    pub fn begins(&self, fields: &Fields, trusted: &TrustedProxies) {
         self.flags.said_last.set(false);
         self.flags.may_half_close.set(false);
         self.wait.begins();
+        self.interim.take();
         if self.peer.trusted {
-            let told = trusted.told(self.peer.ip, headers);
+            let told = trusted.told(self.peer.ip, fields);
             self.address.set(told.client);
             self.told_https.set(told.https);
-            let host = told.host.and_then(|host| HeaderValue::from_str(&host).ok());
+            let host = told.host.map(std::borrow::Cow::into_owned);
             self.told_host.replace(host);
         }
     }
 
     /// The host it asked for, where a trusted proxy names it in `Forwarded`.
-    pub fn told_host(&self) -> Option<HeaderValue> {
+    pub fn told_host(&self) -> Option<String> {
         self.told_host.borrow().clone()
     }
 
@@ -176,10 +184,26 @@ impl Client {
     }
 
     /// What the present request says of its connection's end (RFC 9112, section 9.3).
-    pub fn asks(&self, version: Version, fields: &Fields<'_>) {
+    pub fn asks(&self, version: Version, facts: &Facts<'_>) {
         let old = version == Version::HTTP_10;
-        self.flags.said_last.set(fields.close || (old && !fields.keep_alive));
-        self.flags.may_half_close.set(fields.close || old);
+        self.flags.said_last.set(facts.close || (old && !facts.keep_alive));
+        self.flags.may_half_close.set(facts.close || old);
+        self.takes_interim.set(!old);
+    }
+
+    /// Has an interim response sent to it (RFC 9110, section 15.2).
+    pub fn informs(&self, response: Response) {
+        if self.takes_interim.get() {
+            self.interim.borrow_mut().push(response);
+        }
+    }
+
+    /// The interim responses that are to be sent now.
+    pub fn take_interim(&self) -> Vec<Response> {
+        if self.interim.borrow().is_empty() {
+            return Vec::new();
+        }
+        self.interim.take()
     }
 
     /// The client's address, for all that goes by it: the connection's, or behind a trusted proxy the one it names.

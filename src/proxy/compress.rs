@@ -1,14 +1,15 @@
 //! Compresses replies, as the policy says.
 
-use super::body::{BoxError, ReplyBody};
+use super::body::BoxError;
 use super::client::Client;
 use super::exchange::Exchange;
+use super::reply::Reply;
 use super::worker::Worker;
+use crate::message::Request;
 use crate::policy::compress::{Compressor, MemoryPermit, plan};
 use crate::table::Compression;
 use bytes::Bytes;
-use http::request::Parts;
-use http::{Method, Response};
+use http::Method;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,11 +17,11 @@ use std::task::{Context, Poll};
 
 /// Compresses a pod's reply, if it is one to be compressed and the client takes it. Without memory for another encoder
 /// it goes as it is.
-pub fn compress(worker: &Rc<Worker>, settings: &Compression, request: &Parts, reply: &mut Response<ReplyBody>) {
+pub fn compress(worker: &Rc<Worker>, settings: &Compression, request: &Request, reply: &mut Reply) {
     let bodiless = request.method == Method::HEAD;
-    let empty = !bodiless && reply.body().is_end_stream();
-    let status = reply.status();
-    let Some(plan) = plan(settings, request, status, reply.headers_mut(), empty) else {
+    let empty = !bodiless && reply.body.is_end_stream();
+    let status = reply.head.status;
+    let Some(plan) = plan(settings, request, status, &mut reply.head.fields, empty) else {
         return;
     };
     if !bodiless {
@@ -29,14 +30,14 @@ pub fn compress(worker: &Rc<Worker>, settings: &Compression, request: &Parts, re
             return;
         };
         let compressor = Compressor::new(plan);
-        reply.body_mut().compress(|exchange| Compressed {
+        reply.body.compress(|exchange| Compressed {
             exchange,
             compressor,
             room: Some(room),
         });
         worker.counters.compressions.add();
     }
-    plan.mark(reply.headers_mut());
+    plan.mark(&mut reply.head.fields);
 }
 
 /// A pod's reply on its way through an encoder.

@@ -4,9 +4,9 @@
 
 use super::client::Client;
 use super::error::ProxyError;
+use super::facts::Facts;
 use super::forward::Stop;
-use super::headers::Fields;
-use http::HeaderMap;
+use crate::message::{Fields, Name};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 /// What `grpc-timeout` of a gRPC request says; none where there is none, or it is not as the specification has it: a
 /// number above 0 of at most eight digits and a unit.
-pub fn deadline(headers: &HeaderMap, fields: &Fields<'_>) -> Option<Duration> {
-    if !fields.grpc {
+pub fn deadline(fields: &Fields, facts: &Facts<'_>) -> Option<Duration> {
+    if !facts.grpc {
         return None;
     }
-    let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
+    let (unit, digits) = fields.get(&Name::GrpcTimeout)?.as_bytes().split_last()?;
     if digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -88,8 +88,6 @@ impl Drop for Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
-    use http::header::CONTENT_TYPE;
 
     #[test]
     fn only_what_the_specification_has_is_a_deadline() {
@@ -112,11 +110,11 @@ mod tests {
             ("1.5S", None),
             (" 1S", None),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", HeaderValue::from_static(said));
-            assert_eq!(deadline(&headers, &Fields::of(&headers)), None, "no gRPC: {said}");
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            assert_eq!(deadline(&headers, &Fields::of(&headers)), wanted, "{said}");
+            let mut headers = Fields::new();
+            headers.insert("grpc-timeout", said);
+            assert_eq!(deadline(&headers, &Facts::of(&headers)), None, "no gRPC: {said}");
+            headers.insert(&Name::ContentType, "application/grpc");
+            assert_eq!(deadline(&headers, &Facts::of(&headers)), wanted, "{said}");
         }
     }
 }

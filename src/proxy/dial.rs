@@ -46,7 +46,7 @@ pub async fn checkout(
     if known.terms.proxied {
         // For this client only.
     } else if known.terms.protocol == Protocol::Http2 {
-        if let Some(stream) = known.h2.find(!idempotent(&plan.parts.method)) {
+        if let Some(stream) = known.h2.find(!idempotent(&plan.request.method)) {
             return Ok(Connection::Http2(stream));
         }
     } else if !fresh && let Some(connection) = known.pool.take(&worker.clock, &worker.settings.pool) {
@@ -93,7 +93,7 @@ async fn open_at(
     plan: &Plan<'_>,
     dial: &Dial<'_>,
 ) -> io::Result<Connection<ClientBody>> {
-    let unsafe_to_repeat = !idempotent(&plan.parts.method);
+    let unsafe_to_repeat = !idempotent(&plan.request.method);
     match (known.terms.protocol, &dial.prelude) {
         (Protocol::Http1, _) => connect(address, dial).await.map(Connection::Http1),
         (Protocol::Http2, None) => known

@@ -8,20 +8,25 @@ use super::client::Client;
 use super::dial::{checkout, connect_error};
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::headers::{self, Fields, Forwarded};
+use super::facts::Facts;
+use super::headers::{self, Forwarded, Sink};
+use super::response_fields::{self, clean_response};
 use super::retry::{Retries, Tried};
 use super::trail::Trail;
 use super::upgrade;
 use super::worker::Worker;
+use crate::http1::Encoder;
+use crate::message;
+use crate::message::Name;
 use crate::table::decide::{Ask, Outcome, decide};
 use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route};
+use crate::upstream::http1::RequestOut;
 use crate::upstream::pool::is_local;
 use crate::upstream::{Affinity, Connection, Limit, LiveEndpoint, Picked, RequestPermit, Target};
-use http::header;
-use http::request::Parts;
-use http::response;
-use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::header::HeaderMap;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http_body::Body;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,7 +36,7 @@ use std::time::Instant;
 /// What the steps before forwarding make of a request: all that a pod is to get, for as many attempts as it takes.
 pub struct Plan<'r> {
     /// The client's request line and fields, untouched.
-    pub parts: &'r Parts,
+    pub request: &'r message::Request,
     /// What of it decides where it goes.
     pub ask: &'r Ask<'r>,
     /// Its canonical form.
@@ -39,7 +44,7 @@ pub struct Plan<'r> {
     /// Where it goes.
     pub route: &'r Route,
     /// The target that the pod gets, where that is not the client's.
-    pub target: Option<Uri>,
+    pub target: Option<String>,
     /// `Host` as the pod gets it, where that is not the client's.
     pub host: Option<&'r HeaderValue>,
     /// How often it has passed through narthex.
@@ -59,7 +64,7 @@ pub struct Plan<'r> {
     /// Over HTTP/2, where the handshake with the pod is ours: its key.
     pub key: Option<&'r upgrade::Key>,
     /// What its fields say.
-    pub fields: &'r Fields<'r>,
+    pub facts: &'r Facts<'r>,
     /// How far its body has come.
     pub upload: &'r Rc<Upload>,
     /// What is noted of it.
@@ -67,6 +72,9 @@ pub struct Plan<'r> {
     /// When the time is up that the backend's `request-timeout` gives.
     pub until: Option<tokio::time::Instant>,
 }
+
+/// Room in a pod's head for the request line and for the fields that are ours.
+const ROOM: usize = 384;
 
 /// Why forwarding failed, and at which endpoint.
 pub struct ForwardError {
@@ -136,7 +144,7 @@ pub async fn forward(
     client: &Rc<Client>,
     plan: &Plan<'_>,
     luggage: &mut Luggage,
-) -> Result<(Response<()>, Exchange), Stop> {
+) -> Result<(message::Response, Exchange), Stop> {
     let state = plan.backend.state;
     if plan.backend.pods.is_none() || state == BackendState::TlsUnready {
         return Err(ProxyError::NoBackend(state).into());
@@ -216,21 +224,21 @@ pub async fn forward(
         }
         let body = luggage.body.take();
         let sent = body.map_or_else(|| plan.upload.again(client, worker), ClientBody::unsent);
-        let request = plan
-            .request(worker, client, &endpoint, sent)
-            .map_err(|error| ForwardError::at(error, &endpoint))?;
         // The time in which a client sends its body is not the pod's.
         let began = (plan.upload.is_done() && lease.is_timed()).then(Instant::now);
         let sent_at = Instant::now();
         let limit = retries.limit();
         let outcome = match &mut connection {
             Connection::Http1(connection) => {
-                connection.send(request, plan.upgrade);
-                let polled = |cx: &mut Context<'_>| answer::poll_final(connection, cx);
+                connection.send(plan.http1(client, &endpoint, &sent), sent, plan.upgrade);
+                let polled = |cx: &mut Context<'_>| answer::poll_final(connection, client, cx);
                 let came = answer::in_time(worker, client, plan, limit, polled).await;
                 answer::by_http1(plan, connection, came)
             }
             Connection::Http2(stream) => {
+                let request = plan
+                    .http2(client, &endpoint, sent)
+                    .map_err(|error| ForwardError::at(error, &endpoint))?;
                 // Pinned here and lent, since it is large and would be moved into the other's future.
                 let mut sending = pin!(stream.sender().try_send_request(request));
                 let polled = |cx: &mut Context<'_>| sending.as_mut().poll(cx);
@@ -245,15 +253,15 @@ pub async fn forward(
                 incoming,
                 first,
             }) => {
-                plan.trail.came_to(Ok(response.status()));
-                attempt.answered(response.status(), began);
-                if retries.again_for(&lease, response.status()) {
+                plan.trail.came_to(Ok(response.status));
+                attempt.answered(response.status, began);
+                if retries.again_for(&lease, response.status) {
                     retries.go_on(Some(endpoint));
                     continue;
                 }
                 client.wait.flows(&worker.clock);
-                let (mut parts, ()) = response.into_parts();
-                let reusable = match accept(plan, &mut parts) {
+                let mut head = response;
+                let reusable = match accept(plan, &mut head) {
                     Ok(reusable) => reusable,
                     Err(error) => return Err(ForwardError::at(error, &endpoint).into()),
                 };
@@ -269,7 +277,7 @@ pub async fn forward(
                     error: None,
                     worker: worker.clone(),
                 };
-                return Ok((Response::from_parts(parts, ()), exchange));
+                return Ok((head, exchange));
             }
             Err(Broken {
                 error,
@@ -366,24 +374,22 @@ fn closed_since(worker: &Worker, plan: &Plan<'_>) -> Option<String> {
 }
 
 /// Takes a response's head in. Whether its connection may serve another request.
-fn accept(plan: &Plan<'_>, parts: &mut response::Parts) -> Result<bool, ProxyError> {
-    let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    if upgraded && !(plan.upgrade && upgrade::is_websocket(&parts.headers)) {
+fn accept(plan: &Plan<'_>, head: &mut message::Response) -> Result<bool, ProxyError> {
+    let upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if upgraded && !(plan.upgrade && upgrade::is_websocket(&head.fields)) {
         return Err(ProxyError::UnaskedUpgrade);
     }
     if let Some(key) = plan.key {
-        key.check(parts.status, &mut parts.headers)?;
+        key.check(head.status, &mut head.fields)?;
     }
-    // Ours is the version of this hop; the pod's was of the other (RFC 9110 §2.5).
-    parts.version = Version::HTTP_11;
-    let personal = plan.fields.binds_identity || headers::binds_identity(parts.status, &parts.headers);
-    let reusable = headers::clean_response(&mut parts.headers)? && !personal && !upgraded;
+    let personal = plan.facts.binds_identity || response_fields::binds_identity(head.status, &head.fields);
+    let reusable = clean_response(&mut head.fields)? && !personal && !upgraded;
     let reusable = reusable && plan.settings.proxy_protocol != Some(true);
     if upgraded {
         // What follows has no length, whatever the pod says (RFC 9110, section 8.6).
-        parts.headers.remove(header::CONTENT_LENGTH);
+        head.fields.remove(&Name::ContentLength);
         if plan.key.is_none() {
-            upgrade::ask(&mut parts.headers);
+            upgrade::agree(&mut head.fields);
         }
     }
     plan.upload.keep_no_more();
@@ -391,40 +397,77 @@ fn accept(plan: &Plan<'_>, parts: &mut response::Parts) -> Result<bool, ProxyErr
 }
 
 impl Plan<'_> {
-    fn request(
+    /// Writes the fields that a pod gets.
+    fn write_fields(&self, out: &mut impl Sink, client: &Client, endpoint: &LiveEndpoint<ClientBody>, chunked: bool) {
+        let asked_host = self.canonical.host_header.map(str::as_bytes);
+        let trace = self.trail.trace();
+        let forwarded = Forwarded {
+            host: self.host.map(HeaderValue::as_bytes).or(asked_host),
+            asked_host,
+            endpoint: endpoint.endpoint.address,
+            port: self.canonical.port,
+            request_id: self.trail.request_id().as_bytes(),
+            hops: self.hops,
+            chunked,
+            multiplexed: self.protocol == Protocol::Http2,
+            upgrade: self.upgrade,
+            key: self.key,
+            trace: trace.as_ref(),
+            facts: self.facts,
+        };
+        headers::write_fields(out, &self.request.fields, client, &forwarded);
+    }
+
+    fn target(&self) -> &str {
+        self.target.as_deref().unwrap_or(self.request.target())
+    }
+
+    /// The request as a pod gets it over HTTP/1.1.
+    fn http1(&self, client: &Client, endpoint: &LiveEndpoint<ClientBody>, body: &ClientBody) -> RequestOut {
+        let length = self.facts.length.and_then(|length| length.to_str()?.parse().ok());
+        let encoder = match length {
+            _ if body.is_end_stream() => None,
+            Some(length) if !self.facts.chunked => Some(Encoder::Length(length)),
+            _ => Some(Encoder::Chunked),
+        };
+        let chunked = encoder == Some(Encoder::Chunked);
+        let mut head = Vec::with_capacity(self.request.fields.size() + ROOM);
+        head.extend_from_slice(self.request.method.as_str().as_bytes());
+        head.push(b' ');
+        head.extend_from_slice(self.target().as_bytes());
+        head.extend_from_slice(b" HTTP/1.1\r\n");
+        self.write_fields(&mut head, client, endpoint, chunked);
+        head.extend_from_slice(b"\r\n");
+        let announced = if chunked {
+            self.request.fields.announced()
+        } else {
+            Vec::new()
+        };
+        RequestOut {
+            head,
+            is_head: self.request.method == Method::HEAD,
+            encoder,
+            announced,
+        }
+    }
+
+    /// The same over HTTP/2.
+    fn http2(
         &self,
-        worker: &Worker,
         client: &Client,
         endpoint: &LiveEndpoint<ClientBody>,
         body: ClientBody,
     ) -> Result<Request<ClientBody>, ProxyError> {
-        let forwarded = Forwarded {
-            host: self.canonical.host_header.as_deref(),
-            endpoint: endpoint.endpoint.address,
-            port: self.canonical.port,
-            request_id: self.trail.request_id(),
-            hops: self.hops,
-            // HTTP/2 frames bodies itself, so one without a length has no field that says so.
-            chunked: !body.is_empty() && (self.fields.chunked || (client.is_multiplexed() && !self.fields.length)),
-            multiplexed: self.protocol == Protocol::Http2,
-            upgrade: self.upgrade,
-            fields: self.fields,
-        };
+        let mut fields = HeaderMap::with_capacity(self.request.fields.len() + 8);
+        // HTTP/2 frames bodies itself, so one without a length has no field that says so.
+        self.write_fields(&mut fields, client, endpoint, false);
         let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = self.target.as_ref().unwrap_or(&self.parts.uri).clone();
-        *request.headers_mut() = headers::upstream_headers(&self.parts.headers, client, &forwarded, &worker.template);
-        if let Some(host) = self.host {
-            request.headers_mut().insert(header::HOST, host.clone());
-        }
-        self.trail.trace(request.headers_mut());
-        if let Some(key) = self.key {
-            key.offer(request.headers_mut());
-        }
-        if self.protocol == Protocol::Http2 {
-            *request.version_mut() = Version::HTTP_2;
-            name_authority(&mut request, self.backend.terms.tls.is_some())?;
-        }
+        *request.method_mut() = self.request.method.clone();
+        let target = PathAndQuery::try_from(self.target()).map_err(|_| ProxyError::BadTarget)?;
+        *request.uri_mut() = target.into();
+        *request.headers_mut() = fields;
+        *request.version_mut() = Version::HTTP_2;
+        name_authority(&mut request, self.backend.terms.tls.is_some())?;
         Ok(request)
     }
 }
@@ -433,7 +476,7 @@ impl Plan<'_> {
 fn name_authority(request: &mut Request<ClientBody>, secure: bool) -> Result<(), ProxyError> {
     let host = request
         .headers_mut()
-        .remove(header::HOST)
+        .remove(http::header::HOST)
         .ok_or(ProxyError::MissingHost)?;
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });

@@ -1,6 +1,6 @@
 //! `Forwarded` (RFC 7239): what each proxy says of the request it got.
 
-use http::header::{self, HeaderMap};
+use crate::message::{Fields, Name};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
@@ -41,8 +41,8 @@ pub fn address(text: &str) -> Option<IpAddr> {
 
 /// The elements, those of the nearest proxy first. What does not follow the grammar ends them: nobody who is trusted
 /// wrote what stands to its left.
-pub fn elements(headers: &HeaderMap) -> impl Iterator<Item = Element<'_>> {
-    let lines = headers.get_all(header::FORWARDED).iter().rev();
+pub fn elements(fields: &Fields) -> impl Iterator<Item = Element<'_>> {
+    let lines = fields.get_all(&Name::Forwarded).rev();
     let texts = lines.flat_map(|line| split(line.to_str().unwrap_or("\"")));
     texts.map_while(|text| text.and_then(element))
 }
@@ -166,13 +166,12 @@ fn is_token(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn read(lines: &[&str]) -> Vec<String> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append(header::FORWARDED, HeaderValue::from_str(line).unwrap());
+            headers.append(&Name::Forwarded, line);
         }
         let text = |value: Option<&str>| value.unwrap_or("-").to_owned();
         elements(&headers)

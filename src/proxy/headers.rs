@@ -1,152 +1,30 @@
-//! Which header fields pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239; docs/security.md, rows 20-22).
+//! The fields that a pod gets: which of the client's pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239;
+//! docs/security.md, rows 20-22).
 
 use super::client::Client;
-use super::error::ProxyError;
-use super::names::{HOPS, PROTECTED, is_hop_by_hop, is_managed, misleads};
+use super::facts::{ConnectionOptions, Facts, connection_options};
+use super::names::{is_hop_by_hop, is_managed, misleads};
 use super::peer::Peer;
-use super::trust::address_value;
-use super::upgrade;
+use super::upgrade::Key;
+use crate::message::{Field, Fields, Name, Value};
 use crate::table::canonical::canonical_host;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use smallvec::SmallVec;
-use std::net::IpAddr;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// Names one request through all logs.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// How many fields `Connection` may name. Nobody needs as many, and each is compared with every field of the head.
-const MAX_OPTIONS: usize = 64;
-
-type ConnectionOptions = SmallVec<[HeaderName; 4]>;
-
-/// What forwarding needs to know of a request's fields, gathered in one pass: each look-up by name would cost a hash.
-#[derive(Default)]
-pub struct Fields<'r> {
-    /// The first `Host`.
-    pub host: Option<&'r HeaderValue>,
-    /// Whether there is another.
-    pub second_host: bool,
-    /// `Expect`.
-    pub expect: Option<&'r HeaderValue>,
-    /// Whether `Authorization` names a scheme that authenticates the connection, not the request.
-    pub binds_identity: bool,
-    /// [`HOPS`].
-    pub hops: Option<&'r HeaderValue>,
-    /// Whether `Transfer-Encoding` is there; the filter has checked that it says `chunked` and no more.
-    pub chunked: bool,
-    /// Whether `Content-Length` is there.
-    pub length: bool,
-    /// `Upgrade`, if there is one and no more.
-    pub upgrade: Option<&'r HeaderValue>,
-    upgrades: bool,
-    /// Whether `Content-Type` says that it is gRPC (gRPC-Web is not: its errors are HTTP's).
-    pub grpc: bool,
-    /// Whether `Cookie` is there more than once.
-    crumbs: bool,
-    cookie: bool,
-    connection: bool,
-    /// Whether `Connection` says `close`.
-    pub close: bool,
-    /// Whether it says `keep-alive`, which matters to HTTP/1.0 only.
-    pub keep_alive: bool,
-    te: bool,
-}
-
-impl<'r> Fields<'r> {
-    /// Reads them.
-    pub fn of(headers: &'r HeaderMap) -> Self {
-        let mut fields = Self::default();
-        for (name, value) in headers {
-            match name.as_str().len() {
-                2 => fields.te |= *name == header::TE,
-                4 if *name == header::HOST => {
-                    fields.second_host = fields.host.is_some();
-                    fields.host = fields.host.or(Some(value));
-                }
-                6 if *name == header::EXPECT => fields.expect = Some(value),
-                6 if *name == header::COOKIE => fields.crumbs |= std::mem::replace(&mut fields.cookie, true),
-                7 if *name == header::UPGRADE => {
-                    fields.upgrade = fields.upgrade.is_none().then_some(value).filter(|_| !fields.upgrades);
-                    fields.upgrades = true;
-                }
-                10 if *name == header::CONNECTION => {
-                    fields.connection = true;
-                    fields.close |= has_option(value, b"close");
-                    fields.keep_alive |= has_option(value, b"keep-alive");
-                }
-                12 if *name == header::CONTENT_TYPE => fields.grpc = is_grpc(value.as_bytes()),
-                13 if *name == header::AUTHORIZATION => fields.binds_identity |= binds(value.as_bytes()),
-                14 if *name == HOPS => fields.hops = Some(value),
-                14 => fields.length |= *name == header::CONTENT_LENGTH,
-                17 => fields.chunked |= *name == header::TRANSFER_ENCODING,
-                _ => {}
-            }
-        }
-        fields
-    }
-
-    /// Whether `Connection` names more fields than can be taken away.
-    pub fn lists_too_much(&self, headers: &HeaderMap) -> bool {
-        self.connection && lists_too_much(headers)
-    }
-}
-
-/// `application/grpc`, perhaps with `+proto` or the like.
-fn is_grpc(kind: &[u8]) -> bool {
-    kind.strip_prefix(b"application/grpc")
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
-/// Whether a `Connection` line has this option.
-fn has_option(line: &HeaderValue, wanted: &[u8]) -> bool {
-    let mut options = line.as_bytes().split(|byte| *byte == b',');
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
-}
-
-/// Whether a `Connection` is one of the two everyday ones.
-fn names_no_field(line: &HeaderValue) -> bool {
-    line.as_bytes() == b"keep-alive" || line.as_bytes() == b"close"
-}
-
-/// What `Connection` lists, over all its lines.
-fn listed(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let lines = headers.get_all(header::CONNECTION).into_iter();
-    lines
-        .filter(|line| !names_no_field(line))
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-}
-
-/// Whether `Connection` lists more than can be obeyed.
-fn lists_too_much(headers: &HeaderMap) -> bool {
-    listed(headers).nth(MAX_OPTIONS).is_some()
-}
-
-/// The fields that `Connection` takes away.
-fn connection_options(headers: &HeaderMap) -> ConnectionOptions {
-    let names = listed(headers)
-        .take(MAX_OPTIONS)
-        .filter_map(|option| HeaderName::from_bytes(option).ok());
-    names
-        .filter(|name| !PROTECTED.contains(name) && !is_managed(name.as_str()))
-        .collect()
-}
-
-/// What a request says of itself that forwarding needs.
+/// What is said to a pod of a request besides what the client says.
 pub struct Forwarded<'a> {
-    /// `Host` as the pod gets it; none for an HTTP/1.0 request without one, which gets the pod's address.
-    pub host: Option<&'a HeaderValue>,
+    /// `Host` as the pod gets it; absent for an HTTP/1.0 request without one, which gets the pod's address.
+    pub host: Option<&'a [u8]>,
+    /// `Host` as the client said it, for `X-Forwarded-Host`.
+    pub asked_host: Option<&'a [u8]>,
     /// The pod's address.
-    pub endpoint: std::net::SocketAddr,
-    /// The port in it.
+    pub endpoint: SocketAddr,
+    /// The port in the client's `Host`.
     pub port: Option<u16>,
     /// The id the request came with or got.
-    pub request_id: &'a HeaderValue,
+    pub request_id: &'a [u8],
     /// How often it has passed through narthex, this time included.
     pub hops: u8,
     /// Whether it has a body whose length is not known.
@@ -155,305 +33,263 @@ pub struct Forwarded<'a> {
     pub multiplexed: bool,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
-    /// The fields it came with.
-    pub fields: &'a Fields<'a>,
+    /// Over HTTP/2, where the handshake with the pod is ours: its key.
+    pub key: Option<&'a Key>,
+    /// The span that the attempt has, if it is recorded.
+    pub trace: Option<&'a Trace>,
+    /// What the client's fields say.
+    pub facts: &'a Facts<'a>,
 }
 
-/// The names of what a request from a stranger gets, with room for values: cloned for each request and filled in by
-/// place, which spares eight insertions by hash. One serves a whole shard.
-pub fn template() -> HeaderMap {
-    let mut template = HeaderMap::with_capacity(20);
-    for name in [
-        header::HOST,
-        X_FORWARDED_HOST,
-        X_FORWARDED_PORT,
-        X_FORWARDED_FOR,
-        X_FORWARDED_PROTO,
-        X_REAL_IP,
-        X_REQUEST_ID,
-        HOPS,
-    ] {
-        template.append(name, HeaderValue::from_static(""));
+/// What is said to a pod of the trace that a request belongs to.
+pub struct Trace {
+    /// `traceparent`.
+    pub parent: HeaderValue,
+    /// Whether `tracestate` is of that trace too.
+    pub keeps_state: bool,
+}
+
+/// Where the fields for a pod are written.
+pub trait Sink {
+    /// Writes a field.
+    fn field(&mut self, name: &'static str, value: &[u8]);
+    /// Writes fields as they came.
+    fn lines(&mut self, fields: &Fields, lines: Range<usize>);
+}
+
+/// A head of HTTP/1.1.
+impl Sink for Vec<u8> {
+    fn field(&mut self, name: &'static str, value: &[u8]) {
+        self.extend_from_slice(name.as_bytes());
+        self.extend_from_slice(b": ");
+        self.extend_from_slice(value);
+        self.extend_from_slice(b"\r\n");
     }
-    template
+
+    fn lines(&mut self, fields: &Fields, lines: Range<usize>) {
+        fields.write_lines(lines, self);
+    }
 }
 
-/// The fields narthex sets, before any of the client's. Those of [`template`], in its order, for a stranger's request
-/// that names a host.
-fn own_fields(peer: &Peer, forwarded: &Forwarded<'_>, template: &HeaderMap) -> HeaderMap {
-    if let (false, Some(host)) = (peer.trusted, forwarded.host) {
-        let values = [
-            host.clone(),
-            host.clone(),
-            port_value(peer, forwarded),
-            peer.address.clone(),
-            HeaderValue::from_static(peer.scheme),
-            peer.address.clone(),
-            forwarded.request_id.clone(),
-            hops_value(forwarded.hops),
-        ];
-        let mut headers = template.clone();
-        for (place, value) in headers.values_mut().zip(values) {
-            *place = value;
+/// A head of HTTP/2. What the `http` crate does not take is left out, but every reader has checked it.
+impl Sink for HeaderMap {
+    fn field(&mut self, name: &'static str, value: &[u8]) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            self.append(name, value);
         }
-        return headers;
     }
-    let mut headers = HeaderMap::new();
-    // HTTP/1.1 has no requests without Host, and the pod gets HTTP/1.1.
-    let address = || HeaderValue::from_str(&forwarded.endpoint.to_string()).ok();
-    if let Some(host) = forwarded.host.cloned().or_else(address) {
-        headers.append(header::HOST, host);
+
+    fn lines(&mut self, fields: &Fields, lines: Range<usize>) {
+        for field in fields.iter().skip(lines.start).take(lines.len()) {
+            if let (Ok(name), Some(value)) = (HeaderName::from_bytes(field.name), field.value.to_header()) {
+                self.append(name, value);
+            }
+        }
     }
-    headers.append(X_REQUEST_ID, forwarded.request_id.clone());
-    headers.append(HOPS, hops_value(forwarded.hops));
-    if !peer.trusted {
-        headers.append(X_FORWARDED_PORT, port_value(peer, forwarded));
-        headers.append(X_FORWARDED_FOR, peer.address.clone());
-        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(peer.scheme));
-        headers.append(X_REAL_IP, peer.address.clone());
-    }
-    headers
 }
 
-/// The fields a pod gets. The originals stay as they are, for another attempt.
-pub fn upstream_headers(
-    original: &HeaderMap,
-    client: &Client,
-    forwarded: &Forwarded<'_>,
-    template: &HeaderMap,
-) -> HeaderMap {
-    let options = if forwarded.fields.connection {
+/// Writes the fields that a pod gets: `Host`, then the client's in their order, then ours.
+pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, forwarded: &Forwarded<'_>) {
+    match forwarded.host {
+        Some(host) => out.field("Host", host),
+        // HTTP/1.1 has no requests without Host, and the pod gets HTTP/1.1.
+        None => out.field("Host", forwarded.endpoint.to_string().as_bytes()),
+    }
+    let options = if forwarded.facts.connection {
         connection_options(original)
     } else {
         ConnectionOptions::new()
     };
-    let peer = &*client.peer;
-    let mut headers = own_fields(peer, forwarded, template);
-    for (name, value) in original {
-        let text = name.as_str();
-        let dropped = *name == header::HOST
-            || *name == header::EXPECT
-            || is_hop_by_hop(name)
-            || (!options.is_empty() && options.contains(name))
-            || (is_managed(text) && (!peer.trusted || *name == HOPS || *name == X_REQUEST_ID))
-            || misleads(text);
-        if !dropped {
-            headers.append(name.clone(), value.clone());
+    let trusted = client.peer.trusted;
+    let mut run = 0..0;
+    for field in original.iter() {
+        if !stays(field, &options, trusted, forwarded) {
+            out.lines(original, run.clone());
+            run.start = run.end + 1;
         }
+        run.end += 1;
     }
-    if forwarded.chunked && !forwarded.multiplexed {
-        // hyper's client would send a GET without its body otherwise.
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    out.lines(original, run);
+    write_framing(out, original, forwarded);
+    if trusted {
+        append_to_trusted(out, original, client, forwarded);
+    } else {
+        write_origin(out, &client.peer, forwarded);
     }
-    if forwarded.fields.crumbs {
-        join_cookies(&mut headers);
+    out.field("X-Request-Id", forwarded.request_id);
+    out.field("X-Narthex-Hops", hops(forwarded.hops));
+    if let Some(trace) = forwarded.trace {
+        out.field("traceparent", trace.parent.as_bytes());
     }
-    if forwarded.fields.length {
-        shorten_length(&mut headers);
-    }
-    if forwarded.fields.te && wants_trailers(original) {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        if !forwarded.multiplexed {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-        }
-    }
-    if forwarded.upgrade {
-        upgrade::ask(&mut headers);
-    }
-    if peer.trusted {
-        append_to_trusted(&mut headers, client, forwarded);
-    }
-    headers
 }
 
-/// HTTP/2 clients send a cookie in crumbs; over HTTP/1.1 it must be one line again (RFC 9113, section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let crumbs: Vec<&[u8]> = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-        headers.insert(header::COOKIE, joined);
+/// Whether a field of the client's passes as it is.
+#[inline]
+fn stays(field: Field<'_>, options: &ConnectionOptions<'_>, trusted: bool, forwarded: &Forwarded<'_>) -> bool {
+    let named = || !options.is_empty() && options.iter().any(|option| field.name.eq_ignore_ascii_case(option));
+    let goes = match field.known {
+        Name::Host | Name::Expect | Name::XRequestId | Name::XNarthexHops => true,
+        known if is_hop_by_hop(known) => true,
+        // It is written again, in another form.
+        Name::Cookie if forwarded.facts.crumbs => true,
+        Name::ContentLength => is_padded(field.value),
+        Name::XForwardedFor if trusted => true,
+        Name::Traceparent if forwarded.trace.is_some() => true,
+        // It belongs to a trace that is not this one.
+        Name::Tracestate if forwarded.trace.is_some_and(|trace| !trace.keeps_state) => true,
+        Name::SecWebsocketKey if forwarded.key.is_some() => true,
+        known => (!trusted && is_managed(known, field.name)) || misleads(known, field.name) || named(),
+    };
+    !goes
+}
+
+/// Writes what frames the body, what is for the next hop, and what has another form there.
+fn write_framing(out: &mut impl Sink, original: &Fields, forwarded: &Forwarded<'_>) {
+    let facts = forwarded.facts;
+    if forwarded.chunked && !forwarded.multiplexed {
+        out.field("Transfer-Encoding", b"chunked");
+    }
+    if let Some(length) = facts.length.filter(|length| is_padded(*length)) {
+        out.field("Content-Length", shortened(length));
+    }
+    if facts.crumbs {
+        // HTTP/2 clients send a cookie in crumbs; over HTTP/1.1 it must be one line again (RFC 9113, section 8.2.3).
+        let crumbs: Vec<&[u8]> = original.get_all(&Name::Cookie).map(Value::as_bytes).collect();
+        out.field("Cookie", &crumbs.join(&b"; "[..]));
+    }
+    if facts.takes_trailers {
+        out.field("TE", b"trailers");
+    }
+    if forwarded.upgrade {
+        out.field("Connection", b"upgrade");
+        out.field("Upgrade", b"websocket");
+    } else if facts.takes_trailers && !forwarded.multiplexed {
+        out.field("Connection", b"te");
+    }
+    if let Some(key) = forwarded.key {
+        out.field("Sec-WebSocket-Key", key.text().as_bytes());
+        if !original.contains(&Name::SecWebsocketVersion) {
+            out.field("Sec-WebSocket-Version", b"13");
+        }
     }
 }
 
 /// `000` is a length like any other (RFC 9110, section 8.6), but not every server takes it for one.
-fn shorten_length(headers: &mut HeaderMap) {
-    let padded = |value: &HeaderValue| value.len() > 1 && value.as_bytes().first() == Some(&b'0');
-    if let Some(length) = headers.get_mut(header::CONTENT_LENGTH).filter(|length| padded(length)) {
-        let zeroes = length.as_bytes().iter().take_while(|byte| **byte == b'0').count();
-        let digits = length
-            .as_bytes()
-            .get(zeroes.min(length.len() - 1)..)
-            .unwrap_or_default();
-        if let Ok(short) = HeaderValue::from_bytes(digits) {
-            *length = short;
-        }
+fn is_padded(length: Value<'_>) -> bool {
+    matches!(length.as_bytes(), [b'0', _, ..])
+}
+
+fn shortened(length: Value<'_>) -> &[u8] {
+    let digits = length.as_bytes();
+    let zeroes = digits.iter().take_while(|byte| **byte == b'0').count();
+    digits
+        .get(zeroes.min(digits.len().saturating_sub(1))..)
+        .unwrap_or_default()
+}
+
+/// Writes where a stranger's request comes from.
+fn write_origin(out: &mut impl Sink, peer: &Peer, forwarded: &Forwarded<'_>) {
+    if let Some(host) = forwarded.asked_host {
+        out.field("X-Forwarded-Host", host);
     }
+    let port = forwarded.port.unwrap_or(if peer.scheme == "https" { 443 } else { 80 });
+    out.field("X-Forwarded-Port", Digits::of(port).as_bytes());
+    out.field("X-Forwarded-For", peer.address.as_bytes());
+    out.field("X-Forwarded-Proto", peer.scheme.as_bytes());
+    out.field("X-Real-IP", peer.address.as_bytes());
 }
 
 /// A trusted proxy's words stay; our part is added.
-fn append_to_trusted(headers: &mut HeaderMap, client: &Client, forwarded: &Forwarded<'_>) {
+fn append_to_trusted(out: &mut impl Sink, original: &Fields, client: &Client, forwarded: &Forwarded<'_>) {
     let peer = &*client.peer;
-    let lines: Vec<&[u8]> = headers
-        .get_all(X_FORWARDED_FOR)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if lines.is_empty() && client.address() == peer.ip {
-        headers.insert(X_FORWARDED_FOR, peer.address.clone());
-    } else if lines.is_empty() {
-        // The proxy has named the client in `Forwarded`; many servers know the older field only.
-        if let Ok(value) = HeaderValue::from_str(&format!("{}, {}", client.address(), peer.ip)) {
-            headers.insert(X_FORWARDED_FOR, value);
-        }
-    } else {
-        let mut all = lines.join(&b", "[..]);
-        all.extend_from_slice(b", ");
-        all.extend_from_slice(peer.address.as_bytes());
-        if let Ok(value) = HeaderValue::from_bytes(&all) {
-            headers.insert(X_FORWARDED_FOR, value);
-        }
+    let mut list = Vec::new();
+    for line in original.get_all(&Name::XForwardedFor) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
     }
-    if headers.contains_key(header::FORWARDED) {
+    if list.is_empty() && client.address() != peer.ip {
+        // The proxy has named the client in `Forwarded`; many servers know the older field only. Writing to a Vec does
+        // not fail.
+        let _ = write!(list, "{}, ", client.address());
+    }
+    list.extend_from_slice(peer.address.as_bytes());
+    out.field("X-Forwarded-For", &list);
+    if original.contains(&Name::Forwarded) {
         let node = match peer.ip {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("\"[{v6}]\""),
         };
-        if let Ok(value) = HeaderValue::from_str(&format!("for={node};proto={}", peer.scheme)) {
-            headers.append(header::FORWARDED, value);
-        }
+        out.field("Forwarded", format!("for={node};proto={}", peer.scheme).as_bytes());
     }
     let said = client.told_host();
-    headers
-        .entry(X_FORWARDED_PROTO)
-        .or_insert_with(|| HeaderValue::from_static(client.scheme()));
-    if !headers.contains_key(X_FORWARDED_PORT) {
-        let said = headers.get(X_FORWARDED_HOST).or(said.as_ref());
-        let port = told_port(client.scheme(), said, forwarded.port);
-        headers.insert(X_FORWARDED_PORT, HeaderValue::from(port));
+    if !original.contains(&Name::XForwardedProto) {
+        out.field("X-Forwarded-Proto", client.scheme().as_bytes());
     }
-    if let Some(host) = said.as_ref().or(forwarded.host) {
-        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    if !original.contains(&Name::XForwardedPort) {
+        let named = original.get(&Name::XForwardedHost).map(Value::as_bytes);
+        let named = named.or(said.as_deref().map(str::as_bytes));
+        let port = told_port(client.scheme(), named, forwarded.port);
+        out.field("X-Forwarded-Port", Digits::of(port).as_bytes());
     }
-    headers
-        .entry(X_REAL_IP)
-        .or_insert_with(|| address_value(client.address()));
+    if !original.contains(&Name::XForwardedHost)
+        && let Some(host) = said.as_deref().map(str::as_bytes).or(forwarded.asked_host)
+    {
+        out.field("X-Forwarded-Host", host);
+    }
+    if !original.contains(&Name::XRealIp) {
+        out.field("X-Real-IP", client.address().to_string().as_bytes());
+    }
 }
 
 /// The port a client came in by, as far as a trusted proxy tells: that of the host it names, else of the host the
 /// request is for, unless that is the other scheme's.
-fn told_port(scheme: &str, said: Option<&HeaderValue>, port: Option<u16>) -> u16 {
+fn told_port(scheme: &str, said: Option<&[u8]>, port: Option<u16>) -> u16 {
     let (own, other) = if scheme == "https" { (443, 80) } else { (80, 443) };
     let port = match said {
-        Some(said) => said.to_str().ok().and_then(|host| canonical_host(host).ok()?.port),
+        Some(said) => std::str::from_utf8(said)
+            .ok()
+            .and_then(|host| canonical_host(host).ok()?.port),
         None => port,
     };
     port.filter(|port| *port != other).unwrap_or(own)
 }
 
-fn port_value(peer: &Peer, forwarded: &Forwarded<'_>) -> HeaderValue {
-    match (forwarded.port, peer.scheme) {
-        (Some(port), _) => HeaderValue::from(port),
-        (None, "https") => HeaderValue::from_static("443"),
-        (None, _) => HeaderValue::from_static("80"),
-    }
+/// A small number as text, without memory of its own.
+struct Digits {
+    bytes: [u8; 5],
+    start: usize,
 }
 
-fn hops_value(hops: u8) -> HeaderValue {
-    HeaderValue::from_static(match hops {
-        0 | 1 => "1",
-        2 => "2",
-        3 => "3",
-        4 => "4",
-        _ => "5",
-    })
-}
-
-fn wants_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TE).iter().any(|line| {
-        line.as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    })
-}
-
-/// Takes what was for our hop out of a response, and what would confuse its framing. Says whether the connection it
-/// came on may be used again as far as framing goes.
-///
-/// # Errors
-/// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`, whose name would be lost with the field, and
-/// for a `Connection` that names too many fields.
-pub fn clean_response(headers: &mut HeaderMap) -> Result<bool, ProxyError> {
-    let mut found: SmallVec<[HeaderName; 4]> = SmallVec::new();
-    let (mut chunked, mut length, mut names_fields) = (false, false, false);
-    for (name, value) in headers.iter() {
-        if is_hop_by_hop(name) {
-            chunked |= *name == header::TRANSFER_ENCODING;
-            names_fields |= *name == header::CONNECTION && !names_no_field(value);
-            found.push(name.clone());
-        } else if *name == header::CONTENT_LENGTH {
-            // hyper takes `5, 5` and would pass it on; two readers may not agree on it (RFC 9112 §6.3).
-            let digits = value.as_bytes().iter().all(u8::is_ascii_digit);
-            if std::mem::replace(&mut length, true) || !digits {
-                return Err(ProxyError::BadResponse);
+impl Digits {
+    fn of(mut number: u16) -> Self {
+        let mut digits = Self {
+            bytes: [0; 5],
+            start: 5,
+        };
+        for place in digits.bytes.iter_mut().rev() {
+            *place = b'0' + (number % 10) as u8;
+            digits.start -= 1;
+            number /= 10;
+            if number == 0 {
+                break;
             }
         }
+        digits
     }
-    if chunked {
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let (first, second) = (codings.next(), codings.next());
-        if second.is_some() || !first.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-            return Err(ProxyError::BadResponse);
-        }
-        if length {
-            // Chunked is what hyper read (RFC 9112 §6.3).
-            headers.remove(header::CONTENT_LENGTH);
-        }
-    }
-    if names_fields {
-        if lists_too_much(headers) {
-            return Err(ProxyError::BadResponse);
-        }
-        let named = connection_options(headers);
-        found.extend(
-            named
-                .into_iter()
-                .filter(|name| *name != header::SET_COOKIE && *name != header::DATE),
-        );
-    }
-    for name in found {
-        headers.remove(name);
-    }
-    Ok(!(chunked && length))
-}
 
-/// Takes out what a response of this status may not say: 1xx and 204 have no length (RFC 9110, section 8.6). That of a 304
-/// is one of another response, and over HTTP/2 there are clients that miss its bytes.
-pub fn forbid_by_status(status: http::StatusCode, multiplexed: bool, headers: &mut HeaderMap) {
-    let forbidden = status.is_informational()
-        || status == http::StatusCode::NO_CONTENT
-        || (multiplexed && status == http::StatusCode::NOT_MODIFIED);
-    if forbidden {
-        headers.remove(header::CONTENT_LENGTH);
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 }
 
-/// Whether a connection that got this response belongs to one user from now on (docs/security.md, row 24).
-pub fn binds_identity(status: http::StatusCode, headers: &HeaderMap) -> bool {
-    status == http::StatusCode::UNAUTHORIZED
-        && headers
-            .get_all(header::WWW_AUTHENTICATE)
-            .iter()
-            .any(|line| line.as_bytes().split(|byte| *byte == b',').any(binds))
-}
-
-/// Whether credentials or a challenge are of a scheme that authenticates connections (RFC 4559 §6).
-fn binds(text: &[u8]) -> bool {
-    let text = text.trim_ascii();
-    let scheme = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-    scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+fn hops(hops: u8) -> &'static [u8] {
+    match hops {
+        0 | 1 => b"1",
+        2 => b"2",
+        3 => b"3",
+        4 => b"4",
+        _ => b"5",
+    }
 }
 
 #[cfg(test)]
@@ -463,11 +299,12 @@ mod tests {
     use crate::table::ListenerId;
     use std::rc::Rc;
 
-    #[test]
-    fn the_template_is_filled_in_its_own_order() {
-        let host = HeaderValue::from_static("a.test:8000");
-        let id = HeaderValue::from_static("id");
-        let fields = Fields::default();
+    fn written(lines: &[(&str, &str)]) -> String {
+        let mut original = Fields::new();
+        for (name, value) in lines {
+            original.append(*name, value);
+        }
+        let facts = Facts::of(&original);
         let ends = Ends {
             client: "10.0.0.1:5".parse().unwrap(),
             local: "10.0.0.2:80".parse().unwrap(),
@@ -476,29 +313,47 @@ mod tests {
         };
         let client = Client::new(Rc::new(Peer::new(ListenerId::default(), ends, false, None, None)));
         let forwarded = Forwarded {
-            host: Some(&host),
+            host: Some(b"a.test:8000"),
+            asked_host: Some(b"a.test:8000"),
             endpoint: "10.0.0.9:80".parse().unwrap(),
             port: Some(8000),
-            request_id: &id,
+            request_id: b"id",
             hops: 2,
             chunked: false,
             multiplexed: false,
             upgrade: false,
-            fields: &fields,
+            key: None,
+            trace: None,
+            facts: &facts,
         };
-        let headers = upstream_headers(&HeaderMap::new(), &client, &forwarded, &template());
-        for (name, wanted) in [
-            ("host", "a.test:8000"),
-            ("x-forwarded-host", "a.test:8000"),
-            ("x-forwarded-port", "8000"),
-            ("x-forwarded-for", "10.0.0.1"),
-            ("x-forwarded-proto", "http"),
-            ("x-real-ip", "10.0.0.1"),
-            ("x-request-id", "id"),
-            ("x-narthex-hops", "2"),
-        ] {
-            assert_eq!(headers.get(name).unwrap(), wanted, "{name}");
+        let mut out = Vec::new();
+        write_fields(&mut out, &original, &client, &forwarded);
+        String::from_utf8(out).unwrap()
+    }
+
+    const OURS: &str = "X-Forwarded-Host: a.test:8000\r\nX-Forwarded-Port: 8000\r\nX-Forwarded-For: 10.0.0.1\r\n\
+                        X-Forwarded-Proto: http\r\nX-Real-IP: 10.0.0.1\r\nX-Request-Id: id\r\nX-Narthex-Hops: 2\r\n";
+
+    #[test]
+    fn what_stays_keeps_its_order_and_its_case() {
+        let lines = [
+            ("X-CamelCase", "1"),
+            ("HOST", "a.test:8000"),
+            ("b", "2"),
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("X_Real_Ip", "6.6.6.6"),
+            ("Connection", "keep-alive, X-Gone"),
+            ("x-gone", "3"),
+            ("C", ""),
+        ];
+        let wanted = format!("Host: a.test:8000\r\nX-CamelCase: 1\r\nb: 2\r\nC: \r\n{OURS}");
+        assert_eq!(written(&lines), wanted);
+    }
+
+    #[test]
+    fn numbers_are_written_without_zeroes_before_them() {
+        for number in [0, 7, 80, 443, 8080, 65535] {
+            assert_eq!(Digits::of(number).as_bytes(), number.to_string().as_bytes());
         }
-        assert_eq!(headers.len(), 8);
     }
 }

@@ -11,6 +11,7 @@ mod deadline;
 mod dial;
 pub mod error;
 mod exchange;
+mod facts;
 #[cfg(debug_assertions)]
 pub mod fail;
 mod forward;
@@ -20,6 +21,7 @@ pub mod names;
 mod peer;
 pub mod reply;
 mod request_body;
+mod response_fields;
 mod retry;
 mod steps;
 mod timeouts;
@@ -34,8 +36,9 @@ pub use body::{BoxError, ReplyBody};
 pub use client::Client;
 pub use error::ProxyError;
 pub use exchange::Exchange;
+pub use facts::Facts;
 pub use peer::{Ends, Handshake, Peer};
-pub use reply::RawReply;
+pub use reply::{RawReply, Reply};
 pub use request_body::{Http1Body, RequestBody, StreamBody};
 pub use timeouts::Timeouts;
 pub use trail::{refused, unread};
@@ -43,35 +46,31 @@ pub use trust::TrustedProxies;
 pub use wait::Silence;
 pub use worker::{Counters, Settings, Worker};
 
-use http::header::{self, HeaderValue};
-use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
-use std::convert::Infallible;
+use crate::message::{Name, Request};
+use http::header::HeaderValue;
+use http::{Method, StatusCode, Version};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use trail::{Head, Trail};
+use trail::Trail;
 
 /// Answers a request, whatever happens: errors and panics become replies here and nowhere else.
-///
-/// # Errors
-/// None.
 pub fn respond(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    request: Request<RequestBody>,
-) -> impl Future<Output = Result<Response<ReplyBody>, Infallible>> {
-    let (mut parts, body) = request.into_parts();
-    client.begins(&parts.headers, &worker.settings.trusted_proxies);
-    let request_id = request_id(&parts, &client);
-    let mut trail = Trail::begins(&worker, &client, Head::from(&parts), request_id);
+    request: Rc<Request>,
+    body: RequestBody,
+) -> impl Future<Output = Reply> {
+    client.begins(&request.fields, &worker.settings.trusted_proxies);
+    let request_id = request_id(&request, &client);
+    let mut trail = Trail::begins(&worker, &client, &request, request_id);
     // What comes before stays out of the future, which would keep room for the request as it came.
     async move {
         let answered = {
             // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
-            let mut answering = pin!(steps::take(&worker, &client, (&mut parts, body), &trail));
+            let mut answering = pin!(steps::take(&worker, &client, (&request, body), &trail));
             poll_fn(|cx| {
                 let mut poll = Poll::Pending;
                 let polled = catch_unwind(AssertUnwindSafe(|| poll = answering.as_mut().poll(cx)));
@@ -84,55 +83,46 @@ pub fn respond(
             .await
         };
         let mut reply = answered.unwrap_or_else(|failure| {
-            trail.failed(&client, Head::from(&parts), &failure);
+            trail.failed(&client, &request, &failure);
             reply::error(&client, trail.request_id(), failure.error, trail.is_grpc())
         });
-        if parts.method == Method::HEAD {
+        if request.method == Method::HEAD {
             reply::leave_out_body(&mut reply);
         }
-        let upgraded = reply.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let upgraded = reply.head.status == StatusCode::SWITCHING_PROTOCOLS;
         // HTTP/1.0 knows the end of such a reply by that of the connection only.
-        let by_end = parts.version == Version::HTTP_10 && !reply.body().has_length();
+        let by_end = request.version == Version::HTTP_10 && !reply.body.has_length();
         if (client.flags.last.get() || by_end) && !upgraded {
-            let close = HeaderValue::from_static("close");
-            reply.headers_mut().insert(header::CONNECTION, close);
+            reply.head.fields.insert(&Name::Connection, "close");
             client.flags.said_last.set(true);
             client.flags.ends_by_close.set(by_end);
         }
-        if parts.version == Version::HTTP_10 && client.flags.said_last.get() {
-            // To a reply of HTTP/1.1, hyper would add that the connection is kept.
-            *reply.version_mut() = Version::HTTP_10;
-        }
-        trail.answered(reply.status(), reply.headers());
-        reply.body_mut().hold(trail);
-        Ok(reply)
+        trail.answered(reply.head.status, &reply.head.fields);
+        reply.body.hold(trail);
+        reply
     }
 }
 
 /// Answers a request that is not even looked at.
-pub fn refuse<B>(
-    worker: &Rc<Worker>,
-    client: &Rc<Client>,
-    request: &Request<B>,
-    error: ProxyError,
-) -> Response<ReplyBody> {
-    let mut trail = Trail::begins(worker, client, Head::from(request), new_request_id());
-    trail.failed(client, Head::from(request), &error.into());
+pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, request: &Rc<Request>, error: ProxyError) -> Reply {
+    let mut trail = Trail::begins(worker, client, request, new_request_id());
+    trail.failed(client, request, &error.into());
     let mut reply = reply::error(client, trail.request_id(), error, false);
-    if *request.method() == Method::HEAD {
+    if request.method == Method::HEAD {
         reply::leave_out_body(&mut reply);
     }
-    trail.answered(reply.status(), reply.headers());
-    reply.body_mut().hold(trail);
+    trail.answered(reply.head.status, &reply.head.fields);
+    reply.body.hold(trail);
     reply
 }
 
 /// A trusted proxy's id, or a new one.
-fn request_id(parts: &Parts, client: &Client) -> HeaderValue {
+fn request_id(request: &Request, client: &Client) -> HeaderValue {
     if client.peer.trusted
-        && let Some(id) = parts.headers.get(headers::X_REQUEST_ID)
+        && let Some(id) = request.fields.get(&Name::XRequestId)
+        && let Some(id) = id.to_header()
     {
-        return id.clone();
+        return id;
     }
     new_request_id()
 }
@@ -154,7 +144,7 @@ pub fn new_request_id() -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn size_of_answer<F>(_: impl Fn(Rc<Worker>, Rc<Client>, Request<RequestBody>) -> F) -> usize {
+    fn size_of_answer<F>(_: impl Fn(Rc<Worker>, Rc<Client>, Rc<Request>, RequestBody) -> F) -> usize {
         size_of::<F>()
     }
 

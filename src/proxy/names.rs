@@ -2,63 +2,74 @@
 //! of these to the pod.
 
 use crate::http1::fold;
-use http::header::{self, HeaderName};
+use crate::message::Name;
 
-/// Counts how often a request has passed through narthex.
-pub const HOPS: HeaderName = HeaderName::from_static("x-narthex-hops");
-
-/// Fields a client's `Connection` may not take away (Traefik CVE-2024-45410).
-pub const PROTECTED: [HeaderName; 7] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::CACHE_CONTROL,
-    HOPS,
-];
-
-/// Fields of one hop only. `Trailer` passes: without it hyper drops all trailers.
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    match name.as_str().len() {
-        2 => *name == header::TE,
-        7 => *name == header::UPGRADE,
-        10 => *name == header::CONNECTION || name.as_str() == "keep-alive",
-        14 => name.as_str() == "http2-settings",
-        16 => name.as_str() == "proxy-connection",
-        17 => *name == header::TRANSFER_ENCODING,
-        18 => *name == header::PROXY_AUTHENTICATE,
-        19 => *name == header::PROXY_AUTHORIZATION,
-        _ => false,
-    }
+/// Whether a client's `Connection` may not take this field away (Traefik CVE-2024-45410).
+pub fn is_protected(name: Name) -> bool {
+    matches!(
+        name,
+        Name::Host
+            | Name::ContentLength
+            | Name::TransferEncoding
+            | Name::Authorization
+            | Name::Cookie
+            | Name::CacheControl
+            | Name::XNarthexHops
+    )
 }
+
+/// Fields of one hop only. `Trailer` passes, for it says what stands behind the body.
+pub fn is_hop_by_hop(name: Name) -> bool {
+    matches!(
+        name,
+        Name::Te
+            | Name::Upgrade
+            | Name::Connection
+            | Name::KeepAlive
+            | Name::Http2Settings
+            | Name::ProxyConnection
+            | Name::TransferEncoding
+            | Name::ProxyAuthenticate
+            | Name::ProxyAuthorization
+    )
+}
+
+const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// Fields by which proxies tell what the client did: from a stranger they are lies.
-pub fn is_managed(name: &str) -> bool {
-    match name.as_bytes().first() {
-        Some(b'x') => {
-            name.starts_with("x-forwarded-")
-                || matches!(
-                    name,
-                    "x-real-ip" | "x-request-id" | "x-original-url" | "x-rewrite-url" | "x-narthex-hops"
-                )
-        }
-        Some(b'f') => name == "forwarded",
+pub fn is_managed(known: Name, name: &[u8]) -> bool {
+    match known {
+        Name::XForwardedFor
+        | Name::XForwardedHost
+        | Name::XForwardedPort
+        | Name::XForwardedProto
+        | Name::XRealIp
+        | Name::XRequestId
+        | Name::XOriginalUrl
+        | Name::XRewriteUrl
+        | Name::XNarthexHops
+        | Name::Forwarded => true,
+        Name::Other => name
+            .get(..FORWARDED.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(FORWARDED)),
         _ => false,
     }
 }
 
-/// Whether a pod may take this name, which is in lower case, for one that narthex sets or that frames the body, such as
-/// `x.forwarded.for`; or for a variable of its own: `Proxy` becomes HTTP_PROXY, by which programs find a proxy
+/// Whether a pod may take this name, which is no well-known one, for one that narthex sets or that frames the body, such
+/// as `x.forwarded.for`; or for a variable of its own: `Proxy` becomes HTTP_PROXY, by which programs find a proxy
 /// (CVE-2016-5385).
-pub fn misleads(name: &str) -> bool {
+pub fn misleads(known: Name, name: &[u8]) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'-');
-    match name.as_bytes().first() {
-        Some(b'p') => name == "proxy",
+    match (known, name.first()) {
+        (Name::Proxy, _) => true,
         // No other letter begins a name that is meant below and has more than one word.
-        Some(b'c' | b't' | b'x') if !name.bytes().fold(true, |all, byte| all & is_plain(byte)) => {
-            let folded: String = name.bytes().map(|byte| char::from(fold(byte))).collect();
-            is_managed(&folded) || matches!(&*folded, "content-length" | "transfer-encoding")
+        (Name::Other, Some(b'c' | b't' | b'x' | b'C' | b'T' | b'X'))
+            if !name.iter().fold(true, |all, byte| all & is_plain(*byte)) =>
+        {
+            let folded: Vec<u8> = name.iter().map(|byte| fold(*byte)).collect();
+            let known = Name::of(&folded);
+            is_managed(known, &folded) || matches!(known, Name::ContentLength | Name::TransferEncoding)
         }
         _ => false,
     }

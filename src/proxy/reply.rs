@@ -3,19 +3,25 @@
 use super::body::ReplyBody;
 use super::client::Client;
 use super::error::{ProxyError, Side, Verdict};
-use super::headers::X_REQUEST_ID;
+use crate::message::{Name, Response};
 use crate::table::Answer;
 use crate::table::decide::Redirect;
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::HeaderValue;
 use std::fmt;
 use std::rc::Rc;
 
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+const TEXT: &str = "text/plain; charset=utf-8";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// A reply: its head, and its body.
+pub struct Reply {
+    /// The head.
+    pub head: Response,
+    /// The body.
+    pub body: ReplyBody,
+}
 
 /// The bytes that a client in plain gets when there is no room for its connection. It has no request yet.
 pub const NO_ROOM: &[u8] =
@@ -28,89 +34,88 @@ pub const PLAIN_ON_HTTPS: &[u8] =
 Connection: close\r\n\r\nthis port speaks HTTPS: write https:// in the URL\n";
 
 /// 308, which keeps method and body (RFC 9110 §15.4.9).
-///
-/// # Errors
-/// [`ProxyError::BadTarget`] if `http` does not take the location, which the checks before rule out.
-pub fn redirect(client: &Rc<Client>, to: &Redirect<'_>) -> Result<Response<ReplyBody>, ProxyError> {
-    // The canonical form of host and path is header text, and the filter let the query pass.
-    let location = HeaderValue::try_from(to.location()).map_err(|_| ProxyError::BadTarget)?;
+pub fn redirect(client: &Rc<Client>, to: &Redirect<'_>) -> Reply {
     let text = Bytes::from_static(b"Permanent Redirect\n");
     let mut reply = own(client, StatusCode::PERMANENT_REDIRECT, text);
-    let fields = reply.headers_mut();
-    fields.insert(header::LOCATION, location);
-    fields.insert(header::CONTENT_TYPE, TEXT);
-    Ok(reply)
+    // The canonical form of host and path is header text, and so is the query that was read.
+    reply.head.fields.append(&Name::Location, to.location());
+    reply.head.fields.append(&Name::ContentType, TEXT);
+    reply
 }
 
 /// What a route says that narthex answers.
-pub fn direct(client: &Rc<Client>, answer: &Answer) -> Response<ReplyBody> {
+pub fn direct(client: &Rc<Client>, answer: &Answer) -> Reply {
     let reason = answer.status.canonical_reason().unwrap_or_default();
     let mut reply = own(client, answer.status, Bytes::from(format!("{reason}\n")));
-    let fields = reply.headers_mut();
-    fields.insert(header::CONTENT_TYPE, TEXT);
+    reply.head.fields.append(&Name::ContentType, TEXT);
     if let Some(location) = &answer.location {
-        fields.insert(header::LOCATION, location.clone());
+        reply.head.fields.append(&Name::Location, location);
     }
     reply
 }
 
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
-pub fn server_options(client: &Rc<Client>) -> Response<ReplyBody> {
+pub fn server_options(client: &Rc<Client>) -> Reply {
     let mut reply = own(client, StatusCode::NO_CONTENT, Bytes::new());
-    reply.headers_mut().insert(header::ALLOW, METHODS);
+    reply.head.fields.append(&Name::Allow, METHODS);
     reply
 }
 
 /// The reply to a request that failed; `grpc` says that its client expects gRPC.
-pub fn error(client: &Rc<Client>, request_id: &HeaderValue, error: ProxyError, grpc: bool) -> Response<ReplyBody> {
+pub fn error(client: &Rc<Client>, request_id: &HeaderValue, error: ProxyError, grpc: bool) -> Reply {
     let verdict = error.verdict();
     if grpc {
         return grpc_error(client, request_id, &verdict);
     }
     let mut reply = own(client, verdict.status, Bytes::from(format!("{}\n", verdict.body)));
-    let fields = reply.headers_mut();
-    fields.insert(header::CONTENT_TYPE, TEXT);
-    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    fields.insert(X_REQUEST_ID, request_id.clone());
+    let fields = &mut reply.head.fields;
+    fields.append(&Name::ContentType, TEXT);
+    fields.append(&Name::XContentTypeOptions, "nosniff");
+    fields.append(&Name::XRequestId, request_id);
     // HTTP/2 has no such field, and one request's fault is no other's.
     if verdict.close && !client.is_multiplexed() {
-        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        fields.append(&Name::Connection, "close");
         client.flags.said_last.set(true);
     }
     // A closed route stays closed until somebody changes it, so there is no time to name.
     let passes = error != ProxyError::GuardNotEnforced;
     if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us && passes {
-        fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        fields.append(&Name::RetryAfter, "1");
     }
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
-        fields.insert(header::ALLOW, METHODS);
+        fields.append(&Name::Allow, METHODS);
     }
     reply
 }
 
 /// A gRPC client looks for its own status, in a response of a head alone (gRPC over HTTP/2, "Trailers-Only").
-fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) -> Response<ReplyBody> {
+fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) -> Reply {
     let mut reply = own(client, StatusCode::OK, Bytes::new());
-    let fields = reply.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    fields.insert(GRPC_STATUS, HeaderValue::from(u16::from(verdict.grpc)));
-    fields.insert(GRPC_MESSAGE, HeaderValue::from_static(verdict.body));
-    fields.insert(X_REQUEST_ID, request_id.clone());
+    let fields = &mut reply.head.fields;
+    fields.append(&Name::ContentType, "application/grpc");
+    fields.append(&Name::GrpcStatus, verdict.grpc.to_string());
+    fields.append(&Name::GrpcMessage, verdict.body);
+    fields.append(&Name::XRequestId, request_id);
     reply
 }
 
 /// Ends a reply to HEAD with its head, which says how long the body would have been (RFC 9110, section 9.3.2).
-pub fn leave_out_body(reply: &mut Response<ReplyBody>) {
-    if let Some(length) = reply.body_mut().leave_out() {
-        let entry = reply.headers_mut().entry(header::CONTENT_LENGTH);
-        entry.or_insert_with(|| HeaderValue::from(length));
+pub fn leave_out_body(reply: &mut Reply) {
+    if let Some(length) = reply.body.leave_out()
+        && !reply.head.fields.contains(&Name::ContentLength)
+    {
+        reply.head.fields.append(&Name::ContentLength, length.to_string());
     }
 }
 
-fn own(client: &Rc<Client>, status: StatusCode, text: Bytes) -> Response<ReplyBody> {
-    let mut reply = Response::new(ReplyBody::ours(text, client));
-    *reply.status_mut() = status;
-    reply
+fn own(client: &Rc<Client>, status: StatusCode, text: Bytes) -> Reply {
+    Reply {
+        head: Response {
+            status,
+            ..Response::default()
+        },
+        body: ReplyBody::ours(text, client),
+    }
 }
 
 /// An error reply as raw bytes, for when hyper cannot write it any more.

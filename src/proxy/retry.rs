@@ -53,7 +53,7 @@ impl<'r> Retries<'r> {
         // A WebSocket's key must not be answered twice.
         let left = if plan.upgrade { 0 } else { left };
         let on = settings.retry_on.unwrap_or_default();
-        let allowed = idempotent(&plan.parts.method) || on.non_idempotent;
+        let allowed = idempotent(&plan.request.method) || on.non_idempotent;
         if !empty {
             if left > 0 && allowed {
                 plan.upload.keep(settings.retry_buffer.unwrap_or(KEPT));
@@ -69,7 +69,7 @@ impl<'r> Retries<'r> {
             left,
             on,
             empty,
-            idempotent: idempotent(&plan.parts.method),
+            idempotent: idempotent(&plan.request.method),
             tried: Tried::new(),
             plan,
         }

@@ -20,19 +20,20 @@ use super::compress;
 use super::deadline::{self, Alarm};
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::facts::Facts;
 use super::forward::{self, ForwardError, Luggage, Plan, Stop};
-use super::headers::{self, Fields};
-use super::reply;
+use super::reply::{self, Reply};
 use super::request_body::RequestBody;
-use super::trail::{Head, Trail};
+use super::response_fields;
+use super::trail::Trail;
 use super::upgrade;
 use super::wait::Limits;
 use super::worker::Worker;
+use crate::message::{Request, Response};
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
 use crate::table::{After, Backend, Protocol, Route, UpstreamHost};
-use http::request::Parts;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ struct Admitted<'r> {
     worker: &'r Rc<Worker>,
     client: &'r Rc<Client>,
     trail: &'r Trail,
-    parts: &'r Parts,
-    fields: Fields<'r>,
+    request: &'r Request,
+    facts: Facts<'r>,
     ask: Ask<'r>,
     canonical: Canonical<'r>,
     /// For a WebSocket over HTTP/2.
@@ -65,16 +66,16 @@ struct Admitted<'r> {
 pub async fn take(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    (parts, body): (&mut Parts, RequestBody),
+    (request, body): (&Request, RequestBody),
     trail: &Trail,
-) -> Result<Response<ReplyBody>, ForwardError> {
+) -> Result<Reply, ForwardError> {
     let upload: Rc<Upload> = Rc::default();
     let mut luggage = Luggage {
         body: Some(ClientBody::new(body, &upload, client, worker)),
         place: None,
     };
     // Looked at where it is, as the plan below: an await would keep room for it in two places.
-    let admitted = admit(worker, client, (parts, upload), trail);
+    let admitted = admit(worker, client, (request, upload), trail);
     let request = match admitted {
         Ok(Some(ref request)) => request,
         Ok(None) => return Ok(reply::server_options(client)),
@@ -107,10 +108,7 @@ pub async fn take(
                     }
                 }
             }
-            Outcome::Redirect(to) => match reply::redirect(client, &to) {
-                Ok(reply) => return Ok(reply),
-                Err(error) => error.into(),
-            },
+            Outcome::Redirect(to) => return Ok(reply::redirect(client, &to)),
             Outcome::Answer(answer) => return Ok(reply::direct(client, answer)),
             Outcome::Closed(guard) => ForwardError {
                 error: ProxyError::GuardNotEnforced,
@@ -133,39 +131,38 @@ pub async fn take(
 fn admit<'r>(
     worker: &'r Rc<Worker>,
     client: &'r Rc<Client>,
-    (parts, upload): (&'r mut Parts, Rc<Upload>),
+    (request, upload): (&'r Request, Rc<Upload>),
     trail: &'r Trail,
 ) -> Result<Option<Admitted<'r>>, ForwardError> {
     if worker.is_overloaded() {
         return Err(ProxyError::Overloaded.into());
     }
     #[cfg(debug_assertions)]
-    super::fail::maybe(parts.uri.path());
-    let key = upgrade::Key::of(parts)?;
+    super::fail::maybe(request.path());
+    let key = upgrade::Key::of(request);
     if !upload.is_empty() {
         trail.receives(&upload);
     }
-    let parts = &*parts;
-    let fields = Fields::of(&parts.headers);
-    let ask = canonical::ask(parts, &fields, client, key.is_some());
+    let facts = Facts::of(&request.fields);
+    let ask = canonical::ask(request, &facts, client, key.is_some());
     let subject = ask.subject(&worker.settings.rules());
     if !matches!(subject, Ok(Subject::Server)) {
         // A gRPC error has status 200, which would agree to a WebSocket.
-        trail.expects_grpc(fields.grpc && client.is_multiplexed() && key.is_none());
-        client.asks(parts.version, &fields);
+        trail.expects_grpc(facts.grpc && client.is_multiplexed() && key.is_none());
+        client.asks(request.version, &facts);
     }
     let canonical = match subject {
         Ok(Subject::Resource(canonical)) => canonical,
         Ok(Subject::Server) => return Ok(None),
         Err(refusal) => return Err(ProxyError::from(refusal).into()),
     };
-    let deadline = deadline::deadline(&parts.headers, &fields).filter(|_| trail.is_grpc());
+    let deadline = deadline::deadline(&request.fields, &facts).filter(|_| trail.is_grpc());
     Ok(Some(Admitted {
         worker,
         client,
         trail,
-        parts,
-        fields,
+        request,
+        facts,
         ask,
         canonical,
         key,
@@ -181,7 +178,7 @@ fn before<'r>(
     (route, backend): (&'r Arc<Route>, &'r Arc<Backend>),
     hops: u8,
 ) -> Result<Plan<'r>, ProxyError> {
-    let (parts, client, settings) = (request.parts, request.client, &*backend.settings);
+    let (head, client, settings) = (request.request, request.client, &*backend.settings);
     let protocol = backend.protocol();
     client.wait.limits.set(Limits {
         head: None,
@@ -190,11 +187,11 @@ fn before<'r>(
         send: settings.send_timeout,
     });
     Ok(Plan {
-        parts,
+        request: head,
         ask: &request.ask,
         canonical: &request.canonical,
         route,
-        target: request.canonical.target(parts, route)?,
+        target: request.canonical.target(head, route),
         host: match &settings.upstream_host {
             Some(UpstreamHost::Named(host)) => Some(host),
             _ => None,
@@ -204,12 +201,11 @@ fn before<'r>(
         generation,
         protocol,
         settings,
-        affinity: affinity::affinity(parts, &request.canonical, route, backend, client),
+        affinity: affinity::affinity(head, &request.canonical, route, backend, client),
         upgrade: request.key.is_some()
-            || (protocol == Protocol::Http1
-                && upgrade::is_asked_for(parts, &request.fields, request.upload.is_empty())),
+            || (protocol == Protocol::Http1 && upgrade::is_asked_for(head, &request.facts, request.upload.is_empty())),
         key: request.key.as_ref(),
-        fields: &request.fields,
+        facts: &request.facts,
         upload: &request.upload,
         trail: request.trail,
         until: (settings.request_timeout).map(|after| Instant::from_std(request.trail.began()) + after),
@@ -224,43 +220,41 @@ impl Plan<'_> {
 }
 
 /// Makes of a pod's reply what the client gets: by the backend, then by the route's steps, then by those of all replies.
-fn after(
-    request: &Admitted<'_>,
-    plan: &Plan<'_>,
-    (response, exchange): (Response<()>, Exchange),
-) -> Response<ReplyBody> {
-    let (worker, client, parts) = (request.worker, request.client, request.parts);
+fn after(request: &Admitted<'_>, plan: &Plan<'_>, (head, exchange): (Response, Exchange)) -> Reply {
+    let (worker, client, asked) = (request.worker, request.client, request.request);
     let endpoint = exchange.lease.endpoint.clone();
-    if response.status().is_server_error() {
-        let head = Head::from(parts);
-        request.trail.pod_failed(head, plan.route, &endpoint, response.status());
+    if head.status.is_server_error() {
+        request.trail.pod_failed(asked, plan.route, &endpoint, head.status);
     }
-    let mut reply = response.map(|()| ReplyBody::pod(exchange, client));
-    headers::forbid_by_status(reply.status(), client.is_multiplexed(), reply.headers_mut());
+    let mut reply = Reply {
+        head,
+        body: ReplyBody::pod(exchange, client),
+    };
+    response_fields::forbid_by_status(reply.head.status, client.is_multiplexed(), &mut reply.head.fields);
     reply
-        .body_mut()
+        .body
         .end_with(plan.deadline(request).map(|at| Alarm::set(at, client)));
     affinity::remember(
         plan.backend,
         plan.affinity,
         endpoint.id,
-        (client, &parts.headers),
-        reply.headers_mut(),
+        (client, &asked.fields),
+        &mut reply.head.fields,
     );
-    let switches = reply.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let switches = reply.head.status == StatusCode::SWITCHING_PROTOCOLS;
     if switches {
-        reply.body_mut().begin_tunnel();
+        reply.body.begin_tunnel();
     }
     for step in plan.route.policies.after.iter().chain(&*worker.settings.after) {
         match step {
-            After::Compress(settings) => compress::compress(worker, settings, parts, &mut reply),
-            After::Hsts(value) => reply_fields::set_hsts(value, client.is_secure(), reply.headers_mut()),
-            After::Server(value) => reply_fields::add_server(value, reply.headers_mut()),
+            After::Compress(settings) => compress::compress(worker, settings, asked, &mut reply),
+            After::Hsts(value) => reply_fields::set_hsts(value, client.is_secure(), &mut reply.head.fields),
+            After::Server(value) => reply_fields::add_server(value, &mut reply.head.fields),
         }
     }
     if switches && plan.key.is_some() {
         // HTTP/2 has no 101: the stream is open (RFC 8441, section 5).
-        *reply.status_mut() = StatusCode::OK;
+        reply.head.status = StatusCode::OK;
     }
     reply
 }

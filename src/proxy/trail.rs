@@ -14,51 +14,21 @@ use super::body::{ClientBody, Upload};
 use super::client::{Client, HttpVersion};
 use super::error::{ProxyError, Side};
 use super::forward::ForwardError;
+use super::headers::Trace;
 use super::wait::Silence;
 use super::worker::Worker;
+use crate::message::{Fields, Request};
 use crate::table::decide::Decision;
 use crate::table::{Route, Table};
 use crate::telemetry::traffic::Traffic;
 use crate::upstream::LiveEndpoint;
 use failures::{Named, Said};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderValue, StatusCode};
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use story::{Passed, Story};
-
-/// What a request's head says, borrowed.
-#[derive(Clone, Copy)]
-pub struct Head<'r> {
-    method: &'r Method,
-    target: &'r Uri,
-    version: Version,
-    headers: &'r HeaderMap,
-}
-
-impl<'r> From<&'r Parts> for Head<'r> {
-    fn from(parts: &'r Parts) -> Self {
-        Self {
-            method: &parts.method,
-            target: &parts.uri,
-            version: parts.version,
-            headers: &parts.headers,
-        }
-    }
-}
-
-impl<'r, B> From<&'r Request<B>> for Head<'r> {
-    fn from(request: &'r Request<B>) -> Self {
-        Self {
-            method: request.method(),
-            target: request.uri(),
-            version: request.version(),
-            headers: request.headers(),
-        }
-    }
-}
 
 /// A request under way. It is lent to all that happens until the reply is made, goes into the reply's body then, and is
 /// counted and told of when it is dropped.
@@ -88,7 +58,7 @@ pub struct Trail {
 
 impl Trail {
     /// A request begins.
-    pub fn begins(worker: &Rc<Worker>, client: &Client, head: Head<'_>, request_id: HeaderValue) -> Self {
+    pub fn begins(worker: &Rc<Worker>, client: &Client, request: &Rc<Request>, request_id: HeaderValue) -> Self {
         worker.counters.requests.add();
         let in_flight = &worker.counters.in_flight;
         in_flight.set(in_flight.get() + 1);
@@ -104,7 +74,7 @@ impl Trail {
             named: RefCell::new(None),
             status: None,
             sent: 0,
-            story: Story::of(worker, client, head),
+            story: Story::of(worker, client, request),
             request_id,
         }
     }
@@ -188,17 +158,21 @@ impl Trail {
         self.retries.set(self.retries.get() + 1);
     }
 
-    /// Names the attempt's span to the pod, if it is recorded. Otherwise what the client says of traces goes through.
-    pub fn trace(&self, headers: &mut HeaderMap) {
-        if let Some(story) = self.story() {
-            story.trace(headers);
-        }
+    /// How the attempt's span is named to the pod, if it is recorded. Otherwise what the client says of traces goes through.
+    pub fn trace(&self) -> Option<Trace> {
+        self.story()?.trace()
     }
 
     /// A pod has answered that it failed.
-    pub fn pod_failed(&self, head: Head<'_>, route: &Route, endpoint: &LiveEndpoint<ClientBody>, status: StatusCode) {
+    pub fn pod_failed(
+        &self,
+        request: &Request,
+        route: &Route,
+        endpoint: &LiveEndpoint<ClientBody>,
+        status: StatusCode,
+    ) {
         self.remember(
-            head,
+            request,
             Some(&Named::of(route)),
             Said {
                 status,
@@ -216,7 +190,7 @@ impl Trail {
     }
 
     /// It has failed.
-    pub fn failed(&mut self, client: &Client, head: Head<'_>, failure: &ForwardError) {
+    pub fn failed(&mut self, client: &Client, request: &Request, failure: &ForwardError) {
         let verdict = failure.error.verdict();
         self.worker.counters.failed(failure.error);
         let named = self.named.take();
@@ -230,17 +204,17 @@ impl Trail {
                 endpoint: failure.endpoint.clone(),
                 cause: failure.cause.clone().or_else(|| Some(failure.error.to_string())),
             };
-            self.remember(head, named.as_deref(), said);
+            self.remember(request, named.as_deref(), said);
         }
         self.broken(failure.error, failure.cause.as_deref());
     }
 
     /// Its reply is on its way.
-    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+    pub fn answered(&mut self, status: StatusCode, fields: &Fields) {
         self.worker.counters.response(status);
         self.status = Some(status);
         if let Some(story) = &mut self.story {
-            story.get_mut().answered(&self.worker, headers);
+            story.get_mut().answered(&self.worker, fields);
         }
         if let Some(traffic) = self.traffic.borrow().as_deref().or_else(|| self.rest()) {
             if let Some(pod) = self.pod.get() {

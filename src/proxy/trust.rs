@@ -1,7 +1,8 @@
 //! Whose word is taken for where a request comes from.
 
 use super::forwarded::{self, address};
-use http::header::{HeaderMap, HeaderValue};
+use crate::message::{Fields, Name};
+use http::header::HeaderValue;
 use ipnet::IpNet;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -35,10 +36,10 @@ impl TrustedProxies {
     ///
     /// How it came: what the proxy that spoke with the client says. Where both fields speak of it, it came by HTTPS only
     /// if both say so.
-    pub fn told<'h>(&self, proxy: IpAddr, headers: &'h HeaderMap) -> Told<'h> {
-        let (by_list, hops) = self.walk(list(headers, X_FORWARDED_FOR).map(address));
+    pub fn told<'h>(&self, proxy: IpAddr, fields: &'h Fields) -> Told<'h> {
+        let (by_list, hops) = self.walk(list(fields, &Name::XForwardedFor).map(address));
         let (mut https, mut host, mut by_forwarded) = (None, None, None);
-        for element in forwarded::elements(headers).take(MAX_PROXIES) {
+        for element in forwarded::elements(fields).take(MAX_PROXIES) {
             let address = element.address();
             (https, host) = (element.proto.as_deref().and_then(is_https), element.host);
             let Some(address) = address else { break };
@@ -47,7 +48,7 @@ impl TrustedProxies {
                 break;
             }
         }
-        let mut schemes = list(headers, X_FORWARDED_PROTO);
+        let mut schemes = list(fields, &Name::XForwardedProto);
         // As many schemes are given as addresses, or only one, by the first proxy or for all.
         let mut said = schemes.next();
         for _ in 1..hops {
@@ -78,9 +79,6 @@ impl TrustedProxies {
     }
 }
 
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
-
 /// What trusted proxies say of a request's client.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Told<'h> {
@@ -93,8 +91,8 @@ pub struct Told<'h> {
 }
 
 /// The elements of a list over all its lines, from the right, without empty ones; at most [`MAX_PROXIES`].
-fn list<'h>(headers: &'h HeaderMap, name: &'static str) -> impl Iterator<Item = &'h str> {
-    let lines = headers.get_all(name).iter().rev();
+fn list<'h>(fields: &'h Fields, name: &'static Name) -> impl Iterator<Item = &'h str> {
+    let lines = fields.get_all(name).rev();
     let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let elements = elements.take(MAX_PROXIES).map(<[u8]>::trim_ascii);
     // What is no text is no address and no scheme either.
@@ -129,9 +127,9 @@ mod tests {
             .iter()
             .map(|net| net.parse().unwrap())
             .collect();
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
+            headers.append("x-forwarded-for", line);
         }
         TrustedProxies::new(&nets)
             .told("10.0.0.1".parse().unwrap(), &headers)
@@ -162,9 +160,9 @@ mod tests {
 
     fn told(fields: &[(&'static str, &str)]) -> (String, Option<bool>) {
         let nets: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
+            headers.append(*name, value);
         }
         let told = TrustedProxies::new(&nets).told("10.0.0.1".parse().unwrap(), &headers);
         (told.client.to_string(), told.https)

@@ -2,7 +2,6 @@
 
 use super::body::ClientBody;
 use super::error::ProxyError;
-use super::headers::template;
 use super::timeouts::Timeouts;
 use super::trail::Dictionary;
 use super::trust::TrustedProxies;
@@ -17,7 +16,6 @@ use crate::telemetry::traffic::{ShardTraffic, Traffic};
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
 use arc_swap::{ArcSwap, Cache};
 use foldhash::HashMap;
-use http::HeaderMap;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
@@ -208,8 +206,6 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     /// What happened on all shards, this one among them.
     all: Arc<[Arc<Counters>]>,
-    /// What requests to pods are made from: see [`template`].
-    pub template: HeaderMap,
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     current: RefCell<Rc<Held>>,
     traffic: RefCell<KnownTraffic>,
@@ -246,7 +242,6 @@ impl Worker {
             settings,
             counters,
             all,
-            template: template(),
             tables: RefCell::new(cache),
             current: RefCell::new(current),
             traffic: RefCell::default(),

@@ -14,6 +14,7 @@ use super::tunnel;
 use crate::http1::{Fault, Position};
 use crate::proxy::{self, Client, Exchange, Peer, ProxyError};
 use crate::upstream::{Clock, Stream, Tick};
+use bytes::BytesMut;
 use input::{Heard, Input};
 use reply::Sending;
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,8 @@ pub struct Conn {
     pub(super) shard: Rc<Shard>,
     pub(super) stream: RefCell<Stream>,
     input: RefCell<Input>,
+    /// Interim responses that are being written.
+    pending: RefCell<BytesMut>,
     /// Heads that were read.
     heads: Cell<u32>,
     pub(super) fault: Cell<Option<Fault>>,
@@ -84,6 +87,7 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
     let conn = Rc::new(Conn {
         // Under TLS the handshake has said which protocol it is.
         input: RefCell::new(Input::new(&shard.limits, client.peer.tls.is_none(), held)),
+        pending: RefCell::default(),
         client: client.clone(),
         stream: RefCell::new(stream),
         heads: Cell::new(0),
@@ -132,6 +136,7 @@ async fn converse(conn: &Rc<Conn>) -> Next {
         if let Poll::Ready(next) = serving.as_mut().poll(cx) {
             return Poll::Ready(Ok(next));
         }
+        conn.inform(cx);
         // A reply that is still being written is not cut, though its request is counted already.
         if conn.is_listening() && conn.position() == Position::Between && conn.is_to_end() {
             return Poll::Ready(Ok(Next::Close(End::Done)));
@@ -159,12 +164,12 @@ async fn serve(conn: &Rc<Conn>) -> Next {
             Heard::Http2(prefix) => return Next::Http2(prefix),
             Heard::End => return Next::Close(End::Done),
         };
+        let (request, body) = request;
         let asked = reply::Asked::of(&request);
         let (worker, client) = (conn.shard.worker.clone(), conn.client.clone());
         // On the heap, since an idle connection would keep the room for it.
-        let reply = Box::pin(proxy::respond(worker, client, request)).await;
-        let mut reply = reply.unwrap_or_else(|never| match never {});
-        let tunnel = reply.body_mut().take_tunnel().map(Box::new);
+        let mut reply = Box::pin(proxy::respond(worker, client, request, body)).await;
+        let tunnel = reply.body.take_tunnel().map(Box::new);
         // A client that speaks before the 101 does not keep to RFC 6455, and what it said might have been a request.
         let quiet = tunnel.is_none() || !conn.has_spoken();
         let mut sending = Sending::new(conn, reply, &asked);

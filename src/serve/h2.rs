@@ -17,7 +17,6 @@ use super::shard::{Shard, Swept};
 use crate::proxy::{Client, Peer, ProxyError, Timeouts};
 use crate::table::ListenerId;
 use crate::upstream::frames::{Earned, Flood, Frames, PROVOKED_IN_A_LIFE, RESETS};
-use crate::upstream::http1::length;
 use crate::upstream::{self, Clock, Tick};
 use bytes::{Buf, Bytes};
 use h2::server::{Builder, SendResponse};
@@ -30,7 +29,7 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use stream::Stream;
+use stream::{Stream, length};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// Requests at once on one connection (nginx: 128, Envoy's advice: 100).

@@ -5,7 +5,8 @@
 
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
 use super::{Answer, Backend, CanonicalPath, Destination, Guard, ListenerId, Protocol, Route, Says, Table};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use crate::message::{Fields, Value};
+use http::{Method, Version};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -45,15 +46,15 @@ pub struct Ask<'r> {
     /// The query of the target.
     pub query: Option<&'r str>,
     /// All fields, for conditions of routes.
-    pub fields: &'r HeaderMap,
+    pub fields: &'r Fields,
     /// The first `Host`.
-    pub host: Option<&'r HeaderValue>,
+    pub host: Option<Value<'r>>,
     /// Whether there is another.
     pub second_host: bool,
     /// `Expect`.
-    pub expect: Option<&'r HeaderValue>,
+    pub expect: Option<Value<'r>>,
     /// How often the request has passed through narthex, by its field.
-    pub hops: Option<&'r HeaderValue>,
+    pub hops: Option<Value<'r>>,
     /// Whether `Connection` names more fields than can be taken away: none of them may reach the pod.
     pub lists_too_much: bool,
     /// Whether it asks for a WebSocket over HTTP/2.
@@ -108,7 +109,7 @@ pub struct Canonical<'r> {
     /// The port in Host.
     pub port: Option<u16>,
     /// `Host` as the pod gets it: as it came, or the authority of an absolute target (RFC 9112 §3.2.2).
-    pub host_header: Option<Cow<'r, HeaderValue>>,
+    pub host_header: Option<&'r str>,
     pub path: CanonicalPath<'r>,
 }
 
@@ -202,17 +203,13 @@ impl<'r> Ask<'r> {
         let named = match self.host {
             None => None,
             Some(value) => {
-                let text = value.to_str().map_err(|_| Refusal::BadHost(HostError::Invalid))?;
-                Some((canonical_host(text).map_err(Refusal::BadHost)?, Cow::Borrowed(value)))
+                let text = value.to_str().ok_or(Refusal::BadHost(HostError::Invalid))?;
+                Some((canonical_host(text).map_err(Refusal::BadHost)?, text))
             }
         };
         let named = match self.authority {
             None => named,
-            Some(text) => {
-                let host = canonical_host(text).map_err(Refusal::BadHost)?;
-                let value = HeaderValue::from_str(text).map_err(|_| Refusal::BadHost(HostError::Invalid))?;
-                Some((host, Cow::Owned(value)))
-            }
+            Some(text) => Some((canonical_host(text).map_err(Refusal::BadHost)?, text)),
         };
         let path = canonical_path(self.path, rules.reject_encoded_slash).map_err(|error| match error {
             PathError::NotAbsolute => Refusal::BadTarget,
@@ -241,7 +238,7 @@ impl<'r> Ask<'r> {
 
     /// How often the request has passed through narthex, this time included.
     fn count_hops(&self) -> Result<u8, Refusal> {
-        let before = self.hops.and_then(|value| value.to_str().ok()?.parse().ok());
+        let before = self.hops.and_then(|value| value.to_str()?.parse().ok());
         match before.unwrap_or(0) {
             before if before >= MAX_HOPS => Err(Refusal::Loop),
             before => Ok(before + 1),

@@ -1,7 +1,8 @@
 //! Conditions of a route beside host and path.
 
+use crate::message::Fields;
 use http::Method;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use std::fmt;
 
 /// What a request has to say for a route; all of it.
@@ -20,7 +21,7 @@ pub struct When {
 pub struct Says<'r> {
     pub method: &'r Method,
     /// The fields; absent where nothing is known of them.
-    pub fields: Option<&'r HeaderMap>,
+    pub fields: Option<&'r Fields>,
     pub query: Option<&'r str>,
 }
 
@@ -40,7 +41,7 @@ impl When {
     pub fn holds(&self, says: &Says<'_>) -> bool {
         let has_field = |(name, value): &(HeaderName, HeaderValue)| {
             says.fields
-                .is_some_and(|fields| fields.get_all(name).iter().any(|line| line == value))
+                .is_some_and(|fields| fields.get_all(name).any(|line| line.as_bytes() == value.as_bytes()))
         };
         self.method.as_ref().is_none_or(|method| method == says.method)
             && self.fields.iter().all(has_field)

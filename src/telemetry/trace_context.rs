@@ -1,11 +1,6 @@
 //! W3C Trace Context: the field `traceparent`.
 
-use http::{HeaderMap, HeaderName};
-
-/// Says which trace a request belongs to, and which span it comes from.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What others say of it, for themselves.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+use crate::message::{Fields, Name};
 
 /// What a valid `traceparent` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +15,9 @@ pub struct TraceContext {
 
 impl TraceContext {
     /// The value in a request's head; absent if it is missing, given twice or invalid (Trace Context, section 3.2).
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut fields = headers.get_all(TRACEPARENT).iter();
-        let (field, None) = (fields.next()?, fields.next()) else {
+    pub fn of(fields: &Fields) -> Option<Self> {
+        let mut lines = fields.get_all(&Name::Traceparent);
+        let (field, None) = (lines.next()?, lines.next()) else {
             return None;
         };
         Self::parse(field.as_bytes())
@@ -90,10 +85,10 @@ mod tests {
         ] {
             assert_eq!(TraceContext::parse(bad.as_bytes()), None, "{bad}");
         }
-        let mut twice = HeaderMap::new();
-        twice.append(TRACEPARENT, valid.parse().unwrap());
+        let mut twice = Fields::new();
+        twice.append(&Name::Traceparent, &valid);
         assert!(TraceContext::of(&twice).is_some());
-        twice.append(TRACEPARENT, valid.parse().unwrap());
+        twice.append(&Name::Traceparent, &valid);
         assert_eq!(TraceContext::of(&twice), None);
     }
 }

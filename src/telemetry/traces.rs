@@ -163,6 +163,7 @@ impl Tracer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{Fields, Name};
 
     #[test]
     fn a_trusted_proxy_decides_for_its_own() {
@@ -189,8 +190,8 @@ mod tests {
         let new = all.decide(None, false).unwrap();
         assert_eq!(new.parent, None);
         let said = new.traceparent(0xab).unwrap();
-        let mut headers = ::http::HeaderMap::new();
-        headers.insert(super::super::trace_context::TRACEPARENT, said);
+        let mut headers = Fields::new();
+        headers.insert(&Name::Traceparent, said);
         let read = TraceContext::of(&headers).unwrap();
         assert_eq!((read.trace, read.span, read.sampled), (new.trace, 0xab, true));
         assert!(requests.try_recv().is_err());

@@ -6,15 +6,16 @@ mod response;
 #[cfg(test)]
 mod tests;
 
-pub use outgoing::{UploadError, announced, length, put_field, trailer_lines};
+pub use outgoing::{RequestOut, UploadError, put_field, trailer_lines};
 pub use response::HeadError;
 
 use super::lost::Patience;
 use super::pool::Socket;
 use super::stream::Stream;
 use crate::http1::{Decoder, Fault, Framing, Part, ResponseHead, ResponseLimits, ResponseReader, Trailers};
+use crate::message::Response;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use outgoing::Outgoing;
 use std::error::Error;
@@ -27,11 +28,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 const FIRST_READ: usize = 8 << 10;
 /// And for what is read at once when much comes.
 const LONG_READ: usize = 64 << 10;
-/// Room for the fields of most responses.
-const USUAL_FIELDS: usize = 16;
 /// Interim responses to one request, and the bytes that they may have together. Servers send a handful.
 const INTERIM_MOST: u32 = 1000;
 const INTERIM_BYTES: usize = 256 << 10;
+
+/// Room for the lines of a response's head; more is allocated where that is too little.
+const USUAL_FIELDS: usize = 16;
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +116,6 @@ pub struct Http1<B> {
     has_length: bool,
     interim: u32,
     interim_bytes: usize,
-    /// An empty map whose memory the response's fields get. It was the request's.
-    fields: HeaderMap,
     limits: ResponseLimits,
 }
 
@@ -136,7 +136,6 @@ where
 {
     /// One that was opened just now.
     pub(super) fn new(stream: Stream, socket: Socket, max_response_head: usize) -> Self {
-        let limits = ResponseLimits::new(max_response_head);
         Self {
             stream,
             socket,
@@ -144,7 +143,7 @@ where
             reading: Reading::Idle,
             input: BytesMut::new(),
             data: 0,
-            reader: ResponseReader::new(limits),
+            reader: ResponseReader::new(ResponseLimits::new(max_response_head)),
             head: ResponseHead::default(),
             room: FIRST_READ,
             outgoing: Outgoing::default(),
@@ -158,26 +157,22 @@ where
             has_length: false,
             interim: 0,
             interim_bytes: 0,
-            fields: HeaderMap::new(),
-            limits,
+            limits: ResponseLimits::new(max_response_head),
         }
     }
 
     /// Begins a request, which may be one to change the protocol (RFC 9110, section 7.8). It is sent by polling.
-    pub fn send(&mut self, request: Request<B>, upgrade: bool) {
-        let (mut parts, body) = request.into_parts();
+    pub fn send(&mut self, request: RequestOut, body: B, upgrade: bool) {
         self.is_long = upgrade || !body.is_end_stream();
-        self.is_head = parts.method == Method::HEAD;
-        self.outgoing = Outgoing::new(&mut parts, body);
-        self.fields = parts.headers;
-        self.fields.clear();
+        self.is_head = request.is_head;
+        self.outgoing = Outgoing::new(request, body);
         self.reading = Reading::Head;
         (self.interim, self.interim_bytes) = (0, 0);
     }
 
     /// The next response: an interim one (1xx), or the final one, which 101 is too. Its body is then asked for by
     /// [`Http1::poll_frame`].
-    pub fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, SendError>> {
+    pub fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, SendError>> {
         let poll = self.poll_head(cx);
         if matches!(poll, Poll::Ready(Err(_))) {
             self.reading = Reading::Failed;
@@ -185,7 +180,7 @@ where
         poll
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, SendError>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, SendError>> {
         self.poll_upload(cx);
         if let Some(error) = self.upload_error.take() {
             return Poll::Ready(Err(error.into()));
@@ -200,33 +195,33 @@ where
         }
     }
 
-    fn take_head(&mut self) -> Result<Option<Response<()>>, HeadError> {
+    fn take_head(&mut self) -> Result<Option<Response>, HeadError> {
         if self.input.is_empty() {
             return Ok(None);
         }
         if self.head.lines.capacity() == 0 {
             self.head.lines.reserve(USUAL_FIELDS);
         }
-        if !self.reader.read(&self.input, &mut self.head, self.is_head)? {
+        let head = response::take(&mut self.input, &mut self.reader, &mut self.head, self.is_head)?;
+        let Some(head) = head else {
             return Ok(None);
-        }
-        let (response, keeps) = response::take(&mut self.input, &self.head, &mut self.fields)?;
-        let (status, framing) = (response.status(), self.head.framing);
+        };
+        let status = head.response.status;
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             self.interim += 1;
-            self.interim_bytes += self.head.length;
+            self.interim_bytes += head.length;
             if self.interim > INTERIM_MOST || self.interim_bytes > INTERIM_BYTES {
                 return Err(HeadError::Interim);
             }
-            return Ok(Some(response));
+            return Ok(Some(head.response));
         }
-        self.keeps = keeps && framing != Framing::UntilClose && !status.is_informational();
-        self.has_length = matches!(framing, Framing::Length(_) | Framing::None);
-        self.reading = match framing {
+        self.keeps = head.keeps && head.framing != Framing::UntilClose && !status.is_informational();
+        self.has_length = matches!(head.framing, Framing::Length(_) | Framing::None);
+        self.reading = match head.framing {
             Framing::None | Framing::Length(0) => Reading::Ended,
             framing => Reading::Body(Decoder::of_response(framing, &self.limits)),
         };
-        Ok(Some(response))
+        Ok(Some(head.response))
     }
 
     /// The next piece of the response's body, or its trailers. The request's body goes on meanwhile.
@@ -399,7 +394,6 @@ where
         }
         self.reading = Reading::Idle;
         self.input = BytesMut::new();
-        self.head = ResponseHead::default();
         self.room = FIRST_READ;
         self.reused = true;
         true

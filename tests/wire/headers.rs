@@ -294,6 +294,20 @@ fn row_21_connection_takes_away_what_it_names_and_no_more() {
 }
 
 #[test]
+fn names_keep_their_case_and_fields_their_order() {
+    let rig = Rig::new(1, &[]);
+    let said = "HTTP/1.1 200 OK\r\nX-ZuLu: 1\r\ncontent-length: 2\r\nX-Alpha: 2\r\nx-zulu: 3\r\n";
+    rig.pod().answers(Reply::text(&format!("{said}\r\nhi")));
+    let asked = "X-CamelCase: 1\r\naccept: a\r\nX-B: 2\r\nx-camelcase: 3\r\nACCEPT: b\r\n";
+    let mut client = rig.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{asked}\r\n"));
+    let answer = client.answer();
+    assert!(answer.head.starts_with(said), "{}", answer.head);
+    let got = rig.pod().requests().remove(0);
+    assert!(got.text().contains(asked), "{}", got.text());
+}
+
+#[test]
 fn a_response_keeps_what_is_the_pods() {
     let rig = Rig::new(1, &["--server-header", "narthex"]);
     rig.pod().answers(Reply::text(
@@ -306,7 +320,7 @@ fn a_response_keeps_what_is_the_pods() {
         "{}",
         answer.head
     );
-    assert_eq!(answer.head.matches("set-cookie: ").count(), 2);
+    assert_eq!(answer.head.matches("Set-Cookie: ").count(), 2);
     assert_eq!(answer.field("date"), Some("Mon, 01 Jan 2024 00:00:00 GMT"));
     assert_eq!(answer.field("server"), Some("narthex"));
     assert!(

@@ -2,40 +2,10 @@
 //! `should_panic` goes.
 
 use crate::raw_h2::{END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, literal};
-use crate::rig::{Client, Reply, Rig};
+use crate::rig::Rig;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-
-const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n\
-                     HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
-
-/// Interim responses are forwarded (RFC 9110, section 15.2). hyper's HTTP/1.1 server has no way to send one, and its
-/// HTTP/2 server none either.
-#[test]
-#[should_panic(expected = "the hints are there")]
-fn interim_responses_pass() {
-    let rig = Rig::new(1, &[]);
-    rig.pod().answers(Reply::text(HINTS));
-    let mut client = rig.client();
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
-    let first = client.answer();
-    assert_eq!(first.status, 103, "the hints are there");
-    assert_eq!(client.answer().status, 200);
-}
-
-/// What does come out: the final response, whole.
-#[test]
-fn interim_responses_do_no_harm() {
-    let rig = Rig::new(1, &[]);
-    rig.pod().answers(Reply::text(HINTS));
-    for version in ["1.1", "1.0"] {
-        let mut client = Client::connect(rig.http);
-        client.send(format!("GET / HTTP/{version}\r\nHost: a.test\r\n\r\n"));
-        let answer = client.answer();
-        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok\n"[..]));
-    }
-}
 
 /// A query passes as it came. The h2 crate makes a URI of `:path` before anybody sees it, which has no `"`, `<` or `>`,
 /// and resets the stream.

@@ -244,13 +244,16 @@ fn an_early_answer_survives_a_reset() {
 }
 
 #[test]
-fn a_hundred_interim_responses_are_passed_over_and_thousands_are_not() {
+fn a_hundred_interim_responses_pass_and_thousands_are_no_answer() {
     let rig = Rig::new(1, &["--shards", "1"]);
     let interim = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n";
     for (times, status) in [(100, 200), (2000, 502)] {
         rig.pod().answers(Reply::text(&(interim.repeat(times) + OK)));
         let mut client = rig.client();
-        assert_eq!(client.send(GET).answer().status, status, "{times}");
+        client.send(GET);
+        let mut answers = std::iter::repeat_with(|| client.answer().status);
+        let last = answers.find(|status| *status != 103);
+        assert_eq!(last, Some(status), "{times}");
     }
     eventually("the log says why", || {
         rig.log().contains("too many interim").then_some(())

@@ -1,14 +1,14 @@
 //! The request that somebody asks about, read by the same code as one that comes in.
 
 use crate::http1::{Limits, RequestHead, RequestReader};
+use crate::message::{Fields, Request};
 use crate::proxy::{Ends, ProxyError, Settings, TrustedProxies};
 use crate::serve::check_http2_head;
 use crate::table::canonical::canonical_host;
 use crate::table::decide::Rules;
 use crate::table::{Listener, Table};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{Method, Request, Uri, Version};
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Version};
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -209,9 +209,7 @@ impl From<ProxyError> for Refused {
 
 /// The head of the request that a question describes.
 pub(super) struct Head {
-    pub(super) parts: Parts,
-    /// Whether it asks for a WebSocket over HTTP/2.
-    pub(super) websocket: bool,
+    pub(super) request: Request,
 }
 
 impl Head {
@@ -247,21 +245,16 @@ impl Head {
         } else {
             (method, read(method, &url.target, version, &lines, terms.limits)?)
         };
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::new();
         for (name, value) in lines {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| ProxyError::Malformed)?;
             let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| ProxyError::Malformed)?;
-            fields.append(name, value);
+            fields.append(&name, value);
         }
-        let mut request = Request::new(());
-        *request.uri_mut() = Uri::try_from(target).map_err(|_| ProxyError::BadTarget)?;
-        *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| ProxyError::Malformed)?;
-        *request.version_mut() = version;
-        *request.headers_mut() = fields;
-        Ok(Self {
-            parts: request.into_parts().0,
-            websocket,
-        })
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| ProxyError::Malformed)?;
+        let mut request = Request::new(method, version, &target, fields);
+        request.websocket = websocket;
+        Ok(Self { request })
     }
 }
 
@@ -288,20 +281,20 @@ impl Head {
         if bytes >= terms.limits.head_bytes {
             return Err(ProxyError::HeadTooLarge.into());
         }
-        let mut request = Request::builder().method(method).version(Version::HTTP_2);
+        let mut request = http::Request::builder().method(method).version(Version::HTTP_2);
         for (name, value) in fields() {
             request = request.header(name, value);
         }
-        let mut target = Uri::builder().path_and_query(url.target.as_str());
+        let mut target = http::Uri::builder().path_and_query(url.target.as_str());
         if !authority.is_empty() {
             target = target.scheme(scheme).authority(authority);
         }
         let target = target.build().map_err(|_| reset())?;
         let request = request.uri(target).body(()).map_err(|_| reset())?;
         check_http2_head(&request, &terms.limits)?;
+        let (parts, ()) = request.into_parts();
         Ok(Self {
-            parts: request.into_parts().0,
-            websocket: false,
+            request: Request::of_parts(&parts),
         })
     }
 }

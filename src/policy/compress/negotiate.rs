@@ -1,7 +1,7 @@
 //! Which content coding a client gets (RFC 9110, section 12.5.3).
 
+use crate::message::{Fields, Name, Value};
 use crate::table::Coding;
-use http::header::{self, HeaderMap};
 
 /// How many elements of `Accept-Encoding` are read, over all its lines: there are not that many codings.
 const MAX_ELEMENTS: usize = 32;
@@ -22,10 +22,10 @@ struct Accepted {
 impl Accepted {
     /// Reads all lines. What is no element of the grammar counts as not said; of two that name the same, the last
     /// counts.
-    fn of(headers: &HeaderMap) -> Self {
+    fn of(fields: &Fields) -> Self {
         let mut accepted = Self::default();
-        let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
-        let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let lines = fields.get_all(&Name::AcceptEncoding);
+        let elements = lines.flat_map(Value::options);
         for element in elements.take(MAX_ELEMENTS) {
             let mut parts = element.split(|byte| *byte == b';');
             let name = parts.next().unwrap_or_default().trim_ascii();
@@ -92,8 +92,8 @@ fn thousandths(text: &[u8]) -> Option<u16> {
 /// the reply as it is: where nothing that is offered is acceptable, and where the client would rather have it so.
 ///
 /// A client that excludes `identity` too is not refused: section 12.5.3 leaves that open, and its pod may know better.
-pub fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
-    let accepted = Accepted::of(headers);
+pub fn choose(fields: &Fields, offered: &[Coding]) -> Option<Coding> {
+    let accepted = Accepted::of(fields);
     let mut best: Option<(u16, Coding)> = None;
     for coding in offered {
         let weight = accepted.weight(*coding);
@@ -108,15 +108,11 @@ pub fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn chosen(lines: &[&str]) -> Option<&'static str> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append(
-                header::ACCEPT_ENCODING,
-                HeaderValue::from_bytes(line.as_bytes()).unwrap(),
-            );
+            headers.append(&Name::AcceptEncoding, line);
         }
         choose(&headers, &Coding::ALL).map(Coding::name)
     }
@@ -179,8 +175,8 @@ mod tests {
 
     #[test]
     fn only_what_is_offered_is_chosen() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("*, gzip;q=0.5"));
+        let mut headers = Fields::new();
+        headers.insert(&Name::AcceptEncoding, "*, gzip;q=0.5");
         assert_eq!(choose(&headers, &[Coding::Gzip]), Some(Coding::Gzip));
         assert_eq!(choose(&headers, &[Coding::Gzip, Coding::Brotli]), Some(Coding::Brotli));
         assert_eq!(choose(&headers, &[]), None);

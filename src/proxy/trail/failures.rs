@@ -1,14 +1,14 @@
 //! What is said of a request that failed, in the log and where recent failures are shown.
 
-use super::{Head, Trail};
+use super::Trail;
+use crate::message::Request;
 use crate::model::RouteKey;
 use crate::proxy::client::Client;
 use crate::proxy::error::Side;
 use crate::proxy::forward::ForwardError;
 use crate::table::Route;
 use crate::telemetry::traffic::RecentError;
-use http::header::{self, HeaderValue};
-use http::{StatusCode, Uri};
+use http::StatusCode;
 
 /// Bytes of a host or path that are remembered.
 const LONGEST: usize = 256;
@@ -45,19 +45,6 @@ pub struct Said {
     pub cause: Option<String>,
 }
 
-impl Head<'_> {
-    /// The host that the request asks for, as it came.
-    pub fn host(&self) -> &[u8] {
-        host(self.target, self.headers.get(header::HOST))
-    }
-}
-
-/// The host of a target, and else of the `Host` field.
-pub fn host<'r>(target: &'r Uri, field: Option<&'r HeaderValue>) -> &'r [u8] {
-    let named = target.authority().map(|authority| authority.as_str().as_bytes());
-    named.or(field.map(HeaderValue::as_bytes)).unwrap_or_default()
-}
-
 /// Text of a client's, cut to a bound.
 fn text(bytes: &[u8]) -> Box<str> {
     String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(bytes)).into()
@@ -65,15 +52,15 @@ fn text(bytes: &[u8]) -> Box<str> {
 
 impl Trail {
     /// Puts a failure among the recent ones.
-    pub(super) fn remember(&self, head: Head<'_>, named: Option<&Named>, said: Said) {
+    pub(super) fn remember(&self, request: &Request, named: Option<&Named>, said: Said) {
         self.worker.counters.traffic.remember(RecentError {
             at: jiff::Timestamp::now(),
             status: said.status.as_u16(),
             reason: said.reason,
             side: said.side.name(),
-            method: head.method.as_str().into(),
-            host: text(head.host()),
-            path: text(head.target.path().as_bytes()),
+            method: request.method.as_str().into(),
+            host: text(request.host()),
+            path: text(request.path().as_bytes()),
             route: named.map(|named| named.key),
             origin: named.map(|named| named.origin.clone()),
             endpoint: said.endpoint,

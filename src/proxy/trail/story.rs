@@ -1,21 +1,21 @@
 //! What is remembered of a request for the access log and for its trace, where there is one.
 
-use super::failures;
 use super::words::Words;
+use crate::message::{Fields, Request};
 use crate::model::RouteKey;
 use crate::proxy::body::ClientBody;
 use crate::proxy::client::Client;
 use crate::proxy::error::ProxyError;
+use crate::proxy::headers::Trace;
 use crate::proxy::peer::Peer;
 use crate::proxy::wait::Silence;
 use crate::proxy::worker::Worker;
 use crate::telemetry::access::{Endpoint, Entry, Format, ShardLog, Shown};
-use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
+use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::traces::{self, AttemptSpan, RequestSpan, Traced};
 use crate::upstream::LiveEndpoint;
-use http::header;
-use http::uri::Uri;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -30,7 +30,9 @@ pub struct Story {
     client: IpAddr,
     /// By which the client came, as far as is known.
     scheme: &'static str,
-    head: Option<Head>,
+    request: Option<Rc<Request>>,
+    /// Its trace, by our own count or the client's.
+    trace: Option<u128>,
     key: Option<RouteKey>,
     rule: Option<Rc<Words>>,
     /// Whether it got so far that its Service was looked for.
@@ -41,7 +43,7 @@ pub struct Story {
     reason: Option<&'static str>,
     side: Option<&'static str>,
     cause: Option<String>,
-    response_fields: Vec<(HeaderName, HeaderValue)>,
+    response_fields: Vec<(HeaderName, Box<[u8]>)>,
 }
 
 /// What is noted of one attempt.
@@ -60,17 +62,6 @@ pub struct AttemptNote {
     pub ended: Option<Instant>,
     /// What the pod answered, or why it did not.
     pub outcome: Option<Result<StatusCode, ProxyError>>,
-}
-
-/// What the request's head says.
-struct Head {
-    method: Method,
-    target: Uri,
-    version: Version,
-    host: Option<HeaderValue>,
-    fields: Vec<(HeaderName, HeaderValue)>,
-    /// Its trace, by our own count or the client's.
-    trace: Option<u128>,
 }
 
 /// How a request went by, in numbers.
@@ -94,7 +85,8 @@ impl Story {
             peer: peer.clone(),
             client: peer.ip,
             scheme: peer.scheme,
-            head: None,
+            request: None,
+            trace: None,
             key: None,
             rule: None,
             has_service: false,
@@ -108,33 +100,24 @@ impl Story {
     }
 
     /// One that begins; absent where neither a log nor a trace wants it.
-    pub fn of(worker: &Worker, client: &Client, head: super::Head<'_>) -> Option<Box<RefCell<Self>>> {
+    pub fn of(worker: &Worker, client: &Client, request: &Rc<Request>) -> Option<Box<RefCell<Self>>> {
         let (log, tracer) = (&worker.access_log, &worker.settings.tracer);
         if log.is_none() && tracer.is_none() {
             return None;
         }
-        let (headers, peer) = (head.headers, &client.peer);
-        let context = TraceContext::of(headers);
+        let peer = &client.peer;
+        let context = TraceContext::of(&request.fields);
         let traced = tracer.as_ref().and_then(|tracer| tracer.decide(context, peer.trusted));
         if log.is_none() && traced.is_none() {
             return None;
         }
-        let head = Head {
-            method: head.method.clone(),
-            target: head.target.clone(),
-            version: head.version,
-            host: headers.get(header::HOST).cloned(),
-            fields: log
-                .as_ref()
-                .map_or_else(Vec::new, |log| shown(&log.options().headers, headers)),
-            trace: traced
-                .map(|traced| traced.trace)
-                .or(context.map(|context| context.trace)),
-        };
         Some(Box::new(RefCell::new(Self {
             client: client.address(),
             scheme: client.scheme(),
-            head: Some(head),
+            request: Some(request.clone()),
+            trace: traced
+                .map(|traced| traced.trace)
+                .or(context.map(|context| context.trace)),
             traced,
             ..Self::unread(peer)
         })))
@@ -169,17 +152,13 @@ impl Story {
         }
     }
 
-    /// Names the last attempt's span in the fields for the pod.
-    pub fn trace(&self, headers: &mut HeaderMap) {
-        let Some(traced) = self.traced else { return };
-        let span = self.attempts.last().map(|attempt| attempt.span);
-        if let Some(named) = span.and_then(|span| traced.traceparent(span)) {
-            headers.insert(TRACEPARENT, named);
-        }
-        if traced.parent.is_none() {
-            // It belongs to a trace that is not this one.
-            headers.remove(TRACESTATE);
-        }
+    /// How the last attempt's span is named to the pod.
+    pub fn trace(&self) -> Option<Trace> {
+        let traced = self.traced?;
+        Some(Trace {
+            parent: traced.traceparent(self.attempts.last()?.span)?,
+            keeps_state: traced.parent.is_some(),
+        })
     }
 
     /// It failed.
@@ -198,17 +177,21 @@ impl Story {
     }
 
     /// The reply is on its way.
-    pub fn answered(&mut self, worker: &Worker, headers: &HeaderMap) {
+    pub fn answered(&mut self, worker: &Worker, fields: &Fields) {
         if let Some(log) = &worker.access_log
             && log.options().format == Format::Json
         {
-            self.response_fields = shown(&log.options().headers, headers);
+            let shown = shown(&log.options().headers, fields);
+            self.response_fields = shown.map(|(name, value)| (name.clone(), value.into())).collect();
         }
     }
 
     /// Its reply was not read to the end: the pod or its time broke it off, or the client left.
     pub fn broken_off(&mut self, by_pod: bool) {
-        let without_body = self.head.as_ref().is_some_and(|head| head.method == Method::HEAD);
+        let without_body = self
+            .request
+            .as_ref()
+            .is_some_and(|request| request.method == Method::HEAD);
         match by_pod {
             true => self.broke("broken_off", "upstream"),
             false if without_body => {}
@@ -241,7 +224,7 @@ impl Story {
 
     /// The request as it is exported.
     fn span(&self, traced: Traced, request_id: &HeaderValue, passed: &Passed) -> RequestSpan {
-        let (head, rule) = (self.head.as_ref(), self.rule.as_deref());
+        let (request, rule) = (self.request.as_ref(), self.rule.as_deref());
         let now = Instant::now();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
         let version = |multiplexed| if multiplexed { "2" } else { "1.1" };
@@ -260,11 +243,11 @@ impl Story {
             traced,
             at: (now, SystemTime::now()),
             took: passed.total,
-            method: head.map(|head| head.method.as_str().into()),
+            method: request.map(|request| request.method.as_str().into()),
             scheme: self.scheme,
-            host: text(head.map_or(&b""[..], Head::host)),
-            path: text(head.map_or("", |head| head.target.path()).as_bytes()),
-            version: version(head.is_some_and(|head| head.version == Version::HTTP_2)),
+            host: text(request.map_or(&b""[..], |request| request.host())),
+            path: text(request.map_or("", |request| request.path()).as_bytes()),
+            version: version(request.is_some_and(|request| request.version == Version::HTTP_2)),
             client: self.client,
             peer: self.peer.socket,
             status: passed.status.unwrap_or(GONE),
@@ -282,21 +265,25 @@ impl Story {
         if !log.wants(status, passed.total, self.key) {
             return;
         }
-        let (head, rule) = (self.head.as_ref(), self.rule.as_deref());
+        let (request, rule) = (self.request.as_ref(), self.rule.as_deref());
         let service = rule.filter(|_| self.has_service);
-        let trace_id = head.and_then(|head| head.trace).map(|trace| format!("{trace:032x}"));
+        let trace_id = self.trace.map(|trace| format!("{trace:032x}"));
         let last = self.attempts.last();
         let ended = jiff::Timestamp::now();
+        let shown = request.map(|request| shown(&log.options().headers, &request.fields));
+        let fields: SmallVec<[_; 8]> = shown.into_iter().flatten().collect();
+        let response_fields = self.response_fields.iter().map(|(name, value)| (name, &**value));
+        let response_fields: SmallVec<[_; 8]> = response_fields.collect();
         let entry = Entry {
             at: ended.checked_sub(passed.total).unwrap_or(ended),
             client: self.client,
             peer: self.peer.socket,
             scheme: self.scheme,
             tls: self.peer.tls_version.as_deref(),
-            method: head.map(|head| head.method.as_str()),
-            protocol: head.map(|head| protocol(head.version)),
-            host: head.map_or(&b""[..], Head::host),
-            target: head.map_or(&b""[..], Head::target),
+            method: request.map(|request| request.method.as_str()),
+            protocol: request.map(|request| protocol(request.version)),
+            host: request.map_or(&b""[..], |request| request.host()),
+            target: request.map_or(&b""[..], |request| target(request)),
             status,
             reason: self.reason,
             side: self.side,
@@ -316,8 +303,8 @@ impl Story {
             backend: last.and_then(|last| last.pod),
             request_id: request_id.as_bytes(),
             trace_id: trace_id.as_deref(),
-            headers: head.map_or(&[], |head| &head.fields),
-            response_headers: &self.response_fields,
+            headers: &fields,
+            response_headers: &response_fields,
             count: match log.options().format {
                 // The one format that has it.
                 Format::Traefik => worker.requests(),
@@ -329,15 +316,12 @@ impl Story {
     }
 }
 
-impl Head {
-    fn host(&self) -> &[u8] {
-        failures::host(&self.target, self.host.as_ref())
-    }
-
-    fn target(&self) -> &[u8] {
-        let target = self.target.path_and_query().map(|target| target.as_str().as_bytes());
+/// Path and query.
+fn target(request: &Request) -> &[u8] {
+    match request.target() {
         // Only CONNECT has none.
-        target.unwrap_or_else(|| self.host())
+        "" => request.host(),
+        target => target.as_bytes(),
     }
 }
 
@@ -350,19 +334,11 @@ fn protocol(version: Version) -> &'static str {
 }
 
 /// The fields that are to be shown, those of one name together.
-fn shown(wanted: &[Shown], headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let mut fields = Vec::new();
-    for Shown { name, clear } in wanted {
-        for value in headers.get_all(name) {
-            let value = if *clear {
-                value.clone()
-            } else {
-                HeaderValue::from_static("redacted")
-            };
-            fields.push((name.clone(), value));
-        }
-    }
-    fields
+fn shown<'f>(wanted: &'f [Shown], fields: &'f Fields) -> impl Iterator<Item = (&'f HeaderName, &'f [u8])> {
+    wanted.iter().flat_map(|Shown { name, clear }| {
+        let values = fields.get_all(name);
+        values.map(move |value| (name, if *clear { value.as_bytes() } else { &b"redacted"[..] }))
+    })
 }
 
 /// Notes a request whose head could not be read and that gets a raw reply: in the counters and in the logs.

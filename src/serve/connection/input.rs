@@ -1,23 +1,26 @@
 //! What a client sends: heads, which become requests, and the bodies behind them.
 
 use super::Conn;
-use crate::http1::{Decoder, Fault, Framing, Limits, Position, RequestHead, RequestReader, Span};
+use crate::http1::{Decoder, Fault, Framing, Limits, Position, RequestHead, RequestReader};
+use crate::message::{Name, Request};
 use crate::proxy::{self, BoxError, Http1Body, ProxyError, RequestBody};
 use crate::upstream::frames::PREFACE;
 use crate::upstream::http1::fields;
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Uri, Version};
+use http::Version;
+use http::header::HeaderMap;
 use http_body::{Frame, SizeHint};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 /// Bytes of a body that are read at once, at most; and how many there has to be room for.
 const PIECE: usize = 64 << 10;
 const LEAST: usize = 8 << 10;
+/// Room for the lines of a head; more is allocated where that is too little.
+const USUAL_FIELDS: usize = 20;
 /// Said to a client that waits with its body until it is wanted (RFC 9110, section 10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -31,19 +34,15 @@ pub(super) struct Input {
     may_be_http2: bool,
     /// The body of the present request, until all of it was read.
     body: Option<Decoder>,
-    /// The rest of a 100 that is to be sent before the body is read.
-    unsaid: &'static [u8],
+    /// Whether the client waits with its body until it is told to go on.
+    waits: bool,
     /// The task that waits for more of the body.
     waker: Option<Waker>,
 }
 
 /// What a client wants next.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are requests, and a box would be one allocation more for each"
-)]
 pub(super) enum Heard {
-    Request(Request<RequestBody>),
+    Request((Rc<Request>, RequestBody)),
     /// The connection speaks HTTP/2, and these are its first bytes.
     Http2(Bytes),
     /// Nothing any more, or a fault.
@@ -60,7 +59,7 @@ impl Input {
             limits: *limits,
             may_be_http2,
             body: None,
-            unsaid: b"",
+            waits: false,
             waker: None,
         }
     }
@@ -93,30 +92,35 @@ impl Input {
             }
             self.may_be_http2 = false;
         }
+        if self.head.lines.capacity() == 0 {
+            self.head.lines.reserve(USUAL_FIELDS);
+        }
         let complete = self.reader.read(&self.buffer, &mut self.head)?;
         Ok(if complete { Look::Head } else { Look::More })
     }
 
     /// Takes the head that was read, and makes ready for the body behind it.
-    fn take_head(&mut self) -> Option<Head> {
-        let bytes = self.buffer.split_to(self.head.length).freeze();
-        if self.buffer.is_empty() {
-            // An idle connection keeps no memory.
-            self.buffer = BytesMut::new();
-        }
-        let head = Head::of(&bytes, &self.head)?;
-        self.unsaid = b"";
+    fn take_head(&mut self) -> Option<Request> {
+        let bytes = if self.buffer.len() == self.head.length {
+            // Nearly all heads come alone, and their memory is the request's from now on.
+            std::mem::take(&mut self.buffer).into()
+        } else {
+            let bytes = self.buffer.get(..self.head.length)?.to_vec();
+            self.buffer.advance(self.head.length);
+            bytes
+        };
+        let request = Request::of_head(bytes, &mut self.head)?;
+        self.waits = false;
         self.body = match self.head.framing {
             Framing::None | Framing::Length(0) => None,
             framing => {
-                let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-                if head.headers.get(header::EXPECT).is_some_and(waits) && head.version == Version::HTTP_11 {
-                    self.unsaid = CONTINUE;
-                }
+                let expects = request.fields.get(&Name::Expect);
+                let waits = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+                self.waits = waits && request.version == Version::HTTP_11;
                 Some(Decoder::new(framing, &self.limits))
             }
         };
-        Some(head)
+        Some(request)
     }
 
     /// What the present body goes on with; absent if more has to be read first.
@@ -169,39 +173,6 @@ enum Look {
     Http2,
 }
 
-/// A head in the terms of the `http` crate.
-struct Head {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-}
-
-impl Head {
-    fn of(bytes: &Bytes, head: &RequestHead) -> Option<Self> {
-        let part = |span: Span| bytes.slice(span.start as usize..span.end as usize);
-        let target = match &head.encoded {
-            Some(encoded) => Bytes::copy_from_slice(encoded),
-            None => part(head.target),
-        };
-        let mut headers = HeaderMap::with_capacity(head.lines.len());
-        for line in &head.lines {
-            let name = HeaderName::from_bytes(line.name.of(bytes)).ok()?;
-            headers.append(name, HeaderValue::from_maybe_shared(part(line.value)).ok()?);
-        }
-        Some(Self {
-            method: Method::from_bytes(head.method.of(bytes)).ok()?,
-            uri: Uri::from_maybe_shared(target).ok()?,
-            version: if head.version == 10 {
-                Version::HTTP_10
-            } else {
-                Version::HTTP_11
-            },
-            headers,
-        })
-    }
-}
-
 impl Conn {
     /// The next request.
     pub(super) fn poll_request(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Heard> {
@@ -231,9 +202,10 @@ impl Conn {
                         return Poll::Ready(Heard::End);
                     };
                     self.heads.set(self.heads.get().wrapping_add(1));
-                    let body = input.body.is_some();
+                    let has_body = input.body.is_some();
                     drop(input);
-                    return Poll::Ready(Heard::Request(self.request(head, body)));
+                    let body = if has_body { self.body() } else { RequestBody::Empty };
+                    return Poll::Ready(Heard::Request((Rc::new(head), body)));
                 }
             }
             drop(input);
@@ -244,20 +216,11 @@ impl Conn {
         }
     }
 
-    fn request(self: &Rc<Self>, head: Head, has_body: bool) -> Request<RequestBody> {
-        let mut request = Request::new(if has_body {
-            RequestBody::Http1(Box::new(Body {
-                conn: self.clone(),
-                number: self.heads.get(),
-            }))
-        } else {
-            RequestBody::Empty
-        });
-        *request.method_mut() = head.method;
-        *request.uri_mut() = head.uri;
-        *request.version_mut() = head.version;
-        *request.headers_mut() = head.headers;
-        request
+    fn body(self: &Rc<Self>) -> RequestBody {
+        RequestBody::Http1(Box::new(Body {
+            conn: self.clone(),
+            number: self.heads.get(),
+        }))
     }
 
     fn note_fault(&self, fault: Fault) {
@@ -345,7 +308,7 @@ impl Conn {
     /// Skips what is left of the request's body, if all of it has come. Whether another request may follow.
     pub(super) fn skip_body(&self) -> bool {
         // A client that was not told to go on sends no body.
-        self.input.borrow_mut().unsaid = b"";
+        self.input.borrow_mut().waits = false;
         let mut cx = Context::from_waker(Waker::noop());
         let mut skipped = 0;
         while skipped < PIECE {
@@ -356,23 +319,6 @@ impl Conn {
             }
         }
         false
-    }
-
-    /// Tells a client to go on that waits with its body.
-    fn poll_continue(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let unsaid = self.input.borrow().unsaid;
-            if unsaid.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            let mut stream = self.stream.borrow_mut();
-            let poll = Pin::new(&mut *stream).poll_write(cx, unsaid);
-            self.note_written(&poll);
-            let count = ready!(poll)?;
-            // What TLS holds back of it leaves with the reply at the latest.
-            let _ = Pin::new(&mut *stream).poll_flush(cx);
-            self.input.borrow_mut().unsaid = unsaid.get(count..).unwrap_or_default();
-        }
     }
 
     /// The next piece of the present request's body.
@@ -392,7 +338,10 @@ impl Conn {
                     return Poll::Ready(Some(Err(fault.into())));
                 }
             }
-            ready!(self.poll_continue(cx)?);
+            if std::mem::take(&mut self.input.borrow_mut().waits) {
+                self.pending.borrow_mut().extend_from_slice(CONTINUE);
+            }
+            let _ = self.poll_pending(cx)?;
             if ready!(self.poll_fill_body(cx)?) == 0 {
                 return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())));
             }

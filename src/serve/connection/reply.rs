@@ -2,14 +2,12 @@
 
 use super::Conn;
 use crate::http1::{Encoder, Outgoing};
-use crate::proxy::{ReplyBody, RequestBody};
-use crate::upstream::http1::{announced, length, put_field, trailer_lines};
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::response::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use crate::message::{Field, Fields, Name, Request, Response};
+use crate::proxy::{Reply, ReplyBody};
+use crate::upstream::http1::{put_field, trailer_lines};
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, StatusCode, Version};
 use http_body::{Body, Frame};
-use hyper::ext::ReasonPhrase;
 use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -24,16 +22,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn of(request: &Request<RequestBody>) -> Self {
-        let mut codings = request.headers().get_all(header::TE).iter();
-        let trailers = |line: &HeaderValue| {
-            let mut codings = line.as_bytes().split(|byte| *byte == b',');
-            codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-        };
+    pub(super) fn of(request: &Request) -> Self {
         Self {
-            is_head: *request.method() == Method::HEAD,
-            is_old: request.version() == Version::HTTP_10,
-            takes_trailers: codings.any(trailers),
+            is_head: request.method == Method::HEAD,
+            is_old: request.version == Version::HTTP_10,
+            takes_trailers: request.fields.has_option(&Name::Te, b"trailers"),
         }
     }
 }
@@ -49,7 +42,7 @@ pub(super) struct Sending {
     out: Outgoing,
     encoder: Encoder,
     /// Fields that may stand behind the body.
-    trailers: Vec<HeaderName>,
+    trailers: Vec<Box<[u8]>>,
     closes: bool,
     stage: Stage,
 }
@@ -65,8 +58,8 @@ enum Stage {
 }
 
 impl Sending {
-    pub(super) fn new(conn: &Conn, reply: Response<ReplyBody>, asked: &Asked) -> Self {
-        let (mut head, body) = reply.into_parts();
+    pub(super) fn new(conn: &Conn, reply: Reply, asked: &Asked) -> Self {
+        let Reply { head, body } = reply;
         let status = head.status;
         let upgrades = status == StatusCode::SWITCHING_PROTOCOLS;
         let is_bodiless =
@@ -74,44 +67,43 @@ impl Sending {
         let (encoder, has_body) = match body.size_hint().exact() {
             _ if is_bodiless || body.is_end_stream() => (Encoder::Length(0), false),
             Some(length) => (Encoder::Length(length), true),
-            None => match length(&head.headers) {
+            None => match head.fields.length() {
                 Some(length) => (Encoder::Length(length), true),
                 None if asked.is_old => (Encoder::UntilClose, true),
                 None => (Encoder::Chunked, true),
             },
         };
-        let says_close = has_option(&head.headers, b"close");
+        let says_close = head.fields.has_option(&Name::Connection, b"close");
         let closes = says_close || conn.client.flags.said_last.get() || encoder == Encoder::UntilClose;
         let mut out = Outgoing::default();
+        conn.take_interim();
+        out.head().extend_from_slice(&conn.pending.take());
         let chunked = encoder == Encoder::Chunked;
         let trailers = if chunked && asked.takes_trailers {
-            announced(&head.headers)
+            head.fields.announced()
         } else {
             Vec::new()
         };
         write_status(out.head(), &head, asked.is_old);
-        if !chunked {
-            head.headers.remove(header::TRAILER);
+        // A reply to HEAD says how long its body would be.
+        let keeps_length = encoder != Encoder::Chunked && (has_body || asked.is_head);
+        let stays = |field: Field<'_>| match field.known {
+            Name::TransferEncoding => false,
+            Name::Trailer => chunked,
+            Name::ContentLength => keeps_length,
+            _ => true,
+        };
+        write_lines(out.head(), &head.fields, stays);
+        if !(keeps_length && head.fields.contains(&Name::ContentLength)) {
+            write_framing(out.head(), &encoder, is_bodiless);
         }
-        head.headers.remove(header::TRANSFER_ENCODING);
-        let length = head.headers.remove(header::CONTENT_LENGTH);
-        write_fields(out.head(), &head.headers);
-        write_framing(
-            out.head(),
-            &encoder,
-            length.as_ref().filter(|_| has_body || asked.is_head),
-            {
-                // What has no body needs no word of it, and a reply to HEAD says what its body would have been.
-                !is_bodiless
-            },
-        );
         if upgrades {
         } else if closes && !says_close {
             out.head().extend_from_slice(b"connection: close\r\n");
         } else if asked.is_old && !closes {
             out.head().extend_from_slice(b"connection: keep-alive\r\n");
         }
-        if !head.headers.contains_key(header::DATE)
+        if !head.fields.contains(&Name::Date)
             && let Some(date) = conn.shard.date.now(conn.clock())
         {
             put_field(out.head(), "date", date.as_bytes());
@@ -210,6 +202,42 @@ impl Sending {
     }
 }
 
+impl Conn {
+    /// Sends the client the interim responses that have come.
+    pub(super) fn inform(&self, cx: &mut Context<'_>) {
+        self.take_interim();
+        // What cannot be written now leaves before the reply, and a connection that is broken shows by that.
+        let _ = self.poll_pending(cx);
+    }
+
+    fn take_interim(&self) {
+        for head in self.client.take_interim() {
+            let mut bytes = Vec::new();
+            write_status(&mut bytes, &head, false);
+            head.fields.write_lines(0..head.fields.len(), &mut bytes);
+            bytes.extend_from_slice(b"\r\n");
+            self.pending.borrow_mut().extend_from_slice(&bytes);
+        }
+    }
+
+    /// Writes interim responses.
+    pub(super) fn poll_pending(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut pending = self.pending.borrow_mut();
+        if pending.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut stream = self.stream.borrow_mut();
+        while !pending.is_empty() {
+            let poll = Pin::new(&mut *stream).poll_write(cx, &pending);
+            self.note_written(&poll);
+            let count = ready!(poll)?;
+            pending.advance(count);
+        }
+        *pending = BytesMut::new();
+        Pin::new(&mut *stream).poll_flush(cx)
+    }
+}
+
 fn poll_write(conn: &Conn, out: &Outgoing, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
     let poll = conn.stream.borrow_mut().poll_write_out(out, cx);
     conn.note_written(&poll);
@@ -223,47 +251,44 @@ fn poll_flush(conn: &Conn, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
     poll
 }
 
-fn write_status(out: &mut Vec<u8>, head: &Parts, is_old: bool) {
-    out.reserve(64 + head.headers.len() * 40);
-    if head.status == StatusCode::OK && !is_old && head.extensions.is_empty() {
+fn write_status(out: &mut Vec<u8>, head: &Response, is_old: bool) {
+    out.reserve(96 + head.fields.len() * 40);
+    if head.status == StatusCode::OK && !is_old && head.reason.is_none() {
         return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     }
     let version = if is_old { &b"HTTP/1.0 "[..] } else { b"HTTP/1.1 " };
     out.extend_from_slice(version);
     out.extend_from_slice(head.status.as_str().as_bytes());
     out.push(b' ');
-    match head.extensions.get::<ReasonPhrase>() {
-        Some(reason) => out.extend_from_slice(reason.as_bytes()),
+    match &head.reason {
+        Some(reason) => out.extend_from_slice(reason),
         None => out.extend_from_slice(head.status.canonical_reason().unwrap_or_default().as_bytes()),
     }
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
-    for (name, value) in fields {
-        put_field(out, name.as_str(), value.as_bytes());
+/// Writes the lines that are to stay, as they came.
+fn write_lines(out: &mut Vec<u8>, fields: &Fields, stays: impl Fn(Field<'_>) -> bool) {
+    let mut run = 0..0;
+    for field in fields.iter() {
+        if !stays(field) {
+            fields.write_lines(run.clone(), out);
+            run.start = run.end + 1;
+        }
+        run.end += 1;
     }
+    fields.write_lines(run, out);
 }
 
-/// Says how the body is framed. `length` is what the reply says of it already; `may_be_empty` that an absent one has to
-/// be said too.
-fn write_framing(out: &mut Vec<u8>, encoder: &Encoder, length: Option<&HeaderValue>, may_be_empty: bool) {
-    match (encoder, length) {
-        (Encoder::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        (Encoder::UntilClose, _) => {}
-        (Encoder::Length(_), Some(length)) => put_field(out, "content-length", length.as_bytes()),
-        (Encoder::Length(0), None) if !may_be_empty => {}
-        (Encoder::Length(length), None) => {
+/// Says how the body is framed. What never has a body needs no word of it.
+fn write_framing(out: &mut Vec<u8>, encoder: &Encoder, is_bodiless: bool) {
+    match encoder {
+        Encoder::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Encoder::UntilClose => {}
+        Encoder::Length(_) if is_bodiless => {}
+        Encoder::Length(length) => {
             // Writing to a Vec does not fail.
             let _ = write!(out, "content-length: {length}\r\n");
         }
     }
-}
-
-/// Whether `Connection` has this option.
-fn has_option(fields: &HeaderMap, wanted: &[u8]) -> bool {
-    fields.get_all(header::CONNECTION).iter().any(|line| {
-        let mut options = line.as_bytes().split(|byte| *byte == b',');
-        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
-    })
 }

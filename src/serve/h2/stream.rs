@@ -4,16 +4,15 @@ use super::Conn;
 use super::duplex::Duplex;
 use super::hold::Turn;
 use super::sending::Sending;
-use crate::proxy::{self, Client, ProxyError, ReplyBody, RequestBody, StreamBody};
+use crate::message;
+use crate::proxy::{self, Client, ProxyError, Reply, RequestBody, StreamBody};
 use crate::serve::tunnel;
-use crate::upstream::http1::length;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response};
 use http_body::Body as _;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -28,6 +27,9 @@ pub(super) struct Stream {
     state: State,
 }
 
+/// A request and its body.
+type Asked = (Rc<message::Request>, RequestBody);
+
 /// The parts of a request's life.
 #[expect(
     clippy::large_enum_variant,
@@ -35,8 +37,8 @@ pub(super) struct Stream {
 )]
 enum State {
     /// Others of the connection hold too much.
-    Waiting(Pin<Box<dyn Future<Output = ()>>>, Option<Box<Request<RequestBody>>>),
-    Answering(Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Infallible>>>>),
+    Waiting(Pin<Box<dyn Future<Output = ()>>>, Option<Asked>),
+    Answering(Pin<Box<dyn Future<Output = Reply>>>),
     Sending(Sending),
     Tunnel(Pin<Box<dyn Future<Output = ()>>>),
     Done,
@@ -50,7 +52,7 @@ impl Stream {
         respond: SendResponse<Bytes>,
         admitted: Result<Option<Turn>, ProxyError>,
     ) -> Self {
-        let (request, input) = split(request);
+        let (asked, input) = split(request);
         let mut stream = Self {
             conn,
             client,
@@ -59,31 +61,34 @@ impl Stream {
             state: State::Done,
         };
         stream.state = match admitted {
-            Ok(None) => stream.answer(request),
+            Ok(None) => stream.answer(asked),
             Ok(Some(turn)) => {
                 let client = stream.client.clone();
                 let comes = async move { turn.comes(&client).await };
-                State::Waiting(Box::pin(comes), Some(Box::new(request)))
+                State::Waiting(Box::pin(comes), Some(asked))
             }
             Err(error) => {
-                let reply = proxy::refuse(&stream.conn.shard.worker, &stream.client, &request, error);
+                let reply = proxy::refuse(&stream.conn.shard.worker, &stream.client, &asked.0, error);
                 // Nobody reads its body.
-                drop(request);
+                drop(asked);
                 stream.reply(reply)
             }
         };
         stream
     }
 
-    fn answer(&self, request: Request<RequestBody>) -> State {
+    fn answer(&self, (request, body): Asked) -> State {
         let (worker, client) = (self.conn.shard.worker.clone(), self.client.clone());
-        State::Answering(Box::pin(proxy::respond(worker, client, request)))
+        State::Answering(Box::pin(proxy::respond(worker, client, request, body)))
     }
 
     /// Sends the head of a reply.
-    fn reply(&mut self, reply: Response<ReplyBody>) -> State {
-        let (mut head, mut body) = reply.into_parts();
-        if let header::Entry::Vacant(entry) = head.headers.entry(header::DATE)
+    fn reply(&mut self, reply: Reply) -> State {
+        let mut body = reply.body;
+        let mut head = Response::new(());
+        *head.status_mut() = reply.head.status;
+        *head.headers_mut() = reply.head.fields.to_map();
+        if let header::Entry::Vacant(entry) = head.headers_mut().entry(header::DATE)
             && let Some(date) = self.conn.shard.date.now(self.conn.clock())
         {
             entry.insert(date);
@@ -92,8 +97,8 @@ impl Stream {
         if let (Some(input), Some(exchange)) = (input, body.take_tunnel()) {
             // The reply is out with its head: from now on it is the tunnel that stands still or does not.
             drop(body);
-            head.headers.remove(header::CONTENT_LENGTH);
-            let Some(output) = self.send(Response::from_parts(head, ()), false) else {
+            head.headers_mut().remove(header::CONTENT_LENGTH);
+            let Some(output) = self.send(head, false) else {
                 return State::Done;
             };
             let stream = Duplex::new(self.conn.earned.clone(), input, output);
@@ -102,10 +107,10 @@ impl Stream {
         }
         let ends = body.is_end_stream();
         if let (false, Some(length)) = (ends, body.size_hint().exact()) {
-            let entry = head.headers.entry(header::CONTENT_LENGTH);
+            let entry = head.headers_mut().entry(header::CONTENT_LENGTH);
             entry.or_insert_with(|| HeaderValue::from(length));
         }
-        match self.send(Response::from_parts(head, ()), ends) {
+        match self.send(head, ends) {
             Some(output) if !ends => State::Sending(Sending::new(output, body)),
             _ => State::Done,
         }
@@ -136,13 +141,20 @@ impl Future for Stream {
                     let Some(request) = request.take() else {
                         return Poll::Ready(());
                     };
-                    this.answer(*request)
+                    this.answer(request)
                 }
                 State::Answering(answering) => {
-                    let Poll::Ready(answered) = answering.as_mut().poll(cx) else {
+                    let polled = answering.as_mut().poll(cx);
+                    for interim in this.client.take_interim() {
+                        let mut head = Response::new(());
+                        *head.status_mut() = interim.status;
+                        *head.headers_mut() = interim.fields.to_map();
+                        // What comes too late is no loss.
+                        let _ = this.respond.send_informational(head);
+                    }
+                    let Poll::Ready(reply) = polled else {
                         return this.respond.poll_reset(cx).map(drop);
                     };
-                    let reply = answered.unwrap_or_else(|never| match never {});
                     this.conn.earned.head();
                     this.reply(reply)
                 }
@@ -158,11 +170,22 @@ impl Future for Stream {
 }
 
 /// A request as `proxy` takes it. If its stream may become a tunnel, its input comes apart, since it is not a body then.
-fn split(request: Request<RecvStream>) -> (Request<RequestBody>, Option<RecvStream>) {
+fn split(request: Request<RecvStream>) -> (Asked, Option<RecvStream>) {
     let (parts, input) = request.into_parts();
-    if parts.method == Method::CONNECT {
-        return (Request::from_parts(parts, RequestBody::Empty), Some(input));
+    let mut asked = message::Request::of_parts(&parts);
+    if asked.method != Method::CONNECT {
+        let body = RequestBody::Http2(StreamBody::new(input, length(&parts.headers)));
+        return ((Rc::new(asked), body), None);
     }
-    let body = RequestBody::Http2(StreamBody::new(input, length(&parts.headers)));
-    (Request::from_parts(parts, body), None)
+    if let Ok(true) = proxy::upgrade::is_extended_connect(&parts.method, &parts.extensions) {
+        asked.method = Method::GET;
+        asked.websocket = true;
+    }
+    ((Rc::new(asked), RequestBody::Empty), Some(input))
+}
+
+/// What `Content-Length` says.
+pub(super) fn length(fields: &HeaderMap) -> Option<u64> {
+    let length = fields.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }

@@ -1,6 +1,6 @@
 //! What a line is made of.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -66,9 +66,9 @@ pub struct Entry<'e> {
     /// The trace it belongs to (W3C Trace Context), where it does.
     pub trace_id: Option<&'e str>,
     /// Fields of its head that are to be shown.
-    pub headers: &'e [(HeaderName, HeaderValue)],
+    pub headers: &'e [(&'e HeaderName, &'e [u8])],
     /// Bytes of the reply's body.
-    pub response_headers: &'e [(HeaderName, HeaderValue)],
+    pub response_headers: &'e [(&'e HeaderName, &'e [u8])],
     /// Requests of this process so far.
     pub count: u64,
 }

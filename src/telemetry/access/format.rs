@@ -3,7 +3,7 @@
 use super::entry::Entry;
 use super::options::{AccessOptions, Format};
 use crate::model::visible::{Keep, visible};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, header};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::Write;
@@ -71,8 +71,8 @@ fn combined(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
         if index > 0 {
             out.push(b' ');
         }
-        let value = entry.headers.iter().find(|(other, _)| other == name);
-        let value = value.map_or(&b"-"[..], |(_, value)| value.as_bytes());
+        let value = entry.headers.iter().find(|(other, _)| *other == name);
+        let value = value.map_or(&b"-"[..], |(_, value)| value);
         quote(&[cut(value, MOST_OF_VALUE)], out);
     }
 }
@@ -210,7 +210,7 @@ impl Object<'_> {
     }
 
     /// Fields of a head, by name; several of one name as the list they are.
-    fn fields(&mut self, name: &str, fields: &[(HeaderName, HeaderValue)]) {
+    fn fields(&mut self, name: &str, fields: &[(&HeaderName, &[u8])]) {
         if fields.is_empty() {
             return;
         }
@@ -225,7 +225,7 @@ impl Object<'_> {
             let values: Vec<&[u8]> = fields
                 .iter()
                 .filter(|(other, _)| other == field)
-                .map(|(_, value)| value.as_bytes())
+                .map(|(_, value)| *value)
                 .collect();
             self.text(field.as_str(), cut(&values.join(&b", "[..]), MOST_OF_VALUE));
         }

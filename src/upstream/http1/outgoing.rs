@@ -3,16 +3,12 @@
 use crate::http1::{self, Encoder, WrongLength};
 use crate::upstream::Stream;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
-use http::request::Parts;
+use http::header::HeaderMap;
 use http_body::{Body, Frame};
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-
-/// Room for a request line without its target, and for each field line. More is allocated where that is too little.
-const LINE: usize = 48;
 
 /// Why a request's body could not be sent.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +27,19 @@ impl From<WrongLength> for UploadError {
     }
 }
 
+/// The head of a request as it is written.
+#[derive(Debug)]
+pub struct RequestOut {
+    /// Its bytes.
+    pub head: Vec<u8>,
+    /// Whether its method is HEAD.
+    pub is_head: bool,
+    /// How the head says that its body is framed; absent if it has no body.
+    pub encoder: Option<Encoder>,
+    /// The names of the fields that may stand behind the body, since `Trailer` has announced them.
+    pub announced: Vec<Box<[u8]>>,
+}
+
 /// A request that is being written.
 pub(super) struct Outgoing<B> {
     /// The head, and then a piece of the body with its chunk's lines.
@@ -38,8 +47,8 @@ pub(super) struct Outgoing<B> {
     /// How the body is framed. Absent if there is none, or all of it is in `out`.
     encoder: Option<Encoder>,
     body: Option<B>,
-    /// The fields that may stand behind the body, since `Trailer` has announced them.
-    announced: Vec<HeaderName>,
+    /// The names of the fields that may stand behind the body.
+    announced: Vec<Box<[u8]>>,
     /// Whether a byte was written, or something of the body was taken.
     begun: bool,
 }
@@ -61,32 +70,15 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// A request of which nothing is written yet. Its fields say how its body is framed; where they do not, it is chunked.
-    pub(super) fn new(parts: &mut Parts, body: B) -> Self {
-        let headers = &mut parts.headers;
-        let encoder = if body.is_end_stream() {
-            headers.remove(header::TRANSFER_ENCODING);
-            None
-        } else if headers.contains_key(header::TRANSFER_ENCODING) {
-            headers.remove(header::CONTENT_LENGTH);
-            Some(Encoder::Chunked)
-        } else if let Some(length) = length(headers) {
-            Some(Encoder::Length(length))
-        } else {
-            headers.insert(header::TRANSFER_ENCODING, header::HeaderValue::from_static("chunked"));
-            Some(Encoder::Chunked)
-        };
-        let announced = match encoder {
-            Some(Encoder::Chunked) => announced(headers),
-            _ => Vec::new(),
-        };
+    /// A request of which nothing is written yet.
+    pub(super) fn new(request: RequestOut, body: B) -> Self {
         let mut out = http1::Outgoing::default();
-        *out.head() = head(parts);
+        *out.head() = request.head;
         Self {
             out,
-            encoder,
+            encoder: request.encoder,
             body: Some(body),
-            announced,
+            announced: request.announced,
             begun: false,
         }
     }
@@ -154,35 +146,6 @@ where
     }
 }
 
-/// The bytes of a request's head.
-fn head(parts: &Parts) -> Vec<u8> {
-    let (uri, headers) = (&parts.uri, &parts.headers);
-    let room = uri.path().len() + LINE * (headers.len() + 2);
-    let mut out = Vec::with_capacity(room);
-    out.extend_from_slice(parts.method.as_str().as_bytes());
-    out.push(b' ');
-    if uri.authority().is_some() {
-        // A `Vec` takes all that is written to it.
-        let _ = write!(out, "{uri}");
-    } else {
-        out.extend_from_slice(uri.path().as_bytes());
-        if let Some(query) = uri.query() {
-            out.push(b'?');
-            out.extend_from_slice(query.as_bytes());
-        }
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in headers {
-        put_line(&mut out, name, value.as_bytes());
-    }
-    out.extend_from_slice(b"\r\n");
-    out
-}
-
-fn put_line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    put_field(out, name.as_str(), value);
-}
-
 /// Writes a field line.
 pub fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
@@ -192,24 +155,13 @@ pub fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// The lines of those trailers that were announced.
-pub fn trailer_lines(trailers: &HeaderMap, announced: &[HeaderName]) -> Vec<u8> {
+pub fn trailer_lines(trailers: &HeaderMap, announced: &[Box<[u8]>]) -> Vec<u8> {
     let mut lines = Vec::new();
-    for (name, value) in trailers.iter().filter(|(name, _)| announced.contains(name)) {
-        put_line(&mut lines, name, value.as_bytes());
+    for (name, value) in trailers {
+        let text = name.as_str().as_bytes();
+        if announced.iter().any(|named| named.eq_ignore_ascii_case(text)) {
+            put_field(&mut lines, name.as_str(), value.as_bytes());
+        }
     }
     lines
-}
-
-/// What `Content-Length` says, which was checked when the message came in.
-pub fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The fields that `Trailer` names.
-pub fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(header::TRAILER).into_iter();
-    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    names
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect()
 }

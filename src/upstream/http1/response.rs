@@ -1,69 +1,77 @@
 //! The head of a pod's response.
 
-use crate::http1::{Fault, Name, ResponseHead, Span};
-use bytes::{Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode, Version};
-use hyper::ext::ReasonPhrase;
+use crate::http1::{Fault, Framing, ResponseHead, ResponseReader};
+use crate::message::{Fields, Name, Response};
+use bytes::{Buf, Bytes, BytesMut};
+use http::StatusCode;
 
 /// What is wrong with the head of a response.
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
-    /// It breaks the rules of HTTP/1.1.
+    /// It is not HTTP/1.1.
     #[error("the response head is not valid HTTP/1.1: {0}")]
-    Fault(#[from] Fault),
-    /// A status, a name or a value that is too large to be one.
-    #[error("the response head has an invalid status or field")]
-    Field,
+    Invalid(Fault),
+    /// More bytes than `--max-response-head`.
+    #[error("the response head is too large (--max-response-head)")]
+    TooLarge,
     /// More interim responses than anybody needs.
     #[error("the response comes behind too many interim ones")]
     Interim,
 }
 
-/// Takes a head that was read, and which is at the beginning of `input`, with whether the pod keeps the connection. Its
-/// fields go into `fields`, which is empty.
+impl From<Fault> for HeadError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::HeadTooLong => Self::TooLarge,
+            fault => Self::Invalid(fault),
+        }
+    }
+}
+
+/// A head, and what follows from it.
+pub(super) struct Head {
+    pub response: Response,
+    pub framing: Framing,
+    /// Whether the pod keeps the connection.
+    pub keeps: bool,
+    /// Bytes that it had.
+    pub length: usize,
+}
+
+/// Takes a head from what was read, once it is complete. `head` has to be the same until then.
 pub(super) fn take(
     input: &mut BytesMut,
-    head: &ResponseHead,
-    fields: &mut HeaderMap,
-) -> Result<(Response<()>, bool), HeadError> {
-    let bytes = input.split_to(head.length.min(input.len())).freeze();
-    let (mut closes, mut keeps) = (head.has_both_framings, head.version > 10);
-    fields.reserve(head.lines.len());
-    for line in &head.lines {
-        let name = HeaderName::from_bytes(line.name.of(&bytes));
-        let value = HeaderValue::from_maybe_shared(part(&bytes, line.value));
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(HeadError::Field);
-        };
-        if line.known == Name::Connection {
-            closes |= has_option(&value, b"close");
-            keeps |= has_option(&value, b"keep-alive");
-        }
-        fields.append(name, value);
+    reader: &mut ResponseReader,
+    head: &mut ResponseHead,
+    answers_head: bool,
+) -> Result<Option<Head>, HeadError> {
+    if !reader.read(input, head, answers_head)? {
+        return Ok(None);
     }
-    let mut response = Response::new(());
-    let status = StatusCode::from_u16(head.status).map_err(|_| HeadError::Field)?;
-    *response.status_mut() = status;
-    *response.version_mut() = match head.version {
-        10 => Version::HTTP_10,
-        _ => Version::HTTP_11,
-    };
-    *response.headers_mut() = std::mem::take(fields);
-    if status.canonical_reason().map(str::as_bytes) != Some(head.reason.of(&bytes))
-        && let Ok(phrase) = ReasonPhrase::try_from(part(&bytes, head.reason))
-    {
-        response.extensions_mut().insert(phrase);
-    }
-    Ok((response, keeps && !closes))
+    let status = StatusCode::from_u16(head.status).map_err(|_| HeadError::Invalid(Fault::Status))?;
+    let bytes = input.get(..head.length).unwrap_or_default().to_vec();
+    input.advance(head.length);
+    let reason = head.reason.of(&bytes);
+    let is_usual = status
+        .canonical_reason()
+        .is_some_and(|usual| usual.as_bytes() == reason);
+    let reason = (!is_usual).then(|| Bytes::copy_from_slice(reason));
+    let fields = Fields::of_head(bytes, std::mem::take(&mut head.lines));
+    let keeps = keeps(&fields, head.version) && !head.has_both_framings;
+    Ok(Some(Head {
+        response: Response { status, reason, fields },
+        framing: head.framing,
+        keeps,
+        length: head.length,
+    }))
 }
 
-/// A part of the head that shares its memory.
-fn part(bytes: &Bytes, span: Span) -> Bytes {
-    bytes.slice_ref(span.of(bytes))
-}
-
-fn has_option(line: &HeaderValue, wanted: &[u8]) -> bool {
-    let mut options = line.as_bytes().split(|byte| *byte == b',');
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
+/// Whether the pod keeps the connection (RFC 9112, section 9.3).
+fn keeps(fields: &Fields, version: u8) -> bool {
+    let (mut closes, mut keeps) = (false, version == 11);
+    for line in fields.get_all(&Name::Connection) {
+        closes |= line.has_option(b"close");
+        keeps |= line.has_option(b"keep-alive");
+    }
+    keeps && !closes
 }

@@ -1,0 +1,10 @@
+//! What a request or a response says besides its body, whatever version of HTTP it came by.
+
+mod fields;
+mod request;
+mod response;
+
+pub use crate::http1::Name;
+pub use fields::{Field, Fields, Value};
+pub use request::Request;
+pub use response::Response;

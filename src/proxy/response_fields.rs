@@ -1,0 +1,68 @@
+//! Which fields of a response pass, and what they say of its connection (RFC 9110 §7.6.1; docs/security.md, row 24).
+
+use super::error::ProxyError;
+use super::facts::{binds, connection_options, lists_too_much, names_no_field};
+use super::names::is_hop_by_hop;
+use crate::message::{Fields, Name, Value};
+use http::StatusCode;
+
+/// Takes what was for our hop out of a response, and what would confuse its framing. Says whether the connection it
+/// came on may be used again as far as framing goes.
+///
+/// # Errors
+/// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`, whose name would be lost with the field, and
+/// for a `Connection` that names too many fields.
+pub fn clean_response(fields: &mut Fields) -> Result<bool, ProxyError> {
+    let (mut chunked, mut length, mut names_fields, mut of_hop) = (false, false, false, false);
+    for field in fields.iter() {
+        if is_hop_by_hop(field.known) {
+            of_hop = true;
+            if field.known == Name::TransferEncoding {
+                let is_chunked = field.value.as_bytes().eq_ignore_ascii_case(b"chunked");
+                if std::mem::replace(&mut chunked, true) || !is_chunked {
+                    return Err(ProxyError::BadResponse);
+                }
+            }
+            names_fields |= field.known == Name::Connection && !names_no_field(field.value);
+        } else if field.known == Name::ContentLength {
+            // Two readers may not agree on `5, 5` (RFC 9112 §6.3).
+            let digits = field.value.as_bytes().iter().all(u8::is_ascii_digit);
+            if std::mem::replace(&mut length, true) || !digits {
+                return Err(ProxyError::BadResponse);
+            }
+        }
+    }
+    if names_fields {
+        if lists_too_much(fields) {
+            return Err(ProxyError::BadResponse);
+        }
+        let named: Vec<Vec<u8>> = connection_options(fields).iter().map(|name| name.to_vec()).collect();
+        fields.retain(|field| {
+            let stays = matches!(field.known, Name::SetCookie | Name::Date | Name::Connection);
+            stays || !named.iter().any(|name| field.name.eq_ignore_ascii_case(name))
+        });
+    }
+    if of_hop {
+        // Chunked is what was read (RFC 9112 §6.3).
+        let length_too = chunked && length;
+        fields.retain(|field| !(is_hop_by_hop(field.known) || length_too && field.known == Name::ContentLength));
+    }
+    Ok(!(chunked && length))
+}
+
+/// Takes out what a response of this status may not say: 1xx and 204 have no length (RFC 9110, section 8.6). That of a 304
+/// is one of another response, and over HTTP/2 there are clients that miss its bytes.
+pub fn forbid_by_status(status: StatusCode, multiplexed: bool, fields: &mut Fields) {
+    let forbidden = status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || (multiplexed && status == StatusCode::NOT_MODIFIED);
+    if forbidden {
+        fields.remove(&Name::ContentLength);
+    }
+}
+
+/// Whether a connection that got this response belongs to one user from now on.
+pub fn binds_identity(status: StatusCode, fields: &Fields) -> bool {
+    let challenges = |line: Value<'_>| line.options().any(binds);
+    status == StatusCode::UNAUTHORIZED && fields.get_all(&Name::WwwAuthenticate).any(challenges)
+}
