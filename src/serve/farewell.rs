@@ -5,7 +5,6 @@ use super::connection::Conn;
 use crate::http1::Position;
 use crate::proxy::{self, ProxyError, RawReply};
 use bytes::Buf;
-use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -37,7 +36,7 @@ pub async fn finish(conn: &Conn, end: End) {
     let error = match end {
         // After an orderly end such a client would take what it has for the whole of the reply.
         End::GivenUp(None) | End::BrokenOff if conn.client.flags.ends_by_close.get() => {
-            let _ = SockRef::from(conn.stream.borrow().tcp()).set_linger(Some(Duration::ZERO));
+            conn.stream.borrow().reset_when_dropped();
             return;
         }
         End::GivenUp(error) => error,

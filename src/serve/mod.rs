@@ -15,6 +15,8 @@ mod proxy_protocol;
 mod relay;
 mod room;
 pub mod shard;
+#[cfg(test)]
+mod simulation;
 mod sockets;
 pub mod tls;
 mod tunnel;

@@ -186,51 +186,64 @@ pub async fn run(
     worker: Worker,
     settings: ShardSettings,
     room: Arc<Room>,
-    mut accepted: mpsc::UnboundedReceiver<Accepted>,
-    mut stage: watch::Receiver<Stage>,
+    accepted: mpsc::UnboundedReceiver<Accepted>,
+    stage: watch::Receiver<Stage>,
 ) {
-    let shard = Rc::new(Shard {
-        worker: Rc::new(worker),
-        limits: settings.limits,
-        scratch: RefCell::new(vec![0; SCRATCH]),
-        date: Date::default(),
-        connections: RefCell::default(),
-        serves_half_closed: settings.serves_half_closed,
-        draining: Cell::new(false),
-        spread: Cell::new(None),
-        listeners: RefCell::default(),
-        orphans: Cell::new(false),
-        handshake_turn: Semaphore::new(1),
-        settings,
-        wanted: Cell::new(room.wanted()),
-        room,
-        unread: Cell::new(0),
-    });
-    let mut sweeper = tokio::task::spawn_local(sweep(shard.clone()));
-    loop {
-        tokio::select! {
-            Some(accepted) = accepted.recv() => shard.clone().take(accepted),
-            // Without it no time-out would ever come: the process ends, and another begins.
-            _ = &mut sweeper => return,
-            changed = stage.changed() => {
-                let now = *stage.borrow_and_update();
-                match now {
-                    Stage::Serving(_) => {
-                        shard.worker.upstreams.follow(&shard.worker.table(), &shard.worker.clock);
-                        shard.follow_listeners();
-                    }
-                    Stage::Draining(spread) => shard.drain(spread),
-                }
-                if changed.is_err() {
-                    break;
-                }
-            }
-        }
-    }
-    sweeper.abort();
+    Shard::new(worker, settings, room).run(accepted, stage).await;
 }
 
 impl Shard {
+    /// A shard without connections.
+    pub(super) fn new(worker: Worker, settings: ShardSettings, room: Arc<Room>) -> Rc<Self> {
+        Rc::new(Self {
+            worker: Rc::new(worker),
+            limits: settings.limits,
+            scratch: RefCell::new(vec![0; SCRATCH]),
+            date: Date::default(),
+            connections: RefCell::default(),
+            serves_half_closed: settings.serves_half_closed,
+            draining: Cell::new(false),
+            spread: Cell::new(None),
+            listeners: RefCell::default(),
+            orphans: Cell::new(false),
+            handshake_turn: Semaphore::new(1),
+            settings,
+            wanted: Cell::new(room.wanted()),
+            room,
+            unread: Cell::new(0),
+        })
+    }
+
+    /// Takes connections, and follows what becomes of the process, until it is told to stop.
+    pub(super) async fn run(
+        self: Rc<Self>,
+        mut accepted: mpsc::UnboundedReceiver<Accepted>,
+        mut stage: watch::Receiver<Stage>,
+    ) {
+        let mut sweeper = tokio::task::spawn_local(sweep(self.clone()));
+        loop {
+            tokio::select! {
+                Some(accepted) = accepted.recv() => self.clone().take(accepted),
+                // Without it no time-out would ever come: the process ends, and another begins.
+                _ = &mut sweeper => return,
+                changed = stage.changed() => {
+                    let now = *stage.borrow_and_update();
+                    match now {
+                        Stage::Serving(_) => {
+                            self.worker.upstreams.follow(&self.worker.table(), &self.worker.clock);
+                            self.follow_listeners();
+                        }
+                        Stage::Draining(spread) => self.drain(spread),
+                    }
+                    if changed.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        sweeper.abort();
+    }
+
     /// Has a connection swept.
     pub fn list(&self, conn: Rc<dyn Swept>) -> Listed<'_> {
         let key = self.connections.borrow_mut().insert(conn);

@@ -272,7 +272,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let ((stream, socket), settings) = (dial.open(address).await?, dial.settings);
-    lost::share(stream.tcp())?;
+    lost::share(&stream)?;
     let tasks = OnShard::default();
     let head_bytes = u32::try_from(settings.max_response_head).unwrap_or(u32::MAX);
     let earned = Rc::<Earned>::default();

@@ -325,7 +325,7 @@ where
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), UploadError> {
-        let patience = self.patience.set(self.stream.tcp(), self.is_long);
+        let patience = self.patience.set(&self.stream, self.is_long);
         self.deaf = patience.is_err();
         while !self.deaf {
             self.outgoing.take_piece(cx)?;
@@ -350,9 +350,9 @@ where
 
     /// Reads more. 0 is the end of the connection.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let (0, Stream::Plain(tcp)) = (self.input.capacity(), &self.stream) {
+        if self.input.capacity() == 0 && !matches!(self.stream, Stream::Tls(_)) {
             // A request that waits for its pod needs no memory for that.
-            ready!(tcp.poll_read_ready(cx))?;
+            ready!(self.stream.poll_read_ready(cx))?;
         }
         let known = match &self.reading {
             Reading::Body(decoder) => decoder.left(),
@@ -410,9 +410,9 @@ where
                 read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
             }
             // There may be messages for TLS alone, such as tickets for later sessions.
-            Stream::Tls(tls) => {
+            stream => {
                 let mut context = Context::from_waker(Waker::noop());
-                let read = Pin::new(tls).poll_read(&mut context, &mut ReadBuf::new(&mut byte));
+                let read = Pin::new(stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte));
                 read.is_pending()
             }
         }

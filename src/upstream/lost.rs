@@ -1,6 +1,7 @@
 //! Pods whose node has gone without a word: the kernel finds out, in seconds and not in the minute that a response may
 //! take. What was asked of them may then be asked of others.
 
+use super::stream::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::time::Duration;
@@ -30,8 +31,14 @@ pub fn notice(tcp: &TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn share(tcp: &TcpStream) -> io::Result<()> {
-    SockRef::from(tcp).set_tcp_user_timeout(Some(SILENCE_OF_MANY))
+pub fn share(stream: &Stream) -> io::Result<()> {
+    set_silence(stream, SILENCE_OF_MANY)
+}
+
+fn set_silence(stream: &Stream, silence: Duration) -> io::Result<()> {
+    stream
+        .tcp()
+        .map_or(Ok(()), |tcp| SockRef::from(tcp).set_tcp_user_timeout(Some(silence)))
 }
 
 /// How long a connection's pod may be silent: longer while something long is sent to it, and no longer when that is over,
@@ -46,13 +53,13 @@ impl Patience {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn set(&mut self, tcp: &TcpStream, is_long: bool) -> io::Result<()> {
+    pub fn set(&mut self, stream: &Stream, is_long: bool) -> io::Result<()> {
         if self.is_long == is_long {
             return Ok(());
         }
         self.is_long = is_long;
         let silence = if is_long { SILENCE_OF_A_READER } else { SILENCE };
-        SockRef::from(tcp).set_tcp_user_timeout(Some(silence))
+        set_silence(stream, silence)
     }
 }
 
@@ -65,10 +72,11 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         notice(&tcp).unwrap();
+        let stream = Stream::Plain(tcp);
         let mut patience = Patience::default();
         for (long, silence) in [(false, SILENCE), (true, SILENCE_OF_A_READER), (false, SILENCE)] {
-            patience.set(&tcp, long).unwrap();
-            let now = SockRef::from(&tcp).tcp_user_timeout().unwrap();
+            patience.set(&stream, long).unwrap();
+            let now = SockRef::from(stream.tcp().unwrap()).tcp_user_timeout().unwrap();
             assert_eq!(now, Some(silence), "long: {long}");
         }
     }

@@ -16,6 +16,8 @@ mod limit;
 mod lost;
 pub mod pool;
 pub mod proxy_protocol;
+#[cfg(test)]
+pub mod simulated;
 mod stream;
 mod target;
 pub mod tls;

@@ -4,6 +4,8 @@ use super::clock::{Clock, Tick};
 use super::h2;
 use super::http1::Http1;
 use super::lost;
+#[cfg(test)]
+use super::simulated;
 use super::stream::Stream;
 use super::tls;
 use crate::table::BackendTls;
@@ -189,6 +191,13 @@ impl Dial<'_> {
     /// What the kernel says, `TimedOut`, or what [`tls::shake_hands`] says.
     pub async fn open(&self, address: SocketAddr) -> io::Result<(Stream, Socket)> {
         let socket = self.settings.sockets.take()?;
+        #[cfg(test)]
+        if let Some(dialling) = simulated::dial(address) {
+            let end = tokio::time::timeout(self.patience, dialling)
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            return Ok((Stream::Simulated(end), socket));
+        }
         let mut stream = tokio::time::timeout(self.patience, TcpStream::connect(address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

@@ -1,10 +1,14 @@
 //! The bytes of a connection, with TLS or without, to a client or to a pod.
 
+#[cfg(test)]
+use super::simulated;
 use crate::http1::Outgoing;
+use socket2::SockRef;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -14,14 +18,69 @@ pub enum Stream {
     Plain(TcpStream),
     /// Under TLS. Boxed, for its state is large and most of it is not looked at.
     Tls(Box<TlsStream<TcpStream>>),
+    /// Without a socket, where clients and pods are simulated.
+    #[cfg(test)]
+    Simulated(simulated::End),
+}
+
+/// Which halves of a connection the other side has closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Nothing more comes.
+    pub read: bool,
+    /// Nothing more is taken.
+    pub write: bool,
 }
 
 impl Stream {
-    /// The connection below.
-    pub fn tcp(&self) -> &TcpStream {
+    /// The connection below. Absent where it is simulated.
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
+            Stream::Plain(tcp) => Some(tcp),
+            Stream::Tls(tls) => Some(tls.get_ref().0),
+            #[cfg(test)]
+            Stream::Simulated(_) => None,
+        }
+    }
+
+    /// Ready when bytes have come, or the end. Under TLS these may be bytes of TLS alone.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Plain(tcp) => tcp.poll_read_ready(cx),
+            Stream::Tls(tls) => tls.get_ref().0.poll_read_ready(cx),
+            #[cfg(test)]
+            Stream::Simulated(end) => end.poll_read_ready(cx),
+        }
+    }
+
+    /// What the other side has closed, as far as the kernel has told.
+    pub fn closed(&self) -> Closed {
+        #[cfg(test)]
+        if let Stream::Simulated(end) = self {
+            return end.closed();
+        }
+        let Some(tcp) = self.tcp() else {
+            return Closed::default();
+        };
+        let ready = pin!(tcp.ready(Interest::READABLE | Interest::WRITABLE));
+        // The kernel has told already; nothing is waited for.
+        let Poll::Ready(Ok(ready)) = ready.poll(&mut Context::from_waker(Waker::noop())) else {
+            return Closed::default();
+        };
+        Closed {
+            read: ready.is_read_closed(),
+            write: ready.is_write_closed(),
+        }
+    }
+
+    /// Has the connection be reset when it is dropped, so that the other side does not take that for an orderly end.
+    pub fn reset_when_dropped(&self) {
+        if let Some(tcp) = self.tcp() {
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
+        #[cfg(test)]
+        if let Stream::Simulated(end) = self {
+            end.reset_when_dropped();
         }
     }
 
@@ -49,6 +108,8 @@ impl AsyncRead for Stream {
                     other => other,
                 }
             }
+            #[cfg(test)]
+            Stream::Simulated(end) => Pin::new(end).poll_read(cx, buffer),
         }
     }
 }
@@ -58,6 +119,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            #[cfg(test)]
+            Stream::Simulated(end) => Pin::new(end).poll_write(cx, bytes),
         }
     }
 
@@ -69,6 +132,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             Stream::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            #[cfg(test)]
+            Stream::Simulated(end) => Pin::new(end).poll_write_vectored(cx, slices),
         }
     }
 
@@ -76,6 +141,8 @@ impl AsyncWrite for Stream {
         match self {
             Stream::Plain(tcp) => tcp.is_write_vectored(),
             Stream::Tls(tls) => tls.is_write_vectored(),
+            #[cfg(test)]
+            Stream::Simulated(end) => end.is_write_vectored(),
         }
     }
 
@@ -83,6 +150,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            #[cfg(test)]
+            Stream::Simulated(end) => Pin::new(end).poll_flush(cx),
         }
     }
 
@@ -90,6 +159,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            #[cfg(test)]
+            Stream::Simulated(end) => Pin::new(end).poll_shutdown(cx),
         }
     }
 }

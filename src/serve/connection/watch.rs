@@ -9,10 +9,8 @@ use crate::serve::shard::Swept;
 use crate::table::ListenerId;
 use crate::upstream::Tick;
 use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::Interest;
 
 /// What the sweeper found a connection guilty of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,16 +45,12 @@ impl Conn {
         let Ok(stream) = self.stream.try_borrow() else {
             return false;
         };
-        let ready = pin!(stream.tcp().ready(Interest::READABLE | Interest::WRITABLE));
-        // The kernel has told already; nothing is waited for.
-        let Poll::Ready(Ok(ready)) = ready.poll(&mut Context::from_waker(Waker::noop())) else {
-            return false;
-        };
+        let closed = stream.closed();
         // Both ways are closed by a reset. An end of its input alone means the same, unless the client may wait so for
         // its reply, or has asked for more already, which may say so.
         let waits =
             self.shard.serves_half_closed || self.client.flags.may_half_close.get() || self.input.borrow().has_more();
-        ready.is_read_closed() && (ready.is_write_closed() || !waits)
+        closed.read && (closed.write || !waits)
     }
 
     /// Has the task woken when the client of a request leaves that takes longer than a tick; quick ones are spared
@@ -69,7 +63,7 @@ impl Conn {
         if self.position() == Position::Body {
             return false;
         }
-        let readable = self.stream.borrow().tcp().poll_read_ready(cx).is_ready();
+        let readable = self.stream.borrow().poll_read_ready(cx).is_ready();
         readable && self.has_left()
     }
 

@@ -156,6 +156,7 @@ async fn a_response_is_the_same_however_it_is_split() {
                 let peeked = ours
                     .stream
                     .tcp()
+                    .unwrap()
                     .poll_peek(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
                 if let (true, Some(second), Some(theirs)) = (peeked.is_pending(), second.take(), &mut theirs) {
                     assert_eq!(theirs.try_write(second.as_bytes()).unwrap(), second.len());
@@ -343,7 +344,7 @@ async fn what_was_not_sent_is_given_back() {
             .set_linger(Some(Duration::ZERO))
             .unwrap();
         drop(theirs);
-        ours.stream.tcp().readable().await.unwrap();
+        ours.stream.tcp().unwrap().readable().await.unwrap();
         ask(&mut ours, request);
         let error = receive(&mut ours, |_| {}).await.unwrap_err();
         assert!(ours.deaf, "{error}");
@@ -386,14 +387,14 @@ async fn a_pool_gives_nothing_that_its_pod_has_closed_or_spoken_on() {
         .expect("a connection on which a pod has spoken unasked is closed");
     let taken = pool.take(&clock, &settings).unwrap();
     assert_eq!(
-        taken.stream.tcp().local_addr().unwrap(),
+        taken.stream.tcp().unwrap().local_addr().unwrap(),
         peers[1],
         "the last one that was used"
     );
     assert!(taken.reused);
     drop(theirs.remove(0));
     let known = pool.take(&clock, &settings).unwrap();
-    known.stream.tcp().readable().await.unwrap();
+    known.stream.tcp().unwrap().readable().await.unwrap();
     pool.put(known, &clock, &settings);
     assert_eq!(pool.count(), 0);
     assert!(pool.take(&clock, &settings).is_none());
