@@ -181,5 +181,6 @@ reference: debug ## write docs/reference.md, docs/annotations.md with its schema
 	$(DEBUG) reference > docs/reference.md
 	$(DEBUG) reference --annotations > docs/annotations.md
 	$(DEBUG) reference --schema > docs/annotations.schema.json
+	$(DEBUG) reference --ingress-nginx > docs/from-ingress-nginx.md
 	$(DEBUG) reference --openapi > docs/openapi.json
 	charts/generate.py

@@ -19,7 +19,7 @@ pub use peers::PeerArgs;
 pub use secret_url::SecretUrl;
 pub use status::StatusArgs;
 pub use values::{
-    EncodedSlash, Listen, ListenAddress, Listening, LogFormat, MaxMemory, Protocol, ProxyProtocol, TlsVersion,
+    DropIn, EncodedSlash, Listen, ListenAddress, Listening, LogFormat, MaxMemory, Protocol, ProxyProtocol, TlsVersion,
     annotation,
 };
 
@@ -89,6 +89,9 @@ pub struct RuleArgs {
     /// them. A name, or a pattern with `*`. Can be repeated.
     #[arg(long, env = "NARTHEX_IGNORE_ANNOTATION", value_name = "PATTERN", value_delimiter = ',', value_parser = annotation)]
     pub ignore_annotation: Vec<Arc<str>>,
+    /// Serve the Ingresses of this controller too, by its own rules as far as narthex knows them. Can be repeated.
+    #[arg(long, env = "NARTHEX_DROP_IN", value_name = "CONTROLLER", value_delimiter = ',')]
+    pub drop_in: Vec<DropIn>,
     /// Redirect plain HTTP to HTTPS (308) for hosts in `spec.tls`. An Ingress can override this with narthex.io/ssl-redirect.
     #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]

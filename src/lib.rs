@@ -57,9 +57,9 @@ pub mod testing {
     }
     pub mod dialect {
         pub use crate::dialect::ingress;
-        pub use crate::dialect::{Change, Object};
+        pub use crate::dialect::{Change, Dialect, Object};
         pub mod annotations {
-            pub use crate::dialect::annotations::{Ignored, markdown, schema};
+            pub use crate::dialect::annotations::{Ignored, markdown, nginx, schema};
         }
         pub mod owners {
             pub use crate::dialect::owners::{HostOwners, parse};

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use narthex::testing::compile::{Options, State, lint};
-use narthex::testing::dialect::{Change, Object};
+use narthex::testing::dialect::{Change, Dialect, Object};
 use narthex::testing::dialect::{annotations, owners};
 use narthex::testing::model::object::{Meta, Secret};
 use narthex::testing::model::{Report, Timestamp};
@@ -134,6 +134,10 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
             "zone" => options.zone = Some(value.into()),
             "node" => options.node = Some(value.into()),
             "yield-empty" => options.yield_empty = Some(value.parse().unwrap()),
+            "drop-in" => options.drop_in.push(match value {
+                "ingress-nginx" => Dialect::IngressNginx,
+                _ => panic!("options: {line}"),
+            }),
             "ssl-redirect" => options.ssl_redirect = value.parse().unwrap(),
             "default-certificate" => {
                 let (namespace, name) = value.split_once('/').unwrap();
@@ -211,6 +215,9 @@ fn render_table(table: &Table, out: &mut String) {
         if let Some(compression) = route.policies.compression() {
             let names: Vec<_> = compression.codings.iter().map(|coding| coding.name()).collect();
             write!(policies, " compress \"{}\"", names.join(", ")).unwrap();
+        }
+        for step in route.policies.steps() {
+            write!(policies, " {step}").unwrap();
         }
         for (name, value) in backend.settings.said() {
             write!(policies, " {name}={value}").unwrap();

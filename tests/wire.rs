@@ -70,6 +70,8 @@ mod health;
 mod http2;
 #[path = "wire/http2_pods.rs"]
 mod http2_pods;
+#[path = "wire/ingress_nginx.rs"]
+mod ingress_nginx;
 #[path = "wire/interim.rs"]
 mod interim;
 #[path = "wire/leaving.rs"]

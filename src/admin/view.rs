@@ -186,6 +186,9 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
         server_name,
         trusted: trusted.is_some(),
         secure: url.tls || told == Some(true) || question.is_by_https_port(terms),
+        client: trusted.map_or(question.from, |proxy| {
+            Some(terms.trusted_proxies.told(proxy, &request.fields).client)
+        }),
     };
     let ask = canonical::ask_of(&request, &facts, came, request.websocket);
     match ask.subject(&terms.rules) {
@@ -267,10 +270,16 @@ impl Decision {
                 let many = route.is_some_and(|route| !matches!(route.host, HostPattern::Exact(_)));
                 let of_host = asked.filter(|_| many).map(|host| format!(" for {host}"));
                 let why = format!(
-                    "{what} is closed{}, because narthex does not enforce {guard}",
-                    of_host.unwrap_or_default()
+                    "{what} is closed{}, because {}",
+                    of_host.unwrap_or_default(),
+                    guard.why()
                 );
-                self.refuse(ProxyError::GuardNotEnforced, Some(why));
+                let error = if guard.invalid {
+                    ProxyError::GuardInvalid
+                } else {
+                    ProxyError::GuardNotEnforced
+                };
+                self.refuse(error, Some(why));
             }
             Outcome::Redirect(redirect) => {
                 self.location = Some(redirect.location());
@@ -278,6 +287,18 @@ impl Decision {
                 self.answer(
                     308,
                     format!("{whose} has TLS for this host, so plain HTTP is redirected to HTTPS"),
+                );
+            }
+            Outcome::Elsewhere { status, location } => {
+                self.location = Some(location.clone());
+                let what = route.map(Route::describe).unwrap_or_default();
+                self.answer(status.as_u16(), format!("{what} is redirected"));
+            }
+            Outcome::Preflight(_) => {
+                let what = route.map(Route::describe).unwrap_or_default();
+                self.answer(
+                    204,
+                    format!("{what} tells browsers which requests of other origins they may send"),
                 );
             }
             Outcome::Answer(answer) => {

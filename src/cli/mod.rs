@@ -100,6 +100,9 @@ pub enum Command {
         /// Print docs/openapi.json instead
         #[arg(long, conflicts_with_all = ["annotations", "schema"])]
         openapi: bool,
+        /// Print docs/from-ingress-nginx.md instead
+        #[arg(long, conflicts_with_all = ["annotations", "schema", "openapi"])]
+        ingress_nginx: bool,
     },
 }
 
@@ -131,11 +134,13 @@ pub fn main() -> ExitCode {
             annotations,
             schema,
             openapi,
+            ingress_nginx,
         }) => {
-            print(&match (annotations, schema, openapi) {
-                (true, _, _) => crate::dialect::annotations::markdown(),
-                (_, true, _) => crate::dialect::annotations::schema(),
-                (_, _, true) => crate::admin::openapi().to_owned(),
+            print(&match (annotations, schema, openapi, ingress_nginx) {
+                (true, ..) => crate::dialect::annotations::markdown(),
+                (_, true, ..) => crate::dialect::annotations::schema(),
+                (_, _, true, _) => crate::admin::openapi().to_owned(),
+                (.., true) => crate::dialect::annotations::nginx::markdown(),
                 _ => reference::markdown(),
             });
             Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use super::backend_tls::Needed;
 use super::links::{Cause, User};
 use super::pods::Located;
 use super::{Key, OfService, State, annotations};
+use crate::dialect::Dialect;
 use crate::dialect::reading::BackendKey;
 use crate::model::object::{Endpoints, PortRef, Service, ServicePort};
 use crate::model::{Diagnostic, Kind, ObjectRef};
@@ -323,7 +324,7 @@ pub(super) fn service_settings(
         return BackendSettings::default();
     }
     let object = ObjectRef::new(Kind::Service, meta.namespace.clone(), meta.name.clone());
-    annotations::read(meta, &object, ignored, findings).backend
+    annotations::read(Dialect::Narthex, meta, &object, ignored, findings).backend
 }
 
 pub(super) fn is_tcp(protocol: Option<&str>) -> bool {

@@ -4,9 +4,9 @@ use super::State;
 use super::claims::{Claimed, Edits};
 use super::links::{Cause, User};
 use super::tls::Hosts;
-use crate::dialect::Object;
 use crate::dialect::claimant::Claimant;
 use crate::dialect::reading::{BackendKey, Reading, Spot, own_seniority};
+use crate::dialect::{Dialect, Object};
 use crate::model::object::Meta;
 use crate::model::{ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub claimant: Arc<dyn Claimant>,
     /// Whether it is ours.
     pub served: bool,
+    /// By whose rules it is read.
+    pub dialect: Dialect,
     /// Whether it or its namespace is being deleted.
     leaving: bool,
 }
@@ -131,13 +133,14 @@ impl State {
     }
 
     pub(super) fn recompile(&mut self, object: ObjectRef, claimant: Arc<dyn Claimant>) {
-        let served = self.serves(&*claimant).is_ok();
+        let dialect = self.serves(&*claimant);
         let leaving = self.seniority(claimant.meta()).leaving;
         self.swap(
             object,
             Some(Known {
                 claimant,
-                served,
+                served: dialect.is_ok(),
+                dialect: dialect.unwrap_or_default(),
                 leaving,
             }),
         );
@@ -153,7 +156,7 @@ impl State {
         let (slot, old) = self.claimants.take(&object);
         let user = User::Object(slot);
         let read = |known: &'_ Known| {
-            let mut reading = known.claimant.read(self.options.context());
+            let mut reading = known.claimant.read(self.options.context(known.dialect));
             reading.seniority.leaving = known.leaving;
             reading
         };

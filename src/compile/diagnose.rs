@@ -55,7 +55,7 @@ impl State {
             ));
             return;
         }
-        let reading = claimant.read(self.options.context());
+        let reading = claimant.read(self.options.context(known.dialect));
         let (meta, seniority) = (claimant.meta(), known.seniority());
         for claim in &reading.claims {
             if let Some(holder) = self.other_holder(&claim.spot, object) {

@@ -149,7 +149,7 @@ impl State {
             if !known.served {
                 continue;
             }
-            let reading = known.claimant.read(self.options.context());
+            let reading = known.claimant.read(self.options.context(known.dialect));
             let claims = reading.claims.into_iter().filter(|claim| claim.backend == *backend);
             spots.extend(claims.map(|claim| claim.spot));
         }

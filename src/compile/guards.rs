@@ -1,9 +1,9 @@
 //! Guards that narthex does not enforce: which routes they close beyond those of the object that carries them.
 
 use super::{CONTROLLER, State};
-use crate::dialect::annotations;
 use crate::dialect::claimant::Claimant;
 use crate::dialect::reading::{BackendKey, Guards, Spot};
+use crate::dialect::{Dialect, annotations};
 use crate::model::object::IngressClass;
 use crate::model::{Kind, ObjectRef};
 use crate::table::{Guard, HostPattern, PARAMETERS};
@@ -83,10 +83,12 @@ impl State {
     /// What closes all routes to a Service.
     pub(super) fn service_guard(&self, key: &BackendKey) -> Option<Arc<Guard>> {
         let service = self.services.get(&(key.namespace.clone(), key.service.clone()))?;
-        let (name, _) = annotations::guards(&service.meta, &self.options.ignored_annotations).next()?;
+        let (name, _) =
+            annotations::guards(Dialect::Narthex, &service.meta, &self.options.ignored_annotations).next()?;
         Some(Arc::new(Guard {
             object: ObjectRef::new(Kind::Service, key.namespace.clone(), key.service.clone()),
             name: name.into(),
+            invalid: false,
         }))
     }
 
@@ -106,10 +108,13 @@ impl State {
             .parameters()
             .filter(|_| ignored.by(PARAMETERS).is_none())
             .map(|_| PARAMETERS);
-        let first = annotations::guards(&class.meta, ignored).map(|(name, _)| name).next();
+        let first = annotations::guards(Dialect::Narthex, &class.meta, ignored)
+            .map(|(name, _)| name)
+            .next();
         Some(Arc::new(Guard {
             object: ObjectRef::new(Kind::IngressClass, "", class.meta.name.clone()),
             name: parameters.or(first)?.into(),
+            invalid: false,
         }))
     }
 

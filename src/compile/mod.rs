@@ -28,7 +28,7 @@ mod tls;
 
 use crate::dialect::claimant::Context;
 use crate::dialect::reading::{BackendKey, Spot};
-use crate::dialect::{Change, Object, annotations, owners};
+use crate::dialect::{Change, Dialect, Object, annotations, owners};
 use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Diagnostic, Kind, ObjectRef, Report, Timestamp};
 use crate::table::{BackendId, Listener, PodSetId, Table};
@@ -79,13 +79,16 @@ pub struct Options {
     pub yield_empty: Option<u64>,
     /// `--ignore-annotation`.
     pub ignored_annotations: annotations::Ignored,
+    /// `--drop-in`: the other controllers whose Ingresses are served.
+    pub drop_in: Vec<Dialect>,
     /// `--ssl-redirect`: hosts with TLS send plain HTTP to HTTPS, unless an annotation says otherwise.
     pub ssl_redirect: bool,
 }
 
 impl Options {
-    fn context(&self) -> Context<'_> {
+    fn context(&self, dialect: Dialect) -> Context<'_> {
         Context {
+            dialect,
             owners: &self.host_owners,
             ignored: &self.ignored_annotations,
         }
@@ -112,6 +115,7 @@ impl Default for Options {
             node: None,
             yield_empty: None,
             ignored_annotations: annotations::Ignored::default(),
+            drop_in: Vec::new(),
             ssl_redirect: true,
         }
     }

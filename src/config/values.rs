@@ -18,6 +18,13 @@ pub enum TlsVersion {
     Tls13,
 }
 
+/// `--drop-in`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DropIn {
+    /// IngressClasses with the controller k8s.io/ingress-nginx, and the class nginx where there is none.
+    IngressNginx,
+}
+
 /// What becomes of `%2F` and `%5C` in a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EncodedSlash {

@@ -5,6 +5,7 @@ mod equivalents;
 mod foreign;
 mod hsts;
 mod list;
+pub mod nginx;
 mod page;
 mod value;
 
@@ -12,6 +13,7 @@ pub use foreign::Ignored;
 pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
 pub use page::{markdown, schema};
 
+use super::drop_in::Dialect;
 use crate::model::annotation::PREFIX;
 use crate::model::nearest::nearest;
 use crate::model::object::Meta;
@@ -35,17 +37,38 @@ pub(crate) struct Settings {
     pub compression: Option<Compression>,
     /// What is said of the backends.
     pub backend: BackendSettings,
+    /// What the dialect has done to requests.
+    pub chain: Chain,
+    /// The annotation that guards and cannot be read.
+    pub closed_by: Option<Box<str>>,
+    /// The namespace of the object.
+    namespace: Arc<str>,
+    /// What the annotations of ingress-nginx ask for, before they are put together.
+    nginx: nginx::Asked,
+}
+
+/// The steps that a dialect has beside those that all have, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// Before the redirect to HTTPS.
+    pub before: Box<[Before]>,
+    /// Behind it.
+    pub behind: Box<[Before]>,
+    /// With a reply, before what all have.
+    pub after: Box<[After]>,
 }
 
 impl Settings {
     /// What a route gets of it, with what was found out about its host.
     pub fn policies(&self, https_redirect: bool, guard: Option<Arc<Guard>>) -> Policies {
+        let redirect = https_redirect.then_some(Before::RedirectToHttps);
+        let before = self.chain.before.iter().cloned().chain(redirect);
         let compress = self.compression.iter().cloned().map(After::Compress);
         let hsts = self.hsts.iter().cloned().map(After::Hsts);
         Policies {
             guard,
-            before: https_redirect.then_some(Before::RedirectToHttps).into_iter().collect(),
-            after: compress.chain(hsts).collect(),
+            before: before.chain(self.chain.behind.iter().cloned()).collect(),
+            after: self.chain.after.iter().cloned().chain(compress).chain(hsts).collect(),
         }
     }
 }
@@ -73,9 +96,22 @@ struct Annotation {
 }
 
 /// Reads the annotations of an Ingress or a Service, and says which of them are wrong or do nothing.
-pub(crate) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings: &mut Vec<Diagnostic>) -> Settings {
-    let mut settings = Settings::default();
-    for (name, value) in meta.annotations.iter() {
+pub(crate) fn read(
+    dialect: Dialect,
+    meta: &Meta,
+    object: &ObjectRef,
+    ignored: &Ignored,
+    findings: &mut Vec<Diagnostic>,
+) -> Settings {
+    let mut settings = Settings {
+        namespace: meta.namespace.clone(),
+        ..Settings::default()
+    };
+    if dialect == Dialect::IngressNginx {
+        read_nginx(&mut settings, meta, object, ignored, findings);
+    }
+    // Ours come behind, for they win.
+    for (name, value) in meta.annotations.iter().filter(|(name, _)| !dialect.acts_on(name)) {
         let guard = foreign::judge(name, value, meta, object.kind, ignored);
         let mut say = |code, message| {
             findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
@@ -108,6 +144,46 @@ pub(crate) fn read(meta: &Meta, object: &ObjectRef, ignored: &Ignored, findings:
         }
     }
     settings
+}
+
+impl Dialect {
+    /// Whether an annotation of another controller does here what it did there.
+    fn acts_on(self, name: &str) -> bool {
+        let of_nginx = |name: &str| nginx::served(name).is_some() || nginx::has_no_effect(name);
+        self == Self::IngressNginx && name.strip_prefix(nginx::PREFIX).is_some_and(of_nginx)
+    }
+}
+
+/// Reads those of ingress-nginx that narthex acts on.
+fn read_nginx(
+    settings: &mut Settings,
+    meta: &Meta,
+    object: &ObjectRef,
+    ignored: &Ignored,
+    findings: &mut Vec<Diagnostic>,
+) {
+    for (name, value) in meta.annotations.iter() {
+        let Some(known) = name.strip_prefix(nginx::PREFIX).and_then(nginx::served) else {
+            continue;
+        };
+        let read = match ignored.by(name) {
+            Some(pattern) => Err((
+                Code::GuardIgnored,
+                format!("narthex leaves it out, {}", without(pattern)),
+            )),
+            None => known.value.apply(value, settings).map_err(|wrong| match known.wrong {
+                nginx::Wrong::Default(then) => (Code::InvalidAnnotation, format!("{wrong}; {then}")),
+                nginx::Wrong::Closes => {
+                    settings.closed_by.get_or_insert_with(|| name.into());
+                    let then = "so the routes of this Ingress are closed: requests get 503";
+                    (Code::GuardInvalid, format!("{wrong}, {then}"))
+                }
+            }),
+        };
+        let Err((code, message)) = read else { continue };
+        findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
+    }
+    std::mem::take(&mut settings.nginx).settle(settings);
 }
 
 #[cfg(test)]

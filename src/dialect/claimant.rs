@@ -3,6 +3,7 @@
 use super::Object;
 use super::annotations::Ignored;
 use super::decode::{Effect, Unknown};
+use super::drop_in::Dialect;
 use super::owners::HostOwners;
 use super::reading::Reading;
 use crate::model::object::Meta;
@@ -10,9 +11,11 @@ use crate::model::{Kind, ObjectRef, Revision};
 use std::fmt;
 use std::sync::Arc;
 
-/// What of the operator's decisions a reading hangs on.
+/// What a reading hangs on beside the object.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'c> {
+    /// By whose rules it is read.
+    pub dialect: Dialect,
     pub owners: &'c HostOwners,
     pub ignored: &'c Ignored,
 }

@@ -7,6 +7,7 @@
 pub mod annotations;
 pub(crate) mod claimant;
 pub mod decode;
+pub mod drop_in;
 mod host;
 pub mod ingress;
 mod object;
@@ -15,4 +16,5 @@ pub(crate) mod reading;
 pub mod status;
 mod tls;
 
+pub use drop_in::Dialect;
 pub use object::{Change, Object};

@@ -1,6 +1,7 @@
 //! What an object says, in words that all dialects share.
 
-use super::annotations::{self, Ignored, Settings};
+use super::annotations::{self, Settings};
+use super::claimant::Context;
 pub(crate) use super::tls::TlsEntry;
 use crate::model::annotation::Reach;
 use crate::model::object::{Meta, PortRef};
@@ -103,13 +104,14 @@ pub(crate) struct Guards {
 
 impl Guards {
     /// Those that the annotations of an object name, without their hosts.
-    pub fn of(object: &ObjectRef, meta: &Meta, ignored: &Ignored) -> Self {
+    pub fn of(object: &ObjectRef, meta: &Meta, context: Context<'_>) -> Self {
         let guard = |reach: Option<Reach>| {
-            let mut all = annotations::guards(meta, ignored);
+            let mut all = annotations::guards(context.dialect, meta, context.ignored);
             let (name, _) = all.find(|(_, other)| reach.is_none_or(|reach| reach == *other))?;
             Some(Arc::new(Guard {
                 object: object.clone(),
                 name: name.into(),
+                invalid: false,
             }))
         };
         Self {
@@ -117,6 +119,20 @@ impl Guards {
             host: guard(Some(Reach::Host)),
             ..Self::default()
         }
+    }
+
+    /// The same where `name` guards too, but cannot be read.
+    #[must_use]
+    pub fn with_invalid(mut self, object: &ObjectRef, name: Option<&str>) -> Self {
+        let invalid = name.map(|name| {
+            Arc::new(Guard {
+                object: object.clone(),
+                name: name.into(),
+                invalid: true,
+            })
+        });
+        self.rules = self.rules.or(invalid);
+        self
     }
 
     /// Whether one of them holds for whole hosts by what it is.

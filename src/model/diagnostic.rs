@@ -142,7 +142,9 @@ codes! {
     /// An annotation (or an IngressClass's parameters) that guards routes, and that narthex does not enforce: they are
     /// closed, and requests get 503.
     GuardNotEnforced => Error,
-    /// The same, but `--ignore-annotation` has the routes served without it.
+    /// An annotation that guards routes, with a value that narthex cannot read: they are closed, and requests get 503.
+    GuardInvalid => Error,
+    /// A guard that is not enforced, but `--ignore-annotation` has the routes served without it.
     GuardIgnored => Warning,
     /// A host that another namespace guards, while this one's routes for it stay open.
     GuardOfOtherNamespace => Warning,

@@ -29,6 +29,8 @@ pub struct Upload {
     done: Cell<bool>,
     /// Bytes that came.
     bytes: Cell<u64>,
+    /// Bytes that may come, where the route says so.
+    most: Cell<Option<u64>>,
     /// Whether there is nothing in it, nor ever was.
     empty: Cell<bool>,
     error: Cell<Option<ProxyError>>,
@@ -81,6 +83,16 @@ impl Upload {
             reader.wake();
         }
         waits
+    }
+
+    /// A body of more bytes than this is broken off.
+    pub fn limit(&self, most: Option<u64>) {
+        self.most.set(most);
+    }
+
+    /// Whether more has come than may.
+    fn is_too_long(&self) -> bool {
+        self.most.get().is_some_and(|most| self.bytes.get() > most)
     }
 
     /// Bytes that have come.
@@ -266,6 +278,10 @@ impl Body for ClientBody {
                 this.upload.reader.take();
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.upload.bytes.set(this.upload.bytes.get() + length as u64);
+                if this.upload.is_too_long() {
+                    this.upload.error.set(Some(ProxyError::BodyTooLarge));
+                    return Poll::Ready(Some(Err("the body is longer than its route allows".into())));
+                }
                 if let Some(fields) = frame.trailers_mut() {
                     trailers::clean(fields);
                 }

@@ -6,6 +6,7 @@ use super::facts::Facts;
 use crate::message::Request;
 use crate::table::decide::{Ask, Refusal};
 use crate::table::{ListenerId, Route};
+use std::net::IpAddr;
 
 pub use crate::table::decide::Canonical;
 
@@ -19,6 +20,8 @@ pub struct Came<'r> {
     pub trusted: bool,
     /// Whether its client speaks HTTPS, to us or to a trusted proxy that says so.
     pub secure: bool,
+    /// Its client's address, if that is known.
+    pub client: Option<IpAddr>,
 }
 
 /// What decides of a request's head.
@@ -29,6 +32,7 @@ pub fn ask<'r>(request: &'r Request, facts: &Facts<'r>, client: &'r Client, webs
         server_name: tls.and_then(|handshake| handshake.server_name.as_deref()),
         trusted: client.peer.trusted,
         secure: client.is_secure(),
+        client: Some(client.address()),
     };
     ask_of(request, facts, came, websocket)
 }
@@ -40,6 +44,7 @@ pub fn ask_of<'r>(request: &'r Request, facts: &Facts<'r>, came: Came<'r>, webso
         server_name: came.server_name,
         trusted: came.trusted,
         secure: came.secure,
+        client: came.client,
         method: &request.method,
         version: request.version,
         authority: request.authority(),
@@ -51,6 +56,7 @@ pub fn ask_of<'r>(request: &'r Request, facts: &Facts<'r>, came: Came<'r>, webso
         expect: facts.expect,
         hops: facts.hops,
         lists_too_much: facts.lists_too_much(&request.fields),
+        length: facts.length.and_then(|length| length.to_str()?.parse().ok()),
         websocket,
         draw: |below| fastrand::u32(..below),
     }
@@ -72,6 +78,8 @@ impl From<Refusal> for ProxyError {
             Refusal::BackendGone => Self::BackendGone,
             Refusal::NoWebSocket => Self::NoWebSocket,
             Refusal::Loop => Self::Loop,
+            Refusal::BodyTooLarge => Self::BodyTooLarge,
+            Refusal::AddressNotAllowed => Self::AddressNotAllowed,
         }
     }
 }

@@ -101,6 +101,15 @@ pub enum ProxyError {
     /// Something that should guard the route is not enforced, so nobody is let through.
     #[error("the route is closed: narthex cannot enforce what restricts access to it")]
     GuardNotEnforced,
+    /// Something that should guard the route has a value that cannot be read, so nobody is let through.
+    #[error("the route is closed: narthex cannot read what restricts access to it")]
+    GuardInvalid,
+    /// The body is longer than the route allows.
+    #[error("the request body is longer than its route allows")]
+    BodyTooLarge,
+    /// The client's address is not one of those that the route allows.
+    #[error("the client's address is not one that the route allows")]
+    AddressNotAllowed,
     /// The rule's backend has nobody to answer.
     #[error("{}", .0.reason())]
     NoBackend(BackendState),
@@ -247,6 +256,9 @@ impl ProxyError {
             Self::Misdirected => (421, "misdirected request", 13, Client, Never, false, "misdirected"),
             Self::NoRoute => (404, "404 page not found", 12, Client, Never, false, "no_route"),
             Self::GuardNotEnforced => (503, "guard not enforced", 14, Us, Never, false, "guard_not_enforced"),
+            Self::GuardInvalid => (503, "guard invalid", 14, Us, Never, false, "guard_invalid"),
+            Self::BodyTooLarge => (413, "content too large", 8, Client, Never, false, "body_too_large"),
+            Self::AddressNotAllowed => (403, "forbidden", 7, Client, Never, false, "address_not_allowed"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
             Self::BackendFull => (503, "service unavailable", 14, Us, Never, false, "backend_full"),

@@ -353,7 +353,11 @@ fn is_elsewhere(worker: &Worker, plan: &Plan<'_>) -> bool {
     let (table, rules) = (worker.table(), worker.settings.rules());
     match decide(&table, plan.ask, plan.canonical, &rules).outcome {
         Outcome::Forward { backend, .. } => backend.pods.is_some() && backend.pods != plan.backend.pods,
-        Outcome::Closed(_) | Outcome::Redirect(_) | Outcome::Answer(_) => true,
+        Outcome::Closed(_)
+        | Outcome::Redirect(_)
+        | Outcome::Elsewhere { .. }
+        | Outcome::Preflight(_)
+        | Outcome::Answer(_) => true,
         Outcome::Refused(_) => false,
     }
 }

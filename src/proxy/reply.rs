@@ -54,6 +54,11 @@ pub fn direct(client: &Rc<Client>, answer: &Answer) -> Reply {
     reply
 }
 
+/// What a browser gets that asks which requests of other origins it may send. The fields that say so come after it.
+pub fn preflight(client: &Rc<Client>) -> Reply {
+    own(client, StatusCode::NO_CONTENT, Bytes::new())
+}
+
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
 pub fn server_options(client: &Rc<Client>) -> Reply {
     let mut reply = own(client, StatusCode::NO_CONTENT, Bytes::new());
@@ -78,7 +83,7 @@ pub fn error(client: &Rc<Client>, request_id: &HeaderValue, error: ProxyError, g
         client.flags.said_last.set(true);
     }
     // A closed route stays closed until somebody changes it, so there is no time to name.
-    let passes = error != ProxyError::GuardNotEnforced;
+    let passes = !matches!(error, ProxyError::GuardNotEnforced | ProxyError::GuardInvalid);
     if verdict.status == StatusCode::SERVICE_UNAVAILABLE && verdict.side == Side::Us && passes {
         fields.append(&Name::RetryAfter, "1");
     }

@@ -32,8 +32,8 @@ use super::worker::Worker;
 use crate::message::{Request, Response};
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
-use crate::table::{After, Backend, Protocol, Route, UpstreamHost};
-use http::StatusCode;
+use crate::table::{After, Answer, Backend, Before, Protocol, Route, UpstreamHost};
+use http::{HeaderValue, StatusCode};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -108,10 +108,25 @@ pub async fn take(
                     }
                 }
             }
-            Outcome::Redirect(to) => return Ok(reply::redirect(client, &to)),
-            Outcome::Answer(answer) => return Ok(reply::direct(client, answer)),
+            Outcome::Redirect(to) => return Ok(own(request, decision.passed, reply::redirect(client, &to))),
+            Outcome::Answer(answer) => return Ok(own(request, decision.passed, reply::direct(client, answer))),
+            Outcome::Elsewhere { status, location } => {
+                // A target's text was checked, and what it expands to was read as text of a field.
+                let location = HeaderValue::try_from(location).ok();
+                let answer = reply::direct(client, &Answer { status, location });
+                return Ok(own(request, decision.passed, answer));
+            }
+            Outcome::Preflight(cors) => {
+                let mut answer = reply::preflight(client);
+                cors.decorate(&request.request.fields, &mut answer.head.fields);
+                return Ok(own(request, decision.passed, answer));
+            }
             Outcome::Closed(guard) => ForwardError {
-                error: ProxyError::GuardNotEnforced,
+                error: if guard.invalid {
+                    ProxyError::GuardInvalid
+                } else {
+                    ProxyError::GuardNotEnforced
+                },
                 endpoint: None,
                 cause: Some(guard.to_string()),
             },
@@ -171,6 +186,16 @@ fn admit<'r>(
     }))
 }
 
+/// Takes an answer of narthex's own through the response side of the steps that the request had passed.
+fn own(request: &Admitted<'_>, passed: &[Before], mut reply: Reply) -> Reply {
+    for step in passed {
+        if let Before::Cors(cors) = step {
+            cors.decorate(&request.request.fields, &mut reply.head.fields);
+        }
+    }
+    reply
+}
+
 /// Plans what a pod gets, by the route's and the backend's settings.
 fn before<'r>(
     request: &'r Admitted<'_>,
@@ -180,6 +205,7 @@ fn before<'r>(
 ) -> Result<Plan<'r>, ProxyError> {
     let (head, client, settings) = (request.request, request.client, &*backend.settings);
     let protocol = backend.protocol();
+    request.upload.limit(route.policies.body_limit());
     client.wait.limits.set(Limits {
         head: None,
         stream: settings.stream_timeout,
@@ -248,6 +274,7 @@ fn after(request: &Admitted<'_>, plan: &Plan<'_>, (head, exchange): (Response, E
     for step in plan.route.policies.after.iter().chain(&*worker.settings.after) {
         match step {
             After::Compress(settings) => compress::compress(worker, settings, asked, &mut reply),
+            After::Cors(cors) => cors.decorate(&asked.fields, &mut reply.head.fields),
             After::Hsts(value) => reply_fields::set_hsts(value, client.is_secure(), &mut reply.head.fields),
             After::Server(value) => reply_fields::add_server(value, &mut reply.head.fields),
         }

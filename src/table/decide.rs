@@ -4,10 +4,13 @@
 //! too much to do, is live state and comes later.
 
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
-use super::{Answer, Backend, CanonicalPath, Destination, Guard, ListenerId, Protocol, Route, Says, Table};
+use super::{
+    Answer, Backend, Before, CanonicalPath, Cors, Destination, Guard, Known, ListenerId, Protocol, Route, Says, Table,
+};
 use crate::message::{Fields, Value};
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Paths a certificate authority asks for in plain (RFC 8555, section 8.3).
@@ -35,6 +38,8 @@ pub struct Ask<'r> {
     pub trusted: bool,
     /// Whether its client speaks HTTPS, to us or to a trusted proxy that says so.
     pub secure: bool,
+    /// The client's address; absent where a question does not say it, and then no list of addresses refuses.
+    pub client: Option<IpAddr>,
     /// The method; that of an extended CONNECT is already the GET that a pod gets.
     pub method: &'r Method,
     /// The version of HTTP.
@@ -57,6 +62,8 @@ pub struct Ask<'r> {
     pub hops: Option<Value<'r>>,
     /// Whether `Connection` names more fields than can be taken away: none of them may reach the pod.
     pub lists_too_much: bool,
+    /// How long its body is, if it says so.
+    pub length: Option<u64>,
     /// Whether it asks for a WebSocket over HTTP/2.
     pub websocket: bool,
     /// Draws a number below the one it is given, for routes that split their requests.
@@ -92,6 +99,10 @@ pub enum Refusal {
     NoWebSocket,
     /// The request has passed through narthex too often.
     Loop,
+    /// The body is longer than the route allows.
+    BodyTooLarge,
+    /// The client's address is not one of those that the route allows.
+    AddressNotAllowed,
 }
 
 /// What a request is about.
@@ -120,6 +131,8 @@ pub struct Decision<'d> {
     pub route: Option<&'d Arc<Route>>,
     /// Its backend, if neither a guard nor a redirect comes first.
     pub backend: Option<&'d Arc<Backend>>,
+    /// The steps of the route that let the request pass. What narthex answers itself goes through their response side.
+    pub passed: &'d [Before],
     /// What follows.
     pub outcome: Outcome<'d>,
 }
@@ -133,6 +146,10 @@ pub enum Outcome<'d> {
     Closed(&'d Arc<Guard>),
     /// It is sent to HTTPS.
     Redirect(Redirect<'d>),
+    /// It is sent elsewhere, as a step of the route says.
+    Elsewhere { status: StatusCode, location: String },
+    /// A browser is told which requests of other origins it may send.
+    Preflight(&'d Arc<Cors>),
     /// narthex answers it as the route says.
     Answer(&'d Answer),
     /// A pod answers.
@@ -263,6 +280,7 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
     let refused = |refusal| Decision {
         route: None,
         backend: None,
+        passed: &[],
         outcome: Outcome::Refused(refusal),
     };
     let host = canonical.host.as_deref();
@@ -275,30 +293,79 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         return refused(Refusal::NoRoute);
     };
     let route = found.route;
-    let with = |backend, outcome| Decision {
+    let steps = &*route.policies.before;
+    let ended = |passed, outcome| Decision {
         route: Some(route),
-        backend,
+        backend: None,
+        passed,
         outcome,
     };
     let backend = route.to.choose(ask.draw).and_then(|id| table.backend(id));
     if let Some(guard) = found.guard(backend.map(|backend| &**backend)) {
-        return with(None, Outcome::Closed(guard));
+        return ended(&[], Outcome::Closed(guard));
     }
-    if let Some(redirect) = redirect(ask, canonical, route, rules) {
-        return with(None, Outcome::Redirect(redirect));
+    for (place, step) in steps.iter().enumerate() {
+        if let Some(outcome) = take(step, ask, canonical, route, rules) {
+            return ended(steps.get(..place).unwrap_or_default(), outcome);
+        }
     }
     if let Destination::Answer(answer) = &route.to {
-        return with(None, Outcome::Answer(answer));
+        return ended(steps, Outcome::Answer(answer));
     }
     let Some(backend) = backend else {
-        return with(None, Outcome::Refused(Refusal::BackendGone));
+        return ended(steps, Outcome::Refused(Refusal::BackendGone));
     };
     let outcome = match ask.count_hops() {
         _ if ask.websocket && backend.protocol() != Protocol::Http1 => Outcome::Refused(Refusal::NoWebSocket),
         Err(refusal) => Outcome::Refused(refusal),
         Ok(hops) => Outcome::Forward { route, backend, hops },
     };
-    with(Some(backend), outcome)
+    Decision {
+        route: Some(route),
+        backend: Some(backend),
+        passed: steps,
+        outcome,
+    }
+}
+
+/// Takes a request through one step of its route; absent where it passes.
+fn take<'d>(
+    step: &'d Before,
+    ask: &'d Ask<'_>,
+    canonical: &'d Canonical<'_>,
+    route: &Route,
+    rules: &Rules,
+) -> Option<Outcome<'d>> {
+    match step {
+        Before::RedirectToHttps => redirect(ask, canonical, route, rules).map(Outcome::Redirect),
+        Before::BodyLimit(most) => {
+            let too_large = ask.length.is_some_and(|length| length > *most);
+            too_large.then_some(Outcome::Refused(Refusal::BodyTooLarge))
+        }
+        Before::Addresses(addresses) => {
+            let refused = ask.client.is_some_and(|client| !addresses.admits(client));
+            refused.then_some(Outcome::Refused(Refusal::AddressNotAllowed))
+        }
+        Before::Cors(cors) => cors.answers(ask.method, ask.fields).then_some(Outcome::Preflight(cors)),
+        Before::Redirect(redirection) => Some(Outcome::Elsewhere {
+            status: redirection.status,
+            location: redirection.location(&known(ask, canonical, route)),
+        }),
+    }
+}
+
+/// What the variables of templates stand for.
+fn known<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &Route) -> Known<'d> {
+    Known {
+        secure: ask.secure,
+        host: canonical.host.as_deref(),
+        http_host: canonical.host_header,
+        path: canonical.path.form(route.keep_slashes),
+        query: ask.query,
+        method: ask.method,
+        client: ask.client,
+        fields: ask.fields,
+    }
 }
 
 /// Where a request goes that came in plain to a route that wants HTTPS; absent where it may stay.
@@ -306,7 +373,7 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
 /// Never where the client spoke HTTPS to a trusted proxy: behind such a one the redirect would come back in plain for
 /// ever.
 fn redirect<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &Route, rules: &Rules) -> Option<Redirect<'d>> {
-    if !route.policies.redirects_to_https() || ask.secure {
+    if ask.secure {
         return None;
     }
     let (port, host) = (rules.https_port?, canonical.host.as_deref()?);

@@ -22,6 +22,7 @@ pub mod route;
 mod served;
 pub mod settings;
 mod slots;
+mod steps;
 pub mod when;
 
 pub use backend::{Backend, BackendId, BackendState, Endpoint, Protocol};
@@ -40,6 +41,7 @@ pub use route::{HostPattern, PathKind, PathPattern, Route, Shadow, Yields, route
 pub use served::Served;
 pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn, UpstreamHost};
 pub use slots::Slots;
+pub use steps::{Addresses, Cors, Known, Networks, Origin, Origins, Redirection, Template};
 pub use when::{Says, When};
 
 use foldhash::fast::FixedState;

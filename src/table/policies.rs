@@ -3,6 +3,7 @@
 
 use super::compression::Compression;
 use super::guard::Guard;
+use super::steps::{Addresses, Cors, Redirection};
 use http::HeaderValue;
 use std::sync::Arc;
 
@@ -18,12 +19,21 @@ pub struct Policies {
     pub after: Box<[After]>,
 }
 
-/// A step before a request is forwarded.
+/// A step before a request is forwarded. What follows from the request's head and its client alone is part of the decision
+/// (`table/decide.rs`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Before {
-    /// A client that speaks plain HTTP is sent to HTTPS with 308. It follows from the request's head alone, so it is part
-    /// of the decision (`table/decide.rs`).
+    /// A client that speaks plain HTTP is sent to HTTPS with 308.
     RedirectToHttps,
+    /// A body of more bytes is refused with 413: at once if its length is said, else as soon as it is longer.
+    BodyLimit(u64),
+    /// A client at another address is refused with 403.
+    Addresses(Arc<Addresses>),
+    /// A browser that asks whether it may send a request from another origin is answered; replies of all later steps say
+    /// what holds for other origins.
+    Cors(Arc<Cors>),
+    /// Every request is sent elsewhere.
+    Redirect(Arc<Redirection>),
 }
 
 /// A step with a pod's reply.
@@ -31,6 +41,8 @@ pub enum Before {
 pub enum After {
     /// `narthex.io/compress`: the reply is compressed for clients that take it.
     Compress(Compression),
+    /// The reply says what holds for other origins.
+    Cors(Arc<Cors>),
     /// `narthex.io/hsts`: the reply gets this `Strict-Transport-Security` if it goes over TLS (RFC 6797).
     Hsts(HeaderValue),
     /// `--server-header`: the reply gets this `Server` if it has none.
@@ -41,6 +53,33 @@ impl Policies {
     /// Whether plain HTTP is sent to HTTPS.
     pub fn redirects_to_https(&self) -> bool {
         self.before.contains(&Before::RedirectToHttps)
+    }
+
+    /// The steps of a dialect, in their order and in words.
+    pub fn steps(&self) -> impl Iterator<Item = String> {
+        let words = |step: &Before| match step {
+            Before::RedirectToHttps => None,
+            Before::BodyLimit(most) => Some(format!("body-limit={most}")),
+            Before::Addresses(addresses) => Some(format!(
+                "addresses(allow={} deny={})",
+                addresses
+                    .allow
+                    .as_ref()
+                    .map_or("any".to_owned(), |allow| allow.len().to_string()),
+                addresses.deny.len()
+            )),
+            Before::Cors(_) => Some("cors".to_owned()),
+            Before::Redirect(redirection) => Some(format!("redirect={}", redirection.status.as_u16())),
+        };
+        self.before.iter().filter_map(words)
+    }
+
+    /// How long a request's body may be.
+    pub fn body_limit(&self) -> Option<u64> {
+        self.before.iter().find_map(|step| match step {
+            Before::BodyLimit(most) => Some(*most),
+            _ => None,
+        })
     }
 
     /// How replies are compressed, where they are.

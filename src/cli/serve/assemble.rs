@@ -1,7 +1,8 @@
 //! Turns flags, which are plain values, into the settings of each part of the program.
 
 use crate::compile;
-use crate::config::{AccessArgs, Format, HeadArgs, Protocol, RuleArgs, ServeArgs, StatusArgs};
+use crate::config::{AccessArgs, DropIn, Format, HeadArgs, Protocol, RuleArgs, ServeArgs, StatusArgs};
+use crate::dialect::Dialect;
 use crate::dialect::annotations::Ignored;
 use crate::dialect::owners::{self, HostOwners};
 use crate::http1::Limits;
@@ -24,6 +25,14 @@ impl From<Protocol> for Role {
             Protocol::Http => ListenerProtocol::Http,
             Protocol::Https => ListenerProtocol::Https,
         })
+    }
+}
+
+impl From<DropIn> for Dialect {
+    fn from(controller: DropIn) -> Self {
+        match controller {
+            DropIn::IngressNginx => Self::IngressNginx,
+        }
     }
 }
 
@@ -129,6 +138,7 @@ impl RuleArgs {
             node: self.node.clone(),
             yield_empty: self.yield_empty.map(|time| time.as_secs()),
             ignored_annotations: Ignored::new(&self.ignore_annotation),
+            drop_in: self.drop_in.iter().copied().map(Dialect::from).collect(),
             ssl_redirect: self.ssl_redirect,
             ..compile::Options::default()
         })

@@ -1,7 +1,7 @@
 //! What is to be said of guards that narthex does not enforce, given all objects.
 
 use crate::compile::claimants::hosts;
-use crate::compile::{CONTROLLER, State, annotations};
+use crate::compile::{CONTROLLER, Dialect, State, annotations};
 use crate::dialect::claimant::Claimant;
 use crate::dialect::reading::{BackendKey, Reading};
 use crate::model::{Code, Diagnostic, ObjectRef};
@@ -22,7 +22,7 @@ impl State {
             return;
         }
         let ignored = &self.options.ignored_annotations;
-        annotations::read(&class.meta, object, ignored, said);
+        annotations::read(Dialect::Narthex, &class.meta, object, ignored, said);
         if let Some(parameters) = class.parameters() {
             let (code, message) = match ignored.by(PARAMETERS) {
                 Some(pattern) => (
@@ -49,7 +49,7 @@ impl State {
         field: &str,
     ) -> Option<Diagnostic> {
         let guard = self.backend(key)?.guard.as_ref()?;
-        let message = format!("{}; requests get 503", not_enforced(guard));
+        let message = format!("{}; requests get 503", guard.why());
         Some(Diagnostic::new(Code::GuardNotEnforced, object, field, message))
     }
 
@@ -63,7 +63,7 @@ impl State {
     ) {
         let mut say = |code, field: &str, message| said.push(Diagnostic::new(code, object, field, message));
         if let Some(guard) = self.class_guard(claimant) {
-            let message = format!("{}, so its routes are closed: requests get 503", not_enforced(&guard));
+            let message = format!("{}, so its routes are closed: requests get 503", guard.why());
             say(Code::GuardNotEnforced, &claimant.class_field(), message);
         }
         if self.host_guards.is_empty() {
@@ -79,14 +79,14 @@ impl State {
                         let message = format!(
                             "{}, and cannot interpret one of its paths as intended, so all routes of {host} in this \
                              namespace are closed: requests get 503",
-                            not_enforced(guard)
+                            guard.why()
                         );
                         say(Code::GuardNotEnforced, &field, message);
                     }
                 } else {
                     let message = format!(
                         "{} for all of {host}, so its routes are closed: requests get 503",
-                        not_enforced(guard)
+                        guard.why()
                     );
                     say(Code::GuardNotEnforced, &field, message);
                 }
@@ -98,7 +98,7 @@ impl State {
                 [guard] => {
                     let message = format!(
                         "{} for all of {host}; this closes the routes of namespace \"{}\" but not those of this namespace",
-                        not_enforced(guard),
+                        guard.why(),
                         guard.object.namespace
                     );
                     say(Code::GuardOfOtherNamespace, &field, message);
@@ -147,10 +147,6 @@ fn with_rest(mut first: Vec<String>, count: usize) -> String {
         first.push(format!("and {} more", count - first.len()));
     }
     first.join(", ")
-}
-
-fn not_enforced(guard: &Guard) -> String {
-    format!("narthex does not enforce {guard}")
 }
 
 /// Where an object first names a host.

@@ -1,6 +1,6 @@
 //! Annotations that narthex does not act on: what is said of them, and which close what they guard.
 
-use super::{ALL, equivalents};
+use super::{ALL, Dialect, equivalents};
 use crate::model::annotation::{self, Meaning, PREFIX, Reach};
 use crate::model::object::Meta;
 use crate::model::{Annotations, Code, Kind};
@@ -40,8 +40,14 @@ fn guard(name: &str, value: &str, all: &Annotations) -> Option<Reach> {
 }
 
 /// The guards among the annotations of an object that narthex does not enforce, without those that are ignored.
-pub(crate) fn guards<'m>(meta: &'m Meta, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
-    guards_among(&meta.annotations, ignored).chain(undecoded_guards(meta, ignored))
+pub(crate) fn guards<'m>(
+    dialect: Dialect,
+    meta: &'m Meta,
+    ignored: &Ignored,
+) -> impl Iterator<Item = (&'m str, Reach)> {
+    let own = guards_among(&meta.annotations, ignored).filter(move |(name, _)| !dialect.acts_on(name));
+    // Of a version that cannot be decoded nothing is acted on.
+    own.chain(undecoded_guards(meta, ignored))
 }
 
 /// Those of a version of it that cannot be decoded.

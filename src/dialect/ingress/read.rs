@@ -102,9 +102,9 @@ impl<'i> Reader<'i> {
     fn new(ingress: &'i Ingress, context: Context<'i>) -> Self {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
-        let ignored = context.ignored;
-        let settings = annotations::read(&ingress.meta, &object, ignored, &mut findings);
-        let guards = Guards::of(&object, &ingress.meta, ignored);
+        let settings = annotations::read(context.dialect, &ingress.meta, &object, context.ignored, &mut findings);
+        let guards = Guards::of(&object, &ingress.meta, context);
+        let guards = guards.with_invalid(&object, settings.closed_by.as_deref());
         let said = settings.backend != BackendSettings::default();
         Self {
             backend_settings: said.then(|| Arc::new(settings.backend.clone())),

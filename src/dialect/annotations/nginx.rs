@@ -1,0 +1,221 @@
+//! The annotations of ingress-nginx, and what becomes of each where narthex stands in for it.
+
+mod page;
+mod served;
+mod unserved;
+mod value;
+
+pub use page::markdown;
+
+use super::Settings;
+use super::value::Value;
+use crate::table::{
+    Addresses, After, BackendProtocol, Balance, Before, Cors, Networks, Origin, Origins, Redirection, RetryOn, Template,
+};
+use http::{HeaderValue, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the names of its annotations begin with.
+pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+
+/// `proxy-body-size` where nothing is said.
+const BODY: u64 = 1 << 20;
+
+/// The cookie of a sticky session where nothing is said.
+const COOKIE: &str = "INGRESSCOOKIE";
+
+/// `Strict-Transport-Security` of all replies over TLS.
+const HSTS: &str = "max-age=31536000; includeSubDomains";
+
+/// An annotation that narthex acts on.
+pub(super) struct Served {
+    name: &'static str,
+    /// How it differs from ingress-nginx, in a sentence without a full stop; empty where it does not.
+    differs: &'static str,
+    pub wrong: Wrong,
+    pub value: Value,
+}
+
+/// What becomes of an Ingress where the value is wrong.
+#[derive(Clone, Copy)]
+pub(super) enum Wrong {
+    /// It guards, so the routes are closed.
+    Closes,
+    /// It is left out, and this holds.
+    Default(&'static str),
+}
+
+/// An annotation that narthex does not act on.
+struct Unserved {
+    names: &'static [&'static str],
+    verdict: Verdict,
+    /// A sentence without a full stop.
+    why: &'static str,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Clients and pods would not see a difference.
+    NoEffect,
+    /// It is reported, and closes what it guards.
+    NotYet,
+    /// The same, and it stays so.
+    Refused,
+}
+
+/// An annotation that narthex acts on, by its name without the prefix.
+pub(super) fn served(name: &str) -> Option<&'static Served> {
+    served::ALL.iter().find(|known| known.name == name)
+}
+
+/// Whether an annotation asks for nothing that would show.
+pub(super) fn has_no_effect(name: &str) -> bool {
+    let of = |known: &&Unserved| known.verdict == Verdict::NoEffect && known.names.contains(&name);
+    unserved::ALL.iter().any(|known| of(&known))
+}
+
+/// What the annotations of an Ingress ask for, before they are put together: one may need another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    ssl_redirect: Option<bool>,
+    force_ssl_redirect: bool,
+    protocol: Option<BackendProtocol>,
+    verify: bool,
+    cookie_affinity: bool,
+    cookie: Option<Arc<str>>,
+    no_retries: bool,
+    retry_on: Option<RetryOn>,
+    tries: Option<u32>,
+    balance: Option<Balance>,
+    hash: Option<Balance>,
+    body: Option<u64>,
+    allow: Option<Networks>,
+    deny: Option<Networks>,
+    permanent: Option<Template>,
+    permanent_code: Option<StatusCode>,
+    temporal: Option<Template>,
+    temporal_code: Option<StatusCode>,
+    relative: bool,
+    cors: bool,
+    origins: Option<Origins>,
+    methods: Option<HeaderValue>,
+    headers: Option<HeaderValue>,
+    expose: Option<HeaderValue>,
+    no_credentials: bool,
+    max_age: Option<u32>,
+}
+
+impl Asked {
+    /// The steps of a request, in the order of ingress-nginx: a list of addresses comes after all redirects.
+    fn before(&mut self) -> Vec<Before> {
+        let mut steps = vec![];
+        steps.extend(self.cors().map(Before::Cors));
+        let body = self.body.unwrap_or(BODY);
+        steps.extend((body > 0).then_some(Before::BodyLimit(body)));
+        let temporal = self
+            .temporal
+            .take()
+            .map(|to| (to, self.temporal_code.unwrap_or(StatusCode::FOUND)));
+        let permanent = self.permanent.take();
+        let permanent = permanent.map(|to| (to, self.permanent_code.unwrap_or(StatusCode::MOVED_PERMANENTLY)));
+        steps.extend(temporal.or(permanent).map(|(to, status)| {
+            Before::Redirect(Arc::new(Redirection {
+                status,
+                to,
+                relative: self.relative,
+            }))
+        }));
+        steps
+    }
+
+    fn addresses(&mut self) -> Option<Before> {
+        let (allow, deny) = (self.allow.take(), self.deny.take());
+        (allow.is_some() || deny.is_some()).then(|| {
+            Before::Addresses(Arc::new(Addresses {
+                allow,
+                deny: deny.unwrap_or_default(),
+            }))
+        })
+    }
+
+    fn cors(&self) -> Option<Arc<Cors>> {
+        const METHODS: HeaderValue = HeaderValue::from_static("GET, PUT, POST, DELETE, PATCH, OPTIONS");
+        const HEADERS: HeaderValue = HeaderValue::from_static(
+            "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization",
+        );
+        self.cors.then(|| {
+            Arc::new(Cors {
+                origins: self.origins.clone().unwrap_or(Origins::Any),
+                methods: self.methods.clone().unwrap_or(METHODS),
+                headers: self.headers.clone().unwrap_or(HEADERS),
+                expose: self.expose.clone(),
+                credentials: !self.no_credentials,
+                max_age: self.max_age.unwrap_or(1_728_000).into(),
+            })
+        })
+    }
+
+    /// Puts together what was asked for.
+    pub fn settle(mut self, settings: &mut Settings) {
+        settings.ssl_redirect = match (self.force_ssl_redirect, self.ssl_redirect) {
+            (true, _) => Some(true),
+            (false, Some(false)) => Some(false),
+            // Only hosts with TLS are redirected.
+            (false, _) => None,
+        };
+        settings.hsts = Some(HeaderValue::from_static(HSTS));
+        let backend = &mut settings.backend;
+        let protocol = self.protocol.unwrap_or(BackendProtocol::Http);
+        backend.protocol = Some(protocol);
+        if matches!(protocol, BackendProtocol::Https | BackendProtocol::Grpcs) {
+            backend.verify = Some(self.verify);
+            if !self.verify {
+                backend.ca_secret = None;
+            }
+        } else {
+            (backend.ca_secret, backend.client_secret, backend.server_name) = (None, None, None);
+        }
+        if self.cookie_affinity {
+            backend.sticky_cookie = Some(self.cookie.take().unwrap_or_else(|| COOKIE.into()));
+        }
+        backend.balance = self.hash.take().or_else(|| self.balance.take());
+        if let Some(tries) = self.tries {
+            backend.retries = Some(tries.saturating_sub(1));
+        }
+        if let Some(on) = self.retry_on {
+            backend.retry_on = Some(on);
+            backend.retries = backend.retries.or(Some(2));
+        }
+        if self.no_retries {
+            backend.retries = Some(0);
+        }
+        settings.chain.before = self.before().into();
+        settings.chain.behind = self.addresses().into_iter().collect();
+        settings.chain.after = self.cors().map(After::Cors).into_iter().collect();
+    }
+}
+
+/// For a whole number of seconds.
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number.into())
+}
+
+/// The origins of `cors-allow-origin`; what is not written like one is left out.
+fn origins(text: &str) -> Result<Origins, String> {
+    let given = || text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    if given().any(|one| one == "*") {
+        return Ok(Origins::Any);
+    }
+    let known: Box<[Origin]> = given().filter_map(Origin::new).collect();
+    if known.is_empty() {
+        return Err(format!(
+            "\"{text}\" names no origin such as https://a.example.com or https://*.example.com"
+        ));
+    }
+    Ok(Origins::Some(known))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! docs/from-ingress-nginx.md.
+
+use super::{PREFIX, Verdict, Wrong, served, unserved};
+use std::fmt::Write;
+
+/// docs/from-ingress-nginx.md.
+pub fn markdown() -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut out);
+    out
+}
+
+fn write(out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "# Moving from ingress-nginx\n\n\
+         With `--drop-in ingress-nginx`, narthex serves the Ingresses of ingress-nginx as they are: those whose \
+         IngressClass names the controller `k8s.io/ingress-nginx`, and those of the class `nginx` if there is no such \
+         IngressClass. Without the flag nothing changes. This page is generated from the code, and a test compares the two.\n\n\
+         narthex acts on a part of the annotations only. Annotations that restrict access and that narthex does not act on, or \
+         cannot read, close the routes of their Ingress: requests get 503. `narthex check --drop-in ingress-nginx \
+         MANIFESTS` says so for each Ingress before anything is switched. An annotation of narthex's own (`narthex.io/...`) \
+         works too. On the Ingress it wins; `narthex.io/backend-protocol` on a Service does nothing here, and neither does \
+         `appProtocol`.\n\n\
+         # What holds without an annotation\n\n\
+         - A request body may have 1 MiB (`proxy-body-size`).\n\
+         - Replies over TLS have `Strict-Transport-Security: max-age=31536000; includeSubDomains`.\n\
+         - Hosts in `spec.tls` redirect plain HTTP to HTTPS with 308.\n\
+         - Certificates of pods that speak HTTPS are not verified.\n\n\
+         # What differs whatever the annotations say\n\n\
+         - Paths are matched and forwarded in canonical form, and `%2F` never becomes `/`. ingress-nginx matches the decoded \
+         path and forwards the bytes as they came.\n\
+         - A path that no rule of a known host lists is answered by a rule for more hosts, as the Ingress specification says. \
+         ingress-nginx answers 404.\n\
+         - A rule with `/p/` also matches `/p`. ingress-nginx redirects `/p` to `/p/`.\n\
+         - Of rules for the same path, that of the oldest Ingress counts, and of equally old ones the first by namespace and \
+         name. In ingress-nginx the last by name counts.\n\
+         - The bodies of errors and redirects are plain text.\n\
+         - Slow WebSockets end by --tunnel-timeout, and a slow pod by --connect-timeout, --response-timeout and \
+         --stream-timeout, unless an annotation says otherwise. ingress-nginx has 5 s to connect and 60 s for the rest.\n\
+         - `X-Forwarded-Scheme`, `X-Scheme` and `X-Original-Forwarded-For` are not sent to pods.\n\
+         - The ConfigMap of ingress-nginx is not read.\n\n\
+         # Annotations\n\n\
+         The names come after `{PREFIX}`.\n\n\
+         | annotation | value | in narthex | if the value is wrong |\n|---|---|---|---|"
+    )?;
+    for known in served::ALL {
+        let verdict = match known.differs {
+            "" => "same".to_owned(),
+            differs => format!("differs: {differs}"),
+        };
+        let wrong = match known.wrong {
+            Wrong::Closes => "the routes are closed",
+            Wrong::Default(then) => then,
+        };
+        // A bar would end the cell.
+        let form = known.value.form().replace('|', "\\|");
+        writeln!(out, "| `{}` | {form} | {verdict} | {wrong} |", known.name)?;
+    }
+    for (verdict, title, about) in [
+        (
+            Verdict::NoEffect,
+            "Annotations without effect",
+            "narthex accepts them silently, for clients and pods would not see a difference.",
+        ),
+        (
+            Verdict::NotYet,
+            "Annotations that narthex does not act on yet",
+            "If one restricts access, it closes the routes of its Ingress. `narthex check` reports all others.",
+        ),
+        (
+            Verdict::Refused,
+            "Annotations that narthex will not act on",
+            "They close the routes of their Ingress, unless they are off or `--ignore-annotation` names them.",
+        ),
+    ] {
+        writeln!(out, "\n## {title}\n\n{about}\n")?;
+        for known in unserved::ALL.iter().filter(|known| known.verdict == verdict) {
+            let names: Vec<String> = known.names.iter().map(|name| format!("`{name}`")).collect();
+            let why = if known.why.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", known.why)
+            };
+            writeln!(out, "- {}{why}", names.join(", "))?;
+        }
+    }
+    Ok(())
+}

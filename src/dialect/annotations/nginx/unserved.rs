@@ -1,0 +1,225 @@
+//! The annotations of ingress-nginx that narthex does not act on.
+
+use super::Verdict::{NoEffect, NotYet, Refused};
+use super::{Unserved, Verdict};
+
+const fn row(names: &'static [&'static str], verdict: Verdict, why: &'static str) -> Unserved {
+    Unserved { names, verdict, why }
+}
+
+/// All of them, those of one kind together.
+pub(super) static ALL: &[Unserved] = &[
+    row(
+        &["affinity-mode"],
+        NoEffect,
+        "a client always stays at its pod as long as that is there",
+    ),
+    row(
+        &[
+            "auth-keepalive",
+            "auth-keepalive-requests",
+            "auth-keepalive-share-vars",
+            "auth-keepalive-timeout",
+        ],
+        NoEffect,
+        "connections are kept as --upstream-idle-timeout says",
+    ),
+    row(
+        &[
+            "client-body-buffer-size",
+            "proxy-buffering",
+            "proxy-buffers-number",
+            "proxy-busy-buffers-size",
+            "proxy-max-temp-file-size",
+            "proxy-request-buffering",
+        ],
+        NoEffect,
+        "bodies are passed on as they arrive, and nothing is written to files",
+    ),
+    row(
+        &["proxy-buffer-size"],
+        NoEffect,
+        "heads of responses may be as long as --max-response-head says",
+    ),
+    row(
+        &["proxy-send-timeout"],
+        NoEffect,
+        "a pod may take a body as slowly as it likes; a connection that it stops to acknowledge is given up",
+    ),
+    row(
+        &["connection-proxy-header", "proxy-http-version"],
+        NoEffect,
+        "pods are spoken to by HTTP/1.1, over connections that are kept",
+    ),
+    row(
+        &["enable-rewrite-log", "http2-push-preload", "ssl-prefer-server-ciphers"],
+        NoEffect,
+        "there is nothing like it",
+    ),
+    row(
+        &["preserve-trailing-slash"],
+        NoEffect,
+        "a slash at the end of the path always stays",
+    ),
+    row(&["proxy-ssl-server-name"], NoEffect, "the server's name is always sent"),
+    row(
+        &["opentelemetry-operation-name", "opentelemetry-trust-incoming-span"],
+        NoEffect,
+        "spans are named by method and path, and a trace that comes in goes on",
+    ),
+    row(&["enable-opentelemetry"], NotYet, "traces are a matter of the flags"),
+    row(
+        &[
+            "app-root",
+            "from-to-www-redirect",
+            "server-alias",
+            "use-port-in-redirects",
+        ],
+        NotYet,
+        "",
+    ),
+    row(&["rewrite-target", "use-regex", "x-forwarded-prefix"], NotYet, ""),
+    row(
+        &["auth-type", "auth-secret", "auth-secret-type", "auth-realm", "satisfy"],
+        NotYet,
+        "",
+    ),
+    row(
+        &[
+            "auth-url",
+            "auth-method",
+            "auth-signin",
+            "auth-signin-redirect-param",
+            "auth-response-headers",
+            "auth-proxy-set-headers",
+            "auth-request-redirect",
+            "auth-cache-key",
+            "auth-cache-duration",
+            "auth-always-set-cookie",
+            "enable-global-auth",
+        ],
+        NotYet,
+        "",
+    ),
+    row(
+        &[
+            "auth-tls-secret",
+            "auth-tls-verify-client",
+            "auth-tls-verify-depth",
+            "auth-tls-error-page",
+            "auth-tls-pass-certificate-to-upstream",
+            "auth-tls-match-cn",
+        ],
+        NotYet,
+        "",
+    ),
+    row(
+        &[
+            "canary",
+            "canary-by-header",
+            "canary-by-header-value",
+            "canary-by-header-pattern",
+            "canary-by-cookie",
+            "canary-weight",
+            "canary-weight-total",
+            "affinity-canary-behavior",
+        ],
+        NotYet,
+        "the Ingress beside the canary gets all requests",
+    ),
+    row(
+        &[
+            "limit-rps",
+            "limit-rpm",
+            "limit-burst-multiplier",
+            "limit-connections",
+            "limit-rate",
+            "limit-rate-after",
+            "limit-allowlist",
+            "limit-whitelist",
+        ],
+        NotYet,
+        "",
+    ),
+    row(
+        &[
+            "custom-http-errors",
+            "default-backend",
+            "disable-proxy-intercept-errors",
+        ],
+        NotYet,
+        "",
+    ),
+    row(&["mirror-target", "mirror-request-body", "mirror-host"], NotYet, ""),
+    row(
+        &[
+            "custom-headers",
+            "proxy-cookie-domain",
+            "proxy-cookie-path",
+            "proxy-redirect-from",
+            "proxy-redirect-to",
+        ],
+        NotYet,
+        "",
+    ),
+    row(
+        &[
+            "session-cookie-path",
+            "session-cookie-domain",
+            "session-cookie-expires",
+            "session-cookie-max-age",
+            "session-cookie-samesite",
+            "session-cookie-conditional-samesite-none",
+            "session-cookie-secure",
+            "session-cookie-change-on-failure",
+        ],
+        NotYet,
+        "",
+    ),
+    row(
+        &[
+            "upstream-hash-by-subset",
+            "upstream-hash-by-subset-size",
+            "service-upstream",
+            "proxy-next-upstream-timeout",
+            "enable-access-log",
+        ],
+        NotYet,
+        "",
+    ),
+    row(
+        &[
+            "proxy-ssl-verify-depth",
+            "proxy-ssl-protocols",
+            "proxy-ssl-ciphers",
+            "ssl-ciphers",
+        ],
+        NotYet,
+        "TLS has the versions and suites of the flags",
+    ),
+    row(&["ssl-passthrough"], NotYet, "no connection is passed on unopened"),
+    row(
+        &["configuration-snippet", "auth-snippet"],
+        NotYet,
+        "what it says is not read",
+    ),
+    row(
+        &["server-snippet", "stream-snippet", "modsecurity-snippet"],
+        Refused,
+        "configuration of nginx is not interpreted",
+    ),
+    row(
+        &[
+            "enable-modsecurity",
+            "enable-owasp-core-rules",
+            "modsecurity-transaction-id",
+        ],
+        Refused,
+        "there is no web application firewall",
+    ),
+    row(
+        &["fastcgi-index", "fastcgi-params-configmap"],
+        Refused,
+        "pods are spoken to by HTTP only",
+    ),
+];

@@ -1,0 +1,29 @@
+//! Ingress controllers whose objects narthex can serve as they did.
+
+/// By whose rules an object is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// narthex's own.
+    #[default]
+    Narthex,
+    /// Those of ingress-nginx.
+    IngressNginx,
+}
+
+impl Dialect {
+    /// The controller that IngressClasses of it name; narthex's own class is a matter of the compiler.
+    pub fn controller(self) -> Option<&'static str> {
+        match self {
+            Self::Narthex => None,
+            Self::IngressNginx => Some("k8s.io/ingress-nginx"),
+        }
+    }
+
+    /// The class that needs no IngressClass.
+    pub fn class(self) -> Option<&'static str> {
+        match self {
+            Self::Narthex => None,
+            Self::IngressNginx => Some("nginx"),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the steps of a route are about, as data, with what follows from a request's head alone.
+
+mod addresses;
+mod cors;
+mod redirection;
+mod template;
+
+pub use addresses::{Addresses, Networks};
+pub use cors::{Cors, Origin, Origins};
+pub use redirection::Redirection;
+pub use template::{Known, Template};

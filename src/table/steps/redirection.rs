@@ -1,0 +1,26 @@
+//! Redirects that a route says.
+
+use super::template::{Known, Template};
+use http::StatusCode;
+
+/// Where all requests of a route are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Redirection {
+    pub status: StatusCode,
+    pub to: Template,
+    /// Whether a target that is a path alone is sent as such; else it gets the scheme and host of the request.
+    pub relative: bool,
+}
+
+impl Redirection {
+    /// `Location` for a request.
+    pub fn location(&self, known: &Known<'_>) -> String {
+        let to = self.to.expand(known);
+        match known.host {
+            Some(host) if to.starts_with('/') && !self.relative => {
+                format!("{}://{host}{to}", if known.secure { "https" } else { "http" })
+            }
+            _ => to,
+        }
+    }
+}

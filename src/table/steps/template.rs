@@ -1,0 +1,266 @@
+//! Texts with variables, such as the target of a redirect. They are taken apart when a table is compiled, against a closed
+//! list, and expand to what was checked of a request: nothing that a client sends can end a field.
+
+use crate::message::{Fields, Value};
+use http::{HeaderName, Method};
+use std::borrow::Cow;
+
+/// A text with variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Template(Box<[Part]>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    Text(Box<str>),
+    Variable(Variable),
+}
+
+/// What nginx calls these things, as far as they are known here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Variable {
+    Scheme,
+    /// The host without its port.
+    Host,
+    /// `Host` as it came.
+    HttpHost,
+    /// The canonical path with the query.
+    RequestUri,
+    /// The same, escaped to be part of a query.
+    EscapedRequestUri,
+    /// The canonical path.
+    Uri,
+    /// The query.
+    Args,
+    /// `?` if there is a query.
+    IsArgs,
+    Method,
+    RemoteAddress,
+    /// A parameter of the query, as it came.
+    Argument(Box<str>),
+    /// A field.
+    Field(HeaderName),
+    /// A cookie.
+    Cookie(Box<str>),
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'r> {
+    pub secure: bool,
+    /// The canonical host.
+    pub host: Option<&'r str>,
+    /// `Host` as it came.
+    pub http_host: Option<&'r str>,
+    /// The canonical path.
+    pub path: &'r str,
+    pub query: Option<&'r str>,
+    pub method: &'r Method,
+    /// The client's address, where it is known.
+    pub client: Option<std::net::IpAddr>,
+    pub fields: &'r Fields,
+}
+
+/// The longest text of a template.
+const MAX_TEXT: usize = 8 * 1024;
+
+impl Variable {
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "scheme" | "pass_access_scheme" => Self::Scheme,
+            "host" | "server_name" => Self::Host,
+            "http_host" | "best_http_host" => Self::HttpHost,
+            "request_uri" => Self::RequestUri,
+            "escaped_request_uri" => Self::EscapedRequestUri,
+            "uri" | "document_uri" => Self::Uri,
+            "args" | "query_string" => Self::Args,
+            "is_args" => Self::IsArgs,
+            "request_method" => Self::Method,
+            "remote_addr" => Self::RemoteAddress,
+            "content_type" => Self::Field(http::header::CONTENT_TYPE),
+            "content_length" => Self::Field(http::header::CONTENT_LENGTH),
+            name => {
+                if let Some(field) = name.strip_prefix("http_").filter(|field| !field.is_empty()) {
+                    Self::Field(HeaderName::from_bytes(field.replace('_', "-").as_bytes()).ok()?)
+                } else if let Some(cookie) = name.strip_prefix("cookie_").filter(|cookie| !cookie.is_empty()) {
+                    Self::Cookie(cookie.into())
+                } else {
+                    let argument = name.strip_prefix("arg_").filter(|argument| !argument.is_empty())?;
+                    Self::Argument(argument.into())
+                }
+            }
+        })
+    }
+
+    fn expand<'r>(&self, known: &Known<'r>) -> Cow<'r, str> {
+        let text = |value: Option<&'r str>| Cow::Borrowed(value.unwrap_or_default());
+        match self {
+            Self::Scheme => Cow::Borrowed(if known.secure { "https" } else { "http" }),
+            Self::Host => text(known.host),
+            Self::HttpHost => text(known.http_host),
+            Self::RequestUri => match known.query {
+                Some(query) => Cow::Owned(format!("{}?{query}", known.path)),
+                None => Cow::Borrowed(known.path),
+            },
+            Self::EscapedRequestUri => {
+                let mut out = escaped(known.path);
+                if let Some(query) = known.query {
+                    out += "%3F";
+                    out += &escaped(query);
+                }
+                Cow::Owned(out)
+            }
+            Self::Uri => Cow::Borrowed(known.path),
+            Self::Args => text(known.query),
+            Self::IsArgs => text(known.query.filter(|query| !query.is_empty()).map(|_| "?")),
+            Self::Method => Cow::Borrowed(known.method.as_str()),
+            Self::RemoteAddress => known
+                .client
+                .map(|client| client.to_canonical().to_string())
+                .unwrap_or_default()
+                .into(),
+            Self::Argument(name) => text(argument(known.query, name)),
+            Self::Field(name) => text(known.fields.get(name).and_then(Value::to_str)),
+            Self::Cookie(name) => text(cookie(known.fields, name)),
+        }
+    }
+}
+
+impl Template {
+    /// Takes a text apart. `$name` and `${name}` are variables.
+    ///
+    /// # Errors
+    /// When a variable is not known, or the text is longer than is sensible or has characters that no field may have.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_TEXT {
+            return Err(format!("is longer than {MAX_TEXT} bytes"));
+        }
+        if let Some(bad) = text.chars().find(|one| !matches!(one, ' '..='~')) {
+            return Err(format!("contains {bad:?}, which has to be escaped"));
+        }
+        let (mut parts, mut rest) = (Vec::new(), text);
+        while let Some((before, behind)) = rest.split_once('$') {
+            if !before.is_empty() {
+                parts.push(Part::Text(before.into()));
+            }
+            let (name, left) = match behind.strip_prefix('{') {
+                Some(braced) => braced.split_once('}').ok_or("has a ${ without a }")?,
+                None => {
+                    let fits = |one: char| one.is_ascii_alphanumeric() || one == '_';
+                    let end = behind.find(|one| !fits(one)).unwrap_or(behind.len());
+                    behind.split_at(end)
+                }
+            };
+            let variable =
+                Variable::of(name).ok_or_else(|| format!("names the variable ${name}, which narthex does not know"))?;
+            parts.push(Part::Variable(variable));
+            rest = left;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.into()));
+        }
+        Ok(Self(parts.into()))
+    }
+
+    /// The text for a request.
+    pub fn expand(&self, known: &Known<'_>) -> String {
+        let mut out = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out += text,
+                Part::Variable(variable) => out += &variable.expand(known),
+            }
+        }
+        out
+    }
+
+    /// Whether its text begins so, whatever the request.
+    pub fn starts_with(&self, beginning: &str) -> bool {
+        matches!(self.0.first(), Some(Part::Text(text)) if text.starts_with(beginning))
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A text as part of a query (RFC 3986, section 2.3).
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out += &format!("%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// The first value of a parameter of a query; nginx finds its name in any case.
+fn argument<'r>(query: Option<&'r str>, name: &str) -> Option<&'r str> {
+    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let mut named = pairs.filter(|(other, _)| other.eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value)
+}
+
+/// The first cookie of a name.
+fn cookie<'r>(fields: &'r Fields, name: &str) -> Option<&'r str> {
+    let lines = fields.get_all(&crate::message::Name::Cookie);
+    let pairs = lines.filter_map(Value::to_str).flat_map(|line| line.split(';'));
+    let mut named = pairs
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(other, _)| *other == name);
+    named.next().map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(text: &str) -> String {
+        let mut fields = Fields::new();
+        fields.append("X-User-Id", "7");
+        fields.append("Cookie", "a=1; b=2");
+        let known = Known {
+            secure: true,
+            host: Some("a.test"),
+            http_host: Some("A.test:8443"),
+            path: "/p%20q",
+            query: Some("x=1&y=%0d"),
+            method: &Method::GET,
+            client: Some("::ffff:10.0.0.1".parse().unwrap()),
+            fields: &fields,
+        };
+        Template::new(text).unwrap().expand(&known)
+    }
+
+    #[test]
+    fn variables_are_those_of_nginx() {
+        for (text, wanted) in [
+            ("", ""),
+            ("https://b.test/x", "https://b.test/x"),
+            (
+                "$scheme://$http_host$request_uri",
+                "https://A.test:8443/p%20q?x=1&y=%0d",
+            ),
+            ("${scheme}s-$host", "httpss-a.test"),
+            ("?rd=$escaped_request_uri", "?rd=%2Fp%2520q%3Fx%3D1%26y%3D%250d"),
+            ("$uri$is_args$args", "/p%20q?x=1&y=%0d"),
+            ("$arg_Y|$arg_none|$http_x_user_id|$http_none", "%0d||7|"),
+            ("$cookie_b$cookie_none $remote_addr $request_method", "2 10.0.0.1 GET"),
+        ] {
+            assert_eq!(expand(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error() {
+        for text in [
+            "$unknown", "$", "$1", "a$$", "${host", "${}", "$http_", "$arg_", "a\r\nb", "\u{e9}", "a\0",
+        ] {
+            assert!(Template::new(text).is_err(), "{text}");
+        }
+        assert!(Template::new(&"a".repeat(MAX_TEXT + 1)).is_err());
+    }
+}
