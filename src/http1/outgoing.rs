@@ -3,6 +3,9 @@
 use bytes::{Buf, Bytes};
 use std::io::IoSlice;
 
+/// How large a head may have been whose memory is used again.
+const KEPT: usize = 4 << 10;
+
 /// A head or a chunk's line, a piece of a body behind it, and what ends the piece. They leave in one write.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -29,6 +32,15 @@ impl Outgoing {
         &mut self.head
     }
 
+    /// The memory of what was written before the last piece; empty if some of that is still to be written.
+    pub fn take_head(&mut self) -> Vec<u8> {
+        if self.head.is_empty() {
+            std::mem::take(&mut self.head)
+        } else {
+            Vec::new()
+        }
+    }
+
     /// A piece of a body, and what ends it.
     pub fn put(&mut self, data: Bytes, tail: &'static [u8]) {
         self.data = data;
@@ -51,10 +63,13 @@ impl Outgoing {
         let head = bytes.min(self.head.len() - self.written);
         self.written += head;
         bytes -= head;
-        if self.written == self.head.len() && self.written > 0 {
-            // Nothing is kept while nothing is written.
-            self.head = Vec::new();
+        if self.written == self.head.len() {
             self.written = 0;
+            self.head.clear();
+            // The memory of a large head is not kept until the message ends.
+            if self.head.capacity() > KEPT {
+                self.head = Vec::new();
+            }
         }
         let data = bytes.min(self.data.len());
         self.data.advance(data);

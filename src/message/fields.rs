@@ -6,6 +6,9 @@ use http::header::{HeaderMap, HeaderValue};
 use std::fmt;
 use std::ops::Range;
 
+/// Room for lines that are added to a head that was read.
+const MORE: usize = 128;
+
 /// The fields of a head or of a trailer section. The bytes of the lines lie in one buffer, as they came.
 #[derive(Clone, Default)]
 pub struct Fields {
@@ -132,9 +135,23 @@ impl Fields {
         }
     }
 
-    /// Those of a head: its bytes, and where in them the lines are.
-    pub fn of_head(bytes: Vec<u8>, lines: Vec<Line>) -> Self {
-        Self { bytes, lines }
+    /// Makes them those of a head: its bytes, and where in them the lines are.
+    pub fn set(&mut self, bytes: &[u8], lines: Vec<Line>) {
+        self.bytes.clear();
+        self.bytes.reserve(bytes.len() + MORE);
+        self.bytes.extend_from_slice(bytes);
+        self.lines = lines;
+    }
+
+    /// Takes all lines out, but keeps the memory of their bytes. The list of them is handed out.
+    pub(super) fn clear(&mut self) -> Vec<Line> {
+        self.bytes.clear();
+        std::mem::take(&mut self.lines)
+    }
+
+    /// Bytes of memory that they have room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Those of a map of the `http` crate. `more` is how many bytes are put behind them.
@@ -340,9 +357,14 @@ fn is_named(bytes: &[u8], line: &Line, known: Name, text: &str) -> bool {
 }
 
 impl Fields {
-    /// The text at a place in the buffer of the lines.
+    /// The bytes at a place in the buffer of the lines.
+    pub(super) fn bytes_at(&self, span: Span) -> &[u8] {
+        span.of(&self.bytes)
+    }
+
+    /// The text there.
     pub(super) fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(span.of(&self.bytes)).unwrap_or_default()
+        std::str::from_utf8(self.bytes_at(span)).unwrap_or_default()
     }
 
     /// Puts text behind the lines, which is in none of them; where it is.

@@ -45,31 +45,27 @@ impl Request {
         request
     }
 
-    /// One of HTTP/1.1 whose head was read; absent if the `http` crate does not know its method, which the reader rules
-    /// out.
-    pub fn of_head(bytes: Vec<u8>, head: &mut RequestHead) -> Option<Self> {
-        let method = Method::from_bytes(head.method.of(&bytes)).ok()?;
-        let version = if head.version == 10 {
+    /// Makes it the one of HTTP/1.1 whose head was read. Whether the `http` crate knows its method, which the reader has
+    /// checked.
+    pub fn set_head(&mut self, bytes: &[u8], head: &mut RequestHead) -> bool {
+        let Ok(method) = Method::from_bytes(head.method.of(bytes)) else {
+            return false;
+        };
+        self.method = method;
+        self.version = if head.version == 10 {
             Version::HTTP_10
         } else {
             Version::HTTP_11
         };
-        let mut fields = Fields::of_head(bytes, std::mem::take(&mut head.lines));
+        self.websocket = false;
+        self.fields.set(bytes, std::mem::take(&mut head.lines));
         let target = match head.encoded.take() {
-            Some(encoded) => fields.put(&encoded),
+            Some(encoded) => self.fields.put(&encoded),
             None => head.target,
         };
-        let mut request = Self {
-            method,
-            version,
-            websocket: false,
-            fields,
-            authority: None,
-            path: Span::default(),
-            query: None,
-        };
-        request.set_target(target);
-        Some(request)
+        (self.authority, self.path, self.query) = (None, Span::default(), None);
+        self.set_target(target);
+        true
     }
 
     /// One in the terms of the `http` crate.
@@ -103,11 +99,11 @@ impl Request {
     }
 
     fn set_target(&mut self, target: Span) {
+        if self.method != Method::CONNECT && self.fields.bytes_at(target).starts_with(b"/") {
+            return self.set_path(target);
+        }
         let text = self.fields.text(target);
-        let rest = text
-            .split_once("://")
-            .filter(|_| !text.starts_with('/'))
-            .map(|(_, rest)| rest);
+        let rest = text.split_once("://").map(|(_, rest)| rest);
         if self.method == Method::CONNECT && rest.is_none() {
             self.authority = Some(target);
             return;
@@ -134,7 +130,7 @@ impl Request {
     }
 
     fn set_path(&mut self, target: Span) {
-        let mark = memchr::memchr(b'?', self.fields.text(target).as_bytes());
+        let mark = memchr::memchr(b'?', self.fields.bytes_at(target));
         let mark = mark.and_then(|mark| u32::try_from(mark).ok());
         self.query = mark.map(|mark| target.start + mark + 1);
         self.path = target;
@@ -158,8 +154,8 @@ impl Request {
     }
 
     /// Path and query.
-    pub fn target(&self) -> &str {
-        self.fields.text(self.path)
+    pub fn target(&self) -> &[u8] {
+        self.fields.bytes_at(self.path)
     }
 
     /// The authority of the target, and else what `Host` says, as it came.

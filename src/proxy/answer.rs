@@ -50,10 +50,8 @@ impl From<ProxyError> for Broken {
     }
 }
 
-/// A response, of which the head is there.
+/// A response of which the head is there.
 pub struct Answer {
-    /// The head.
-    pub response: message::Response,
     /// Its body, where it comes by HTTP/2.
     pub incoming: Option<Incoming>,
     /// The body's first piece, where that is there too.
@@ -64,20 +62,14 @@ impl Answer {
     /// One whose first piece was looked for.
     fn new<E: ToString>(
         plan: &Plan<'_>,
-        response: message::Response,
+        status: StatusCode,
         incoming: Option<Incoming>,
         first: Result<Option<First>, E>,
     ) -> Result<Self, Broken> {
         let cause = match first {
             // Statuses end at 599 (RFC 9110, section 15); what others mean, nobody knows.
-            Ok(first) if response.status.as_u16() < 600 => {
-                return Ok(Self {
-                    response,
-                    incoming,
-                    first,
-                });
-            }
-            Ok(_) => format!("the status {}", response.status.as_u16()),
+            Ok(first) if status.as_u16() < 600 => return Ok(Self { incoming, first }),
+            Ok(_) => format!("the status {}", status.as_u16()),
             Err(error) => error.to_string(),
         };
         let error = plan.upload.take_error().unwrap_or(ProxyError::BadResponse);
@@ -129,14 +121,16 @@ pub async fn in_time<T>(
 pub fn poll_final(
     connection: &mut Http1<ClientBody>,
     client: &Client,
+    head: &mut message::Response,
     cx: &mut Context<'_>,
-) -> Poll<Result<message::Response, SendError>> {
+) -> Poll<Result<(), SendError>> {
     loop {
-        let mut response = ready!(connection.poll_response(cx))?;
-        let status = response.status;
+        ready!(connection.poll_response(head, cx))?;
+        let status = head.status;
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-            return Poll::Ready(Ok(response));
+            return Poll::Ready(Ok(()));
         }
+        let mut response = std::mem::take(head);
         if status != StatusCode::CONTINUE && clean_response(&mut response.fields).is_ok() {
             response.fields.remove(&Name::ContentLength);
             client.informs(response);
@@ -148,11 +142,12 @@ pub fn poll_final(
 pub fn by_http1(
     plan: &Plan<'_>,
     connection: &mut Http1<ClientBody>,
-    answer: Option<Result<message::Response, SendError>>,
+    status: StatusCode,
+    answer: Option<Result<(), SendError>>,
 ) -> Result<Answer, Broken> {
     let failure = match answer {
         None => return Err(ProxyError::ResponseTimeout.into()),
-        Some(Ok(response)) => return Answer::new(plan, response, None, First::of_http1(connection)),
+        Some(Ok(())) => return Answer::new(plan, status, None, First::of_http1(connection)),
         Some(Err(failure)) => failure,
     };
     let refusal = match &failure {
@@ -184,6 +179,7 @@ pub fn by_http2(
     plan: &Plan<'_>,
     stream: &h2::Stream<ClientBody>,
     known: &Connections<ClientBody>,
+    head: &mut message::Response,
     answer: Option<Result<Response<Incoming>, TrySendError<Request<ClientBody>>>>,
 ) -> Result<Answer, Broken> {
     let mut failed = match answer {
@@ -191,12 +187,12 @@ pub fn by_http2(
         Some(Ok(response)) => {
             let (parts, mut incoming) = response.into_parts();
             let first = First::of_http2(&mut incoming);
-            let head = message::Response {
+            *head = message::Response {
                 status: parts.status,
                 reason: None::<Bytes>,
                 fields: Fields::of_map(&parts.headers, 0),
             };
-            return Answer::new(plan, head, Some(incoming), first);
+            return Answer::new(plan, parts.status, Some(incoming), first);
         }
         Some(Err(failed)) => failed,
     };

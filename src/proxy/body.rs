@@ -58,6 +58,23 @@ struct Tape {
 }
 
 impl Upload {
+    /// The one of a request without a body, of which nothing ever changes.
+    pub fn empty() -> Self {
+        let upload = Self::default();
+        upload.done.set(true);
+        upload.empty.set(true);
+        upload
+    }
+
+    /// The one of a request with this body.
+    pub fn of(body: &RequestBody, worker: &Worker) -> Rc<Self> {
+        if body.is_end_stream() {
+            worker.no_upload.clone()
+        } else {
+            Rc::default()
+        }
+    }
+
     /// What broke the body, where something did.
     pub fn take_error(&self) -> Option<ProxyError> {
         self.error.take()
@@ -72,6 +89,9 @@ impl Upload {
 
     /// The present attempt is given up: what its connection still has of the body is worth nothing from now on.
     pub fn next_attempt(&self) {
+        if self.empty.get() {
+            return;
+        }
         self.turn.set(self.turn.get().wrapping_add(1));
         self.wake_reader();
     }
@@ -87,7 +107,10 @@ impl Upload {
 
     /// A body of more bytes than this is broken off.
     pub fn limit(&self, most: Option<u64>) {
-        self.most.set(most);
+        // What has no body may share this with others.
+        if !self.empty.get() {
+            self.most.set(most);
+        }
     }
 
     /// Whether more has come than may.
@@ -113,7 +136,7 @@ impl Upload {
     /// Keeps what is read for another attempt, as long as it is no more than `most` bytes. If some was read already, it
     /// is kept from before or not at all.
     pub fn keep(&self, most: usize) {
-        if self.is_kept() || self.bytes.get() > 0 {
+        if self.empty.get() || self.is_kept() || self.bytes.get() > 0 {
             return;
         }
         self.tape.replace(Some(Box::new(Tape {
@@ -206,12 +229,11 @@ pub struct ClientBody {
 impl ClientBody {
     /// The body of the client's present request.
     pub fn new(incoming: RequestBody, upload: &Rc<Upload>, client: &Rc<Client>, worker: &Rc<Worker>) -> Self {
-        let ended = incoming.is_end_stream();
-        upload.done.set(ended);
-        upload.empty.set(ended);
-        upload.incoming.replace((!ended).then_some(incoming));
+        if !upload.is_empty() {
+            upload.incoming.replace(Some(incoming));
+        }
         Self {
-            empty: ended,
+            empty: upload.is_empty(),
             turn: 0,
             upload: upload.clone(),
             client: client.clone(),
@@ -333,9 +355,12 @@ impl ClientBody {
 }
 
 /// Where a reply's bytes come from.
-enum Source {
+pub enum Source {
+    /// narthex makes the reply. Absent when it was read, or has no body.
     Ours(Option<Bytes>),
+    /// A pod.
     Pod(Exchange),
+    /// A pod, by way of an encoder.
     Compressed(Box<Compressed>),
     /// The reply has no body, and what follows it is the connection's to pass on.
     Tunnel(Exchange),
@@ -350,6 +375,56 @@ impl Source {
             Self::Compressed(reply) => reply.exchange.upload.take_error(),
         }
     }
+
+    /// Leaves out the text of a reply of our own, and says how long it was.
+    pub fn leave_out(&mut self) -> Option<usize> {
+        match self {
+            Self::Ours(text) => text.take().map(|text| text.len()),
+            Self::Tunnel(_) | Self::Pod(_) | Self::Compressed(_) => None,
+        }
+    }
+
+    /// Makes a pod's reply, which changes the protocol, one without a body.
+    pub fn begin_tunnel(&mut self) {
+        self.turn_into(Self::Tunnel);
+    }
+
+    /// Has a pod's reply come out compressed.
+    pub fn compress(&mut self, compressed: impl FnOnce(Exchange) -> Compressed) {
+        self.turn_into(|exchange| Self::Compressed(Box::new(compressed(exchange))));
+    }
+
+    fn turn_into(&mut self, change: impl FnOnce(Exchange) -> Self) {
+        *self = match std::mem::replace(self, Self::Ours(None)) {
+            Self::Pod(exchange) => change(exchange),
+            other => other,
+        };
+    }
+
+    /// Whether no more comes of it.
+    pub fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Ours(text) => text.is_none(),
+            Self::Tunnel(_) => true,
+            Self::Pod(exchange) => exchange.is_end_stream(),
+            Self::Compressed(reply) => reply.is_end_stream(),
+        }
+    }
+
+    /// How much of it comes, as far as that is known.
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Tunnel(_) => SizeHint::with_exact(0),
+            Self::Pod(exchange) => exchange.size_hint(),
+            Self::Compressed(_) => SizeHint::default(),
+        }
+    }
+
+    /// Whether its length is known before it is read.
+    pub fn has_length(&self) -> bool {
+        self.is_end_stream() || self.size_hint().exact().is_some()
+    }
 }
 
 /// What the client gets.
@@ -358,46 +433,53 @@ pub struct ReplyBody {
     client: Rc<Client>,
     trail: Option<Trail>,
     alarm: Option<Alarm>,
+    /// Whether the reply is on its way, and not counted as given yet.
+    under_way: bool,
 }
 
 impl ReplyBody {
-    /// Whether its length is known before it is read.
-    pub fn has_length(&self) -> bool {
-        self.is_end_stream() || self.size_hint().exact().is_some()
-    }
-
-    /// A reply of our own.
-    pub fn ours(text: Bytes, client: &Rc<Client>) -> Self {
+    /// One of which nothing is known yet.
+    pub(super) fn new(client: &Rc<Client>) -> Self {
         Self {
-            source: Source::Ours(Some(text).filter(|text| !text.is_empty())),
+            source: Source::Ours(None),
             client: client.clone(),
             trail: None,
             alarm: None,
+            under_way: false,
         }
     }
 
-    /// Leaves out the text of a reply of our own, and says how long it was.
-    pub fn leave_out(&mut self) -> Option<usize> {
-        match &mut self.source {
-            Source::Ours(text) => text.take().map(|text| text.len()),
-            Source::Tunnel(_) | Source::Pod(_) | Source::Compressed(_) => None,
+    /// The parts that are made while the request is answered.
+    pub(super) fn parts(&mut self) -> (&mut Source, &mut Option<Alarm>, &mut Option<Trail>) {
+        (&mut self.source, &mut self.alarm, &mut self.trail)
+    }
+
+    /// The reply is complete as far as it is known. The request is under way until the reply is out. From now on it is the
+    /// client's to take it.
+    pub(super) fn send(&mut self) {
+        self.client.sends(self.trail.as_ref().map(|trail| &trail.worker.clock));
+        self.under_way = true;
+    }
+
+    /// The reply is out, or will not be: what it holds is let go, and it is counted.
+    pub fn finish(&mut self) {
+        if !std::mem::take(&mut self.under_way) {
+            return;
         }
-    }
-
-    /// The request is under way until its reply is out. From now on it is the client's to take it.
-    pub fn hold(&mut self, trail: Trail) {
-        self.client.sends(Some(&trail.worker.clock));
-        self.trail = Some(trail);
-    }
-
-    /// It is to be out when the alarm goes off.
-    pub fn end_with(&mut self, alarm: Option<Alarm>) {
-        self.alarm = alarm;
-    }
-
-    /// Makes a pod's reply, which changes the protocol, one without a body.
-    pub fn begin_tunnel(&mut self) {
-        self.turn_into(Source::Tunnel);
+        let ended = self.source.is_end_stream();
+        if let Some(trail) = self.trail.as_mut().filter(|_| !ended) {
+            match self.client.wait.take_silence() {
+                Some((silence, limit)) => trail.fell_silent(silence, limit),
+                None => trail.broken_off(false),
+            }
+        }
+        self.client.wait.waited();
+        self.client.sends(None);
+        let replies = &self.client.flags.replies;
+        replies.set(replies.get().wrapping_add(1));
+        self.source = Source::Ours(None);
+        self.trail = None;
+        self.alarm = None;
     }
 
     /// The pod's side of a tunnel. The connection takes it over when it has written the reply.
@@ -411,18 +493,6 @@ impl ReplyBody {
         }
     }
 
-    /// Has a pod's reply come out compressed.
-    pub fn compress(&mut self, compressed: impl FnOnce(Exchange) -> Compressed) {
-        self.turn_into(|exchange| Source::Compressed(Box::new(compressed(exchange))));
-    }
-
-    fn turn_into(&mut self, change: impl FnOnce(Exchange) -> Source) {
-        self.source = match std::mem::replace(&mut self.source, Source::Ours(None)) {
-            Source::Pod(exchange) => change(exchange),
-            other => other,
-        };
-    }
-
     /// Goes on with the request's body while the client does not take the reply.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         match &mut self.source {
@@ -431,43 +501,11 @@ impl ReplyBody {
             Source::Compressed(reply) => reply.exchange.poll_upload(cx),
         }
     }
-
-    /// Whether all of it was read.
-    fn is_ended(&self) -> bool {
-        match &self.source {
-            Source::Ours(text) => text.is_none(),
-            Source::Tunnel(_) => true,
-            Source::Pod(exchange) => exchange.is_end_stream(),
-            Source::Compressed(reply) => reply.is_end_stream(),
-        }
-    }
-
-    /// A pod's reply.
-    pub fn pod(exchange: Exchange, client: &Rc<Client>) -> Self {
-        Self {
-            client: client.clone(),
-            trail: None,
-            alarm: None,
-            source: Source::Pod(exchange),
-        }
-    }
 }
 
 impl Drop for ReplyBody {
     fn drop(&mut self) {
-        let ended = self.is_ended();
-        if let Some(trail) = self.trail.as_mut().filter(|_| !ended) {
-            match self.client.wait.take_silence() {
-                Some((silence, limit)) => trail.fell_silent(silence, limit),
-                None => trail.broken_off(false),
-            }
-        }
-        self.client.wait.waited();
-        self.client.sends(None);
-        self.client
-            .flags
-            .replies
-            .set(self.client.flags.replies.get().wrapping_add(1));
+        self.finish();
     }
 }
 
@@ -528,20 +566,10 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Ours(text) => text.is_none(),
-            Source::Tunnel(_) => true,
-            Source::Pod(exchange) => exchange.is_end_stream(),
-            Source::Compressed(reply) => reply.is_end_stream(),
-        }
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Source::Tunnel(_) => SizeHint::with_exact(0),
-            Source::Pod(exchange) => exchange.size_hint(),
-            Source::Compressed(_) => SizeHint::default(),
-        }
+        self.source.size_hint()
     }
 }

@@ -154,7 +154,7 @@ impl Client {
         self.flags.said_last.set(false);
         self.flags.may_half_close.set(false);
         self.wait.begins();
-        self.interim.take();
+        self.interim.borrow_mut().clear();
         if self.peer.trusted {
             let told = trusted.told(self.peer.ip, fields);
             self.address.set(told.client);
@@ -198,11 +198,13 @@ impl Client {
         }
     }
 
-    /// The interim responses that are to be sent now.
+    /// Whether there are interim responses to be sent.
+    pub fn is_informed(&self) -> bool {
+        !self.interim.borrow().is_empty()
+    }
+
+    /// Those.
     pub fn take_interim(&self) -> Vec<Response> {
-        if self.interim.borrow().is_empty() {
-            return Vec::new();
-        }
         self.interim.take()
     }
 

@@ -3,7 +3,7 @@
 use super::body::BoxError;
 use super::client::Client;
 use super::exchange::Exchange;
-use super::reply::Reply;
+use super::reply::Draft;
 use super::worker::Worker;
 use crate::message::Request;
 use crate::policy::compress::{Compressor, MemoryPermit, plan};
@@ -17,11 +17,11 @@ use std::task::{Context, Poll};
 
 /// Compresses a pod's reply, if it is one to be compressed and the client takes it. Without memory for another encoder
 /// it goes as it is.
-pub fn compress(worker: &Rc<Worker>, settings: &Compression, request: &Request, reply: &mut Reply) {
+pub fn compress(worker: &Rc<Worker>, settings: &Compression, request: &Request, draft: &mut Draft<'_>) {
     let bodiless = request.method == Method::HEAD;
-    let empty = !bodiless && reply.body.is_end_stream();
-    let status = reply.head.status;
-    let Some(plan) = plan(settings, request, status, &mut reply.head.fields, empty) else {
+    let empty = !bodiless && draft.source.is_end_stream();
+    let status = draft.head.status;
+    let Some(plan) = plan(settings, request, status, &mut draft.head.fields, empty) else {
         return;
     };
     if !bodiless {
@@ -30,14 +30,14 @@ pub fn compress(worker: &Rc<Worker>, settings: &Compression, request: &Request, 
             return;
         };
         let compressor = Compressor::new(plan);
-        reply.body.compress(|exchange| Compressed {
+        draft.source.compress(|exchange| Compressed {
             exchange,
             compressor,
             room: Some(room),
         });
         worker.counters.compressions.add();
     }
-    plan.mark(&mut reply.head.fields);
+    plan.mark(&mut draft.head.fields);
 }
 
 /// A pod's reply on its way through an encoder.

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::error::{ProxyError, idempotent};
 use super::forward::Plan;
 use super::worker::Worker;
+use crate::message::Buffers;
 use crate::table::Protocol;
 use crate::upstream::endpoint::Connections;
 use crate::upstream::h2::H2Pool;
@@ -13,6 +14,7 @@ use crate::upstream::tls::{HandshakeError, HandshakeErrorKind};
 use crate::upstream::{Lease, proxy_protocol};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// What a client is told of a connection that could not be opened.
@@ -76,8 +78,10 @@ async fn open(
         tls: known.terms.tls.as_deref(),
         clock: &worker.clock,
     };
-    match (open_at(endpoint.address, known, plan, &dial).await, endpoint.alternate) {
-        (Err(_), Some(alternate)) => open_at(alternate, known, plan, &dial).await,
+    let buffers = &worker.buffers;
+    let opened = open_at(endpoint.address, known, plan, &dial, buffers).await;
+    match (opened, endpoint.alternate) {
+        (Err(_), Some(alternate)) => open_at(alternate, known, plan, &dial, buffers).await,
         (result, _) => result,
     }
     .inspect(|connection| {
@@ -92,10 +96,11 @@ async fn open_at(
     known: &Connections<ClientBody>,
     plan: &Plan<'_>,
     dial: &Dial<'_>,
+    buffers: &Rc<Buffers>,
 ) -> io::Result<Connection<ClientBody>> {
     let unsafe_to_repeat = !idempotent(&plan.request.method);
     match (known.terms.protocol, &dial.prelude) {
-        (Protocol::Http1, _) => connect(address, dial).await.map(Connection::Http1),
+        (Protocol::Http1, _) => connect(address, dial, buffers).await.map(Connection::Http1),
         (Protocol::Http2, None) => known
             .h2
             .take(address, dial, unsafe_to_repeat)

@@ -10,6 +10,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::facts::Facts;
 use super::headers::{self, Forwarded, Sink};
+use super::reply::Draft;
 use super::response_fields::{self, clean_response};
 use super::retry::{Retries, Tried};
 use super::trail::Trail;
@@ -17,7 +18,7 @@ use super::upgrade;
 use super::worker::Worker;
 use crate::http1::Encoder;
 use crate::message;
-use crate::message::Name;
+use crate::message::{Buffers, Name};
 use crate::table::decide::{Ask, Outcome, decide};
 use crate::table::{Backend, BackendSettings, BackendState, Protocol, Route};
 use crate::upstream::http1::RequestOut;
@@ -135,7 +136,7 @@ impl Stop {
     }
 }
 
-/// Sends a request and waits for the response head. Each attempt picks from the backend's endpoints as they are then.
+/// Sends a request and waits for the response head, which goes into the draft. Each attempt picks from the backend's endpoints as they are then.
 ///
 /// # Errors
 /// The last attempt's failure, or that the request is to be routed anew.
@@ -144,7 +145,8 @@ pub async fn forward(
     client: &Rc<Client>,
     plan: &Plan<'_>,
     luggage: &mut Luggage,
-) -> Result<(message::Response, Exchange), Stop> {
+    draft: &mut Draft<'_>,
+) -> Result<Exchange, Stop> {
     let state = plan.backend.state;
     if plan.backend.pods.is_none() || state == BackendState::TlsUnready {
         return Err(ProxyError::NoBackend(state).into());
@@ -230,10 +232,14 @@ pub async fn forward(
         let limit = retries.limit();
         let outcome = match &mut connection {
             Connection::Http1(connection) => {
-                connection.send(plan.http1(client, &endpoint, &sent), sent, plan.upgrade);
-                let polled = |cx: &mut Context<'_>| answer::poll_final(connection, client, cx);
+                connection.send(
+                    plan.http1(client, &endpoint, &sent, &worker.buffers),
+                    sent,
+                    plan.upgrade,
+                );
+                let polled = |cx: &mut Context<'_>| answer::poll_final(connection, client, draft.head, cx);
                 let came = answer::in_time(worker, client, plan, limit, polled).await;
-                answer::by_http1(plan, connection, came)
+                answer::by_http1(plan, connection, draft.head.status, came)
             }
             Connection::Http2(stream) => {
                 let request = plan
@@ -243,29 +249,25 @@ pub async fn forward(
                 let mut sending = pin!(stream.sender().try_send_request(request));
                 let polled = |cx: &mut Context<'_>| sending.as_mut().poll(cx);
                 let came = answer::in_time(worker, client, plan, limit, polled).await;
-                answer::by_http2(plan, stream, &lease.connections, came)
+                answer::by_http2(plan, stream, &lease.connections, draft.head, came)
             }
         };
         plan.trail.pod_took(sent_at.elapsed());
         match outcome {
-            Ok(Answer {
-                response,
-                incoming,
-                first,
-            }) => {
-                plan.trail.came_to(Ok(response.status));
-                attempt.answered(response.status, began);
-                if retries.again_for(&lease, response.status) {
+            Ok(Answer { incoming, first }) => {
+                let status = draft.head.status;
+                plan.trail.came_to(Ok(status));
+                attempt.answered(status, began);
+                if retries.again_for(&lease, status) {
                     retries.go_on(Some(endpoint));
                     continue;
                 }
                 client.wait.flows(&worker.clock);
-                let mut head = response;
-                let reusable = match accept(plan, &mut head) {
+                let reusable = match accept(plan, draft.head) {
                     Ok(reusable) => reusable,
                     Err(error) => return Err(ForwardError::at(error, &endpoint).into()),
                 };
-                let exchange = Exchange {
+                return Ok(Exchange {
                     incoming,
                     first,
                     connection: Some(connection),
@@ -276,8 +278,7 @@ pub async fn forward(
                     ended: false,
                     error: None,
                     worker: worker.clone(),
-                };
-                return Ok((head, exchange));
+                });
             }
             Err(Broken {
                 error,
@@ -422,12 +423,18 @@ impl Plan<'_> {
         headers::write_fields(out, &self.request.fields, client, &forwarded);
     }
 
-    fn target(&self) -> &str {
-        self.target.as_deref().unwrap_or(self.request.target())
+    fn target(&self) -> &[u8] {
+        self.target.as_deref().map_or(self.request.target(), str::as_bytes)
     }
 
     /// The request as a pod gets it over HTTP/1.1.
-    fn http1(&self, client: &Client, endpoint: &LiveEndpoint<ClientBody>, body: &ClientBody) -> RequestOut {
+    fn http1(
+        &self,
+        client: &Client,
+        endpoint: &LiveEndpoint<ClientBody>,
+        body: &ClientBody,
+        buffers: &Buffers,
+    ) -> RequestOut {
         let length = self.facts.length.and_then(|length| length.to_str()?.parse().ok());
         let encoder = match length {
             _ if body.is_end_stream() => None,
@@ -435,10 +442,11 @@ impl Plan<'_> {
             _ => Some(Encoder::Chunked),
         };
         let chunked = encoder == Some(Encoder::Chunked);
-        let mut head = Vec::with_capacity(self.request.fields.size() + ROOM);
+        let mut head = buffers.head();
+        head.reserve(self.request.fields.size() + ROOM);
         head.extend_from_slice(self.request.method.as_str().as_bytes());
         head.push(b' ');
-        head.extend_from_slice(self.target().as_bytes());
+        head.extend_from_slice(self.target());
         head.extend_from_slice(b" HTTP/1.1\r\n");
         self.write_fields(&mut head, client, endpoint, chunked);
         head.extend_from_slice(b"\r\n");

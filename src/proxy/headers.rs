@@ -59,6 +59,8 @@ pub trait Sink {
 
 /// A head of HTTP/1.1.
 impl Sink for Vec<u8> {
+    // Inlined since the length of the name is known where it is called.
+    #[inline(always)]
     fn field(&mut self, name: &'static str, value: &[u8]) {
         self.extend_from_slice(name.as_bytes());
         self.extend_from_slice(b": ");
@@ -194,9 +196,7 @@ fn write_origin(out: &mut impl Sink, peer: &Peer, forwarded: &Forwarded<'_>) {
     }
     let port = forwarded.port.unwrap_or(if peer.scheme == "https" { 443 } else { 80 });
     out.field("X-Forwarded-Port", Digits::of(port).as_bytes());
-    out.field("X-Forwarded-For", peer.address.as_bytes());
-    out.field("X-Forwarded-Proto", peer.scheme.as_bytes());
-    out.field("X-Real-IP", peer.address.as_bytes());
+    out.lines(&peer.origin, 0..peer.origin.len());
 }
 
 /// A trusted proxy's words stay; our part is added.

@@ -1,6 +1,7 @@
 //! The other end of a client's connection.
 
 use super::trust::address_value;
+use crate::message::Fields;
 use crate::table::ListenerId;
 use http::HeaderValue;
 use std::borrow::Cow;
@@ -49,6 +50,8 @@ pub struct Peer {
     pub tls: Option<Handshake>,
     /// The version of TLS the client speaks, to us or to the balancer; none in plain.
     pub tls_version: Option<Cow<'static, str>>,
+    /// The fields that tell pods of a client that is no trusted proxy. They are the same for all requests of a connection.
+    pub origin: Fields,
 }
 
 /// What a request must know of the TLS it came by.
@@ -73,14 +76,22 @@ impl Peer {
         let ip = ends.client.ip().to_canonical();
         let version = tls.as_ref().map(|handshake| Cow::Borrowed(handshake.version));
         let tls_version = version.or(ends.tls_version);
+        let (address, scheme) = (address_value(ip), if https { "https" } else { "http" });
+        let mut origin = Fields::new();
+        if !trusted {
+            origin.append("X-Forwarded-For", &address);
+            origin.append("X-Forwarded-Proto", scheme);
+            origin.append("X-Real-IP", &address);
+        }
         Self {
             listener,
             socket: ends.client,
             local: ends.local,
             ip,
-            address: address_value(ip),
-            scheme: if https { "https" } else { "http" },
+            address,
+            scheme,
             trusted,
+            origin,
             tls,
             tls_version,
         }

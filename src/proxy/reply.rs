@@ -1,26 +1,47 @@
 //! Every reply that narthex makes itself. Which status and text an error gets is in [`ProxyError::verdict`].
 
-use super::body::ReplyBody;
+use super::body::{ReplyBody, Source};
 use super::client::Client;
+use super::deadline::Alarm;
 use super::error::{ProxyError, Side, Verdict};
-use crate::message::{Name, Response};
+use super::request_id::RequestId;
+use crate::message::{Fields, Name, Response};
 use crate::table::Answer;
 use crate::table::decide::Redirect;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::HeaderValue;
 use std::fmt;
 use std::rc::Rc;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// A reply: its head, and its body.
+/// A reply: its head, and its body. It is large, so it is made where it stays.
 pub struct Reply {
     /// The head.
     pub head: Response,
     /// The body.
     pub body: ReplyBody,
+}
+
+impl Reply {
+    /// Nothing is in it yet.
+    pub fn new(client: &Rc<Client>) -> Self {
+        Self {
+            head: Response::default(),
+            body: ReplyBody::new(client),
+        }
+    }
+}
+
+/// The parts of a reply that the steps of its request make. What is noted of the request is read meanwhile.
+pub struct Draft<'r> {
+    /// The head.
+    pub head: &'r mut Response,
+    /// Where the body comes from.
+    pub source: &'r mut Source,
+    /// When the body is to be out.
+    pub alarm: &'r mut Option<Alarm>,
 }
 
 /// The bytes that a client in plain gets when there is no room for its connection. It has no request yet.
@@ -34,49 +55,45 @@ pub const PLAIN_ON_HTTPS: &[u8] =
 Connection: close\r\n\r\nthis port speaks HTTPS: write https:// in the URL\n";
 
 /// 308, which keeps method and body (RFC 9110 §15.4.9).
-pub fn redirect(client: &Rc<Client>, to: &Redirect<'_>) -> Reply {
+pub fn redirect(draft: &mut Draft<'_>, to: &Redirect<'_>) {
     let text = Bytes::from_static(b"Permanent Redirect\n");
-    let mut reply = own(client, StatusCode::PERMANENT_REDIRECT, text);
+    let fields = own(draft, StatusCode::PERMANENT_REDIRECT, text);
     // The canonical form of host and path is header text, and so is the query that was read.
-    reply.head.fields.append(&Name::Location, to.location());
-    reply.head.fields.append(&Name::ContentType, TEXT);
-    reply
+    fields.append(&Name::Location, to.location());
+    fields.append(&Name::ContentType, TEXT);
 }
 
 /// What a route says that narthex answers.
-pub fn direct(client: &Rc<Client>, answer: &Answer) -> Reply {
+pub fn direct(draft: &mut Draft<'_>, answer: &Answer) {
     let reason = answer.status.canonical_reason().unwrap_or_default();
-    let mut reply = own(client, answer.status, Bytes::from(format!("{reason}\n")));
-    reply.head.fields.append(&Name::ContentType, TEXT);
+    let fields = own(draft, answer.status, Bytes::from(format!("{reason}\n")));
+    fields.append(&Name::ContentType, TEXT);
     if let Some(location) = &answer.location {
-        reply.head.fields.append(&Name::Location, location);
+        fields.append(&Name::Location, location);
     }
-    reply
 }
 
 /// What a browser gets that asks which requests of other origins it may send. The fields that say so come after it.
-pub fn preflight(client: &Rc<Client>) -> Reply {
-    own(client, StatusCode::NO_CONTENT, Bytes::new())
+pub fn preflight(draft: &mut Draft<'_>) {
+    own(draft, StatusCode::NO_CONTENT, Bytes::new());
 }
 
 /// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7), so no pod is asked.
-pub fn server_options(client: &Rc<Client>) -> Reply {
-    let mut reply = own(client, StatusCode::NO_CONTENT, Bytes::new());
-    reply.head.fields.append(&Name::Allow, METHODS);
-    reply
+pub fn server_options(draft: &mut Draft<'_>) {
+    let fields = own(draft, StatusCode::NO_CONTENT, Bytes::new());
+    fields.append(&Name::Allow, METHODS);
 }
 
 /// The reply to a request that failed; `grpc` says that its client expects gRPC.
-pub fn error(client: &Rc<Client>, request_id: &HeaderValue, error: ProxyError, grpc: bool) -> Reply {
+pub fn error(draft: &mut Draft<'_>, client: &Client, request_id: &RequestId, error: ProxyError, grpc: bool) {
     let verdict = error.verdict();
     if grpc {
-        return grpc_error(client, request_id, &verdict);
+        return grpc_error(draft, request_id, &verdict);
     }
-    let mut reply = own(client, verdict.status, Bytes::from(format!("{}\n", verdict.body)));
-    let fields = &mut reply.head.fields;
+    let fields = own(draft, verdict.status, Bytes::from(format!("{}\n", verdict.body)));
     fields.append(&Name::ContentType, TEXT);
     fields.append(&Name::XContentTypeOptions, "nosniff");
-    fields.append(&Name::XRequestId, request_id);
+    fields.append(&Name::XRequestId, request_id.as_bytes());
     // HTTP/2 has no such field, and one request's fault is no other's.
     if verdict.close && !client.is_multiplexed() {
         fields.append(&Name::Connection, "close");
@@ -90,37 +107,35 @@ pub fn error(client: &Rc<Client>, request_id: &HeaderValue, error: ProxyError, g
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
         fields.append(&Name::Allow, METHODS);
     }
-    reply
 }
 
 /// A gRPC client looks for its own status, in a response of a head alone (gRPC over HTTP/2, "Trailers-Only").
-fn grpc_error(client: &Rc<Client>, request_id: &HeaderValue, verdict: &Verdict) -> Reply {
-    let mut reply = own(client, StatusCode::OK, Bytes::new());
-    let fields = &mut reply.head.fields;
+fn grpc_error(draft: &mut Draft<'_>, request_id: &RequestId, verdict: &Verdict) {
+    let fields = own(draft, StatusCode::OK, Bytes::new());
     fields.append(&Name::ContentType, "application/grpc");
     fields.append(&Name::GrpcStatus, verdict.grpc.to_string());
     fields.append(&Name::GrpcMessage, verdict.body);
-    fields.append(&Name::XRequestId, request_id);
-    reply
+    fields.append(&Name::XRequestId, request_id.as_bytes());
 }
 
 /// Ends a reply to HEAD with its head, which says how long the body would have been (RFC 9110, section 9.3.2).
-pub fn leave_out_body(reply: &mut Reply) {
-    if let Some(length) = reply.body.leave_out()
-        && !reply.head.fields.contains(&Name::ContentLength)
+pub fn leave_out_body(draft: &mut Draft<'_>) {
+    if let Some(length) = draft.source.leave_out()
+        && !draft.head.fields.contains(&Name::ContentLength)
     {
-        reply.head.fields.append(&Name::ContentLength, length.to_string());
+        draft.head.fields.append(&Name::ContentLength, length.to_string());
     }
 }
 
-fn own(client: &Rc<Client>, status: StatusCode, text: Bytes) -> Reply {
-    Reply {
-        head: Response {
-            status,
-            ..Response::default()
-        },
-        body: ReplyBody::ours(text, client),
-    }
+/// Begins a reply of our own, whatever was made before. Its fields are still to be added.
+fn own<'d>(draft: &'d mut Draft<'_>, status: StatusCode, text: Bytes) -> &'d mut Fields {
+    *draft.head = Response {
+        status,
+        ..Response::default()
+    };
+    *draft.source = Source::Ours(Some(text).filter(|text| !text.is_empty()));
+    *draft.alarm = None;
+    &mut draft.head.fields
 }
 
 /// An error reply as raw bytes, for when hyper cannot write it any more.

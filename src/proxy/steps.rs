@@ -13,7 +13,7 @@
 //! in the plan; the route's own steps are in its [`Policies`](crate::table::Policies), in the order of its dialect.
 
 use super::affinity;
-use super::body::{ClientBody, ReplyBody, Upload};
+use super::body::{ClientBody, Source, Upload};
 use super::canonical::{self, Canonical};
 use super::client::Client;
 use super::compress;
@@ -22,14 +22,14 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::facts::Facts;
 use super::forward::{self, ForwardError, Luggage, Plan, Stop};
-use super::reply::{self, Reply};
+use super::reply::{self, Draft};
 use super::request_body::RequestBody;
 use super::response_fields;
 use super::trail::Trail;
 use super::upgrade;
 use super::wait::Limits;
 use super::worker::Worker;
-use crate::message::{Request, Response};
+use crate::message::Request;
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
 use crate::table::{After, Answer, Backend, Before, Protocol, Route, UpstreamHost};
@@ -68,8 +68,9 @@ pub async fn take(
     client: &Rc<Client>,
     (request, body): (&Request, RequestBody),
     trail: &Trail,
-) -> Result<Reply, ForwardError> {
-    let upload: Rc<Upload> = Rc::default();
+    draft: &mut Draft<'_>,
+) -> Result<(), ForwardError> {
+    let upload = Upload::of(&body, worker);
     let mut luggage = Luggage {
         body: Some(ClientBody::new(body, &upload, client, worker)),
         place: None,
@@ -78,7 +79,10 @@ pub async fn take(
     let admitted = admit(worker, client, (request, upload), trail);
     let request = match admitted {
         Ok(Some(ref request)) => request,
-        Ok(None) => return Ok(reply::server_options(client)),
+        Ok(None) => {
+            reply::server_options(draft);
+            return Ok(());
+        }
         Err(failure) => return Err(failure),
     };
     let mut anew = 0;
@@ -91,14 +95,19 @@ pub async fn take(
                 match &before(request, table.generation, (route, backend), hops) {
                     Err(error) => (*error).into(),
                     Ok(plan) => {
-                        let forwarding = pin!(forward::forward(worker, client, plan, &mut luggage));
-                        let forwarded = match plan.deadline(request) {
-                            None => forwarding.await,
-                            // On the heap, for few requests need it.
-                            Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
+                        let forwarded = {
+                            let forwarding = pin!(forward::forward(worker, client, plan, &mut luggage, draft));
+                            match plan.deadline(request) {
+                                None => forwarding.await,
+                                // On the heap, for few requests need it.
+                                Some(at) => Box::pin(deadline::keep(at, forwarding)).await,
+                            }
                         };
                         match forwarded {
-                            Ok(answer) => return Ok(after(request, plan, answer)),
+                            Ok(exchange) => {
+                                after(request, plan, exchange, draft);
+                                return Ok(());
+                            }
                             Err(Stop::Anew(_)) if anew < MOST_ANEW => {
                                 anew += 1;
                                 continue;
@@ -108,18 +117,28 @@ pub async fn take(
                     }
                 }
             }
-            Outcome::Redirect(to) => return Ok(own(request, decision.passed, reply::redirect(client, &to))),
-            Outcome::Answer(answer) => return Ok(own(request, decision.passed, reply::direct(client, answer))),
+            Outcome::Redirect(to) => {
+                reply::redirect(draft, &to);
+                own(request, decision.passed, draft);
+                return Ok(());
+            }
+            Outcome::Answer(answer) => {
+                reply::direct(draft, answer);
+                own(request, decision.passed, draft);
+                return Ok(());
+            }
             Outcome::Elsewhere { status, location } => {
                 // A target's text was checked, and what it expands to was read as text of a field.
                 let location = HeaderValue::try_from(location).ok();
-                let answer = reply::direct(client, &Answer { status, location });
-                return Ok(own(request, decision.passed, answer));
+                reply::direct(draft, &Answer { status, location });
+                own(request, decision.passed, draft);
+                return Ok(());
             }
             Outcome::Preflight(cors) => {
-                let mut answer = reply::preflight(client);
-                cors.decorate(&request.request.fields, &mut answer.head.fields);
-                return Ok(own(request, decision.passed, answer));
+                reply::preflight(draft);
+                cors.decorate(&request.request.fields, &mut draft.head.fields);
+                own(request, decision.passed, draft);
+                return Ok(());
             }
             Outcome::Closed(guard) => ForwardError {
                 error: if guard.invalid {
@@ -187,13 +206,12 @@ fn admit<'r>(
 }
 
 /// Takes an answer of narthex's own through the response side of the steps that the request had passed.
-fn own(request: &Admitted<'_>, passed: &[Before], mut reply: Reply) -> Reply {
+fn own(request: &Admitted<'_>, passed: &[Before], draft: &mut Draft<'_>) {
     for step in passed {
         if let Before::Cors(cors) = step {
-            cors.decorate(&request.request.fields, &mut reply.head.fields);
+            cors.decorate(&request.request.fields, &mut draft.head.fields);
         }
     }
-    reply
 }
 
 /// Plans what a pod gets, by the route's and the backend's settings.
@@ -246,42 +264,38 @@ impl Plan<'_> {
 }
 
 /// Makes of a pod's reply what the client gets: by the backend, then by the route's steps, then by those of all replies.
-fn after(request: &Admitted<'_>, plan: &Plan<'_>, (head, exchange): (Response, Exchange)) -> Reply {
+fn after(request: &Admitted<'_>, plan: &Plan<'_>, exchange: Exchange, draft: &mut Draft<'_>) {
     let (worker, client, asked) = (request.worker, request.client, request.request);
-    let endpoint = exchange.lease.endpoint.clone();
-    if head.status.is_server_error() {
-        request.trail.pod_failed(asked, plan.route, &endpoint, head.status);
+    let (status, endpoint) = (draft.head.status, exchange.lease.endpoint.id);
+    if status.is_server_error() {
+        request
+            .trail
+            .pod_failed(asked, plan.route, &exchange.lease.endpoint, status);
     }
-    let mut reply = Reply {
-        head,
-        body: ReplyBody::pod(exchange, client),
-    };
-    response_fields::forbid_by_status(reply.head.status, client.is_multiplexed(), &mut reply.head.fields);
-    reply
-        .body
-        .end_with(plan.deadline(request).map(|at| Alarm::set(at, client)));
+    *draft.source = Source::Pod(exchange);
+    response_fields::forbid_by_status(status, client.is_multiplexed(), &mut draft.head.fields);
+    *draft.alarm = plan.deadline(request).map(|at| Alarm::set(at, client));
     affinity::remember(
         plan.backend,
         plan.affinity,
-        endpoint.id,
+        endpoint,
         (client, &asked.fields),
-        &mut reply.head.fields,
+        &mut draft.head.fields,
     );
-    let switches = reply.head.status == StatusCode::SWITCHING_PROTOCOLS;
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if switches {
-        reply.body.begin_tunnel();
+        draft.source.begin_tunnel();
     }
     for step in plan.route.policies.after.iter().chain(&*worker.settings.after) {
         match step {
-            After::Compress(settings) => compress::compress(worker, settings, asked, &mut reply),
-            After::Cors(cors) => cors.decorate(&asked.fields, &mut reply.head.fields),
-            After::Hsts(value) => reply_fields::set_hsts(value, client.is_secure(), &mut reply.head.fields),
-            After::Server(value) => reply_fields::add_server(value, &mut reply.head.fields),
+            After::Compress(settings) => compress::compress(worker, settings, asked, draft),
+            After::Cors(cors) => cors.decorate(&asked.fields, &mut draft.head.fields),
+            After::Hsts(value) => reply_fields::set_hsts(value, client.is_secure(), &mut draft.head.fields),
+            After::Server(value) => reply_fields::add_server(value, &mut draft.head.fields),
         }
     }
     if switches && plan.key.is_some() {
         // HTTP/2 has no 101: the stream is open (RFC 8441, section 5).
-        reply.head.status = StatusCode::OK;
+        draft.head.status = StatusCode::OK;
     }
-    reply
 }

@@ -15,6 +15,7 @@ use super::client::{Client, HttpVersion};
 use super::error::{ProxyError, Side};
 use super::forward::ForwardError;
 use super::headers::Trace;
+use super::request_id::RequestId;
 use super::wait::Silence;
 use super::worker::Worker;
 use crate::message::{Fields, Request};
@@ -23,7 +24,7 @@ use crate::table::{Route, Table};
 use crate::telemetry::traffic::Traffic;
 use crate::upstream::LiveEndpoint;
 use failures::{Named, Said};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub struct Trail {
     pub worker: Rc<Worker>,
     began: Instant,
     http: HttpVersion,
-    request_id: HeaderValue,
+    request_id: RequestId,
     /// Whether the client expects gRPC.
     grpc: Cell<bool>,
     /// Where its route is counted.
@@ -58,7 +59,7 @@ pub struct Trail {
 
 impl Trail {
     /// A request begins.
-    pub fn begins(worker: &Rc<Worker>, client: &Client, request: &Rc<Request>, request_id: HeaderValue) -> Self {
+    pub fn begins(worker: &Rc<Worker>, client: &Client, request: &Rc<Request>, request_id: RequestId) -> Self {
         worker.counters.requests.add();
         let in_flight = &worker.counters.in_flight;
         in_flight.set(in_flight.get() + 1);
@@ -85,7 +86,7 @@ impl Trail {
     }
 
     /// The id it came with or got.
-    pub fn request_id(&self) -> &HeaderValue {
+    pub fn request_id(&self) -> &RequestId {
         &self.request_id
     }
 

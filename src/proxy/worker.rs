@@ -1,10 +1,11 @@
 //! What all requests of one shard share.
 
-use super::body::ClientBody;
+use super::body::{ClientBody, Upload};
 use super::error::ProxyError;
 use super::timeouts::Timeouts;
 use super::trail::Dictionary;
 use super::trust::TrustedProxies;
+use crate::message::Buffers;
 use crate::model::RouteKey;
 use crate::policy::compress::Memory;
 use crate::table::decide::Rules;
@@ -202,6 +203,10 @@ pub struct Worker {
     pub upstreams: Upstreams<ClientBody>,
     /// Limits and choices.
     pub settings: Arc<Settings>,
+    /// Memory for messages.
+    pub buffers: Rc<Buffers>,
+    /// What is shared by all requests without a body.
+    pub no_upload: Rc<Upload>,
     /// What happened.
     pub counters: Arc<Counters>,
     /// What happened on all shards, this one among them.
@@ -238,6 +243,8 @@ impl Worker {
         Self {
             clock: Clock::default(),
             upstreams: Upstreams::new(commons),
+            buffers: Rc::default(),
+            no_upload: Rc::new(Upload::empty()),
             access_log: settings.access_log.clone().map(ShardLog::new),
             settings,
             counters,

@@ -4,6 +4,7 @@
 
 mod input;
 mod reply;
+mod turn;
 mod watch;
 
 use super::farewell::{End, finish};
@@ -12,17 +13,19 @@ use super::pace::Pace;
 use super::shard::Shard;
 use super::tunnel;
 use crate::http1::{Fault, Position};
-use crate::proxy::{self, Client, Exchange, Peer, ProxyError};
+use crate::proxy::{Client, Exchange, Peer, ProxyError};
 use crate::upstream::{Clock, Stream, Tick};
 use bytes::BytesMut;
 use input::{Heard, Input};
-use reply::Sending;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use turn::Done;
 use watch::Expired;
+
+pub use turn::Turns;
 
 /// The state that the connection's task, the bodies of its requests and the sweeper share.
 pub struct Conn {
@@ -112,8 +115,10 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
         return Box::pin(finish(&conn, end)).await;
     }
     drop(listed);
-    let Some(conn) = Rc::into_inner(conn) else { return };
-    let stream = conn.stream.into_inner();
+    // Only the stream is taken out, since the rest would be part of this future.
+    let Some(stream) = Rc::into_inner(conn).map(|conn| conn.stream.into_inner()) else {
+        return;
+    };
     match next {
         Next::Http2(prefix) => Box::pin(h2::run(shard, stream, client.peer.clone(), prefix)).await,
         Next::Tunnel(exchange) => Box::pin(tunnel::run(shard, stream, *exchange)).await,
@@ -159,29 +164,32 @@ async fn converse(conn: &Rc<Conn>) -> Next {
 /// Reads requests and answers them until one of both sides has enough.
 async fn serve(conn: &Rc<Conn>) -> Next {
     loop {
-        let request = match poll_fn(|cx| conn.poll_request(cx)).await {
-            Heard::Request(request) => request,
+        let (request, body) = match poll_fn(|cx| conn.poll_request(cx)).await {
+            Heard::Request(request, body) => (request, body),
             Heard::Http2(prefix) => return Next::Http2(prefix),
             Heard::End => return Next::Close(End::Done),
         };
-        let (request, body) = request;
-        let asked = reply::Asked::of(&request);
-        let (worker, client) = (conn.shard.worker.clone(), conn.client.clone());
-        // On the heap, since an idle connection would keep the room for it.
-        let mut reply = Box::pin(proxy::respond(worker, client, request, body)).await;
-        let tunnel = reply.body.take_tunnel().map(Box::new);
-        // A client that speaks before the 101 does not keep to RFC 6455, and what it said might have been a request.
-        let quiet = tunnel.is_none() || !conn.has_spoken();
-        let mut sending = Sending::new(conn, reply, &asked);
-        let sent = poll_fn(|cx| sending.poll(conn, cx)).await;
-        let closes = sending.closes();
-        drop(sending);
-        match tunnel {
-            _ if sent.is_err() => return Next::Close(End::BrokenOff),
-            Some(exchange) if quiet => return Next::Tunnel(exchange),
-            Some(_) => return Next::Close(End::Done),
-            None if closes || !conn.skip_body() => return Next::Close(End::Done),
-            None => {}
+        let mut turn = conn.shard.turns.take();
+        let done = turn.answer(conn.clone(), request, body).await;
+        conn.shard.turns.put(turn);
+        if let Done::Next(next) = done {
+            return next;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_task<F>(_: impl Fn(Rc<Shard>, Stream, Rc<Peer>, &'static [u8]) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// An idle connection has the future of its task and [`Conn`], and little else.
+    #[test]
+    fn an_idle_connection_stays_small() {
+        let (task, conn) = (size_of_task(run), size_of::<Conn>());
+        assert!(task + conn <= 1000, "{task} and {conn} bytes");
     }
 }

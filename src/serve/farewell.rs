@@ -3,7 +3,7 @@
 
 use super::connection::Conn;
 use crate::http1::Position;
-use crate::proxy::{self, ProxyError, RawReply};
+use crate::proxy::{self, ProxyError, RawReply, RequestId};
 use bytes::Buf;
 use std::future::poll_fn;
 use std::io;
@@ -49,8 +49,8 @@ pub async fn finish(conn: &Conn, end: End) {
     };
     let mut stream = conn.stream.borrow_mut();
     if let Some(error) = error {
-        let request_id = proxy::new_request_id();
-        let request_id = request_id.to_str().unwrap_or_default();
+        let request_id = RequestId::new();
+        let request_id = request_id.as_str();
         let fault = conn.fault.get().map(|fault| fault.to_string());
         proxy::unread(&conn.shard.worker, &conn.client.peer, error, request_id, fault);
         let mut reply = io::Cursor::new(RawReply { error, request_id }.to_string());

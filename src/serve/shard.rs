@@ -2,7 +2,7 @@
 
 mod closing;
 
-use super::connection;
+use super::connection::{self, Turns};
 use super::date::Date;
 use super::fresh::Fresh;
 use super::h2;
@@ -157,6 +157,8 @@ pub struct Shard {
     pub limits: Limits,
     /// Where clients' bytes are read before they are looked at.
     pub scratch: RefCell<Vec<u8>>,
+    /// Futures that answer requests.
+    pub turns: Turns,
     /// What replies over HTTP/2 say of the time.
     pub date: Date,
     /// All client connections.
@@ -199,6 +201,7 @@ impl Shard {
             worker: Rc::new(worker),
             limits: settings.limits,
             scratch: RefCell::new(vec![0; SCRATCH]),
+            turns: Turns::default(),
             date: Date::default(),
             connections: RefCell::default(),
             serves_half_closed: settings.serves_half_closed,

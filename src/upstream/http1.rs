@@ -13,7 +13,7 @@ use super::lost::Patience;
 use super::pool::Socket;
 use super::stream::Stream;
 use crate::http1::{Decoder, Fault, Framing, Part, ResponseHead, ResponseLimits, ResponseReader, Trailers};
-use crate::message::Response;
+use crate::message::{Buffers, FIRST_READ, Response};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -21,19 +21,15 @@ use outgoing::Outgoing;
 use std::error::Error;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// Room for what comes first, which is all of most responses.
-const FIRST_READ: usize = 8 << 10;
-/// And for what is read at once when much comes.
+/// Room for what is read at once when much comes.
 const LONG_READ: usize = 64 << 10;
 /// Interim responses to one request, and the bytes that they may have together. Servers send a handful.
 const INTERIM_MOST: u32 = 1000;
 const INTERIM_BYTES: usize = 256 << 10;
-
-/// Room for the lines of a response's head; more is allocated where that is too little.
-const USUAL_FIELDS: usize = 16;
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +112,7 @@ pub struct Http1<B> {
     has_length: bool,
     interim: u32,
     interim_bytes: usize,
+    buffers: Rc<Buffers>,
     limits: ResponseLimits,
 }
 
@@ -135,7 +132,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     /// One that was opened just now.
-    pub(super) fn new(stream: Stream, socket: Socket, max_response_head: usize) -> Self {
+    pub(super) fn new(stream: Stream, socket: Socket, max_response_head: usize, buffers: &Rc<Buffers>) -> Self {
         Self {
             stream,
             socket,
@@ -157,6 +154,7 @@ where
             has_length: false,
             interim: 0,
             interim_bytes: 0,
+            buffers: buffers.clone(),
             limits: ResponseLimits::new(max_response_head),
         }
     }
@@ -172,22 +170,22 @@ where
 
     /// The next response: an interim one (1xx), or the final one, which 101 is too. Its body is then asked for by
     /// [`Http1::poll_frame`].
-    pub fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, SendError>> {
-        let poll = self.poll_head(cx);
+    pub fn poll_response(&mut self, response: &mut Response, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let poll = self.poll_head(response, cx);
         if matches!(poll, Poll::Ready(Err(_))) {
             self.reading = Reading::Failed;
         }
         poll
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, SendError>> {
+    fn poll_head(&mut self, response: &mut Response, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         self.poll_upload(cx);
         if let Some(error) = self.upload_error.take() {
             return Poll::Ready(Err(error.into()));
         }
         loop {
-            if let Some(response) = self.take_head()? {
-                return Poll::Ready(Ok(response));
+            if self.take_head(response)? {
+                return Poll::Ready(Ok(()));
             }
             if ready!(self.poll_read(cx))? == 0 {
                 return Poll::Ready(Err(SendError::Ended));
@@ -195,33 +193,39 @@ where
         }
     }
 
-    fn take_head(&mut self) -> Result<Option<Response>, HeadError> {
+    /// Whether a head was there.
+    fn take_head(&mut self, response: &mut Response) -> Result<bool, HeadError> {
         if self.input.is_empty() {
-            return Ok(None);
+            return Ok(false);
         }
         if self.head.lines.capacity() == 0 {
-            self.head.lines.reserve(USUAL_FIELDS);
+            self.head.lines = self.buffers.lines();
         }
-        let head = response::take(&mut self.input, &mut self.reader, &mut self.head, self.is_head)?;
-        let Some(head) = head else {
-            return Ok(None);
-        };
-        let status = head.response.status;
+        let (input, reader, buffers) = (&mut self.input, &mut self.reader, &self.buffers);
+        if !reader
+            .read(input, &mut self.head, self.is_head)
+            .map_err(HeadError::from)?
+        {
+            return Ok(false);
+        }
+        response::take(input, &mut self.head, response, buffers)?;
+        let (head, status) = (&self.head, response.status);
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             self.interim += 1;
             self.interim_bytes += head.length;
             if self.interim > INTERIM_MOST || self.interim_bytes > INTERIM_BYTES {
                 return Err(HeadError::Interim);
             }
-            return Ok(Some(head.response));
+            return Ok(true);
         }
-        self.keeps = head.keeps && head.framing != Framing::UntilClose && !status.is_informational();
+        let keeps = response::keeps(&response.fields, head.version) && !head.has_both_framings;
+        self.keeps = keeps && head.framing != Framing::UntilClose && !status.is_informational();
         self.has_length = matches!(head.framing, Framing::Length(_) | Framing::None);
         self.reading = match head.framing {
             Framing::None | Framing::Length(0) => Reading::Ended,
             framing => Reading::Body(Decoder::of_response(framing, &self.limits)),
         };
-        Ok(Some(head.response))
+        Ok(true)
     }
 
     /// The next piece of the response's body, or its trailers. The request's body goes on meanwhile.
@@ -360,7 +364,9 @@ where
         };
         let most = known.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let wanted = self.room.min(most.max(1));
-        if self.input.capacity() - self.input.len() < wanted {
+        if self.input.capacity() == 0 && wanted <= FIRST_READ {
+            self.input = self.buffers.input();
+        } else if self.input.capacity() - self.input.len() < wanted {
             self.input.reserve(wanted);
         }
         let room = self.input.capacity() - self.input.len();
@@ -393,8 +399,12 @@ where
             return false;
         }
         self.reading = Reading::Idle;
-        self.input = BytesMut::new();
-        self.room = FIRST_READ;
+        let input = std::mem::take(&mut self.input);
+        // What was read at once more than once is larger than what is usual.
+        if std::mem::replace(&mut self.room, FIRST_READ) == FIRST_READ {
+            self.buffers.return_input(input);
+        }
+        self.buffers.return_head(self.outgoing.take_head());
         self.reused = true;
         true
     }

@@ -8,6 +8,7 @@ use super::lost;
 use super::simulated;
 use super::stream::Stream;
 use super::tls;
+use crate::message::Buffers;
 use crate::table::BackendTls;
 use bytes::Bytes;
 use http_body::Body;
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -219,12 +221,12 @@ impl Dial<'_> {
 ///
 /// # Errors
 /// What the kernel says, or `TimedOut`.
-pub async fn connect<B>(address: SocketAddr, dial: &Dial<'_>) -> io::Result<Box<Http1<B>>>
+pub async fn connect<B>(address: SocketAddr, dial: &Dial<'_>, buffers: &Rc<Buffers>) -> io::Result<Box<Http1<B>>>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (stream, socket) = dial.open(address).await?;
-    let connection = Http1::new(stream, socket, dial.settings.max_response_head);
+    let connection = Http1::new(stream, socket, dial.settings.max_response_head, buffers);
     Ok(Box::new(connection))
 }

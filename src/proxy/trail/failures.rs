@@ -65,14 +65,14 @@ impl Trail {
             origin: named.map(|named| named.origin.clone()),
             endpoint: said.endpoint,
             cause: said.cause,
-            request_id: self.request_id.to_str().unwrap_or_default().into(),
+            request_id: self.request_id.as_str().into(),
         });
     }
 
     /// Writes the one line of the log that a failure has.
     pub(super) fn log(&self, client: &Client, named: Option<&Named>, failure: &ForwardError) {
         let verdict = failure.error.verdict();
-        let request_id = self.request_id.to_str().unwrap_or_default();
+        let request_id = self.request_id.as_str();
         let (route, origin) = (named.map(|named| &named.route), named.map(|named| &named.origin));
         let (endpoint, cause) = (&failure.endpoint, &failure.cause);
         let (status, side, label, error) = (

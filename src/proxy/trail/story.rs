@@ -8,6 +8,7 @@ use crate::proxy::client::Client;
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers::Trace;
 use crate::proxy::peer::Peer;
+use crate::proxy::request_id::RequestId;
 use crate::proxy::wait::Silence;
 use crate::proxy::worker::Worker;
 use crate::telemetry::access::{Endpoint, Entry, Format, ShardLog, Shown};
@@ -208,7 +209,7 @@ impl Story {
     }
 
     /// The end.
-    pub fn tell(mut self, worker: &Worker, request_id: &HeaderValue, passed: &Passed) {
+    pub fn tell(mut self, worker: &Worker, request_id: &RequestId, passed: &Passed) {
         if passed.status.is_none() {
             self.broke("client_gone", "client");
         }
@@ -223,7 +224,7 @@ impl Story {
     }
 
     /// The request as it is exported.
-    fn span(&self, traced: Traced, request_id: &HeaderValue, passed: &Passed) -> RequestSpan {
+    fn span(&self, traced: Traced, request_id: &RequestId, passed: &Passed) -> RequestSpan {
         let (request, rule) = (self.request.as_ref(), self.rule.as_deref());
         let now = Instant::now();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
@@ -260,7 +261,7 @@ impl Story {
     }
 
     /// Its line, if it is to have one.
-    fn write(&self, worker: &Worker, log: &ShardLog, request_id: &HeaderValue, passed: &Passed) {
+    fn write(&self, worker: &Worker, log: &ShardLog, request_id: &RequestId, passed: &Passed) {
         let status = passed.status.unwrap_or(GONE);
         if !log.wants(status, passed.total, self.key) {
             return;
@@ -320,8 +321,8 @@ impl Story {
 fn target(request: &Request) -> &[u8] {
     match request.target() {
         // Only CONNECT has none.
-        "" => request.host(),
-        target => target.as_bytes(),
+        b"" => request.host(),
+        target => target,
     }
 }
 
@@ -360,6 +361,7 @@ pub fn refused(worker: &Worker, peer: &Rc<Peer>, error: ProxyError, request_id: 
         return;
     }
     let request_id = HeaderValue::from_str(request_id).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let request_id = RequestId::Told(request_id);
     let mut story = Story::unread(peer);
     story.failed(error, cause.as_deref());
     let verdict = error.verdict();

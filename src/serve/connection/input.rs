@@ -2,7 +2,7 @@
 
 use super::Conn;
 use crate::http1::{Decoder, Fault, Framing, Limits, Position, RequestHead, RequestReader};
-use crate::message::{Name, Request};
+use crate::message::{Buffers, FIRST_READ, Name, Request};
 use crate::proxy::{self, BoxError, Http1Body, ProxyError, RequestBody};
 use crate::upstream::frames::PREFACE;
 use crate::upstream::http1::fields;
@@ -19,8 +19,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 /// Bytes of a body that are read at once, at most; and how many there has to be room for.
 const PIECE: usize = 64 << 10;
 const LEAST: usize = 8 << 10;
-/// Room for the lines of a head; more is allocated where that is too little.
-const USUAL_FIELDS: usize = 20;
 /// Said to a client that waits with its body until it is wanted (RFC 9110, section 10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -42,7 +40,7 @@ pub(super) struct Input {
 
 /// What a client wants next.
 pub(super) enum Heard {
-    Request((Rc<Request>, RequestBody)),
+    Request(Rc<Request>, RequestBody),
     /// The connection speaks HTTP/2, and these are its first bytes.
     Http2(Bytes),
     /// Nothing any more, or a fault.
@@ -79,7 +77,7 @@ impl Input {
     }
 
     /// What the bytes that are there begin with.
-    fn look(&mut self) -> Result<Look, Fault> {
+    fn look(&mut self, buffers: &Buffers) -> Result<Look, Fault> {
         if self.buffer.is_empty() {
             return Ok(Look::More);
         }
@@ -93,23 +91,25 @@ impl Input {
             self.may_be_http2 = false;
         }
         if self.head.lines.capacity() == 0 {
-            self.head.lines.reserve(USUAL_FIELDS);
+            self.head.lines = buffers.lines();
         }
         let complete = self.reader.read(&self.buffer, &mut self.head)?;
         Ok(if complete { Look::Head } else { Look::More })
     }
 
     /// Takes the head that was read, and makes ready for the body behind it.
-    fn take_head(&mut self) -> Option<Request> {
-        let bytes = if self.buffer.len() == self.head.length {
-            // Nearly all heads come alone, and their memory is the request's from now on.
-            std::mem::take(&mut self.buffer).into()
+    fn take_head(&mut self, buffers: &Buffers) -> Option<Rc<Request>> {
+        let mut shared = buffers.request();
+        let request = Rc::get_mut(&mut shared)?;
+        let bytes = self.buffer.get(..self.head.length)?;
+        if !request.set_head(bytes, &mut self.head) {
+            return None;
+        }
+        if self.buffer.len() == self.head.length {
+            buffers.return_input(std::mem::take(&mut self.buffer));
         } else {
-            let bytes = self.buffer.get(..self.head.length)?.to_vec();
             self.buffer.advance(self.head.length);
-            bytes
-        };
-        let request = Request::of_head(bytes, &mut self.head)?;
+        }
         self.waits = false;
         self.body = match self.head.framing {
             Framing::None | Framing::Length(0) => None,
@@ -120,7 +120,7 @@ impl Input {
                 Some(Decoder::new(framing, &self.limits))
             }
         };
-        Some(request)
+        Some(shared)
     }
 
     /// What the present body goes on with; absent if more has to be read first.
@@ -176,10 +176,11 @@ enum Look {
 impl Conn {
     /// The next request.
     pub(super) fn poll_request(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Heard> {
+        let buffers = &self.shard.worker.buffers;
         loop {
             let mut input = self.input.borrow_mut();
             let began = input.reader.position() == Position::Head;
-            let look = match input.look() {
+            let look = match input.look(buffers) {
                 Ok(look) => look,
                 Err(fault) => {
                     drop(input);
@@ -196,7 +197,7 @@ impl Conn {
                 Look::More => {}
                 Look::Http2 => return Poll::Ready(Heard::Http2(std::mem::take(&mut input.buffer).freeze())),
                 Look::Head => {
-                    let Some(head) = input.take_head() else {
+                    let Some(request) = input.take_head(buffers) else {
                         drop(input);
                         self.refuse();
                         return Poll::Ready(Heard::End);
@@ -205,7 +206,7 @@ impl Conn {
                     let has_body = input.body.is_some();
                     drop(input);
                     let body = if has_body { self.body() } else { RequestBody::Empty };
-                    return Poll::Ready(Heard::Request((Rc::new(head), body)));
+                    return Poll::Ready(Heard::Request(request, body));
                 }
             }
             drop(input);
@@ -243,7 +244,12 @@ impl Conn {
         let mut read = ReadBuf::new(&mut scratch);
         let poll = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read);
         let count = read.filled().len();
-        self.input.borrow_mut().buffer.extend_from_slice(read.filled());
+        let mut input = self.input.borrow_mut();
+        if input.buffer.capacity() == 0 && (1..=FIRST_READ).contains(&count) {
+            input.buffer = self.shard.worker.buffers.input();
+        }
+        input.buffer.extend_from_slice(read.filled());
+        drop(input);
         let in_head = self.position() == Position::Head;
         self.note_read(poll.map_ok(|()| count), in_head)
     }

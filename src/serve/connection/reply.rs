@@ -36,9 +36,9 @@ impl Asked {
 pub(super) struct BrokenOff;
 
 /// A reply that is being written.
-pub(super) struct Sending {
+pub(super) struct Sending<'r> {
     /// Until all of it is in `out`. The request is counted by then, so that a client which has its reply finds it counted.
-    body: Option<ReplyBody>,
+    body: Option<&'r mut ReplyBody>,
     out: Outgoing,
     encoder: Encoder,
     /// Fields that may stand behind the body.
@@ -57,8 +57,8 @@ enum Stage {
     Broken,
 }
 
-impl Sending {
-    pub(super) fn new(conn: &Conn, reply: Reply, asked: &Asked) -> Self {
+impl<'r> Sending<'r> {
+    pub(super) fn new(conn: &Conn, reply: &'r mut Reply, asked: &Asked) -> Self {
         let Reply { head, body } = reply;
         let status = head.status;
         let upgrades = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -75,16 +75,20 @@ impl Sending {
         };
         let says_close = head.fields.has_option(&Name::Connection, b"close");
         let closes = says_close || conn.client.flags.said_last.get() || encoder == Encoder::UntilClose;
+        let buffers = &conn.shard.worker.buffers;
         let mut out = Outgoing::default();
+        *out.head() = buffers.head();
         conn.take_interim();
-        out.head().extend_from_slice(&conn.pending.take());
+        if !conn.pending.borrow().is_empty() {
+            out.head().extend_from_slice(&conn.pending.take());
+        }
         let chunked = encoder == Encoder::Chunked;
         let trailers = if chunked && asked.takes_trailers {
             head.fields.announced()
         } else {
             Vec::new()
         };
-        write_status(out.head(), &head, asked.is_old);
+        write_status(out.head(), head, asked.is_old);
         // A reply to HEAD says how long its body would be.
         let keeps_length = encoder != Encoder::Chunked && (has_body || asked.is_head);
         let stays = |field: Field<'_>| match field.known {
@@ -109,6 +113,10 @@ impl Sending {
             put_field(out.head(), "date", date.as_bytes());
         }
         out.head().extend_from_slice(b"\r\n");
+        buffers.return_fields(std::mem::take(&mut head.fields));
+        if !has_body {
+            body.finish();
+        }
         Self {
             stage: if has_body { Stage::Body } else { Stage::Ended },
             body: has_body.then_some(body),
@@ -130,8 +138,10 @@ impl Sending {
             let mut waits = false;
             if self.stage == Stage::Body && self.out.has_room() {
                 waits = self.poll_piece(cx).is_pending();
-                if self.stage != Stage::Body {
-                    self.body = None;
+                if self.stage != Stage::Body
+                    && let Some(body) = self.body.take()
+                {
+                    body.finish();
                 }
             }
             if self.out.is_empty() {
@@ -144,7 +154,10 @@ impl Sending {
                 }
             }
             match poll_write(conn, &self.out, cx) {
-                Poll::Ready(Ok(count)) if count > 0 => self.out.advance(count),
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.out.advance(count);
+                    conn.shard.worker.buffers.return_head(self.out.take_head());
+                }
                 Poll::Ready(_) => return Poll::Ready(Err(BrokenOff)),
                 Poll::Pending => {
                     // A client may not read before it has sent all of its request.
@@ -163,7 +176,7 @@ impl Sending {
             self.stage = Stage::Ended;
             return Poll::Ready(());
         };
-        let put = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+        let put = match ready!(Pin::new(&mut **body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 let last = body.is_end_stream();
                 self.put(frame, last)
@@ -210,7 +223,15 @@ impl Conn {
         let _ = self.poll_pending(cx);
     }
 
+    #[inline]
     fn take_interim(&self) {
+        if self.client.is_informed() {
+            self.write_interim();
+        }
+    }
+
+    #[cold]
+    fn write_interim(&self) {
         for head in self.client.take_interim() {
             let mut bytes = Vec::new();
             write_status(&mut bytes, &head, false);

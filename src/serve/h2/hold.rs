@@ -6,7 +6,7 @@
 //! they have sent that pods do not read.
 
 use super::{Conn, MAX_STREAMS};
-use crate::proxy::{self, Client, ProxyError};
+use crate::proxy::{self, Client, ProxyError, RequestId};
 use http::Request;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
@@ -122,8 +122,8 @@ impl Conn {
         let (worker, verdict) = (&self.shard.worker, error.verdict());
         worker.counters.requests.add();
         worker.counters.failed(error);
-        let request_id = proxy::new_request_id();
-        let request_id = request_id.to_str().unwrap_or_default();
+        let request_id = RequestId::new();
+        let request_id = request_id.as_str();
         tracing::debug!(
             side = verdict.side.name(), reason = verdict.label, cause, peer = %self.peer.socket, request_id,
             "request refused: resetting its stream"

@@ -79,7 +79,11 @@ impl Stream {
 
     fn answer(&self, (request, body): Asked) -> State {
         let (worker, client) = (self.conn.shard.worker.clone(), self.client.clone());
-        State::Answering(Box::pin(proxy::respond(worker, client, request, body)))
+        State::Answering(Box::pin(async move {
+            let mut reply = Reply::new(&client);
+            proxy::respond(&worker, &client, &request, body, &mut reply).await;
+            reply
+        }))
     }
 
     /// Sends the head of a reply.

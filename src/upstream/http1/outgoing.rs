@@ -88,6 +88,11 @@ where
         self.encoder.is_none() && self.is_written()
     }
 
+    /// The memory of a head that has been written.
+    pub(super) fn take_head(&mut self) -> Vec<u8> {
+        self.out.take_head()
+    }
+
     /// Whether all that was taken of it was written.
     pub(super) fn is_written(&self) -> bool {
         self.out.is_empty()

@@ -1,7 +1,7 @@
 //! The head of a pod's response.
 
-use crate::http1::{Fault, Framing, ResponseHead, ResponseReader};
-use crate::message::{Fields, Name, Response};
+use crate::http1::{Fault, ResponseHead};
+use crate::message::{Buffers, Fields, Name, Response};
 use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 
@@ -28,46 +28,29 @@ impl From<Fault> for HeadError {
     }
 }
 
-/// A head, and what follows from it.
-pub(super) struct Head {
-    pub response: Response,
-    pub framing: Framing,
-    /// Whether the pod keeps the connection.
-    pub keeps: bool,
-    /// Bytes that it had.
-    pub length: usize,
-}
-
-/// Takes a head from what was read, once it is complete. `head` has to be the same until then.
+/// Takes a head that was read from the input.
 pub(super) fn take(
     input: &mut BytesMut,
-    reader: &mut ResponseReader,
     head: &mut ResponseHead,
-    answers_head: bool,
-) -> Result<Option<Head>, HeadError> {
-    if !reader.read(input, head, answers_head)? {
-        return Ok(None);
-    }
+    response: &mut Response,
+    buffers: &Buffers,
+) -> Result<(), HeadError> {
     let status = StatusCode::from_u16(head.status).map_err(|_| HeadError::Invalid(Fault::Status))?;
-    let bytes = input.get(..head.length).unwrap_or_default().to_vec();
-    input.advance(head.length);
-    let reason = head.reason.of(&bytes);
+    let bytes = input.get(..head.length).unwrap_or_default();
+    let reason = head.reason.of(bytes);
     let is_usual = status
         .canonical_reason()
         .is_some_and(|usual| usual.as_bytes() == reason);
-    let reason = (!is_usual).then(|| Bytes::copy_from_slice(reason));
-    let fields = Fields::of_head(bytes, std::mem::take(&mut head.lines));
-    let keeps = keeps(&fields, head.version) && !head.has_both_framings;
-    Ok(Some(Head {
-        response: Response { status, reason, fields },
-        framing: head.framing,
-        keeps,
-        length: head.length,
-    }))
+    response.status = status;
+    response.reason = (!is_usual).then(|| Bytes::copy_from_slice(reason));
+    response.fields = buffers.fields();
+    response.fields.set(bytes, std::mem::take(&mut head.lines));
+    input.advance(head.length);
+    Ok(())
 }
 
 /// Whether the pod keeps the connection (RFC 9112, section 9.3).
-fn keeps(fields: &Fields, version: u8) -> bool {
+pub(super) fn keeps(fields: &Fields, version: u8) -> bool {
     let (mut closes, mut keeps) = (false, version == 11);
     for line in fields.get_all(&Name::Connection) {
         closes |= line.has_option(b"close");

@@ -33,7 +33,9 @@ async fn pair() -> (Box<Http1<Sent>>, TcpStream) {
         tls: None,
         clock: &clock,
     };
-    let ours = connect(listener.local_addr().unwrap(), &dial).await.unwrap();
+    let ours = connect(listener.local_addr().unwrap(), &dial, &Rc::default())
+        .await
+        .unwrap();
     let (theirs, _) = listener.accept().await.unwrap();
     theirs.set_nodelay(true).unwrap();
     (ours, theirs)
@@ -98,20 +100,21 @@ struct Came {
 /// Reads a whole response. `turn` is called when more is waited for.
 async fn receive(ours: &mut Http1<Sent>, mut turn: impl FnMut(&Http1<Sent>)) -> Result<Came, Box<dyn Error>> {
     let mut interim = 0;
-    let response = loop {
+    let mut response = Response::default();
+    loop {
         let next = poll_fn(|cx| {
-            let poll = ours.poll_response(cx);
+            let poll = ours.poll_response(&mut response, cx);
             turn(ours);
             // What `turn` does may have taken the waker away.
             cx.waker().wake_by_ref();
             poll
         });
-        let response = next.await?;
+        next.await?;
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
-            break response;
+            break;
         }
         interim += 1;
-    };
+    }
     let mut came = Came {
         interim,
         status: response.status.as_u16(),
@@ -317,7 +320,7 @@ async fn bodies_are_framed_as_their_heads_say() {
     ] {
         let (mut ours, mut theirs) = pair().await;
         ask(&mut ours, request);
-        let poll = poll_fn(|cx| Poll::Ready(ours.poll_response(cx))).await;
+        let poll = poll_fn(|cx| Poll::Ready(ours.poll_response(&mut Response::default(), cx))).await;
         let Some(wanted) = wanted else {
             assert!(
                 matches!(poll, Poll::Ready(Err(SendError::Upload(UploadError::Length)))),
