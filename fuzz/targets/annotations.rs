@@ -5,11 +5,11 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use narthex::testing::compile::{Options, State};
+use narthex::testing::dialect::Object;
 use narthex::testing::dialect::annotations;
 use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
-use narthex::testing::model::object::{Meta, PortRef, Service, ServicePort};
-use narthex::testing::dialect::Object;
 use narthex::testing::model::Timestamp;
+use narthex::testing::model::object::{Meta, PortRef, Service, ServicePort};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 

@@ -6,9 +6,9 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use narthex::testing::compile::{Options, State};
 use narthex::testing::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
-use narthex::testing::model::object::{Meta, PortRef};
 use narthex::testing::dialect::{Change, Object};
 use narthex::testing::model::Timestamp;
+use narthex::testing::model::object::{Meta, PortRef};
 use narthex::testing::table::{canonical_host, canonical_path};
 use std::sync::Arc;
 

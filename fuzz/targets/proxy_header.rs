@@ -9,7 +9,7 @@ mod rig;
 mod strict;
 
 use libfuzzer_sys::fuzz_target;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 
 const REQUEST: &[u8] = b"GET /fuzz HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
@@ -43,12 +43,12 @@ fuzz_target!(|data: &[u8]| {
     static RIG: OnceLock<rig::Rig> = OnceLock::new();
     let flags = ["--proxy-protocol", "required", "--trusted-proxies", "127.0.0.0/8"];
     let rig = RIG.get_or_init(|| rig::Rig::start(&flags));
-    let (_, got) = rig.play(&[data, REQUEST].concat());
+    let (_, got) = rig.play(Ipv4Addr::LOCALHOST, &[data, REQUEST].concat());
     for request in got.iter().filter(|request| request.line == "GET /fuzz HTTP/1.1") {
         let real = request
             .fields
             .iter()
-            .find(|(name, _)| name == "x-real-ip")
+            .find(|(name, _)| name.eq_ignore_ascii_case("x-real-ip"))
             .expect("X-Real-IP");
         let real: IpAddr = real.1.parse().expect("an address");
         // A header may be followed by requests of the input's own; the last is ours.

@@ -9,17 +9,33 @@ use narthex::testing::serve::handover::SocketKey;
 use narthex::testing::serve::{Server, bind};
 use narthex::testing::source::directory::parse::parse;
 use narthex::testing::table::Listener;
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the pod got: its first line and its fields.
+/// What the pod got.
+#[derive(Debug)]
+#[allow(dead_code, reason = "not every target looks at all of it")]
 pub struct Got {
     pub line: String,
     pub fields: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub trailers: Vec<(String, String)>,
+}
+
+#[allow(dead_code, reason = "not every target looks at all of it")]
+impl Got {
+    /// The values of the fields of this name.
+    pub fn named(&self, wanted: &'static str) -> impl Iterator<Item = &String> {
+        let fields = self.fields.iter();
+        fields
+            .filter(move |field| field.0.eq_ignore_ascii_case(wanted))
+            .map(|field| &field.1)
+    }
 }
 
 /// narthex, and what its pod got.
@@ -72,9 +88,13 @@ impl Rig {
         }
     }
 
-    /// Sends these bytes and no more; what narthex says until it closes, and what the pod got meanwhile.
-    pub fn play(&self, bytes: &[u8]) -> (Vec<u8>, Vec<Got>) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+    /// Sends these bytes and no more, from this address; what narthex says until it closes, and what the pod got meanwhile,
+    /// which may be what was sent before from another address.
+    pub fn play(&self, from: Ipv4Addr, bytes: &[u8]) -> (Vec<u8>, Vec<Got>) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
         // narthex may have closed already; what it said is what counts.
@@ -102,13 +122,15 @@ fn serve(mut stream: TcpStream, tell: &Sender<Got>) {
         let message = strict::next(&buffer);
         if let Some((message, rest)) = message.and_then(|message| message.rest.map(|rest| (message, rest))) {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let pairs = |fields: &[strict::Field<'_>]| {
+                let fields = fields.iter();
+                fields.map(|(name, value)| (text(name), text(value))).collect()
+            };
             let got = Got {
                 line: text(message.line),
-                fields: message
-                    .fields
-                    .iter()
-                    .map(|(name, value)| (text(name), text(value)))
-                    .collect(),
+                fields: pairs(&message.fields),
+                trailers: pairs(&message.trailers),
+                body: message.body,
             };
             buffer = rest.to_vec();
             let is_head = got.line.starts_with("HEAD ");
