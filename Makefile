@@ -93,10 +93,10 @@ e2e: deps static-quick ## the walkthrough, bad days, Helm, ports, and a balancer
 	NARTHEX_BIN=$(CURDIR)/$(STATIC_QUICK) E2E_FRONTS=haproxy tests/cluster/balancers.sh
 	tests/cluster/handshakes.py $(STATIC_QUICK)
 
-fuzz: ## run every fuzz target for FUZZ_SECONDS (60) from its corpus; needs a nightly toolchain
+fuzz: ## run every fuzz target for FUZZ_SECONDS (60) from its corpus, two at a time; FUZZ_TARGETS="request ..." for some of them
 	@command -v cargo-fuzz >/dev/null || [ -x $(CACHE)/tools/bin/cargo-fuzz ] || \
-		cargo install --locked --quiet --root $(CACHE)/tools cargo-fuzz
-	PATH="$(CACHE)/tools/bin:$$PATH" fuzz/run.sh $(or $(FUZZ_SECONDS),60)
+		cargo install --locked --quiet --debug --root $(CACHE)/tools cargo-fuzz
+	PATH="$(CACHE)/tools/bin:$$PATH" fuzz/run.sh $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
 
 chaos: static ## measure what a good client notices while bad clients attack the release binary, in two minutes
 	benches/chaos/chaos.py $(STATIC)
