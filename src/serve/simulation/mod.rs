@@ -1,6 +1,7 @@
 //! A simulated data plane: the tasks that serve clients run against clients and pods made up here, over byte streams and a
 //! time that are simulated too.
 
+mod allocations;
 mod process;
 
 use crate::table::BackendSettings;

@@ -244,6 +244,11 @@ impl Process {
 
     /// A client has connected.
     pub fn accept(&self, stream: End, client: SocketAddr) {
+        self.accept_stream(Stream::Simulated(stream), client);
+    }
+
+    /// The same, whatever its bytes come by.
+    pub fn accept_stream(&self, stream: Stream, client: SocketAddr) {
         let place = ConnectionPermit::new(self.open.clone(), self.room.try_enter());
         self.counters.connections.add();
         let ends = Ends {
@@ -257,7 +262,7 @@ impl Process {
         let shard = self.shard.clone();
         tokio::task::spawn_local(async move {
             let _place = place;
-            connection::run(shard, Stream::Simulated(stream), peer, b"").await;
+            connection::run(shard, stream, peer, b"").await;
         });
     }
 
