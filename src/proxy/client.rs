@@ -95,7 +95,7 @@ pub struct Client {
     /// Whether it came by HTTPS, by the words of a trusted proxy; none where that says nothing of it.
     told_https: Cell<Option<bool>>,
     /// The host it asked for, by `Forwarded` of a trusted proxy.
-    told_host: RefCell<Option<String>>,
+    told_host: RefCell<Option<Box<str>>>,
     /// What its connection speaks.
     pub http: HttpVersion,
     /// What is waited for.
@@ -159,13 +159,13 @@ impl Client {
             let told = trusted.told(self.peer.ip, fields);
             self.address.set(told.client);
             self.told_https.set(told.https);
-            let host = told.host.map(std::borrow::Cow::into_owned);
+            let host = told.host.map(|host| host.into_owned().into_boxed_str());
             self.told_host.replace(host);
         }
     }
 
     /// The host it asked for, where a trusted proxy names it in `Forwarded`.
-    pub fn told_host(&self) -> Option<String> {
+    pub fn told_host(&self) -> Option<Box<str>> {
         self.told_host.borrow().clone()
     }
 

@@ -212,7 +212,7 @@ fn append_to_trusted(out: &mut impl Sink, original: &Fields, client: &Client, fo
         // not fail.
         let _ = write!(list, "{}, ", client.address());
     }
-    list.extend_from_slice(peer.address.as_bytes());
+    let _ = write!(list, "{}", peer.ip);
     out.field("X-Forwarded-For", &list);
     if original.contains(&Name::Forwarded) {
         let node = match peer.ip {

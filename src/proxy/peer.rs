@@ -1,9 +1,7 @@
 //! The other end of a client's connection.
 
-use super::trust::address_value;
 use crate::message::Fields;
 use crate::table::ListenerId;
-use http::HeaderValue;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,8 +37,6 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Its address, IPv4 in IPv6 unwrapped.
     pub ip: IpAddr,
-    /// The same as header text.
-    pub address: HeaderValue,
     /// `http` or `https`, which it also is if the client spoke TLS to the balancer, by the PROXY header or, where that is
     /// silent on it, by the port the client connected to.
     pub scheme: &'static str,
@@ -76,7 +72,7 @@ impl Peer {
         let ip = ends.client.ip().to_canonical();
         let version = tls.as_ref().map(|handshake| Cow::Borrowed(handshake.version));
         let tls_version = version.or(ends.tls_version);
-        let (address, scheme) = (address_value(ip), if https { "https" } else { "http" });
+        let (address, scheme) = (ip.to_string(), if https { "https" } else { "http" });
         let mut origin = Fields::new();
         if !trusted {
             origin.append("X-Forwarded-For", &address);
@@ -88,7 +84,6 @@ impl Peer {
             socket: ends.client,
             local: ends.local,
             ip,
-            address,
             scheme,
             trusted,
             origin,

@@ -265,12 +265,13 @@ impl Drop for Trail {
         if let Some(traffic) = &traffic {
             traffic.in_flight.set(traffic.in_flight.get().saturating_sub(1));
         }
+        let total = self.began.elapsed();
         if let Some(story) = self.story.take() {
             let passed = Passed {
                 status: self.status.map(|status| status.as_u16()),
                 bytes_in: self.upload.get().map_or(0, |upload| upload.bytes()),
                 bytes_out: self.sent,
-                total: self.began.elapsed(),
+                total,
                 quiet: in_flight.get() == 0,
             };
             story.into_inner().tell(&self.worker, &self.request_id, &passed);
@@ -284,7 +285,7 @@ impl Drop for Trail {
         if let Some(code) = codes.and_then(|codes| codes.get(class)) {
             code.add();
         }
-        traffic.whole.record(self.began.elapsed());
+        traffic.whole.record(total);
         traffic.bytes_out.add_many(self.sent);
         if let Some(upload) = self.upload.get() {
             traffic.bytes_in.add_many(upload.bytes());

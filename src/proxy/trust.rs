@@ -2,7 +2,6 @@
 
 use super::forwarded::{self, address};
 use crate::message::{Fields, Name};
-use http::header::HeaderValue;
 use ipnet::IpNet;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -110,12 +109,6 @@ fn is_https(scheme: &str) -> Option<bool> {
     } else {
         is(["http", "ws"]).then_some(false)
     }
-}
-
-/// An address as header text, IPv4 in IPv6 unwrapped.
-pub fn address_value(address: IpAddr) -> HeaderValue {
-    // An address is always header text.
-    HeaderValue::from_str(&address.to_canonical().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 #[cfg(test)]

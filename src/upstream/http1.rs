@@ -354,8 +354,8 @@ where
 
     /// Reads more. 0 is the end of the connection.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() == 0 && !matches!(self.stream, Stream::Tls(_)) {
-            // A request that waits for its pod needs no memory for that.
+        if self.input.capacity() == 0 && self.room > FIRST_READ && !matches!(self.stream, Stream::Tls(_)) {
+            // What waits for its pod needs no memory for that. A usual buffer is at hand, but not a large one.
             ready!(self.stream.poll_read_ready(cx))?;
         }
         let known = match &self.reading {
@@ -370,7 +370,11 @@ where
             self.input.reserve(wanted);
         }
         let room = self.input.capacity() - self.input.len();
-        let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        let poll = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        if poll.is_pending() && self.input.is_empty() && self.room == FIRST_READ {
+            self.buffers.return_input(std::mem::take(&mut self.input));
+        }
+        let count = ready!(poll)?;
         if count == room {
             self.room = (self.room * 4).min(LONG_READ);
         }

@@ -38,7 +38,7 @@ pub struct Story {
     rule: Option<Rc<Words>>,
     /// Whether it got so far that its Service was looked for.
     has_service: bool,
-    attempts: Vec<AttemptNote>,
+    attempts: SmallVec<[AttemptNote; 1]>,
     /// Where it belongs, if it is recorded.
     traced: Option<Traced>,
     reason: Option<&'static str>,
@@ -58,7 +58,8 @@ pub struct AttemptNote {
     pub pod: Option<Duration>,
     /// Its span, if it is recorded.
     span: u64,
-    began: Instant,
+    /// When it began, if it is recorded.
+    began: Option<Instant>,
     /// When it failed, or its answer was thrown away.
     pub ended: Option<Instant>,
     /// What the pod answered, or why it did not.
@@ -91,7 +92,7 @@ impl Story {
             key: None,
             rule: None,
             has_service: false,
-            attempts: Vec::new(),
+            attempts: SmallVec::new(),
             traced: None,
             reason: None,
             side: None,
@@ -140,7 +141,7 @@ impl Story {
             connect: None,
             pod: None,
             span: self.traced.map_or(0, |_| traces::new_span()),
-            began: Instant::now(),
+            began: self.traced.map(|_| Instant::now()),
             ended: None,
             outcome: None,
         });
@@ -231,7 +232,7 @@ impl Story {
         let version = |multiplexed| if multiplexed { "2" } else { "1.1" };
         let attempts = self.attempts.iter().map(|attempt| AttemptSpan {
             span: attempt.span,
-            began: attempt.began,
+            began: attempt.began.unwrap_or(now),
             ended: attempt.ended.unwrap_or(now),
             address: attempt.endpoint.endpoint.address,
             pod: attempt.endpoint.endpoint.pod.as_deref().map(Box::from),
@@ -270,13 +271,14 @@ impl Story {
         let service = rule.filter(|_| self.has_service);
         let trace_id = self.trace.map(|trace| format!("{trace:032x}"));
         let last = self.attempts.last();
-        let ended = jiff::Timestamp::now();
+        let now = SystemTime::now();
+        let began = now.checked_sub(passed.total).unwrap_or(now);
         let shown = request.map(|request| shown(&log.options().headers, &request.fields));
         let fields: SmallVec<[_; 8]> = shown.into_iter().flatten().collect();
         let response_fields = self.response_fields.iter().map(|(name, value)| (name, &**value));
         let response_fields: SmallVec<[_; 8]> = response_fields.collect();
         let entry = Entry {
-            at: ended.checked_sub(passed.total).unwrap_or(ended),
+            at: began.try_into().unwrap_or_default(),
             client: self.client,
             peer: self.peer.socket,
             scheme: self.scheme,

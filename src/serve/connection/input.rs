@@ -27,7 +27,6 @@ pub(super) struct Input {
     buffer: BytesMut,
     reader: RequestReader,
     head: RequestHead,
-    limits: Limits,
     /// Whether the connection may turn out to speak HTTP/2 by its first bytes (RFC 9113, section 3.3).
     may_be_http2: bool,
     /// The body of the present request, until all of it was read.
@@ -54,7 +53,6 @@ impl Input {
             buffer: BytesMut::from(held),
             reader: RequestReader::new(*limits),
             head: RequestHead::default(),
-            limits: *limits,
             may_be_http2,
             body: None,
             waits: false,
@@ -98,7 +96,7 @@ impl Input {
     }
 
     /// Takes the head that was read, and makes ready for the body behind it.
-    fn take_head(&mut self, buffers: &Buffers) -> Option<Rc<Request>> {
+    fn take_head(&mut self, buffers: &Buffers, limits: &Limits) -> Option<Rc<Request>> {
         let mut shared = buffers.request();
         let request = Rc::get_mut(&mut shared)?;
         let bytes = self.buffer.get(..self.head.length)?;
@@ -117,7 +115,7 @@ impl Input {
                 let expects = request.fields.get(&Name::Expect);
                 let waits = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
                 self.waits = waits && request.version == Version::HTTP_11;
-                Some(Decoder::new(framing, &self.limits))
+                Some(Decoder::new(framing, limits))
             }
         };
         Some(shared)
@@ -197,7 +195,7 @@ impl Conn {
                 Look::More => {}
                 Look::Http2 => return Poll::Ready(Heard::Http2(std::mem::take(&mut input.buffer).freeze())),
                 Look::Head => {
-                    let Some(request) = input.take_head(buffers) else {
+                    let Some(request) = input.take_head(buffers, &self.shard.limits) else {
                         drop(input);
                         self.refuse();
                         return Poll::Ready(Heard::End);
