@@ -44,6 +44,8 @@ one() {
     local added=${FUZZ_CORPUS:-$work}/$target options=()
     mkdir -p "$added"
     case $target in request | response | inbound) options+=(-dict=http.dict) ;; esac
+    # These run threads, and what one holds that is just beginning looks like a leak.
+    case $target in inbound | proxy_header) options+=(-detect_leaks=0) ;; esac
     if "$work/$target.bin" -max_total_time="$seconds" -max_len=2048 -timeout=25 -artifact_prefix="$found/$target-" \
         "${options[@]}" "$added" "corpus/$target" >"$log" 2>&1; then
         echo "ok   $target: $(grep -oE 'Done [0-9]+ runs' "$log" | grep -oE '[0-9]+') inputs in $((SECONDS - began)) s"
