@@ -242,22 +242,19 @@ pub fn canonical_host(text: &str) -> Result<CanonicalHost<'_>, HostError> {
     if name.len() > 253 {
         return Err(HostError::TooLong);
     }
-    let mut upper = false;
-    let mut previous = b'.';
+    // Before the first byte and behind the last one a dot would be one of two.
+    let (mut seen, mut previous, mut twice) = (0, DOT, 0);
     for &byte in name.as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {}
-            b'A'..=b'Z' => upper = true,
-            b'.' if previous != b'.' => {}
-            _ => return Err(HostError::Invalid),
-        }
-        previous = byte;
+        let class = HOST_CLASSES[usize::from(byte)];
+        seen |= class;
+        twice |= class & previous & DOT;
+        previous = class;
     }
-    if previous == b'.' {
+    if seen & NOT_HOST != 0 || twice != 0 || previous == DOT {
         return Err(HostError::Invalid);
     }
     Ok(CanonicalHost {
-        name: if upper {
+        name: if seen & UPPER != 0 {
             Cow::Owned(name.to_ascii_lowercase())
         } else {
             Cow::Borrowed(name)
@@ -265,6 +262,26 @@ pub fn canonical_host(text: &str) -> Result<CanonicalHost<'_>, HostError> {
         port,
     })
 }
+
+/// Classes of bytes in names of hosts.
+const UPPER: u8 = 1;
+const DOT: u8 = 2;
+const NOT_HOST: u8 = 4;
+
+static HOST_CLASSES: [u8; 256] = {
+    let mut classes = [NOT_HOST; 256];
+    let mut byte = 0;
+    while byte < classes.len() {
+        match byte as u8 {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => classes[byte] = 0,
+            b'A'..=b'Z' => classes[byte] = UPPER,
+            b'.' => classes[byte] = DOT,
+            _ => {}
+        }
+        byte += 1;
+    }
+    classes
+};
 
 fn parse_port(text: &str) -> Result<Option<u16>, HostError> {
     if text.is_empty() {

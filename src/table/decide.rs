@@ -220,7 +220,8 @@ impl<'r> Ask<'r> {
         let named = match self.host {
             None => None,
             Some(value) => {
-                let text = value.to_str().ok_or(Refusal::BadHost(HostError::Invalid))?;
+                // No host has other bytes than ASCII.
+                let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Refusal::BadHost(HostError::Invalid))?;
                 Some((canonical_host(text).map_err(Refusal::BadHost)?, text))
             }
         };
