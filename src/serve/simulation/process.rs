@@ -15,6 +15,7 @@ use crate::table::{
 use crate::upstream::simulated::End;
 use crate::upstream::{Commons, PoolSettings, Sockets, Stream};
 use arc_swap::ArcSwap;
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -168,6 +169,7 @@ pub struct Process {
     serving: JoinHandle<()>,
     room: Arc<Room>,
     open: Arc<AtomicUsize>,
+    connections: RefCell<Vec<JoinHandle<()>>>,
     /// Nobody is sent by this, but without it the shard would end.
     _accepted: mpsc::UnboundedSender<Accepted>,
 }
@@ -238,6 +240,7 @@ impl Process {
             stage,
             room,
             open: Arc::default(),
+            connections: RefCell::default(),
             _accepted: accepted,
         }
     }
@@ -260,10 +263,11 @@ impl Process {
         let listener = Listener::http(0, ends.local).id;
         let peer = Rc::new(Peer::new(listener, ends, false, None, None));
         let shard = self.shard.clone();
-        tokio::task::spawn_local(async move {
+        let connection = tokio::task::spawn_local(async move {
             let _place = place;
             connection::run(shard, stream, peer, b"").await;
         });
+        self.connections.borrow_mut().push(connection);
     }
 
     /// There is another table.
@@ -312,8 +316,14 @@ impl Process {
         holds
     }
 
-    /// Ends it. Whether all of it is gone.
+    /// Ends it. Whether all of it is gone, and nothing has panicked.
     pub async fn stop(self) -> bool {
+        for connection in self.connections.take() {
+            connection.abort();
+            if connection.await.is_err_and(|error| error.is_panic()) {
+                return false;
+            }
+        }
         let gone = Rc::downgrade(&self.shard);
         drop((self.stage, self.shard));
         let ended = self.serving.await;
