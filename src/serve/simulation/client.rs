@@ -101,7 +101,7 @@ pub fn ask(world: &World) -> usize {
     let id = asks.len();
     asks.push(Ask {
         id,
-        route: world.below(2),
+        route: usize::from(world.chance(1, 4)),
         method,
         old,
         expects: !old && body.is_some_and(|body| body.length > 0) && world.chance(1, 6),
@@ -120,7 +120,7 @@ impl Client {
     /// A client that has connected just now.
     pub fn new(world: Rc<World>, end: End, serves_half_closed: bool) -> Self {
         let weather = world.weather.get();
-        let count = 1 + world.below(12);
+        let count = 1 + world.below(20);
         let place = world.below(count);
         let leave = match world.below(8) {
             0 if weather.goes => Leave::Head(place),

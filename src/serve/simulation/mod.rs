@@ -30,7 +30,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use world::{PODS, Weather, World};
 
 /// Histories that `cargo test` tries.
-const HISTORIES: u64 = 6_000;
+const HISTORIES: u64 = 10_000;
 /// How long a history may take in its own time: longer than all time-outs together.
 const LONGEST: Duration = Duration::from_secs(300);
 

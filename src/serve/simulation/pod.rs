@@ -172,6 +172,9 @@ impl Serving {
                 1 + world.below(rest.len())
             };
             let (piece, later) = rest.split_at(count);
+            if when == When::Last && self.is_asked_more() {
+                return Err(Stop::Wrong(format!("more is asked before answer {number} is complete")));
+            }
             if self.end.give(piece).await.is_err() {
                 return Ok(false);
             }
@@ -183,8 +186,14 @@ impl Serving {
         match wrong {
             Wrong::Stalls { .. } => {
                 // narthex has to end this.
-                let mut nothing = [0; 1000];
-                while self.end.take(&mut nothing).await.is_ok_and(|count| count > 0) {}
+                let mut bytes = [0; 1000];
+                while self.end.take(&mut bytes).await.is_ok_and(|count| count > 0) {
+                    if when == When::Last {
+                        return Err(Stop::Wrong(format!(
+                            "more is asked though answer {number} does not go on"
+                        )));
+                    }
+                }
                 return Ok(false);
             }
             Wrong::Cut { .. } => {
@@ -199,6 +208,12 @@ impl Serving {
             self.read_body(ask, framing).await?;
         }
         Ok(!closes && when != When::FirstAndClose)
+    }
+
+    /// Whether narthex has sent something that was not read as part of a request.
+    fn is_asked_more(&self) -> bool {
+        let link = self.end.link();
+        self.reader.has_begun() || link.written_by(1) > link.read_by(0)
     }
 
     async fn read_body(&mut self, ask: usize, framing: Framing) -> Result<(), Stop> {
