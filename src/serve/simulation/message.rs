@@ -214,6 +214,8 @@ pub struct Read {
 pub struct Reader {
     end: Rc<End>,
     bytes: Vec<u8>,
+    /// Where bytes are read, since whoever reads may be interrupted.
+    scratch: Vec<u8>,
     /// How many reads are slow, how many bytes each of these takes, and the pause before.
     pub slow: usize,
     pub piece: usize,
@@ -226,6 +228,7 @@ impl Reader {
         Self {
             end,
             bytes: Vec::new(),
+            scratch: vec![0; PIECE],
             slow: 0,
             piece: 0,
             pause: Duration::ZERO,
@@ -245,11 +248,9 @@ impl Reader {
             piece = self.piece;
             tokio::time::sleep(self.pause).await;
         }
-        let begin = self.bytes.len();
-        self.bytes.resize(begin + piece, 0);
-        let read = self.end.take(&mut self.bytes[begin..]).await;
-        self.bytes.truncate(begin + *read.as_ref().unwrap_or(&0));
-        Ok(read? > 0)
+        let read = self.end.take(&mut self.scratch[..piece]).await?;
+        self.bytes.extend_from_slice(&self.scratch[..read]);
+        Ok(read > 0)
     }
 
     /// Reads all that comes, without looking at it.
