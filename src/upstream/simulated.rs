@@ -92,6 +92,8 @@ struct Pipe {
     writer: Option<Waker>,
     /// What was written when the reader had enough of an idle connection.
     idle: Option<u64>,
+    /// What was written when the writer last had to wait.
+    waits_at: Option<u64>,
     /// All that was written, where that is to be looked at.
     record: Option<Vec<u8>>,
 }
@@ -235,6 +237,7 @@ impl Network {
                 reader: None,
                 writer: None,
                 idle: None,
+                waits_at: None,
                 record: record.then(Vec::new),
             })
         };

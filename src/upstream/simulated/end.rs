@@ -105,7 +105,9 @@ impl End {
         let mut pipe = lock(&link.pipes[self.side]);
         let back = lock(&link.pipes[1 - self.side]);
         let is_reset = back.reset;
-        if pipe.idle == Some(pipe.written) && (back.arrived > 0 || back.end_arrived || is_reset) {
+        // Whoever waits to write has chosen the connection before.
+        let is_new = pipe.waits_at != Some(pipe.written);
+        if pipe.idle == Some(pipe.written) && is_new && (back.arrived > 0 || back.end_arrived || is_reset) {
             let name = &link.name;
             lock(&network.faults).push(format!(
                 "{name} is sent a request though it has closed or said something unasked"
@@ -122,6 +124,7 @@ impl End {
         let room = pipe.room.saturating_sub(pipe.bytes.len());
         if room == 0 || pipe.shut.is_some_and(|until| now < until) {
             pipe.writer = Some(cx.waker().clone());
+            pipe.waits_at = Some(pipe.written);
             return Poll::Pending;
         }
         let mut random = lock(&network.random);
