@@ -124,6 +124,10 @@ impl Conn {
 
     fn expire(&self, what: Expired) {
         self.expired.set(Some(what));
+        if what == Expired::Idle {
+            // A request that comes at this very moment is still answered, and its answer says that it is the last.
+            self.client.flags.last.set(true);
+        }
         self.client.wait.wake();
     }
 
