@@ -257,7 +257,8 @@ impl Client {
                 .borrow()
                 .get(self.asks[self.asks.len() - 1])
                 .is_some_and(|ask| ask.old || ask.closes);
-            if !self.serves_half_closed && !old {
+            // Whether the last request says so is not known while the body of one before it is unread.
+            if !self.serves_half_closed && (!old || self.pipelines) {
                 talk.left.set(true);
             }
             self.end.end();
