@@ -21,7 +21,7 @@ pub enum TlsVersion {
 /// `--drop-in`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DropIn {
-    /// IngressClasses with the controller k8s.io/ingress-nginx, and the class nginx where there is none.
+    /// IngressClasses with the controller k8s.io/ingress-nginx, and the class `nginx` if no such IngressClass exists.
     IngressNginx,
 }
 

@@ -26,7 +26,7 @@ pub use fault::{Fault, FaultKind};
 pub use head::{RequestHead, ResponseHead};
 pub use limits::{Limits, ResponseLimits};
 pub use name::Name;
-pub use outgoing::Outgoing;
+pub use outgoing::{LONGEST_KEPT, Outgoing};
 pub use request::{RequestReader, is_length, is_target};
 pub use response::ResponseReader;
 pub use trailers::{FORBIDDEN, Trailers, fold, is_forbidden};

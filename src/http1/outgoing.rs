@@ -3,8 +3,8 @@
 use bytes::{Buf, Bytes};
 use std::io::IoSlice;
 
-/// How large a head may have been whose memory is used again.
-const KEPT: usize = 4 << 10;
+/// The memory of a head is used again if it has at most this many bytes.
+pub const LONGEST_KEPT: usize = 4 << 10;
 
 /// A head or a chunk's line, a piece of a body behind it, and what ends the piece. They leave in one write.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl Outgoing {
             self.written = 0;
             self.head.clear();
             // The memory of a large head is not kept until the message ends.
-            if self.head.capacity() > KEPT {
+            if self.head.capacity() > LONGEST_KEPT {
                 self.head = Vec::new();
             }
         }

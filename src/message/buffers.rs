@@ -1,15 +1,14 @@
 //! The memory of messages that have ended, for those that come.
 
 use super::{Fields, Request};
-use crate::http1::Line;
+use crate::http1::{LONGEST_KEPT, Line};
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::rc::Rc;
 
 /// How much of each kind is kept. More messages at once allocate.
 const MOST: usize = 128;
-/// The largest head and the longest list of fields whose memory is kept.
-const LONGEST_HEAD: usize = 4 << 10;
+/// The longest list of fields whose memory is kept.
 const MOST_LINES: usize = 64;
 /// Room for most heads.
 const USUAL_HEAD: usize = 1 << 10;
@@ -44,7 +43,7 @@ impl Buffers {
     pub fn return_request(&self, mut request: Rc<Request>) {
         if let Some(last) = Rc::get_mut(&mut request) {
             self.return_lines(last.fields.clear());
-            if last.fields.capacity() <= LONGEST_HEAD {
+            if last.fields.capacity() <= LONGEST_KEPT {
                 keep(&self.requests, request);
             }
         }
@@ -58,7 +57,7 @@ impl Buffers {
     /// Takes fields back.
     pub fn return_fields(&self, mut fields: Fields) {
         self.return_lines(fields.clear());
-        if (1..=LONGEST_HEAD).contains(&fields.capacity()) {
+        if (1..=LONGEST_KEPT).contains(&fields.capacity()) {
             keep(&self.fields, fields);
         }
     }
@@ -83,7 +82,7 @@ impl Buffers {
 
     /// Takes such a buffer back.
     pub fn return_head(&self, mut head: Vec<u8>) {
-        if (1..=LONGEST_HEAD).contains(&head.capacity()) {
+        if (1..=LONGEST_KEPT).contains(&head.capacity()) {
             head.clear();
             keep(&self.heads, head);
         }

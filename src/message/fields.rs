@@ -177,7 +177,7 @@ impl Fields {
         self.bytes.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no line.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -232,7 +232,8 @@ impl Fields {
         self.lines.push(line);
     }
 
-    /// Has a name be there once, in the place of the first line of it.
+    /// Sets the value of a name. The new line takes the place of the first line with this name, and other lines with it are
+    /// removed.
     pub fn insert(&mut self, name: &(impl FieldName + ?Sized), value: impl AsRef<[u8]>) {
         let (known, text) = (name.known(), name.text());
         let first = self.lines.iter().position(|line| self.is_named(line, known, text));

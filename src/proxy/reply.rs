@@ -138,7 +138,7 @@ fn own<'d>(draft: &'d mut Draft<'_>, status: StatusCode, text: Bytes) -> &'d mut
     &mut draft.head.fields
 }
 
-/// An error reply as raw bytes, for when hyper cannot write it any more.
+/// An error reply as raw bytes, for a connection whose next head could not be read.
 pub struct RawReply<'a> {
     /// What went wrong.
     pub error: ProxyError,

@@ -8,7 +8,7 @@ use http::HeaderValue;
 pub enum RequestId {
     /// 128 random bits in hexadecimal.
     Ours([u8; 32]),
-    /// That of a trusted proxy.
+    /// The id that a trusted proxy has sent.
     Told(HeaderValue),
 }
 

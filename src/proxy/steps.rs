@@ -93,7 +93,7 @@ pub async fn take(
         let failure = match decision.outcome {
             Outcome::Forward { route, backend, hops } => {
                 match &before(request, table.generation, (route, backend), hops) {
-                    Err(error) => (*error).into(),
+                    Err(error) => Some((*error).into()),
                     Ok(plan) => {
                         let forwarded = {
                             let forwarding = pin!(forward::forward(worker, client, plan, &mut luggage, draft));
@@ -112,35 +112,31 @@ pub async fn take(
                                 anew += 1;
                                 continue;
                             }
-                            Err(Stop::Anew(failure) | Stop::Failed(failure)) => failure,
+                            Err(Stop::Anew(failure) | Stop::Failed(failure)) => Some(failure),
                         }
                     }
                 }
             }
             Outcome::Redirect(to) => {
                 reply::redirect(draft, &to);
-                own(request, decision.passed, draft);
-                return Ok(());
+                None
             }
             Outcome::Answer(answer) => {
                 reply::direct(draft, answer);
-                own(request, decision.passed, draft);
-                return Ok(());
+                None
             }
             Outcome::Elsewhere { status, location } => {
                 // A target's text was checked, and what it expands to was read as text of a field.
                 let location = HeaderValue::try_from(location).ok();
                 reply::direct(draft, &Answer { status, location });
-                own(request, decision.passed, draft);
-                return Ok(());
+                None
             }
             Outcome::Preflight(cors) => {
                 reply::preflight(draft);
                 cors.decorate(&request.request.fields, &mut draft.head.fields);
-                own(request, decision.passed, draft);
-                return Ok(());
+                None
             }
-            Outcome::Closed(guard) => ForwardError {
+            Outcome::Closed(guard) => Some(ForwardError {
                 error: if guard.invalid {
                     ProxyError::GuardInvalid
                 } else {
@@ -148,13 +144,17 @@ pub async fn take(
                 },
                 endpoint: None,
                 cause: Some(guard.to_string()),
-            },
+            }),
             Outcome::Refused(refusal) => {
                 if refusal == Refusal::Loop {
                     worker.counters.loops.add();
                 }
-                ProxyError::from(refusal).into()
+                Some(ProxyError::from(refusal).into())
             }
+        };
+        let Some(failure) = failure else {
+            own(request, decision.passed, draft);
+            return Ok(());
         };
         decision.route.inspect(|route| trail.fails_on(route));
         return Err(failure);

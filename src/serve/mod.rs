@@ -153,13 +153,7 @@ impl Server {
     /// Tells the shards of a new table, so that connections to endpoints that are gone are closed.
     pub fn table_changed(&self, table: &Table) {
         self.commons.retain(table);
-        self.stage.send_if_modified(|stage| {
-            let serving = matches!(stage, Stage::Serving(_));
-            if serving {
-                *stage = Stage::Serving(table.generation);
-            }
-            serving
-        });
+        self.stage.send_if_modified(|stage| stage.follow(table.generation));
     }
 
     /// Accepts no more. Connections close with their next reply; those that are idle within `spread`, not all at once,

@@ -43,6 +43,17 @@ pub enum Stage {
     Draining(Duration),
 }
 
+impl Stage {
+    /// There is a table of another generation. Whether that matters: a process that ends does not follow tables.
+    pub fn follow(&mut self, generation: u64) -> bool {
+        let serving = matches!(self, Self::Serving(_));
+        if serving {
+            *self = Self::Serving(generation);
+        }
+        serving
+    }
+}
+
 /// A connection on its way to its shard.
 pub struct Accepted {
     /// The socket, not yet known to any runtime.

@@ -127,7 +127,7 @@ struct Due {
     at: Instant,
     number: u64,
     link: Arc<Link>,
-    /// Who has written what arrives.
+    /// The side that has written the bytes.
     side: usize,
     event: Event,
 }

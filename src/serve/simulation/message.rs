@@ -282,7 +282,7 @@ impl Reader {
     /// The next head.
     ///
     /// # Errors
-    /// If the connection ends, or it is none.
+    /// The connection ended, or the bytes are not a head.
     pub async fn head(&mut self) -> Result<Head, Stop> {
         loop {
             if let Some(at) = memchr::memmem::find(&self.bytes, b"\r\n\r\n") {
@@ -321,7 +321,7 @@ impl Reader {
         Ok(count)
     }
 
-    /// A body, every byte of which is looked at. `at` counts them.
+    /// Reads a body and checks each byte. `at` counts the bytes.
     ///
     /// # Errors
     /// If the connection ends in it, or it is another's.

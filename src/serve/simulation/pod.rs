@@ -23,9 +23,9 @@ enum When {
 enum Wrong {
     /// Nothing.
     Nothing,
-    /// It ends after so many bytes, in order or by a reset.
+    /// It ends after this many bytes, by a close or by a reset.
     Cut { after: usize, reset: bool },
-    /// It does not go on after so many bytes.
+    /// It sends nothing more after this many bytes.
     Stalls { after: usize },
 }
 

@@ -273,13 +273,7 @@ impl Process {
     /// There is another table.
     pub fn table_changed(&self, table: &Table) {
         self.commons.retain(table);
-        self.stage.send_if_modified(|stage| {
-            let serving = matches!(stage, Stage::Serving(_));
-            if serving {
-                *stage = Stage::Serving(table.generation);
-            }
-            serving
-        });
+        self.stage.send_if_modified(|stage| stage.follow(table.generation));
     }
 
     /// It accepts no more, and finishes.

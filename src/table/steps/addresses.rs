@@ -43,7 +43,7 @@ impl Networks {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
@@ -73,7 +73,7 @@ fn is_within<N: Ord + Copy>(ranges: &[(N, N)], address: N) -> bool {
     before.is_some_and(|(_, last)| address <= *last)
 }
 
-/// Who may come in, by address.
+/// Which client addresses are let in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Addresses {
     /// Only they may; everybody if absent.

@@ -44,7 +44,7 @@ pub struct RequestOut {
 pub(super) struct Outgoing<B> {
     /// The head, and then a piece of the body with its chunk's lines.
     out: http1::Outgoing,
-    /// How the body is framed. Absent if there is none, or all of it is in `out`.
+    /// How the body is framed. Absent if the request has no body, or if all of the body is in `out`.
     encoder: Option<Encoder>,
     body: Option<B>,
     /// The names of the fields that may stand behind the body.
