@@ -10,7 +10,7 @@ use narthex::testing::serve::{Server, bind};
 use narthex::testing::source::directory::parse::parse;
 use narthex::testing::table::Listener;
 use socket2::{Domain, Socket, Type};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -93,7 +93,10 @@ impl Rig {
     pub fn play(&self, from: Ipv4Addr, bytes: &[u8]) -> (Vec<u8>, Vec<Got>) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-        socket.connect(&self.address.into()).unwrap();
+        // libFuzzer's timer sends a signal each second, and only a connect that does not block survives it.
+        socket
+            .connect_timeout(&self.address.into(), Duration::from_secs(20))
+            .unwrap();
         let mut stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -102,10 +105,7 @@ impl Rig {
         let _ = stream.shutdown(Shutdown::Write);
         let mut said = Vec::new();
         if let Err(error) = stream.read_to_end(&mut said) {
-            let late = matches!(
-                error.kind(),
-                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-            );
+            let late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             assert!(
                 !late,
                 "the connection does not end; so far {:?}",
@@ -146,6 +146,7 @@ fn serve(mut stream: TcpStream, tell: &Sender<Got>) {
         }
         match stream.read(&mut piece) {
             Ok(count) if count > 0 => buffer.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             _ => return,
         }
     }
