@@ -72,6 +72,10 @@ mod http2;
 mod http2_pods;
 #[path = "wire/ingress_nginx.rs"]
 mod ingress_nginx;
+#[path = "wire/ingress_nginx_limits.rs"]
+mod ingress_nginx_limits;
+#[path = "wire/ingress_nginx_paths.rs"]
+mod ingress_nginx_paths;
 #[path = "wire/interim.rs"]
 mod interim;
 #[path = "wire/leaving.rs"]

@@ -102,6 +102,9 @@ pub struct Decision {
     /// If it is redirected: the URL.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub location: Option<String>,
+    /// The path that the pod gets, where the route rewrites it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub forwarded_path: Option<String>,
     /// The route that matches, by its id in `/api/v1/routes`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub route: Option<String>,
@@ -311,7 +314,10 @@ impl Decision {
                 let (what, backend_name, state) = (route.describe(), backend_name(backend), backend.state.reason());
                 self.answer(503, format!("{what} answers, but {backend_name}: {state}"));
             }
-            Outcome::Forward { route, backend, .. } => {
+            Outcome::Forward {
+                route, backend, path, ..
+            } => {
+                self.forwarded_path = path.clone();
                 self.summary = format!(
                     "{} of {} answers: {} with {} endpoint{}",
                     route.describe(),
@@ -400,6 +406,9 @@ impl Decision {
         line(format!("  {}", self.summary));
         if let Some(location) = &self.location {
             line(format!("  location  {location}"));
+        }
+        if let Some(path) = &self.forwarded_path {
+            line(format!("  pod gets  {path}"));
         }
         if let Some(certificate) = &self.certificate {
             line(format!("  shows     {certificate}"));

@@ -5,7 +5,7 @@ use super::claims::{Claimed, Edits};
 use super::links::{Cause, User};
 use super::tls::Hosts;
 use crate::dialect::claimant::Claimant;
-use crate::dialect::reading::{BackendKey, Reading, Spot, own_seniority};
+use crate::dialect::reading::{BackendKey, Claim, Reading, Spot, own_seniority};
 use crate::dialect::{Dialect, Object};
 use crate::model::object::Meta;
 use crate::model::{ObjectRef, Origin, Seniority};
@@ -209,6 +209,11 @@ impl State {
             revision: new.claimant.revision().clone(),
         });
         self.changed |= self.table.set_served(&object, served);
+        let hosts = |reading: &'_ Option<(Reading, &Meta)>| {
+            let hosts = reading.as_ref().map(|(reading, _)| reading.patterns.clone());
+            hosts.unwrap_or_default()
+        };
+        self.set_pattern_hosts(&object, &hosts(&old_reading), &hosts(&new_reading));
         self.settle(&object, edits);
         self.settle_tls(&object, old_reading.as_ref(), new_reading.as_ref());
         self.claimants.put(slot, new);
@@ -222,10 +227,15 @@ impl State {
         edits: &mut Edits,
     ) {
         let redirected = self.redirected(reading, meta);
-        let make = |redirect| self.share_policies(reading.settings.policies(redirect, guard.cloned()));
+        let make = |redirect| self.share_policies(reading.settings.policies(redirect, guard.cloned(), None));
         let (plain, redirecting) = (make(false), make(true));
-        let policies = |host: &HostPattern| {
-            if redirected.has(host) {
+        let policies = |claim: &Claim| {
+            let host = claim.spot.host();
+            if claim.rewrite.is_some() || claim.guard.is_some() {
+                let guard = guard.or(claim.guard.as_ref());
+                let redirect = redirected.has(host);
+                Arc::new((reading.settings).policies(redirect, guard.cloned(), claim.rewrite.as_ref()))
+            } else if redirected.has(host) {
                 redirecting.clone()
             } else {
                 plain.clone()
@@ -244,7 +254,7 @@ impl State {
             policies,
         };
         for claim in &reading.claims {
-            let policies = policies(claim.spot.host());
+            let policies = policies(claim);
             edits
                 .entry(claim.spot.clone())
                 .or_default()

@@ -6,7 +6,7 @@ use super::State;
 use crate::dialect::reading::Spot;
 use crate::model::ObjectRef;
 use crate::table::route::{Age, MAX_SHADOWS};
-use crate::table::{Destination, HostPattern, Policies, Route, Shadow, Yields, route_key};
+use crate::table::{Destination, HostPattern, PathKind, Policies, Route, Shadow, Yields, route_key};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -92,6 +92,7 @@ impl State {
     /// The route that has what was claimed.
     pub(super) fn holder(&self, spot: &Spot) -> Option<&Arc<Route>> {
         match spot {
+            Spot::Path(host, path) if path.kind == PathKind::RegularExpression => self.patterns.get(host, path),
             Spot::Path(host, path) => self.table.host(host)?.paths.get(path),
             Spot::Default(host) => self.table.host(host)?.default.as_ref(),
             Spot::Fallback => self.table.fallback(),
@@ -101,7 +102,11 @@ impl State {
     fn set_route(&mut self, spot: &Spot, route: Option<Arc<Route>>) {
         self.changed = true;
         match spot {
-            Spot::Path(host, path) => self.table.update_host(host, |table| table.paths.set(path, route)),
+            Spot::Path(host, path) if path.kind == PathKind::RegularExpression => self.patterns.set(host, path, route),
+            Spot::Path(host, path) => {
+                self.table.update_host(host, |table| table.paths.set(path, route));
+                self.patterns.touch(host);
+            }
             Spot::Default(host) => self.table.update_host(host, |table| table.default = route),
             Spot::Fallback => self.table.set_fallback(route),
         }

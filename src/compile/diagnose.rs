@@ -6,6 +6,7 @@ mod tls;
 use super::backends::{find_port, kind_in_use, service_settings};
 use super::links::Cause;
 use super::{State, key};
+use crate::dialect::Dialect;
 use crate::dialect::reading::{BackendKey, Claim, Spot};
 use crate::model::nearest::nearest;
 use crate::model::object::{Meta, PortRef, Service};
@@ -86,6 +87,9 @@ impl State {
             self.diagnose_tls((object, seniority), entry, redirected, said);
         }
         self.diagnose_guards(object, claimant, &reading, said);
+        if known.dialect == Dialect::IngressNginx {
+            self.diagnose_patterns(object, &reading, said);
+        }
         said.extend(reading.findings);
     }
 

@@ -22,6 +22,7 @@ pub mod lint;
 mod members;
 mod namespaces;
 mod offers;
+mod patterns;
 mod pods;
 mod secrets;
 mod tls;
@@ -146,6 +147,7 @@ pub struct State {
     secrets: Secrets,
     offers: Offers,
     host_guards: guards::HostGuards,
+    patterns: patterns::PatternHosts,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
@@ -228,6 +230,7 @@ impl State {
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
         }
         self.settle_empty();
+        self.settle_patterns();
     }
 
     /// The table as of now; cheap, for it shares all it can. Its generation rises whenever it differs from the last.

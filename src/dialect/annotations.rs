@@ -18,10 +18,11 @@ use crate::model::annotation::PREFIX;
 use crate::model::nearest::nearest;
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::{After, BackendSettings, Before, Compression, Guard, Policies};
+use crate::table::{After, BackendSettings, Before, Compression, Guard, Policies, Rewrite, Target};
 use http::HeaderValue;
 use list::ALL;
 use std::sync::Arc;
+use twox_hash::XxHash3_64;
 use value::Value;
 
 /// What the annotations of one object say; where it has none, what holds without.
@@ -39,12 +40,33 @@ pub(crate) struct Settings {
     pub backend: BackendSettings,
     /// What the dialect has done to requests.
     pub chain: Chain,
+    /// How it reads paths.
+    pub paths: Paths,
     /// The annotation that guards and cannot be read.
     pub closed_by: Option<Box<str>>,
     /// The namespace of the object.
     namespace: Arc<str>,
+    /// By this its live state is known: see [`identity`].
+    identity: u64,
     /// What the annotations of ingress-nginx ask for, before they are put together.
     nginx: nginx::Asked,
+}
+
+/// How a dialect reads the paths of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Paths {
+    /// Whether they are regular expressions.
+    pub are_patterns: bool,
+    /// What they become, with its text.
+    pub rewrite: Option<(Box<str>, Target)>,
+}
+
+impl Paths {
+    /// What a path becomes, if that is not itself. It is a regular expression then.
+    pub fn rewrite(&self, path: &str) -> Option<&Target> {
+        let (text, target) = self.rewrite.as_ref()?;
+        (**text != *path).then_some(target)
+    }
 }
 
 /// The steps that a dialect has beside those that all have, in its order.
@@ -56,19 +78,30 @@ pub(crate) struct Chain {
     pub behind: Box<[Before]>,
     /// With a reply, before what all have.
     pub after: Box<[After]>,
+    /// Whether paths are patterns where their host has patterns.
+    pub follows_patterns: bool,
 }
 
 impl Settings {
     /// What a route gets of it, with what was found out about its host.
-    pub fn policies(&self, https_redirect: bool, guard: Option<Arc<Guard>>) -> Policies {
+    pub fn policies(
+        &self,
+        https_redirect: bool,
+        guard: Option<Arc<Guard>>,
+        rewrite: Option<&Arc<Rewrite>>,
+    ) -> Policies {
         let redirect = https_redirect.then_some(Before::RedirectToHttps);
         let before = self.chain.before.iter().cloned().chain(redirect);
         let compress = self.compression.iter().cloned().map(After::Compress);
         let hsts = self.hsts.iter().cloned().map(After::Hsts);
         Policies {
             guard,
-            before: before.chain(self.chain.behind.iter().cloned()).collect(),
+            before: before
+                .chain(self.chain.behind.iter().cloned())
+                .chain(rewrite.cloned().map(Before::Rewrite))
+                .collect(),
             after: self.chain.after.iter().cloned().chain(compress).chain(hsts).collect(),
+            follows_patterns: self.chain.follows_patterns,
         }
     }
 }
@@ -99,12 +132,13 @@ struct Annotation {
 pub(crate) fn read(
     dialect: Dialect,
     meta: &Meta,
-    object: &ObjectRef,
+    (object, uid): (&ObjectRef, &str),
     ignored: &Ignored,
     findings: &mut Vec<Diagnostic>,
 ) -> Settings {
     let mut settings = Settings {
         namespace: meta.namespace.clone(),
+        identity: identity(object, uid),
         ..Settings::default()
     };
     if dialect == Dialect::IngressNginx {
@@ -146,6 +180,13 @@ pub(crate) fn read(
     settings
 }
 
+/// A hash of an object's UID, or of its name where a manifest does not say one.
+fn identity(object: &ObjectRef, uid: &str) -> u64 {
+    let name = || format!("{:?} {}/{}", object.kind, object.namespace, object.name);
+    let text = if uid.is_empty() { name() } else { uid.to_owned() };
+    XxHash3_64::oneshot(text.as_bytes())
+}
+
 impl Dialect {
     /// Whether an annotation of another controller does here what it did there.
     fn acts_on(self, name: &str) -> bool {
@@ -184,6 +225,7 @@ fn read_nginx(
         findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
     }
     std::mem::take(&mut settings.nginx).settle(settings);
+    settings.chain.follows_patterns = true;
 }
 
 #[cfg(test)]

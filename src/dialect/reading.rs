@@ -6,7 +6,7 @@ pub(crate) use super::tls::TlsEntry;
 use crate::model::annotation::Reach;
 use crate::model::object::{Meta, PortRef};
 use crate::model::{Diagnostic, Field, ObjectRef, Seniority};
-use crate::table::{BackendSettings, Guard, HostPattern, PathPattern};
+use crate::table::{BackendSettings, Guard, HostPattern, PathPattern, Rewrite};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub(crate) struct Reading {
     pub tls: Vec<TlsEntry>,
     /// What its own annotations guard.
     pub guards: Guards,
+    /// The hosts whose paths are patterns because of it.
+    pub patterns: Vec<HostPattern>,
     /// What is wrong with it by itself.
     pub findings: Vec<Diagnostic>,
 }
@@ -56,6 +58,10 @@ pub(crate) struct Claim {
     pub field: Field,
     /// The field that names the backend. Absent where another claim has it already.
     pub named: Option<Field>,
+    /// What its path becomes.
+    pub rewrite: Option<Arc<Rewrite>>,
+    /// What closes it alone.
+    pub guard: Option<Arc<Guard>>,
 }
 
 /// A Service port as a rule names it. Empty where the rule names none.

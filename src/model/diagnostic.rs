@@ -71,6 +71,8 @@ codes! {
     MissingPathType => Warning,
     /// An ImplementationSpecific path that looks like a regular expression: taken literally.
     PathTakenLiterally => Warning,
+    /// A host whose paths are regular expressions because of another Ingress.
+    PathsArePatterns => Info,
     /// Another Ingress, older or earlier by name, has the same host and path.
     PathConflict => Error,
     /// Another Ingress has the place of one that is being deleted, or that has no ready endpoints under `--yield-empty`.

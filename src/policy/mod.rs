@@ -2,4 +2,5 @@
 //! `table`.
 
 pub mod compress;
+pub mod rate;
 pub mod reply_fields;

@@ -3,10 +3,11 @@
 use super::canonical::Canonical;
 use super::client::Client;
 use crate::message::{Fields, Name, Request};
-use crate::table::{Backend, Balance, HashKey, Route};
+use crate::table::{Backend, Balance, CookieAttributes, HashKey, Route};
 use crate::upstream::{Affinity, stable_id};
 use smallvec::SmallVec;
 use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 use twox_hash::XxHash3_64;
 
 /// Reads it. Costs nothing where the backend asks for none.
@@ -136,7 +137,7 @@ fn sticky(fields: &Fields, name: &str, backend: &Backend) -> Option<u64> {
 pub fn remember(
     backend: &Backend,
     affinity: Affinity,
-    endpoint: u64,
+    (endpoint, route): (u64, &Route),
     (client, request): (&Client, &Fields),
     reply: &mut Fields,
 ) {
@@ -159,6 +160,33 @@ pub fn remember(
         other.write(&mut value);
     }
     let secure = if client.is_secure() { "; Secure" } else { "" };
-    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}");
+    let cookie = match &backend.settings.sticky_attributes {
+        None => format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}"),
+        Some(attributes) => format!("{name}={value}{}", written(attributes, route, client.is_secure())),
+    };
     reply.append(&Name::SetCookie, cookie);
+}
+
+/// The attributes of a cookie as they are written.
+fn written(attributes: &CookieAttributes, route: &Route, secure: bool) -> String {
+    let own = route.path.as_ref().filter(|_| !route.is_pattern());
+    let path = attributes.path.as_deref().or(own.map(|pattern| &*pattern.path));
+    let mut out = format!("; Path={}; HttpOnly", path.unwrap_or("/"));
+    if let Some(domain) = &attributes.domain {
+        out += &format!("; Domain={domain}");
+    }
+    if let Some(seconds) = attributes.expires {
+        let at = SystemTime::now() + Duration::from_secs(seconds.into());
+        out += &format!("; Expires={}", httpdate::fmt_http_date(at));
+    }
+    if let Some(seconds) = attributes.max_age {
+        out += &format!("; Max-Age={seconds}");
+    }
+    if let Some(same_site) = &attributes.same_site {
+        out += &format!("; SameSite={same_site}");
+    }
+    if secure || attributes.secure {
+        out += "; Secure";
+    }
+    out
 }

@@ -110,6 +110,9 @@ pub enum ProxyError {
     /// The client's address is not one of those that the route allows.
     #[error("the client's address is not one that the route allows")]
     AddressNotAllowed,
+    /// The client asks more often than the route allows.
+    #[error("the client asks more often than the route allows")]
+    TooOften,
     /// The rule's backend has nobody to answer.
     #[error("{}", .0.reason())]
     NoBackend(BackendState),
@@ -259,6 +262,7 @@ impl ProxyError {
             Self::GuardInvalid => (503, "guard invalid", 14, Us, Never, false, "guard_invalid"),
             Self::BodyTooLarge => (413, "content too large", 8, Client, Never, false, "body_too_large"),
             Self::AddressNotAllowed => (403, "forbidden", 7, Client, Never, false, "address_not_allowed"),
+            Self::TooOften => (503, "too many requests", 14, Us, Never, false, "too_often"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
             Self::BackendFull => (503, "service unavailable", 14, Us, Never, false, "backend_full"),

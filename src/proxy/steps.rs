@@ -85,14 +85,23 @@ pub async fn take(
         }
         Err(failure) => return Err(failure),
     };
-    let mut anew = 0;
+    let (mut anew, mut charged) = (0, None);
     loop {
         let table = worker.table();
         let decision = decide::decide(&table, &request.ask, &request.canonical, &worker.settings.rules());
         trail.decided(&table, &decision);
+        if let Some(error) = live(request, decision.passed, &mut charged) {
+            decision.route.inspect(|route| trail.fails_on(route));
+            return Err(error.into());
+        }
         let failure = match decision.outcome {
-            Outcome::Forward { route, backend, hops } => {
-                match &before(request, table.generation, (route, backend), hops) {
+            Outcome::Forward {
+                route,
+                backend,
+                hops,
+                path,
+            } => {
+                match &before(request, table.generation, (route, backend), (hops, path)) {
                     Err(error) => Some((*error).into()),
                     Ok(plan) => {
                         let forwarded = {
@@ -205,6 +214,24 @@ fn admit<'r>(
     }))
 }
 
+/// Takes a request through the steps that go by live state. One that is decided anew is not charged again.
+fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) -> Option<ProxyError> {
+    for step in passed {
+        let Before::Rates(rates) = step else { continue };
+        if charged.replace(rates.id) == Some(rates.id) {
+            continue;
+        }
+        let admission = request.worker.settings.buckets.admit(rates, request.client.address());
+        if admission.forgotten > 0 {
+            request.worker.counters.rates_forgotten.add();
+        }
+        if !admission.passes {
+            return Some(ProxyError::TooOften);
+        }
+    }
+    None
+}
+
 /// Takes an answer of narthex's own through the response side of the steps that the request had passed.
 fn own(request: &Admitted<'_>, passed: &[Before], draft: &mut Draft<'_>) {
     for step in passed {
@@ -219,7 +246,7 @@ fn before<'r>(
     request: &'r Admitted<'_>,
     generation: u64,
     (route, backend): (&'r Arc<Route>, &'r Arc<Backend>),
-    hops: u8,
+    (hops, path): (u8, Option<String>),
 ) -> Result<Plan<'r>, ProxyError> {
     let (head, client, settings) = (request.request, request.client, &*backend.settings);
     let protocol = backend.protocol();
@@ -235,7 +262,10 @@ fn before<'r>(
         ask: &request.ask,
         canonical: &request.canonical,
         route,
-        target: request.canonical.target(head, route),
+        target: match path {
+            Some(path) => Some(with_query(path, head.query())),
+            None => request.canonical.target(head, route),
+        },
         host: match &settings.upstream_host {
             Some(UpstreamHost::Named(host)) => Some(host),
             _ => None,
@@ -254,6 +284,15 @@ fn before<'r>(
         trail: request.trail,
         until: (settings.request_timeout).map(|after| Instant::from_std(request.trail.began()) + after),
     })
+}
+
+/// A path with the query as it came.
+fn with_query(mut path: String, query: Option<&str>) -> String {
+    if let Some(query) = query {
+        path.push('?');
+        path += query;
+    }
+    path
 }
 
 impl Plan<'_> {
@@ -278,7 +317,7 @@ fn after(request: &Admitted<'_>, plan: &Plan<'_>, exchange: Exchange, draft: &mu
     affinity::remember(
         plan.backend,
         plan.affinity,
-        endpoint,
+        (endpoint, plan.route),
         (client, &asked.fields),
         &mut draft.head.fields,
     );

@@ -8,6 +8,7 @@ use super::trust::TrustedProxies;
 use crate::message::Buffers;
 use crate::model::RouteKey;
 use crate::policy::compress::Memory;
+use crate::policy::rate::Buckets;
 use crate::table::decide::Rules;
 use crate::table::{After, Route, Table};
 use crate::telemetry::Counter;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub compression_memory: Arc<Memory>,
     /// `--count-routes`.
     pub count_routes: bool,
+    /// What clients have asked for lately, over all shards.
+    pub buckets: Arc<Buckets>,
     /// Where requests are logged, if they are.
     pub access_log: Option<Arc<AccessLog>>,
     /// Which requests are traced, if any are.
@@ -148,6 +151,8 @@ counters! {
     compressions,
     /// Replies not compressed for want of memory: see --compression-memory.
     compressions_refused,
+    /// Clients whose rate was forgotten because there were too many of them.
+    rates_forgotten,
     /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.
     floods,
     /// Requests over HTTP/2 ended because they held memory while their client, or their pod, stood still.

@@ -160,6 +160,8 @@ pub enum Outcome<'d> {
         backend: &'d Arc<Backend>,
         /// How often it has passed through narthex, this time included.
         hops: u8,
+        /// The path that the pod gets, where the route rewrites it.
+        path: Option<String>,
     },
 }
 
@@ -319,7 +321,15 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
     let outcome = match ask.count_hops() {
         _ if ask.websocket && backend.protocol() != Protocol::Http1 => Outcome::Refused(Refusal::NoWebSocket),
         Err(refusal) => Outcome::Refused(refusal),
-        Ok(hops) => Outcome::Forward { route, backend, hops },
+        Ok(hops) => match rewritten(canonical, route, rules) {
+            Err(error) => Outcome::Refused(Refusal::BadPath(error)),
+            Ok(path) => Outcome::Forward {
+                route,
+                backend,
+                hops,
+                path,
+            },
+        },
     };
     Decision {
         route: Some(route),
@@ -348,11 +358,22 @@ fn take<'d>(
             refused.then_some(Outcome::Refused(Refusal::AddressNotAllowed))
         }
         Before::Cors(cors) => cors.answers(ask.method, ask.fields).then_some(Outcome::Preflight(cors)),
+        Before::Rates(_) | Before::Rewrite(_) => None,
         Before::Redirect(redirection) => Some(Outcome::Elsewhere {
             status: redirection.status,
             location: redirection.location(&known(ask, canonical, route)),
         }),
     }
+}
+
+/// The path that a pod gets, where the route rewrites it.
+fn rewritten(canonical: &Canonical<'_>, route: &Route, rules: &Rules) -> Result<Option<String>, PathError> {
+    let rewrite = route.policies.before.iter().find_map(|step| match step {
+        Before::Rewrite(rewrite) => Some(rewrite),
+        _ => None,
+    });
+    let path = canonical.path.form(route.keep_slashes);
+    rewrite.map_or(Ok(None), |rewrite| rewrite.apply(path, rules.reject_encoded_slash))
 }
 
 /// What the variables of templates stand for.

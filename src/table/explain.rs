@@ -80,8 +80,7 @@ fn fits(hosts: &Hosts, route: &Arc<Route>, path: &CanonicalPath<'_>) -> bool {
     };
     match &route.path {
         None => true,
-        Some(_) if route.is_pattern() => compiled().unwrap_or_default(),
-        Some(pattern) => pattern.matches(text),
+        Some(pattern) => compiled().unwrap_or_else(|| pattern.matches(text)),
     }
 }
 
@@ -121,7 +120,7 @@ fn why_lost(
     let (mine, best) = (candidate.precedence(), winner.precedence());
     if mine.host < best.host {
         format!("it matches, but host {} comes before {}", winner.host, candidate.host)
-    } else if [candidate, winner].iter().any(|route| route.is_pattern()) {
+    } else if ([candidate, winner].iter()).any(|route| route.is_pattern() || route.policies.follows_patterns) {
         format!(
             "it matches, but {} comes before it in the order of its host",
             winner.describe()

@@ -13,7 +13,7 @@ pub const PARAMETERS: &str = "spec.parameters";
 pub struct Guard {
     /// The object that carries it.
     pub object: ObjectRef,
-    /// The annotation's name, or [`PARAMETERS`].
+    /// The annotation's name, [`PARAMETERS`], or the field of a path.
     pub name: Box<str>,
     /// Whether narthex acts on it, but not with the value that it has.
     pub invalid: bool,
@@ -31,7 +31,7 @@ impl Guard {
 
     /// The field of the object, as diagnostics write it.
     pub fn field(&self) -> String {
-        if &*self.name == PARAMETERS {
+        if &*self.name == PARAMETERS || self.name.starts_with("spec.rules[") {
             self.name.to_string()
         } else {
             format!("annotation {}", self.name)

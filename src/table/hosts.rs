@@ -39,7 +39,11 @@ impl HostTable {
     /// Every route of its rules, in no order.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Route>> {
         let patterns = self.patterns.iter().flat_map(|patterns| patterns.iter());
-        self.paths.routes().chain(patterns.map(|pattern| &pattern.route))
+        // A plain path may be a pattern too.
+        let patterns = patterns
+            .map(|pattern| &pattern.route)
+            .filter(|route| route.is_pattern());
+        self.paths.routes().chain(patterns)
     }
 
     /// Every route, its default backend too, in no order.

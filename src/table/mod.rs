@@ -39,9 +39,13 @@ pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
 pub use policies::{After, Before, Policies};
 pub use route::{HostPattern, PathKind, PathPattern, Route, Shadow, Yields, route_key};
 pub use served::Served;
-pub use settings::{BackendProtocol, BackendSettings, Balance, HashKey, HealthProtocol, RetryOn, UpstreamHost};
+pub use settings::{
+    BackendProtocol, BackendSettings, Balance, CookieAttributes, HashKey, HealthProtocol, RetryOn, UpstreamHost,
+};
 pub use slots::Slots;
-pub use steps::{Addresses, Cors, Known, Networks, Origin, Origins, Redirection, Template};
+pub use steps::{
+    Addresses, Cors, Known, Networks, Origin, Origins, Rate, Rates, Redirection, Rewrite, Target, Template,
+};
 pub use when::{Says, When};
 
 use foldhash::fast::FixedState;

@@ -5,6 +5,8 @@ use super::paths::Paths;
 use super::route::Route;
 use super::when::Says;
 use regex::bytes::{Regex, RegexBuilder};
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The longest text of a regular expression, so that compiling it takes no notable time.
@@ -17,11 +19,113 @@ const MAX_PROGRAM: usize = 64 * 1024;
 /// linear.
 const MAX_CACHE: usize = 64 * 1024;
 
-/// A compiled regular expression over a path. It matches anywhere in the path, unless its text says `^` or `$`.
+/// The longest regular expression in the path of an Ingress.
+pub const MAX_OPEN_TEXT: usize = 1024;
+
+/// A compiled regular expression over a path. It matches anywhere in the path, unless its text says `^` or `$`. What it
+/// sees is the canonical path in which most escapes are decoded: see [`readable`].
 #[derive(Clone, Debug)]
-pub struct PathRegex(Regex);
+pub struct PathRegex {
+    regex: Regex,
+    /// What all that matches begins with, in lower case; empty where that is not known. It is compared first.
+    beginning: Box<[u8]>,
+}
+
+/// They are equal if their texts are.
+impl PartialEq for PathRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.regex.as_str() == other.regex.as_str()
+    }
+}
+
+impl Eq for PathRegex {}
+
+impl Hash for PathRegex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.regex.as_str().hash(state);
+    }
+}
+
+/// A path in the form that regular expressions see: with its escapes decoded, except those of `/`, `\`, `%` and of
+/// controls, which would not be what they were.
+pub fn readable(path: &str) -> Cow<'_, [u8]> {
+    let Some(first) = memchr::memchr(b'%', path.as_bytes()) else {
+        return Cow::Borrowed(path.as_bytes());
+    };
+    let (start, mut rest) = path.as_bytes().split_at(first);
+    let mut out = start.to_vec();
+    while let [byte, after @ ..] = rest {
+        let escape = if *byte == b'%' { after.split_at_checked(2) } else { None };
+        let decoded = escape.and_then(|(digits, _)| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        match (decoded, escape) {
+            (Some(decoded), Some((_, left))) if decoded >= 0x20 && !b"/\\%\x7f".contains(&decoded) => {
+                out.push(decoded);
+                rest = left;
+            }
+            _ => {
+                out.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The beginning of a text that is not an operator of regular expressions.
+fn plain_beginning(text: &str) -> &str {
+    let end = text.find(|one: char| !one.is_ascii() || r".+*?()[]{}^$|\".contains(one));
+    let Some(end) = end else { return text };
+    // The last character may be optional.
+    let optional = text.get(end..).is_some_and(|rest| rest.starts_with(['?', '*', '{']));
+    let plain = text
+        .get(..end.saturating_sub(usize::from(optional)))
+        .unwrap_or_default();
+    if has_alternatives(text) { "" } else { plain }
+}
+
+/// Whether a bar stands outside of all groups and sets, as far as can be told without parsing: then what comes behind it
+/// may begin otherwise.
+fn has_alternatives(text: &str) -> bool {
+    let mut depth = 0_u32;
+    let mut escaped = false;
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth = depth.saturating_sub(1),
+            b'|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    // An odd set such as `[(]` leaves the depth wrong, so the bars behind it count.
+    depth != 0 && text.contains('|')
+}
 
 impl PathRegex {
+    /// Compiles a path as ingress-nginx has it: from the start of the path, without regard to ASCII case, open at the end.
+    ///
+    /// # Errors
+    /// As [`PathRegex::new`].
+    pub fn open(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_OPEN_TEXT {
+            return Err(format!("is longer than {MAX_OPEN_TEXT} bytes"));
+        }
+        let compiled = Self::new(&format!("(?i)^{text}"))?;
+        Ok(Self {
+            beginning: plain_beginning(text).to_ascii_lowercase().into_bytes().into(),
+            ..compiled
+        })
+    }
+
+    /// What matches every path that begins as a text does which cannot be compiled.
+    ///
+    /// # Errors
+    /// As [`PathRegex::new`].
+    pub fn beginning_of(text: &str) -> Result<Self, String> {
+        Self::open(&regex::escape(plain_beginning(text)))
+    }
+
     /// Compiles an expression. It sees bytes and no Unicode classes, as a path has escapes for all that is not ASCII.
     ///
     /// # Errors
@@ -35,7 +139,10 @@ impl PathRegex {
             .size_limit(MAX_PROGRAM)
             .dfa_size_limit(MAX_CACHE)
             .build()
-            .map(Self)
+            .map(|regex| Self {
+                regex,
+                beginning: Box::default(),
+            })
             .map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => {
                     format!("needs more than {MAX_PROGRAM} bytes of memory: repeat less, or use several paths")
@@ -54,7 +161,21 @@ impl PathRegex {
 
     /// Whether a path matches.
     pub fn matches(&self, path: &str) -> bool {
-        self.0.is_match(path.as_bytes())
+        self.matches_readable(&readable(path))
+    }
+
+    /// The same for a path in readable form.
+    fn matches_readable(&self, path: &[u8]) -> bool {
+        let beginning = path.get(..self.beginning.len());
+        beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(&self.beginning)) && self.regex.is_match(path)
+    }
+
+    /// What its groups match in a path in readable form, from 0 to 9; empty where a group takes no part. Absent if the path
+    /// does not match.
+    pub fn groups<'p>(&self, path: &'p [u8]) -> Option<[&'p [u8]; 10]> {
+        let captures = self.regex.captures(path)?;
+        let group = |number| captures.get(number).map(|found| found.as_bytes());
+        Some(std::array::from_fn(|number| group(number).unwrap_or_default()))
     }
 }
 
@@ -67,9 +188,21 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Whether a request is for this route.
-    pub fn holds(&self, path: &CanonicalPath<'_>, says: &Says<'_>) -> bool {
-        self.regex.matches(path.form(self.route.keep_slashes)) && self.route.holds(says)
+    /// Whether a request is for this route. `path` is in readable form.
+    fn holds(&self, path: &[u8], says: &Says<'_>) -> bool {
+        self.regex.matches_readable(path) && self.route.holds(says)
+    }
+}
+
+impl Pattern {
+    /// A route of ingress-nginx as a pattern. One that cannot be compiled is for all paths that begin as it does.
+    ///
+    /// # Errors
+    /// As [`PathRegex::new`].
+    pub fn open(route: Arc<Route>) -> Result<Self, String> {
+        let text = route.path.as_ref().map_or("/", |pattern| &pattern.path);
+        let regex = PathRegex::open(text).or_else(|_| PathRegex::beginning_of(text))?;
+        Ok(Self { regex, route })
     }
 }
 
@@ -94,8 +227,14 @@ impl Patterns {
 
     /// The first route of the host that matches: patterns, plain paths, patterns.
     pub fn find<'t>(&'t self, paths: &'t Paths, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&'t Arc<Route>> {
+        let merged = readable(path.form(false));
+        let kept = path.kept.as_deref().map(readable);
+        let form = |pattern: &Pattern| match &kept {
+            Some(kept) if pattern.route.keep_slashes => kept,
+            _ => &merged,
+        };
         let among = |patterns: &'t [Pattern]| {
-            let found = patterns.iter().find(|pattern| pattern.holds(path, says));
+            let found = patterns.iter().find(|pattern| pattern.holds(form(pattern), says));
             found.map(|pattern| &pattern.route)
         };
         among(&self.first)
@@ -106,5 +245,63 @@ impl Patterns {
     /// All patterns, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
         self.first.iter().chain(&self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_escapes_are_decoded() {
+        for (path, wanted) in [
+            ("/a", &b"/a"[..]),
+            ("/caf%C3%A9%20x", b"/caf\xc3\xa9 x"),
+            ("/a%2Fb%5Cc%25d", b"/a%2Fb%5Cc%25d"),
+            ("/%00%1F%7F%0A", b"/%00%1F%7F%0A"),
+            ("/%28%29%3F", b"/()?"),
+        ] {
+            assert_eq!(&*readable(path), wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_open_pattern_is_as_ingress_nginx_has_it() {
+        for (text, path, matches) in [
+            ("/foo", "/foobar", true),
+            ("/foo", "/FOO/x", true),
+            ("/foo", "/x/foo", false),
+            ("/api/v1.0/", "/api/v1x0/", true),
+            ("/x/?(.*)", "/x", true),
+            ("/x(/|$)(.*)", "/xy", false),
+            ("/x(/|$)(.*)", "/x/y", true),
+            ("/a|/b", "/x/b", true),
+            ("/caf\u{e9}", "/CAF%C3%89", false),
+            ("/a%2Fb", "/a%2Fb", true),
+        ] {
+            assert_eq!(PathRegex::open(text).unwrap().matches(path), matches, "{text} {path}");
+        }
+        let long = "/a".repeat(600);
+        for text in ["/(?!a)", "/(a)\\1", "/(", "/(?<=a)b", &long, "/((a{1000}){1000})"] {
+            assert!(PathRegex::open(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_pattern_begins_with_is_compared_first() {
+        for (text, beginning) in [
+            ("/foo/(.*)", "/foo/"),
+            ("/foo", "/foo"),
+            ("/foo/?(.*)", "/foo"),
+            ("/fo{0}", "/f"),
+            ("/fo+", "/fo"),
+            ("/a(/|$)", "/a"),
+            ("/a|/b", ""),
+            ("/a(b|c)|/d", ""),
+            ("/a[(]|/d", ""),
+            ("/v1.0", "/v1"),
+        ] {
+            assert_eq!(plain_beginning(text), beginning, "{text}");
+        }
     }
 }

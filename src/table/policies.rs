@@ -3,7 +3,7 @@
 
 use super::compression::Compression;
 use super::guard::Guard;
-use super::steps::{Addresses, Cors, Redirection};
+use super::steps::{Addresses, Cors, Rates, Redirection, Rewrite};
 use http::HeaderValue;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub struct Policies {
     pub before: Box<[Before]>,
     /// Done to a pod's reply, in this order.
     pub after: Box<[After]>,
+    /// Whether its path is a pattern where its host has patterns.
+    pub follows_patterns: bool,
 }
 
 /// A step before a request is forwarded. What follows from the request's head and its client alone is part of the decision
@@ -32,8 +34,12 @@ pub enum Before {
     /// A browser that asks whether it may send a request from another origin is answered; replies of all later steps say
     /// what holds for other origins.
     Cors(Arc<Cors>),
+    /// A client that asks too often is refused with 503. This is live state, so it is no part of the decision.
+    Rates(Arc<Rates>),
     /// Every request is sent elsewhere.
     Redirect(Arc<Redirection>),
+    /// The pod gets another path.
+    Rewrite(Arc<Rewrite>),
 }
 
 /// A step with a pod's reply.
@@ -69,6 +75,8 @@ impl Policies {
                 addresses.deny.len()
             )),
             Before::Cors(_) => Some("cors".to_owned()),
+            Before::Rates(rates) => Some(format!("rates={}", rates.limits.len())),
+            Before::Rewrite(_) => Some("rewrite".to_owned()),
             Before::Redirect(redirection) => Some(format!("redirect={}", redirection.status.as_u16())),
         };
         self.before.iter().filter_map(words)

@@ -48,6 +48,8 @@ settings! {
     balance: Balance,
     /// The cookie that keeps a client at its pod; none.
     sticky_cookie: Arc<str>,
+    /// How this cookie is written; as narthex's own.
+    sticky_attributes: Arc<CookieAttributes>,
     /// How long a new pod gets less than its share; not at all.
     slow_start: Duration,
     /// For one connect; `--connect-timeout`.
@@ -121,6 +123,20 @@ pub enum UpstreamHost {
     Named(HeaderValue),
     /// The external name of the Service, where it has one.
     ExternalName,
+}
+
+/// The attributes of a cookie (RFC 6265, section 4.1.2). Where nothing is said there are none, except for `Path`, which is
+/// that of the rule, and `Secure`, which goes by the client's connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CookieAttributes {
+    pub path: Option<Arc<str>>,
+    pub domain: Option<Arc<str>>,
+    /// After how many seconds the cookie expires.
+    pub expires: Option<u32>,
+    pub max_age: Option<u32>,
+    pub same_site: Option<Arc<str>>,
+    /// Whether `Secure` is always there.
+    pub secure: bool,
 }
 
 /// `narthex.io/backend-protocol`.

@@ -327,3 +327,50 @@ fn a_list_that_changes_holds_at_once() {
         (answer.status == 403).then_some(())
     });
 }
+
+#[test]
+fn the_cookie_of_a_sticky_session_is_written_as_there() {
+    let rig = rig(&[], || {
+        nginx("a.test", &[("affinity", "cookie")], &[("Prefix", "/shop")])
+            + &nginx(
+                "b.test",
+                &[
+                    ("affinity", "cookie"),
+                    ("session-cookie-name", "route"),
+                    ("session-cookie-path", "/x"),
+                    ("session-cookie-domain", "b.test"),
+                    ("session-cookie-max-age", "60"),
+                    ("session-cookie-samesite", "None"),
+                    ("session-cookie-secure", "true"),
+                ],
+                ALL,
+            )
+            + &nginx(
+                "c.test",
+                &[
+                    ("affinity", "cookie"),
+                    ("session-cookie-expires", "60"),
+                    ("session-cookie-path", "/;x"),
+                ],
+                ALL,
+            )
+    });
+    let cookie = |host: &str, path: &str| {
+        let answer = ask(&rig, "GET", host, path, &[]);
+        let cookie = answer.field("set-cookie").unwrap().to_owned();
+        let (value, attributes) = cookie.split_once("; ").unwrap();
+        (value.split_once('=').unwrap().0.to_owned(), attributes.to_owned())
+    };
+    let wanted = |name: &str, attributes: &str| (name.to_owned(), attributes.to_owned());
+    assert_eq!(
+        cookie("a.test", "/shop/1"),
+        wanted("INGRESSCOOKIE", "Path=/shop; HttpOnly")
+    );
+    let attributes = "Path=/x; HttpOnly; Domain=b.test; Max-Age=60; SameSite=None; Secure";
+    assert_eq!(cookie("b.test", "/"), wanted("route", attributes));
+    let (_, attributes) = cookie("c.test", "/");
+    assert!(
+        attributes.starts_with("Path=/; HttpOnly; Expires=") && attributes.ends_with(" GMT"),
+        "{attributes}"
+    );
+}

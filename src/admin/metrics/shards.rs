@@ -62,6 +62,11 @@ const METRICS: &[(&str, &str, &str)] = &[
         "Responses not compressed because of --compression-memory",
     ),
     (
+        "rates_forgotten",
+        "narthex_rates_forgotten",
+        "Clients whose rate was forgotten because there were too many of them",
+    ),
+    (
         "floods",
         "narthex_http2_enhance_your_calm",
         "HTTP/2 connections closed with ENHANCE_YOUR_CALM because the client sent too many frames",

@@ -87,6 +87,7 @@ impl ServeArgs {
             max_in_flight: self.limits.max_in_flight.into(),
             short_of_memory: Arc::default(),
             compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
+            buckets: Arc::default(),
             count_routes: self.metrics.count_routes,
             access_log: None,
             tracer: None,

@@ -7,10 +7,11 @@ mod value;
 
 pub use page::markdown;
 
-use super::Settings;
 use super::value::Value;
+use super::{Paths, Settings};
 use crate::table::{
-    Addresses, After, BackendProtocol, Balance, Before, Cors, Networks, Origin, Origins, Redirection, RetryOn, Template,
+    Addresses, After, BackendProtocol, Balance, Before, CookieAttributes, Cors, Networks, Origin, Origins, Rate, Rates,
+    Redirection, RetryOn, Target, Template,
 };
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -79,17 +80,24 @@ pub(super) fn has_no_effect(name: &str) -> bool {
 /// What the annotations of an Ingress ask for, before they are put together: one may need another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
+    use_regex: bool,
+    rewrite: Option<(Box<str>, Target)>,
     ssl_redirect: Option<bool>,
     force_ssl_redirect: bool,
     protocol: Option<BackendProtocol>,
     verify: bool,
     cookie_affinity: bool,
     cookie: Option<Arc<str>>,
+    attributes: CookieAttributes,
     no_retries: bool,
     retry_on: Option<RetryOn>,
     tries: Option<u32>,
     balance: Option<Balance>,
     hash: Option<Balance>,
+    per_second: u32,
+    per_minute: u32,
+    burst_multiplier: Option<u32>,
+    exempt: Option<Networks>,
     body: Option<u64>,
     allow: Option<Networks>,
     deny: Option<Networks>,
@@ -128,6 +136,16 @@ impl Asked {
             }))
         }));
         steps
+    }
+
+    /// A bucket holds as many requests as the multiplier says, beside the one that is let through.
+    fn rates(&mut self, id: u64) -> Option<Before> {
+        let multiplier = self.burst_multiplier.unwrap_or(5);
+        let rate = |requests: u32, seconds| Rate::new(requests, seconds, requests.saturating_mul(multiplier));
+        let limits = [rate(self.per_second, 1), rate(self.per_minute, 60)];
+        let limits: Box<[Rate]> = limits.into_iter().flatten().collect();
+        let exempt = self.exempt.take().unwrap_or_default();
+        (!limits.is_empty()).then(|| Before::Rates(Arc::new(Rates { id, exempt, limits })))
     }
 
     fn addresses(&mut self) -> Option<Before> {
@@ -179,6 +197,7 @@ impl Asked {
         }
         if self.cookie_affinity {
             backend.sticky_cookie = Some(self.cookie.take().unwrap_or_else(|| COOKIE.into()));
+            backend.sticky_attributes = Some(Arc::new(std::mem::take(&mut self.attributes)));
         }
         backend.balance = self.hash.take().or_else(|| self.balance.take());
         if let Some(tries) = self.tries {
@@ -191,8 +210,13 @@ impl Asked {
         if self.no_retries {
             backend.retries = Some(0);
         }
+        settings.paths = Paths {
+            are_patterns: self.use_regex,
+            rewrite: self.rewrite.take(),
+        };
         settings.chain.before = self.before().into();
-        settings.chain.behind = self.addresses().into_iter().collect();
+        let behind = [self.rates(settings.identity), self.addresses()];
+        settings.chain.behind = behind.into_iter().flatten().collect();
         settings.chain.after = self.cors().map(After::Cors).into_iter().collect();
     }
 }

@@ -1,6 +1,7 @@
 //! One Ingress by itself: what it claims, and what is wrong with it whatever the others say.
 
 use super::object::{Ingress, IngressBackend, IngressPath, IngressRule};
+use crate::dialect::Dialect;
 use crate::dialect::annotations::{self, Settings};
 use crate::dialect::claimant::Context;
 use crate::dialect::host::read_host;
@@ -11,7 +12,7 @@ use crate::model::object::PortRef;
 use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef};
 use crate::table::canonical::{PathError, canonical_rule_path};
 use crate::table::paths::prefix_key;
-use crate::table::{BackendSettings, HostPattern, PathKind, PathPattern};
+use crate::table::{BackendSettings, Guard, HostPattern, PathKind, PathPattern, PathRegex, Rewrite};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -68,10 +69,11 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
     if ingress.rules.is_empty() {
         guards.hosts.extend(is_default.then_some(HostPattern::Any));
     }
-    if annotations::uses_regex(&ingress.meta) {
+    if annotations::uses_regex(&ingress.meta) && context.dialect == Dialect::Narthex {
         guards.unclear = guards.hosts.iter().cloned().collect();
     }
     Reading {
+        patterns: reader.patterns,
         guards,
         claims: reader.claims,
         settings: reader.settings,
@@ -94,6 +96,8 @@ struct Reader<'i> {
     /// The hosts, each once, and in order.
     hosts: Vec<HostPattern>,
     known_hosts: HashSet<HostPattern>,
+    /// Those whose paths are patterns because of this object.
+    patterns: Vec<HostPattern>,
     guards: Guards,
     findings: Vec<Diagnostic>,
 }
@@ -102,7 +106,8 @@ impl<'i> Reader<'i> {
     fn new(ingress: &'i Ingress, context: Context<'i>) -> Self {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
-        let settings = annotations::read(context.dialect, &ingress.meta, &object, context.ignored, &mut findings);
+        let whose = (&object, &*ingress.revision.uid);
+        let settings = annotations::read(context.dialect, &ingress.meta, whose, context.ignored, &mut findings);
         let guards = Guards::of(&object, &ingress.meta, context);
         let guards = guards.with_invalid(&object, settings.closed_by.as_deref());
         let said = settings.backend != BackendSettings::default();
@@ -116,6 +121,7 @@ impl<'i> Reader<'i> {
             claims: Vec::new(),
             seen: HashMap::new(),
             hosts: Vec::new(),
+            patterns: Vec::new(),
             known_hosts: HashSet::new(),
             findings,
         }
@@ -152,14 +158,27 @@ impl<'i> Reader<'i> {
         for (path_index, path) in (0_u32..).zip(paths) {
             let place = Field::within(&PATH, index, path_index);
             let field = place.to_string();
-            let read = if path.unclear { None } else { self.path(path, &field) };
+            let read = if path.unclear {
+                None
+            } else if let Some(pattern) = self.pattern(path) {
+                if !self.patterns.contains(&host) {
+                    self.patterns.push(host.clone());
+                }
+                Some((pattern, false))
+            } else {
+                self.path(path, &field)
+            };
             if read.as_ref().is_none_or(|(_, literally)| *literally) {
                 self.guards.unclear.insert(host.clone());
             }
             let Some((pattern, _)) = read else { continue };
             let backend = self.backend(&path.backend, &format!("{field}.backend"));
             let named = Field::within(&PATH_BACKEND, index, path_index);
+            let (rewrite, guard) = self.compiled(&pattern, &field);
             self.claim(host.clone(), pattern, backend, (place, Some(named)));
+            if let Some(claim) = self.claims.last_mut() {
+                (claim.rewrite, claim.guard) = (rewrite, guard);
+            }
         }
     }
 
@@ -210,6 +229,8 @@ impl<'i> Reader<'i> {
             backend,
             field,
             named,
+            rewrite: None,
+            guard: None,
         });
     }
 
@@ -245,6 +266,8 @@ impl<'i> Reader<'i> {
             backend: backend.clone(),
             field: DEFAULT,
             named: named.take(),
+            rewrite: None,
+            guard: None,
         }));
         named.is_none()
     }
@@ -294,6 +317,43 @@ impl<'i> Reader<'i> {
                     format!("\"{host}\" is not a valid host, so the rule is left out: {why}"),
                 );
                 None
+            }
+        }
+    }
+
+    /// The path as a regular expression, where the dialect reads it as one.
+    fn pattern(&self, path: &IngressPath) -> Option<PathPattern> {
+        let text = path.path.as_ref().filter(|path| path.starts_with('/'));
+        let text = text.cloned().unwrap_or_else(|| ROOT.clone());
+        let paths = &self.settings.paths;
+        let is_pattern = paths.are_patterns || paths.rewrite(&text).is_some();
+        is_pattern.then_some(PathPattern {
+            kind: PathKind::RegularExpression,
+            path: text,
+        })
+    }
+
+    /// What a pattern becomes, and what closes it where it cannot be compiled.
+    fn compiled(&mut self, pattern: &PathPattern, field: &str) -> (Option<Arc<Rewrite>>, Option<Arc<Guard>>) {
+        if pattern.kind != PathKind::RegularExpression {
+            return (None, None);
+        }
+        match PathRegex::open(&pattern.path) {
+            Ok(regex) => {
+                let to = self.settings.paths.rewrite(&pattern.path).cloned();
+                let rewrite = to.map(|to| Arc::new(Rewrite { pattern: regex, to }));
+                (rewrite, None)
+            }
+            Err(why) => {
+                let field = format!("{field}.path");
+                let message = format!("\"{}\" {why}; all paths that begin as it does get 503", pattern.path);
+                self.say(Code::InvalidPath, &field, message);
+                let guard = Guard {
+                    object: self.object.clone(),
+                    name: field.into(),
+                    invalid: true,
+                };
+                (None, Some(Arc::new(guard)))
             }
         }
     }

@@ -203,6 +203,7 @@ impl Process {
             max_in_flight: 1000,
             short_of_memory: Arc::default(),
             compression_memory: Arc::new(Memory::new(0)),
+            buckets: Arc::default(),
             count_routes: true,
             access_log: None,
             tracer: None,

@@ -2,10 +2,14 @@
 
 mod addresses;
 mod cors;
+mod rates;
 mod redirection;
+mod rewrite;
 mod template;
 
 pub use addresses::{Addresses, Networks};
 pub use cors::{Cors, Origin, Origins};
+pub use rates::{Rate, Rates};
 pub use redirection::Redirection;
+pub use rewrite::{Rewrite, Target};
 pub use template::{Known, Template};

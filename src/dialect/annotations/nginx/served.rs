@@ -1,11 +1,12 @@
 //! The annotations of ingress-nginx that narthex acts on.
 
 use super::value::{
-    boolean, hash_by, networks, next_upstream, number, on_off, secret, size, status, switch, target, time, vhost, words,
+    attribute, boolean, hash_by, networks, next_upstream, number, on_off, secret, size, status, switch, target, time,
+    vhost, words,
 };
 use super::{Served, Wrong, origins};
 use crate::dialect::annotations::value::{Value, server_name, token};
-use crate::table::{BackendProtocol, Balance, Origins};
+use crate::table::{BackendProtocol, Balance, Origins, Target};
 
 /// The most tries of one request.
 const MOST_TRIES: u32 = 10;
@@ -166,6 +167,71 @@ pub(super) static ALL: &[Served] = &[
             settings.nginx.force_ssl_redirect = boolean(text)?;
             Ok(())
         }),
+    },
+    Served {
+        name: "limit-allowlist",
+        differs: "",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "networks and addresses, separated by commas",
+            pattern: "^[0-9a-fA-F.:/, ]+$",
+            read: |settings, text| {
+                settings.nginx.exempt = Some(networks(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "limit-burst-multiplier",
+        differs: "0 is no burst",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "a whole number",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.nginx.burst_multiplier = Some(number(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "limit-rpm",
+        differs: "each node counts by itself, and the status is always 503",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "a whole number; 0 for no limit",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.nginx.per_minute = number(text)?;
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "limit-rps",
+        differs: "each node counts by itself, and the status is always 503",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "a whole number; 0 for no limit",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.nginx.per_second = number(text)?;
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "limit-whitelist",
+        differs: "",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "networks and addresses, separated by commas",
+            pattern: "^[0-9a-fA-F.:/, ]+$",
+            read: |settings, text| {
+                settings.nginx.exempt = Some(networks(text)?);
+                Ok(())
+            },
+        },
     },
     Served {
         name: "load-balance",
@@ -330,6 +396,59 @@ pub(super) static ALL: &[Served] = &[
         }),
     },
     Served {
+        name: "rewrite-target",
+        differs: "`%2F` stays as it is, and what becomes of the path is forwarded in canonical form",
+        wrong: Wrong::Default("paths are not rewritten"),
+        value: Value::Text {
+            form: "a path, with `$1` to `$9` for the groups of the path's pattern",
+            pattern: "^/?[A-Za-z0-9._~/:$-]*$",
+            read: |settings, text| {
+                let target = Target::new(text).map_err(|why| format!("\"{text}\" {why}"))?;
+                settings.nginx.rewrite = Some((text.into(), target));
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "session-cookie-domain",
+        differs: "",
+        wrong: Wrong::Default("the cookie has no domain"),
+        value: Value::Text {
+            form: "a domain",
+            pattern: "^[^;, ]+$",
+            read: |settings, text| {
+                settings.nginx.attributes.domain = Some(attribute(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "session-cookie-expires",
+        differs: "",
+        wrong: Wrong::Default("the cookie has no end"),
+        value: Value::Text {
+            form: "a whole number of seconds",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.nginx.attributes.expires = Some(number(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "session-cookie-max-age",
+        differs: "",
+        wrong: Wrong::Default("the cookie has no end"),
+        value: Value::Text {
+            form: "a whole number of seconds",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.nginx.attributes.max_age = Some(number(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
         name: "session-cookie-name",
         differs: "",
         wrong: Wrong::Default("the name is INGRESSCOOKIE"),
@@ -341,6 +460,44 @@ pub(super) static ALL: &[Served] = &[
                 Ok(())
             },
         },
+    },
+    Served {
+        name: "session-cookie-path",
+        differs: "",
+        wrong: Wrong::Default("the path of the rule applies, and / for a pattern"),
+        value: Value::Text {
+            form: "a path",
+            pattern: "^/[^;, ]*$",
+            read: |settings, text| {
+                settings.nginx.attributes.path = Some(attribute(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "session-cookie-samesite",
+        differs: "",
+        wrong: Wrong::Default("the cookie says nothing of it"),
+        value: Value::Text {
+            form: "`None`, `Lax` or `Strict`",
+            pattern: "^(None|Lax|Strict)$",
+            read: |settings, text| {
+                if !["None", "Lax", "Strict"].contains(&text) {
+                    return Err(format!("\"{text}\" is not one of None, Lax, Strict"));
+                }
+                settings.nginx.attributes.same_site = Some(text.into());
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "session-cookie-secure",
+        differs: "",
+        wrong: Wrong::Default("the cookie is Secure if the request came over TLS"),
+        value: switch(|settings, text| {
+            settings.nginx.attributes.secure = boolean(text)?;
+            Ok(())
+        }),
     },
     Served {
         name: "ssl-redirect",
@@ -402,6 +559,15 @@ pub(super) static ALL: &[Served] = &[
                 Ok(())
             },
         },
+    },
+    Served {
+        name: "use-regex",
+        differs: "patterns take linear time, so look-around and back-references are errors that close the route",
+        wrong: Wrong::Default("\"false\" applies"),
+        value: switch(|settings, text| {
+            settings.nginx.use_regex = boolean(text)?;
+            Ok(())
+        }),
     },
     Served {
         name: "whitelist-source-range",

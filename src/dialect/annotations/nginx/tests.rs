@@ -22,7 +22,7 @@ fn said(annotations: &[(&str, &str)]) -> (Settings, Vec<Diagnostic>) {
     let settings = read(
         Dialect::IngressNginx,
         &meta,
-        &object,
+        (&object, ""),
         &Ignored::default(),
         &mut findings,
     );
@@ -125,7 +125,7 @@ fn the_order_of_steps_is_that_of_ingress_nginx() {
     ]);
     assert!(findings.is_empty(), "{findings:?}");
     assert_eq!(settings.ssl_redirect, Some(true));
-    let before = settings.policies(true, None).before;
+    let before = settings.policies(true, None, None).before;
     let [
         Before::Cors(_),
         Before::BodyLimit(8192),
@@ -157,10 +157,11 @@ fn narthex_s_own_annotations_win() {
 fn what_narthex_does_not_act_on_closes_or_is_reported_as_without_the_dialect() {
     let (settings, findings) = said(&[
         ("auth-url", "http://a.test/"),
-        ("use-regex", "true"),
+        ("limit-rate", "0"),
+        ("app-root", "/x"),
         ("proxy-buffering", "on"),
     ]);
     let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
-    assert_eq!(codes, [Code::GuardNotEnforced, Code::NotYet]);
+    assert_eq!(codes, [Code::NotYet, Code::GuardNotEnforced]);
     assert_eq!(settings.closed_by, None, "its guards are found where all guards are");
 }

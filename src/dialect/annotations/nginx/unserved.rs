@@ -78,7 +78,7 @@ pub(super) static ALL: &[Unserved] = &[
         NotYet,
         "",
     ),
-    row(&["rewrite-target", "use-regex", "x-forwarded-prefix"], NotYet, ""),
+    row(&["x-forwarded-prefix"], NotYet, ""),
     row(
         &["auth-type", "auth-secret", "auth-secret-type", "auth-realm", "satisfy"],
         NotYet,
@@ -127,20 +127,7 @@ pub(super) static ALL: &[Unserved] = &[
         NotYet,
         "the Ingress beside the canary gets all requests",
     ),
-    row(
-        &[
-            "limit-rps",
-            "limit-rpm",
-            "limit-burst-multiplier",
-            "limit-connections",
-            "limit-rate",
-            "limit-rate-after",
-            "limit-allowlist",
-            "limit-whitelist",
-        ],
-        NotYet,
-        "",
-    ),
+    row(&["limit-connections", "limit-rate", "limit-rate-after"], NotYet, ""),
     row(
         &[
             "custom-http-errors",
@@ -164,13 +151,7 @@ pub(super) static ALL: &[Unserved] = &[
     ),
     row(
         &[
-            "session-cookie-path",
-            "session-cookie-domain",
-            "session-cookie-expires",
-            "session-cookie-max-age",
-            "session-cookie-samesite",
             "session-cookie-conditional-samesite-none",
-            "session-cookie-secure",
             "session-cookie-change-on-failure",
         ],
         NotYet,

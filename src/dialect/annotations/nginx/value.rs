@@ -153,6 +153,16 @@ pub(super) fn secret(settings: &Settings, text: &str) -> Result<Arc<str>, String
     crate::dialect::annotations::value::object_name(name)
 }
 
+/// A path or a domain, as the attribute of a cookie has it.
+pub(super) fn attribute(text: &str) -> Result<Arc<str>, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+=:@%".contains(&byte);
+    if !text.is_empty() && text.len() <= 1024 && text.bytes().all(fits) {
+        Ok(text.into())
+    } else {
+        Err(format!("\"{text}\" cannot be the attribute of a cookie"))
+    }
+}
+
 /// `upstream-vhost`.
 pub(super) fn vhost(text: &str) -> Result<UpstreamHost, String> {
     let wrong = |why: String| format!("\"{text}\" is not a host: {why}");

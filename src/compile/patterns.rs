@@ -1,0 +1,159 @@
+//! Hosts whose paths are patterns, as ingress-nginx has it: one Ingress that uses regular expressions, or rewrites its paths,
+//! makes patterns of all paths of its hosts that the dialect has.
+
+use super::State;
+use crate::dialect::reading::{Reading, Spot};
+use crate::model::{Code, Diagnostic, ObjectRef};
+use crate::table::{HostPattern, PathPattern, Pattern, Patterns, Route};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// The hosts whose paths are patterns.
+#[derive(Debug, Default)]
+pub(super) struct PatternHosts {
+    hosts: HashMap<HostPattern, OfHost>,
+    /// Those whose patterns are to be put in order again.
+    stale: HashSet<HostPattern>,
+}
+
+/// What is known of one of them.
+#[derive(Debug, Default)]
+struct OfHost {
+    /// The objects that make it one.
+    because_of: BTreeSet<ObjectRef>,
+    /// The routes whose paths are regular expressions as written.
+    routes: HashMap<PathPattern, Arc<Route>>,
+}
+
+impl PatternHosts {
+    /// The route that has a regular expression.
+    pub fn get(&self, host: &HostPattern, path: &PathPattern) -> Option<&Arc<Route>> {
+        self.hosts.get(host)?.routes.get(path)
+    }
+
+    /// Replaces the route that has a regular expression.
+    pub fn set(&mut self, host: &HostPattern, path: &PathPattern, route: Option<Arc<Route>>) {
+        let of_host = self.hosts.entry(host.clone()).or_default();
+        match route {
+            Some(route) => of_host.routes.insert(path.clone(), route),
+            None => of_host.routes.remove(path),
+        };
+        self.stale.insert(host.clone());
+    }
+
+    /// The object that makes the paths of a host patterns: the first by name.
+    pub fn reason(&self, host: &HostPattern) -> Option<&ObjectRef> {
+        self.hosts.get(host)?.because_of.first()
+    }
+
+    /// A plain path of a host changed.
+    pub fn touch(&mut self, host: &HostPattern) {
+        if !self.hosts.is_empty() && self.hosts.contains_key(host) {
+            self.stale.insert(host.clone());
+        }
+    }
+
+    /// Replaces the hosts that an object makes such.
+    pub fn replace(&mut self, object: &ObjectRef, old: &[HostPattern], new: &[HostPattern]) {
+        for host in old.iter().filter(|host| !new.contains(host)) {
+            if let Some(of_host) = self.hosts.get_mut(host) {
+                of_host.because_of.remove(object);
+                self.stale.insert(host.clone());
+            }
+        }
+        for host in new {
+            let of_host = self.hosts.entry(host.clone()).or_default();
+            of_host.because_of.insert(object.clone());
+            self.stale.insert(host.clone());
+        }
+    }
+}
+
+impl State {
+    /// Replaces the hosts whose paths are patterns because of an object.
+    pub(super) fn set_pattern_hosts(&mut self, object: &ObjectRef, old: &[HostPattern], new: &[HostPattern]) {
+        let reasons = |state: &Self| -> Vec<Option<ObjectRef>> {
+            let hosts = old.iter().chain(new);
+            hosts.map(|host| state.patterns.reason(host).cloned()).collect()
+        };
+        let before = reasons(self);
+        self.patterns.replace(object, old, new);
+        let after = reasons(self);
+        // Those that claim something of the host are told why their paths are patterns.
+        for (host, _) in old
+            .iter()
+            .chain(new)
+            .zip(before.iter().zip(&after))
+            .filter(|(_, (before, after))| before != after)
+        {
+            self.stale.extend(self.claimants_of(host));
+        }
+    }
+
+    /// Why the paths of an object are patterns, where that is because of another one.
+    pub(super) fn diagnose_patterns(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
+        let mut hosts = HashSet::new();
+        for claim in &reading.claims {
+            let Spot::Path(host, _) = &claim.spot else { continue };
+            let reason = self.patterns.reason(host).filter(|_| !reading.patterns.contains(host));
+            if let Some(reason) = reason.filter(|_| hosts.insert(host)) {
+                let message = format!(
+                    "all paths of {host} are regular expressions because of {reason}: they match from the start of a path, \
+                     without regard to case, and are open at the end"
+                );
+                said.push(Diagnostic::new(
+                    Code::PathsArePatterns,
+                    object,
+                    claim.field.host(),
+                    message,
+                ));
+            }
+        }
+    }
+
+    /// Puts the patterns of hosts in order that changed.
+    pub(super) fn settle_patterns(&mut self) {
+        for host in std::mem::take(&mut self.patterns.stale) {
+            let known = self.patterns.hosts.get(&host);
+            let mut routes: Vec<Arc<Route>> = Vec::new();
+            if let Some(known) = known.filter(|known| !known.because_of.is_empty()) {
+                let plain = self
+                    .table
+                    .host(&host)
+                    .into_iter()
+                    .flat_map(|table| table.paths.routes());
+                let plain = plain.filter(|route| route.policies.follows_patterns);
+                routes.extend(known.routes.values().chain(plain).cloned());
+            }
+            routes.sort_by_cached_key(|route| {
+                let path = route.path.as_ref();
+                let text = path.map(|pattern| pattern.path.clone()).unwrap_or_default();
+                (
+                    Reverse(text.len()),
+                    Reverse(text),
+                    path.map(|pattern| Reverse(pattern.kind)),
+                )
+            });
+            let before = self.table.host(&host).and_then(|table| table.patterns.clone());
+            let compiled = |route: Arc<Route>| {
+                let same = |pattern: &&Pattern| pattern.route.path == route.path;
+                let known = before.as_ref().and_then(|patterns| patterns.iter().find(same));
+                match known {
+                    Some(known) => Some(Pattern {
+                        regex: known.regex.clone(),
+                        route,
+                    }),
+                    None => Pattern::open(route).ok(),
+                }
+            };
+            let patterns = Patterns::new(routes.into_iter().filter_map(compiled).collect(), Vec::new());
+            self.table.update_host(&host, |table| table.patterns = patterns);
+            self.changed = true;
+            let is_over = |known: &OfHost| known.because_of.is_empty() && known.routes.is_empty();
+            if self.patterns.hosts.get(&host).is_some_and(is_over) {
+                self.patterns.hosts.remove(&host);
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+"""Paths as ingress-nginx reads them: random hosts, paths and annotations, once as manifests for narthex and once as the
+locations that the controller would have written for nginx. Status and what the pod sees must be the same.
+
+`make differential-nginx` runs this. Needs Debian's nginx. SEED repeats a run.
+"""
+
+import http.client
+import http.server
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+
+from rig import free_port, narthex, until
+
+PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+HOSTS = int(os.environ.get("HOSTS", "60"))
+PER_HOST = int(os.environ.get("PER_HOST", "60"))
+PODS = 4
+
+
+class Pod(http.server.BaseHTTPRequestHandler):
+    """Says which pod it is, and the target that it got."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = f"{self.server.number} {self.path}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def start_pod(number):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pod)
+    server.number = number
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
+
+
+WORDS = ["app", "api", "v1.0", "foo", "foobar", "bar", "x", "shop", "Static"]
+PLAIN = ["/" + one for one in WORDS] + [f"/{one}/{two}" for one in WORDS[:5] for two in WORDS[3:7]] + ["/"]
+REGEX = ["/{0}(/|$)(.*)", "/{0}/?(.*)", "/(.*)", "/{0}/[a-z]{{3}}", "/{0}/.*\\.(css|js)$", "/{0}/(a|b)/(.*)", "/({0}|x)/(.*)"]
+TARGETS = ["/", "/$1", "/$2", "/v2/$1", "$2", "/$1/$2", "/fixed"]
+
+
+def make_host(draw, number):
+    """Ingresses of one host: each with its annotations and paths."""
+    ingresses, taken = [], set()
+    for _ in range(draw.randint(1, 3)):
+        kind = draw.choice(["plain", "plain", "regex", "rewrite", "both"])
+        annotations = {}
+        if kind in ("regex", "both"):
+            annotations["use-regex"] = "true"
+        if kind in ("rewrite", "both"):
+            annotations["rewrite-target"] = draw.choice(TARGETS)
+        paths = []
+        for _ in range(draw.randint(1, 3)):
+            if kind != "plain" and draw.random() < 0.7:
+                path, path_type = draw.choice(REGEX).format(draw.choice(WORDS)), "ImplementationSpecific"
+            else:
+                path, path_type = draw.choice(PLAIN), draw.choice(["Prefix", "Exact", "Prefix"])
+            # The same path twice is a conflict, which is another matter.
+            if path not in taken:
+                taken.add(path)
+                paths.append((path, path_type, draw.randrange(PODS)))
+        if paths:
+            ingresses.append((annotations, paths))
+    return f"h{number}.test", ingresses
+
+
+def manifests(hosts, ports):
+    out = []
+    for pod, port in enumerate(ports):
+        out.append(f"""apiVersion: v1
+kind: Service
+metadata: {{name: pod{pod}}}
+spec: {{ports: [{{port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: pod{pod}, labels: {{kubernetes.io/service-name: pod{pod}}}}}
+addressType: IPv4
+ports: [{{port: {port}}}]
+endpoints: [{{addresses: [127.0.0.1]}}]
+""")
+    for host, ingresses in hosts:
+        for index, (annotations, paths) in enumerate(ingresses):
+            said = ", ".join(f"nginx.ingress.kubernetes.io/{name}: '{value}'" for name, value in annotations.items())
+            rules = ", ".join(
+                f"{{path: '{path}', pathType: {kind}, backend: {{service: {{name: pod{pod}, port: {{number: 80}}}}}}}}"
+                for path, kind, pod in paths
+            )
+            out.append(f"""apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: "{host.split('.')[0]}-{index}", annotations: {{{said}}}}}
+spec: {{ingressClassName: nginx, rules: [{{host: {host}, http: {{paths: [{rules}]}}}}]}}
+""")
+    return "---\n".join(out)
+
+
+def server(host, ingresses, port, ports):
+    """A server as the controller's template writes it (buildLocation, updateServerLocations, enforceRegexModifier)."""
+    locations, patterns = [], False
+    for annotations, paths in ingresses:
+        target = annotations.get("rewrite-target")
+        for path, kind, pod in paths:
+            rewrites = target is not None and target != path
+            own = rewrites or "use-regex" in annotations
+            patterns = patterns or own
+            locations.append((path, kind, own, target if rewrites else None, pod))
+    if not any(path == "/" for path, *_ in locations):
+        locations.append(("/", "Prefix", False, None, None))
+    locations.sort(key=lambda one: (len(one[0]), one[0]), reverse=True)
+    exact = {path for path, kind, *_ in locations if kind == "Exact"}
+    out = []
+    for path, kind, own, target, pod in locations:
+        expanded = [(path, kind)]
+        if kind != "Exact" and not own and path != "/":
+            expanded = [(path + "/", "Prefix")] + ([(path, "Exact")] if path not in exact else [])
+        for text, match in expanded:
+            if patterns:
+                head = f'~* "^{text}"'
+            else:
+                head = f"= {text}" if match == "Exact" else text
+            body = "return 404;" if pod is None else f"proxy_pass http://127.0.0.1:{ports[pod]};"
+            if target:
+                body = f'rewrite "(?i){path}" {target} break; {body}'
+            out.append(f"    location {head} {{ {body} }}\n")
+    return f"  server {{\n    listen 127.0.0.1:{port}; server_name {host};\n{''.join(out)}  }}\n"
+
+
+def start_nginx(folder, hosts, port, ports):
+    servers = "".join(server(host, ingresses, port, ports) for host, ingresses in hosts)
+    config = f"""daemon off; master_process off; pid {folder}/pid; error_log {folder}/log crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; absolute_redirect off; server_names_hash_bucket_size 128;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+{servers}}}
+"""
+    with open(f"{folder}/conf", "w") as file:
+        file.write(config)
+    return subprocess.Popen([shutil.which("nginx", path=PATH), "-p", folder, "-c", f"{folder}/conf", "-e", f"{folder}/log"])
+
+
+def targets(draw, ingresses):
+    """Targets near the paths of a host."""
+    known = [path for _, paths in ingresses for path, *_ in paths]
+    for _ in range(PER_HOST):
+        path = draw.choice(known + PLAIN)
+        for operator, text in [
+            ("(/|$)(.*)", draw.choice(["", "/", "/tail", "tail"])),
+            ("/?(.*)", draw.choice(["", "/", "/tail", "tail"])),
+            ("/[a-z]{3}", draw.choice(["/abc", "/abcd", "/ab", "/ABC"])),
+            ("/.*\\.(css|js)$", draw.choice(["/a/b.css", "/b.jsx", "/b.js", "/bxjs"])),
+            ("(a|b)", draw.choice("abc")),
+            ("(.*)", draw.choice(["", "deep/er", "caf%C3%A9", "a%20b"])),
+        ]:
+            path = path.replace(operator, text)
+        for word in WORDS:
+            path = path.replace(f"({word}|x)", draw.choice([word, "x"]))
+        path += draw.choice(["", "", "/", "s", "/more", "/a%20b", ".html"])
+        if draw.random() < 0.2:
+            path = path.upper().replace("%C3%A9", "%C3%A9") if "%" not in path else path
+        path = path.replace("//", "/").replace(".", draw.choice([".", ".", "x"]))
+        yield path + draw.choice(["", "", "?a=1&b=%2F"])
+
+
+def ask(connection, host, target):
+    connection.request("GET", target, headers={"Host": host})
+    reply = connection.getresponse()
+    body = reply.read()
+    return (reply.status, body.decode().strip() if reply.status == 200 else "")
+
+
+def why(wanted, got):
+    """The name of a difference that docs/from-ingress-nginx.md names; absent if it does not."""
+    if wanted[0] == 500 and got[0] == 200 and got[1].split(" ")[1].split("?")[0] == "/":
+        return "an empty path becomes /"
+    if wanted[0] != 200 or got[0] != 200:
+        return None
+    (pod, theirs), (other, ours) = wanted[1].split(" "), got[1].split(" ")
+    path, mark, query = theirs.partition("?")
+    rooted = path if path.startswith("/") else "/" + path
+    merged = re.sub("/+", "/", rooted)
+    if pod != other or merged + mark + query != ours:
+        return None
+    return "a path without a slash gets one" if rooted != path else "empty segments are merged"
+
+
+def main(binary):
+    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    ports = [start_pod(number) for number in range(PODS)]
+    hosts = [make_host(draw, number) for number in range(HOSTS)]
+    port, asked, found, statuses, named = free_port(), 0, [], Counter(), Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        nginx = start_nginx(folder, hosts, port, ports)
+        try:
+            with narthex(binary, manifests(hosts, ports), "--drop-in", "ingress-nginx") as one:
+                # Any reply will do, for there is no host of that name.
+                until("nginx is ready", lambda: nginx.poll() is not None or answers_at_all(port))
+                if nginx.poll() is not None:
+                    sys.exit("nginx does not start: " + open(f"{folder}/log").read())
+                theirs = http.client.HTTPConnection("127.0.0.1", port)
+                ours = http.client.HTTPConnection("127.0.0.1", one.http)
+                for host, ingresses in hosts:
+                    for target in targets(draw, ingresses):
+                        asked += 1
+                        wanted, got = ask(theirs, host, target), ask(ours, host, target)
+                        statuses[wanted[0]] += 1
+                        if wanted == got:
+                            continue
+                        name = why(wanted, got)
+                        named[name] += 1
+                        if name is None:
+                            found.append((host, target, wanted, got, ingresses))
+        finally:
+            nginx.terminate()
+            nginx.wait()
+    print(f"{len(hosts)} hosts, {asked} requests, by status in nginx: {dict(statuses)}; {len(found)} differ without a name")
+    for name, count in named.items():
+        print(f"  {count}: {name}")
+    for host, target, wanted, got, ingresses in found[:10]:
+        print(f"  {host} {target}\n    nginx   {wanted}\n    narthex {got}\n    {ingresses}")
+    if found:
+        sys.exit(1)
+
+
+def answers_at_all(port):
+    try:
+        ask(http.client.HTTPConnection("127.0.0.1", port), "nobody.test", "/")
+        return True
+    except OSError:
+        return False
+
+
+main(sys.argv[1])
