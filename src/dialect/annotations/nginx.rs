@@ -68,7 +68,7 @@ enum Verdict {
 
 /// An annotation that narthex acts on, by its name without the prefix.
 pub(super) fn served(name: &str) -> Option<&'static Served> {
-    served::ALL.iter().find(|known| known.name == name)
+    served::all().find(|known| known.name == name)
 }
 
 /// Whether an annotation asks for nothing that would show.

@@ -1,6 +1,6 @@
 //! docs/from-ingress-nginx.md.
 
-use super::{PREFIX, Verdict, Wrong, served, unserved};
+use super::{PREFIX, Served, Verdict, Wrong, served, unserved};
 use std::fmt::Write;
 
 /// docs/from-ingress-nginx.md.
@@ -48,7 +48,9 @@ fn write(out: &mut String) -> std::fmt::Result {
          The names come after `{PREFIX}`.\n\n\
          | annotation | value | in narthex | if the value is wrong |\n|---|---|---|---|"
     )?;
-    for known in served::ALL {
+    let mut served: Vec<&Served> = served::all().collect();
+    served.sort_unstable_by_key(|known| known.name);
+    for known in served {
         let verdict = match known.differs {
             "" => "same".to_owned(),
             differs => format!("differs: {differs}"),
