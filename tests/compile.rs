@@ -102,6 +102,7 @@ fn secret(of: &str, certificate: &str, key: &str) -> Change {
         certificate: data(certificate),
         key: data(key),
         ca: None,
+        others: Box::default(),
     })))
 }
 

@@ -72,6 +72,8 @@ mod http2;
 mod http2_pods;
 #[path = "wire/ingress_nginx.rs"]
 mod ingress_nginx;
+#[path = "wire/ingress_nginx_auth.rs"]
+mod ingress_nginx_auth;
 #[path = "wire/ingress_nginx_limits.rs"]
 mod ingress_nginx_limits;
 #[path = "wire/ingress_nginx_paths.rs"]

@@ -12,7 +12,7 @@ use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain};
-use crate::table::{Backend, HostPattern, ListenerId, Route, Table};
+use crate::table::{Backend, Before, HostPattern, ListenerId, Route, Table};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,10 @@ pub struct Decision {
     /// If it is redirected: the URL.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub location: Option<String>,
+    /// The steps of the route that the request passes, as far as its head decides. Rates and what clients have to show
+    /// are among them: the answer does not say how these would end.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub steps: Vec<String>,
     /// The path that the pod gets, where the route rewrites it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub forwarded_path: Option<String>,
@@ -255,6 +259,7 @@ impl Decision {
     /// Takes over what was decided.
     fn follow(&mut self, decided: &decide::Decision<'_>, ask: &Ask<'_>, canonical: &Canonical<'_>) {
         self.route = decided.route.map(|route| route.key.to_string());
+        self.steps = decided.passed.iter().filter_map(Before::words).collect();
         let route = decided.route.map(|route| &**route);
         match &decided.outcome {
             Outcome::Refused(Refusal::Misdirected) => {
@@ -406,6 +411,9 @@ impl Decision {
         line(format!("  {}", self.summary));
         if let Some(location) = &self.location {
             line(format!("  location  {location}"));
+        }
+        if !self.steps.is_empty() {
+            line(format!("  steps     {}", self.steps.join(", ")));
         }
         if let Some(path) = &self.forwarded_path {
             line(format!("  pod gets  {path}"));

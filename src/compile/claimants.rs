@@ -114,8 +114,15 @@ impl Known {
         let secrets = entries
             .filter(|entry| !entry.secret.is_empty())
             .map(|entry| Cause::secret((namespace.clone(), entry.secret.clone())));
+        let users = reading.and_then(|reading| reading.settings.access.users_secret());
+        let users = users.map(|name| (namespace.clone(), name.clone()));
+        let users = users.map(|secret| [Cause::secret(secret.clone()), Cause::Users(secret)]);
         let class = self.claimant.class().map(Cause::class);
-        secrets.chain(class).chain([Cause::namespace(namespace)]).collect()
+        secrets
+            .chain(users.into_iter().flatten())
+            .chain(class)
+            .chain([Cause::namespace(namespace)])
+            .collect()
     }
 
     fn is(&self, object: &ObjectRef) -> bool {
@@ -194,6 +201,7 @@ impl State {
         }
         if let Some((reading, meta)) = &new_reading {
             self.need_secrets(reading, meta);
+            self.need_users(reading, meta);
             let guard = reading.guards.rules.as_ref().or(class_guard.as_ref());
             self.claim(&object, (reading, meta), guard, &mut edits);
         }
@@ -227,14 +235,16 @@ impl State {
         edits: &mut Edits,
     ) {
         let redirected = self.redirected(reading, meta);
-        let make = |redirect| self.share_policies(reading.settings.policies(redirect, guard.cloned(), None));
+        let (settings, closed) = self.with_access(object, reading);
+        let guard = guard.or(closed.as_ref());
+        let make = |redirect| self.share_policies(settings.policies(redirect, guard.cloned(), None));
         let (plain, redirecting) = (make(false), make(true));
         let policies = |claim: &Claim| {
             let host = claim.spot.host();
             if claim.rewrite.is_some() || claim.guard.is_some() {
                 let guard = guard.or(claim.guard.as_ref());
                 let redirect = redirected.has(host);
-                Arc::new((reading.settings).policies(redirect, guard.cloned(), claim.rewrite.as_ref()))
+                Arc::new(settings.policies(redirect, guard.cloned(), claim.rewrite.as_ref()))
             } else if redirected.has(host) {
                 redirecting.clone()
             } else {

@@ -87,6 +87,7 @@ impl State {
             self.diagnose_tls((object, seniority), entry, redirected, said);
         }
         self.diagnose_guards(object, claimant, &reading, said);
+        self.diagnose_users(object, &reading, said);
         if known.dialect == Dialect::IngressNginx {
             self.diagnose_patterns(object, &reading, said);
         }

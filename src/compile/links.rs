@@ -15,6 +15,8 @@ pub(super) enum Cause {
     Object(Kind, Key),
     /// The backend in this slot of the table.
     Backend(u32),
+    /// The users that a Secret names.
+    Users(Key),
 }
 
 impl Cause {
@@ -87,6 +89,7 @@ impl Few {
 pub(super) struct Links {
     objects: HashMap<Kind, HashMap<Key, Few>>,
     backends: HashMap<u32, Few>,
+    users: HashMap<Key, Few>,
     /// Whether somebody was told of all Secrets that are referred to.
     secrets_known: bool,
 }
@@ -117,6 +120,7 @@ impl Links {
     pub fn link(&mut self, cause: Cause, user: User) -> bool {
         match cause {
             Cause::Backend(slot) => insert(&mut self.backends, slot, user),
+            Cause::Users(secret) => insert(&mut self.users, secret, user),
             Cause::Object(kind, key) => {
                 let first = insert(self.objects.entry(kind).or_default(), key, user);
                 self.secrets_known &= !(first && kind == Kind::Secret);
@@ -129,6 +133,7 @@ impl Links {
     pub fn unlink(&mut self, cause: &Cause, user: User) -> bool {
         match cause {
             Cause::Backend(slot) => remove(&mut self.backends, slot, user),
+            Cause::Users(secret) => remove(&mut self.users, secret, user),
             Cause::Object(kind, key) => {
                 let of_kind = self.objects.get_mut(kind);
                 let last = of_kind.is_some_and(|of_kind| remove(of_kind, key, user));
@@ -151,6 +156,7 @@ impl Links {
     fn find(&self, cause: &Cause) -> Option<&Few> {
         match cause {
             Cause::Backend(slot) => self.backends.get(slot),
+            Cause::Users(secret) => self.users.get(secret),
             Cause::Object(kind, key) => self.objects.get(kind)?.get(key),
         }
     }

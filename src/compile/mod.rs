@@ -4,6 +4,7 @@
 //! [`State::refresh`] what is to be said of the objects. A full compile is the fold of `apply` over all objects, and
 //! a simulation in `tests/` shows that both give the same.
 
+mod access;
 mod addresses;
 mod again;
 pub mod backend_tls;

@@ -4,10 +4,13 @@ use super::links::Cause;
 use super::{Key, State, certificate};
 use crate::model::object::Secret;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Timestamp};
-use crate::table::{Certificate, CertificateSet, HostPattern};
+use crate::table::{Certificate, CertificateSet, HostPattern, Users, UsersRead};
 use rustls::RootCertStore;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+/// The entry of a Secret that is a file by htpasswd.
+const FILE: &str = "auth";
 
 /// A Secret that is there.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Known {
     /// Likewise what comes of its `ca.crt`.
     authorities: Option<Result<Arc<Authorities>, String>>,
     good_authorities: Option<(Arc<Secret>, Arc<Authorities>)>,
+    /// The users of its entry `auth`, and those of all its entries, where somebody needs them.
+    users: [Option<UsersRead>; 2],
 }
 
 /// Whom pods' certificates may be signed by.
@@ -38,6 +43,32 @@ impl Known {
             good: None,
             authorities: None,
             good_authorities: None,
+            users: [None, None],
+        }
+    }
+
+    /// Who may sign in by it, once that was read: by its entry `auth`, or by a `map` of names.
+    pub fn users(&self, map: bool) -> Option<&UsersRead> {
+        self.users.get(usize::from(map))?.as_ref()
+    }
+
+    fn read_users(&mut self, map: bool) {
+        let others = || self.secret.others.iter();
+        let read = || {
+            if map {
+                return Users::of_map(others().map(|(name, value)| (&**name, &**value)));
+            }
+            match others().find(|(name, _)| &**name == FILE) {
+                Some((_, text)) => Users::of_file(text),
+                None => UsersRead {
+                    users: None,
+                    wrong: vec![format!("there is no entry \"{FILE}\" in it")],
+                },
+            }
+        };
+        let new = read();
+        if let Some(known) = self.users.get_mut(usize::from(map)) {
+            known.get_or_insert(new);
         }
     }
 
@@ -105,6 +136,7 @@ impl Known {
         let same = self.secret.certificate == secret.certificate && self.secret.key == secret.key;
         if same && self.secret.ca == secret.ca {
             self.secret = secret;
+            self.users = [None, None];
             return;
         }
         let mut new = Known::new(secret);
@@ -152,6 +184,13 @@ impl Secrets {
 
     pub fn get(&self, key: &Key) -> Option<&Known> {
         self.known.get(key)
+    }
+
+    /// Reads who may sign in by a Secret, if it is there.
+    pub fn need_users(&mut self, key: &Key, map: bool) {
+        if let Some(known) = self.known.get_mut(key) {
+            known.read_users(map);
+        }
     }
 
     /// The certificate in use of a Secret, once it was read.
@@ -280,6 +319,7 @@ impl State {
         self.tls_secret_changed(key);
         self.stale.insert_users(cause);
         self.offer_anew(key, before);
+        self.recompile_users(&Cause::Users(key.clone()));
     }
 
     /// The default certificate's Secret is another, or its validity.

@@ -1,6 +1,7 @@
 //! The annotations that narthex acts on, each defined once: its name, what it does, the form of its value. Parsing, the
 //! diagnostics, docs/annotations.md and its JSON schema all come from the one list.
 
+mod access;
 mod equivalents;
 mod foreign;
 mod hsts;
@@ -9,6 +10,7 @@ pub mod nginx;
 mod page;
 mod value;
 
+pub(crate) use access::{AccessWanted, BasicWanted};
 pub use foreign::Ignored;
 pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
 pub use page::{markdown, schema};
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub chain: Chain,
     /// How it reads paths.
     pub paths: Paths,
+    /// What clients have to show before they are let in.
+    pub access: AccessWanted,
     /// The annotation that guards and cannot be read.
     pub closed_by: Option<Box<str>>,
     /// The namespace of the object.
@@ -222,6 +226,17 @@ fn read_nginx(
             }),
         };
         let Err((code, message)) = read else { continue };
+        findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
+    }
+    if let Some(incomplete) = settings.nginx.auth.incomplete() {
+        let name = format!("{}{}", nginx::PREFIX, incomplete.annotation);
+        let mut message = incomplete.message.to_owned();
+        let mut code = Code::InvalidAnnotation;
+        if incomplete.closes && ignored.by(&name).is_none() {
+            message += ", so the routes of this Ingress are closed: requests get 503";
+            code = Code::GuardInvalid;
+            settings.closed_by.get_or_insert_with(|| name.as_str().into());
+        }
         findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
     }
     std::mem::take(&mut settings.nginx).settle(settings);

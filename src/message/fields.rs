@@ -232,6 +232,15 @@ impl Fields {
         self.lines.push(line);
     }
 
+    /// Adds the lines of others.
+    pub fn extend(&mut self, others: &Self) {
+        for field in others.iter() {
+            // A name that was read is a token.
+            let name = std::str::from_utf8(field.name).unwrap_or_default();
+            self.append(name, field.value.as_bytes());
+        }
+    }
+
     /// Sets the value of a name. The new line takes the place of the first line with this name, and other lines with it are
     /// removed.
     pub fn insert(&mut self, name: &(impl FieldName + ?Sized), value: impl AsRef<[u8]>) {

@@ -146,6 +146,8 @@ codes! {
     GuardNotEnforced => Error,
     /// An annotation that guards routes, with a value that narthex cannot read: they are closed, and requests get 503.
     GuardInvalid => Error,
+    /// A user of a Secret who cannot sign in, or whose password stands there in plain text.
+    InvalidUser => Warning,
     /// A guard that is not enforced, but `--ignore-annotation` has the routes served without it.
     GuardIgnored => Warning,
     /// A host that another namespace guards, while this one's routes for it stay open.

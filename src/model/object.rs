@@ -193,6 +193,8 @@ pub struct Secret {
     pub key: Option<Arc<[u8]>>,
     /// `ca.crt`: certificates in PEM that others are verified by.
     pub ca: Option<Arc<[u8]>>,
+    /// All other entries, in order of their names, where it is of a type that may name users.
+    pub others: Box<[(Arc<str>, Arc<[u8]>)]>,
 }
 
 impl std::fmt::Debug for Secret {

@@ -2,5 +2,6 @@
 //! `table`.
 
 pub mod compress;
+pub mod passwords;
 pub mod rate;
 pub mod reply_fields;

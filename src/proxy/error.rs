@@ -110,6 +110,15 @@ pub enum ProxyError {
     /// The client's address is not one of those that the route allows.
     #[error("the client's address is not one that the route allows")]
     AddressNotAllowed,
+    /// The client has not shown who it is.
+    #[error("the client has not shown who it is")]
+    Unauthorized,
+    /// Too many passwords wait to be checked.
+    #[error("too many passwords wait to be checked")]
+    PasswordsBusy,
+    /// What a client has to show changes faster than it can be asked for.
+    #[error("what the client has to show changes faster than it can be asked for")]
+    AccessUnclear,
     /// The client asks more often than the route allows.
     #[error("the client asks more often than the route allows")]
     TooOften,
@@ -262,6 +271,9 @@ impl ProxyError {
             Self::GuardInvalid => (503, "guard invalid", 14, Us, Never, false, "guard_invalid"),
             Self::BodyTooLarge => (413, "content too large", 8, Client, Never, false, "body_too_large"),
             Self::AddressNotAllowed => (403, "forbidden", 7, Client, Never, false, "address_not_allowed"),
+            Self::Unauthorized => (401, "unauthorized", 16, Client, Never, false, "unauthorized"),
+            Self::PasswordsBusy => (503, "service unavailable", 14, Us, Never, false, "passwords_busy"),
+            Self::AccessUnclear => (500, "internal server error", 13, Us, Never, false, "access_unclear"),
             Self::TooOften => (503, "too many requests", 14, Us, Never, false, "too_often"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),

@@ -1,5 +1,6 @@
 //! From a route to a pod's response: pick an endpoint, find a connection, send, and try again where nothing is lost.
 
+use super::access::Granted;
 use super::answer::{self, Answer, Broken};
 use super::attempt::Attempt;
 use super::body::{ClientBody, Upload};
@@ -48,6 +49,8 @@ pub struct Plan<'r> {
     pub target: Option<String>,
     /// `Host` as the pod gets it, where that is not the client's.
     pub host: Option<&'r HeaderValue>,
+    /// What was found out about its client, where it was asked.
+    pub granted: Option<&'r Granted>,
     /// How often it has passed through narthex.
     pub hops: u8,
     /// The backend it leads to.
@@ -419,6 +422,7 @@ impl Plan<'_> {
             key: self.key,
             trace: trace.as_ref(),
             facts: self.facts,
+            granted: self.granted,
         };
         headers::write_fields(out, &self.request.fields, client, &forwarded);
     }

@@ -1,6 +1,7 @@
 //! The fields that a pod gets: which of the client's pass, which go, and which are ours (RFC 9110 §7.6.1, RFC 7239;
 //! docs/security.md, rows 20-22).
 
+use super::access::Granted;
 use super::client::Client;
 use super::facts::{ConnectionOptions, Facts, connection_options};
 use super::names::{is_hop_by_hop, is_managed, misleads};
@@ -39,6 +40,8 @@ pub struct Forwarded<'a> {
     pub trace: Option<&'a Trace>,
     /// What the client's fields say.
     pub facts: &'a Facts<'a>,
+    /// What was found out about the client, where it was asked who it is.
+    pub granted: Option<&'a Granted>,
 }
 
 /// What is said to a pod of the trace that a request belongs to.
@@ -103,15 +106,11 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
         ConnectionOptions::new()
     };
     let trusted = client.peer.trusted;
-    let mut run = 0..0;
-    for field in original.iter() {
-        if !stays(field, &options, trusted, forwarded) {
-            out.lines(original, run.clone());
-            run.start = run.end + 1;
-        }
-        run.end += 1;
+    let passes = |field: Field<'_>| stays(field, &options, trusted, forwarded);
+    match forwarded.granted {
+        None => write_those(out, original, passes),
+        Some(granted) => write_those(out, original, |field| passes(field) && !granted.takes(field)),
     }
-    out.lines(original, run);
     write_framing(out, original, forwarded);
     if trusted {
         append_to_trusted(out, original, client, forwarded);
@@ -123,6 +122,20 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
     if let Some(trace) = forwarded.trace {
         out.field("traceparent", trace.parent.as_bytes());
     }
+}
+
+/// Writes the client's fields that pass.
+#[inline(always)]
+fn write_those(out: &mut impl Sink, original: &Fields, passes: impl Fn(Field<'_>) -> bool) {
+    let mut run = 0..0;
+    for field in original.iter() {
+        if !passes(field) {
+            out.lines(original, run.clone());
+            run.start = run.end + 1;
+        }
+        run.end += 1;
+    }
+    out.lines(original, run);
 }
 
 /// Whether a field of the client's passes as it is.
@@ -325,6 +338,7 @@ mod tests {
             key: None,
             trace: None,
             facts: &facts,
+            granted: None,
         };
         let mut out = Vec::new();
         write_fields(&mut out, &original, &client, &forwarded);

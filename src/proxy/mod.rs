@@ -1,5 +1,6 @@
 //! One request, from its head to the reply.
 
+mod access;
 mod affinity;
 mod answer;
 mod attempt;
@@ -18,6 +19,7 @@ mod forward;
 mod forwarded;
 pub mod headers;
 pub mod names;
+mod passwords;
 mod peer;
 pub mod reply;
 mod request_body;
@@ -49,7 +51,6 @@ pub use wait::Silence;
 pub use worker::{Counters, Settings, Worker};
 
 use crate::message::{Name, Request};
-use forward::ForwardError;
 use http::{Method, StatusCode, Version};
 use reply::Draft;
 use std::future::poll_fn;
@@ -74,6 +75,7 @@ pub async fn respond(
     let trail = trail.insert(Trail::begins(worker, client, request, request_id));
     let head = &mut reply.head;
     let mut draft = Draft { head, source, alarm };
+    let mut panicked = false;
     let answered = {
         // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
         let mut answering = pin!(steps::take(worker, client, (request, body), trail, &mut draft));
@@ -82,6 +84,7 @@ pub async fn respond(
             let polled = catch_unwind(AssertUnwindSafe(|| poll = answering.as_mut().poll(cx)));
             if polled.is_err() {
                 worker.counters.panics.add();
+                panicked = true;
                 poll = Poll::Ready(Err(ProxyError::Panic.into()));
             }
             poll
@@ -89,7 +92,10 @@ pub async fn respond(
         .await
     };
     if let Err(failure) = answered {
-        fail(client, request, trail, &mut draft, &failure);
+        trail.failed(client, request, &failure);
+        if panicked {
+            reply::error(&mut draft, client, trail.request_id(), failure.error, trail.is_grpc());
+        }
     }
     if request.method == Method::HEAD {
         reply::leave_out_body(&mut draft);
@@ -106,11 +112,6 @@ pub async fn respond(
     reply.body.send();
 }
 
-fn fail(client: &Client, request: &Request, trail: &mut Trail, draft: &mut Draft<'_>, failure: &ForwardError) {
-    trail.failed(client, request, failure);
-    reply::error(draft, client, trail.request_id(), failure.error, trail.is_grpc());
-}
-
 /// Answers a request that is not even looked at.
 pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, request: &Rc<Request>, error: ProxyError) -> Reply {
     let mut reply = Reply::new(client);
@@ -118,7 +119,8 @@ pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, request: &Rc<Request>, e
     let trail = trail.insert(Trail::begins(worker, client, request, RequestId::new()));
     let head = &mut reply.head;
     let mut draft = Draft { head, source, alarm };
-    fail(client, request, trail, &mut draft, &error.into());
+    trail.failed(client, request, &error.into());
+    reply::error(&mut draft, client, trail.request_id(), error, trail.is_grpc());
     if request.method == Method::HEAD {
         reply::leave_out_body(&mut draft);
     }

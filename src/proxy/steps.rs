@@ -12,6 +12,7 @@
 //! The client's head is never changed, so that every attempt starts from the same. What the steps make of the request is
 //! in the plan; the route's own steps are in its [`Policies`](crate::table::Policies), in the order of its dialect.
 
+use super::access::{self, Granted};
 use super::affinity;
 use super::body::{ClientBody, Source, Upload};
 use super::canonical::{self, Canonical};
@@ -32,7 +33,7 @@ use super::worker::Worker;
 use crate::message::Request;
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
-use crate::table::{After, Answer, Backend, Before, Protocol, Route, UpstreamHost};
+use crate::table::{Access, After, Answer, Backend, Before, Protocol, Route, UpstreamHost};
 use http::{HeaderValue, StatusCode};
 use std::pin::pin;
 use std::rc::Rc;
@@ -59,7 +60,7 @@ struct Admitted<'r> {
     deadline: Option<Instant>,
 }
 
-/// Takes a request through all its steps.
+/// Takes a request through all its steps. The reply is made whatever happens.
 ///
 /// # Errors
 /// Why it is not answered by a pod, nor by a redirect.
@@ -83,25 +84,60 @@ pub async fn take(
             reply::server_options(draft);
             return Ok(());
         }
-        Err(failure) => return Err(failure),
+        Err(failure) => {
+            reply::error(draft, client, trail.request_id(), failure.error, trail.is_grpc());
+            return Err(failure);
+        }
     };
     let (mut anew, mut charged) = (0, None);
+    let mut granted: Option<Box<Granted>> = None;
     loop {
         let table = worker.table();
         let decision = decide::decide(&table, &request.ask, &request.canonical, &worker.settings.rules());
         trail.decided(&table, &decision);
-        if let Some(error) = live(request, decision.passed, &mut charged) {
-            decision.route.inspect(|route| trail.fails_on(route));
-            return Err(error.into());
+        let mut passed = decision.passed;
+        let mut refused = live(request, passed, &mut charged);
+        let mut fields = None;
+        if refused.is_none()
+            && let Some((place, wanted)) = access(passed, granted.as_deref())
+        {
+            // On the heap, for few routes have such a step.
+            match Box::pin(access::ask(worker, request.request, wanted)).await {
+                Ok(_) if anew >= MOST_ANEW => refused = Some((place, ProxyError::AccessUnclear.into())),
+                Ok(shown) => {
+                    granted = Some(Box::new(shown));
+                    // It took time, in which a guard may have come.
+                    if worker.table().generation != table.generation {
+                        anew += 1;
+                        continue;
+                    }
+                }
+                Err(why) => {
+                    fields = Some(why.fields);
+                    refused = Some((
+                        place,
+                        ForwardError {
+                            error: why.error,
+                            endpoint: None,
+                            cause: why.cause,
+                        },
+                    ));
+                }
+            }
         }
         let failure = match decision.outcome {
+            _ if let Some((place, failure)) = refused => {
+                passed = passed.get(..place).unwrap_or_default();
+                Some(failure)
+            }
             Outcome::Forward {
                 route,
                 backend,
                 hops,
                 path,
             } => {
-                match &before(request, table.generation, (route, backend), (hops, path)) {
+                let granted = granted.as_deref();
+                match &before(request, table.generation, (route, backend), (hops, path), granted) {
                     Err(error) => Some((*error).into()),
                     Ok(plan) => {
                         let forwarded = {
@@ -161,12 +197,15 @@ pub async fn take(
                 Some(ProxyError::from(refusal).into())
             }
         };
-        let Some(failure) = failure else {
-            own(request, decision.passed, draft);
-            return Ok(());
-        };
-        decision.route.inspect(|route| trail.fails_on(route));
-        return Err(failure);
+        if let Some(failure) = &failure {
+            decision.route.inspect(|route| trail.fails_on(route));
+            reply::error(draft, client, trail.request_id(), failure.error, trail.is_grpc());
+        }
+        if let Some(fields) = &fields {
+            draft.head.fields.extend(fields);
+        }
+        own(request, passed, draft);
+        return failure.map_or(Ok(()), Err);
     }
 }
 
@@ -214,9 +253,20 @@ fn admit<'r>(
     }))
 }
 
-/// Takes a request through the steps that go by live state. One that is decided anew is not charged again.
-fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) -> Option<ProxyError> {
-    for step in passed {
+/// What a client still has to show to be let in, and its place among the steps.
+fn access<'d>(passed: &'d [Before], granted: Option<&Granted>) -> Option<(usize, &'d Arc<Access>)> {
+    let mut steps = passed.iter().enumerate();
+    let found = steps.find_map(|(place, step)| match step {
+        Before::Access(access) => Some((place, access)),
+        _ => None,
+    });
+    found.filter(|(_, access)| granted.is_none_or(|granted| !granted.is_by(access)))
+}
+
+/// Takes a request through the steps that go by live state. One that is decided anew is not charged again. What refuses it
+/// comes with its place among the steps.
+fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) -> Option<(usize, ForwardError)> {
+    for (place, step) in passed.iter().enumerate() {
         let Before::Rates(rates) = step else { continue };
         if charged.replace(rates.id) == Some(rates.id) {
             continue;
@@ -226,7 +276,7 @@ fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) ->
             request.worker.counters.rates_forgotten.add();
         }
         if !admission.passes {
-            return Some(ProxyError::TooOften);
+            return Some((place, ProxyError::TooOften.into()));
         }
     }
     None
@@ -247,6 +297,7 @@ fn before<'r>(
     generation: u64,
     (route, backend): (&'r Arc<Route>, &'r Arc<Backend>),
     (hops, path): (u8, Option<String>),
+    granted: Option<&'r Granted>,
 ) -> Result<Plan<'r>, ProxyError> {
     let (head, client, settings) = (request.request, request.client, &*backend.settings);
     let protocol = backend.protocol();
@@ -270,6 +321,7 @@ fn before<'r>(
             Some(UpstreamHost::Named(host)) => Some(host),
             _ => None,
         },
+        granted,
         hops,
         backend,
         generation,

@@ -2,6 +2,7 @@
 
 use super::body::{ClientBody, Upload};
 use super::error::ProxyError;
+use super::passwords::Passwords;
 use super::timeouts::Timeouts;
 use super::trail::Dictionary;
 use super::trust::TrustedProxies;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub count_routes: bool,
     /// What clients have asked for lately, over all shards.
     pub buckets: Arc<Buckets>,
+    /// The passwords of clients, of all shards.
+    pub passwords: Arc<Passwords>,
     /// Where requests are logged, if they are.
     pub access_log: Option<Arc<AccessLog>>,
     /// Which requests are traced, if any are.
@@ -153,6 +156,8 @@ counters! {
     compressions_refused,
     /// Clients whose rate was forgotten because there were too many of them.
     rates_forgotten,
+    /// Passwords that were right and are forgotten because there were too many of them.
+    passwords_forgotten,
     /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.
     floods,
     /// Requests over HTTP/2 ended because they held memory while their client, or their pod, stood still.

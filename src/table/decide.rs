@@ -358,7 +358,7 @@ fn take<'d>(
             refused.then_some(Outcome::Refused(Refusal::AddressNotAllowed))
         }
         Before::Cors(cors) => cors.answers(ask.method, ask.fields).then_some(Outcome::Preflight(cors)),
-        Before::Rates(_) | Before::Rewrite(_) => None,
+        Before::Rates(_) | Before::Access(_) | Before::Rewrite(_) => None,
         Before::Redirect(redirection) => Some(Outcome::Elsewhere {
             status: redirection.status,
             location: redirection.location(&known(ask, canonical, route)),

@@ -44,7 +44,8 @@ pub use settings::{
 };
 pub use slots::Slots;
 pub use steps::{
-    Addresses, Cors, Known, Networks, Origin, Origins, Rate, Rates, Redirection, Rewrite, Target, Template,
+    Access, Addresses, Basic, Cors, Known, Networks, Origin, Origins, PasswordHash, Rate, Rates, Redirection, Rewrite,
+    Target, Template, Users, UsersRead,
 };
 pub use when::{Says, When};
 

@@ -3,7 +3,7 @@
 
 use super::compression::Compression;
 use super::guard::Guard;
-use super::steps::{Addresses, Cors, Rates, Redirection, Rewrite};
+use super::steps::{Access, Addresses, Cors, Rates, Redirection, Rewrite};
 use http::HeaderValue;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub enum Before {
     Cors(Arc<Cors>),
     /// A client that asks too often is refused with 503. This is live state, so it is no part of the decision.
     Rates(Arc<Rates>),
+    /// A client that cannot show who it is is refused. This takes time, so it is no part of the decision.
+    Access(Arc<Access>),
     /// Every request is sent elsewhere.
     Redirect(Arc<Redirection>),
     /// The pod gets another path.
@@ -55,15 +57,10 @@ pub enum After {
     Server(HeaderValue),
 }
 
-impl Policies {
-    /// Whether plain HTTP is sent to HTTPS.
-    pub fn redirects_to_https(&self) -> bool {
-        self.before.contains(&Before::RedirectToHttps)
-    }
-
-    /// The steps of a dialect, in their order and in words.
-    pub fn steps(&self) -> impl Iterator<Item = String> {
-        let words = |step: &Before| match step {
+impl Before {
+    /// It in words; absent where that is said elsewhere.
+    pub fn words(&self) -> Option<String> {
+        match self {
             Before::RedirectToHttps => None,
             Before::BodyLimit(most) => Some(format!("body-limit={most}")),
             Before::Addresses(addresses) => Some(format!(
@@ -76,10 +73,22 @@ impl Policies {
             )),
             Before::Cors(_) => Some("cors".to_owned()),
             Before::Rates(rates) => Some(format!("rates={}", rates.limits.len())),
+            Before::Access(access) => Some(access.to_string()),
             Before::Rewrite(_) => Some("rewrite".to_owned()),
             Before::Redirect(redirection) => Some(format!("redirect={}", redirection.status.as_u16())),
-        };
-        self.before.iter().filter_map(words)
+        }
+    }
+}
+
+impl Policies {
+    /// Whether plain HTTP is sent to HTTPS.
+    pub fn redirects_to_https(&self) -> bool {
+        self.before.contains(&Before::RedirectToHttps)
+    }
+
+    /// The steps of a dialect, in their order and in words.
+    pub fn steps(&self) -> impl Iterator<Item = String> {
+        self.before.iter().filter_map(Before::words)
     }
 
     /// How long a request's body may be.

@@ -194,6 +194,7 @@ fn secret(rng: &mut Rng) -> Object {
             certificate,
             key,
             ca: authorities(rng.below(4)),
+            others: Box::default(),
         }
         .into(),
     )

@@ -62,6 +62,11 @@ const METRICS: &[(&str, &str, &str)] = &[
         "Responses not compressed because of --compression-memory",
     ),
     (
+        "passwords_forgotten",
+        "narthex_passwords_forgotten",
+        "Right passwords that were forgotten because there were too many of them",
+    ),
+    (
         "rates_forgotten",
         "narthex_rates_forgotten",
         "Clients whose rate was forgotten because there were too many of them",

@@ -1,5 +1,6 @@
 //! The annotations of ingress-nginx, and what becomes of each where narthex stands in for it.
 
+mod auth;
 mod page;
 mod served;
 mod unserved;
@@ -80,6 +81,7 @@ pub(super) fn has_no_effect(name: &str) -> bool {
 /// What the annotations of an Ingress ask for, before they are put together: one may need another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
+    pub(super) auth: auth::Asked,
     use_regex: bool,
     rewrite: Option<(Box<str>, Target)>,
     ssl_redirect: Option<bool>,
@@ -214,6 +216,7 @@ impl Asked {
             are_patterns: self.use_regex,
             rewrite: self.rewrite.take(),
         };
+        settings.access = std::mem::take(&mut self.auth).settle();
         settings.chain.before = self.before().into();
         let behind = [self.rates(settings.identity), self.addresses()];
         settings.chain.behind = behind.into_iter().flatten().collect();

@@ -1,4 +1,4 @@
-//! Secrets: three entries of their data, and never a word of their contents in an error.
+//! Secrets: the entries of their data that may matter, and never a word of their contents in an error.
 //!
 //! Data is taken out of the value before anything else looks at it, since serde's errors quote what does not fit.
 
@@ -10,10 +10,13 @@ use k8s_openapi::api::core::v1 as core;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// The entries that are kept. All others are dropped unread.
+/// The entries that are kept of every Secret.
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 const CA: &str = "ca.crt";
+
+/// The types of Secrets that may name users, of which all entries are kept.
+const WITH_USERS: &[&str] = &["", "Opaque", "kubernetes.io/basic-auth"];
 
 /// core/v1 Secret. `stringData` overrides `data`, entry by entry, as the API server merges them.
 ///
@@ -29,12 +32,18 @@ pub fn secret(mut value: Value, unknown: Option<&mut Vec<Unknown>>) -> Result<Se
     let key = entries.take(KEY)?;
     let ca = entries.take(CA)?;
     let object: core::Secret = read(value, unknown).map_err(|(field, message)| (field, without_value(&message)))?;
+    let others = if WITH_USERS.contains(&object.type_.as_deref().unwrap_or_default()) {
+        entries.others()
+    } else {
+        Box::default()
+    };
     Ok(Secret {
         meta: meta(object.metadata),
         kind: object.type_,
         certificate,
         key,
         ca,
+        others,
     })
 }
 
@@ -66,6 +75,17 @@ impl Entries {
                 "not text: put it in quotes, or after `|` in lines of its own",
             )),
         }
+    }
+}
+
+impl Entries {
+    /// What is left. An entry that cannot be read is left out, for most of these are nobody's concern.
+    fn others(mut self) -> Box<[(Arc<str>, Arc<[u8]>)]> {
+        let mut names: Vec<String> = self.data.keys().chain(self.text.keys()).cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        let read = |name: String| Some((Arc::from(&*name), self.take(&name).ok()??));
+        names.into_iter().filter_map(read).collect()
     }
 }
 

@@ -1,15 +1,19 @@
 //! What the steps of a route are about, as data, with what follows from a request's head alone.
 
+mod access;
 mod addresses;
 mod cors;
 mod rates;
 mod redirection;
 mod rewrite;
 mod template;
+mod users;
 
+pub use access::{Access, Basic};
 pub use addresses::{Addresses, Networks};
 pub use cors::{Cors, Origin, Origins};
 pub use rates::{Rate, Rates};
 pub use redirection::Redirection;
 pub use rewrite::{Rewrite, Target};
 pub use template::{Known, Template};
+pub use users::{PasswordHash, Users, UsersRead};

@@ -1,5 +1,6 @@
 //! The annotations of ingress-nginx that narthex acts on.
 
+mod auth;
 mod backends;
 mod cors;
 mod guards;
@@ -9,7 +10,7 @@ use super::Served;
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Served> {
-    [backends::ALL, cors::ALL, guards::ALL, paths::ALL]
+    [auth::ALL, backends::ALL, cors::ALL, guards::ALL, paths::ALL]
         .into_iter()
         .flatten()
 }

@@ -79,11 +79,7 @@ pub(super) static ALL: &[Unserved] = &[
         "",
     ),
     row(&["x-forwarded-prefix"], NotYet, ""),
-    row(
-        &["auth-type", "auth-secret", "auth-secret-type", "auth-realm", "satisfy"],
-        NotYet,
-        "",
-    ),
+    row(&["satisfy"], NotYet, ""),
     row(
         &[
             "auth-url",
