@@ -180,6 +180,9 @@ pub struct Hints {
     pub zones: Vec<Arc<str>>,
 }
 
+/// An entry of a Secret.
+pub type SecretEntry = (Arc<str>, Arc<[u8]>);
+
 /// core/v1 Secret: the entries narthex reads of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret {
@@ -194,7 +197,7 @@ pub struct Secret {
     /// `ca.crt`: certificates in PEM that others are verified by.
     pub ca: Option<Arc<[u8]>>,
     /// All other entries, in order of their names, where it is of a type that may name users.
-    pub others: Box<[(Arc<str>, Arc<[u8]>)]>,
+    pub others: Box<[SecretEntry]>,
 }
 
 impl std::fmt::Debug for Secret {

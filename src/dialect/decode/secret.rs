@@ -4,7 +4,7 @@
 
 use super::fields::Unknown;
 use super::{Mistake, meta, read};
-use crate::model::object::Secret;
+use crate::model::object::{Secret, SecretEntry};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use serde_json::{Map, Value};
@@ -80,7 +80,7 @@ impl Entries {
 
 impl Entries {
     /// What is left. An entry that cannot be read is left out, for most of these are nobody's concern.
-    fn others(mut self) -> Box<[(Arc<str>, Arc<[u8]>)]> {
+    fn others(mut self) -> Box<[SecretEntry]> {
         let mut names: Vec<String> = self.data.keys().chain(self.text.keys()).cloned().collect();
         names.sort_unstable();
         names.dedup();
