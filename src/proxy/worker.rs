@@ -154,10 +154,10 @@ counters! {
     compressions,
     /// Replies not compressed for want of memory: see --compression-memory.
     compressions_refused,
-    /// Clients whose rate was forgotten because there were too many of them.
-    rates_forgotten,
     /// Passwords that were right and are forgotten because there were too many of them.
     passwords_forgotten,
+    /// Clients whose rate was forgotten because there were too many of them.
+    rates_forgotten,
     /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.
     floods,
     /// Requests over HTTP/2 ended because they held memory while their client, or their pod, stood still.
