@@ -10,6 +10,7 @@ mod decoder;
 mod encoder;
 mod fault;
 mod head;
+mod last_lines;
 mod limits;
 mod name;
 mod outgoing;

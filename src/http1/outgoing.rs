@@ -6,10 +6,15 @@ use std::io::IoSlice;
 /// The memory of a head is used again if it has at most this many bytes.
 pub const LONGEST_KEPT: usize = 4 << 10;
 
+/// Pieces of a body up to this length are copied behind the head: that costs less than a write of two slices.
+const SHORT: usize = 1 << 10;
+
 /// A head or a chunk's line, a piece of a body behind it, and what ends the piece. They leave in one write.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     head: Vec<u8>,
+    /// How much of `head` are pieces of a body.
+    copied: usize,
     /// How much of `head` was written.
     written: usize,
     data: Bytes,
@@ -24,7 +29,7 @@ impl Outgoing {
 
     /// Whether a piece of a body can be put in.
     pub fn has_room(&self) -> bool {
-        self.data.is_empty() && self.tail.is_empty()
+        self.data.is_empty() && self.tail.is_empty() && self.copied < SHORT
     }
 
     /// What goes out before the next piece; to be written to only where [`Self::has_room`].
@@ -43,6 +48,12 @@ impl Outgoing {
 
     /// A piece of a body, and what ends it.
     pub fn put(&mut self, data: Bytes, tail: &'static [u8]) {
+        if data.len() <= SHORT && !self.head.is_empty() {
+            self.head.extend_from_slice(&data);
+            self.head.extend_from_slice(tail);
+            self.copied += data.len() + tail.len();
+            return;
+        }
         self.data = data;
         self.tail = tail;
     }
@@ -64,7 +75,7 @@ impl Outgoing {
         self.written += head;
         bytes -= head;
         if self.written == self.head.len() {
-            self.written = 0;
+            (self.written, self.copied) = (0, 0);
             self.head.clear();
             // The memory of a large head is not kept until the message ends.
             if self.head.capacity() > LONGEST_KEPT {

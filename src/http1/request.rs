@@ -10,6 +10,7 @@ pub use fields::is_length;
 pub use target::is_target;
 
 use super::head::LONGEST_HEAD;
+use super::last_lines::LastLines;
 use super::{Fault, Framing, Limits, Name, Position, RequestHead};
 
 /// Empty lines that are skipped before a request line (RFC 9112, section 2.2). Old clients sent one after a body; a
@@ -108,6 +109,7 @@ pub struct RequestReader {
     is_chunked: bool,
     /// Where the fault was.
     halted: Position,
+    last: LastLines,
 }
 
 impl RequestReader {
@@ -135,6 +137,7 @@ impl RequestReader {
             has_length: false,
             is_chunked: false,
             halted: Position::Between,
+            last: LastLines::default(),
         }
     }
 
@@ -183,6 +186,11 @@ impl RequestReader {
             }
         }
         Ok(false)
+    }
+
+    /// Gives back the memory by which it reads the next head sooner.
+    pub fn rest(&mut self) {
+        self.last.forget();
     }
 
     /// Where the input stands. After a fault, where the refused byte would have been.

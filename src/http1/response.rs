@@ -6,6 +6,7 @@
 
 use super::class::run_name;
 use super::head::{LONGEST_HEAD, line, plain_line, span};
+use super::last_lines::LastLines;
 use super::scan::text_end;
 use super::{Fault, Framing, Name, Position, ResponseHead, ResponseLimits};
 
@@ -68,6 +69,7 @@ pub struct ResponseReader {
     is_chunked: bool,
     /// Where the fault was.
     halted: Position,
+    last: LastLines,
 }
 
 impl ResponseReader {
@@ -88,6 +90,7 @@ impl ResponseReader {
             digits: 0,
             is_chunked: false,
             halted: Position::Between,
+            last: LastLines::default(),
         }
     }
 
@@ -299,18 +302,46 @@ impl ResponseReader {
     /// Follows lines that are whole and have nothing unusual, up to the first other one.
     #[inline(always)]
     fn plain_lines(&mut self, w: &[u8], i: usize, head: &mut ResponseHead) -> Result<usize, Fault> {
+        let most = self.limits.header_count;
         let mut left = w.get(i..).unwrap_or_default();
-        while left.first() != Some(&b'\r')
-            && head.lines.len() < self.limits.header_count
-            && let Some(plain) = plain_line(w.len(), left)
-        {
-            if matches!(plain.line.known, Name::ContentLength | Name::TransferEncoding) {
-                self.framing_field(plain.line.known, plain.value)?;
+        let mut expected = self.last.expected(&head.lines);
+        let (is_begin, mut is_other) = (head.lines.is_empty(), false);
+        loop {
+            let known = head.lines.len();
+            let room = most.saturating_sub(known);
+            let repeated = self
+                .last
+                .repeated(&mut expected, (w.len(), left), &mut head.lines, room);
+            if repeated > 0 {
+                for line in head.lines.get(known..).unwrap_or_default() {
+                    self.plain(line.known, line.value.of(w))?;
+                }
+                left = left.get(repeated..).unwrap_or_default();
             }
+            if left.first() == Some(&b'\r') || head.lines.len() >= most {
+                break;
+            }
+            let Some(plain) = plain_line(w.len(), left) else { break };
+            self.plain(plain.line.known, plain.value)?;
+            self.last.read(&mut expected, plain.line.known);
+            is_other = true;
             head.lines.push(plain.line);
             left = plain.rest;
         }
-        Ok(w.len() - left.len())
+        let end = w.len() - left.len();
+        if is_begin && is_other {
+            self.last.keep(i, w.get(i..end).unwrap_or_default(), &head.lines);
+        }
+        Ok(end)
+    }
+
+    /// Looks at what a line may say of the body.
+    #[inline(always)]
+    fn plain(&mut self, known: Name, value: &[u8]) -> Result<(), Fault> {
+        match known {
+            Name::ContentLength | Name::TransferEncoding => self.framing_field(known, value),
+            _ => Ok(()),
+        }
     }
 
     /// Sets the state that the end of the input leaves us in.

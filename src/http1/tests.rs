@@ -4,6 +4,7 @@ pub(crate) mod generate;
 pub(crate) mod hyper;
 
 mod properties;
+mod repeated;
 mod requests;
 mod responses;
 

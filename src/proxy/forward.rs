@@ -3,7 +3,7 @@
 use super::access::Granted;
 use super::answer::{self, Answer, Broken};
 use super::attempt::Attempt;
-use super::body::{ClientBody, Upload};
+use super::body::{ClientBody, Source, Upload};
 use super::canonical::Canonical;
 use super::client::Client;
 use super::dial::{checkout, connect_error};
@@ -139,7 +139,8 @@ impl Stop {
     }
 }
 
-/// Sends a request and waits for the response head, which goes into the draft. Each attempt picks from the backend's endpoints as they are then.
+/// Sends a request and waits for the response head. The draft gets it, and where the body comes from. Each attempt picks from
+/// the backend's endpoints as they are then.
 ///
 /// # Errors
 /// The last attempt's failure, or that the request is to be routed anew.
@@ -149,7 +150,7 @@ pub async fn forward(
     plan: &Plan<'_>,
     luggage: &mut Luggage,
     draft: &mut Draft<'_>,
-) -> Result<Exchange, Stop> {
+) -> Result<(), Stop> {
     let state = plan.backend.state;
     if plan.backend.pods.is_none() || state == BackendState::TlsUnready {
         return Err(ProxyError::NoBackend(state).into());
@@ -270,7 +271,7 @@ pub async fn forward(
                     Ok(reusable) => reusable,
                     Err(error) => return Err(ForwardError::at(error, &endpoint).into()),
                 };
-                return Ok(Exchange {
+                *draft.source = Source::Pod(Exchange {
                     incoming,
                     first,
                     connection: Some(connection),
@@ -282,6 +283,7 @@ pub async fn forward(
                     error: None,
                     worker: worker.clone(),
                 });
+                return Ok(());
             }
             Err(Broken {
                 error,

@@ -2,7 +2,7 @@
 //! of these to the pod.
 
 use crate::http1::fold;
-use crate::message::Name;
+use crate::message::{Name, Names};
 
 /// Whether a client's `Connection` may not take this field away (Traefik CVE-2024-45410).
 pub fn is_protected(name: Name) -> bool {
@@ -19,20 +19,17 @@ pub fn is_protected(name: Name) -> bool {
 }
 
 /// Fields of one hop only. `Trailer` passes, for it says what stands behind the body.
-pub fn is_hop_by_hop(name: Name) -> bool {
-    matches!(
-        name,
-        Name::Te
-            | Name::Upgrade
-            | Name::Connection
-            | Name::KeepAlive
-            | Name::Http2Settings
-            | Name::ProxyConnection
-            | Name::TransferEncoding
-            | Name::ProxyAuthenticate
-            | Name::ProxyAuthorization
-    )
-}
+pub const HOP_BY_HOP: Names = Names::of(&[
+    Name::Te,
+    Name::Upgrade,
+    Name::Connection,
+    Name::KeepAlive,
+    Name::Http2Settings,
+    Name::ProxyConnection,
+    Name::TransferEncoding,
+    Name::ProxyAuthenticate,
+    Name::ProxyAuthorization,
+]);
 
 const FORWARDED: &[u8] = b"x-forwarded-";
 

@@ -20,7 +20,6 @@ use super::client::Client;
 use super::compress;
 use super::deadline::{self, Alarm};
 use super::error::ProxyError;
-use super::exchange::Exchange;
 use super::facts::Facts;
 use super::forward::{self, ForwardError, Luggage, Plan, Stop};
 use super::reply::{self, Draft};
@@ -149,8 +148,8 @@ pub async fn take(
                             }
                         };
                         match forwarded {
-                            Ok(exchange) => {
-                                after(request, plan, exchange, draft);
+                            Ok(()) => {
+                                after(request, plan, draft);
                                 return Ok(());
                             }
                             Err(Stop::Anew(_)) if anew < MOST_ANEW => {
@@ -355,15 +354,14 @@ impl Plan<'_> {
 }
 
 /// Makes of a pod's reply what the client gets: by the backend, then by the route's steps, then by those of all replies.
-fn after(request: &Admitted<'_>, plan: &Plan<'_>, exchange: Exchange, draft: &mut Draft<'_>) {
+fn after(request: &Admitted<'_>, plan: &Plan<'_>, draft: &mut Draft<'_>) {
     let (worker, client, asked) = (request.worker, request.client, request.request);
-    let (status, endpoint) = (draft.head.status, exchange.lease.endpoint.id);
+    let Source::Pod(exchange) = &*draft.source else { return };
+    let (status, endpoint) = (draft.head.status, &exchange.lease.endpoint);
     if status.is_server_error() {
-        request
-            .trail
-            .pod_failed(asked, plan.route, &exchange.lease.endpoint, status);
+        request.trail.pod_failed(asked, plan.route, endpoint, status);
     }
-    *draft.source = Source::Pod(exchange);
+    let endpoint = endpoint.id;
     response_fields::forbid_by_status(status, client.is_multiplexed(), &mut draft.head.fields);
     *draft.alarm = plan.deadline(request).map(|at| Alarm::set(at, client));
     affinity::remember(

@@ -40,21 +40,49 @@ impl RequestReader {
     /// Follows lines that are whole and have nothing unusual, up to the first other one.
     #[inline(always)]
     fn plain_lines(&mut self, w: &[u8], i: usize, head: &mut RequestHead) -> usize {
+        let most = self.limits.header_count;
         let mut left = w.get(i..).unwrap_or_default();
-        while left.first() != Some(&b'\r')
-            && head.lines.len() < self.limits.header_count
-            && let Some(plain) = plain_line(w.len(), left)
-        {
+        let mut expected = self.last.expected(&head.lines);
+        let (is_begin, mut is_other) = (head.lines.is_empty(), false);
+        loop {
+            let known = head.lines.len();
+            let room = most.saturating_sub(known);
+            let repeated = self
+                .last
+                .repeated(&mut expected, (w.len(), left), &mut head.lines, room);
+            if repeated > 0 {
+                // No more than one of what is kept is a Host, and none frames a body.
+                let mut lines = head.lines.iter().skip(known);
+                if let Some(host) = lines.position(|line| line.known == Name::Host)
+                    && std::mem::replace(&mut self.has_host, true)
+                {
+                    head.lines.truncate(known + host);
+                    let end = head.lines.last().map_or(i, |line| line.value.end as usize + 2);
+                    left = w.get(end..).unwrap_or_default();
+                    break;
+                }
+                left = left.get(repeated..).unwrap_or_default();
+            }
+            if left.first() == Some(&b'\r') || head.lines.len() >= most {
+                break;
+            }
+            let Some(plain) = plain_line(w.len(), left) else { break };
             match plain.line.known {
                 Name::ContentLength | Name::TransferEncoding => break,
                 Name::Host if self.has_host => break,
                 Name::Host => self.has_host = true,
                 _ => {}
             }
+            self.last.read(&mut expected, plain.line.known);
+            is_other = true;
             head.lines.push(plain.line);
             left = plain.rest;
         }
-        w.len() - left.len()
+        let end = w.len() - left.len();
+        if is_begin && is_other {
+            self.last.keep(i, w.get(i..end).unwrap_or_default(), &head.lines);
+        }
+        end
     }
 
     /// Sets the state that the end of the input leaves us in.

@@ -60,6 +60,11 @@ impl Input {
         }
     }
 
+    /// Gives back what is only there for speed.
+    pub(super) fn rest(&mut self) {
+        self.reader.rest();
+    }
+
     pub(super) fn position(&self) -> Position {
         match (&self.body, self.buffer.is_empty()) {
             (Some(_), _) => Position::Body,

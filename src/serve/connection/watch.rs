@@ -12,6 +12,9 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// A connection that is silent for this long gives memory back.
+const RESTS: Duration = Duration::from_secs(5);
+
 /// What the sweeper found a connection guilty of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expired {
@@ -72,6 +75,9 @@ impl Conn {
         self.client.wait.check(clock, timeouts);
         self.pace.look(clock);
         let passed = |limit| clock.passed(since, limit);
+        if self.is_listening() && passed(RESTS) {
+            self.input.borrow_mut().rest();
+        }
         if self.draining.get() && self.is_to_end() {
             self.client.wait.wake();
         }
