@@ -7,12 +7,15 @@ use http::{HeaderName, header};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Bytes of a target and of a field's value that are shown; the rest is cut.
 const MOST_OF_TARGET: usize = 8 << 10;
 const MOST_OF_VALUE: usize = 1 << 10;
+
+/// Room for most lines.
+const USUAL: usize = 768;
 
 /// The second that was written last, as text: most lines have the same as the one before.
 #[derive(Debug, Default)]
@@ -48,8 +51,20 @@ fn cut(bytes: &[u8], most: usize) -> &[u8] {
     bytes.get(..most).unwrap_or(bytes)
 }
 
-fn micros(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
+/// Writes milliseconds with as many digits behind the point as it takes, three at most.
+fn milliseconds(time: Duration, out: &mut Vec<u8>) {
+    let micros = (time + Duration::from_nanos(500)).as_micros();
+    number(micros / 1000, out);
+    let mut rest = (micros % 1000) as u16;
+    if rest > 0 {
+        out.push(b'.');
+        let mut unit = 100;
+        while rest > 0 {
+            out.push(b'0' + (rest / unit) as u8);
+            rest %= unit;
+            unit /= 10;
+        }
+    }
 }
 
 /// Client, two dashes for users that are not known (Authorization is never looked at), time, request line, status, bytes,
@@ -150,134 +165,125 @@ fn quote(parts: &[&[u8]], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Writes an address and a port.
+fn socket(socket: SocketAddr, out: &mut Vec<u8>) {
+    match socket {
+        SocketAddr::V4(socket) => {
+            address(IpAddr::V4(*socket.ip()), out);
+            out.push(b':');
+            number(socket.port(), out);
+        }
+        SocketAddr::V6(socket) => {
+            let _ = write!(out, "{socket}");
+        }
+    }
+}
+
+/// The beginning of a member whose name has nothing to escape, and is not the first.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":").as_bytes()
+    };
+}
+
 fn json(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
     let target = cut(entry.target, MOST_OF_TARGET);
     let (path, query) = match target.iter().position(|byte| *byte == b'?') {
         Some(at) => (target.get(..at).unwrap_or_default(), target.get(at + 1..)),
         None => (target, None),
     };
-    let mut object = Object { out, first: true };
-    object.open();
-    object.name("time");
-    object.out.push(b'"');
-    object.out.extend_from_slice(second.of(entry.at, "%Y-%m-%dT%H:%M:%S"));
-    let _ = write!(object.out, ".{:03}Z\"", entry.at.subsec_millisecond());
-    object.name("client");
-    object.out.push(b'"');
-    address(entry.client, object.out);
-    object.out.push(b'"');
-    object.address("peer", entry.peer);
-    object.optional("method", entry.method.map(str::as_bytes));
-    object.text("scheme", entry.scheme.as_bytes());
-    object.optional("host", Some(entry.host).filter(|host| !host.is_empty()));
-    object.optional("path", entry.method.map(|_| path));
-    object.optional("query", query);
-    object.optional("protocol", entry.protocol.map(str::as_bytes));
-    object.optional("tls", entry.tls.map(str::as_bytes));
-    object.count("status", entry.status);
-    object.optional("reason", entry.reason.map(str::as_bytes));
-    object.optional("side", entry.side.map(str::as_bytes));
-    object.optional("cause", entry.cause.map(str::as_bytes));
-    object.optional("route", entry.route.map(str::as_bytes));
-    object.optional("origin", entry.origin.map(str::as_bytes));
-    object.optional("service", entry.service.map(str::as_bytes));
+    out.reserve(USUAL);
+    out.extend_from_slice(b"{\"time\":\"");
+    out.extend_from_slice(second.of(entry.at, "%Y-%m-%dT%H:%M:%S"));
+    let thousandths = entry.at.subsec_millisecond().unsigned_abs() % 1000;
+    let digit = |unit| b'0' + (thousandths / unit % 10) as u8;
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z', b'"']);
+    out.extend_from_slice(member!("client"));
+    quoted(|out| address(entry.client, out), out);
+    out.extend_from_slice(member!("peer"));
+    quoted(|out| socket(entry.peer, out), out);
+    text(member!("method"), entry.method, out);
+    text(member!("scheme"), Some(entry.scheme), out);
+    text(member!("host"), Some(entry.host).filter(|host| !host.is_empty()), out);
+    text(member!("path"), entry.method.map(|_| path), out);
+    text(member!("query"), query, out);
+    text(member!("protocol"), entry.protocol, out);
+    text(member!("tls"), entry.tls, out);
+    count(member!("status"), entry.status, out);
+    text(member!("reason"), entry.reason, out);
+    text(member!("side"), entry.side, out);
+    text(member!("cause"), entry.cause, out);
+    text(member!("route"), entry.route, out);
+    text(member!("origin"), entry.origin, out);
+    text(member!("service"), entry.service, out);
     if let Some(endpoint) = entry.endpoint {
-        object.address("endpoint", endpoint.address);
-        object.optional("pod", endpoint.pod.map(str::as_bytes));
+        out.extend_from_slice(member!("endpoint"));
+        quoted(|out| socket(endpoint.address, out), out);
+        text(member!("pod"), endpoint.pod, out);
     }
-    object.count("retries", entry.retries);
-    object.count("bytes_in", entry.bytes_in);
-    object.count("bytes_out", entry.bytes_out);
-    object.number("duration_ms", micros(entry.total));
-    for (name, time) in [("connect_ms", entry.connect), ("backend_ms", entry.backend)] {
-        if let Some(time) = time {
-            object.number(name, micros(time));
-        }
-    }
-    object.optional(
-        "request_id",
-        Some(cut(entry.request_id, MOST_OF_VALUE)).filter(|id| !id.is_empty()),
-    );
-    object.optional("trace_id", entry.trace_id.map(str::as_bytes));
-    object.fields("headers", entry.headers);
-    object.fields("response_headers", entry.response_headers);
-    object.close();
+    count(member!("retries"), entry.retries, out);
+    count(member!("bytes_in"), entry.bytes_in, out);
+    count(member!("bytes_out"), entry.bytes_out, out);
+    time(member!("duration_ms"), Some(entry.total), out);
+    time(member!("connect_ms"), entry.connect, out);
+    time(member!("backend_ms"), entry.backend, out);
+    let request_id = cut(entry.request_id, MOST_OF_VALUE);
+    text(member!("request_id"), Some(request_id).filter(|id| !id.is_empty()), out);
+    text(member!("trace_id"), entry.trace_id, out);
+    fields(member!("headers"), entry.headers, out);
+    fields(member!("response_headers"), entry.response_headers, out);
+    out.push(b'}');
 }
 
-/// A JSON object being written.
-struct Object<'o> {
-    out: &'o mut Vec<u8>,
-    first: bool,
+fn quoted(write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
 }
 
-impl Object<'_> {
-    fn open(&mut self) {
-        self.out.push(b'{');
-        self.first = true;
+fn text<T: AsRef<[u8]>>(member: &[u8], value: Option<T>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        out.extend_from_slice(member);
+        json_string(value.as_ref(), out);
     }
+}
 
-    fn close(&mut self) {
-        self.out.push(b'}');
-        self.first = false;
+fn count(member: &[u8], value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(member);
+    number(value, out);
+}
+
+fn time(member: &[u8], time: Option<Duration>, out: &mut Vec<u8>) {
+    if let Some(time) = time {
+        out.extend_from_slice(member);
+        milliseconds(time, out);
     }
+}
 
-    fn name(&mut self, name: &str) {
-        if !std::mem::replace(&mut self.first, false) {
-            self.out.push(b',');
+/// Fields of a head, by name; several of one name as the list they are.
+fn fields(member: &[u8], fields: &[(&HeaderName, &[u8])], out: &mut Vec<u8>) {
+    if fields.is_empty() {
+        return;
+    }
+    out.extend_from_slice(member);
+    let mut last: Option<&HeaderName> = None;
+    for (field, _) in fields {
+        // Those of one name stand together.
+        let before = last.replace(field);
+        if before == Some(field) {
+            continue;
         }
-        json_string(name.as_bytes(), self.out);
-        self.out.push(b':');
+        out.push(if before.is_none() { b'{' } else { b',' });
+        let values: Vec<&[u8]> = fields
+            .iter()
+            .filter(|(other, _)| other == field)
+            .map(|(_, value)| *value)
+            .collect();
+        json_string(field.as_str().as_bytes(), out);
+        out.push(b':');
+        json_string(cut(&values.join(&b", "[..]), MOST_OF_VALUE), out);
     }
-
-    fn text(&mut self, name: &str, value: &[u8]) {
-        self.name(name);
-        json_string(value, self.out);
-    }
-
-    fn optional(&mut self, name: &str, value: Option<&[u8]>) {
-        if let Some(value) = value {
-            self.text(name, value);
-        }
-    }
-
-    /// What has nothing that would have to be escaped.
-    fn address(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.name(name);
-        let _ = write!(self.out, "\"{value}\"");
-    }
-
-    fn count(&mut self, name: &str, value: impl itoa::Integer) {
-        self.name(name);
-        number(value, self.out);
-    }
-
-    fn number(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.name(name);
-        let _ = write!(self.out, "{value}");
-    }
-
-    /// Fields of a head, by name; several of one name as the list they are.
-    fn fields(&mut self, name: &str, fields: &[(&HeaderName, &[u8])]) {
-        if fields.is_empty() {
-            return;
-        }
-        self.name(name);
-        self.open();
-        let mut last: Option<&HeaderName> = None;
-        for (field, _) in fields {
-            // Those of one name stand together.
-            if last.replace(field) == Some(field) {
-                continue;
-            }
-            let values: Vec<&[u8]> = fields
-                .iter()
-                .filter(|(other, _)| other == field)
-                .map(|(_, value)| *value)
-                .collect();
-            self.text(field.as_str(), cut(&values.join(&b", "[..]), MOST_OF_VALUE));
-        }
-        self.close();
-    }
+    out.push(b'}');
 }
 
 /// What is no UTF-8 shows as U+FFFD. Everything is escaped that would drive a terminal or is not seen.

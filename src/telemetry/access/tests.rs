@@ -253,3 +253,34 @@ fn lines_that_cannot_be_written_are_counted() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn times_have_the_digits_that_they_need() {
+    let nanos = [
+        (0, "0"),
+        (499, "0"),
+        (500, "0.001"),
+        (999_600, "1"),
+        (1_500_000, "1.5"),
+        (10_010_000, "10.01"),
+        (60_000_100_000, "60000.1"),
+    ];
+    for (nanos, shown) in nanos {
+        let mut entry = entry(b"/", &[]);
+        entry.total = Duration::from_nanos(nanos);
+        let json = line(Format::Json, &entry);
+        assert!(json.contains(&format!("\"duration_ms\":{shown},\"")), "{nanos}: {json}");
+    }
+}
+
+#[test]
+fn addresses_of_both_families_are_written() {
+    let mut entry = entry(b"/", &[]);
+    entry.peer = "[2001:db8::1]:4242".parse().unwrap();
+    entry.client = "2001:db8::1".parse().unwrap();
+    let json = line(Format::Json, &entry);
+    assert!(
+        json.contains("\"client\":\"2001:db8::1\",\"peer\":\"[2001:db8::1]:4242\""),
+        "{json}"
+    );
+}
