@@ -14,30 +14,6 @@ const MORE: usize = 128;
 pub struct Fields {
     bytes: Vec<u8>,
     lines: Vec<Line>,
-    /// The bits of the names that may be there. A name that was taken out may still have its bit.
-    names: u128,
-}
-
-/// A set of well-known names.
-#[derive(Clone, Copy, Debug)]
-pub struct Names(u128);
-
-impl Names {
-    /// Those of a list.
-    pub const fn of(names: &[Name]) -> Self {
-        let (mut bits, mut i) = (0, 0);
-        while i < names.len() {
-            bits |= bit(names[i]);
-            i += 1;
-        }
-        Self(bits)
-    }
-
-    /// Whether a name is one of them.
-    #[inline]
-    pub const fn contains(self, name: Name) -> bool {
-        self.0 & bit(name) != 0
-    }
 }
 
 /// One field line.
@@ -156,7 +132,6 @@ impl Fields {
         Self {
             bytes: Vec::new(),
             lines: Vec::new(),
-            names: 0,
         }
     }
 
@@ -165,14 +140,12 @@ impl Fields {
         self.bytes.clear();
         self.bytes.reserve(bytes.len() + MORE);
         self.bytes.extend_from_slice(bytes);
-        self.names = lines.iter().fold(0, |names, line| names | bit(line.known));
         self.lines = lines;
     }
 
     /// Takes all lines out, but keeps the memory of their bytes. The list of them is handed out.
     pub(super) fn clear(&mut self) -> Vec<Line> {
         self.bytes.clear();
-        self.names = 0;
         std::mem::take(&mut self.lines)
     }
 
@@ -187,7 +160,6 @@ impl Fields {
         let mut fields = Self {
             bytes: Vec::with_capacity(lines.sum::<usize>() + more),
             lines: Vec::with_capacity(map.len()),
-            names: 0,
         };
         for (name, value) in map {
             fields.append(name, value);
@@ -215,19 +187,13 @@ impl Fields {
         self.lines.iter().map(|line| self.field(line))
     }
 
-    /// Whether there may be a line of one of these names; where there is one, it says so.
-    #[inline]
-    pub fn may_have(&self, names: Names) -> bool {
-        self.names & names.0 != 0
-    }
-
     /// The lines of one name, in order.
     pub fn get_all<'f>(
         &'f self,
         name: &'f (impl FieldName + ?Sized),
     ) -> impl DoubleEndedIterator<Item = Value<'f>> + Clone {
         let (known, text) = (name.known(), name.text());
-        let lines = self.with(known).iter();
+        let lines = self.lines.iter();
         let named = lines.filter(move |line| self.is_named(line, known, text));
         named.map(|line| self.value(line))
     }
@@ -235,7 +201,7 @@ impl Fields {
     /// The first line of a name.
     pub fn get(&self, name: &(impl FieldName + ?Sized)) -> Option<Value<'_>> {
         let (known, text) = (name.known(), name.text());
-        let line = self.with(known).iter().find(|line| self.is_named(line, known, text))?;
+        let line = self.lines.iter().find(|line| self.is_named(line, known, text))?;
         Some(self.value(line))
     }
 
@@ -279,10 +245,7 @@ impl Fields {
     /// removed.
     pub fn insert(&mut self, name: &(impl FieldName + ?Sized), value: impl AsRef<[u8]>) {
         let (known, text) = (name.known(), name.text());
-        let first = self
-            .with(known)
-            .iter()
-            .position(|line| self.is_named(line, known, text));
+        let first = self.lines.iter().position(|line| self.is_named(line, known, text));
         let new = self.write(name, value.as_ref());
         let Some(first) = first else {
             return self.lines.push(new);
@@ -303,9 +266,6 @@ impl Fields {
     /// Takes all lines of a name out.
     pub fn remove(&mut self, name: &(impl FieldName + ?Sized)) {
         let (known, text) = (name.known(), name.text());
-        if self.with(known).is_empty() {
-            return;
-        }
         let bytes = &self.bytes;
         self.lines.retain(|line| !is_named(bytes, line, known, text));
     }
@@ -370,7 +330,6 @@ impl Fields {
         self.bytes.extend_from_slice(value);
         let until = at(&self.bytes);
         self.bytes.extend_from_slice(b"\r\n");
-        self.names |= bit(name.known());
         Line {
             name: Span { start, end },
             value: Span {
@@ -379,12 +338,6 @@ impl Fields {
             },
             known: name.known(),
         }
-    }
-
-    /// The lines among which there may be some of this name; none if there is none.
-    #[inline]
-    fn with(&self, known: Name) -> &[Line] {
-        if self.names & bit(known) == 0 { &[] } else { &self.lines }
     }
 
     fn is_named(&self, line: &Line, known: Name, text: &str) -> bool {
@@ -398,12 +351,6 @@ impl Fields {
     fn field(&self, line: &Line) -> Field<'_> {
         field(&self.bytes, line)
     }
-}
-
-/// The bit of a name. All that are not well-known have the same one.
-#[inline]
-const fn bit(name: Name) -> u128 {
-    1 << name as u8
 }
 
 fn field<'f>(bytes: &'f [u8], line: &Line) -> Field<'f> {

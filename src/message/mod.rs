@@ -7,6 +7,6 @@ mod response;
 
 pub use crate::http1::Name;
 pub use buffers::{Buffers, FIRST_READ};
-pub use fields::{Field, Fields, Names, Value};
+pub use fields::{Field, Fields, Value};
 pub use request::Request;
 pub use response::Response;

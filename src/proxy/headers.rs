@@ -4,7 +4,7 @@
 use super::access::Granted;
 use super::client::Client;
 use super::facts::{ConnectionOptions, Facts, connection_options};
-use super::names::{HOP_BY_HOP, is_managed, misleads};
+use super::names::{is_hop_by_hop, is_managed, misleads};
 use super::peer::Peer;
 use super::upgrade::Key;
 use crate::message::{Field, Fields, Name, Value};
@@ -144,7 +144,7 @@ fn stays(field: Field<'_>, options: &ConnectionOptions<'_>, trusted: bool, forwa
     let named = || !options.is_empty() && options.iter().any(|option| field.name.eq_ignore_ascii_case(option));
     let goes = match field.known {
         Name::Host | Name::Expect | Name::XRequestId | Name::XNarthexHops => true,
-        known if HOP_BY_HOP.contains(known) => true,
+        known if is_hop_by_hop(known) => true,
         // It is written again, in another form.
         Name::Cookie if forwarded.facts.crumbs => true,
         Name::ContentLength => is_padded(field.value),

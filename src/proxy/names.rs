@@ -2,7 +2,7 @@
 //! of these to the pod.
 
 use crate::http1::fold;
-use crate::message::{Name, Names};
+use crate::message::Name;
 
 /// Whether a client's `Connection` may not take this field away (Traefik CVE-2024-45410).
 pub fn is_protected(name: Name) -> bool {
@@ -19,17 +19,20 @@ pub fn is_protected(name: Name) -> bool {
 }
 
 /// Fields of one hop only. `Trailer` passes, for it says what stands behind the body.
-pub const HOP_BY_HOP: Names = Names::of(&[
-    Name::Te,
-    Name::Upgrade,
-    Name::Connection,
-    Name::KeepAlive,
-    Name::Http2Settings,
-    Name::ProxyConnection,
-    Name::TransferEncoding,
-    Name::ProxyAuthenticate,
-    Name::ProxyAuthorization,
-]);
+pub fn is_hop_by_hop(name: Name) -> bool {
+    matches!(
+        name,
+        Name::Te
+            | Name::Upgrade
+            | Name::Connection
+            | Name::KeepAlive
+            | Name::Http2Settings
+            | Name::ProxyConnection
+            | Name::TransferEncoding
+            | Name::ProxyAuthenticate
+            | Name::ProxyAuthorization
+    )
+}
 
 const FORWARDED: &[u8] = b"x-forwarded-";
 

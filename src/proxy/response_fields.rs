@@ -2,11 +2,9 @@
 
 use super::error::ProxyError;
 use super::facts::{binds, connection_options, lists_too_much, names_no_field};
-use super::names::HOP_BY_HOP;
-use crate::message::{Fields, Name, Names, Value};
+use super::names::is_hop_by_hop;
+use crate::message::{Fields, Name, Value};
 use http::StatusCode;
-
-const LENGTH: Names = Names::of(&[Name::ContentLength]);
 
 /// Takes what was for our hop out of a response, and what would confuse its framing. Says whether the connection it
 /// came on may be used again as far as framing goes.
@@ -15,12 +13,9 @@ const LENGTH: Names = Names::of(&[Name::ContentLength]);
 /// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`, whose name would be lost with the field, and
 /// for a `Connection` that names too many fields.
 pub fn clean_response(fields: &mut Fields) -> Result<bool, ProxyError> {
-    if !fields.may_have(HOP_BY_HOP) && !fields.may_have(LENGTH) {
-        return Ok(true);
-    }
     let (mut chunked, mut length, mut names_fields, mut of_hop) = (false, false, false, false);
     for field in fields.iter() {
-        if HOP_BY_HOP.contains(field.known) {
+        if is_hop_by_hop(field.known) {
             of_hop = true;
             if field.known == Name::TransferEncoding {
                 let is_chunked = field.value.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -50,7 +45,7 @@ pub fn clean_response(fields: &mut Fields) -> Result<bool, ProxyError> {
     if of_hop {
         // Chunked is what was read (RFC 9112 §6.3).
         let length_too = chunked && length;
-        fields.retain(|field| !(HOP_BY_HOP.contains(field.known) || length_too && field.known == Name::ContentLength));
+        fields.retain(|field| !(is_hop_by_hop(field.known) || length_too && field.known == Name::ContentLength));
     }
     Ok(!(chunked && length))
 }

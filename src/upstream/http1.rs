@@ -92,6 +92,8 @@ pub struct Http1<B> {
     head: ResponseHead,
     /// How much room the next read gets.
     room: usize,
+    /// Whether nothing was read since a request was begun.
+    is_sent: bool,
     outgoing: Outgoing<B>,
     /// Why the request's body ended too early.
     upload_error: Option<UploadError>,
@@ -143,6 +145,7 @@ where
             reader: ResponseReader::new(ResponseLimits::new(max_response_head)),
             head: ResponseHead::default(),
             room: FIRST_READ,
+            is_sent: false,
             outgoing: Outgoing::default(),
             upload_error: None,
             unflushed: false,
@@ -165,6 +168,7 @@ where
         self.is_head = request.is_head;
         self.outgoing = Outgoing::new(request, body);
         self.reading = Reading::Head;
+        self.is_sent = true;
         (self.interim, self.interim_bytes) = (0, 0);
     }
 
@@ -354,8 +358,11 @@ where
 
     /// Reads more. 0 is the end of the connection.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() == 0 && self.room > FIRST_READ && !matches!(self.stream, Stream::Tls(_)) {
-            // What waits for its pod needs no memory for that. A usual buffer is at hand, but not a large one.
+        let is_first = std::mem::take(&mut self.is_sent);
+        if self.input.capacity() == 0 && (is_first || self.room > FIRST_READ) && !matches!(self.stream, Stream::Tls(_))
+        {
+            // What waits for its pod needs no memory for that. A usual buffer is at hand, but not a large one. No pod answers
+            // as soon as it is asked.
             ready!(self.stream.poll_read_ready(cx))?;
         }
         let known = match &self.reading {

@@ -79,16 +79,17 @@ impl Input {
         self.body.is_none() && !self.buffer.is_empty()
     }
 
-    /// What the bytes that are there begin with.
-    fn look(&mut self, buffers: &Buffers) -> Result<Look, Fault> {
-        if self.buffer.is_empty() {
+    /// What the bytes that are there begin with. They are in the buffer, or were just read and are nowhere else.
+    fn look(&mut self, read: Option<&[u8]>, buffers: &Buffers) -> Result<Look, Fault> {
+        let bytes = read.unwrap_or(&self.buffer);
+        if bytes.is_empty() {
             return Ok(Look::More);
         }
         if self.may_be_http2 {
-            if self.buffer.starts_with(PREFACE) {
+            if bytes.starts_with(PREFACE) {
                 return Ok(Look::Http2);
             }
-            if PREFACE.starts_with(&self.buffer) {
+            if PREFACE.starts_with(bytes) {
                 return Ok(Look::More);
             }
             self.may_be_http2 = false;
@@ -96,22 +97,31 @@ impl Input {
         if self.head.lines.capacity() == 0 {
             self.head.lines = buffers.lines();
         }
-        let complete = self.reader.read(&self.buffer, &mut self.head)?;
+        let complete = self.reader.read(bytes, &mut self.head)?;
         Ok(if complete { Look::Head } else { Look::More })
     }
 
+    /// Keeps bytes that were read.
+    fn keep(&mut self, read: &[u8], buffers: &Buffers) {
+        if self.buffer.capacity() == 0 && (1..=FIRST_READ).contains(&read.len()) {
+            self.buffer = buffers.input();
+        }
+        self.buffer.extend_from_slice(read);
+    }
+
     /// Takes the head that was read, and makes ready for the body behind it.
-    fn take_head(&mut self, buffers: &Buffers, limits: &Limits) -> Option<Rc<Request>> {
+    fn take_head(&mut self, read: Option<&[u8]>, buffers: &Buffers, limits: &Limits) -> Option<Rc<Request>> {
         let mut shared = buffers.request();
         let request = Rc::get_mut(&mut shared)?;
-        let bytes = self.buffer.get(..self.head.length)?;
-        if !request.set_head(bytes, &mut self.head) {
+        let (head, behind) = read.unwrap_or(&self.buffer).split_at_checked(self.head.length)?;
+        if !request.set_head(head, &mut self.head) {
             return None;
         }
-        if self.buffer.len() == self.head.length {
-            buffers.return_input(std::mem::take(&mut self.buffer));
-        } else {
-            self.buffer.advance(self.head.length);
+        let is_all = behind.is_empty();
+        match read.and_then(|read| read.get(self.head.length..)) {
+            Some(behind) => self.keep(behind, buffers),
+            None if is_all => buffers.return_input(std::mem::take(&mut self.buffer)),
+            None => self.buffer.advance(self.head.length),
         }
         self.waits = false;
         self.body = match self.head.framing {
@@ -179,43 +189,58 @@ enum Look {
 impl Conn {
     /// The next request.
     pub(super) fn poll_request(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Heard> {
-        let buffers = &self.shard.worker.buffers;
         loop {
-            let mut input = self.input.borrow_mut();
-            let began = input.reader.position() == Position::Head;
-            let look = match input.look(buffers) {
-                Ok(look) => look,
-                Err(fault) => {
-                    drop(input);
-                    self.note_fault(fault);
-                    return Poll::Ready(Heard::End);
-                }
-            };
-            let is_head = matches!(look, Look::Head) || input.reader.position() == Position::Head;
-            if is_head && !began {
-                self.since.set(self.clock().now());
-                self.pace.begin(self.clock());
+            if let Some(heard) = self.look(None) {
+                return Poll::Ready(heard);
             }
-            match look {
-                Look::More => {}
-                Look::Http2 => return Poll::Ready(Heard::Http2(std::mem::take(&mut input.buffer).freeze())),
-                Look::Head => {
-                    let Some(request) = input.take_head(buffers, &self.shard.limits) else {
-                        drop(input);
-                        self.refuse();
-                        return Poll::Ready(Heard::End);
-                    };
-                    self.heads.set(self.heads.get().wrapping_add(1));
-                    let has_body = input.body.is_some();
-                    drop(input);
-                    let body = if has_body { self.body() } else { RequestBody::Empty };
-                    return Poll::Ready(Heard::Request(request, body));
-                }
-            }
-            drop(input);
             match ready!(self.poll_fill_head(cx)) {
-                Ok(count) if count > 0 => {}
-                Ok(_) | Err(_) => return Poll::Ready(Heard::End),
+                Ok(None) => {}
+                Ok(Some(heard)) => return Poll::Ready(heard),
+                Err(_) => return Poll::Ready(Heard::End),
+            }
+        }
+    }
+
+    /// What the bytes that are there say; absent if more have to be read. They are in the buffer, or were just read.
+    fn look(self: &Rc<Self>, read: Option<&[u8]>) -> Option<Heard> {
+        let buffers = &self.shard.worker.buffers;
+        let mut input = self.input.borrow_mut();
+        let began = input.reader.position() == Position::Head;
+        let look = match input.look(read, buffers) {
+            Ok(look) => look,
+            Err(fault) => {
+                // What follows a fault is thrown away, but it is there.
+                input.keep(read.unwrap_or_default(), buffers);
+                drop(input);
+                self.note_fault(fault);
+                return Some(Heard::End);
+            }
+        };
+        let is_head = matches!(look, Look::Head) || input.reader.position() == Position::Head;
+        if is_head && !began {
+            self.since.set(self.clock().now());
+            self.pace.begin(self.clock());
+        }
+        match look {
+            Look::More => {
+                input.keep(read.unwrap_or_default(), buffers);
+                None
+            }
+            Look::Http2 => {
+                input.keep(read.unwrap_or_default(), buffers);
+                Some(Heard::Http2(std::mem::take(&mut input.buffer).freeze()))
+            }
+            Look::Head => {
+                let Some(request) = input.take_head(read, buffers, &self.shard.limits) else {
+                    drop(input);
+                    self.refuse();
+                    return Some(Heard::End);
+                };
+                self.heads.set(self.heads.get().wrapping_add(1));
+                let has_body = input.body.is_some();
+                drop(input);
+                let body = if has_body { self.body() } else { RequestBody::Empty };
+                Some(Heard::Request(request, body))
             }
         }
     }
@@ -241,20 +266,24 @@ impl Conn {
         tracing::warn!(peer = %self.client.peer.socket, "the HTTP library refused a request that narthex accepted: please report this");
     }
 
-    /// Reads bytes of a head. While none come, no memory is held for them.
-    fn poll_fill_head(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads bytes of a head, and looks at them. While none come, no memory is held for them, and none is needed for a head
+    /// that comes whole.
+    fn poll_fill_head(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<Option<Heard>>> {
         let mut scratch = self.shard.scratch.borrow_mut();
         let mut read = ReadBuf::new(&mut scratch);
         let poll = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read);
-        let count = read.filled().len();
+        let read = read.filled();
         let mut input = self.input.borrow_mut();
-        if input.buffer.capacity() == 0 && (1..=FIRST_READ).contains(&count) {
-            input.buffer = self.shard.worker.buffers.input();
+        let is_new = input.buffer.is_empty();
+        if !is_new {
+            input.keep(read, &self.shard.worker.buffers);
         }
-        input.buffer.extend_from_slice(read.filled());
         drop(input);
         let in_head = self.position() == Position::Head;
-        self.note_read(poll.map_ok(|()| count), in_head)
+        if ready!(self.note_read(poll.map_ok(|()| read.len()), in_head))? == 0 {
+            return Poll::Ready(Ok(Some(Heard::End)));
+        }
+        Poll::Ready(Ok(if is_new { self.look(Some(read)) } else { None }))
     }
 
     /// Reads bytes of a body, into the memory that they are passed on from.
