@@ -203,7 +203,9 @@ pub async fn take(
         if let Some(fields) = &fields {
             draft.head.fields.extend(fields);
         }
-        own(request, passed, draft);
+        if let Some(route) = decision.route {
+            own(request, route, passed, draft);
+        }
         return failure.map_or(Ok(()), Err);
     }
 }
@@ -281,11 +283,18 @@ fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) ->
     None
 }
 
-/// Takes an answer of narthex's own through the response side of the steps that the request had passed.
-fn own(request: &Admitted<'_>, passed: &[Before], draft: &mut Draft<'_>) {
+/// Takes an answer of narthex's own through the response side of the steps that the request had passed. HSTS is about the
+/// host, so that all answers of the route have it.
+fn own(request: &Admitted<'_>, route: &Route, passed: &[Before], draft: &mut Draft<'_>) {
+    let fields = &mut draft.head.fields;
     for step in passed {
         if let Before::Cors(cors) = step {
-            cors.decorate(&request.request.fields, &mut draft.head.fields);
+            cors.decorate(&request.request.fields, fields);
+        }
+    }
+    for step in &route.policies.after {
+        if let After::Hsts(value) = step {
+            reply_fields::set_hsts(value, request.client.is_secure(), fields);
         }
     }
 }
