@@ -302,6 +302,10 @@ impl Decision {
                 let what = route.map(Route::describe).unwrap_or_default();
                 self.answer(status.as_u16(), format!("{what} is redirected"));
             }
+            Outcome::Text { status, .. } => {
+                let what = route.map(Route::describe).unwrap_or_default();
+                self.answer(status.as_u16(), format!("{what} says so"));
+            }
             Outcome::Preflight(_) => {
                 let what = route.map(Route::describe).unwrap_or_default();
                 self.answer(

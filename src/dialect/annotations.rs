@@ -84,6 +84,8 @@ pub(crate) struct Chain {
     pub after: Box<[After]>,
     /// Whether paths are patterns where their host has patterns.
     pub follows_patterns: bool,
+    /// Whether requests are left out of the access log.
+    pub is_unlogged: bool,
 }
 
 impl Settings {
@@ -106,6 +108,7 @@ impl Settings {
                 .collect(),
             after: self.chain.after.iter().cloned().chain(compress).chain(hsts).collect(),
             follows_patterns: self.chain.follows_patterns,
+            is_unlogged: self.chain.is_unlogged,
         }
     }
 }

@@ -5,7 +5,7 @@ mod fields;
 mod request;
 mod response;
 
-pub use crate::http1::Name;
+pub use crate::http1::{Name, fold};
 pub use buffers::{Buffers, FIRST_READ};
 pub use fields::{Field, Fields, Value};
 pub use request::Request;

@@ -95,7 +95,7 @@ pub async fn in_time<T>(
         Waiting::Upload
     };
     let own = Limits {
-        head: limit,
+        head: limit.into(),
         ..client.wait.limits.get()
     };
     client.wait.limits.set(own);

@@ -10,7 +10,7 @@ use super::dial::{checkout, connect_error};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::facts::Facts;
-use super::headers::{self, Forwarded, Sink};
+use super::headers::{self, Changes, Forwarded, Sink};
 use super::reply::Draft;
 use super::response_fields::{self, clean_response};
 use super::retry::{Retries, Tried};
@@ -27,8 +27,9 @@ use crate::upstream::pool::is_local;
 use crate::upstream::{Affinity, Connection, Limit, LiveEndpoint, Picked, RequestPermit, Target};
 use http::header::HeaderMap;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
+use std::borrow::Cow;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,7 +49,9 @@ pub struct Plan<'r> {
     /// The target that the pod gets, where that is not the client's.
     pub target: Option<String>,
     /// `Host` as the pod gets it, where that is not the client's.
-    pub host: Option<&'r HeaderValue>,
+    pub host: Option<Cow<'r, [u8]>>,
+    /// What the route changes of the fields.
+    pub changes: Option<Box<Changes<'r>>>,
     /// What was found out about its client, where it was asked.
     pub granted: Option<&'r Granted>,
     /// How often it has passed through narthex.
@@ -362,6 +365,7 @@ fn is_elsewhere(worker: &Worker, plan: &Plan<'_>) -> bool {
         Outcome::Closed(_)
         | Outcome::Redirect(_)
         | Outcome::Elsewhere { .. }
+        | Outcome::Text { .. }
         | Outcome::Preflight(_)
         | Outcome::Answer(_) => true,
         Outcome::Refused(_) => false,
@@ -394,7 +398,8 @@ fn accept(plan: &Plan<'_>, head: &mut message::Response) -> Result<bool, ProxyEr
     }
     let personal = plan.facts.binds_identity || response_fields::binds_identity(head.status, &head.fields);
     let reusable = clean_response(&mut head.fields)? && !personal && !upgraded;
-    let reusable = reusable && plan.settings.proxy_protocol != Some(true);
+    let settings = plan.settings;
+    let reusable = reusable && settings.proxy_protocol != Some(true) && settings.one_request != Some(true);
     if upgraded {
         // What follows has no length, whatever the pod says (RFC 9110, section 8.6).
         head.fields.remove(&Name::ContentLength);
@@ -412,7 +417,7 @@ impl Plan<'_> {
         let asked_host = self.canonical.host_header.map(str::as_bytes);
         let trace = self.trail.trace();
         let forwarded = Forwarded {
-            host: self.host.map(HeaderValue::as_bytes).or(asked_host),
+            host: self.host.as_deref().or(asked_host),
             asked_host,
             endpoint: endpoint.endpoint.address,
             port: self.canonical.port,
@@ -425,6 +430,8 @@ impl Plan<'_> {
             trace: trace.as_ref(),
             facts: self.facts,
             granted: self.granted,
+            changes: self.changes.as_deref(),
+            closes: self.settings.one_request == Some(true),
         };
         headers::write_fields(out, &self.request.fields, client, &forwarded);
     }

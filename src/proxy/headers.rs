@@ -8,6 +8,7 @@ use super::names::{is_hop_by_hop, is_managed, misleads};
 use super::peer::Peer;
 use super::upgrade::Key;
 use crate::message::{Field, Fields, Name, Value};
+use crate::table::RequestFields;
 use crate::table::canonical::canonical_host;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io::Write;
@@ -42,6 +43,18 @@ pub struct Forwarded<'a> {
     pub facts: &'a Facts<'a>,
     /// What was found out about the client, where it was asked who it is.
     pub granted: Option<&'a Granted>,
+    /// What the route changes of them, where it does.
+    pub changes: Option<&'a Changes<'a>>,
+    /// Whether it is told to be the last one of its connection.
+    pub closes: bool,
+}
+
+/// What a route changes of the fields that a pod gets.
+pub struct Changes<'a> {
+    /// Which fields of the client's go.
+    pub of: &'a RequestFields,
+    /// What it gets.
+    pub more: Fields,
 }
 
 /// What is said to a pod of the trace that a request belongs to.
@@ -107,9 +120,13 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
     };
     let trusted = client.peer.trusted;
     let passes = |field: Field<'_>| stays(field, &options, trusted, forwarded);
-    match forwarded.granted {
-        None => write_those(out, original, passes),
-        Some(granted) => write_those(out, original, |field| passes(field) && !granted.takes(field)),
+    match (forwarded.granted, forwarded.changes) {
+        (None, None) => write_those(out, original, passes),
+        (granted, changes) => write_those(out, original, |field| {
+            passes(field)
+                && !granted.is_some_and(|granted| granted.takes(field))
+                && !changes.is_some_and(|changes| changes.of.replaces(field.name))
+        }),
     }
     write_framing(out, original, forwarded);
     if trusted {
@@ -121,6 +138,9 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
     out.field("X-Narthex-Hops", hops(forwarded.hops));
     if let Some(trace) = forwarded.trace {
         out.field("traceparent", trace.parent.as_bytes());
+    }
+    if let Some(changes) = forwarded.changes {
+        out.lines(&changes.more, 0..changes.more.len());
     }
 }
 
@@ -178,6 +198,9 @@ fn write_framing(out: &mut impl Sink, original: &Fields, forwarded: &Forwarded<'
     if forwarded.upgrade {
         out.field("Connection", b"upgrade");
         out.field("Upgrade", b"websocket");
+    } else if forwarded.closes && !forwarded.multiplexed {
+        let takes = facts.takes_trailers;
+        out.field("Connection", if takes { b"close, te" } else { b"close" });
     } else if facts.takes_trailers && !forwarded.multiplexed {
         out.field("Connection", b"te");
     }
@@ -339,6 +362,8 @@ mod tests {
             trace: None,
             facts: &facts,
             granted: None,
+            changes: None,
+            closes: false,
         };
         let mut out = Vec::new();
         write_fields(&mut out, &original, &client, &forwarded);

@@ -73,6 +73,20 @@ pub fn direct(draft: &mut Draft<'_>, answer: &Answer) {
     }
 }
 
+/// What a step of a route says that clients get.
+pub fn text(draft: &mut Draft<'_>, status: StatusCode, text: Option<String>) {
+    let Some(text) = text else {
+        return direct(draft, &Answer { status, location: None });
+    };
+    let is_bodiless = status == StatusCode::NO_CONTENT || text.is_empty();
+    let text = if is_bodiless { String::new() } else { text };
+    let fields = own(draft, status, Bytes::from(text));
+    if !is_bodiless {
+        fields.append(&Name::ContentType, TEXT);
+        fields.append(&Name::XContentTypeOptions, "nosniff");
+    }
+}
+
 /// What a browser gets that asks which requests of other origins it may send. The fields that say so come after it.
 pub fn preflight(draft: &mut Draft<'_>) {
     own(draft, StatusCode::NO_CONTENT, Bytes::new());

@@ -84,11 +84,14 @@ impl<'r> Retries<'r> {
 
     /// Whether a response is thrown away for another attempt.
     pub fn again_for(&mut self, lease: &Lease<ClientBody>, status: StatusCode) -> bool {
-        self.left > 0 && self.on.status(status.as_u16()) && self.once_more(lease)
+        self.left > 0 && self.on.status(status.as_u16()) && self.is_in_time() && self.once_more(lease)
     }
 
     /// Whether there is another attempt after one in which no connection was opened.
     pub fn again_unconnected(&mut self, cause: &io::Error) -> bool {
+        if !self.is_in_time() {
+            return false;
+        }
         let is_absent = matches!(
             cause.kind(),
             io::ErrorKind::ConnectionRefused
@@ -108,6 +111,9 @@ impl<'r> Retries<'r> {
 
     /// Whether there is another attempt after one without a response; `unsent` says that nothing of it left.
     pub fn again_after(&mut self, lease: &Lease<ClientBody>, error: ProxyError, unsent: bool) -> bool {
+        if !self.is_in_time() {
+            return false;
+        }
         if self.is_safe(error, unsent) && self.attempts < self.most {
             return true;
         }
@@ -131,6 +137,12 @@ impl<'r> Retries<'r> {
     /// Whether the request may be sent again after a pod had it, and can be.
     fn is_repeatable(&self) -> bool {
         (self.idempotent || self.on.non_idempotent) && (self.empty || self.plan.upload.is_kept())
+    }
+
+    /// Whether another attempt may still begin.
+    fn is_in_time(&self) -> bool {
+        let limit = self.plan.settings.retry_time;
+        limit.is_none_or(|limit| self.plan.trail.began().elapsed() < limit)
     }
 
     /// Whether one of `retries` can be made, which it then is.

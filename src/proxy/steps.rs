@@ -22,18 +22,20 @@ use super::deadline::{self, Alarm};
 use super::error::ProxyError;
 use super::facts::Facts;
 use super::forward::{self, ForwardError, Luggage, Plan, Stop};
+use super::headers::Changes;
 use super::reply::{self, Draft};
 use super::request_body::RequestBody;
 use super::response_fields;
 use super::trail::Trail;
 use super::upgrade;
-use super::wait::Limits;
+use super::wait::{Limit, Limits};
 use super::worker::Worker;
 use crate::message::Request;
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
-use crate::table::{Access, After, Answer, Backend, Before, Protocol, Route, UpstreamHost};
+use crate::table::{Access, After, Answer, Backend, Before, Known, Protocol, Route, UpstreamHost, canonical_host};
 use http::{HeaderValue, StatusCode};
+use std::borrow::Cow;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -57,6 +59,17 @@ struct Admitted<'r> {
     upload: Rc<Upload>,
     /// When the time is up that a gRPC client gives.
     deadline: Option<Instant>,
+}
+
+impl Admitted<'_> {
+    /// What the variables of a route's templates stand for.
+    fn known<'k>(&'k self, route: &'k Route, backend: Option<&'k Backend>) -> Known<'k> {
+        Known {
+            request_id: Some(self.trail.request_id().as_str()),
+            backend,
+            ..decide::known(&self.ask, &self.canonical, route)
+        }
+    }
 }
 
 /// Takes a request through all its steps. The reply is made whatever happens.
@@ -175,6 +188,10 @@ pub async fn take(
                 reply::direct(draft, &Answer { status, location });
                 None
             }
+            Outcome::Text { status, text } => {
+                reply::text(draft, status, text);
+                None
+            }
             Outcome::Preflight(cors) => {
                 reply::preflight(draft);
                 cors.decorate(&request.request.fields, &mut draft.head.fields);
@@ -204,7 +221,7 @@ pub async fn take(
             draft.head.fields.extend(fields);
         }
         if let Some(route) = decision.route {
-            own(request, route, passed, draft);
+            own(request, (route, decision.backend), passed, draft);
         }
         return failure.map_or(Ok(()), Err);
     }
@@ -285,11 +302,21 @@ fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) ->
 
 /// Takes an answer of narthex's own through the response side of the steps that the request had passed. HSTS is about the
 /// host, so that all answers of the route have it.
-fn own(request: &Admitted<'_>, route: &Route, passed: &[Before], draft: &mut Draft<'_>) {
-    let fields = &mut draft.head.fields;
+fn own(
+    request: &Admitted<'_>,
+    (route, backend): (&Route, Option<&Arc<Backend>>),
+    passed: &[Before],
+    draft: &mut Draft<'_>,
+) {
+    let (status, fields) = (draft.head.status, &mut draft.head.fields);
     for step in passed {
-        if let Before::Cors(cors) = step {
-            cors.decorate(&request.request.fields, fields);
+        match step {
+            Before::Cors(cors) => cors.decorate(&request.request.fields, fields),
+            Before::Fields(changes) if !changes.reply.is_empty() => {
+                let known = request.known(route, backend.map(|backend| &**backend));
+                changes.reply.apply(&known, status, fields);
+            }
+            _ => {}
         }
     }
     for step in &route.policies.after {
@@ -310,11 +337,24 @@ fn before<'r>(
     let (head, client, settings) = (request.request, request.client, &*backend.settings);
     let protocol = backend.protocol();
     request.upload.limit(route.policies.body_limit());
+    let host = match &settings.upstream_host {
+        Some(UpstreamHost::Named(host)) => Some(Cow::Borrowed(host.as_bytes())),
+        _ => None,
+    };
+    let (changes, host) = if route.policies.changes_fields() {
+        let known = request.known(route, Some(backend));
+        let host = host.map_or_else(|| own_host(&known, route), |host| Ok(Some(host)))?;
+        (changes(&known, route), host)
+    } else {
+        (None, host)
+    };
     client.wait.limits.set(Limits {
-        head: None,
-        stream: settings.stream_timeout,
-        body: settings.body_timeout,
-        send: settings.send_timeout,
+        head: Limit::default(),
+        stream: settings.stream_timeout.into(),
+        body: settings.body_timeout.into(),
+        send: settings.send_timeout.into(),
+        take: settings.take_timeout.into(),
+        tunnel: settings.tunnel_timeout.into(),
     });
     Ok(Plan {
         request: head,
@@ -325,10 +365,8 @@ fn before<'r>(
             Some(path) => Some(with_query(path, head.query())),
             None => request.canonical.target(head, route),
         },
-        host: match &settings.upstream_host {
-            Some(UpstreamHost::Named(host)) => Some(host),
-            _ => None,
-        },
+        host,
+        changes,
         granted,
         hops,
         backend,
@@ -344,6 +382,31 @@ fn before<'r>(
         trail: request.trail,
         until: (settings.request_timeout).map(|after| Instant::from_std(request.trail.began()) + after),
     })
+}
+
+/// The fields that a pod gets beside those that all get.
+fn changes<'r>(known: &Known<'_>, route: &'r Route) -> Option<Box<Changes<'r>>> {
+    let mut steps = route.policies.before.iter();
+    let of = steps.find_map(|step| match step {
+        Before::Fields(changes) if !changes.request.is_empty() => Some(&changes.request),
+        _ => None,
+    })?;
+    Some(Box::new(Changes {
+        of,
+        more: of.expand(known),
+    }))
+}
+
+/// `Host` as a pod gets it, where a step says so.
+fn own_host<'r>(known: &Known<'_>, route: &Route) -> Result<Option<Cow<'r, [u8]>>, ProxyError> {
+    let template = route.policies.before.iter().find_map(|step| match step {
+        Before::Host(template) => Some(template),
+        _ => None,
+    });
+    let Some(template) = template else { return Ok(None) };
+    let host = template.expand(known).into_owned();
+    canonical_host(&host).map_err(ProxyError::BadHost)?;
+    Ok(Some(Cow::Owned(host.into_bytes())))
 }
 
 /// A path with the query as it came.
@@ -388,6 +451,11 @@ fn after(request: &Admitted<'_>, plan: &Plan<'_>, draft: &mut Draft<'_>) {
         match step {
             After::Compress(settings) => compress::compress(worker, settings, asked, draft),
             After::Cors(cors) => cors.decorate(&asked.fields, &mut draft.head.fields),
+            After::Fields(changes) => {
+                let known = request.known(plan.route, Some(plan.backend));
+                changes.reply.clean(&known, &mut draft.head.fields);
+                changes.reply.apply(&known, status, &mut draft.head.fields);
+            }
             After::Hsts(value) => reply_fields::set_hsts(value, client.is_secure(), &mut draft.head.fields),
             After::Server(value) => reply_fields::add_server(value, &mut draft.head.fields),
         }

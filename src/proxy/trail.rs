@@ -118,6 +118,7 @@ impl Trail {
         if let Some(mut story) = self.story() {
             let words = self.worker.words.borrow_mut().of(table, route);
             story.decided(route.key, words, decision.backend.is_some());
+            story.is_unlogged = route.policies.is_unlogged;
         }
     }
 

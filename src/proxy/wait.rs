@@ -65,17 +65,46 @@ impl Silence {
     }
 }
 
+/// A time-out, or none. Every idle connection has room for some of them, so that they are counted in milliseconds, of which
+/// 0 are none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limit(u32);
+
+impl From<Option<Duration>> for Limit {
+    fn from(limit: Option<Duration>) -> Self {
+        // More than 49 days are as good as 49 days.
+        let millis = |limit: Duration| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1);
+        Self(limit.map_or(0, millis))
+    }
+}
+
+impl Limit {
+    /// The time-out; absent where there is none.
+    pub fn get(self) -> Option<Duration> {
+        (self.0 > 0).then(|| Duration::from_millis(self.0.into()))
+    }
+
+    /// The time-out, or this one.
+    pub fn or(self, other: Duration) -> Duration {
+        self.get().unwrap_or(other)
+    }
+}
+
 /// The time-outs of one request, where its backend has its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// For the response head.
-    pub head: Option<Duration>,
+    pub head: Limit,
     /// Without a byte of the response body from the pod.
-    pub stream: Option<Duration>,
+    pub stream: Limit,
     /// Without a byte of the request body from the client.
-    pub body: Option<Duration>,
+    pub body: Limit,
     /// Without a byte of the response being taken by the client.
-    pub send: Option<Duration>,
+    pub send: Limit,
+    /// Without a byte of the request body being taken by the pod.
+    pub take: Limit,
+    /// Without a byte in either direction of a WebSocket.
+    pub tunnel: Limit,
 }
 
 /// Bytes of a piece of a reply that a client has to take for its time-out to begin anew.
@@ -93,6 +122,8 @@ pub struct Wait {
     /// Since when a request body has stood still, and who is to be told; for HTTP/2, where the connection goes on.
     upload: Cell<Option<Tick>>,
     uploader: RefCell<Option<Waker>>,
+    /// Whether more of the request body was asked for and the client has not sent it yet.
+    asks_client: Cell<bool>,
     /// Since when a piece of the reply has waited for the client; for HTTP/2 as well.
     sending: Cell<Option<Tick>>,
     task: RefCell<Option<AbortHandle>>,
@@ -122,6 +153,7 @@ impl Wait {
     pub fn begins(&self) {
         self.limits.set(Limits::default());
         self.moved.set(None);
+        self.asks_client.set(false);
     }
 
     /// A piece of the reply was handed out, or (none) the next is asked for.
@@ -172,9 +204,9 @@ impl Wait {
             Silence::Upload => limits.body,
             Silence::Reply => limits.stream,
             Silence::Taking => limits.send,
-            Silence::Room => None,
+            Silence::Room => Limit::default(),
         };
-        Some((silence, silence.limit(own.is_some())))
+        Some((silence, silence.limit(own.get().is_some())))
     }
 
     /// The task that answers it, to be ended if its reply is not taken.
@@ -184,6 +216,7 @@ impl Wait {
 
     /// A piece of the request body is waited for, or (none) there.
     pub fn awaits_upload(&self, waiting: Option<(&Waker, &Clock)>) {
+        self.asks_client.set(waiting.is_some());
         match waiting {
             Some((waker, clock)) if self.streams => {
                 self.uploader.replace(Some(waker.clone()));
@@ -222,8 +255,8 @@ impl Wait {
     /// Ends a stream whose client is silent in its body or does not take its reply. Whether it did.
     pub fn check_stream(&self, clock: &Clock, timeouts: &Timeouts) -> bool {
         let limits = self.limits.get();
-        let body = limits.body.unwrap_or(timeouts.body);
-        let send = limits.send.unwrap_or(timeouts.send);
+        let body = limits.body.or(timeouts.body);
+        let send = limits.send.or(timeouts.send);
         if self
             .upload
             .get()
@@ -297,11 +330,14 @@ impl Wait {
             return;
         };
         let limits = self.limits.get();
-        let head = limits.head.unwrap_or(timeouts.response);
+        let head = limits.head.or(timeouts.response);
+        let is_pod_slow =
+            || !self.asks_client.get() && limits.take.get().is_some_and(|limit| clock.passed(since, limit));
         let late = match what {
             Waiting::Head => clock.passed(since, head),
-            Waiting::Upload => clock.passed(since, head + limits.body.unwrap_or(timeouts.body)),
-            Waiting::Body => self.is_silent(clock, since, limits.stream.unwrap_or(timeouts.stream)),
+            Waiting::Upload if is_pod_slow() => true,
+            Waiting::Upload => clock.passed(since, head + limits.body.or(timeouts.body)),
+            Waiting::Body => self.is_silent(clock, since, limits.stream.or(timeouts.stream)),
         };
         if late {
             if what == Waiting::Body {

@@ -121,7 +121,10 @@ pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'stati
     };
     match next {
         Next::Http2(prefix) => Box::pin(h2::run(shard, stream, client.peer.clone(), prefix)).await,
-        Next::Tunnel(exchange) => Box::pin(tunnel::run(shard, stream, *exchange)).await,
+        Next::Tunnel(exchange) => {
+            let limit = client.wait.limits.get().tunnel.get();
+            Box::pin(tunnel::run(shard, stream, *exchange, limit)).await;
+        }
         Next::Close(_) => {}
     }
 }

@@ -22,14 +22,17 @@ const BUFFER: usize = 16 << 10;
 /// When the tunnel last moved.
 struct Pulse {
     shard: Rc<Shard>,
+    /// How long it may be silent, where the pod's backend has a time of its own.
+    limit: Option<Duration>,
     last: Cell<Tick>,
     expired: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Pulse {
-    fn new(shard: &Rc<Shard>) -> Rc<Self> {
+    fn new(shard: &Rc<Shard>, limit: Option<Duration>) -> Rc<Self> {
         Rc::new(Self {
+            limit,
             last: Cell::new(shard.worker.clock.now()),
             expired: Cell::new(false),
             waker: RefCell::default(),
@@ -56,7 +59,8 @@ impl Pulse {
 
 impl Swept for Pulse {
     fn sweep(&self, timeouts: &Timeouts) {
-        if self.clock().passed(self.last.get(), timeouts.tunnel) {
+        let limit = self.limit.unwrap_or(timeouts.tunnel);
+        if self.clock().passed(self.last.get(), limit) {
             self.expired.set(true);
             if let Some(waker) = self.waker.take() {
                 waker.wake();
@@ -110,8 +114,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Side<'_, S> {
 }
 
 /// A client's connection of its own, when the 101 has gone out.
-pub async fn run(shard: Rc<Shard>, mut client: Stream, exchange: Exchange) {
-    pass_on(&shard, (&mut client, None), exchange, pending()).await;
+pub async fn run(shard: Rc<Shard>, mut client: Stream, exchange: Exchange, limit: Option<Duration>) {
+    pass_on(&shard, (&mut client, None), exchange, limit, pending()).await;
 }
 
 /// One of a client's streams (RFC 8441). Where it does not end as it should, it is reset by being dropped: an end must not
@@ -123,8 +127,8 @@ pub async fn over_h2(
     mut stream: Duplex,
     exchange: Exchange,
 ) {
-    let reset = stream.reset();
-    pass_on(&shard, (&mut stream, client.earned.as_deref()), exchange, reset).await;
+    let (reset, limit) = (stream.reset(), client.wait.limits.get().tunnel.get());
+    pass_on(&shard, (&mut stream, client.earned.as_deref()), exchange, limit, reset).await;
 }
 
 /// Passes bytes on until both sides are done, one breaks off, or neither says anything for too long. `reset` is ready when
@@ -133,6 +137,7 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     shard: &Rc<Shard>,
     (client, earned): (&mut C, Option<&Earned>),
     mut exchange: Exchange,
+    limit: Option<Duration>,
     reset: impl Future<Output = ()>,
 ) {
     let Some(Connection::Http1(connection)) = exchange.connection.take() else {
@@ -140,12 +145,21 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     };
     let pod = connection.upgraded();
     let endpoint = exchange.lease.endpoint.endpoint.clone();
-    between(shard, (client, earned), (pod.stream, &[]), &pod.read, &endpoint, reset).await;
+    let pod_side = (pod.stream, &[][..]);
+    between(shard, (client, earned), pod_side, &pod.read, (&endpoint, limit), reset).await;
 }
 
 /// A connection that is passed on from its first byte. `first` was read from the client already.
 pub async fn relay(shard: &Rc<Shard>, mut client: Stream, (pod, first): (Stream, &[u8]), endpoint: &Endpoint) {
-    between(shard, (&mut client, None), (pod, first), &[], endpoint, pending()).await;
+    between(
+        shard,
+        (&mut client, None),
+        (pod, first),
+        &[],
+        (endpoint, None),
+        pending(),
+    )
+    .await;
 }
 
 /// Passes bytes on, beginning with what was read from either side already: `first` from the client, `said` from the pod.
@@ -154,10 +168,10 @@ async fn between<C: AsyncRead + AsyncWrite + Unpin>(
     (client, earned): (&mut C, Option<&Earned>),
     (pod, first): (Stream, &[u8]),
     said: &[u8],
-    endpoint: &Endpoint,
+    (endpoint, limit): (&Endpoint, Option<Duration>),
     reset: impl Future<Output = ()>,
 ) {
-    let pulse = Pulse::new(shard);
+    let pulse = Pulse::new(shard, limit);
     let _listed = shard.list(pulse.clone());
     let mut client = Side {
         stream: client,

@@ -148,6 +148,8 @@ pub enum Outcome<'d> {
     Redirect(Redirect<'d>),
     /// It is sent elsewhere, as a step of the route says.
     Elsewhere { status: StatusCode, location: String },
+    /// It gets a text, as a step of the route says.
+    Text { status: StatusCode, text: Option<String> },
     /// A browser is told which requests of other origins it may send.
     Preflight(&'d Arc<Cors>),
     /// narthex answers it as the route says.
@@ -344,7 +346,7 @@ fn take<'d>(
     step: &'d Before,
     ask: &'d Ask<'_>,
     canonical: &'d Canonical<'_>,
-    route: &Route,
+    route: &'d Route,
     rules: &Rules,
 ) -> Option<Outcome<'d>> {
     match step {
@@ -358,7 +360,14 @@ fn take<'d>(
             refused.then_some(Outcome::Refused(Refusal::AddressNotAllowed))
         }
         Before::Cors(cors) => cors.answers(ask.method, ask.fields).then_some(Outcome::Preflight(cors)),
-        Before::Rates(_) | Before::Access(_) | Before::Rewrite(_) => None,
+        Before::Rates(_) | Before::Access(_) | Before::Rewrite(_) | Before::Fields(_) | Before::Host(_) => None,
+        Before::Return(returned) => Some(Outcome::Text {
+            status: returned.status,
+            text: returned
+                .text
+                .as_ref()
+                .map(|text| text.expand(&known(ask, canonical, route)).into_owned()),
+        }),
         Before::Redirect(redirection) => Some(Outcome::Elsewhere {
             status: redirection.status,
             location: redirection.location(&known(ask, canonical, route)),
@@ -377,7 +386,7 @@ fn rewritten(canonical: &Canonical<'_>, route: &Route, rules: &Rules) -> Result<
 }
 
 /// What the variables of templates stand for.
-fn known<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &Route) -> Known<'d> {
+pub fn known<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &'d Route) -> Known<'d> {
     Known {
         secure: ask.secure,
         host: canonical.host.as_deref(),
@@ -387,6 +396,9 @@ fn known<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &Route) -> K
         method: ask.method,
         client: ask.client,
         fields: ask.fields,
+        request_id: None,
+        route: Some(route),
+        backend: None,
     }
 }
 

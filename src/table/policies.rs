@@ -3,7 +3,7 @@
 
 use super::compression::Compression;
 use super::guard::Guard;
-use super::steps::{Access, Addresses, Cors, Rates, Redirection, Rewrite};
+use super::steps::{Access, Addresses, Cors, FieldChanges, Rates, Redirection, Returned, Rewrite, Template};
 use http::HeaderValue;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub struct Policies {
     pub after: Box<[After]>,
     /// Whether its path is a pattern where its host has patterns.
     pub follows_patterns: bool,
+    /// Whether its requests are left out of the access log.
+    pub is_unlogged: bool,
 }
 
 /// A step before a request is forwarded. What follows from the request's head and its client alone is part of the decision
@@ -38,8 +40,14 @@ pub enum Before {
     Rates(Arc<Rates>),
     /// A client that cannot show who it is is refused. This takes time, so it is no part of the decision.
     Access(Arc<Access>),
+    /// Pods get other fields, and all replies of this and later steps do.
+    Fields(Arc<FieldChanges>),
+    /// Pods get this `Host`.
+    Host(Arc<Template>),
     /// Every request is sent elsewhere.
     Redirect(Arc<Redirection>),
+    /// Every request gets this answer.
+    Return(Arc<Returned>),
     /// The pod gets another path.
     Rewrite(Arc<Rewrite>),
 }
@@ -51,6 +59,8 @@ pub enum After {
     Compress(Compression),
     /// The reply says what holds for other origins.
     Cors(Arc<Cors>),
+    /// The reply gets and loses fields.
+    Fields(Arc<FieldChanges>),
     /// `narthex.io/hsts`: the reply gets this `Strict-Transport-Security` if it goes over TLS (RFC 6797).
     Hsts(HeaderValue),
     /// `--server-header`: the reply gets this `Server` if it has none.
@@ -75,6 +85,9 @@ impl Before {
             Before::Rates(rates) => Some(format!("rates={}", rates.limits.len())),
             Before::Access(access) => Some(access.to_string()),
             Before::Rewrite(_) => Some("rewrite".to_owned()),
+            Before::Fields(_) => Some("fields".to_owned()),
+            Before::Host(_) => Some("host".to_owned()),
+            Before::Return(returned) => Some(format!("return={}", returned.status.as_u16())),
             Before::Redirect(redirection) => Some(format!("redirect={}", redirection.status.as_u16())),
         }
     }
@@ -89,6 +102,12 @@ impl Policies {
     /// The steps of a dialect, in their order and in words.
     pub fn steps(&self) -> impl Iterator<Item = String> {
         self.before.iter().filter_map(Before::words)
+    }
+
+    /// Whether pods may get other fields than all get.
+    pub fn changes_fields(&self) -> bool {
+        let changes = |step: &Before| matches!(step, Before::Fields(_) | Before::Host(_));
+        self.before.iter().any(changes)
     }
 
     /// How long a request's body may be.

@@ -44,6 +44,8 @@ settings! {
     verify: bool,
     /// Whether connections to its pods begin with a PROXY protocol header, version 2; they do not.
     proxy_protocol: bool,
+    /// Whether each request is told to be the last one of its connection; it is not.
+    one_request: bool,
     /// How a pod is chosen; [`Balance::P2c`].
     balance: Balance,
     /// The cookie that keeps a client at its pod; none.
@@ -62,12 +64,18 @@ settings! {
     body_timeout: Duration,
     /// Without a byte of the response being taken by the client; `--send-timeout`.
     send_timeout: Duration,
+    /// Without a byte of the request body being taken by the pod; no limit of its own.
+    take_timeout: Duration,
+    /// Without a byte in either direction of a WebSocket; `--tunnel-timeout`.
+    tunnel_timeout: Duration,
     /// For the whole request, from its head to the last byte of the response; none.
     request_timeout: Duration,
     /// For the response head in one of several attempts; as `response_timeout`.
     try_timeout: Duration,
     /// How many more attempts a request may have when one fails as `retry_on` says; none.
     retries: u32,
+    /// How long after the request's head another attempt is made; no limit.
+    retry_time: Duration,
     /// What is worth another attempt; [`RetryOn::default`].
     retry_on: RetryOn,
     /// Bytes of a request body that are kept for another attempt.

@@ -1,8 +1,10 @@
 //! The annotations of ingress-nginx, and what becomes of each where narthex stands in for it.
 
 mod auth;
+mod fields;
 mod page;
 mod served;
+mod snippet;
 mod unserved;
 mod value;
 
@@ -23,6 +25,15 @@ pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 
 /// `proxy-body-size` where nothing is said.
 const BODY: u64 = 1 << 20;
+
+/// `proxy-connect-timeout` where nothing is said.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// `proxy-read-timeout` and `proxy-send-timeout` where nothing is said.
+const READ: Duration = Duration::from_secs(60);
+
+/// `proxy-next-upstream-tries` where nothing is said.
+const TRIES: u32 = 3;
 
 /// The cookie of a sticky session where nothing is said.
 const COOKIE: &str = "INGRESSCOOKIE";
@@ -115,15 +126,19 @@ pub(super) struct Asked {
     expose: Option<HeaderValue>,
     no_credentials: bool,
     max_age: Option<u32>,
+    fields: fields::Fields,
 }
 
 impl Asked {
     /// The steps of a request, in the order of ingress-nginx: a list of addresses comes after all redirects.
     fn before(&mut self) -> Vec<Before> {
-        let mut steps = vec![];
+        let changes = self.fields.changes(self.rewrite.is_some());
+        let mut steps = vec![Before::Fields(changes)];
+        steps.extend(self.fields.host.take().map(|host| Before::Host(Arc::new(host))));
         steps.extend(self.cors().map(Before::Cors));
         let body = self.body.unwrap_or(BODY);
         steps.extend((body > 0).then_some(Before::BodyLimit(body)));
+        steps.extend(self.fields.snippet.returned.take());
         let temporal = self
             .temporal
             .take()
@@ -185,7 +200,9 @@ impl Asked {
             // Only hosts with TLS are redirected.
             (false, _) => None,
         };
-        settings.hsts = Some(HeaderValue::from_static(HSTS));
+        // What a snippet says of it is meant to count.
+        let says_hsts = self.fields.snippet.sets("strict-transport-security");
+        settings.hsts = (!says_hsts).then_some(HeaderValue::from_static(HSTS));
         let backend = &mut settings.backend;
         let protocol = self.protocol.unwrap_or(BackendProtocol::Http);
         backend.protocol = Some(protocol);
@@ -202,25 +219,41 @@ impl Asked {
             backend.sticky_attributes = Some(Arc::new(std::mem::take(&mut self.attributes)));
         }
         backend.balance = self.hash.take().or_else(|| self.balance.take());
-        if let Some(tries) = self.tries {
-            backend.retries = Some(tries.saturating_sub(1));
+        backend.connect_timeout.get_or_insert(CONNECT);
+        for time in [
+            &mut backend.response_timeout,
+            &mut backend.stream_timeout,
+            &mut backend.take_timeout,
+        ] {
+            time.get_or_insert(READ);
         }
-        if let Some(on) = self.retry_on {
-            backend.retry_on = Some(on);
-            backend.retries = backend.retries.or(Some(2));
-        }
-        if self.no_retries {
-            backend.retries = Some(0);
-        }
+        let tries = if self.no_retries {
+            1
+        } else {
+            self.tries.unwrap_or(TRIES)
+        };
+        backend.retries = Some(tries.saturating_sub(1));
+        backend.retry_on = Some(self.retry_on.unwrap_or(RetryOn {
+            reset: true,
+            timeout: true,
+            ..RetryOn::NONE
+        }));
+        settings.chain.before = self.before().into();
         settings.paths = Paths {
             are_patterns: self.use_regex,
             rewrite: self.rewrite.take(),
         };
         settings.access = std::mem::take(&mut self.auth).settle();
-        settings.chain.before = self.before().into();
-        let behind = [self.rates(settings.identity), self.addresses()];
+        let of_snippet = self.fields.snippet.addresses.take();
+        let of_snippet = of_snippet.map(|addresses| Before::Addresses(Arc::new(addresses)));
+        let behind = [self.rates(settings.identity), self.addresses(), of_snippet];
         settings.chain.behind = behind.into_iter().flatten().collect();
-        settings.chain.after = self.cors().map(After::Cors).into_iter().collect();
+        let fields = settings.chain.before.iter().find_map(|step| match step {
+            Before::Fields(changes) if !changes.reply.is_empty() => Some(After::Fields(changes.clone())),
+            _ => None,
+        });
+        settings.chain.after = fields.into_iter().chain(self.cors().map(After::Cors)).collect();
+        settings.chain.is_unlogged = self.fields.is_unlogged;
     }
 }
 

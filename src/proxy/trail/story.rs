@@ -38,6 +38,8 @@ pub struct Story {
     rule: Option<Rc<Words>>,
     /// Whether it got so far that its Service was looked for.
     has_service: bool,
+    /// Whether it is left out of the access log.
+    pub is_unlogged: bool,
     attempts: SmallVec<[AttemptNote; 1]>,
     /// Where it belongs, if it is recorded.
     traced: Option<Traced>,
@@ -92,6 +94,7 @@ impl Story {
             key: None,
             rule: None,
             has_service: false,
+            is_unlogged: false,
             attempts: SmallVec::new(),
             traced: None,
             reason: None,
@@ -219,7 +222,9 @@ impl Story {
         {
             worker.counters.spans_dropped.add();
         }
-        if let Some(log) = &worker.access_log {
+        if let Some(log) = &worker.access_log
+            && !self.is_unlogged
+        {
             self.write(worker, log, request_id, passed);
         }
     }

@@ -83,10 +83,7 @@ impl Conn {
         }
         let limits = self.client.wait.limits.get();
         if let Some(since) = self.write_since.get()
-            && self
-                .client
-                .wait
-                .is_silent(clock, since, limits.send.unwrap_or(timeouts.send))
+            && self.client.wait.is_silent(clock, since, limits.send.or(timeouts.send))
         {
             self.client.wait.ends_by(Silence::Taking);
             return self.expire(Expired::Send);
@@ -105,7 +102,7 @@ impl Conn {
         }
         match self.position() {
             Position::Body => {
-                let limit = limits.body.unwrap_or(timeouts.body);
+                let limit = limits.body.or(timeouts.body);
                 let late = self.reading.get() && self.client.wait.is_silent(clock, since, limit);
                 if late && !self.client.wait.body_late.replace(true) {
                     self.client.wait.ends_by(Silence::Upload);

@@ -3,6 +3,8 @@
 mod access;
 mod addresses;
 mod cors;
+mod fields;
+mod places;
 mod rates;
 mod redirection;
 mod rewrite;
@@ -12,8 +14,12 @@ mod users;
 pub use access::{Access, Basic};
 pub use addresses::{Addresses, Networks};
 pub use cors::{Cors, Origin, Origins};
+pub use fields::{
+    Edit, FieldChanges, Pattern as FieldPattern, Replies, ReplyFields, RequestFields, What, may_be_replied,
+};
+pub use places::{Exchanged, Places};
 pub use rates::{Rate, Rates};
-pub use redirection::Redirection;
+pub use redirection::{Redirection, Returned};
 pub use rewrite::{Rewrite, Target};
 pub use template::{Known, Template};
 pub use users::{PasswordHash, Users, UsersRead};

@@ -1,4 +1,4 @@
-//! Redirects that a route says.
+//! Answers that a route says: redirects and texts.
 
 use super::template::{Known, Template};
 use http::StatusCode;
@@ -12,6 +12,14 @@ pub struct Redirection {
     pub relative: bool,
 }
 
+/// What all requests of a route are answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Returned {
+    pub status: StatusCode,
+    /// The body; where it is absent, that of narthex's own answers.
+    pub text: Option<Template>,
+}
+
 impl Redirection {
     /// `Location` for a request.
     pub fn location(&self, known: &Known<'_>) -> String {
@@ -20,7 +28,7 @@ impl Redirection {
             Some(host) if to.starts_with('/') && !self.relative => {
                 format!("{}://{host}{to}", if known.secure { "https" } else { "http" })
             }
-            _ => to,
+            _ => to.into_owned(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! list, and expand to what was checked of a request: nothing that a client sends can end a field.
 
 use crate::message::{Fields, Value};
+use crate::table::{Backend, Route};
 use http::{HeaderName, Method};
 use std::borrow::Cow;
 
@@ -41,6 +42,19 @@ enum Variable {
     Field(HeaderName),
     /// A cookie.
     Cookie(Box<str>),
+    /// The usual port of the scheme.
+    Port,
+    /// The list of `X-Forwarded-For` with the client's address behind it.
+    ForwardedFor,
+    RequestId,
+    /// Of the Ingress.
+    Namespace,
+    Ingress,
+    /// Of the rule.
+    LocationPath,
+    /// Of the backend.
+    Service,
+    ServicePort,
 }
 
 /// What is known of a request.
@@ -58,6 +72,12 @@ pub struct Known<'r> {
     /// The client's address, where it is known.
     pub client: Option<std::net::IpAddr>,
     pub fields: &'r Fields,
+    /// The id of the request, where it has one already.
+    pub request_id: Option<&'r str>,
+    /// The route it takes.
+    pub route: Option<&'r Route>,
+    /// Where that leads.
+    pub backend: Option<&'r Backend>,
 }
 
 /// The longest text of a template.
@@ -78,6 +98,14 @@ impl Variable {
             "remote_addr" => Self::RemoteAddress,
             "content_type" => Self::Field(http::header::CONTENT_TYPE),
             "content_length" => Self::Field(http::header::CONTENT_LENGTH),
+            "server_port" | "pass_server_port" => Self::Port,
+            "proxy_add_x_forwarded_for" => Self::ForwardedFor,
+            "req_id" | "request_id" => Self::RequestId,
+            "namespace" => Self::Namespace,
+            "ingress_name" => Self::Ingress,
+            "location_path" => Self::LocationPath,
+            "service_name" => Self::Service,
+            "service_port" => Self::ServicePort,
             name => {
                 if let Some(field) = name.strip_prefix("http_").filter(|field| !field.is_empty()) {
                     Self::Field(HeaderName::from_bytes(field.replace('_', "-").as_bytes()).ok()?)
@@ -91,7 +119,7 @@ impl Variable {
         })
     }
 
-    fn expand<'r>(&self, known: &Known<'r>) -> Cow<'r, str> {
+    fn expand<'r>(&'r self, known: &Known<'r>) -> Cow<'r, str> {
         let text = |value: Option<&'r str>| Cow::Borrowed(value.unwrap_or_default());
         match self {
             Self::Scheme => Cow::Borrowed(if known.secure { "https" } else { "http" }),
@@ -113,14 +141,22 @@ impl Variable {
             Self::Args => text(known.query),
             Self::IsArgs => text(known.query.filter(|query| !query.is_empty()).map(|_| "?")),
             Self::Method => Cow::Borrowed(known.method.as_str()),
-            Self::RemoteAddress => known
-                .client
-                .map(|client| client.to_canonical().to_string())
-                .unwrap_or_default()
-                .into(),
+            Self::RemoteAddress => address(known).into(),
             Self::Argument(name) => text(argument(known.query, name)),
-            Self::Field(name) => text(known.fields.get(name).and_then(Value::to_str)),
+            Self::Field(name) => lines(known.fields, name),
             Self::Cookie(name) => text(cookie(known.fields, name)),
+            Self::Port => Cow::Borrowed(if known.secure { "443" } else { "80" }),
+            Self::ForwardedFor => {
+                let before = lines(known.fields, &X_FORWARDED_FOR);
+                let between = if before.is_empty() { "" } else { ", " };
+                format!("{before}{between}{}", address(known)).into()
+            }
+            Self::RequestId => text(known.request_id),
+            Self::Namespace => text(known.route.map(|route| &*route.origin.object.namespace)),
+            Self::Ingress => text(known.route.map(|route| &*route.origin.object.name)),
+            Self::LocationPath => text(known.route.and_then(|route| Some(&*route.path.as_ref()?.path))),
+            Self::Service => text(known.backend.map(|backend| &*backend.service)),
+            Self::ServicePort => text(known.backend.map(|backend| &*backend.port)),
         }
     }
 }
@@ -131,12 +167,7 @@ impl Template {
     /// # Errors
     /// When a variable is not known, or the text is longer than is sensible or has characters that no field may have.
     pub fn new(text: &str) -> Result<Self, String> {
-        if text.len() > MAX_TEXT {
-            return Err(format!("is longer than {MAX_TEXT} bytes"));
-        }
-        if let Some(bad) = text.chars().find(|one| !matches!(one, ' '..='~')) {
-            return Err(format!("contains {bad:?}, which has to be escaped"));
-        }
+        check(text)?;
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, behind)) = rest.split_once('$') {
             if !before.is_empty() {
@@ -161,8 +192,24 @@ impl Template {
         Ok(Self(parts.into()))
     }
 
+    /// A text in which nothing is a variable.
+    ///
+    /// # Errors
+    /// As those of [`Template::new`].
+    pub fn literal(text: &str) -> Result<Self, String> {
+        check(text)?;
+        let part = (!text.is_empty()).then(|| Part::Text(text.into()));
+        Ok(Self(part.into_iter().collect()))
+    }
+
     /// The text for a request.
-    pub fn expand(&self, known: &Known<'_>) -> String {
+    pub fn expand<'r>(&'r self, known: &Known<'r>) -> Cow<'r, str> {
+        match &*self.0 {
+            [] => return Cow::Borrowed(""),
+            [Part::Text(text)] => return Cow::Borrowed(text),
+            [Part::Variable(variable)] => return variable.expand(known),
+            _ => {}
+        }
         let mut out = String::new();
         for part in &self.0 {
             match part {
@@ -170,7 +217,7 @@ impl Template {
                 Part::Variable(variable) => out += &variable.expand(known),
             }
         }
-        out
+        Cow::Owned(out)
     }
 
     /// Whether its text begins so, whatever the request.
@@ -182,6 +229,40 @@ impl Template {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Whether a text has the characters that a field may have.
+fn check(text: &str) -> Result<(), String> {
+    if text.len() > MAX_TEXT {
+        return Err(format!("is longer than {MAX_TEXT} bytes"));
+    }
+    match text.chars().find(|one| !matches!(one, ' '..='~')) {
+        Some(bad) => Err(format!("contains {bad:?}, which has to be escaped")),
+        None => Ok(()),
+    }
+}
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The client's address; empty where it is not known.
+fn address(known: &Known<'_>) -> String {
+    let client = known.client.map(|client| client.to_canonical().to_string());
+    client.unwrap_or_default()
+}
+
+/// The values of all lines of a name, with commas between.
+fn lines<'r>(fields: &'r Fields, name: &'r HeaderName) -> Cow<'r, str> {
+    let mut all = fields.get_all(name).filter_map(Value::to_str);
+    let Some(first) = all.next() else {
+        return Cow::Borrowed("");
+    };
+    let mut out = Cow::Borrowed(first);
+    for line in all {
+        let out = out.to_mut();
+        out.push_str(", ");
+        out.push_str(line);
+    }
+    out
 }
 
 /// A text as part of a query (RFC 3986, section 2.3).
@@ -221,6 +302,9 @@ mod tests {
     fn expand(text: &str) -> String {
         let mut fields = Fields::new();
         fields.append("X-User-Id", "7");
+        fields.append("X-Many", "1");
+        fields.append("X-Many", "2");
+        fields.append("X-Forwarded-For", "192.0.2.1");
         fields.append("Cookie", "a=1; b=2");
         let known = Known {
             secure: true,
@@ -231,8 +315,11 @@ mod tests {
             method: &Method::GET,
             client: Some("::ffff:10.0.0.1".parse().unwrap()),
             fields: &fields,
+            request_id: Some("id"),
+            route: None,
+            backend: None,
         };
-        Template::new(text).unwrap().expand(&known)
+        Template::new(text).unwrap().expand(&known).into_owned()
     }
 
     #[test]
@@ -249,6 +336,9 @@ mod tests {
             ("$uri$is_args$args", "/p%20q?x=1&y=%0d"),
             ("$arg_Y|$arg_none|$http_x_user_id|$http_none", "%0d||7|"),
             ("$cookie_b$cookie_none $remote_addr $request_method", "2 10.0.0.1 GET"),
+            ("$http_x_many;$server_port;$req_id", "1, 2;443;id"),
+            ("$proxy_add_x_forwarded_for", "192.0.2.1, 10.0.0.1"),
+            ("$service_name", ""),
         ] {
             assert_eq!(expand(text), wanted, "{text}");
         }

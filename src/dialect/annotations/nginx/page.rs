@@ -27,7 +27,12 @@ fn write(out: &mut String) -> std::fmt::Result {
          - A request body may have 1 MiB (`proxy-body-size`).\n\
          - Replies over TLS have `Strict-Transport-Security: max-age=31536000; includeSubDomains`.\n\
          - Hosts in `spec.tls` redirect plain HTTP to HTTPS with 308.\n\
-         - Certificates of pods that speak HTTPS are not verified.\n\n\
+         - Certificates of pods that speak HTTPS are not verified.\n\
+         - A pod has 5 s for a connection, 60 s for each byte that it sends and 60 s for each that it takes \
+         (`proxy-connect-timeout`, `proxy-read-timeout`, `proxy-send-timeout`). A request gets three tries if the connection \
+         breaks or the time is up (`proxy-next-upstream`).\n\
+         - Pods get `X-Scheme`, `X-Forwarded-Scheme`, and what the client said as `X-Forwarded-For` and `X-Forwarded-Host` in \
+         `X-Original-Forwarded-For` and `X-Original-Forwarded-Host`.\n\n\
          # What differs whatever the annotations say\n\n\
          - Paths are matched and forwarded in canonical form, and `%2F` never becomes `/`. ingress-nginx matches the decoded \
          path and forwards the bytes as they came.\n\
@@ -40,9 +45,8 @@ fn write(out: &mut String) -> std::fmt::Result {
          - Of rules for the same path, that of the oldest Ingress counts, and of equally old ones the first by namespace and \
          name. In ingress-nginx the last by name counts.\n\
          - The bodies of errors and redirects are plain text.\n\
-         - Slow WebSockets end by --tunnel-timeout, and a slow pod by --connect-timeout, --response-timeout and \
-         --stream-timeout, unless an annotation says otherwise. ingress-nginx has 5 s to connect and 60 s for the rest.\n\
-         - `X-Forwarded-Scheme`, `X-Scheme` and `X-Original-Forwarded-For` are not sent to pods.\n\
+         - WebSockets in which nothing is said end by --tunnel-timeout, unless `proxy-read-timeout` says otherwise. There \
+         they end after 60 s.\n\
          - The ConfigMap of ingress-nginx is not read.\n\n\
          # Annotations\n\n\
          The names come after `{PREFIX}`.\n\n\

@@ -3,6 +3,7 @@
 mod auth;
 mod backends;
 mod cors;
+mod fields;
 mod guards;
 mod paths;
 
@@ -10,7 +11,14 @@ use super::Served;
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Served> {
-    [auth::ALL, backends::ALL, cors::ALL, guards::ALL, paths::ALL]
-        .into_iter()
-        .flatten()
+    [
+        auth::ALL,
+        backends::ALL,
+        cors::ALL,
+        fields::ALL,
+        guards::ALL,
+        paths::ALL,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -85,7 +85,32 @@ fn values_are_read_as_ingress_nginx_reads_them() {
         ("upstream-hash-by", "$http_x_user", true),
         ("upstream-hash-by", "$request_uri$host", false),
         ("upstream-vhost", "a.test", true),
-        ("upstream-vhost", "$host", false),
+        ("upstream-vhost", "$service_name.$namespace.svc:$service_port", true),
+        ("upstream-vhost", "$unknown", false),
+        ("upstream-vhost", "a.test\r\nX: y", false),
+        ("upstream-vhost", "$host\r\nX: y", false),
+        ("proxy-send-timeout", "600", true),
+        ("proxy-send-timeout", "0", false),
+        ("proxy-next-upstream-timeout", "0", true),
+        ("proxy-next-upstream-timeout", "5s", false),
+        ("connection-proxy-header", "upgrade", false),
+        ("enable-access-log", "false", true),
+        ("enable-access-log", "off", false),
+        ("proxy-cookie-path", "/one/ /", true),
+        ("proxy-cookie-path", "off", true),
+        ("proxy-cookie-path", "/one/", false),
+        ("proxy-cookie-path", "~^/(.*) /$1", false),
+        ("proxy-cookie-path", "/one/ /;Secure", false),
+        ("proxy-cookie-domain", "pod.test $host", true),
+        ("proxy-cookie-domain", "pod.test $nohost", false),
+        ("proxy-redirect-from", "http://pod/", true),
+        ("proxy-redirect-from", "~http", false),
+        ("proxy-redirect-to", "$scheme://$http_host/", true),
+        ("proxy-redirect-to", "a\nb", false),
+        ("x-forwarded-prefix", "/app", true),
+        ("x-forwarded-prefix", "/app\0", false),
+        ("configuration-snippet", "more_set_headers \"X-A: b\";", true),
+        ("configuration-snippet", "if ($host) { return 403; }", false),
         ("session-cookie-name", "a;b", false),
     ] {
         let (_, findings) = said(&[(name, value)]);
@@ -108,7 +133,10 @@ fn a_guard_with_a_wrong_value_closes_and_all_else_is_left_out() {
         findings.iter().map(|one| one.code).collect::<Vec<_>>(),
         [Code::InvalidAnnotation]
     );
-    assert_eq!(*settings.chain.before, [Before::BodyLimit(BODY)]);
+    assert!(matches!(
+        *settings.chain.before,
+        [Before::Fields(_), Before::BodyLimit(BODY)]
+    ));
 }
 
 #[test]
@@ -126,6 +154,7 @@ fn the_order_of_steps_is_that_of_ingress_nginx() {
     assert_eq!(settings.ssl_redirect, Some(true));
     let before = settings.policies(true, None, None).before;
     let [
+        Before::Fields(_),
         Before::Cors(_),
         Before::BodyLimit(8192),
         Before::Redirect(to),
@@ -163,4 +192,49 @@ fn what_narthex_does_not_act_on_closes_or_is_reported_as_without_the_dialect() {
     let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
     assert_eq!(codes, [Code::NotYet, Code::GuardNotEnforced]);
     assert_eq!(settings.closed_by, None, "its guards are found where all guards are");
+}
+
+#[test]
+fn what_holds_without_an_annotation_is_that_of_ingress_nginx() {
+    let (settings, _) = said(&[]);
+    let backend = &settings.backend;
+    assert_eq!(backend.connect_timeout, Some(Duration::from_secs(5)));
+    let minute = Some(Duration::from_secs(60));
+    assert_eq!(
+        [backend.response_timeout, backend.stream_timeout, backend.take_timeout],
+        [minute; 3]
+    );
+    assert_eq!((backend.tunnel_timeout, backend.retry_time), (None, None));
+    assert_eq!(
+        (backend.retries, backend.retry_on.map(|on| on.timeout)),
+        (Some(2), Some(true))
+    );
+    let (settings, _) = said(&[("proxy-read-timeout", "3600")]);
+    assert_eq!(settings.backend.tunnel_timeout, Some(Duration::from_secs(3600)));
+}
+
+#[test]
+fn a_snippet_that_is_not_translated_closes_and_names_the_line() {
+    let (settings, findings) = said(&[("configuration-snippet", "add_header X-A b;\nproxy_pass http://evil;")]);
+    assert!(settings.closed_by.is_some());
+    assert_eq!(findings[0].code, Code::GuardInvalid);
+    let message = &findings[0].message;
+    assert!(message.contains("line 2: \"proxy_pass\""), "{message}");
+    for name in [
+        "server-snippet",
+        "stream-snippet",
+        "auth-snippet",
+        "modsecurity-snippet",
+    ] {
+        let (_, findings) = said(&[(name, "add_header X-A b;")]);
+        let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
+        assert_eq!(codes, [Code::GuardNotEnforced], "{name}");
+    }
+    for (value, codes) in [("true", &[Code::GuardNotEnforced][..]), ("false", &[])] {
+        for name in ["enable-modsecurity", "enable-owasp-core-rules"] {
+            let (_, findings) = said(&[(name, value)]);
+            let found: Vec<Code> = findings.iter().map(|one| one.code).collect();
+            assert_eq!(found, codes, "{name}: {value}");
+        }
+    }
 }

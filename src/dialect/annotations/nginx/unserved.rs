@@ -41,16 +41,7 @@ pub(super) static ALL: &[Unserved] = &[
         NoEffect,
         "heads of responses may be as long as --max-response-head says",
     ),
-    row(
-        &["proxy-send-timeout"],
-        NoEffect,
-        "a pod may take a body as slowly as it likes; a connection that it stops to acknowledge is given up",
-    ),
-    row(
-        &["connection-proxy-header", "proxy-http-version"],
-        NoEffect,
-        "pods are spoken to by HTTP/1.1, over connections that are kept",
-    ),
+    row(&["proxy-http-version"], NoEffect, "pods are spoken to by HTTP/1.1"),
     row(
         &["enable-rewrite-log", "http2-push-preload", "ssl-prefer-server-ciphers"],
         NoEffect,
@@ -78,7 +69,6 @@ pub(super) static ALL: &[Unserved] = &[
         NotYet,
         "",
     ),
-    row(&["x-forwarded-prefix"], NotYet, ""),
     row(&["satisfy"], NotYet, ""),
     row(
         &[
@@ -134,17 +124,7 @@ pub(super) static ALL: &[Unserved] = &[
         "",
     ),
     row(&["mirror-target", "mirror-request-body", "mirror-host"], NotYet, ""),
-    row(
-        &[
-            "custom-headers",
-            "proxy-cookie-domain",
-            "proxy-cookie-path",
-            "proxy-redirect-from",
-            "proxy-redirect-to",
-        ],
-        NotYet,
-        "",
-    ),
+    row(&["custom-headers"], NotYet, ""),
     row(
         &[
             "session-cookie-conditional-samesite-none",
@@ -158,8 +138,6 @@ pub(super) static ALL: &[Unserved] = &[
             "upstream-hash-by-subset",
             "upstream-hash-by-subset-size",
             "service-upstream",
-            "proxy-next-upstream-timeout",
-            "enable-access-log",
         ],
         NotYet,
         "",
@@ -176,12 +154,12 @@ pub(super) static ALL: &[Unserved] = &[
     ),
     row(&["ssl-passthrough"], NotYet, "no connection is passed on unopened"),
     row(
-        &["configuration-snippet", "auth-snippet"],
-        NotYet,
-        "what it says is not read",
-    ),
-    row(
-        &["server-snippet", "stream-snippet", "modsecurity-snippet"],
+        &[
+            "auth-snippet",
+            "server-snippet",
+            "stream-snippet",
+            "modsecurity-snippet",
+        ],
         Refused,
         "configuration of nginx is not interpreted",
     ),

@@ -2,7 +2,7 @@
 
 use crate::dialect::annotations::Settings;
 use crate::dialect::annotations::value::{Value, token};
-use crate::table::{Balance, HashKey, Networks, RetryOn, Template, UpstreamHost, canonical_host};
+use crate::table::{Balance, Exchanged, HashKey, Networks, RetryOn, Template, UpstreamHost, canonical_host};
 use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -163,12 +163,50 @@ pub(super) fn attribute(text: &str) -> Result<Arc<str>, String> {
     }
 }
 
+/// Two texts with a blank between, of which the second takes the place of the first; absent for `off`.
+pub(super) fn exchanged(text: &str) -> Result<Option<Exchanged>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [from, to] = words.as_slice() else {
+        return Err(format!("\"{text}\" is neither \"off\" nor two words"));
+    };
+    let part = |part: &str| match redirect_part(part)? {
+        Some(template) => Ok(template),
+        None => Err(format!("\"{text}\" names nothing")),
+    };
+    let (from, to) = (part(from)?, part(to)?);
+    Ok(Some(Exchanged { from, to }))
+}
+
+/// A text that is looked for, or that takes its place; absent where nothing is to be changed.
+pub(super) fn redirect_part(text: &str) -> Result<Option<Template>, String> {
+    if text == "off" || text == "default" {
+        return Ok(None);
+    }
+    let wrong = |why: &str| format!("\"{}\" {why}", text.escape_debug());
+    if text.starts_with('~') {
+        return Err(wrong("is a regular expression, which narthex does not know here"));
+    }
+    if text.is_empty() || text.contains([' ', ';', '"', '\'']) {
+        return Err(wrong("is not a word without quotes and semicolons"));
+    }
+    Template::new(text).map(Some).map_err(|why| wrong(&why))
+}
+
+/// `upstream-vhost` with variables.
+pub(super) fn vhost_template(text: &str) -> Result<Template, String> {
+    let wrong = |why: &str| format!("\"{}\" {why}", text.escape_debug());
+    if text.contains(' ') {
+        return Err(wrong("has a blank"));
+    }
+    Template::new(text).map_err(|why| wrong(&why))
+}
+
 /// `upstream-vhost`.
 pub(super) fn vhost(text: &str) -> Result<UpstreamHost, String> {
     let wrong = |why: String| format!("\"{text}\" is not a host: {why}");
-    if text.contains('$') {
-        return Err(wrong("narthex does not expand variables here".to_owned()));
-    }
     canonical_host(text).map_err(|error| wrong(error.to_string()))?;
     let host = HeaderValue::from_str(text).map_err(|error| wrong(error.to_string()))?;
     Ok(UpstreamHost::Named(host))

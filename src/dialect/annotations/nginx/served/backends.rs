@@ -1,6 +1,8 @@
 //! Annotations of what pods are spoken to: protocol, certificates, balancing, cookies, times, retries.
 
-use super::super::value::{attribute, boolean, hash_by, next_upstream, number, on_off, secret, switch, time, vhost};
+use super::super::value::{
+    attribute, boolean, hash_by, next_upstream, number, on_off, secret, switch, time, vhost, vhost_template,
+};
 use super::super::{Served, Wrong};
 use crate::dialect::annotations::value::{Value, server_name, token};
 use crate::table::{BackendProtocol, Balance};
@@ -45,6 +47,23 @@ pub(super) static ALL: &[Served] = &[
         },
     },
     Served {
+        name: "connection-proxy-header",
+        differs: "",
+        wrong: Wrong::Default("connections are kept"),
+        value: Value::Text {
+            form: "`close` or `keep-alive`",
+            pattern: "^(close|keep-alive)$",
+            read: |settings, text| {
+                settings.backend.one_request = match text {
+                    "close" => Some(true),
+                    "keep-alive" => None,
+                    _ => return Err(format!("\"{text}\" is neither close nor keep-alive")),
+                };
+                Ok(())
+            },
+        },
+    },
+    Served {
         name: "load-balance",
         differs: "it holds for the requests of this Ingress, and where nothing is said the less loaded of two random pods is chosen",
         wrong: Wrong::Default("narthex's own balancing applies"),
@@ -63,8 +82,8 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "proxy-connect-timeout",
-        differs: "where nothing is said, --connect-timeout applies",
-        wrong: Wrong::Default("--connect-timeout applies"),
+        differs: "",
+        wrong: Wrong::Default("5 s apply"),
         value: Value::Text {
             form: "a whole number of seconds",
             pattern: "^[0-9]+$",
@@ -77,13 +96,29 @@ pub(super) static ALL: &[Served] = &[
     Served {
         name: "proxy-next-upstream",
         differs: "retries stay within a budget, and 403 and 404 cannot be named",
-        wrong: Wrong::Default("narthex's own retries apply"),
+        wrong: Wrong::Default("`error timeout` applies"),
         value: Value::Text {
             form: "conditions, separated by blanks: `error`, `timeout`, `http_503` and others, `non_idempotent`, or `off`",
             pattern: "^[a-z0-9_ ]+$",
             read: |settings, text| {
                 settings.nginx.retry_on = next_upstream(text)?;
                 settings.nginx.no_retries = settings.nginx.retry_on.is_none();
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "proxy-next-upstream-timeout",
+        differs: "",
+        wrong: Wrong::Default("the time is not limited"),
+        value: Value::Text {
+            form: "a whole number of seconds; 0 for no limit",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.backend.retry_time = match number(text)? {
+                    0 => None,
+                    _ => Some(time(text)?),
+                };
                 Ok(())
             },
         },
@@ -104,8 +139,8 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "proxy-read-timeout",
-        differs: "where nothing is said, --response-timeout and --stream-timeout apply, and WebSockets have --tunnel-timeout",
-        wrong: Wrong::Default("--response-timeout and --stream-timeout apply"),
+        differs: "where nothing is said, WebSockets have --tunnel-timeout",
+        wrong: Wrong::Default("60 s apply"),
         value: Value::Text {
             form: "a whole number of seconds",
             pattern: "^[0-9]+$",
@@ -113,6 +148,20 @@ pub(super) static ALL: &[Served] = &[
                 let time = time(text)?;
                 settings.backend.response_timeout = Some(time);
                 settings.backend.stream_timeout = Some(time);
+                settings.backend.tunnel_timeout = Some(time);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "proxy-send-timeout",
+        differs: "",
+        wrong: Wrong::Default("60 s apply"),
+        value: Value::Text {
+            form: "a whole number of seconds",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.backend.take_timeout = Some(time(text)?);
                 Ok(())
             },
         },
@@ -263,13 +312,17 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "upstream-vhost",
-        differs: "without variables",
+        differs: "if it is not a host once its variables are expanded, the client gets 400",
         wrong: Wrong::Default("pods get the client's Host"),
         value: Value::Text {
-            form: "a host",
-            pattern: "^[^$]+$",
+            form: "a host, which may have variables",
+            pattern: "^[^ ]+$",
             read: |settings, text| {
-                settings.backend.upstream_host = Some(vhost(text)?);
+                if text.contains('$') {
+                    settings.nginx.fields.host = Some(vhost_template(text)?);
+                } else {
+                    settings.backend.upstream_host = Some(vhost(text)?);
+                }
                 Ok(())
             },
         },

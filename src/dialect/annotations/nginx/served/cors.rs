@@ -84,7 +84,7 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "enable-cors",
-        differs: "replies that narthex makes because of an error do not get the fields",
+        differs: "",
         wrong: Wrong::Default("\"false\" applies"),
         value: switch(|settings, text| {
             settings.nginx.cors = boolean(text)?;

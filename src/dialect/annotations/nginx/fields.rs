@@ -1,0 +1,69 @@
+//! The fields that pods and clients get by the rules of ingress-nginx.
+
+use super::snippet::Snippet;
+use crate::table::{Exchanged, FieldChanges, Places, ReplyFields, RequestFields, Template};
+use std::sync::{Arc, LazyLock};
+
+/// What pods get of every request beside what narthex tells all pods.
+const USUAL: [(&str, &str); 4] = [
+    ("X-Forwarded-Scheme", "$scheme"),
+    ("X-Scheme", "$scheme"),
+    ("X-Original-Forwarded-For", "$http_x_forwarded_for"),
+    ("X-Original-Forwarded-Host", "$http_x_forwarded_host"),
+];
+
+/// What most routes have: all that ask for no more share it.
+static SHARED: LazyLock<Arc<FieldChanges>> = LazyLock::new(|| {
+    Arc::new(FieldChanges {
+        request: RequestFields::new(usual()),
+        reply: ReplyFields::default(),
+    })
+});
+
+fn usual() -> Vec<(Box<str>, Template)> {
+    let set = USUAL
+        .iter()
+        .filter_map(|(name, text)| Some(((*name).into(), Template::new(text).ok()?)));
+    set.collect()
+}
+
+/// What the annotations of an Ingress ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::dialect::annotations) struct Fields {
+    /// `x-forwarded-prefix`, which counts where paths are rewritten.
+    pub prefix: Option<Template>,
+    pub cookie_path: Option<Exchanged>,
+    pub cookie_domain: Option<Exchanged>,
+    pub redirect_from: Option<Template>,
+    pub redirect_to: Option<Template>,
+    /// `upstream-vhost`, where it has variables.
+    pub host: Option<Template>,
+    pub snippet: Snippet,
+    pub is_unlogged: bool,
+}
+
+impl Fields {
+    /// What is changed.
+    pub fn changes(&mut self, rewrites: bool) -> Arc<FieldChanges> {
+        let location = self.redirect_from.take().zip(self.redirect_to.take());
+        let places = Places {
+            location: location.map(|(from, to)| Exchanged { from, to }),
+            cookie_path: self.cookie_path.take(),
+            cookie_domain: self.cookie_domain.take(),
+        };
+        let snippet = &mut self.snippet;
+        let reply = ReplyFields {
+            hidden: std::mem::take(&mut snippet.hidden).into(),
+            places: (places != Places::default()).then(|| Box::new(places)),
+            edits: std::mem::take(&mut snippet.edits).into(),
+        };
+        let prefix = self.prefix.take().filter(|_| rewrites);
+        let prefix = prefix.map(|prefix| ("X-Forwarded-Prefix".into(), prefix));
+        let more: Vec<_> = prefix.into_iter().chain(std::mem::take(&mut snippet.request)).collect();
+        if more.is_empty() && reply.is_empty() {
+            return SHARED.clone();
+        }
+        let request = RequestFields::new(usual().into_iter().chain(more).collect());
+        Arc::new(FieldChanges { request, reply })
+    }
+}
