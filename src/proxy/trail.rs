@@ -267,7 +267,7 @@ impl Drop for Trail {
             traffic.in_flight.set(traffic.in_flight.get().saturating_sub(1));
         }
         let total = self.began.elapsed();
-        if let Some(story) = self.story.take() {
+        if let Some(story) = &mut self.story {
             let passed = Passed {
                 status: self.status.map(|status| status.as_u16()),
                 bytes_in: self.upload.get().map_or(0, |upload| upload.bytes()),
@@ -275,7 +275,7 @@ impl Drop for Trail {
                 total,
                 quiet: in_flight.get() == 0,
             };
-            story.into_inner().tell(&self.worker, &self.request_id, &passed);
+            story.get_mut().tell(&self.worker, &self.request_id, &passed);
         }
         let Some(status) = self.status else { return };
         let Some(traffic) = traffic.as_deref().or_else(|| self.rest()) else {

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The status of a client that was gone before it was answered, as nginx has it. Nobody ever gets it.
 const GONE: u16 = 499;
@@ -186,8 +186,9 @@ impl Story {
         if let Some(log) = &worker.access_log
             && log.options().format == Format::Json
         {
-            let shown = shown(&log.options().headers, fields);
-            self.response_fields = shown.map(|(name, value)| (name.clone(), value.into())).collect();
+            shown(&log.options().headers, fields, |name, value| {
+                self.response_fields.push((name.clone(), value.into()));
+            });
         }
     }
 
@@ -213,7 +214,7 @@ impl Story {
     }
 
     /// The end.
-    pub fn tell(mut self, worker: &Worker, request_id: &RequestId, passed: &Passed) {
+    pub fn tell(&mut self, worker: &Worker, request_id: &RequestId, passed: &Passed) {
         if passed.status.is_none() {
             self.broke("client_gone", "client");
         }
@@ -276,14 +277,17 @@ impl Story {
         let service = rule.filter(|_| self.has_service);
         let trace_id = self.trace.map(|trace| format!("{trace:032x}"));
         let last = self.attempts.last();
-        let now = SystemTime::now();
-        let began = now.checked_sub(passed.total).unwrap_or(now);
-        let shown = request.map(|request| shown(&log.options().headers, &request.fields));
-        let fields: SmallVec<[_; 8]> = shown.into_iter().flatten().collect();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut fields = SmallVec::<[_; 8]>::new();
+        if let Some(request) = request {
+            shown(&log.options().headers, &request.fields, |name, value| {
+                fields.push((name, value))
+            });
+        }
         let response_fields = self.response_fields.iter().map(|(name, value)| (name, &**value));
         let response_fields: SmallVec<[_; 8]> = response_fields.collect();
         let entry = Entry {
-            at: began.try_into().unwrap_or_default(),
+            at: now.saturating_sub(passed.total),
             client: self.client,
             peer: self.peer.socket,
             scheme: self.scheme,
@@ -341,12 +345,13 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// The fields that are to be shown, those of one name together.
-fn shown<'f>(wanted: &'f [Shown], fields: &'f Fields) -> impl Iterator<Item = (&'f HeaderName, &'f [u8])> {
-    wanted.iter().flat_map(|Shown { name, clear }| {
-        let values = fields.get_all(name);
-        values.map(move |value| (name, if *clear { value.as_bytes() } else { &b"redacted"[..] }))
-    })
+/// Gives out the fields that are to be shown, those of one name together.
+fn shown<'f>(wanted: &'f [Shown], fields: &'f Fields, mut show: impl FnMut(&'f HeaderName, &'f [u8])) {
+    for Shown { name, clear } in wanted {
+        for value in fields.get_all(name) {
+            show(name, if *clear { value.as_bytes() } else { b"redacted" });
+        }
+    }
 }
 
 /// Notes a request whose head could not be read and that gets a raw reply: in the counters and in the logs.

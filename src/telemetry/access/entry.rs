@@ -15,8 +15,8 @@ pub struct Endpoint<'e> {
 /// All that is known of a request when it is over. What came from a client is as it came: formats escape it.
 #[derive(Clone, Debug)]
 pub struct Entry<'e> {
-    /// When its head was there.
-    pub at: jiff::Timestamp,
+    /// When its head was there, since the beginning of 1970 (UTC).
+    pub at: Duration,
     /// The client, behind trusted proxies the one they name.
     pub client: IpAddr,
     /// The other end of the connection.

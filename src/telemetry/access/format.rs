@@ -20,17 +20,21 @@ const USUAL: usize = 768;
 /// The second that was written last, as text: most lines have the same as the one before.
 #[derive(Debug, Default)]
 pub struct Second {
-    second: Option<i64>,
+    second: Option<u64>,
     text: String,
 }
 
 impl Second {
     /// The second in a format, which is the same each time.
-    fn of(&mut self, at: Timestamp, format: &str) -> &[u8] {
-        let second = at.as_second();
+    fn of(&mut self, at: Duration, format: &str) -> &[u8] {
+        let second = at.as_secs();
         if self.second != Some(second) {
             self.second = Some(second);
-            self.text = at.to_zoned(TimeZone::UTC).strftime(format).to_string();
+            let at = i64::try_from(second)
+                .ok()
+                .and_then(|second| Timestamp::from_second(second).ok());
+            let at = at.unwrap_or_default().to_zoned(TimeZone::UTC);
+            self.text = at.strftime(format).to_string();
         }
         self.text.as_bytes()
     }
@@ -70,16 +74,22 @@ fn milliseconds(time: Duration, out: &mut Vec<u8>) {
 /// Client, two dashes for users that are not known (Authorization is never looked at), time, request line, status, bytes,
 /// referrer, agent.
 fn combined(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
+    out.reserve(USUAL);
     address(entry.client, out);
     out.extend_from_slice(b" - - [");
     out.extend_from_slice(second.of(entry.at, "%d/%b/%Y:%H:%M:%S +0000"));
     out.extend_from_slice(b"] ");
     match entry.method {
-        None => quote(&[b"-"], out),
+        None => out.extend_from_slice(b"\"-\""),
         Some(method) => {
-            let protocol = entry.protocol.unwrap_or_default();
-            let target = cut(entry.target, MOST_OF_TARGET);
-            quote(&[method.as_bytes(), b" ", target, b" ", protocol.as_bytes()], out);
+            // A method is a token, which has nothing to escape.
+            out.push(b'"');
+            out.extend_from_slice(method.as_bytes());
+            out.push(b' ');
+            escape(cut(entry.target, MOST_OF_TARGET), out);
+            out.push(b' ');
+            out.extend_from_slice(entry.protocol.unwrap_or_default().as_bytes());
+            out.push(b'"');
         }
     }
     out.push(b' ');
@@ -93,7 +103,7 @@ fn combined(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
         }
         let value = entry.headers.iter().find(|(other, _)| *other == name);
         let value = value.map_or(&b"-"[..], |(_, value)| value);
-        quote(&[cut(value, MOST_OF_VALUE)], out);
+        quote(cut(value, MOST_OF_VALUE), out);
     }
 }
 
@@ -102,7 +112,7 @@ fn traefik(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
     combined(entry, second, out);
     // Writing to a vector cannot fail.
     let _ = write!(out, " {} ", entry.count);
-    quote(&[entry.route.unwrap_or("-").as_bytes()], out);
+    quote(entry.route.unwrap_or("-").as_bytes(), out);
     let _ = match entry.endpoint {
         Some(endpoint) => write!(out, " \"http://{}\"", endpoint.address),
         None => write!(out, " \"-\""),
@@ -111,16 +121,26 @@ fn traefik(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
 }
 
 /// Whether a byte stands for itself in both kinds of quotes.
-fn is_plain(byte: u8) -> bool {
+const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
 }
 
 /// Whether all bytes do. It looks at blocks as a whole, so that it compiles to vector instructions.
 fn is_all_plain(bytes: &[u8]) -> bool {
     let (blocks, rest) = bytes.as_chunks::<16>();
-    let all = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & is_plain(*byte));
-    blocks.iter().all(|block| all(block)) && all(rest)
+    let all = |block: &[u8; 16]| block.iter().fold(true, |all, byte| all & is_plain(*byte));
+    blocks.iter().all(all) && rest.iter().all(|byte| PLAIN[usize::from(*byte)])
 }
+
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] = is_plain(byte as u8);
+        byte += 1;
+    }
+    plain
+};
 
 /// Writes a number, without the costs of formatting.
 fn number(number: impl itoa::Integer, out: &mut Vec<u8>) {
@@ -144,25 +164,26 @@ fn address(address: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// In quotes, all but printable ASCII as `\xXX`, as nginx does.
-fn quote(parts: &[&[u8]], out: &mut Vec<u8>) {
+fn quote(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    for part in parts {
-        if is_all_plain(part) {
-            out.extend_from_slice(part);
-            continue;
-        }
-        for run in part.chunk_by(|a, b| is_plain(*a) == is_plain(*b)) {
-            if run.first().is_some_and(|byte| is_plain(*byte)) {
-                out.extend_from_slice(run);
-            } else {
-                for byte in run {
-                    let _ = write!(out, "\\x{byte:02X}");
-                }
+    escape(text, out);
+    out.push(b'"');
+}
+
+/// All but printable ASCII as `\xXX`, as nginx does.
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    if is_all_plain(text) {
+        return out.extend_from_slice(text);
+    }
+    for run in text.chunk_by(|a, b| is_plain(*a) == is_plain(*b)) {
+        if run.first().is_some_and(|byte| is_plain(*byte)) {
+            out.extend_from_slice(run);
+        } else {
+            for byte in run {
+                let _ = write!(out, "\\x{byte:02X}");
             }
         }
     }
-    out.push(b'"');
 }
 
 /// Writes an address and a port.
@@ -195,7 +216,7 @@ fn json(entry: &Entry<'_>, second: &mut Second, out: &mut Vec<u8>) {
     out.reserve(USUAL);
     out.extend_from_slice(b"{\"time\":\"");
     out.extend_from_slice(second.of(entry.at, "%Y-%m-%dT%H:%M:%S"));
-    let thousandths = entry.at.subsec_millisecond().unsigned_abs() % 1000;
+    let thousandths = entry.at.subsec_millis();
     let digit = |unit| b'0' + (thousandths / unit % 10) as u8;
     out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z', b'"']);
     out.extend_from_slice(member!("client"));

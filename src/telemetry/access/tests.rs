@@ -18,7 +18,8 @@ fn options(format: Format) -> AccessOptions {
 
 fn entry<'e>(target: &'e [u8], headers: &'e [(&'e HeaderName, &'e [u8])]) -> Entry<'e> {
     Entry {
-        at: "2026-11-23T14:51:00.1234Z".parse().unwrap(),
+        // 2026-11-23T14:51:00.1234Z
+        at: Duration::from_micros(1_795_445_460_123_400),
         client: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
         peer: SocketAddr::from(([10, 0, 0, 1], 4242)),
         scheme: "https",
