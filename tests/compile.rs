@@ -170,6 +170,15 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
     (options, given, about)
 }
 
+/// A route that narthex answers itself.
+fn render_own(found: Match<'_>, out: &mut String) {
+    let route = found.route;
+    let path = route.path.as_ref().map_or("(default)".to_owned(), ToString::to_string);
+    let steps: Vec<String> = route.policies.steps().collect();
+    writeln!(out, "  {path:<24} -> narthex itself {}", steps.join(" ")).unwrap();
+    writeln!(out, "  {:<24}    by {}", "", route.origin).unwrap();
+}
+
 fn render_table(table: &Table, out: &mut String) {
     let mut routes: Vec<Match<'_>> = table.matches().collect();
     routes.sort_by_cached_key(|found| {
@@ -197,7 +206,10 @@ fn render_table(table: &Table, out: &mut String) {
             host = Some(&route.host);
         }
         let path = route.path.as_ref().map_or("(default)".to_owned(), ToString::to_string);
-        let backend = table.backend_of(route).unwrap();
+        let Some(backend) = table.backend_of(route) else {
+            render_own(found, out);
+            continue;
+        };
         let app = backend
             .app_protocol
             .as_ref()

@@ -12,7 +12,7 @@ mod world;
 use narthex::testing::compile::{Options, State};
 use narthex::testing::dialect::annotations::Ignored;
 use narthex::testing::dialect::owners::{self, HostOwners};
-use narthex::testing::dialect::{Change, Object};
+use narthex::testing::dialect::{Change, Dialect, Object};
 use narthex::testing::model::object::Secret;
 use narthex::testing::model::{Code, Diagnostic, Kind, ObjectRef, Report, Timestamp};
 use narthex::testing::table::{
@@ -109,6 +109,29 @@ fn guards_of_hosts(table: &Table) -> impl Iterator<Item = String> {
     guarded.map(|(pattern, host)| format!("{pattern} guarded {:?}", host.guards))
 }
 
+/// Who answers for names that rules and annotations give, and paths in between.
+fn answers(table: &Table) -> impl Iterator<Item = String> {
+    let hosts = [
+        "a.example.com",
+        "www.a.example.com",
+        "b.example.com",
+        "c.example.com",
+        "x.example.com",
+        "x.example.org",
+        "re7.example",
+        "www.example.com",
+    ];
+    let asked = hosts
+        .into_iter()
+        .flat_map(|host| ["/", "/x", "/X/y", "/xy", "/none"].map(|path| (host, path)));
+    asked.map(|(host, path)| {
+        let canonical = canonical_path(path, false).unwrap();
+        let found = table.lookup(Some(host), &canonical);
+        let found = found.map(|route| format!("{:?} of {} {:?}", route.path, route.host, route.origin));
+        format!("{host}{path}: {found:?}")
+    })
+}
+
 fn contents(state: &mut State) -> Contents {
     let table = state.table();
     let routes = table
@@ -126,6 +149,7 @@ fn contents(state: &mut State) -> Contents {
             )
         })
         .chain(guards_of_hosts(&table))
+        .chain(answers(&table))
         .collect();
     Contents {
         routes,
@@ -317,6 +341,11 @@ fn options(rng: &mut Rng) -> Options {
         ssl_redirect: rng.chance(4, 5),
         yield_empty: rng.chance(1, 3).then_some(5),
         ignored_annotations: ignored(rng),
+        drop_in: if rng.chance(1, 2) {
+            vec![Dialect::IngressNginx]
+        } else {
+            Vec::new()
+        },
         ..Options::default()
     }
 }
@@ -577,7 +606,7 @@ fn walk(table: &Table, rng: &mut Rng) {
         let path = world::request_path(rng);
         let path = canonical_path(&path, false).unwrap();
         if let Some(route) = table.lookup(host.as_deref(), &path) {
-            assert!(table.backend_of(route).is_some(), "{route:?}");
+            assert!(route.to.backends().all(|id| table.backend(id).is_some()), "{route:?}");
         }
         explain::explain(table.ingress_hosts(), host.as_deref(), &path, &Says::default());
     }

@@ -76,6 +76,8 @@ mod ingress_nginx;
 mod ingress_nginx_auth;
 #[path = "wire/ingress_nginx_fields.rs"]
 mod ingress_nginx_fields;
+#[path = "wire/ingress_nginx_hosts.rs"]
+mod ingress_nginx_hosts;
 #[path = "wire/ingress_nginx_limits.rs"]
 mod ingress_nginx_limits;
 #[path = "wire/ingress_nginx_paths.rs"]

@@ -2,6 +2,7 @@
 
 use super::State;
 use super::claims::{Claimed, Edits};
+use super::host_wide::Part;
 use super::links::{Cause, User};
 use super::tls::Hosts;
 use crate::dialect::claimant::Claimant;
@@ -199,12 +200,14 @@ impl State {
         for spot in old_reading.iter().flat_map(|(reading, _)| spots(reading)) {
             edits.entry(spot).or_default();
         }
+        let mut parts = Vec::new();
         if let Some((reading, meta)) = &new_reading {
             self.need_secrets(reading, meta);
             self.need_users(reading, meta);
             let guard = reading.guards.rules.as_ref().or(class_guard.as_ref());
-            self.claim(&object, (reading, meta), guard, &mut edits);
+            parts = self.claim(&object, (reading, meta), guard, &mut edits);
         }
+        self.set_host_parts(&object, old_reading.as_ref().map(|(reading, _)| reading), parts);
         for backend in old_backends.difference(&new_backends) {
             self.drop_backend(backend, user);
         }
@@ -227,13 +230,14 @@ impl State {
         self.claimants.put(slot, new);
     }
 
+    /// Gives what it claims, and what it decides for its hosts.
     fn claim(
         &self,
         object: &ObjectRef,
         (reading, meta): (&Reading, &Meta),
         guard: Option<&Arc<Guard>>,
         edits: &mut Edits,
-    ) {
+    ) -> Vec<(HostPattern, Part)> {
         let redirected = self.redirected(reading, meta);
         let (settings, closed) = self.with_access(object, reading);
         let guard = guard.or(closed.as_ref());
@@ -241,10 +245,14 @@ impl State {
         let (plain, redirecting) = (make(false), make(true));
         let policies = |claim: &Claim| {
             let host = claim.spot.host();
-            if claim.rewrite.is_some() || claim.guard.is_some() {
+            if claim.rewrite.is_some() || claim.guard.is_some() || claim.closing_slash {
                 let guard = guard.or(claim.guard.as_ref());
                 let redirect = redirected.has(host);
-                Arc::new(settings.policies(redirect, guard.cloned(), claim.rewrite.as_ref()))
+                let policies = settings.policies(redirect, guard.cloned(), claim.rewrite.as_ref());
+                Arc::new(Policies {
+                    closing_slash: claim.closing_slash,
+                    ..policies
+                })
             } else if redirected.has(host) {
                 redirecting.clone()
             } else {
@@ -270,6 +278,10 @@ impl State {
                 .or_default()
                 .push(claimed(&claim.backend, claim.field, policies));
         }
+        self.host_parts(object, reading, |host| {
+            let policies = if redirected.has(host) { &redirecting } else { &plain };
+            policies.clone()
+        })
     }
 
     /// The hosts of an object that are sent to HTTPS.

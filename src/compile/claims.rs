@@ -102,12 +102,18 @@ impl State {
     fn set_route(&mut self, spot: &Spot, route: Option<Arc<Route>>) {
         self.changed = true;
         match spot {
-            Spot::Path(host, path) if path.kind == PathKind::RegularExpression => self.patterns.set(host, path, route),
+            Spot::Path(host, path) if path.kind == PathKind::RegularExpression => {
+                self.patterns.set(host, path, route);
+                self.touch_host(host);
+            }
             Spot::Path(host, path) => {
                 self.table.update_host(host, |table| table.paths.set(path, route));
-                self.patterns.touch(host);
+                self.touch_host(host);
             }
-            Spot::Default(host) => self.table.update_host(host, |table| table.default = route),
+            Spot::Default(host) => {
+                self.table.update_host(host, |table| table.default = route);
+                self.touch_host(host);
+            }
             Spot::Fallback => self.table.set_fallback(route),
         }
     }

@@ -90,6 +90,7 @@ impl State {
         self.diagnose_users(object, &reading, said);
         if known.dialect == Dialect::IngressNginx {
             self.diagnose_patterns(object, &reading, said);
+            self.diagnose_host_wide(object, &reading, said);
         }
         said.extend(reading.findings);
     }

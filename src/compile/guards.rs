@@ -168,6 +168,7 @@ impl State {
     fn guard_host(&mut self, namespace: &Arc<str>, host: &HostPattern, guard: Option<Arc<Guard>>) {
         self.journal.guard(host, namespace, guard.as_deref());
         self.table.set_guard(host, namespace, guard);
+        self.touch_host(host);
         self.changed = true;
         self.note_host_guard(host);
         // All objects of the host are told of it, but not at each of many changes.

@@ -17,6 +17,7 @@ mod diagnose;
 mod empty;
 mod guards;
 mod hints;
+mod host_wide;
 mod journal;
 mod links;
 pub mod lint;
@@ -149,6 +150,7 @@ pub struct State {
     offers: Offers,
     host_guards: guards::HostGuards,
     patterns: patterns::PatternHosts,
+    host_wide: host_wide::HostsWide,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
@@ -231,7 +233,7 @@ impl State {
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
         }
         self.settle_empty();
-        self.settle_patterns();
+        self.settle_hosts();
     }
 
     /// The table as of now; cheap, for it shares all it can. Its generation rises whenever it differs from the last.

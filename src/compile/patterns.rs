@@ -2,6 +2,7 @@
 //! makes patterns of all paths of its hosts that the dialect has.
 
 use super::State;
+use super::host_wide::OwnRoutes;
 use crate::dialect::reading::{Reading, Spot};
 use crate::model::{Code, Diagnostic, ObjectRef};
 use crate::table::{HostPattern, PathPattern, Pattern, Patterns, Route};
@@ -45,6 +46,19 @@ impl PatternHosts {
     /// The object that makes the paths of a host patterns: the first by name.
     pub fn reason(&self, host: &HostPattern) -> Option<&ObjectRef> {
         self.hosts.get(host)?.because_of.first()
+    }
+
+    /// The routes of a host whose paths are regular expressions as written.
+    pub fn routes<'p>(&'p self, host: &HostPattern) -> impl Iterator<Item = &'p Arc<Route>> + use<'p> {
+        self.hosts
+            .get(host)
+            .into_iter()
+            .flat_map(|of_host| of_host.routes.values())
+    }
+
+    /// A host is to be settled again.
+    pub fn mark(&mut self, host: &HostPattern) {
+        self.stale.insert(host.clone());
     }
 
     /// A plain path of a host changed.
@@ -112,48 +126,79 @@ impl State {
         }
     }
 
-    /// Puts the patterns of hosts in order that changed.
-    pub(super) fn settle_patterns(&mut self) {
-        for host in std::mem::take(&mut self.patterns.stale) {
-            let known = self.patterns.hosts.get(&host);
-            let mut routes: Vec<Arc<Route>> = Vec::new();
-            if let Some(known) = known.filter(|known| !known.because_of.is_empty()) {
-                let plain = self
-                    .table
-                    .host(&host)
-                    .into_iter()
-                    .flat_map(|table| table.paths.routes());
-                let plain = plain.filter(|route| route.policies.follows_patterns);
-                routes.extend(known.routes.values().chain(plain).cloned());
-            }
-            routes.sort_by_cached_key(|route| {
-                let path = route.path.as_ref();
-                let text = path.map(|pattern| pattern.path.clone()).unwrap_or_default();
-                (
-                    Reverse(text.len()),
-                    Reverse(text),
-                    path.map(|pattern| Reverse(pattern.kind)),
-                )
-            });
-            let before = self.table.host(&host).and_then(|table| table.patterns.clone());
-            let compiled = |route: Arc<Route>| {
-                let same = |pattern: &&Pattern| pattern.route.path == route.path;
-                let known = before.as_ref().and_then(|patterns| patterns.iter().find(same));
-                match known {
-                    Some(known) => Some(Pattern {
-                        regex: known.regex.clone(),
-                        route,
-                    }),
-                    None => Pattern::open(route).ok(),
-                }
-            };
-            let patterns = Patterns::new(routes.into_iter().filter_map(compiled).collect(), Vec::new());
-            self.table.update_host(&host, |table| table.patterns = patterns);
-            self.changed = true;
-            let is_over = |known: &OfHost| known.because_of.is_empty() && known.routes.is_empty();
-            if self.patterns.hosts.get(&host).is_some_and(is_over) {
-                self.patterns.hosts.remove(&host);
-            }
+    /// The routes that objects claim of a host.
+    pub(super) fn rules_of<'s>(&'s self, host: &HostPattern) -> impl Iterator<Item = &'s Arc<Route>> + use<'s> {
+        let table = self.table.host(host);
+        let plain = table
+            .into_iter()
+            .flat_map(|table| table.paths.routes().chain(&table.default));
+        plain.chain(self.patterns.routes(host))
+    }
+
+    /// Puts the patterns of hosts in order that changed, and brings up to date what is decided for whole hosts.
+    pub(super) fn settle_hosts(&mut self) {
+        if self.patterns.stale.is_empty() {
+            return;
         }
+        let mut settled: Vec<HostPattern> = std::mem::take(&mut self.patterns.stale).into_iter().collect();
+        settled.sort();
+        for host in &settled {
+            let own = self.settle_host(host);
+            self.settle_patterns(host, own);
+        }
+        self.settle_aliases(&settled);
+    }
+
+    /// Puts the patterns of a host in order.
+    fn settle_patterns(&mut self, host: &HostPattern, own: OwnRoutes) {
+        let known = self.patterns.hosts.get(host);
+        let mut routes: Vec<Arc<Route>> = Vec::new();
+        let stranger = self.host_wide.stranger(host).is_some();
+        if let Some(known) = known.filter(|known| !known.because_of.is_empty()) {
+            // Where the host follows the rules of another dialect, only what is written as a pattern is one.
+            let table = self.table.host(host).filter(|_| !stranger);
+            let plain = table.into_iter().flat_map(|table| table.paths.routes());
+            let plain = plain.filter(|route| route.policies.follows_patterns);
+            routes.extend(known.routes.values().chain(plain).cloned());
+        }
+        routes.sort_by_cached_key(|route| {
+            let kind = route.path.as_ref().map(|pattern| Reverse(pattern.kind));
+            let text = text_of(route);
+            (Reverse(text.len()), Reverse(text), kind)
+        });
+        let before = self.table.host(host).and_then(|table| table.patterns.clone());
+        let compiled = |route: Arc<Route>| {
+            let text = text_of(&route);
+            let same = |pattern: &&Pattern| text_of(&pattern.route) == text;
+            let known = before.as_ref().and_then(|patterns| patterns.iter().find(same));
+            match known {
+                Some(known) => Some(Pattern {
+                    regex: known.regex.clone(),
+                    route,
+                }),
+                None => Pattern::open(&text, route).ok(),
+            }
+        };
+        let (mut first, mut last) = (routes.into_iter().filter_map(compiled).collect(), Vec::new());
+        if stranger {
+            std::mem::swap(&mut first, &mut last);
+        }
+        let patterns = Patterns::with_redirects(own.redirects, first, last);
+        self.table
+            .update_host(host, |table| (table.patterns, table.rest) = (patterns, own.rest));
+        self.changed = true;
+        let is_over = |known: &OfHost| known.because_of.is_empty() && known.routes.is_empty();
+        if self.patterns.hosts.get(host).is_some_and(is_over) {
+            self.patterns.hosts.remove(host);
+        }
+    }
+}
+
+/// The path of a route as it was written.
+fn text_of(route: &Route) -> Arc<str> {
+    match &route.path {
+        Some(pattern) if route.policies.closing_slash => format!("{}/", pattern.path).into(),
+        Some(pattern) => pattern.path.clone(),
+        None => Arc::default(),
     }
 }

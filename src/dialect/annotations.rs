@@ -4,6 +4,7 @@
 mod access;
 mod equivalents;
 mod foreign;
+mod host_wide;
 mod hsts;
 mod list;
 pub mod nginx;
@@ -13,6 +14,7 @@ mod value;
 pub(crate) use access::{AccessWanted, BasicWanted};
 pub use foreign::Ignored;
 pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
+pub(crate) use host_wide::{Alias, HostWide};
 pub use page::{markdown, schema};
 
 use super::drop_in::Dialect;
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub paths: Paths,
     /// What clients have to show before they are let in.
     pub access: AccessWanted,
+    /// What it decides for the whole of its hosts; absent in a dialect that has no such things.
+    pub host_wide: Option<Arc<HostWide>>,
     /// The annotation that guards and cannot be read.
     pub closed_by: Option<Box<str>>,
     /// The namespace of the object.
@@ -109,6 +113,7 @@ impl Settings {
             after: self.chain.after.iter().cloned().chain(compress).chain(hsts).collect(),
             follows_patterns: self.chain.follows_patterns,
             is_unlogged: self.chain.is_unlogged,
+            closing_slash: false,
         }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Claim {
     pub rewrite: Option<Arc<Rewrite>>,
     /// What closes it alone.
     pub guard: Option<Arc<Guard>>,
+    /// Whether its path is a prefix that was written with a closing slash, and the dialect minds.
+    pub closing_slash: bool,
 }
 
 /// A Service port as a rule names it. Empty where the rule names none.

@@ -73,6 +73,10 @@ codes! {
     PathTakenLiterally => Warning,
     /// A host whose paths are regular expressions because of another Ingress.
     PathsArePatterns => Info,
+    /// A host whose oldest Ingress is of another class, with other rules for whole hosts.
+    HostOfTwoDialects => Warning,
+    /// Another name of a host that has rules of its own, or that another Ingress gives to its host.
+    HostTaken => Warning,
     /// Another Ingress, older or earlier by name, has the same host and path.
     PathConflict => Error,
     /// Another Ingress has the place of one that is being deleted, or that has no ready endpoints under `--yield-empty`.

@@ -314,11 +314,13 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
             return ended(steps.get(..place).unwrap_or_default(), outcome);
         }
     }
-    if let Destination::Answer(answer) = &route.to {
-        return ended(steps, Outcome::Answer(answer));
-    }
     let Some(backend) = backend else {
-        return ended(steps, Outcome::Refused(Refusal::BackendGone));
+        let outcome = match &route.to {
+            Destination::Answer(answer) => Outcome::Answer(answer),
+            Destination::Nowhere => Outcome::Refused(Refusal::NoRoute),
+            Destination::Backend(_) | Destination::Split(_) => Outcome::Refused(Refusal::BackendGone),
+        };
+        return ended(steps, outcome);
     };
     let outcome = match ask.count_hops() {
         _ if ask.websocket && backend.protocol() != Protocol::Http1 => Outcome::Refused(Refusal::NoWebSocket),

@@ -13,6 +13,8 @@ pub enum Destination {
     Split(Arc<Split>),
     /// To none: narthex answers.
     Answer(Arc<Answer>),
+    /// To none: the answer is that there is no such route.
+    Nowhere,
 }
 
 /// Several backends and their shares.
@@ -33,7 +35,7 @@ impl Destination {
         match self {
             Self::Backend(id) => Some(*id),
             Self::Split(split) => split.0.iter().max_by_key(|(_, weight)| *weight).map(|(id, _)| *id),
-            Self::Answer(_) => None,
+            Self::Answer(_) | Self::Nowhere => None,
         }
     }
 
@@ -42,7 +44,7 @@ impl Destination {
         let (one, several): (_, &[(BackendId, u32)]) = match self {
             Self::Backend(id) => (Some(*id), &[]),
             Self::Split(split) => (None, &split.0),
-            Self::Answer(_) => (None, &[]),
+            Self::Answer(_) | Self::Nowhere => (None, &[]),
         };
         one.into_iter().chain(several.iter().map(|(id, _)| *id))
     }
@@ -52,7 +54,7 @@ impl Destination {
         match self {
             Self::Backend(id) => Some(*id),
             Self::Split(split) => split.choose(draw),
-            Self::Answer(_) => None,
+            Self::Answer(_) | Self::Nowhere => None,
         }
     }
 }

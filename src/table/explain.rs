@@ -34,7 +34,9 @@ pub fn explain(hosts: &Hosts, host: Option<&str>, path: &CanonicalPath<'_>, says
     let mut asked = Vec::new();
     let mut candidates: Vec<Arc<Route>> = Vec::new();
     for pattern in patterns {
-        let Some(host) = hosts.host(&pattern) else { continue };
+        let Some(host) = hosts.host(&pattern).or_else(|| hosts.alias(&pattern)) else {
+            continue;
+        };
         let routes: Vec<_> = host.routes().cloned().collect();
         asked.push((pattern, routes.len()));
         candidates.extend(routes);

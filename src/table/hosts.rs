@@ -1,5 +1,6 @@
 //! A set of hosts with their routes, and the lookup in it.
 
+use super::aliases::{Aliases, HostRegex};
 use super::guard::Guard;
 use super::parts::Parts;
 use super::paths::Paths;
@@ -13,8 +14,11 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct HostTable {
     pub paths: Paths,
-    /// Paths that are regular expressions; absent where the host has none, so that no other host pays for them.
+    /// Paths that are regular expressions, and redirects of the host itself; absent where the host has none, so that no
+    /// other host pays for them.
     pub patterns: Option<Box<Patterns>>,
+    /// What answers the paths that no rule lists, where rules for more hosts are not to; absent where they are.
+    pub rest: Option<Arc<Route>>,
     /// The default backend of the oldest Ingress that names this host and has one.
     pub default: Option<Arc<Route>>,
     /// Guards that hold for the whole host, by the namespace whose routes they close; absent where it has none.
@@ -22,18 +26,23 @@ pub struct HostTable {
 }
 
 impl HostTable {
-    /// Whether it has no routes.
+    /// Whether it has no routes that objects claim.
     pub fn is_empty(&self) -> bool {
-        self.paths.is_empty() && self.patterns.is_none() && self.default.is_none()
+        let has_patterns = self
+            .patterns
+            .as_ref()
+            .is_some_and(|patterns| patterns.iter().next().is_some());
+        self.paths.is_empty() && !has_patterns && self.default.is_none()
     }
 
     /// The route that answers a path, if a rule of the host does.
     #[inline]
     pub fn find(&self, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&Arc<Route>> {
-        match &self.patterns {
+        let listed = match &self.patterns {
             None => self.paths.find(path, says),
             Some(patterns) => patterns.find(&self.paths, path, says),
-        }
+        };
+        listed.or(self.rest.as_ref())
     }
 
     /// Every route of its rules, in no order.
@@ -46,7 +55,7 @@ impl HostTable {
         self.paths.routes().chain(patterns)
     }
 
-    /// Every route, its default backend too, in no order.
+    /// Every route that an object claims, its default backend too, in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.rules().chain(&self.default)
     }
@@ -57,9 +66,16 @@ impl HostTable {
         Match { route, host_guard }
     }
 
-    /// Every route with the guard that this host has for it, in no order.
+    /// The routes that no rule lists: those of the host itself.
+    pub fn own_routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let redirects = self.patterns.iter().flat_map(|patterns| patterns.redirects.routes());
+        redirects.chain(&self.rest)
+    }
+
+    /// Every route, its own too, with the guard that this host has for it, in no order.
     pub fn matches(&self) -> impl Iterator<Item = Match<'_>> {
-        self.routes().map(|route| self.with_guard(route))
+        let routes = self.routes().chain(self.own_routes());
+        routes.map(|route| self.with_guard(route))
     }
 
     /// The guard that closes all routes of a namespace for this host.
@@ -88,9 +104,9 @@ impl<'t> Match<'t> {
     }
 }
 
-type ByName = Parts<(Arc<str>, Arc<HostTable>)>;
+pub(super) type ByName = Parts<(Arc<str>, Arc<HostTable>)>;
 
-fn by_name<'t>(hosts: &'t ByName, name: &str) -> Option<&'t Arc<HostTable>> {
+pub(super) fn by_name<'t>(hosts: &'t ByName, name: &str) -> Option<&'t Arc<HostTable>> {
     if hosts.is_empty() {
         return None;
     }
@@ -106,25 +122,29 @@ pub struct Hosts {
     wildcard: ByName,
     any: Arc<HostTable>,
     fallback: Option<Arc<Route>>,
+    /// Hosts that no rule names; absent where there are none.
+    aliases: Option<Arc<Aliases>>,
 }
 
 impl Hosts {
     /// The route that answers a request for a canonical host and path, and the guard of a whole host that holds for it.
     ///
-    /// Each level is asked in turn (exact host, wildcard, any); a host that lists no fitting path falls through.
+    /// Each level is asked in turn (exact host, wildcard, any); a host that lists no fitting path falls through, unless it
+    /// has a route for the rest.
     /// Default backends are asked only when no rule matches, in the same order, and last that of the oldest Ingress
     /// without rules.
     ///
     /// A guard of a whole host also holds for the paths that the host does not list, so it closes what answers them, if
     /// that is a route of the guard's namespace.
     pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<Match<'_>> {
-        let exact = host.and_then(|host| by_name(&self.exact, host));
+        let exact = host.and_then(|host| by_name(&self.exact, host).or_else(|| self.aliases.as_ref()?.exact(host)));
         if let Some((exact, route)) = exact.and_then(|host| Some((host, host.find(path, says)?))) {
             return Some(exact.with_guard(route));
         }
         let wildcard = host
             .and_then(wildcard_suffix)
-            .and_then(|suffix| by_name(&self.wildcard, suffix));
+            .and_then(|suffix| by_name(&self.wildcard, suffix))
+            .or_else(|| self.aliases_of(host?));
         let rule = wildcard
             .and_then(|host| Some((2, host.find(path, says)?)))
             .or_else(|| Some((3, self.any.find(path, says)?)));
@@ -144,7 +164,36 @@ impl Hosts {
         let named = self.exact.iter().chain(self.wildcard.iter()).map(|(_, host)| host);
         let hosts = named.chain(std::iter::once(&self.any));
         let fallback = self.fallback.iter().map(|route| self.any.with_guard(route));
-        hosts.flat_map(|host| host.matches()).chain(fallback)
+        let aliases = self.aliases.iter().flat_map(|aliases| aliases.matches());
+        hosts.flat_map(|host| host.matches()).chain(fallback).chain(aliases)
+    }
+
+    /// What answers a host that no rule names, if its wildcard or an expression is an alias.
+    fn aliases_of(&self, host: &str) -> Option<&Arc<HostTable>> {
+        let aliases = self.aliases.as_ref()?;
+        let wildcard = wildcard_suffix(host).and_then(|suffix| aliases.wildcard(suffix));
+        wildcard.or_else(|| aliases.fitting(host))
+    }
+
+    /// What answers a pattern that is an alias.
+    pub fn alias(&self, pattern: &HostPattern) -> Option<&Arc<HostTable>> {
+        self.aliases.as_ref()?.get(pattern)
+    }
+
+    /// Replaces or removes what answers a pattern that no rule names. For the compiler.
+    pub fn set_alias(&mut self, pattern: &HostPattern, table: Option<Arc<HostTable>>) {
+        self.change_aliases(|aliases| aliases.set(pattern, table));
+    }
+
+    /// Replaces the expressions that fit hosts which no rule names, in their order. For the compiler.
+    pub fn set_alias_expressions(&mut self, expressions: Vec<(HostRegex, Arc<HostTable>)>) {
+        self.change_aliases(|aliases| aliases.set_expressions(expressions));
+    }
+
+    fn change_aliases(&mut self, change: impl FnOnce(&mut Aliases)) {
+        let mut aliases = self.aliases.take().unwrap_or_default();
+        change(Arc::make_mut(&mut aliases));
+        self.aliases = (!aliases.is_empty()).then_some(aliases);
     }
 
     /// The table of one host pattern.

@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of Kubernetes but the [`Origin`](crate::model::Origin) on every route.
 
+pub mod aliases;
 pub mod backend;
 mod backend_tls;
 pub mod canonical;
@@ -25,6 +26,7 @@ mod slots;
 mod steps;
 pub mod when;
 
+pub use aliases::HostRegex;
 pub use backend::{Backend, BackendId, BackendState, Endpoint, Protocol};
 pub use backend_tls::{BackendTls, Ingredients};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
@@ -259,6 +261,16 @@ impl Table {
     /// Changes what Ingresses have for one host; one left without routes and guards goes. For the compiler.
     pub fn update_host(&mut self, pattern: &HostPattern, change: impl FnOnce(&mut HostTable)) {
         self.ingress_hosts.update(pattern, change);
+    }
+
+    /// Replaces or removes what answers a host that no rule of an Ingress names. For the compiler.
+    pub fn set_alias(&mut self, pattern: &HostPattern, table: Option<Arc<HostTable>>) {
+        self.ingress_hosts.set_alias(pattern, table);
+    }
+
+    /// Replaces the expressions that fit hosts which no rule of an Ingress names. For the compiler.
+    pub fn set_alias_expressions(&mut self, expressions: Vec<(HostRegex, Arc<HostTable>)>) {
+        self.ingress_hosts.set_alias_expressions(expressions);
     }
 
     /// Replaces or removes the guard that closes a namespace's routes for a host. For the compiler.

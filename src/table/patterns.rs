@@ -195,12 +195,11 @@ impl Pattern {
 }
 
 impl Pattern {
-    /// A route of ingress-nginx as a pattern. One that cannot be compiled is for all paths that begin as it does.
+    /// A route of ingress-nginx whose path is a pattern. One that cannot be compiled is for all paths that begin as it does.
     ///
     /// # Errors
     /// As [`PathRegex::new`].
-    pub fn open(route: Arc<Route>) -> Result<Self, String> {
-        let text = route.path.as_ref().map_or("/", |pattern| &pattern.path);
+    pub fn open(text: &str, route: Arc<Route>) -> Result<Self, String> {
         let regex = PathRegex::open(text).or_else(|_| PathRegex::beginning_of(text))?;
         Ok(Self { regex, route })
     }
@@ -209,6 +208,8 @@ impl Pattern {
 /// The patterns of one host in the order they are asked, which the compiler decides: dialects differ in it.
 #[derive(Clone, Debug)]
 pub struct Patterns {
+    /// Redirects of the host itself, by exact path; they come before all else.
+    pub(super) redirects: Paths,
     first: Box<[Pattern]>,
     last: Box<[Pattern]>,
 }
@@ -217,16 +218,33 @@ impl Patterns {
     /// Patterns that are asked before the plain paths of the host, and patterns that are asked after them; absent if
     /// there are no patterns.
     pub fn new(first: Vec<Pattern>, last: Vec<Pattern>) -> Option<Box<Self>> {
-        (!first.is_empty() || !last.is_empty()).then(|| {
+        Self::with_redirects(Vec::new(), first, last)
+    }
+
+    /// The same, and routes that come before all that the host's rules list.
+    pub fn with_redirects(redirects: Vec<Arc<Route>>, first: Vec<Pattern>, last: Vec<Pattern>) -> Option<Box<Self>> {
+        let is_empty = redirects.is_empty() && first.is_empty() && last.is_empty();
+        (!is_empty).then(|| {
+            let mut paths = Paths::default();
+            for route in redirects {
+                if let Some(pattern) = route.path.clone() {
+                    paths.set(&pattern, Some(route));
+                }
+            }
             Box::new(Self {
+                redirects: paths,
                 first: first.into(),
                 last: last.into(),
             })
         })
     }
 
-    /// The first route of the host that matches: patterns, plain paths, patterns.
+    /// The first route of the host that matches: redirects, patterns, plain paths, patterns.
     pub fn find<'t>(&'t self, paths: &'t Paths, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&'t Arc<Route>> {
+        let redirect = self.redirects.find(path, says);
+        if redirect.is_some() || (self.first.is_empty() && self.last.is_empty()) {
+            return redirect.or_else(|| paths.find(path, says));
+        }
         let merged = readable(path.form(false));
         let kept = path.kept.as_deref().map(readable);
         let form = |pattern: &Pattern| match &kept {
@@ -237,8 +255,10 @@ impl Patterns {
             let found = patterns.iter().find(|pattern| pattern.holds(form(pattern), says));
             found.map(|pattern| &pattern.route)
         };
+        // A plain path that is a pattern here was asked as one already.
+        let is_plain = |route: &&Arc<Route>| self.first.is_empty() || !route.policies.follows_patterns;
         among(&self.first)
-            .or_else(|| paths.find(path, says))
+            .or_else(|| paths.find(path, says).filter(is_plain))
             .or_else(|| among(&self.last))
     }
 

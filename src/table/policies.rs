@@ -17,10 +17,12 @@ pub struct Policies {
     pub before: Box<[Before]>,
     /// Done to a pod's reply, in this order.
     pub after: Box<[After]>,
-    /// Whether its path is a pattern where its host has patterns.
+    /// Whether it is a rule of ingress-nginx, whose path is a pattern where its host has patterns.
     pub follows_patterns: bool,
     /// Whether its requests are left out of the access log.
     pub is_unlogged: bool,
+    /// Whether its path, which is a prefix, was written with a closing slash, and its dialect minds.
+    pub closing_slash: bool,
 }
 
 /// A step before a request is forwarded. What follows from the request's head and its client alone is part of the decision

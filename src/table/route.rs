@@ -268,6 +268,12 @@ impl Route {
         }
     }
 
+    /// Compares it with another by what [`Route::age`] says.
+    pub fn cmp_age(&self, other: &Self) -> Ordering {
+        let names = || by_name(&self.origin).cmp(&by_name(&other.origin));
+        self.seniority.cmp(&other.seniority).then_with(names)
+    }
+
     /// The order among equal claims.
     pub fn age(&self) -> Age {
         Age {

@@ -50,6 +50,7 @@ def start_pod(number):
 WORDS = ["app", "api", "v1.0", "foo", "foobar", "bar", "x", "shop", "Static"]
 PLAIN = ["/" + one for one in WORDS] + [f"/{one}/{two}" for one in WORDS[:5] for two in WORDS[3:7]] + ["/"]
 REGEX = ["/{0}(/|$)(.*)", "/{0}/?(.*)", "/(.*)", "/{0}/[a-z]{{3}}", "/{0}/.*\\.(css|js)$", "/{0}/(a|b)/(.*)", "/({0}|x)/(.*)"]
+ALIASES = ["alias{0}.test", "alias{0}.test,*.w{0}.test", "~^re[0-9]+\\.of{0}\\.test$,alias{0}.test"]
 TARGETS = ["/", "/$1", "/$2", "/v2/$1", "$2", "/$1/$2", "/fixed"]
 
 
@@ -63,18 +64,27 @@ def make_host(draw, number):
             annotations["use-regex"] = "true"
         if kind in ("rewrite", "both"):
             annotations["rewrite-target"] = draw.choice(TARGETS)
+        if not ingresses and draw.random() < 0.15:
+            annotations["app-root"] = "/" + draw.choice(WORDS)
+        if not ingresses and draw.random() < 0.15:
+            annotations["from-to-www-redirect"] = "true"
+        if not ingresses and draw.random() < 0.2:
+            annotations["server-alias"] = draw.choice(ALIASES).format(number)
         paths = []
         for _ in range(draw.randint(1, 3)):
             if kind != "plain" and draw.random() < 0.7:
                 path, path_type = draw.choice(REGEX).format(draw.choice(WORDS)), "ImplementationSpecific"
             else:
                 path, path_type = draw.choice(PLAIN), draw.choice(["Prefix", "Exact", "Prefix"])
-            # The same path twice is a conflict, which is another matter.
-            if path not in taken:
-                taken.add(path)
+                path += "/" if path != "/" and draw.random() < 0.3 else ""
+            # The same path twice is a conflict, which is another matter; with a slash at the end it is the same prefix.
+            bare = path.rstrip("/")
+            if bare not in taken:
+                taken.add(bare)
                 paths.append((path, path_type, draw.randrange(PODS)))
         if paths:
-            ingresses.append((annotations, paths))
+            default = draw.randrange(PODS) if draw.random() < 0.2 else None
+            ingresses.append((annotations, paths, default))
     return f"h{number}.test", ingresses
 
 
@@ -94,16 +104,17 @@ ports: [{{port: {port}}}]
 endpoints: [{{addresses: [127.0.0.1]}}]
 """)
     for host, ingresses in hosts:
-        for index, (annotations, paths) in enumerate(ingresses):
+        for index, (annotations, paths, default) in enumerate(ingresses):
             said = ", ".join(f"nginx.ingress.kubernetes.io/{name}: '{value}'" for name, value in annotations.items())
             rules = ", ".join(
                 f"{{path: '{path}', pathType: {kind}, backend: {{service: {{name: pod{pod}, port: {{number: 80}}}}}}}}"
                 for path, kind, pod in paths
             )
+            backend = "" if default is None else f"defaultBackend: {{service: {{name: pod{default}, port: {{number: 80}}}}}}, "
             out.append(f"""apiVersion: networking.k8s.io/v1
 kind: Ingress
-metadata: {{name: "{host.split('.')[0]}-{index}", annotations: {{{said}}}}}
-spec: {{ingressClassName: nginx, rules: [{{host: {host}, http: {{paths: [{rules}]}}}}]}}
+metadata: {{name: "{host.split('.')[0]}-{index}", creationTimestamp: "2026-01-01T00:00:0{index}Z", annotations: {{{said}}}}}
+spec: {{ingressClassName: nginx, {backend}rules: [{{host: {host}, http: {{paths: [{rules}]}}}}]}}
 """)
     return "---\n".join(out)
 
@@ -111,7 +122,7 @@ spec: {{ingressClassName: nginx, rules: [{{host: {host}, http: {{paths: [{rules}
 def server(host, ingresses, port, ports):
     """A server as the controller's template writes it (buildLocation, updateServerLocations, enforceRegexModifier)."""
     locations, patterns = [], False
-    for annotations, paths in ingresses:
+    for annotations, paths, _ in ingresses:
         target = annotations.get("rewrite-target")
         for path, kind, pod in paths:
             rewrites = target is not None and target != path
@@ -119,14 +130,16 @@ def server(host, ingresses, port, ports):
             patterns = patterns or own
             locations.append((path, kind, own, target if rewrites else None, pod))
     if not any(path == "/" for path, *_ in locations):
-        locations.append(("/", "Prefix", False, None, None))
+        locations.append(("/", "Prefix", False, None, ingresses[0][2]))
     locations.sort(key=lambda one: (len(one[0]), one[0]), reverse=True)
     exact = {path for path, kind, *_ in locations if kind == "Exact"}
     out = []
     for path, kind, own, target, pod in locations:
         expanded = [(path, kind)]
         if kind != "Exact" and not own and path != "/":
-            expanded = [(path + "/", "Prefix")] + ([(path, "Exact")] if path not in exact else [])
+            closed = path if path.endswith("/") else path + "/"
+            # Twice the same location is an error of nginx; the controller keeps the first.
+            expanded = [(closed, "Prefix")] + ([(path, "Exact")] if path not in exact and path != closed else [])
         for text, match in expanded:
             if patterns:
                 head = f'~* "^{text}"'
@@ -136,7 +149,18 @@ def server(host, ingresses, port, ports):
             if target:
                 body = f'rewrite "(?i){path}" {target} break; {body}'
             out.append(f"    location {head} {{ {body} }}\n")
-    return f"  server {{\n    listen 127.0.0.1:{port}; server_name {host};\n{''.join(out)}  }}\n"
+    first = ingresses[0][0]
+    names = host + "".join(f' "{name.strip()}"' for name in first.get("server-alias", "").split(",") if name)
+    root = first.get("app-root")
+    root = f"    if ($uri = /) {{ return 302 $scheme://$http_host{root}; }}\n" if root else ""
+    www = ""
+    if "from-to-www-redirect" in first:
+        # The controller says the port it listens on and drops a slash at the end; narthex says the port that the client names.
+        www = f"""  server {{
+    listen 127.0.0.1:{port}; server_name www.{host}; return 308 $scheme://{host}:8080$request_uri;
+  }}
+"""
+    return f"  server {{\n    listen 127.0.0.1:{port}; server_name {names};\n{root}{''.join(out)}  }}\n{www}"
 
 
 def start_nginx(folder, hosts, port, ports):
@@ -144,7 +168,8 @@ def start_nginx(folder, hosts, port, ports):
     config = f"""daemon off; master_process off; pid {folder}/pid; error_log {folder}/log crit;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; absolute_redirect off; server_names_hash_bucket_size 128;
+  server {{ listen 127.0.0.1:{port} default_server; return 404; }}
+  access_log off; port_in_redirect off; server_names_hash_bucket_size 128;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
 {servers}}}
@@ -156,7 +181,7 @@ http {{
 
 def targets(draw, ingresses):
     """Targets near the paths of a host."""
-    known = [path for _, paths in ingresses for path, *_ in paths]
+    known = [path for _, paths, _ in ingresses for path, *_ in paths]
     for _ in range(PER_HOST):
         path = draw.choice(known + PLAIN)
         for operator, text in [
@@ -171,17 +196,32 @@ def targets(draw, ingresses):
         for word in WORDS:
             path = path.replace(f"({word}|x)", draw.choice([word, "x"]))
         path += draw.choice(["", "", "/", "s", "/more", "/a%20b", ".html"])
+        if draw.random() < 0.1:
+            path = draw.choice(["/", path.rstrip("/") or "/"])
         if draw.random() < 0.2:
             path = path.upper().replace("%C3%A9", "%C3%A9") if "%" not in path else path
         path = path.replace("//", "/").replace(".", draw.choice([".", ".", "x"]))
         yield path + draw.choice(["", "", "?a=1&b=%2F"])
 
 
+def names(draw, host, ingresses):
+    """The host, by one of its names, and sometimes by one that is not quite it."""
+    annotations = ingresses[0][0]
+    number = host[1:].split(".")[0]
+    known = [host] * 8
+    if "from-to-www-redirect" in annotations or draw.random() < 0.02:
+        known += [f"www.{host}:8080"] * 2
+    if "server-alias" in annotations:
+        known += [f"alias{number}.test", f"x.w{number}.test", f"re7.of{number}.test", f"RE12.of{number}.test", f"re.of{number}.test"]
+    return draw.choice(known)
+
+
 def ask(connection, host, target):
     connection.request("GET", target, headers={"Host": host})
     reply = connection.getresponse()
     body = reply.read()
-    return (reply.status, body.decode().strip() if reply.status == 200 else "")
+    location = reply.headers.get("Location")
+    return (reply.status, body.decode().strip() if reply.status == 200 else "", location)
 
 
 def why(wanted, got):
@@ -219,14 +259,15 @@ def main(binary):
                 for host, ingresses in hosts:
                     for target in targets(draw, ingresses):
                         asked += 1
-                        wanted, got = ask(theirs, host, target), ask(ours, host, target)
+                        asked_for = names(draw, host, ingresses)
+                        wanted, got = ask(theirs, asked_for, target), ask(ours, asked_for, target)
                         statuses[wanted[0]] += 1
                         if wanted == got:
                             continue
                         name = why(wanted, got)
                         named[name] += 1
                         if name is None:
-                            found.append((host, target, wanted, got, ingresses))
+                            found.append((asked_for, target, wanted, got, ingresses))
         finally:
             nginx.terminate()
             nginx.wait()

@@ -247,6 +247,18 @@ fn ingress(rng: &mut Rng) -> Object {
         ("kubernetes.io/ingress.class", &["ours", "theirs"]),
         ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
         ("nginx.ingress.kubernetes.io/canary", &["true", "false"]),
+        ("nginx.ingress.kubernetes.io/app-root", &["/app", "app"]),
+        ("nginx.ingress.kubernetes.io/from-to-www-redirect", &["true", "odd"]),
+        (
+            "nginx.ingress.kubernetes.io/server-alias",
+            &[
+                "c.example.com",
+                "b.example.com, *.example.org",
+                "~^re[0-9]\\.example",
+                "~(",
+                "www.a.example.com",
+            ],
+        ),
         ("narthex.io/backend-protocol", &["HTTP", "GRPC", "GRP"]),
     ] {
         if rng.chance(1, 8) {
@@ -274,9 +286,10 @@ fn ingress(rng: &mut Rng) -> Object {
     Object::Ingress(
         Ingress {
             meta,
-            class: rng
-                .chance(1, 3)
-                .then(|| rng.one(&["narthex", "ours", "theirs", "gone", ""]).into()),
+            class: rng.chance(1, 3).then(|| {
+                rng.one(&["narthex", "ours", "theirs", "gone", "", "nginx", "nginx", "nginx"])
+                    .into()
+            }),
             default_backend: rng.chance(1, 2).then(|| Box::new(backend(rng))),
             rules,
             tls: tls(rng),

@@ -232,13 +232,11 @@ impl State {
 
     /// Whether there is a rule, or a default backend, for exactly a host.
     fn is_ruled(&self, host: &HostPattern) -> bool {
-        self.table.host(host).is_some_and(|table| !table.is_empty())
+        self.rules_of(host).next().is_some()
     }
 
     fn find_owner(&self, host: &HostPattern) -> Option<Owner> {
-        let table = self.table.host(host)?;
-        let routes = table.routes();
-        let oldest = routes.map(|route| self.oldest(route)).min();
+        let oldest = self.rules_of(host).map(|route| self.oldest(route)).min();
         oldest.map(|age| Owner {
             seniority: age.seniority,
             namespace: age.origin.object.namespace,

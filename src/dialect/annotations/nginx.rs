@@ -11,7 +11,7 @@ mod value;
 pub use page::markdown;
 
 use super::value::Value;
-use super::{Paths, Settings};
+use super::{HostWide, Paths, Settings};
 use crate::table::{
     Addresses, After, BackendProtocol, Balance, Before, CookieAttributes, Cors, Networks, Origin, Origins, Rate, Rates,
     Redirection, RetryOn, Target, Template,
@@ -118,7 +118,7 @@ pub(super) struct Asked {
     permanent_code: Option<StatusCode>,
     temporal: Option<Template>,
     temporal_code: Option<StatusCode>,
-    relative: bool,
+    host_wide: HostWide,
     cors: bool,
     origins: Option<Origins>,
     methods: Option<HeaderValue>,
@@ -149,7 +149,9 @@ impl Asked {
             Before::Redirect(Arc::new(Redirection {
                 status,
                 to,
-                relative: self.relative,
+                relative: self.host_wide.relative,
+                host: None,
+                with_port: self.host_wide.with_port,
             }))
         }));
         steps
@@ -244,6 +246,7 @@ impl Asked {
             rewrite: self.rewrite.take(),
         };
         settings.access = std::mem::take(&mut self.auth).settle();
+        settings.host_wide = Some(Arc::new(std::mem::take(&mut self.host_wide)));
         let of_snippet = self.fields.snippet.addresses.take();
         let of_snippet = of_snippet.map(|addresses| Before::Addresses(Arc::new(addresses)));
         let behind = [self.rates(settings.identity), self.addresses(), of_snippet];

@@ -175,9 +175,15 @@ impl<'i> Reader<'i> {
             let backend = self.backend(&path.backend, &format!("{field}.backend"));
             let named = Field::within(&PATH_BACKEND, index, path_index);
             let (rewrite, guard) = self.compiled(&pattern, &field);
+            let written = path.path.as_deref().unwrap_or_default();
+            let closing_slash = pattern.kind == PathKind::Prefix
+                && self.settings.chain.follows_patterns
+                && written.len() > 1
+                && written.ends_with('/');
             self.claim(host.clone(), pattern, backend, (place, Some(named)));
             if let Some(claim) = self.claims.last_mut() {
                 (claim.rewrite, claim.guard) = (rewrite, guard);
+                claim.closing_slash = closing_slash;
             }
         }
     }
@@ -231,6 +237,7 @@ impl<'i> Reader<'i> {
             named,
             rewrite: None,
             guard: None,
+            closing_slash: false,
         });
     }
 
@@ -268,6 +275,7 @@ impl<'i> Reader<'i> {
             named: named.take(),
             rewrite: None,
             guard: None,
+            closing_slash: false,
         }));
         named.is_none()
     }

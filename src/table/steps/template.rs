@@ -202,6 +202,12 @@ impl Template {
         Ok(Self(part.into_iter().collect()))
     }
 
+    /// A text without variables, whatever it looks like, and the query of the request behind it.
+    pub fn with_query(text: &str) -> Self {
+        let text = Part::Text(text.into());
+        Self([text, Part::Variable(Variable::IsArgs), Part::Variable(Variable::Args)].into())
+    }
+
     /// The text for a request.
     pub fn expand<'r>(&'r self, known: &Known<'r>) -> Cow<'r, str> {
         match &*self.0 {

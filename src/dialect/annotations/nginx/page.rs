@@ -38,10 +38,7 @@ fn write(out: &mut String) -> std::fmt::Result {
          path and forwards the bytes as they came.\n\
          - What becomes of a path is forwarded in canonical form: empty segments are merged, and an empty path becomes `/`. \
          ingress-nginx answers the latter with 500.\n\
-         - A path that no rule of a known host lists is answered by a rule for more hosts, as the Ingress specification says. \
-         ingress-nginx answers 404.\n\
          - Rates are counted by each node for itself, as there by each pod, and are in no answer of `narthex explain`.\n\
-         - A rule with `/p/` also matches `/p`. ingress-nginx redirects `/p` to `/p/`.\n\
          - Of rules for the same path, that of the oldest Ingress counts, and of equally old ones the first by namespace and \
          name. In ingress-nginx the last by name counts.\n\
          - The bodies of errors and redirects are plain text.\n\

@@ -5,6 +5,7 @@ mod backends;
 mod cors;
 mod fields;
 mod guards;
+mod hosts;
 mod paths;
 
 use super::Served;
@@ -17,6 +18,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Served> {
         cors::ALL,
         fields::ALL,
         guards::ALL,
+        hosts::ALL,
         paths::ALL,
     ]
     .into_iter()

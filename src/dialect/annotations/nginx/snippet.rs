@@ -274,7 +274,13 @@ fn returned(arguments: &[&str]) -> Result<Before, String> {
     let to = text.filter(|text| !text.is_empty());
     let to = to.ok_or_else(|| format!("has the status {code} without a URL"))?;
     let relative = false;
-    Ok(Before::Redirect(Arc::new(Redirection { status, to, relative })))
+    Ok(Before::Redirect(Arc::new(Redirection {
+        status,
+        to,
+        relative,
+        host: None,
+        with_port: false,
+    })))
 }
 
 /// A status that a response can have. 444 closes the connection in nginx.

@@ -186,11 +186,11 @@ fn what_narthex_does_not_act_on_closes_or_is_reported_as_without_the_dialect() {
     let (settings, findings) = said(&[
         ("auth-url", "http://a.test/"),
         ("limit-rate", "0"),
-        ("app-root", "/x"),
+        ("enable-opentelemetry", "true"),
         ("proxy-buffering", "on"),
     ]);
     let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
-    assert_eq!(codes, [Code::NotYet, Code::GuardNotEnforced]);
+    assert_eq!(codes, [Code::GuardNotEnforced, Code::NotYet]);
     assert_eq!(settings.closed_by, None, "its guards are found where all guards are");
 }
 

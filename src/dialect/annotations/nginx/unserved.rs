@@ -59,16 +59,6 @@ pub(super) static ALL: &[Unserved] = &[
         "spans are named by method and path, and a trace that comes in goes on",
     ),
     row(&["enable-opentelemetry"], NotYet, "traces are a matter of the flags"),
-    row(
-        &[
-            "app-root",
-            "from-to-www-redirect",
-            "server-alias",
-            "use-port-in-redirects",
-        ],
-        NotYet,
-        "",
-    ),
     row(&["satisfy"], NotYet, ""),
     row(
         &[

@@ -46,7 +46,7 @@ pub(super) static ALL: &[Served] = &[
         differs: "redirects to HTTPS are always absolute",
         wrong: Wrong::Default("\"false\" applies"),
         value: switch(|settings, text| {
-            settings.nginx.relative = boolean(text)?;
+            settings.nginx.host_wide.relative = boolean(text)?;
             Ok(())
         }),
     },
