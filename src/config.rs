@@ -92,6 +92,10 @@ pub struct RuleArgs {
     /// Serve the Ingresses of this controller too, by its own rules as far as narthex knows them. Can be repeated.
     #[arg(long, env = "NARTHEX_DROP_IN", value_name = "CONTROLLER", value_delimiter = ',')]
     pub drop_in: Vec<DropIn>,
+    /// ConfigMap of ingress-nginx, whose keys hold for the Ingresses of --drop-in ingress-nginx and are followed while narthex
+    /// runs.
+    #[arg(long, env = "NARTHEX_NGINX_CONFIGMAP", value_name = "NAMESPACE/NAME", value_parser = values::object)]
+    pub nginx_configmap: Option<(Arc<str>, Arc<str>)>,
     /// Redirect plain HTTP to HTTPS (308) for hosts in `spec.tls`. An Ingress can override this with narthex.io/ssl-redirect.
     #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]

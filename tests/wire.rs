@@ -74,6 +74,8 @@ mod http2_pods;
 mod ingress_nginx;
 #[path = "wire/ingress_nginx_auth.rs"]
 mod ingress_nginx_auth;
+#[path = "wire/ingress_nginx_config.rs"]
+mod ingress_nginx_config;
 #[path = "wire/ingress_nginx_fields.rs"]
 mod ingress_nginx_fields;
 #[path = "wire/ingress_nginx_hosts.rs"]

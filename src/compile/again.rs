@@ -24,6 +24,7 @@ impl State {
             .chain(self.services.values().cloned().map(Object::Service))
             .chain(self.slices.values().map(|(_, slice)| Object::Endpoints(slice.clone())))
             .chain(secrets.map(Object::Secret))
+            .chain(self.config_maps.iter().cloned().map(Object::ConfigMap))
             .chain(claimants);
         let mut changes = vec![Change::Time(self.now)];
         changes.extend(

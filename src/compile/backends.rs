@@ -324,7 +324,7 @@ pub(super) fn service_settings(
         return BackendSettings::default();
     }
     let object = ObjectRef::new(Kind::Service, meta.namespace.clone(), meta.name.clone());
-    annotations::read(Dialect::Narthex, meta, (&object, ""), ignored, findings).backend
+    annotations::read((Dialect::Narthex, None), meta, (&object, ""), ignored, findings).backend
 }
 
 pub(super) fn is_tcp(protocol: Option<&str>) -> bool {

@@ -5,6 +5,7 @@ use super::claims::{Claimed, Edits};
 use super::host_wide::Part;
 use super::links::{Cause, User};
 use super::tls::Hosts;
+use crate::dialect::annotations::nginx::Beside;
 use crate::dialect::claimant::Claimant;
 use crate::dialect::reading::{BackendKey, Claim, Reading, Spot, own_seniority};
 use crate::dialect::{Dialect, Object};
@@ -26,6 +27,8 @@ pub(super) struct Known {
     pub served: bool,
     /// By whose rules it is read.
     pub dialect: Dialect,
+    /// What it is read with beside itself, by that dialect.
+    pub beside: Option<Arc<Beside>>,
     /// Whether it or its namespace is being deleted.
     leaving: bool,
 }
@@ -142,10 +145,12 @@ impl State {
 
     pub(super) fn recompile(&mut self, object: ObjectRef, claimant: Arc<dyn Claimant>) {
         let dialect = self.serves(&*claimant);
+        let beside = self.beside(&*claimant, dialect.as_ref().copied().unwrap_or_default());
         let leaving = self.seniority(claimant.meta()).leaving;
         self.swap(
             object,
             Some(Known {
+                beside,
                 claimant,
                 served: dialect.is_ok(),
                 dialect: dialect.unwrap_or_default(),
@@ -164,7 +169,9 @@ impl State {
         let (slot, old) = self.claimants.take(&object);
         let user = User::Object(slot);
         let read = |known: &'_ Known| {
-            let mut reading = known.claimant.read(self.options.context(known.dialect));
+            let mut reading = known
+                .claimant
+                .read(self.options.context(known.dialect, known.beside.as_ref()));
             reading.seniority.leaving = known.leaving;
             reading
         };
@@ -180,10 +187,14 @@ impl State {
         let new_backends = backends(new_reading.as_ref().map(|(reading, _)| reading));
         let causes = |known: &Option<Known>, read: &Option<(Reading, &Meta)>| {
             let reading = read.as_ref().map(|(reading, _)| reading);
-            known.as_ref().map(|known| known.causes(reading)).unwrap_or_default()
+            let mut causes = known.as_ref().map(|known| known.causes(reading)).unwrap_or_default();
+            if let Some(known) = known {
+                causes.extend(self.config_maps_of(&*known.claimant, known.dialect));
+            }
+            causes
         };
-        self.links
-            .relink(&causes(&old, &old_reading), &causes(&new, &new_reading), user);
+        let (old_causes, new_causes) = (causes(&old, &old_reading), causes(&new, &new_reading));
+        self.links.relink(&old_causes, &new_causes, user);
         // The new backends are held before the old are let go, so that one that stays keeps its identity.
         for backend in &new_backends {
             self.hold_backend(backend, user);

@@ -24,6 +24,7 @@ impl State {
         match object.kind {
             Kind::EndpointSlice | Kind::Endpoints => self.diagnose_endpoints(object, &mut said),
             Kind::Secret => self.diagnose_secret(object, &mut said),
+            Kind::ConfigMap => self.diagnose_config_map(object, &mut said),
             Kind::Service => {
                 if let Some(service) = self.services.get(&key(object)) {
                     service_settings(service, &self.options.ignored_annotations, &mut said);
@@ -56,7 +57,7 @@ impl State {
             ));
             return;
         }
-        let reading = claimant.read(self.options.context(known.dialect));
+        let reading = claimant.read(self.options.context(known.dialect, known.beside.as_ref()));
         let (meta, seniority) = (claimant.meta(), known.seniority());
         for claim in &reading.claims {
             if let Some(holder) = self.other_holder(&claim.spot, object) {

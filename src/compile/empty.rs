@@ -149,7 +149,9 @@ impl State {
             if !known.served {
                 continue;
             }
-            let reading = known.claimant.read(self.options.context(known.dialect));
+            let reading = known
+                .claimant
+                .read(self.options.context(known.dialect, known.beside.as_ref()));
             let claims = reading.claims.into_iter().filter(|claim| claim.backend == *backend);
             spots.extend(claims.map(|claim| claim.spot));
         }

@@ -28,6 +28,10 @@ impl Cause {
         Self::Object(Kind::Secret, key)
     }
 
+    pub fn config_map(key: Key) -> Self {
+        Self::Object(Kind::ConfigMap, key)
+    }
+
     pub fn class(name: &str) -> Self {
         Self::Object(Kind::IngressClass, (Arc::default(), name.into()))
     }
@@ -90,7 +94,7 @@ pub(super) struct Links {
     objects: HashMap<Kind, HashMap<Key, Few>>,
     backends: HashMap<u32, Few>,
     users: HashMap<Key, Few>,
-    /// Whether somebody was told of all Secrets that are referred to.
+    /// Whether somebody was told of all Secrets and ConfigMaps that are referred to.
     secrets_known: bool,
 }
 
@@ -115,7 +119,17 @@ fn remove<K: std::hash::Hash + Eq>(all: &mut HashMap<K, Few>, key: &K, user: Use
     emptied
 }
 
+/// Whether objects of a kind are asked for by name.
+fn is_asked_for(kind: Kind) -> bool {
+    matches!(kind, Kind::Secret | Kind::ConfigMap)
+}
+
 impl Links {
+    /// Notes that others may be wanted though no reference has changed.
+    pub fn wants_others(&mut self) {
+        self.secrets_known = false;
+    }
+
     /// Notes a reference. Says whether it is the first to that.
     pub fn link(&mut self, cause: Cause, user: User) -> bool {
         match cause {
@@ -123,7 +137,7 @@ impl Links {
             Cause::Users(secret) => insert(&mut self.users, secret, user),
             Cause::Object(kind, key) => {
                 let first = insert(self.objects.entry(kind).or_default(), key, user);
-                self.secrets_known &= !(first && kind == Kind::Secret);
+                self.secrets_known &= !(first && is_asked_for(kind));
                 first
             }
         }
@@ -137,7 +151,7 @@ impl Links {
             Cause::Object(kind, key) => {
                 let of_kind = self.objects.get_mut(kind);
                 let last = of_kind.is_some_and(|of_kind| remove(of_kind, key, user));
-                self.secrets_known &= !(last && *kind == Kind::Secret);
+                self.secrets_known &= !(last && is_asked_for(*kind));
                 last
             }
         }

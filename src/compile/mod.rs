@@ -13,6 +13,7 @@ mod certificate;
 mod claimants;
 mod claims;
 mod classes;
+mod config_maps;
 mod diagnose;
 mod empty;
 mod guards;
@@ -29,6 +30,7 @@ mod pods;
 mod secrets;
 mod tls;
 
+use crate::dialect::annotations::nginx::Beside;
 use crate::dialect::claimant::Context;
 use crate::dialect::reading::{BackendKey, Spot};
 use crate::dialect::{Change, Dialect, Object, annotations, owners};
@@ -38,6 +40,7 @@ use crate::table::{BackendId, Listener, PodSetId, Table};
 use backends::BackendEntry;
 use claimants::{Claimants, Common};
 use claims::Claimed;
+use config_maps::ConfigMaps;
 use empty::Empty;
 pub use journal::Journal;
 use links::{Cause, Links, Stale};
@@ -84,14 +87,17 @@ pub struct Options {
     pub ignored_annotations: annotations::Ignored,
     /// `--drop-in`: the other controllers whose Ingresses are served.
     pub drop_in: Vec<Dialect>,
+    /// `--nginx-configmap`: namespace and name of the ConfigMap of ingress-nginx.
+    pub nginx_config_map: Option<(Arc<str>, Arc<str>)>,
     /// `--ssl-redirect`: hosts with TLS send plain HTTP to HTTPS, unless an annotation says otherwise.
     pub ssl_redirect: bool,
 }
 
 impl Options {
-    fn context(&self, dialect: Dialect) -> Context<'_> {
+    fn context<'c>(&'c self, dialect: Dialect, beside: Option<&'c Arc<Beside>>) -> Context<'c> {
         Context {
             dialect,
+            beside,
             owners: &self.host_owners,
             ignored: &self.ignored_annotations,
         }
@@ -119,6 +125,7 @@ impl Default for Options {
             yield_empty: None,
             ignored_annotations: annotations::Ignored::default(),
             drop_in: Vec::new(),
+            nginx_config_map: None,
             ssl_redirect: true,
         }
     }
@@ -147,6 +154,7 @@ pub struct State {
     /// Which Service an EndpointSlice was last filed under, for labels do change.
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
     secrets: Secrets,
+    config_maps: ConfigMaps,
     offers: Offers,
     host_guards: guards::HostGuards,
     patterns: patterns::PatternHosts,
@@ -186,11 +194,10 @@ impl State {
 
     pub fn new(options: Options) -> Self {
         // A default certificate that never comes is to be reported too.
-        let stale = options
-            .default_certificate
-            .iter()
-            .map(|(namespace, name)| ObjectRef::new(Kind::Secret, namespace.clone(), name.clone()))
-            .collect();
+        let named = |kind| move |(namespace, name): &Key| ObjectRef::new(kind, namespace.clone(), name.clone());
+        let certificate = options.default_certificate.iter().map(named(Kind::Secret));
+        let config_map = options.nginx_config_map.iter().map(named(Kind::ConfigMap));
+        let stale = certificate.chain(config_map).collect();
         let mut table = Table::default();
         for listener in &options.listeners {
             table.set_listener(listener.id.slot, Some(listener.clone()));
@@ -278,7 +285,7 @@ impl State {
         self.links.used(Kind::Secret).chain(default).cloned().collect()
     }
 
-    /// Whether [`State::wanted_secrets`] may differ from what it was when this was asked last.
+    /// Whether [`State::wanted_secrets`] or [`State::wanted_config_maps`] may differ from what it was when this was asked last.
     pub fn wanted_secrets_changed(&mut self) -> bool {
         self.links.secrets_changed()
     }
@@ -296,6 +303,7 @@ impl State {
             (Kind::EndpointSlice, slices),
             (Kind::Endpoints, self.slices.len() - slices),
             (Kind::Secret, self.secrets.len()),
+            (Kind::ConfigMap, self.config_maps.len()),
             (Kind::Namespace, self.namespaces.len()),
         ]);
         for kind in Kind::ALL.into_iter().filter(|kind| kind.claims()) {
@@ -333,6 +341,7 @@ impl State {
             }
             Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
             Object::Secret(secret) => self.put_secret(&key, secret),
+            Object::ConfigMap(map) => self.put_config_map(key, map),
             Object::Namespace(namespace) => self.put_namespace(namespace),
             // The Service is known already, and every other object is a claimant.
             _ => {}
@@ -377,6 +386,7 @@ impl State {
             }
             Kind::EndpointSlice | Kind::Endpoints => self.delete_endpoints(object),
             Kind::Secret => self.delete_secret(&key),
+            Kind::ConfigMap => self.delete_config_map(&key),
             Kind::Namespace => self.delete_namespace(&object.name),
             // Every other object is a claimant.
             _ => self.delete_claimant(object),
@@ -420,6 +430,7 @@ impl State {
         let mut names = match kind {
             Kind::Service => of(&mut self.services.keys()),
             Kind::Secret => of(&mut self.secrets.keys()),
+            Kind::ConfigMap => of(&mut self.config_maps.keys()),
             Kind::IngressClass => self
                 .classes
                 .keys()

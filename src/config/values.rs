@@ -210,6 +210,11 @@ pub(super) fn secret(text: &str) -> Result<(Arc<str>, Arc<str>), String> {
     }
 }
 
+/// The namespace and the name of an object.
+pub(super) fn object(text: &str) -> Result<(Arc<str>, Arc<str>), String> {
+    secret(text).map_err(|_| "write NAMESPACE/NAME".to_owned())
+}
+
 pub(super) fn header(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text).map_err(|_| "it contains characters that header fields may not contain".to_owned())
 }

@@ -12,7 +12,7 @@ use crate::dialect::Change;
 use crate::model::{Code, Diagnostic, Kind, Report, Severity, Timestamp};
 use crate::peers::MOST_PEERS;
 use crate::serve::{BindError, Bound, Server};
-use crate::source::{Event, NAMED_SECRETS, Wanted, Watches};
+use crate::source::{Event, Wanted, Watches};
 use crate::table::Table;
 use arc_swap::ArcSwap;
 use changes::MOST_OBJECTS;
@@ -211,14 +211,15 @@ impl Control {
         }
     }
 
-    /// Tells the source which Secrets the state needs. After the watches are marked, so that a complete world is.
+    /// Tells the source which Secrets and ConfigMaps the state needs. After the watches are marked, so that a complete world is.
     fn want_secrets(&mut self) {
-        let complete = self.shared.watches.all_synced_but(NAMED_SECRETS);
+        let complete = self.shared.watches.all_listed();
         if !self.guard.state.wanted_secrets_changed() && self.secrets.borrow().complete == complete {
             return;
         }
         let wanted = Wanted {
             names: self.guard.state.wanted_secrets(),
+            config_maps: self.guard.state.wanted_config_maps(),
             complete,
         };
         self.secrets.send_if_modified(|known| {

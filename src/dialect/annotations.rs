@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     namespace: Arc<str>,
     /// By this its live state is known: see [`identity`].
     identity: u64,
+    /// What ingress-nginx has beside the object.
+    beside: Arc<nginx::Beside>,
     /// What the annotations of ingress-nginx ask for, before they are put together.
     nginx: nginx::Asked,
 }
@@ -142,7 +144,7 @@ struct Annotation {
 
 /// Reads the annotations of an Ingress or a Service, and says which of them are wrong or do nothing.
 pub(crate) fn read(
-    dialect: Dialect,
+    (dialect, beside): (Dialect, Option<&Arc<nginx::Beside>>),
     meta: &Meta,
     (object, uid): (&ObjectRef, &str),
     ignored: &Ignored,
@@ -151,6 +153,7 @@ pub(crate) fn read(
     let mut settings = Settings {
         namespace: meta.namespace.clone(),
         identity: identity(object, uid),
+        beside: beside.cloned().unwrap_or_default(),
         ..Settings::default()
     };
     if dialect == Dialect::IngressNginx {

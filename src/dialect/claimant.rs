@@ -2,6 +2,7 @@
 
 use super::Object;
 use super::annotations::Ignored;
+use super::annotations::nginx::Beside;
 use super::decode::{Effect, Unknown};
 use super::drop_in::Dialect;
 use super::owners::HostOwners;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub(crate) struct Context<'c> {
     /// By whose rules it is read.
     pub dialect: Dialect,
+    /// What that dialect has beside the object.
+    pub beside: Option<&'c Arc<Beside>>,
     pub owners: &'c HostOwners,
     pub ignored: &'c Ignored,
 }

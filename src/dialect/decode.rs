@@ -4,6 +4,7 @@
 //! (managedFields, status, most of a Secret's data) is dropped here and never stays in memory. Nothing is validated: the compiler
 //! does that, and names the object and field.
 
+mod config_map;
 mod decoders;
 mod endpoints;
 mod fields;
@@ -19,6 +20,7 @@ use crate::model::kind::with_kinds;
 use crate::model::object::{IngressClass, Meta, Namespace, Service, ServicePort};
 use crate::model::shared::shared;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Revision, Timestamp};
+use config_map::config_map;
 pub(super) use decoders::Encoded;
 pub(super) use fields::Unknown;
 use k8s_openapi::api::core::v1 as core;

@@ -2,7 +2,7 @@
 
 use super::claimant::Claimant;
 use crate::model::kind::with_kinds;
-use crate::model::object::{Endpoints, IngressClass, Meta, Namespace, Secret, Service, Undecoded};
+use crate::model::object::{ConfigMap, Endpoints, IngressClass, Meta, Namespace, Secret, Service, Undecoded};
 use crate::model::{Diagnostic, Kind, ObjectRef, Timestamp};
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ macro_rules! make_object {
             /// An EndpointSlice or Endpoints.
             Endpoints(Arc<Endpoints>),
             Secret(Arc<Secret>),
+            ConfigMap(Arc<ConfigMap>),
             Namespace(Arc<Namespace>),
             $($($kind(Arc<super::$dialect::$kind>),)?)*
         }
@@ -33,6 +34,7 @@ macro_rules! make_object {
                     Object::Service(_) => Kind::Service,
                     Object::Endpoints(endpoints) => endpoints.kind,
                     Object::Secret(_) => Kind::Secret,
+                    Object::ConfigMap(_) => Kind::ConfigMap,
                     Object::Namespace(_) => Kind::Namespace,
                     $($(Object::$kind(_) => { let _: Option<super::$dialect::$kind> = None; Kind::$kind })?)*
                 }
@@ -45,6 +47,7 @@ macro_rules! make_object {
                     Object::Service(object) => &object.meta,
                     Object::Endpoints(object) => &object.meta,
                     Object::Secret(object) => &object.meta,
+                    Object::ConfigMap(object) => &object.meta,
                     Object::Namespace(object) => &object.meta,
                     $($(Object::$kind(object) => { let object: &super::$dialect::$kind = object; &object.meta })?)*
                 }
@@ -56,6 +59,7 @@ macro_rules! make_object {
                     Object::Service(object) => &mut Arc::make_mut(object).meta,
                     Object::Endpoints(object) => &mut Arc::make_mut(object).meta,
                     Object::Secret(object) => &mut Arc::make_mut(object).meta,
+                    Object::ConfigMap(object) => &mut Arc::make_mut(object).meta,
                     Object::Namespace(object) => &mut Arc::make_mut(object).meta,
                     $($(Object::$kind(object) => {
                         let object: &mut super::$dialect::$kind = Arc::make_mut(object);
@@ -94,7 +98,11 @@ impl Object {
     /// This version, and what is known of one that cannot be decoded.
     #[must_use]
     pub fn with_undecoded(mut self, undecoded: Option<Arc<Undecoded>>) -> Self {
-        if !matches!(self, Object::Endpoints(_) | Object::Secret(_) | Object::Namespace(_)) {
+        let is_without = matches!(
+            self,
+            Object::Endpoints(_) | Object::Secret(_) | Object::ConfigMap(_) | Object::Namespace(_)
+        );
+        if !is_without {
             self.meta_mut().undecoded = undecoded;
         }
         self

@@ -158,6 +158,9 @@ codes! {
     GuardOfOtherNamespace => Warning,
     /// An annotation narthex knows with a value it does not.
     InvalidAnnotation => Error,
+    /// A key of the ConfigMap of ingress-nginx with a value that narthex cannot read: it is left out, or closes all
+    /// routes where it says who may come in.
+    InvalidConfig => Error,
     /// An address and port that cannot be listened on.
     ListenerNotOpen => Error,
     /// Something an annotation or field asks for that narthex cannot do yet.

@@ -22,6 +22,8 @@ pub enum Watch {
     Optional,
     /// They are watched only while another kind cannot be.
     Fallback,
+    /// Only those that something names are watched, each by its name.
+    Named,
 }
 
 /// What a kind's row says.
@@ -82,6 +84,11 @@ macro_rules! with_kinds {
                 plural: "secrets", short: [],
                 versions: ["v1"],
                 scope: Namespaced, watch: Optional, events: true, metadata_only: false, decoder: secret,
+            }
+            ConfigMap {
+                plural: "configmaps", short: ["cm"],
+                versions: ["v1"],
+                scope: Namespaced, watch: Named, events: false, metadata_only: false, decoder: config_map,
             }
             // Read for whether it is being deleted.
             Namespace {

@@ -183,6 +183,17 @@ pub struct Hints {
 /// An entry of a Secret.
 pub type SecretEntry = (Arc<str>, Arc<[u8]>);
 
+/// core/v1 ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigMap {
+    /// Name, age.
+    pub meta: Meta,
+    /// `data`, as far as it is text.
+    pub data: std::collections::BTreeMap<Arc<str>, Arc<str>>,
+    /// The keys of `data` whose values are not text, as only files can have them.
+    pub not_text: Vec<Arc<str>>,
+}
+
 /// core/v1 Secret: the entries narthex reads of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret {

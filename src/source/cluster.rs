@@ -11,7 +11,7 @@ mod secrets;
 
 pub use node::zone_of;
 
-use super::{NAMED_SECRETS, Sender, Wanted, Watches};
+use super::{Sender, Wanted, Watches};
 use crate::model::Kind;
 use crate::model::kind::{Scope, Watch};
 use api::ApiError;
@@ -180,7 +180,8 @@ fn duties(namespaces: &[String]) -> Vec<Duty> {
     }
     let watched = |scope: Scope| {
         let all = Kind::ALL.into_iter();
-        all.filter(move |kind| kind.facts().scope == scope && kind.facts().watch != Watch::Fallback)
+        let is_wide = |kind: Kind| !matches!(kind.facts().watch, Watch::Fallback | Watch::Named);
+        all.filter(move |kind| kind.facts().scope == scope && is_wide(*kind))
     };
     let duty = |kind: Kind, namespace: Option<String>| Duty {
         kind,
@@ -209,10 +210,13 @@ pub async fn run(
         watches,
         timing: options.timing,
         secrets: Arc::default(),
+        config_maps: Arc::new(Ledger::new(Kind::ConfigMap)),
     };
     let duties = duties(&options.namespaces);
     // All of them before the first can be done, lest readiness come early; and the one that waits for all others first.
-    cluster.watches.register(NAMED_SECRETS, true);
+    for (_, watch) in secrets::BY_NAME {
+        cluster.watches.register(watch, true);
+    }
     for duty in &duties {
         cluster.watches.register(&duty.name(), duty.required);
         if duty.kind == Kind::Secret {
@@ -220,15 +224,16 @@ pub async fn run(
         }
     }
     let mut tasks = JoinSet::new();
-    let mut running: HashMap<Id, Option<Duty>> = HashMap::new();
-    let start = |tasks: &mut JoinSet<()>, duty: Option<Duty>, after| {
+    let mut running: HashMap<Id, Task> = HashMap::new();
+    let start = |tasks: &mut JoinSet<()>, task: Task, after| {
         let cluster = cluster.clone();
-        match duty {
-            Some(duty) => tasks.spawn(cluster.fulfil(duty, after)).id(),
-            None => tasks.spawn(cluster.named_secrets(wanted.clone(), after)).id(),
+        match task {
+            Task::Wide(duty) => tasks.spawn(cluster.fulfil(duty, after)).id(),
+            Task::ByName(kind, watch) => tasks.spawn(cluster.by_name((kind, watch), wanted.clone(), after)).id(),
         }
     };
-    for duty in duties.into_iter().map(Some).chain([None]) {
+    let by_name = secrets::BY_NAME.map(|(kind, watch)| Task::ByName(kind, watch));
+    for duty in duties.into_iter().map(Task::Wide).chain(by_name) {
         running.insert(start(&mut tasks, duty.clone(), Duration::ZERO), duty);
     }
     while let Some(ended) = tasks.join_next_with_id().await {
@@ -236,7 +241,10 @@ pub async fn run(
         let Some(duty) = running.remove(&panic.id()) else {
             continue;
         };
-        let name = duty.as_ref().map_or_else(|| NAMED_SECRETS.to_owned(), Duty::name);
+        let name = match &duty {
+            Task::Wide(duty) => duty.name(),
+            Task::ByName(_, watch) => (*watch).to_owned(),
+        };
         error!(
             watch = name,
             "this is a bug in narthex, the watch is started again: {panic}"
@@ -248,6 +256,14 @@ pub async fn run(
     }
 }
 
+/// What is started again if it panics.
+#[derive(Clone)]
+enum Task {
+    Wide(Duty),
+    /// All watches of objects that are asked for by name, and what stands for them.
+    ByName(Kind, &'static str),
+}
+
 /// What every watch of a cluster shares.
 #[derive(Clone)]
 struct Cluster {
@@ -256,12 +272,20 @@ struct Cluster {
     watches: Arc<Watches>,
     timing: Timing,
     secrets: Arc<Ledger>,
+    config_maps: Arc<Ledger>,
 }
 
 impl Cluster {
-    async fn named_secrets(self, wanted: watch::Receiver<Wanted>, after: Duration) {
+    fn ledger(&self, kind: Kind) -> &Arc<Ledger> {
+        match kind {
+            Kind::ConfigMap => &self.config_maps,
+            _ => &self.secrets,
+        }
+    }
+
+    async fn by_name(self, of: (Kind, &'static str), wanted: watch::Receiver<Wanted>, after: Duration) {
         tokio::time::sleep(after).await;
-        secrets::run(self, wanted).await;
+        secrets::run(self, of, wanted).await;
     }
 
     async fn fulfil(self, duty: Duty, after: Duration) {

@@ -36,13 +36,19 @@ impl Event {
 pub struct Wanted {
     /// Their namespaces and names.
     pub names: BTreeSet<(Arc<str>, Arc<str>)>,
-    /// Whether all objects that want some are known: everything readiness waits for but [`NAMED_SECRETS`].
+    /// Those of ConfigMaps, of which no others are known.
+    pub config_maps: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Whether all objects that want some are known: everything readiness waits for but [`NAMED_SECRETS`] and
+    /// [`NAMED_CONFIG_MAPS`].
     pub complete: bool,
 }
 
 /// The watch that stands for all Secrets asked for by name. It is synced once each that the first full table wants
 /// has been asked for.
 pub const NAMED_SECRETS: &str = "secrets by name";
+
+/// The same for ConfigMaps.
+pub const NAMED_CONFIG_MAPS: &str = "configmaps by name";
 
 /// The way from the sources to the control task. Bounded: a source that outruns the compiler waits.
 pub type Sender = mpsc::Sender<Event>;
@@ -164,10 +170,11 @@ impl Watches {
         self.with(|watches| !watches.is_empty() && watches.values().all(|watch| watch.synced || !watch.required))
     }
 
-    /// The same of all but one.
-    pub fn all_synced_but(&self, name: &str) -> bool {
+    /// The same of all that are not of objects asked for by name.
+    pub fn all_listed(&self) -> bool {
         self.with(|watches| {
-            let mut others = watches.iter().filter(|(other, _)| *other != name);
+            let by_name = [NAMED_SECRETS, NAMED_CONFIG_MAPS];
+            let mut others = watches.iter().filter(|(other, _)| !by_name.contains(&other.as_str()));
             others.all(|(_, watch)| watch.synced || !watch.required)
         })
     }

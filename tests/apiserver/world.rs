@@ -145,7 +145,7 @@ impl World {
             Event::Synced(name) => {
                 self.history.push(format!("synced {name}"));
                 self.watches.synced(&name);
-                let complete = self.watches.all_synced_but(NAMED_SECRETS);
+                let complete = self.watches.all_listed();
                 return self.wanted.send_modify(|wanted| wanted.complete = complete);
             }
             Event::Change(change) => change,

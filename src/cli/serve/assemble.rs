@@ -141,6 +141,7 @@ impl RuleArgs {
             yield_empty: self.yield_empty.map(|time| time.as_secs()),
             ignored_annotations: Ignored::new(&self.ignore_annotation),
             drop_in: self.drop_in.iter().copied().map(Dialect::from).collect(),
+            nginx_config_map: self.nginx_configmap.clone(),
             ssl_redirect: self.ssl_redirect,
             ..compile::Options::default()
         })

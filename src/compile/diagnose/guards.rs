@@ -22,7 +22,7 @@ impl State {
             return;
         }
         let ignored = &self.options.ignored_annotations;
-        annotations::read(Dialect::Narthex, &class.meta, (object, ""), ignored, said);
+        annotations::read((Dialect::Narthex, None), &class.meta, (object, ""), ignored, said);
         if let Some(parameters) = class.parameters() {
             let (code, message) = match ignored.by(PARAMETERS) {
                 Some(pattern) => (

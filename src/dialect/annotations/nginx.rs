@@ -1,6 +1,7 @@
 //! The annotations of ingress-nginx, and what becomes of each where narthex stands in for it.
 
 mod auth;
+mod config;
 mod fields;
 mod page;
 mod served;
@@ -8,13 +9,14 @@ mod snippet;
 mod unserved;
 mod value;
 
+pub(crate) use config::{Beside, Config, Finding, custom_headers};
 pub use page::markdown;
 
 use super::value::Value;
 use super::{HostWide, Paths, Settings};
 use crate::table::{
-    Addresses, After, BackendProtocol, Balance, Before, CookieAttributes, Cors, Networks, Origin, Origins, Rate, Rates,
-    Redirection, RetryOn, Target, Template,
+    Addresses, After, BackendProtocol, BackendSettings, Balance, Before, CookieAttributes, Cors, Networks, Origin,
+    Origins, Rate, Rates, Redirection, RetryOn, Target, Template,
 };
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -34,6 +36,9 @@ const READ: Duration = Duration::from_secs(60);
 
 /// `proxy-next-upstream-tries` where nothing is said.
 const TRIES: u32 = 3;
+
+/// The most tries of one request.
+const MOST_TRIES: u32 = 10;
 
 /// The cookie of a sticky session where nothing is said.
 const COOKIE: &str = "INGRESSCOOKIE";
@@ -96,7 +101,7 @@ pub(super) struct Asked {
     use_regex: bool,
     rewrite: Option<(Box<str>, Target)>,
     ssl_redirect: Option<bool>,
-    force_ssl_redirect: bool,
+    force_ssl_redirect: Option<bool>,
     protocol: Option<BackendProtocol>,
     verify: bool,
     cookie_affinity: bool,
@@ -105,6 +110,8 @@ pub(super) struct Asked {
     no_retries: bool,
     retry_on: Option<RetryOn>,
     tries: Option<u32>,
+    /// Absent in it for no limit.
+    retry_time: Option<Option<Duration>>,
     balance: Option<Balance>,
     hash: Option<Balance>,
     per_second: u32,
@@ -131,12 +138,12 @@ pub(super) struct Asked {
 
 impl Asked {
     /// The steps of a request, in the order of ingress-nginx: a list of addresses comes after all redirects.
-    fn before(&mut self) -> Vec<Before> {
-        let changes = self.fields.changes(self.rewrite.is_some());
+    fn before(&mut self, config: &Config) -> Vec<Before> {
+        let changes = self.fields.changes(config, self.rewrite.is_some());
         let mut steps = vec![Before::Fields(changes)];
         steps.extend(self.fields.host.take().map(|host| Before::Host(Arc::new(host))));
         steps.extend(self.cors().map(Before::Cors));
-        let body = self.body.unwrap_or(BODY);
+        let body = self.body.or(config.body).unwrap_or(BODY);
         steps.extend((body > 0).then_some(Before::BodyLimit(body)));
         steps.extend(self.fields.snippet.returned.take());
         let temporal = self
@@ -167,8 +174,9 @@ impl Asked {
         (!limits.is_empty()).then(|| Before::Rates(Arc::new(Rates { id, exempt, limits })))
     }
 
-    fn addresses(&mut self) -> Option<Before> {
-        let (allow, deny) = (self.allow.take(), self.deny.take());
+    fn addresses(&mut self, config: &Config) -> Option<Before> {
+        let allow = self.allow.take().or_else(|| config.allow.clone());
+        let deny = self.deny.take().or_else(|| config.deny.clone());
         (allow.is_some() || deny.is_some()).then(|| {
             Before::Addresses(Arc::new(Addresses {
                 allow,
@@ -194,9 +202,39 @@ impl Asked {
         })
     }
 
+    /// Which failures are worth another try, and how many there are.
+    fn retry(&self, config: &Config, backend: &mut BackendSettings) {
+        let usual = RetryOn {
+            reset: true,
+            timeout: true,
+            ..RetryOn::NONE
+        };
+        let on = match (self.no_retries, self.retry_on, config.retry_on) {
+            (true, ..) | (false, None, Some(None)) => None,
+            (false, Some(on), _) | (false, None, Some(Some(on))) => Some(on),
+            (false, None, None) => Some(usual),
+        };
+        let tries = self.tries.or(config.tries).unwrap_or(TRIES);
+        backend.retries = Some(if on.is_some() { tries.saturating_sub(1) } else { 0 });
+        backend.retry_on = Some(on.map_or(usual, |on| RetryOn {
+            non_idempotent: on.non_idempotent || config.retry_non_idempotent,
+            ..on
+        }));
+        backend.retry_time = self.retry_time.unwrap_or(config.retry_time);
+    }
+
     /// Puts together what was asked for.
     pub fn settle(mut self, settings: &mut Settings) {
-        settings.ssl_redirect = match (self.force_ssl_redirect, self.ssl_redirect) {
+        let beside = settings.beside.clone();
+        let config = &*beside.config;
+        if let Some(key) = config.closed_by {
+            settings
+                .closed_by
+                .get_or_insert_with(|| format!("{key} in the ConfigMap of ingress-nginx").into());
+        }
+        self.host_wide.relative |= config.relative;
+        let force = self.force_ssl_redirect.unwrap_or(config.force_ssl_redirect);
+        settings.ssl_redirect = match (force, self.ssl_redirect.or(config.ssl_redirect)) {
             (true, _) => Some(true),
             (false, Some(false)) => Some(false),
             // Only hosts with TLS are redirected.
@@ -204,7 +242,7 @@ impl Asked {
         };
         // What a snippet says of it is meant to count.
         let says_hsts = self.fields.snippet.sets("strict-transport-security");
-        settings.hsts = (!says_hsts).then_some(HeaderValue::from_static(HSTS));
+        settings.hsts = config.hsts.value().filter(|_| !says_hsts);
         let backend = &mut settings.backend;
         let protocol = self.protocol.unwrap_or(BackendProtocol::Http);
         backend.protocol = Some(protocol);
@@ -220,27 +258,17 @@ impl Asked {
             backend.sticky_cookie = Some(self.cookie.take().unwrap_or_else(|| COOKIE.into()));
             backend.sticky_attributes = Some(Arc::new(std::mem::take(&mut self.attributes)));
         }
-        backend.balance = self.hash.take().or_else(|| self.balance.take());
-        backend.connect_timeout.get_or_insert(CONNECT);
-        for time in [
-            &mut backend.response_timeout,
-            &mut backend.stream_timeout,
-            &mut backend.take_timeout,
-        ] {
-            time.get_or_insert(READ);
+        backend.balance = (self.hash.take())
+            .or_else(|| self.balance.take())
+            .or_else(|| config.balance.clone());
+        backend.connect_timeout.get_or_insert(config.connect.unwrap_or(CONNECT));
+        for time in [&mut backend.response_timeout, &mut backend.stream_timeout] {
+            time.get_or_insert(config.read.unwrap_or(READ));
         }
-        let tries = if self.no_retries {
-            1
-        } else {
-            self.tries.unwrap_or(TRIES)
-        };
-        backend.retries = Some(tries.saturating_sub(1));
-        backend.retry_on = Some(self.retry_on.unwrap_or(RetryOn {
-            reset: true,
-            timeout: true,
-            ..RetryOn::NONE
-        }));
-        settings.chain.before = self.before().into();
+        backend.tunnel_timeout = backend.tunnel_timeout.or(config.read);
+        backend.take_timeout.get_or_insert(config.send.unwrap_or(READ));
+        self.retry(config, backend);
+        settings.chain.before = self.before(config).into();
         settings.paths = Paths {
             are_patterns: self.use_regex,
             rewrite: self.rewrite.take(),
@@ -249,14 +277,21 @@ impl Asked {
         settings.host_wide = Some(Arc::new(std::mem::take(&mut self.host_wide)));
         let of_snippet = self.fields.snippet.addresses.take();
         let of_snippet = of_snippet.map(|addresses| Before::Addresses(Arc::new(addresses)));
-        let behind = [self.rates(settings.identity), self.addresses(), of_snippet];
+        let blocked = config.blocked.clone().map(|deny| Addresses { allow: None, deny });
+        let blocked = blocked.map(|addresses| Before::Addresses(Arc::new(addresses)));
+        let behind = [
+            self.rates(settings.identity),
+            blocked,
+            self.addresses(config),
+            of_snippet,
+        ];
         settings.chain.behind = behind.into_iter().flatten().collect();
         let fields = settings.chain.before.iter().find_map(|step| match step {
             Before::Fields(changes) if !changes.reply.is_empty() => Some(After::Fields(changes.clone())),
             _ => None,
         });
         settings.chain.after = fields.into_iter().chain(self.cors().map(After::Cors)).collect();
-        settings.chain.is_unlogged = self.fields.is_unlogged;
+        settings.chain.is_unlogged = self.fields.is_unlogged || config.is_unlogged;
     }
 }
 

@@ -45,6 +45,11 @@ pub(super) fn secret(encoded: Encoded<'_>) -> Result<Object, Mistake> {
     Ok(Object::Secret(Arc::new(secret)))
 }
 
+pub(super) fn config_map(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    let map = super::config_map(encoded.value, encoded.unknown)?;
+    Ok(Object::ConfigMap(Arc::new(map)))
+}
+
 pub(super) fn namespace(encoded: Encoded<'_>) -> Result<Object, Mistake> {
     let namespace = super::namespace(read(encoded.value, encoded.unknown)?);
     Ok(Object::Namespace(Arc::new(namespace)))

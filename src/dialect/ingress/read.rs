@@ -107,7 +107,8 @@ impl<'i> Reader<'i> {
         let object = ObjectRef::new(Kind::Ingress, ingress.meta.namespace.clone(), ingress.meta.name.clone());
         let mut findings = Vec::new();
         let whose = (&object, &*ingress.revision.uid);
-        let settings = annotations::read(context.dialect, &ingress.meta, whose, context.ignored, &mut findings);
+        let dialect = (context.dialect, context.beside);
+        let settings = annotations::read(dialect, &ingress.meta, whose, context.ignored, &mut findings);
         let guards = Guards::of(&object, &ingress.meta, context);
         let guards = guards.with_invalid(&object, settings.closed_by.as_deref());
         let said = settings.backend != BackendSettings::default();

@@ -2,16 +2,18 @@
 //!
 //! The wide watch lists certificates only (`type=kubernetes.io/tls`). A Secret of another type, one in a namespace
 //! that is not watched, and any at all where listing Secrets is forbidden, is asked for by name; a role that names
-//! single Secrets (`resourceNames`) is enough for that.
+//! single Secrets (`resourceNames`) is enough for that. ConfigMaps have no wide watch, so that all of them are asked for by
+//! name.
 
 pub mod ledger;
 
 use super::follow::{Closed, Follower};
 use super::{ApiError, Cluster, Kind, advice};
-use crate::source::{Event, NAMED_SECRETS, Wanted};
-use ledger::{Key, Voice};
+use crate::source::{Event, NAMED_CONFIG_MAPS, NAMED_SECRETS, Wanted};
+use ledger::{Key, Ledger, Voice};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
@@ -25,9 +27,16 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// How much longer a named watch stays open than the others: there may be hundreds, and each reopening is a request.
 const LONGER: u32 = 6;
 
-/// Keeps a watch for each Secret that needs one, until the control task is gone.
-pub async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
+/// The kinds of which objects are asked for by name, and the watch that stands for those.
+pub const BY_NAME: [(Kind, &str); 2] = [(Kind::Secret, NAMED_SECRETS), (Kind::ConfigMap, NAMED_CONFIG_MAPS)];
+
+/// Keeps a watch for each object of a kind that needs one, until the control task is gone.
+pub async fn run(cluster: Cluster, (kind, watch): (Kind, &'static str), mut wanted: watch::Receiver<Wanted>) {
+    let ledger = cluster.ledger(kind).clone();
     let mut named = Named {
+        kind,
+        watch,
+        ledger,
         cluster,
         tasks: JoinSet::new(),
         running: HashMap::new(),
@@ -37,6 +46,9 @@ pub async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
     let mut answered = false;
     loop {
         let mut now = wanted.borrow_and_update().clone();
+        if kind == Kind::ConfigMap {
+            now.names = std::mem::take(&mut now.config_maps);
+        }
         now.names.retain(can_be);
         if named.keep(&now.names).await.is_err() {
             return;
@@ -44,7 +56,7 @@ pub async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
         if now.complete && !answered {
             let until = *deadline.get_or_insert_with(|| Instant::now() + ANSWERS_WITHIN);
             answered = named.all_answered(&now.names, until).await;
-            let synced = Event::Synced(NAMED_SECRETS.to_owned());
+            let synced = Event::Synced(watch.to_owned());
             if answered && named.cluster.sender.send(synced).await.is_err() {
                 return;
             }
@@ -53,7 +65,7 @@ pub async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
         let late = deadline.filter(|_| !answered);
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
-            () = named.cluster.secrets.changed.notified() => {}
+            () = named.ledger.changed.notified() => {}
             Some(ended) = named.tasks.join_next_with_id() => named.ended(ended),
             () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => {}
             () = named.cluster.sender.closed() => return,
@@ -72,6 +84,10 @@ fn can_be((namespace, name): &Key) -> bool {
 
 /// The named watches that run.
 struct Named {
+    kind: Kind,
+    /// The watch that stands for all of them.
+    watch: &'static str,
+    ledger: Arc<Ledger>,
     cluster: Cluster,
     tasks: JoinSet<()>,
     running: HashMap<Key, AbortHandle>,
@@ -83,7 +99,7 @@ struct Named {
 impl Named {
     /// Begins and ends watches, as these Secrets need them.
     async fn keep(&mut self, wanted: &BTreeSet<Key>) -> Result<(), Closed> {
-        let ledger = self.cluster.secrets.clone();
+        let ledger = self.ledger.clone();
         let needed = ledger.needed(wanted).await;
         for key in ledger.named().await {
             if needed.contains(&key) {
@@ -92,12 +108,12 @@ impl Named {
             if let Some(task) = self.running.remove(&key) {
                 task.abort();
             }
-            debug!(secret = said(&key), "no longer asked for by name");
+            debug!(object = said(&key), "no longer asked for by name");
             ledger.end(&key, &self.cluster.sender).await?;
         }
         for key in needed {
             if !self.running.contains_key(&key) {
-                debug!(secret = said(&key), "asked for by name");
+                debug!(object = said(&key), "asked for by name");
                 ledger.begin(key.clone()).await;
                 self.start(key, Duration::ZERO);
             }
@@ -107,13 +123,13 @@ impl Named {
 
     fn start(&mut self, key: Key, after: Duration) {
         let mut order = self.cluster.order(
-            Kind::Secret,
+            self.kind,
             Some(key.0.to_string()),
             Some(self.cluster.timing.denied_wait),
         );
-        order.secrets = Some((self.cluster.secrets.clone(), Voice::Named(key.clone())));
+        order.secrets = Some((self.ledger.clone(), Voice::Named(key.clone())));
         // Registered nowhere: one line for all of them is enough.
-        order.name = format!("Secret {}", said(&key));
+        order.name = format!("{} {}", self.kind.name(), said(&key));
         order.timing.watch_time = order.timing.watch_time.saturating_mul(LONGER);
         let task = self.tasks.spawn(async move {
             sleep(after).await;
@@ -128,7 +144,7 @@ impl Named {
         let key = self.running.iter().find(|(_, task)| task.id() == end.id());
         if let Some(key) = key.map(|(key, _)| key.clone()) {
             error!(
-                secret = said(&key),
+                object = said(&key),
                 "this is a bug in narthex, the watch is started again: {end}"
             );
             self.start(key, self.cluster.timing.longest_wait);
@@ -137,14 +153,15 @@ impl Named {
 
     /// Whether there is an answer on each of these Secrets, or no more time for one.
     async fn all_answered(&self, wanted: &BTreeSet<Key>, until: Instant) -> bool {
-        let missing = self.cluster.secrets.unanswered(wanted).await;
+        let missing = self.ledger.unanswered(wanted).await;
         let Some(first) = missing.first() else { return true };
         let late = Instant::now() >= until;
         if late {
             warn!(
-                secret = said(first),
+                object = said(first),
                 missing = missing.len(),
-                "no answer about Secrets within {} s: continuing without them",
+                "no answer about {} within {} s: continuing without them",
+                self.kind.plural(),
                 ANSWERS_WITHIN.as_secs()
             );
         }
@@ -153,7 +170,7 @@ impl Named {
 
     /// Says how they are, in one line for all; that all is well only once there were answers.
     async fn summarise(&mut self, answered: bool) {
-        let troubles = self.cluster.secrets.troubles().await;
+        let troubles = self.ledger.troubles().await;
         let mut before = std::mem::take(&mut self.said);
         for (key, failure) in &troubles {
             let place = if failure.denied() { &*key.0 } else { "" };
@@ -162,29 +179,36 @@ impl Named {
             }
             let kind = discriminant(failure);
             if before.remove(place) != Some(kind) {
-                warn!(secret = said(key), error = %failure, "{}", advice_on(key, failure));
+                let advice = self.advice_on(key, failure);
+                warn!(object = said(key), error = %failure, "{advice}");
             }
             self.said.insert(place.to_owned(), kind);
         }
         for place in before.keys().filter(|place| !self.said.contains_key(*place)) {
             let place = if place.is_empty() { "everywhere" } else { place };
-            info!(namespace = place, "Secrets that are watched by name no longer fail");
+            info!(
+                namespace = place,
+                "{} that are watched by name no longer fail",
+                self.kind.plural()
+            );
         }
         let watches = &self.cluster.watches;
         match troubles.first_key_value() {
-            None if answered => watches.live(NAMED_SECRETS),
+            None if answered => watches.live(self.watch),
             None => {}
             Some((key, failure)) => {
                 let (failing, all) = (troubles.len(), self.running.len());
-                let advice = advice_on(key, failure);
-                watches.failing(NAMED_SECRETS, format!("{failing} of {all}; {}: {advice}", said(key)));
+                let advice = self.advice_on(key, failure);
+                watches.failing(self.watch, format!("{failing} of {all}; {}: {advice}", said(key)));
             }
         }
     }
 }
 
-fn advice_on((namespace, _): &Key, failure: &ApiError) -> String {
-    advice(failure, Kind::Secret, Some(namespace))
+impl Named {
+    fn advice_on(&self, (namespace, _): &Key, failure: &ApiError) -> String {
+        advice(failure, self.kind, Some(namespace))
+    }
 }
 
 fn said((namespace, name): &Key) -> String {

@@ -1,7 +1,8 @@
 //! The fields that pods and clients get by the rules of ingress-nginx.
 
+use super::config::Config;
 use super::snippet::Snippet;
-use crate::table::{Exchanged, FieldChanges, Places, ReplyFields, RequestFields, Template};
+use crate::table::{Edit, Exchanged, FieldChanges, Places, Replies, ReplyFields, RequestFields, Template, What};
 use std::sync::{Arc, LazyLock};
 
 /// What pods get of every request beside what narthex tells all pods.
@@ -39,27 +40,46 @@ pub(in crate::dialect::annotations) struct Fields {
     /// `upstream-vhost`, where it has variables.
     pub host: Option<Template>,
     pub snippet: Snippet,
+    /// `custom-headers`.
+    pub custom: Vec<(Box<str>, Template)>,
     pub is_unlogged: bool,
 }
 
 impl Fields {
     /// What is changed.
-    pub fn changes(&mut self, rewrites: bool) -> Arc<FieldChanges> {
-        let location = self.redirect_from.take().zip(self.redirect_to.take());
+    pub fn changes(&mut self, config: &Config, rewrites: bool) -> Arc<FieldChanges> {
+        let location = self.redirect_from.take().or_else(|| config.redirect_from.clone());
+        let location = location.zip(self.redirect_to.take().or_else(|| config.redirect_to.clone()));
         let places = Places {
             location: location.map(|(from, to)| Exchanged { from, to }),
-            cookie_path: self.cookie_path.take(),
-            cookie_domain: self.cookie_domain.take(),
+            cookie_path: self.cookie_path.take().or_else(|| config.cookie_path.clone()),
+            cookie_domain: self.cookie_domain.take().or_else(|| config.cookie_domain.clone()),
         };
         let snippet = &mut self.snippet;
-        let reply = ReplyFields {
-            hidden: std::mem::take(&mut snippet.hidden).into(),
-            places: (places != Places::default()).then(|| Box::new(places)),
-            edits: std::mem::take(&mut snippet.edits).into(),
+        let set = |fields: &[(Box<str>, Template)]| -> Vec<Edit> {
+            let edit = |(name, value): &(Box<str>, Template)| Edit {
+                what: What::Set(name.clone(), value.clone()),
+                when: Replies::default(),
+            };
+            fields.iter().map(edit).collect()
         };
+        let (added, of_snippet) = (set(&config.added), std::mem::take(&mut snippet.edits));
+        let edits = added.into_iter().chain(of_snippet).chain(set(&self.custom));
+        let hidden = std::mem::take(&mut snippet.hidden).into_iter();
+        let reply = ReplyFields {
+            hidden: config.hidden.iter().cloned().chain(hidden).collect(),
+            places: (places != Places::default()).then(|| Box::new(places)),
+            edits: edits.collect(),
+        };
+        let uri = config
+            .original_uri
+            .then(|| Template::new("$request_uri").ok())
+            .flatten();
+        let uri = uri.map(|uri| ("X-Original-URI".into(), uri));
         let prefix = self.prefix.take().filter(|_| rewrites);
         let prefix = prefix.map(|prefix| ("X-Forwarded-Prefix".into(), prefix));
-        let more: Vec<_> = prefix.into_iter().chain(std::mem::take(&mut snippet.request)).collect();
+        let more = uri.into_iter().chain(prefix).chain(config.for_pods.iter().cloned());
+        let more: Vec<_> = more.chain(std::mem::take(&mut snippet.request)).collect();
         if more.is_empty() && reply.is_empty() {
             return SHARED.clone();
         }

@@ -1,6 +1,6 @@
 //! docs/from-ingress-nginx.md.
 
-use super::{PREFIX, Served, Verdict, Wrong, served, unserved};
+use super::{PREFIX, Served, Verdict, Wrong, config, served, unserved};
 use std::fmt::Write;
 
 /// docs/from-ingress-nginx.md.
@@ -33,6 +33,7 @@ fn write(out: &mut String) -> std::fmt::Result {
          breaks or the time is up (`proxy-next-upstream`).\n\
          - Pods get `X-Scheme`, `X-Forwarded-Scheme`, and what the client said as `X-Forwarded-For` and `X-Forwarded-Host` in \
          `X-Original-Forwarded-For` and `X-Original-Forwarded-Host`.\n\n\
+         The ConfigMap of ingress-nginx can say otherwise: see below.\n\n\
          # What differs whatever the annotations say\n\n\
          - Paths are matched and forwarded in canonical form, and `%2F` never becomes `/`. ingress-nginx matches the decoded \
          path and forwards the bytes as they came.\n\
@@ -44,7 +45,7 @@ fn write(out: &mut String) -> std::fmt::Result {
          - The bodies of errors and redirects are plain text.\n\
          - WebSockets in which nothing is said end by --tunnel-timeout, unless `proxy-read-timeout` says otherwise. There \
          they end after 60 s.\n\
-         - The ConfigMap of ingress-nginx is not read.\n\n\
+\n\
          # Annotations\n\n\
          The names come after `{PREFIX}`.\n\n\
          | annotation | value | in narthex | if the value is wrong |\n|---|---|---|---|"
@@ -91,6 +92,29 @@ fn write(out: &mut String) -> std::fmt::Result {
             };
             writeln!(out, "- {}{why}", names.join(", "))?;
         }
+    }
+    writeln!(
+        out,
+        "\n# The ConfigMap\n\n\
+         `--nginx-configmap NAMESPACE/NAME` names the ConfigMap of ingress-nginx. narthex follows it while it runs. Its \
+         keys hold for the Ingresses of ingress-nginx where an annotation says nothing else. A value that cannot be read is \
+         reported and left out. Lists of addresses are different: if one cannot be read, all routes of ingress-nginx are closed.\n\n\
+         narthex acts on these keys:\n"
+    )?;
+    let mut served: Vec<&str> = config::served().collect();
+    served.sort_unstable();
+    for name in served {
+        writeln!(out, "- `{name}`")?;
+    }
+    writeln!(out, "\nIt reports these keys once, unless they are off or empty:\n")?;
+    for (names, instead) in config::unserved() {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let instead = if instead.is_empty() {
+            String::new()
+        } else {
+            format!(": {instead}")
+        };
+        writeln!(out, "- {}{instead}", names.join(", "))?;
     }
     Ok(())
 }

@@ -178,7 +178,7 @@ impl Snippet {
         Ok(())
     }
 
-    fn set_for_pods(&mut self, name: &str, value: &str) -> Result<(), String> {
+    pub(super) fn set_for_pods(&mut self, name: &str, value: &str) -> Result<(), String> {
         let name = token(name)?;
         let lower = name.to_ascii_lowercase();
         if let Some((_, same)) = OURS.iter().find(|(known, _)| *known == lower) {
@@ -222,7 +222,7 @@ fn name_and_value(field: &str) -> Result<(&str, &str), String> {
     Ok((name.trim(), value.trim()))
 }
 
-fn reply_name(name: &str) -> Result<Box<str>, String> {
+pub(super) fn reply_name(name: &str) -> Result<Box<str>, String> {
     let name = token(name)?;
     if may_be_replied(&name) {
         Ok((*name).into())
@@ -249,7 +249,7 @@ fn pattern(name: &str) -> Result<FieldPattern, String> {
     })
 }
 
-fn template(text: &str) -> Result<Template, String> {
+pub(super) fn template(text: &str) -> Result<Template, String> {
     Template::new(text).map_err(|why| format!("has the text \"{}\", which {why}", text.escape_debug()))
 }
 

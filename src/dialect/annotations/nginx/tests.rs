@@ -20,7 +20,7 @@ fn said(annotations: &[(&str, &str)]) -> (Settings, Vec<Diagnostic>) {
     let object = ObjectRef::new(Kind::Ingress, "shop", "web");
     let mut findings = Vec::new();
     let settings = read(
-        Dialect::IngressNginx,
+        (Dialect::IngressNginx, None),
         &meta,
         (&object, ""),
         &Ignored::default(),

@@ -114,7 +114,6 @@ pub(super) static ALL: &[Unserved] = &[
         "",
     ),
     row(&["mirror-target", "mirror-request-body", "mirror-host"], NotYet, ""),
-    row(&["custom-headers"], NotYet, ""),
     row(
         &[
             "session-cookie-conditional-samesite-none",

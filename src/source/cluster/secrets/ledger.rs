@@ -25,13 +25,19 @@ pub enum Voice {
     Named(Key),
 }
 
-/// What all watches of Secrets share.
-#[derive(Default)]
+/// What all watches of Secrets share, or all of ConfigMaps.
 pub struct Ledger {
+    kind: Kind,
     // Held while something is sent, so that what is noted and what is sent come in the same order.
     known: Mutex<Known>,
     /// Rung when other named watches may be needed, or one of them got further. For one listener.
     pub changed: Notify,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(Kind::Secret)
+    }
 }
 
 #[derive(Default)]
@@ -103,6 +109,15 @@ impl Known {
 // === impl Ledger ===
 
 impl Ledger {
+    /// Nothing is known of objects of this kind.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            known: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
     /// Announces the wide watch of a place: until it has listed, or may not, nothing there is asked for by name.
     pub async fn expect(&self, place: Option<Arc<str>>) {
         self.known.lock().await.wide.entry(place).or_default();
@@ -192,7 +207,7 @@ impl Ledger {
             _ => None,
         };
         if !covered {
-            let gone = || Change::Delete(ObjectRef::new(Kind::Secret, of.0.clone(), of.1.clone()));
+            let gone = || Change::Delete(ObjectRef::new(self.kind, of.0.clone(), of.1.clone()));
             send(sender, last.clone().map_or_else(gone, Change::from)).await?;
         }
         let news = !named.asked || named.trouble.is_some();
@@ -247,7 +262,7 @@ impl Ledger {
         let mut known = self.known.lock().await;
         let last = known.named.get(key).and_then(|named| named.last.as_ref());
         if last.is_some() && !known.covered(key) {
-            let gone = ObjectRef::new(Kind::Secret, key.0.clone(), key.1.clone());
+            let gone = ObjectRef::new(self.kind, key.0.clone(), key.1.clone());
             send(sender, Change::Delete(gone)).await?;
         }
         known.named.remove(key);

@@ -41,10 +41,15 @@ fn stage(answer: fn(usize) -> Option<(u16, &'static str)>) -> Stage {
         watches: watches.clone(),
         timing: Timing::default(),
         secrets: Arc::default(),
+        config_maps: Arc::default(),
     };
     let names = BTreeSet::from([("n".into(), "cert".into())]);
-    let (wanted, taken) = watch::channel(Wanted { names, complete: true });
-    tokio::spawn(run(cluster, taken));
+    let (wanted, taken) = watch::channel(Wanted {
+        names,
+        complete: true,
+        ..Wanted::default()
+    });
+    tokio::spawn(run(cluster, BY_NAME[0], taken));
     Stage {
         wanted,
         events,

@@ -3,12 +3,9 @@
 use super::super::value::{
     attribute, boolean, hash_by, next_upstream, number, on_off, secret, switch, time, vhost, vhost_template,
 };
-use super::super::{Served, Wrong};
+use super::super::{MOST_TRIES, Served, Wrong};
 use crate::dialect::annotations::value::{Value, server_name, token};
 use crate::table::{BackendProtocol, Balance};
-
-/// The most tries of one request.
-const MOST_TRIES: u32 = 10;
 
 pub(super) static ALL: &[Served] = &[
     Served {
@@ -115,10 +112,10 @@ pub(super) static ALL: &[Served] = &[
             form: "a whole number of seconds; 0 for no limit",
             pattern: "^[0-9]+$",
             read: |settings, text| {
-                settings.backend.retry_time = match number(text)? {
+                settings.nginx.retry_time = Some(match number(text)? {
                     0 => None,
                     _ => Some(time(text)?),
-                };
+                });
                 Ok(())
             },
         },

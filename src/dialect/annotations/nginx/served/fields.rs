@@ -1,5 +1,6 @@
 //! Annotations of the fields that pods and clients get.
 
+use super::super::config::custom;
 use super::super::snippet::Snippet;
 use super::super::value::{boolean, exchanged, redirect_part, switch};
 use super::super::{Served, Wrong};
@@ -19,6 +20,20 @@ pub(super) static ALL: &[Served] = &[
             pattern: "^[\\s\\S]*$",
             read: |settings, text| {
                 settings.nginx.fields.snippet = Snippet::new(text)?;
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "custom-headers",
+        differs: "",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "a ConfigMap in the namespace of the Ingress, whose fields `global-allowed-response-headers` names in the \
+                   ConfigMap of ingress-nginx",
+            pattern: "^([-a-z0-9]+/)?[-a-z0-9.]+$",
+            read: |settings, text| {
+                settings.nginx.fields.custom = custom(text, &settings.namespace, &settings.beside)?;
                 Ok(())
             },
         },

@@ -11,7 +11,7 @@ pub(super) static ALL: &[Served] = &[
         differs: "",
         wrong: Wrong::Default("\"false\" applies"),
         value: switch(|settings, text| {
-            settings.nginx.force_ssl_redirect = boolean(text)?;
+            settings.nginx.force_ssl_redirect = Some(boolean(text)?);
             Ok(())
         }),
     },
