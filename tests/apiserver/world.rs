@@ -4,7 +4,7 @@ use crate::fixture::Server;
 use narthex::testing::dialect::{Change, Object};
 use narthex::testing::model::{Diagnostic, Kind, ObjectRef};
 use narthex::testing::source::cluster::{self, ClusterOptions, Timing};
-use narthex::testing::source::{Event, NAMED_SECRETS, Phase, Wanted, Watches};
+use narthex::testing::source::{Event, Phase, Wanted, Watches};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
