@@ -12,7 +12,7 @@ DEBUG := target/debug/narthex
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference release release-twice scale handshakes test-peers test-api differential differential-nginx agreement
+.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice scale handshakes test-peers test-api differential differential-nginx agreement
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -164,8 +164,11 @@ propagation: deps static ## measure how soon a change in a real API server is se
 	tests/cluster/kube-binaries.sh kube-apiserver kubectl
 	tests/cluster/propagation.py $(STATIC)
 
-release: ## build target/dist: the static program, an image, the chart, a bill of materials and checksums
+release: ## build target/dist: the static program, optimised by release/profile, an image, the chart, a bill of materials and checksums
 	release/build.sh
+
+profile: ## make release/profile anew from the benchmark's load, as the last change of a release (half an hour)
+	release/profile.sh
 
 release-twice: ## check that a commit gives the same bytes when it is built in two places (twenty minutes)
 	release/twice.sh

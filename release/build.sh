@@ -6,20 +6,19 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=x86_64-unknown-linux-gnu
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/narthex/tools
 export PATH="$tools/bin:$PATH"
-for tool in cargo-auditable cargo-cyclonedx; do
-    command -v $tool >/dev/null || cargo install --locked --quiet --root "$tools" $tool
-done
+command -v cargo-cyclonedx >/dev/null || cargo install --locked --quiet --root "$tools" cargo-cyclonedx
 version=$(cargo metadata --locked --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["version"])')
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0
-# Paths of this machine would end up in messages of panics.
-RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$PWD=/narthex"
-RUSTFLAGS+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$(rustc --print sysroot)=/rust"
-export RUSTFLAGS
-out=${1:-target/dist}
+export SOURCE_DATE_EPOCH
+out=${1:-target/dist} build=${BUILD_DIR:-target/release-build}
 mkdir -p "$out"
-cargo auditable build --release --locked --target $target --target-dir "${BUILD_DIR:-target/release-build}"
-binary="${BUILD_DIR:-target/release-build}/$target/release/narthex"
+release/profile.py rustc
+# What was built before would not say again which functions match the profile.
+rm -rf "$build"
+release/compile.sh "$build" "-C profile-use=$PWD/release/profile/narthex.profdata -C llvm-args=-pgo-view-counts=text" 2>&1 |
+    release/profile.py matched "$build.matched"
+release/profile.py check "$build.matched"
+binary=$build/$target/release/narthex
 install -m 755 "$binary" "$out/narthex-$version-x86_64-linux"
 tests/cluster/image.py "$out/narthex-$version-image.tar" "narthex:$version" --entrypoint '["/narthex"]' "$binary=/narthex"
 cargo cyclonedx --quiet --format json --target $target --override-filename narthex-sbom

@@ -48,17 +48,7 @@ esac
 fields=()
 case $HEAD in
 small) ;;
-browser)
-    fields=(
-        -H 'sec-ch-ua: "Chromium";v="130", "Google Chrome";v="130", "Not?A_Brand";v="99"'
-        -H 'sec-ch-ua-mobile: ?0' -H 'sec-ch-ua-platform: "Linux"' -H 'upgrade-insecure-requests: 1'
-        -H 'user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36'
-        -H 'accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7'
-        -H 'sec-fetch-site: none' -H 'sec-fetch-mode: navigate' -H 'sec-fetch-user: ?1' -H 'sec-fetch-dest: document'
-        -H 'accept-encoding: gzip, deflate, br, zstd' -H 'accept-language: en-GB,en;q=0.9,de;q=0.8'
-        -H 'cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes' -H 'cache-control: max-age=0'
-    )
-    ;;
+browser) fields=("${BROWSER[@]}") ;;
 *) die "unknown head '$HEAD' (small browser)" ;;
 esac
 [ $# -eq 0 ] || die "takes no arguments; settings are environment variables: ${BASH_SOURCE[0]} begins with the list"

@@ -50,6 +50,18 @@ need() {
     done
 }
 
+# h2load's options for the 13 fields that a browser's head has besides Host and h2load's own.
+# shellcheck disable=SC2034  # used by the scripts that read this one
+BROWSER=(
+    -H 'sec-ch-ua: "Chromium";v="130", "Google Chrome";v="130", "Not?A_Brand";v="99"'
+    -H 'sec-ch-ua-mobile: ?0' -H 'sec-ch-ua-platform: "Linux"' -H 'upgrade-insecure-requests: 1'
+    -H 'user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36'
+    -H 'accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7'
+    -H 'sec-fetch-site: none' -H 'sec-fetch-mode: navigate' -H 'sec-fetch-user: ?1' -H 'sec-fetch-dest: document'
+    -H 'accept-encoding: gzip, deflate, br, zstd' -H 'accept-language: en-GB,en;q=0.9,de;q=0.8'
+    -H 'cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes' -H 'cache-control: max-age=0'
+)
+
 # --- the peers' binaries -------------------------------------------------------------------------------------------
 
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/narthex/bench-venv
@@ -151,6 +163,21 @@ prepare() {
     for _ in {1..16}; do cat "$scratch/body/64k"; done >"$scratch/body/1m"
     # the script's own little work stays off the proxy's core
     taskset -cp "$LOAD_CPU" $$ >/dev/null
+}
+
+# Makes the certificate of all proxies, and has narthex listen for HTTPS.
+certify() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=$HOST" -addext "subjectAltName=DNS:$HOST" \
+        -keyout "$scratch/tls.key" -out "$scratch/tls.crt" 2>/dev/null
+    cat "$scratch/tls.crt" "$scratch/tls.key" >"$scratch/tls.pem"
+    cat >"$scratch/conf/narthex/secret.yaml" <<END
+apiVersion: v1
+kind: Secret
+metadata: {name: web, namespace: default}
+type: kubernetes.io/tls
+data: {tls.crt: $(base64 -w0 "$scratch/tls.crt"), tls.key: $(base64 -w0 "$scratch/tls.key")}
+END
+    NARTHEX_ARGS="--listen-https 127.0.0.1:$(tls_port "$NARTHEX_PORT") --default-certificate default/web $NARTHEX_ARGS"
 }
 
 # The port for HTTPS of a proxy that has one for HTTP.

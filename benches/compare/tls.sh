@@ -61,17 +61,7 @@ if [ -z "$SCENARIOS" ] || [ -z "$ONLY" ]; then
 fi
 need h2load python3 openssl
 prepare
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=$HOST" -addext "subjectAltName=DNS:$HOST" \
-    -keyout "$scratch/tls.key" -out "$scratch/tls.crt" 2>/dev/null
-cat "$scratch/tls.crt" "$scratch/tls.key" >"$scratch/tls.pem"
-cat >"$scratch/conf/narthex/secret.yaml" <<END
-apiVersion: v1
-kind: Secret
-metadata: {name: web, namespace: default}
-type: kubernetes.io/tls
-data: {tls.crt: $(base64 -w0 "$scratch/tls.crt"), tls.key: $(base64 -w0 "$scratch/tls.key")}
-END
-NARTHEX_ARGS="--listen-https 127.0.0.1:$(tls_port "$NARTHEX_PORT") --default-certificate default/web $NARTHEX_ARGS"
+certify
 start_backend
 declare -A pid_of
 for name in $ONLY; do
