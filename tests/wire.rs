@@ -76,6 +76,8 @@ mod ingress_nginx;
 mod ingress_nginx_auth;
 #[path = "wire/ingress_nginx_config.rs"]
 mod ingress_nginx_config;
+#[path = "wire/ingress_nginx_external_auth.rs"]
+mod ingress_nginx_external_auth;
 #[path = "wire/ingress_nginx_fields.rs"]
 mod ingress_nginx_fields;
 #[path = "wire/ingress_nginx_hosts.rs"]

@@ -1,12 +1,13 @@
 //! Who may come in: what of it stands in other objects than the one that asks for it.
 
 use super::{Key, State};
-use crate::dialect::annotations::{BasicWanted, Settings};
-use crate::dialect::reading::Reading;
+use crate::dialect::annotations::{BasicWanted, ExternalWanted, Settings};
+use crate::dialect::reading::{OUTSIDE, Reading};
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::{Access, Basic, Before, Guard, Users};
+use crate::table::{Access, At, BackendState, Basic, Before, External, Guard, Satisfy, Users};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 impl State {
@@ -26,7 +27,7 @@ impl State {
         reading: &'r Reading,
     ) -> (Cow<'r, Settings>, Option<Arc<Guard>>) {
         let (settings, wanted) = (&reading.settings, &reading.settings.access);
-        if *wanted == Default::default() {
+        if wanted.is_empty() {
             return (Cow::Borrowed(settings), None);
         }
         let basic = match &wanted.basic {
@@ -46,15 +47,81 @@ impl State {
                 }),
             },
         };
+        let external = wanted.external.as_ref().map(|external| self.asks(external));
+        let satisfy = if wanted.any {
+            Satisfy::Any(wanted.addresses.clone())
+        } else {
+            Satisfy::All
+        };
         let mut settings = settings.clone();
-        let access = Before::Access(Arc::new(Access { basic }));
+        let access = Before::Access(Arc::new(Access {
+            basic,
+            external,
+            satisfy,
+        }));
         settings.chain.behind = settings.chain.behind.iter().cloned().chain([access]).collect();
         (Cow::Owned(settings), None)
+    }
+
+    fn asks(&self, wanted: &ExternalWanted) -> External {
+        let at = match &wanted.backend {
+            Some(backend) => At::Backend(self.backend_id(backend), wanted.host.clone()),
+            None => At::SameHost { secure: wanted.secure },
+        };
+        External {
+            at,
+            target: wanted.target.clone(),
+            method: wanted.method.clone(),
+            tells_more: wanted.tells_more,
+            patience: wanted.patience,
+            sign_in: wanted.sign_in.clone(),
+            fields: wanted.fields.clone(),
+            returns_to: wanted.returns_to.clone(),
+            always_sets_cookies: wanted.always_sets_cookies,
+        }
     }
 
     fn users(&self, object: &ObjectRef, basic: &BasicWanted) -> Option<Arc<Users>> {
         let known = self.secrets.get(&secret_of(object, basic))?;
         known.users(basic.map)?.users.clone()
+    }
+
+    /// Why the service that is asked cannot be.
+    pub(super) fn diagnose_external(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
+        let Some(external) = &reading.settings.access.external else {
+            return;
+        };
+        let Some(backend) = external.backend.as_ref().and_then(|key| self.backend(key)) else {
+            return;
+        };
+        // Nobody has asked DNS yet, or, as in `check`, nobody will.
+        let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+        let host = backend.service.strip_prefix(OUTSIDE);
+        let unasked = host.is_some_and(|host| is_name(host) && !self.resolved.contains_key(host));
+        let code = match backend.state {
+            _ if unasked => return,
+            _ if backend.guard.is_some() => Code::GuardNotEnforced,
+            BackendState::Ready | BackendState::OnlyTerminating => return,
+            BackendState::NoEndpoints => Code::NoEndpoints,
+            BackendState::ServiceNotFound => Code::ServiceNotFound,
+            BackendState::PortNotFound => Code::PortNotFound,
+            BackendState::ExternalNameRefused => Code::ExternalNameRefused,
+            BackendState::ExternalNameUnresolved => Code::ExternalNameUnresolved,
+            BackendState::Invalid | BackendState::TlsUnready => Code::InvalidBackend,
+        };
+        let why = match &backend.guard {
+            Some(guard) => guard.why(),
+            None if code == Code::ExternalNameUnresolved => {
+                "its host does not resolve to any address that narthex may use".to_owned()
+            }
+            None => backend.state.reason().to_owned(),
+        };
+        let message = format!(
+            "{} cannot be asked ({why}), so nobody is let in: requests get 500",
+            external.host
+        );
+        let field = format!("annotation {}", external.named_by);
+        said.push(Diagnostic::new(code, object, field, message));
     }
 
     /// What is wrong with the Secret that says who may sign in.
@@ -88,3 +155,6 @@ impl State {
 fn secret_of(object: &ObjectRef, basic: &BasicWanted) -> Key {
     (object.namespace.clone(), basic.secret.clone())
 }
+
+#[cfg(test)]
+mod tests;

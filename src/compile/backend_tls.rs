@@ -54,14 +54,14 @@ impl State {
     }
 
     fn app_protocol(&self, key: &BackendKey) -> Option<Arc<str>> {
-        let service = self.services.get(&(key.namespace.clone(), key.service.clone()))?;
+        let service = self.service(&key.service_key())?;
         let port = super::backends::find_port(service, &key.port)?;
         port.app_protocol.as_deref().map(Arc::from)
     }
 
     /// The name of a host outside of the cluster that a backend's Service stands for.
     pub(super) fn external_name(&self, key: &BackendKey) -> Option<&str> {
-        let service = self.services.get(&(key.namespace.clone(), key.service.clone()))?;
+        let service = self.service(&key.service_key())?;
         service.external_name.as_deref()
     }
 

@@ -5,8 +5,8 @@ use super::links::{Cause, User};
 use super::pods::Located;
 use super::{Key, OfService, State, annotations};
 use crate::dialect::Dialect;
-use crate::dialect::reading::BackendKey;
-use crate::model::object::{Endpoints, PortRef, Service, ServicePort};
+use crate::dialect::reading::{BackendKey, OUTSIDE};
+use crate::model::object::{Endpoints, Meta, PortRef, Service, ServicePort};
 use crate::model::{Diagnostic, Kind, ObjectRef};
 use crate::table::backend::protocol;
 use crate::table::{Backend, BackendId, BackendSettings, BackendState, Check, Endpoint, PodSet, Terms, UpstreamHost};
@@ -41,6 +41,7 @@ impl State {
             BackendId { slot, generation: 0 }
         });
         self.links.link(Cause::Backend(id.slot), user);
+        self.meet_outside(key);
         let secrets = self.need_tls(key, id.slot, &Needed::new());
         self.ensure_pods(key);
         let backend = Arc::new(self.resolve(key, id));
@@ -76,6 +77,7 @@ impl State {
         let service = key.service_key();
         if self.links.unlink(&Cause::service(service.clone()), backend) {
             self.stale.insert(service_of(key));
+            self.outside.remove(&service);
         }
         self.table.set_backend(id.slot, None);
         self.note_endpoints(key, id, None);
@@ -85,6 +87,29 @@ impl State {
             generation: id.generation.wrapping_add(1),
         });
         self.settle_pods(&service);
+    }
+
+    /// A Service, or what stands for one.
+    pub(super) fn service(&self, key: &Key) -> Option<&Arc<Service>> {
+        self.services.get(key).or_else(|| self.outside.get(key))
+    }
+
+    /// Makes what stands for a Service where a backend names a host outside of the cluster.
+    fn meet_outside(&mut self, key: &BackendKey) {
+        if let Some(host) = key.service.strip_prefix(OUTSIDE) {
+            let service = || {
+                let meta = Meta {
+                    name: key.service.clone(),
+                    ..Meta::default()
+                };
+                Arc::new(Service {
+                    meta,
+                    external_name: Some(host.to_owned()),
+                    ..Service::default()
+                })
+            };
+            self.outside.entry(key.service_key()).or_insert_with(service);
+        }
     }
 
     /// The backends that refer to something.
@@ -220,6 +245,7 @@ impl State {
         let concerned: Vec<Key> = self
             .services
             .iter()
+            .chain(&self.outside)
             .filter(|(_, service)| service.external_name.as_deref() == Some(&*name))
             .map(|(key, _)| key.clone())
             .collect();
@@ -290,7 +316,7 @@ impl State {
 
     /// What the Ingress says of a backend, then its Service.
     pub(super) fn backend_settings(&self, key: &BackendKey) -> Arc<BackendSettings> {
-        let service = self.services.get(&key.service_key());
+        let service = self.service(&key.service_key());
         let ignored = &self.options.ignored_annotations;
         let said = service.map(|service| service_settings(service, ignored, &mut Vec::new()));
         match (&key.settings, said) {

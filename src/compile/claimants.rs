@@ -339,7 +339,8 @@ impl Default for Common {
 
 fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
     let claims = reading.into_iter().flat_map(|reading| &reading.claims);
-    claims.map(|claim| &claim.backend).collect()
+    let asked = reading.and_then(|reading| reading.settings.access.backend());
+    claims.map(|claim| &claim.backend).chain(asked).collect()
 }
 
 /// What an object claims.

@@ -89,6 +89,7 @@ impl State {
         }
         self.diagnose_guards(object, claimant, &reading, said);
         self.diagnose_users(object, &reading, said);
+        self.diagnose_external(object, &reading, said);
         if known.dialect == Dialect::IngressNginx {
             self.diagnose_patterns(object, &reading, said);
             self.diagnose_host_wide(object, &reading, said);
@@ -144,7 +145,7 @@ impl State {
     fn diagnose_backend(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
         let backend = self.backend(key)?;
         let name = &key.service;
-        let service = self.services.get(&(key.namespace.clone(), name.clone()));
+        let service = self.service(&(key.namespace.clone(), name.clone()));
         let (code, message) = match backend.state {
             BackendState::Ready => {
                 let own = self.own_endpoint(backend)?;

@@ -149,6 +149,8 @@ pub struct State {
     namespaces: Namespaces,
     classes: HashMap<Arc<str>, Arc<IngressClass>>,
     services: HashMap<Key, Arc<Service>>,
+    /// What stands for Services where annotations name hosts outside of the cluster.
+    outside: HashMap<Key, Arc<Service>>,
     /// By Service, then by the slice's (or Endpoints') own name.
     endpoints: HashMap<Key, OfService>,
     /// Which Service an EndpointSlice was last filed under, for labels do change.
@@ -267,12 +269,11 @@ impl State {
 
     /// ExternalNames that routes need resolved.
     pub fn external_names(&self) -> BTreeSet<Arc<str>> {
-        if !self.options.allow_external_names {
-            return BTreeSet::new();
-        }
+        let allowed = self.options.allow_external_names;
         self.links
             .used(Kind::Service)
-            .filter_map(|service| self.services.get(service))
+            .filter_map(|service| self.service(service))
+            .filter(|service| allowed || pods::is_outside(service))
             .filter(|service| !service.external_name_is_address())
             .filter_map(|service| service.external_name.as_deref())
             .map(Arc::from)

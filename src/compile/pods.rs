@@ -3,7 +3,7 @@
 use super::backends::{find_port, is_tcp, kind_in_use};
 use super::hints::Near;
 use super::{Key, OfService, State};
-use crate::dialect::reading::BackendKey;
+use crate::dialect::reading::{BackendKey, OUTSIDE};
 use crate::model::object::{EndpointAddress, EndpointSubset, PortRef, Service, ServicePort};
 use crate::table::{Backend, BackendState, Endpoint, InFlightLimit, PodSet, PodSetId};
 use smallvec::SmallVec;
@@ -51,7 +51,7 @@ impl State {
         if key.service.is_empty() {
             return Located::Nowhere(BackendState::Invalid);
         }
-        let Some(service) = self.services.get(&key.service_key()) else {
+        let Some(service) = self.service(&key.service_key()) else {
             return Located::Nowhere(BackendState::ServiceNotFound);
         };
         if service.external_name.is_some() {
@@ -68,7 +68,7 @@ impl State {
     }
 
     fn locate_external(&self, service: &Service, port: &PortRef) -> Located {
-        if !self.options.allow_external_names {
+        if !self.options.allow_external_names && !is_outside(service) {
             return Located::Nowhere(BackendState::ExternalNameRefused);
         }
         // An ExternalName Service often lists no ports: then the rule's number is the target's.
@@ -106,10 +106,10 @@ impl State {
         if self.pods_at(&service, &port).is_some() {
             return;
         }
-        let Some(object) = self.services.get(&service) else {
+        let Some(object) = self.service(&service).cloned() else {
             return;
         };
-        let (state, endpoints) = self.endpoints_of(object, port.number, &port.name);
+        let (state, endpoints) = self.endpoints_of(&object, port.number, &port.name);
         let id = self.free_pods.pop().unwrap_or_else(|| {
             let slot = self.next_pods;
             self.next_pods += 1;
@@ -139,8 +139,9 @@ impl State {
         };
         let mut after = OfPods::new();
         for known in &before {
-            let object = self.services.get(service);
+            let object = self.service(service).cloned();
             let port = object
+                .as_deref()
                 .and_then(|object| self.same_port(object, known, &before))
                 .filter(|(number, name)| !after.iter().any(|other| other.is(*number, name)));
             let (Some(object), Some((number, name))) = (object, port) else {
@@ -153,7 +154,7 @@ impl State {
                 });
                 continue;
             };
-            let (state, endpoints) = self.endpoints_of(object, number, &name);
+            let (state, endpoints) = self.endpoints_of(&object, number, &name);
             let same = (number, state) == (known.set.port, known.set.state) && endpoints[..] == known.set.endpoints[..];
             let mut set = known.set.clone();
             if !same {
@@ -177,7 +178,8 @@ impl State {
     /// before, but not both, is still the same.
     fn same_port(&self, service: &Service, known: &KnownPods, all: &OfPods) -> Option<(i32, Arc<str>)> {
         if service.external_name.is_some() {
-            let stays = self.options.allow_external_names && known.name.is_empty();
+            let allowed = self.options.allow_external_names || is_outside(service);
+            let stays = allowed && known.name.is_empty();
             return stays.then(|| (known.set.port, known.name.clone()));
         }
         let ports = || {
@@ -241,7 +243,7 @@ impl State {
 
     fn endpoints_of(&self, service: &Service, number: i32, name: &str) -> (BackendState, Vec<Endpoint>) {
         if let Some(external) = &service.external_name {
-            return self.external(external, number);
+            return self.external(service, external, number);
         }
         let mut ports = service.ports.iter().filter(|port| is_tcp(port.protocol.as_deref()));
         let Some(port) = ports.find(|port| port.port == number && *port.name == *name) else {
@@ -259,14 +261,16 @@ impl State {
         (state, endpoints)
     }
 
-    fn external(&self, name: &str, number: i32) -> (BackendState, Vec<Endpoint>) {
+    fn external(&self, service: &Service, name: &str, number: i32) -> (BackendState, Vec<Endpoint>) {
         let number = u16::try_from(number).unwrap_or_default();
-        let mut addresses: Vec<Endpoint> = self
-            .resolved
-            .get(name)
-            .into_iter()
+        // A Service's external name is a DNS name, even where it is written as an address.
+        let literal = is_outside(service).then(|| name.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+        let resolved = self.resolved.get(name).into_iter().flatten().copied();
+        let mut addresses: Vec<Endpoint> = literal
             .flatten()
-            .map(|address| SocketAddr::new(*address, number))
+            .into_iter()
+            .chain(resolved)
+            .map(|address| SocketAddr::new(address, number))
             .filter(|address| self.options.refuses_external(*address).is_none())
             .map(|address| Endpoint {
                 address,
@@ -334,6 +338,11 @@ impl State {
         });
         (any_ready, endpoints)
     }
+}
+
+/// Whether a Service stands for a host outside of the cluster that an annotation names.
+pub(super) fn is_outside(service: &Service) -> bool {
+    service.meta.name.starts_with(OUTSIDE)
 }
 
 impl KnownPods {

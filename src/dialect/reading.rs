@@ -78,6 +78,14 @@ pub(crate) struct BackendKey {
     pub limited_by: Option<Arc<str>>,
 }
 
+/// What the names of hosts outside of the cluster begin with where they stand for a Service. No Service's name does.
+pub(crate) const OUTSIDE: char = '~';
+
+/// The name that a host outside of the cluster has as a Service.
+pub(crate) fn outside(host: &str) -> Arc<str> {
+    format!("{OUTSIDE}{host}").into()
+}
+
 impl BackendKey {
     /// A backend that never answers. A rule that names no Service keeps its path, so that a shorter prefix does not answer
     /// instead.

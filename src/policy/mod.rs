@@ -5,3 +5,4 @@ pub mod compress;
 pub mod passwords;
 pub mod rate;
 pub mod reply_fields;
+pub mod under_way;

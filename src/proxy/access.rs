@@ -1,20 +1,72 @@
 //! Whether a client may come in, where it takes time to find out.
 
+use super::canonical::Canonical;
+use super::client::Client;
 use super::error::ProxyError;
+use super::forward::ForwardError;
+use super::names::{is_hop_by_hop, is_managed, misleads};
 use super::passwords::Checked;
+use super::request_id::RequestId;
+use super::subrequest::{self, NoReply, SubRequest};
 use super::worker::Worker;
+use crate::http1::fold;
 use crate::message::{Field, Fields, Name, Request, Value};
-use crate::table::{Access, Basic};
+use crate::table::decide::{Ask, MAX_HOPS, Outcome, Subject, decide, known};
+use crate::table::{Access, At, Backend, Basic, Before, External, Route, Satisfy, Table};
+use http::{HeaderValue, StatusCode};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Bytes that the body of an answer may have. Nobody looks at it, but all of it is read.
+const LONGEST_ANSWER: usize = 64 << 10;
+
+/// The fields by which a service is told of the client's request, in lower case.
+const TOLD: &[&str] = &[
+    "x-original-url",
+    "x-original-method",
+    "x-original-uri",
+    "x-sent-from",
+    "x-auth-request-redirect",
+    "x-scheme",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+    "x-narthex-hops",
+];
+
+/// A request whose client is asked.
+#[derive(Clone, Copy)]
+pub struct Asked<'r> {
+    pub worker: &'r Rc<Worker>,
+    pub client: &'r Rc<Client>,
+    pub request: &'r Request,
+    pub ask: &'r Ask<'r>,
+    pub canonical: &'r Canonical<'r>,
+    pub route: &'r Route,
+    pub table: &'r Table,
+    pub id: &'r RequestId,
+}
 
 /// A client that was let in.
 pub struct Granted {
     /// By what.
     pub by: Arc<Access>,
+    /// What the pod gets of the answer of the service that was asked.
+    pub fields: Fields,
+    /// The cookies that this service sets.
+    cookies: Fields,
 }
 
 impl Granted {
+    fn new(by: &Arc<Access>) -> Self {
+        Self {
+            by: by.clone(),
+            fields: Fields::new(),
+            cookies: Fields::new(),
+        }
+    }
+
     /// Whether it was asked for just this.
     pub fn is_by(&self, access: &Arc<Access>) -> bool {
         Arc::ptr_eq(&self.by, access) || self.by == *access
@@ -22,26 +74,70 @@ impl Granted {
 
     /// Whether a field of the client's does not reach the pod.
     pub fn takes(&self, field: Field<'_>) -> bool {
-        field.known == Name::Authorization && self.by.basic.is_some()
+        let external = self.by.external.as_ref();
+        (field.known == Name::Authorization && self.by.basic.is_some())
+            || external.is_some_and(|external| external.says(field.name))
+    }
+
+    /// Sets the cookies of the service with a reply.
+    pub fn decorate(&self, status: StatusCode, fields: &mut Fields) {
+        let external = self.by.external.as_ref();
+        if external.is_some_and(|external| external.sets_cookies(status)) {
+            fields.extend(&self.cookies);
+        }
     }
 }
 
 /// A client that was not let in.
 pub struct Refused {
-    pub error: ProxyError,
-    /// What exactly, where more is known.
-    pub cause: Option<String>,
+    pub why: Why,
     /// Fields of the reply.
     pub fields: Fields,
 }
 
-impl From<ProxyError> for Refused {
-    fn from(error: ProxyError) -> Self {
+/// What it gets.
+pub enum Why {
+    /// An error.
+    Error(ForwardError),
+    /// It is sent elsewhere to sign in.
+    SignIn(HeaderValue),
+}
+
+impl From<ForwardError> for Refused {
+    fn from(error: ForwardError) -> Self {
         Self {
-            error,
-            cause: None,
+            why: Why::Error(error),
             fields: Fields::new(),
         }
+    }
+}
+
+impl From<ProxyError> for Refused {
+    fn from(error: ProxyError) -> Self {
+        ForwardError::from(error).into()
+    }
+}
+
+impl From<NoReply> for Refused {
+    /// Nobody is let in by a service that does not say so.
+    fn from(failure: NoReply) -> Self {
+        let error = ForwardError {
+            error: ProxyError::AccessUnknown,
+            endpoint: failure.endpoint,
+            cause: Some(failure.cause),
+        };
+        error.into()
+    }
+}
+
+impl Refused {
+    fn is(&self, error: ProxyError) -> bool {
+        matches!(&self.why, Why::Error(failure) if failure.error == error)
+    }
+
+    /// Whether another way to come in may still be tried.
+    fn is_plain(&self) -> bool {
+        self.is(ProxyError::Unauthorized) || self.is(ProxyError::NotAdmitted)
     }
 }
 
@@ -49,11 +145,41 @@ impl From<ProxyError> for Refused {
 ///
 /// # Errors
 /// What it is told if it may not come in.
-pub async fn ask(worker: &Rc<Worker>, request: &Request, access: &Arc<Access>) -> Result<Granted, Refused> {
+pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Refused> {
+    let any = match &access.satisfy {
+        Satisfy::All => false,
+        Satisfy::Any(addresses) => {
+            let address = asked.client.address();
+            if addresses.as_ref().is_some_and(|addresses| addresses.admits(address)) {
+                return Ok(Granted::new(access));
+            }
+            true
+        }
+    };
+    let mut refused = None;
     if let Some(basic) = &access.basic {
-        by_password(worker, request, basic).await?;
+        match by_password(asked.worker, asked.request, basic).await {
+            Ok(()) if any => return Ok(Granted::new(access)),
+            Ok(()) => {}
+            Err(why) if any && why.is_plain() => refused = Some(why),
+            Err(why) => return Err(sign_in(asked, access, why)),
+        }
     }
-    Ok(Granted { by: access.clone() })
+    if let Some(external) = &access.external {
+        match by_service(asked, access, external).await {
+            Ok(granted) => return Ok(granted),
+            // Who may still sign in is told so.
+            Err(why) if refused.is_none() || why.is(ProxyError::Unauthorized) || !why.is_plain() => {
+                refused = Some(why);
+            }
+            Err(_) => {}
+        }
+    }
+    match refused {
+        Some(why) => Err(sign_in(asked, access, why)),
+        None if any => Err(ProxyError::AddressNotAllowed.into()),
+        None => Ok(Granted::new(access)),
+    }
 }
 
 async fn by_password(worker: &Worker, request: &Request, basic: &Basic) -> Result<(), Refused> {
@@ -78,4 +204,212 @@ async fn by_password(worker: &Worker, request: &Request, basic: &Basic) -> Resul
             Err(refused)
         }
     }
+}
+
+/// Sends a client that has not shown who it is where it can sign in, if there is such a place.
+fn sign_in(asked: &Asked<'_>, access: &Access, refused: Refused) -> Refused {
+    let place = access.external.as_ref().and_then(|external| external.sign_in.as_ref());
+    let Some(place) = place.filter(|_| refused.is(ProxyError::Unauthorized)) else {
+        return refused;
+    };
+    let location = place
+        .expand(&known(asked.ask, asked.canonical, asked.route))
+        .to_string();
+    let Ok(location) = HeaderValue::try_from(location) else {
+        return refused;
+    };
+    let mut fields = Fields::new();
+    for cookie in refused.fields.get_all(&Name::SetCookie) {
+        fields.append(&Name::SetCookie, cookie.as_bytes());
+    }
+    Refused {
+        why: Why::SignIn(location),
+        fields,
+    }
+}
+
+/// Asks a service whether a client may come in.
+async fn by_service(asked: &Asked<'_>, access: &Arc<Access>, external: &External) -> Result<Granted, Refused> {
+    let known = known(asked.ask, asked.canonical, asked.route);
+    let target = encoded(&external.target.expand(&known));
+    let (backend, host, target) = match &external.at {
+        At::Backend(id, host) => {
+            let backend = asked.table.backend(*id).ok_or(ProxyError::AccessUnknown)?;
+            (backend.clone(), host.as_bytes().to_vec(), target)
+        }
+        At::SameHost { secure } => {
+            let (backend, target) = at_same_host(asked, external, *secure, &target)?;
+            let host = asked.canonical.host_header.unwrap_or_default();
+            (backend, host.as_bytes().to_vec(), target)
+        }
+    };
+    let hops = hops(asked.ask);
+    if hops > MAX_HOPS {
+        return Err(ProxyError::Loop.into());
+    }
+    let sub = SubRequest {
+        backend: &backend,
+        method: &external.method,
+        head: head(asked, external, &host, &target, hops),
+        patience: external.patience,
+        most: LONGEST_ANSWER,
+    };
+    let reply = subrequest::send(asked.worker, asked.client, &sub).await?;
+    let fields = &reply.fields;
+    let mut cookies = Fields::new();
+    for cookie in fields.get_all(&Name::SetCookie) {
+        cookies.append(&Name::SetCookie, cookie.as_bytes());
+    }
+    let error = match reply.status {
+        status if status.is_success() => {
+            let mut granted = Granted::new(access);
+            for name in &external.fields {
+                for value in fields.get_all(&**name) {
+                    granted.fields.append(&**name, value.as_bytes());
+                }
+            }
+            granted.cookies = cookies;
+            return Ok(granted);
+        }
+        StatusCode::UNAUTHORIZED => ProxyError::Unauthorized,
+        StatusCode::FORBIDDEN => ProxyError::NotAdmitted,
+        status => {
+            let why = format!("{backend} answered with {}", status.as_u16());
+            return Err(NoReply::from(why.as_str()).into());
+        }
+    };
+    let mut refused = Refused::from(error);
+    for challenge in fields.get_all(&Name::WwwAuthenticate) {
+        refused.fields.append(&Name::WwwAuthenticate, challenge.as_bytes());
+    }
+    let signs_in = error == ProxyError::Unauthorized && external.sign_in.is_some();
+    if signs_in || external.always_sets_cookies {
+        refused.fields.extend(&cookies);
+    }
+    Err(refused)
+}
+
+/// Where the host of a request leads with another path, and the target that is asked for there.
+fn at_same_host(
+    asked: &Asked<'_>,
+    external: &External,
+    secure: bool,
+    target: &str,
+) -> Result<(Arc<Backend>, String), Refused> {
+    let nobody = |why: &str| Refused::from(NoReply::from(why));
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let ask = Ask {
+        method: &external.method,
+        path,
+        query,
+        secure,
+        expect: None,
+        length: None,
+        websocket: false,
+        ..asked.ask.clone()
+    };
+    let rules = asked.worker.settings.rules();
+    let Ok(Subject::Resource(canonical)) = ask.subject(&rules) else {
+        return Err(nobody("the path to ask for is malformed"));
+    };
+    let decision = decide(asked.table, &ask, &canonical, &rules);
+    if decision.passed.iter().any(|step| matches!(step, Before::Access(_))) {
+        return Err(nobody("what would be asked asks who the client is itself"));
+    }
+    let Outcome::Forward {
+        route, backend, path, ..
+    } = decision.outcome
+    else {
+        return Err(nobody("no pod answers for what would be asked"));
+    };
+    let mut target = path.unwrap_or_else(|| canonical.path.form(route.keep_slashes).to_owned());
+    if let Some(query) = query {
+        target.push('?');
+        target += query;
+    }
+    Ok((backend.clone(), target))
+}
+
+/// How often a request has passed through narthex, this time included.
+fn hops(ask: &Ask<'_>) -> u8 {
+    let before = ask.hops.and_then(|value| value.to_str()?.parse::<u8>().ok());
+    before.unwrap_or(0).saturating_add(1)
+}
+
+/// A target without what would end it.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() {
+            out.push(char::from(byte));
+        } else {
+            out += &format!("%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// The head of the request to a service: the client's fields, without those that are for one hop or about the body, and
+/// what it is told of the request.
+fn head(asked: &Asked<'_>, external: &External, host: &[u8], target: &str, hops: u8) -> Vec<u8> {
+    let known = known(asked.ask, asked.canonical, asked.route);
+    let mut out = Vec::with_capacity(asked.request.fields.size() + 1024);
+    let mut write = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+    write(&[
+        external.method.as_str().as_bytes(),
+        b" ",
+        target.as_bytes(),
+        b" HTTP/1.1\r\n",
+    ]);
+    write(&[b"Host: ", host, b"\r\n"]);
+    let fields = &asked.request.fields;
+    let named = super::facts::connection_options(fields);
+    for field in fields.iter().filter(|field| passes(*field, asked.client.peer.trusted)) {
+        if !named.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+            write(&[field.name, b": ", field.value.as_bytes(), b"\r\n"]);
+        }
+    }
+    // HTTP/2 clients send a cookie in crumbs (RFC 9113, section 8.2.3).
+    let crumbs: Vec<&[u8]> = fields.get_all(&Name::Cookie).map(Value::as_bytes).collect();
+    if !crumbs.is_empty() {
+        write(&[b"Cookie: ", &crumbs.join(&b"; "[..]), b"\r\n"]);
+    }
+    let scheme = if known.secure { "https" } else { "http" };
+    let asked_host = asked.canonical.host_header.unwrap_or_default();
+    let query = known.query.map(|query| format!("?{query}")).unwrap_or_default();
+    let uri = format!("{}{query}", known.path);
+    let address = asked.client.address().to_string();
+    let returns_to = external.returns_to(&known).unwrap_or_else(|| uri.clone());
+    let mut told = |name: &str, value: &str| write(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    told("X-Original-URL", &format!("{scheme}://{asked_host}{uri}"));
+    told("X-Original-Method", asked.request.method.as_str());
+    if external.tells_more {
+        told("X-Original-URI", &uri);
+        told("X-Scheme", scheme);
+    }
+    told("X-Sent-From", "nginx-ingress-controller");
+    told("X-Auth-Request-Redirect", &encoded(&returns_to));
+    told("X-Real-IP", &address);
+    told("X-Forwarded-For", &address);
+    told("X-Request-ID", asked.id.as_str());
+    told("X-Narthex-Hops", &hops.to_string());
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// Whether a field of the client's is told to a service.
+fn passes(field: Field<'_>, trusted: bool) -> bool {
+    let goes = match field.known {
+        Name::Host | Name::Expect | Name::ContentLength | Name::Cookie | Name::Trailer => true,
+        known if is_hop_by_hop(known) || misleads(known, field.name) => true,
+        known => !trusted && is_managed(known, field.name),
+    };
+    let is_told = |name: &&str| -> bool {
+        let same = |one: u8, other: u8| one == fold(other);
+        name.len() == field.name.len() && name.bytes().zip(field.name).all(|(one, other)| same(one, *other))
+    };
+    !goes && !TOLD.iter().any(is_told)
 }

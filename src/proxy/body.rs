@@ -9,6 +9,7 @@ use super::request_body::RequestBody;
 use super::trail::Trail;
 use super::trailers;
 use super::worker::Worker;
+use crate::policy::under_way::Place;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
@@ -384,9 +385,13 @@ impl Source {
         }
     }
 
-    /// Makes a pod's reply, which changes the protocol, one without a body.
-    pub fn begin_tunnel(&mut self) {
-        self.turn_into(Self::Tunnel);
+    /// Makes a pod's reply, which changes the protocol, one without a body. The place of the request among those of its
+    /// client is held as long as the tunnel.
+    pub fn begin_tunnel(&mut self, counted: Option<Box<Place>>) {
+        self.turn_into(|mut exchange| {
+            exchange.counted = counted;
+            Self::Tunnel(exchange)
+        });
     }
 
     /// Has a pod's reply come out compressed.

@@ -113,12 +113,21 @@ pub enum ProxyError {
     /// The client has not shown who it is.
     #[error("the client has not shown who it is")]
     Unauthorized,
+    /// The service that was asked does not let the client in.
+    #[error("the client is not let in")]
+    NotAdmitted,
+    /// The service that says who may come in has not said so, nor the opposite.
+    #[error("the service that says who may come in gave no usable answer")]
+    AccessUnknown,
     /// Too many passwords wait to be checked.
     #[error("too many passwords wait to be checked")]
     PasswordsBusy,
     /// What a client has to show changes faster than it can be asked for.
     #[error("what the client has to show changes faster than it can be asked for")]
     AccessUnclear,
+    /// The client has more requests under way than the route allows.
+    #[error("the client has more requests under way than the route allows")]
+    TooManyUnderWay,
     /// The client asks more often than the route allows.
     #[error("the client asks more often than the route allows")]
     TooOften,
@@ -272,8 +281,19 @@ impl ProxyError {
             Self::BodyTooLarge => (413, "content too large", 8, Client, Never, false, "body_too_large"),
             Self::AddressNotAllowed => (403, "forbidden", 7, Client, Never, false, "address_not_allowed"),
             Self::Unauthorized => (401, "unauthorized", 16, Client, Never, false, "unauthorized"),
+            Self::NotAdmitted => (403, "forbidden", 7, Client, Never, false, "not_admitted"),
+            Self::AccessUnknown => (
+                500,
+                "internal server error",
+                13,
+                Upstream,
+                Never,
+                false,
+                "access_unknown",
+            ),
             Self::PasswordsBusy => (503, "service unavailable", 14, Us, Never, false, "passwords_busy"),
             Self::AccessUnclear => (500, "internal server error", 13, Us, Never, false, "access_unclear"),
+            Self::TooManyUnderWay => (503, "too many requests", 14, Us, Never, false, "too_many_under_way"),
             Self::TooOften => (503, "too many requests", 14, Us, Never, false, "too_often"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),

@@ -4,6 +4,7 @@ use super::body::{BoxError, Upload};
 use super::client::Client;
 use super::wait::Waiting;
 use super::worker::Worker;
+use crate::policy::under_way::Place;
 use crate::proxy::body::ClientBody;
 use crate::upstream::http1::{BodyError, Http1};
 use crate::upstream::{Connection, Lease, RequestPermit};
@@ -30,6 +31,8 @@ pub struct Exchange {
     /// Its place among the requests under way to the backend, where these have a limit.
     #[expect(dead_code, reason = "it is given back when it is dropped")]
     pub place: Option<RequestPermit>,
+    /// Its place among the requests of its client, once it is a tunnel.
+    pub counted: Option<Box<Place>>,
     /// How far the request's body has come.
     pub upload: Rc<Upload>,
     /// Whether the response was read to its end; over HTTP/2 one without a length never says so by itself.

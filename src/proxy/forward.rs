@@ -281,6 +281,7 @@ pub async fn forward(
                     reusable,
                     lease,
                     place: luggage.place.take(),
+                    counted: None,
                     upload: plan.upload.clone(),
                     ended: false,
                     error: None,

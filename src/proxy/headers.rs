@@ -142,6 +142,9 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
     if let Some(changes) = forwarded.changes {
         out.lines(&changes.more, 0..changes.more.len());
     }
+    if let Some(granted) = forwarded.granted {
+        out.lines(&granted.fields, 0..granted.fields.len());
+    }
 }
 
 /// Writes the client's fields that pass.

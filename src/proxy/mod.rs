@@ -27,6 +27,7 @@ mod request_id;
 mod response_fields;
 mod retry;
 mod steps;
+mod subrequest;
 mod timeouts;
 mod trail;
 pub mod trailers;

@@ -117,10 +117,9 @@ fn work(turns: &Mutex<Receiver<Turn>>, waiting: &Waiting) {
     loop {
         let turn = turns.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(turn) = turn else { return };
-        let answers = Answers { waiting, tag: turn.tag };
-        if !answers.are_wanted() {
+        let Some(answers) = Answers::wanted(waiting, turn.tag) else {
             continue;
-        }
+        };
         let right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turn.credentials.are_of(&turn.users)));
         if let Ok(right) = right {
             answers.give(right);
@@ -128,27 +127,39 @@ fn work(turns: &Mutex<Receiver<Turn>>, waiting: &Waiting) {
     }
 }
 
-/// Those who wait for an answer. They are let go when this is dropped.
+/// Those who wait for an answer. If there is none, they are let go when this is dropped.
 struct Answers<'w> {
     waiting: &'w Waiting,
     tag: Tag,
+    /// Who comes after they were told waits for another answer.
+    given: bool,
 }
 
-impl Answers<'_> {
-    /// Whether one of them is still there. If not, nobody waits any more.
-    fn are_wanted(&self) -> bool {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = waiting.get(&self.tag);
-        all.is_some_and(|all| all.iter().any(|one| !one.is_closed()))
+impl<'w> Answers<'w> {
+    /// Absent if all have gone. Then nobody waits any more.
+    fn wanted(waiting: &'w Waiting, tag: Tag) -> Option<Self> {
+        let mut all = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let still = all
+            .get(&tag)
+            .is_some_and(|those| those.iter().any(|one| !one.is_closed()));
+        if !still {
+            all.remove(&tag);
+        }
+        still.then_some(Self {
+            waiting,
+            tag,
+            given: false,
+        })
     }
 
-    fn take(&self) -> Vec<oneshot::Sender<bool>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(&self.tag).unwrap_or_default()
+    fn take(waiting: &Waiting, tag: &Tag) -> Vec<oneshot::Sender<bool>> {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(tag).unwrap_or_default()
     }
 
-    fn give(&self, right: bool) {
-        for one in self.take() {
+    fn give(mut self, right: bool) {
+        self.given = true;
+        for one in Self::take(self.waiting, &self.tag) {
             // Who has gone needs no answer.
             let _ = one.send(right);
         }
@@ -157,7 +168,9 @@ impl Answers<'_> {
 
 impl Drop for Answers<'_> {
     fn drop(&mut self) {
-        drop(self.take());
+        if !self.given {
+            drop(Self::take(self.waiting, &self.tag));
+        }
     }
 }
 
@@ -177,7 +190,8 @@ mod tests {
     #[tokio::test]
     async fn a_password_is_checked_once_and_then_remembered() {
         let (passwords, users) = (Passwords::default(), users("u:{PLAIN}p"));
-        for _ in 0..2 {
+        // Often, since one thread tells what came of it while another asks again.
+        for _ in 0..500 {
             assert_eq!(passwords.check(&users, b"Basic dTpw").await, (Checked::Right, 0));
             assert_eq!(passwords.check(&users, b"Basic dTpx").await, (Checked::Wrong, 0));
             assert_eq!(passwords.check(&users, b"Basic djpw").await, (Checked::Wrong, 0));

@@ -12,7 +12,7 @@
 //! The client's head is never changed, so that every attempt starts from the same. What the steps make of the request is
 //! in the plan; the route's own steps are in its [`Policies`](crate::table::Policies), in the order of its dialect.
 
-use super::access::{self, Granted};
+use super::access::{self, Asked, Granted, Refused, Why};
 use super::affinity;
 use super::body::{ClientBody, Source, Upload};
 use super::canonical::{self, Canonical};
@@ -30,7 +30,7 @@ use super::trail::Trail;
 use super::upgrade;
 use super::wait::{Limit, Limits};
 use super::worker::Worker;
-use crate::message::Request;
+use crate::message::{Fields, Request};
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
 use crate::table::{Access, After, Answer, Backend, Before, Known, Protocol, Route, UpstreamHost, canonical_host};
@@ -109,13 +109,23 @@ pub async fn take(
         trail.decided(&table, &decision);
         let mut passed = decision.passed;
         let mut refused = live(request, passed, &mut charged);
-        let mut fields = None;
         if refused.is_none()
             && let Some((place, wanted)) = access(passed, granted.as_deref())
+            && let Some(route) = decision.route
         {
+            let asked = Asked {
+                worker,
+                client,
+                request: request.request,
+                ask: &request.ask,
+                canonical: &request.canonical,
+                route,
+                table: &table,
+                id: trail.request_id(),
+            };
             // On the heap, for few routes have such a step.
-            match Box::pin(access::ask(worker, request.request, wanted)).await {
-                Ok(_) if anew >= MOST_ANEW => refused = Some((place, ProxyError::AccessUnclear.into())),
+            match Box::pin(access::ask(&asked, wanted)).await {
+                Ok(_) if anew >= MOST_ANEW => refused = Some((place, Box::new(ProxyError::AccessUnclear.into()))),
                 Ok(shown) => {
                     granted = Some(Box::new(shown));
                     // It took time, in which a guard may have come.
@@ -124,23 +134,23 @@ pub async fn take(
                         continue;
                     }
                 }
-                Err(why) => {
-                    fields = Some(why.fields);
-                    refused = Some((
-                        place,
-                        ForwardError {
-                            error: why.error,
-                            endpoint: None,
-                            cause: why.cause,
-                        },
-                    ));
-                }
+                Err(why) => refused = Some((place, Box::new(why))),
             }
         }
+        let mut fields = Fields::new();
         let failure = match decision.outcome {
-            _ if let Some((place, failure)) = refused => {
+            _ if let Some((place, refused)) = refused => {
                 passed = passed.get(..place).unwrap_or_default();
-                Some(failure)
+                fields = refused.fields;
+                match refused.why {
+                    Why::Error(failure) => Some(failure),
+                    Why::SignIn(location) => {
+                        let location = Some(location);
+                        let status = StatusCode::FOUND;
+                        reply::direct(draft, &Answer { status, location });
+                        None
+                    }
+                }
             }
             Outcome::Forward {
                 route,
@@ -217,8 +227,9 @@ pub async fn take(
             decision.route.inspect(|route| trail.fails_on(route));
             reply::error(draft, client, trail.request_id(), failure.error, trail.is_grpc());
         }
-        if let Some(fields) = &fields {
-            draft.head.fields.extend(fields);
+        draft.head.fields.extend(&fields);
+        if let Some(granted) = &granted {
+            granted.decorate(draft.head.status, &mut draft.head.fields);
         }
         if let Some(route) = decision.route {
             own(request, (route, decision.backend), passed, draft);
@@ -283,8 +294,13 @@ fn access<'d>(passed: &'d [Before], granted: Option<&Granted>) -> Option<(usize,
 
 /// Takes a request through the steps that go by live state. One that is decided anew is not charged again. What refuses it
 /// comes with its place among the steps.
-fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) -> Option<(usize, ForwardError)> {
+fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) -> Option<(usize, Box<Refused>)> {
     for (place, step) in passed.iter().enumerate() {
+        if let Before::Connections(limit) = step
+            && !request.trail.counts(limit, request.client)
+        {
+            return Some((place, Box::new(ProxyError::TooManyUnderWay.into())));
+        }
         let Before::Rates(rates) = step else { continue };
         if charged.replace(rates.id) == Some(rates.id) {
             continue;
@@ -294,7 +310,7 @@ fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) ->
             request.worker.counters.rates_forgotten.add();
         }
         if !admission.passes {
-            return Some((place, ProxyError::TooOften.into()));
+            return Some((place, Box::new(ProxyError::TooOften.into())));
         }
     }
     None
@@ -445,7 +461,10 @@ fn after(request: &Admitted<'_>, plan: &Plan<'_>, draft: &mut Draft<'_>) {
     );
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if switches {
-        draft.source.begin_tunnel();
+        draft.source.begin_tunnel(request.trail.take_place());
+    }
+    if let Some(granted) = plan.granted {
+        granted.decorate(status, &mut draft.head.fields);
     }
     for step in plan.route.policies.after.iter().chain(&*worker.settings.after) {
         match step {

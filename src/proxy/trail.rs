@@ -19,8 +19,9 @@ use super::request_id::RequestId;
 use super::wait::Silence;
 use super::worker::Worker;
 use crate::message::{Fields, Request};
+use crate::policy::under_way::Place;
 use crate::table::decide::Decision;
-use crate::table::{Route, Table};
+use crate::table::{Connections, Route, Table};
 use crate::telemetry::traffic::Traffic;
 use crate::upstream::LiveEndpoint;
 use failures::{Named, Said};
@@ -48,6 +49,8 @@ pub struct Trail {
     /// Attempts after the first.
     retries: Cell<u32>,
     upload: OnceCell<Rc<Upload>>,
+    /// Its place among the requests of its client that are under way, where they are counted.
+    place: Cell<Option<Box<Place>>>,
     /// The route of a request that fails.
     named: RefCell<Option<Box<Named>>>,
     status: Option<StatusCode>,
@@ -72,6 +75,7 @@ impl Trail {
             pod: Cell::new(None),
             retries: Cell::new(0),
             upload: OnceCell::new(),
+            place: Cell::new(None),
             named: RefCell::new(None),
             status: None,
             sent: 0,
@@ -98,6 +102,25 @@ impl Trail {
     /// Its client expects gRPC, or does not.
     pub fn expects_grpc(&self, grpc: bool) {
         self.grpc.set(grpc);
+    }
+
+    /// Takes a place among the requests of its client that are under way, unless it has one. Whether there was one.
+    pub fn counts(&self, limit: &Connections, client: &Client) -> bool {
+        let known = self.place.take();
+        if known.as_ref().is_some_and(|place| place.is_of(limit)) {
+            self.place.set(known);
+            return true;
+        }
+        // It must not have two.
+        drop(known);
+        let (may, place) = self.worker.settings.under_way.enter(limit, client.address());
+        self.place.set(place.map(Box::new));
+        may
+    }
+
+    /// Its place, for what goes on after its reply.
+    pub fn take_place(&self) -> Option<Box<Place>> {
+        self.place.take()
     }
 
     /// It has a body.

@@ -10,6 +10,7 @@ use crate::message::Buffers;
 use crate::model::RouteKey;
 use crate::policy::compress::Memory;
 use crate::policy::rate::Buckets;
+use crate::policy::under_way::UnderWay;
 use crate::table::decide::Rules;
 use crate::table::{After, Route, Table};
 use crate::telemetry::Counter;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub count_routes: bool,
     /// What clients have asked for lately, over all shards.
     pub buckets: Arc<Buckets>,
+    /// How many requests of each client are under way, over all shards.
+    pub under_way: Arc<UnderWay>,
     /// The passwords of clients, of all shards.
     pub passwords: Arc<Passwords>,
     /// Where requests are logged, if they are.

@@ -362,7 +362,12 @@ fn take<'d>(
             refused.then_some(Outcome::Refused(Refusal::AddressNotAllowed))
         }
         Before::Cors(cors) => cors.answers(ask.method, ask.fields).then_some(Outcome::Preflight(cors)),
-        Before::Rates(_) | Before::Access(_) | Before::Rewrite(_) | Before::Fields(_) | Before::Host(_) => None,
+        Before::Connections(_)
+        | Before::Rates(_)
+        | Before::Access(_)
+        | Before::Rewrite(_)
+        | Before::Fields(_)
+        | Before::Host(_) => None,
         Before::Return(returned) => Some(Outcome::Text {
             status: returned.status,
             text: returned

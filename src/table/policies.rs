@@ -3,7 +3,9 @@
 
 use super::compression::Compression;
 use super::guard::Guard;
-use super::steps::{Access, Addresses, Cors, FieldChanges, Rates, Redirection, Returned, Rewrite, Template};
+use super::steps::{
+    Access, Addresses, Connections, Cors, FieldChanges, Rates, Redirection, Returned, Rewrite, Template,
+};
 use http::HeaderValue;
 use std::sync::Arc;
 
@@ -40,6 +42,8 @@ pub enum Before {
     Cors(Arc<Cors>),
     /// A client that asks too often is refused with 503. This is live state, so it is no part of the decision.
     Rates(Arc<Rates>),
+    /// A client that has too many requests under way is refused with 503. This is live state too.
+    Connections(Arc<Connections>),
     /// A client that cannot show who it is is refused. This takes time, so it is no part of the decision.
     Access(Arc<Access>),
     /// Pods get other fields, and all replies of this and later steps do.
@@ -84,6 +88,7 @@ impl Before {
                 addresses.deny.len()
             )),
             Before::Cors(_) => Some("cors".to_owned()),
+            Before::Connections(connections) => Some(format!("connections={}", connections.most)),
             Before::Rates(rates) => Some(format!("rates={}", rates.limits.len())),
             Before::Access(access) => Some(access.to_string()),
             Before::Rewrite(_) => Some("rewrite".to_owned()),

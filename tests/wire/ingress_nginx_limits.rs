@@ -1,7 +1,7 @@
 //! Rates of ingress-nginx: one bucket for each client and Ingress, over hosts, paths and shards.
 
 use crate::ingress_nginx::{nginx, rig};
-use crate::rig::{Client, Rig, eventually, service_with};
+use crate::rig::{Client, PATIENCE, Reply, Rig, eventually, service_with};
 
 const ALL: &[(&str, &str)] = &[("Prefix", "/")];
 
@@ -71,4 +71,93 @@ fn an_edit_of_the_number_keeps_what_was_counted() {
         (rig.client().send(request).answer().status == 301).then_some(())
     });
     assert_eq!(passed(&rig, &["a.test"], 10), 3);
+}
+
+/// The status of a request on a connection of its own.
+fn status(rig: &Rig, host: &str) -> (u16, Vec<u8>) {
+    let mut client = Client::connect(rig.http);
+    let answer = client.send(format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n")).answer();
+    (answer.status, answer.body)
+}
+
+#[test]
+fn requests_under_way_are_counted_over_all_shards_and_given_back() {
+    let limit = ("limit-connections", "3");
+    let rig = rig(&["--shards", "4"], || {
+        nginx("a.test", &[limit], ALL)
+            + &nginx("b.test", &[limit, ("limit-whitelist", "127.0.0.1")], ALL)
+            + &nginx("denied.test", &[limit, ("denylist-source-range", "127.0.0.1")], ALL)
+            + &nginx("broken.test", &[("limit-connections", "three")], ALL)
+    });
+    let ok = || Reply::text("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    // What was answered just now may still be counted for a moment, so that a request which is refused is made again.
+    let hold = |ask: &str, count: usize| -> Vec<Client> {
+        let mut clients = Vec::new();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while clients.len() < count {
+            assert!(std::time::Instant::now() < deadline, "places are not given back");
+            let before = rig.pod().requests().len();
+            let mut client = Client::connect(rig.http);
+            client.send(ask);
+            client.stream.set_nonblocking(true).unwrap();
+            let has_it = eventually("the pod has it, or it is refused", || {
+                if rig.pod().requests().len() > before {
+                    return Some(true);
+                }
+                client.stream.peek(&mut [0]).is_ok().then_some(false)
+            });
+            client.stream.set_nonblocking(false).unwrap();
+            if has_it {
+                clients.push(client);
+            }
+        }
+        clients
+    };
+    let full = (503, b"too many requests\n".to_vec());
+    let free_again = |why: &str| {
+        rig.pod().answers(ok());
+        eventually(why, || (status(&rig, "a.test").0 == 200).then_some(()));
+        // As many as before may come, and no more.
+        rig.pod().answers(Reply::Silence);
+        let held = hold("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n", 3);
+        assert_eq!(status(&rig, "a.test"), full, "{why}");
+        drop(held);
+        rig.pod().answers(ok());
+        eventually(why, || (status(&rig, "a.test").0 == 200).then_some(()));
+    };
+    assert_eq!(
+        (status(&rig, "broken.test").0, status(&rig, "denied.test").0),
+        (503, 403)
+    );
+    // Clients that go while their pod is silent.
+    rig.pod().answers(Reply::Silence);
+    let held = hold("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n", 3);
+    assert_eq!(status(&rig, "a.test"), full);
+    let exempt = hold("GET /x HTTP/1.1\r\nHost: b.test\r\n\r\n", 5);
+    drop((held, exempt));
+    free_again("clients have gone");
+    // Pods that break off, answers of narthex's own, and answers of pods.
+    for _ in 0..5 {
+        rig.pod().answers(Reply::Last(Vec::new()));
+        assert_eq!(status(&rig, "a.test").0, 502);
+        assert_eq!(status(&rig, "denied.test").0, 403);
+        rig.pod().answers(ok());
+        assert_eq!(status(&rig, "a.test").0, 200);
+    }
+    free_again("all were answered");
+    // A WebSocket is under way until it ends.
+    rig.pod().answers(Reply::text(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \
+         s3pPLMBiTxaQ9kYGzhZRbK+xOo=\r\n\r\n",
+    ));
+    let ask = "GET /x HTTP/1.1\r\nHost: a.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: \
+               13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut tunnels = hold(ask, 3);
+    for tunnel in &mut tunnels {
+        assert_eq!(tunnel.answer().status, 101);
+    }
+    rig.pod().answers(ok());
+    assert_eq!(status(&rig, "a.test"), full, "tunnels are under way");
+    drop(tunnels);
+    free_again("tunnels have ended");
 }

@@ -88,6 +88,7 @@ impl ServeArgs {
             short_of_memory: Arc::default(),
             compression_memory: Arc::new(Memory::new(self.limits.compression_memory)),
             buckets: Arc::default(),
+            under_way: Arc::default(),
             passwords: Arc::default(),
             count_routes: self.metrics.count_routes,
             access_log: None,

@@ -1,14 +1,23 @@
 //! What clients have to show before they are let in, as annotations ask for it. What it needs of other objects is not
 //! looked up yet.
 
-use http::HeaderValue;
+use crate::dialect::reading::BackendKey;
+use crate::table::{Addresses, Template};
+use http::{HeaderValue, Method};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What clients have to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AccessWanted {
     /// A password.
     pub basic: Option<BasicWanted>,
+    /// What a service wants to see.
+    pub external: Option<ExternalWanted>,
+    /// Whether one of both is enough.
+    pub any: bool,
+    /// With `any`, these addresses are enough too.
+    pub addresses: Option<Arc<Addresses>>,
 }
 
 /// A password of one of the users that a Secret names.
@@ -24,9 +33,40 @@ pub(crate) struct BasicWanted {
     pub challenge: HeaderValue,
 }
 
+/// A service that says who may come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExternalWanted {
+    /// The annotation that names it.
+    pub named_by: &'static str,
+    /// Where it is; absent where the host of the client's request leads there.
+    pub backend: Option<BackendKey>,
+    /// Its `Host`.
+    pub host: Box<str>,
+    /// Whether it is asked by HTTPS.
+    pub secure: bool,
+    pub target: Template,
+    pub method: Method,
+    pub tells_more: bool,
+    pub patience: Duration,
+    pub sign_in: Option<Template>,
+    pub fields: Box<[Box<str>]>,
+    pub returns_to: Option<Template>,
+    pub always_sets_cookies: bool,
+}
+
 impl AccessWanted {
+    /// Whether nothing is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.basic.is_none() && self.external.is_none()
+    }
+
     /// The Secret that names users.
     pub fn users_secret(&self) -> Option<&Arc<str>> {
         self.basic.as_ref().map(|basic| &basic.secret)
+    }
+
+    /// The backend that is asked.
+    pub fn backend(&self) -> Option<&BackendKey> {
+        self.external.as_ref()?.backend.as_ref()
     }
 }

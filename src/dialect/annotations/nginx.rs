@@ -15,8 +15,8 @@ pub use page::markdown;
 use super::value::Value;
 use super::{HostWide, Paths, Settings};
 use crate::table::{
-    Addresses, After, BackendProtocol, BackendSettings, Balance, Before, CookieAttributes, Cors, Networks, Origin,
-    Origins, Rate, Rates, Redirection, RetryOn, Target, Template,
+    Addresses, After, BackendProtocol, BackendSettings, Balance, Before, Connections, CookieAttributes, Cors, Networks,
+    Origin, Origins, Rate, Rates, Redirection, RetryOn, Target, Template,
 };
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -117,6 +117,7 @@ pub(super) struct Asked {
     per_second: u32,
     per_minute: u32,
     burst_multiplier: Option<u32>,
+    under_way: u32,
     exempt: Option<Networks>,
     body: Option<u64>,
     allow: Option<Networks>,
@@ -170,18 +171,30 @@ impl Asked {
         let rate = |requests: u32, seconds| Rate::new(requests, seconds, requests.saturating_mul(multiplier));
         let limits = [rate(self.per_second, 1), rate(self.per_minute, 60)];
         let limits: Box<[Rate]> = limits.into_iter().flatten().collect();
-        let exempt = self.exempt.take().unwrap_or_default();
+        let exempt = self.exempt.clone().unwrap_or_default();
         (!limits.is_empty()).then(|| Before::Rates(Arc::new(Rates { id, exempt, limits })))
     }
 
-    fn addresses(&mut self, config: &Config) -> Option<Before> {
+    /// How many requests of a client may be under way.
+    fn connections(&self, id: u64) -> Option<Before> {
+        let exempt = || self.exempt.clone().unwrap_or_default();
+        (self.under_way > 0).then(|| {
+            Before::Connections(Arc::new(Connections {
+                id,
+                exempt: exempt(),
+                most: self.under_way,
+            }))
+        })
+    }
+
+    fn addresses(&mut self, config: &Config) -> Option<Arc<Addresses>> {
         let allow = self.allow.take().or_else(|| config.allow.clone());
         let deny = self.deny.take().or_else(|| config.deny.clone());
         (allow.is_some() || deny.is_some()).then(|| {
-            Before::Addresses(Arc::new(Addresses {
+            Arc::new(Addresses {
                 allow,
                 deny: deny.unwrap_or_default(),
-            }))
+            })
         })
     }
 
@@ -273,16 +286,19 @@ impl Asked {
             are_patterns: self.use_regex,
             rewrite: self.rewrite.take(),
         };
-        settings.access = std::mem::take(&mut self.auth).settle();
+        let patience = settings.backend.response_timeout;
+        let mut addresses = self.addresses(config);
+        settings.access = std::mem::take(&mut self.auth).settle(patience, &mut addresses);
         settings.host_wide = Some(Arc::new(std::mem::take(&mut self.host_wide)));
         let of_snippet = self.fields.snippet.addresses.take();
         let of_snippet = of_snippet.map(|addresses| Before::Addresses(Arc::new(addresses)));
         let blocked = config.blocked.clone().map(|deny| Addresses { allow: None, deny });
         let blocked = blocked.map(|addresses| Before::Addresses(Arc::new(addresses)));
         let behind = [
+            self.connections(settings.identity),
             self.rates(settings.identity),
             blocked,
-            self.addresses(config),
+            addresses.map(Before::Addresses),
             of_snippet,
         ];
         settings.chain.behind = behind.into_iter().flatten().collect();

@@ -204,6 +204,7 @@ impl Process {
             short_of_memory: Arc::default(),
             compression_memory: Arc::new(Memory::new(0)),
             buckets: Arc::default(),
+            under_way: Arc::default(),
             passwords: Arc::default(),
             count_routes: true,
             access_log: None,

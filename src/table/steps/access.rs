@@ -1,15 +1,21 @@
 //! Who may come in, where that takes more than a look at the request's head.
 
+use super::addresses::Addresses;
+use super::external::External;
 use super::users::Users;
 use http::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a request has to show before it is let in.
+/// What a client has to show before it is let in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     /// A password.
     pub basic: Option<Basic>,
+    /// What a service wants to see.
+    pub external: Option<External>,
+    /// How much of it.
+    pub satisfy: Satisfy,
 }
 
 /// A name with its password (RFC 7617).
@@ -21,11 +27,25 @@ pub struct Basic {
     pub users: Arc<Users>,
 }
 
+/// How much a client has to show.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Satisfy {
+    All,
+    /// One of it; one of these addresses is enough too.
+    Any(Option<Arc<Addresses>>),
+}
+
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses = match &self.satisfy {
+            Satisfy::Any(Some(_)) => Some("addresses".to_owned()),
+            _ => None,
+        };
         let basic = self.basic.as_ref();
         let basic = basic.map(|basic| format!("basic(users={})", basic.users.len()));
-        let all: Vec<String> = basic.into_iter().collect();
-        write!(f, "access({})", all.join(" and "))
+        let external = self.external.as_ref().map(ToString::to_string);
+        let all: Vec<String> = addresses.into_iter().chain(basic).chain(external).collect();
+        let word = if self.satisfy == Satisfy::All { " and " } else { " or " };
+        write!(f, "access({})", all.join(word))
     }
 }

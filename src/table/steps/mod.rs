@@ -2,7 +2,9 @@
 
 mod access;
 mod addresses;
+mod connections;
 mod cors;
+mod external;
 mod fields;
 mod places;
 mod rates;
@@ -11,9 +13,11 @@ mod rewrite;
 mod template;
 mod users;
 
-pub use access::{Access, Basic};
+pub use access::{Access, Basic, Satisfy};
 pub use addresses::{Addresses, Networks};
+pub use connections::Connections;
 pub use cors::{Cors, Origin, Origins};
+pub use external::{At, External};
 pub use fields::{
     Edit, FieldChanges, Pattern as FieldPattern, Replies, ReplyFields, RequestFields, What, may_be_replied,
 };

@@ -1,11 +1,48 @@
 //! What the annotations about authentication ask for, before they are put together.
 
-use crate::dialect::annotations::access::{AccessWanted, BasicWanted};
-use http::HeaderValue;
+use crate::dialect::annotations::access::{AccessWanted, BasicWanted, ExternalWanted};
+use crate::dialect::annotations::value::token;
+use crate::dialect::reading::{BackendKey, outside};
+use crate::model::object::PortRef;
+use crate::table::{Addresses, BackendProtocol, BackendSettings, Template, canonical_host};
+use http::{HeaderValue, Method};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The annotation that names the Secret.
 const SECRET: &str = "nginx.ingress.kubernetes.io/auth-secret";
+/// The annotation that names the service.
+const URL: &str = "nginx.ingress.kubernetes.io/auth-url";
+
+/// How long a service may take where nothing is said.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Fields of a service's answer that are not the pod's to get: they are about a connection, or narthex says them.
+const NOT_ALLOWED: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-narthex-hops",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// The most fields of an answer.
+const MOST_FIELDS: usize = 64;
 
 /// What they ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +55,22 @@ pub(in crate::dialect::annotations) struct Asked {
     pub map: bool,
     /// `WWW-Authenticate` with `auth-realm`.
     pub challenge: Option<HeaderValue>,
+    /// `auth-url`.
+    pub url: Option<Url>,
+    /// `auth-method`.
+    pub method: Option<Method>,
+    /// `auth-signin`.
+    pub sign_in: Option<Box<str>>,
+    /// `auth-signin-redirect-param`.
+    pub parameter: Option<Box<str>>,
+    /// `auth-response-headers`.
+    pub fields: Box<[Box<str>]>,
+    /// `auth-request-redirect`.
+    pub returns_to: Option<Template>,
+    /// `auth-always-set-cookie`.
+    pub always_sets_cookies: bool,
+    /// `satisfy: any`.
+    pub any: bool,
 }
 
 /// An annotation that needs another one.
@@ -46,18 +99,53 @@ impl Asked {
         }
     }
 
-    /// Puts together what was asked for.
-    pub fn settle(self) -> AccessWanted {
+    /// Puts together what was asked for. With `satisfy: any`, the list of addresses belongs to it.
+    pub fn settle(self, patience: Option<Duration>, addresses: &mut Option<Arc<Addresses>>) -> AccessWanted {
         const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"\"");
-        let secret = self.secret.filter(|_| self.basic);
+        let secret = self.secret.as_ref().filter(|_| self.basic);
+        let basic = secret.map(|secret| BasicWanted {
+            named_by: SECRET,
+            secret: secret.clone(),
+            map: self.map,
+            challenge: self.challenge.clone().unwrap_or(CHALLENGE),
+        });
+        let sign_in = self.sign_in();
+        let external = self.url.map(|url| ExternalWanted {
+            named_by: URL,
+            backend: url.backend,
+            host: url.authority,
+            secure: url.secure,
+            target: url.target,
+            tells_more: self.method.is_some(),
+            method: self.method.unwrap_or(Method::GET),
+            patience: patience.unwrap_or(PATIENCE),
+            sign_in,
+            fields: self.fields,
+            returns_to: self.returns_to,
+            always_sets_cookies: self.always_sets_cookies,
+        });
+        let any = self.any && (basic.is_some() || external.is_some());
         AccessWanted {
-            basic: secret.map(|secret| BasicWanted {
-                named_by: SECRET,
-                secret,
-                map: self.map,
-                challenge: self.challenge.unwrap_or(CHALLENGE),
-            }),
+            basic,
+            external,
+            any,
+            addresses: if any { addresses.take() } else { None },
         }
+    }
+
+    /// Where clients sign in, with where they want to go behind it, unless that is said there.
+    fn sign_in(&self) -> Option<Template> {
+        let place = self.sign_in.as_deref()?;
+        let parameter = self.parameter.as_deref().unwrap_or("rd");
+        let query = place.split_once('?').map(|(_, query)| query);
+        let mut names = query.unwrap_or_default().split('&').map(|pair| pair.split('=').next());
+        let text = if names.any(|name| name == Some(parameter)) {
+            place.to_owned()
+        } else {
+            let mark = if query.is_some() { '&' } else { '?' };
+            format!("{place}{mark}{parameter}=$pass_access_scheme://$http_host$escaped_request_uri")
+        };
+        Template::new(&text).ok()
     }
 }
 
@@ -69,4 +157,131 @@ pub(super) fn challenge(text: &str) -> Result<HeaderValue, String> {
         return Err(wrong());
     }
     HeaderValue::from_str(&format!("Basic realm=\"{text}\"")).map_err(|_| wrong())
+}
+
+/// Where a service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::dialect::annotations) struct Url {
+    backend: Option<BackendKey>,
+    authority: Box<str>,
+    secure: bool,
+    target: Template,
+}
+
+impl Url {
+    /// Reads `auth-url`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("\"{text}\" {why}");
+        if text.contains(|one: char| one.is_whitespace() || one == '#') {
+            return Err(wrong("has a blank or a fragment"));
+        }
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("is not a URL"))?;
+        let secure = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(wrong("is neither an HTTP nor an HTTPS URL")),
+        };
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        let target = if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("/{target}")
+        };
+        let target = Template::new(&target).map_err(|why| wrong(&why))?;
+        let backend = if matches!(authority, "$host" | "$http_host" | "$best_http_host") {
+            None
+        } else if authority.contains('$') {
+            return Err(wrong("has a variable in its host, which may only be $host"));
+        } else {
+            Some(backend(authority, secure).map_err(|why| wrong(&why))?)
+        };
+        Ok(Self {
+            backend,
+            authority: authority.into(),
+            secure,
+            target,
+        })
+    }
+}
+
+/// The backend that a host and port stand for: a Service by its name in the cluster, or a name outside of it.
+fn backend(authority: &str, secure: bool) -> Result<BackendKey, String> {
+    let host = canonical_host(authority).map_err(|error| error.to_string())?;
+    let port = host.port.unwrap_or(if secure { 443 } else { 80 });
+    let name = host.name.trim_end_matches('.');
+    let service = name.strip_suffix(".cluster.local").unwrap_or(name);
+    let service = service.strip_suffix(".svc").and_then(|service| service.split_once('.'));
+    let (namespace, service, within) = match service {
+        Some((service, namespace)) if !namespace.contains('.') => (namespace.into(), service.into(), true),
+        Some(_) => return Err("names no Service: its name is NAME.NAMESPACE.svc".to_owned()),
+        None => (Arc::default(), outside(name), false),
+    };
+    let protocol = if secure {
+        BackendProtocol::Https
+    } else {
+        BackendProtocol::Http
+    };
+    let settings = BackendSettings {
+        protocol: Some(protocol),
+        // As for pods: whose certificate would say the name of a Service?
+        verify: secure.then_some(!within),
+        ..BackendSettings::default()
+    };
+    Ok(BackendKey {
+        namespace,
+        service,
+        port: PortRef::Number(port.into()),
+        settings: Some(Arc::new(settings)),
+        limited_by: None,
+    })
+}
+
+/// `auth-method`.
+pub(super) fn method(text: &str) -> Result<Method, String> {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let method = known.contains(&text).then(|| Method::from_bytes(text.as_bytes()).ok());
+    method
+        .flatten()
+        .ok_or_else(|| format!("\"{text}\" is not one of {}", known.join(", ")))
+}
+
+/// `auth-signin`: a URL, or a path of the same host.
+pub(super) fn sign_in(text: &str) -> Result<Box<str>, String> {
+    let wrong = |why: &str| format!("\"{text}\" {why}");
+    Template::new(text).map_err(|why| wrong(&why))?;
+    if text.contains(char::is_whitespace) {
+        return Err(wrong("has a blank"));
+    }
+    let leads = ["/", "http://", "https://", "$scheme://", "$pass_access_scheme://"];
+    if leads.iter().any(|beginning| text.starts_with(beginning)) {
+        Ok(text.into())
+    } else {
+        Err(wrong("is neither a URL nor a path"))
+    }
+}
+
+/// `auth-response-headers`.
+pub(super) fn fields(text: &str) -> Result<Box<[Box<str>]>, String> {
+    let given = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let read = |name: &str| {
+        let name = token(name)?;
+        if NOT_ALLOWED.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+            return Err(format!("{name} is not a service's to say"));
+        }
+        Ok(Box::from(&*name))
+    };
+    let all: Box<[Box<str>]> = given.map(read).collect::<Result<_, _>>()?;
+    if all.len() > MOST_FIELDS {
+        return Err(format!("it names more than {MOST_FIELDS} fields"));
+    }
+    Ok(all)
+}
+
+/// `auth-request-redirect`.
+pub(super) fn returns_to(text: &str) -> Result<Template, String> {
+    Template::new(text).map_err(|why| format!("\"{text}\" {why}"))
 }

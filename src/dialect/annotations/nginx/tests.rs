@@ -184,7 +184,7 @@ fn narthex_s_own_annotations_win() {
 #[test]
 fn what_narthex_does_not_act_on_closes_or_is_reported_as_without_the_dialect() {
     let (settings, findings) = said(&[
-        ("auth-url", "http://a.test/"),
+        ("auth-snippet", "deny all;"),
         ("limit-rate", "0"),
         ("enable-opentelemetry", "true"),
         ("proxy-buffering", "on"),

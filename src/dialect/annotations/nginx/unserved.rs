@@ -59,19 +59,11 @@ pub(super) static ALL: &[Unserved] = &[
         "spans are named by method and path, and a trace that comes in goes on",
     ),
     row(&["enable-opentelemetry"], NotYet, "traces are a matter of the flags"),
-    row(&["satisfy"], NotYet, ""),
     row(
         &[
-            "auth-url",
-            "auth-method",
-            "auth-signin",
-            "auth-signin-redirect-param",
-            "auth-response-headers",
             "auth-proxy-set-headers",
-            "auth-request-redirect",
             "auth-cache-key",
             "auth-cache-duration",
-            "auth-always-set-cookie",
             "enable-global-auth",
         ],
         NotYet,
@@ -103,7 +95,7 @@ pub(super) static ALL: &[Unserved] = &[
         NotYet,
         "the Ingress beside the canary gets all requests",
     ),
-    row(&["limit-connections", "limit-rate", "limit-rate-after"], NotYet, ""),
+    row(&["limit-rate", "limit-rate-after"], NotYet, ""),
     row(
         &[
             "custom-http-errors",

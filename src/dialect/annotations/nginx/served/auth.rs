@@ -1,11 +1,33 @@
 //! Annotations by which clients have to show who they are.
 
-use super::super::auth::challenge;
-use super::super::value::secret;
+use super::super::auth::{Url, challenge, fields, method, returns_to, sign_in};
+use super::super::value::{boolean, secret, switch};
 use super::super::{Served, Wrong};
-use crate::dialect::annotations::value::Value;
+use crate::dialect::annotations::value::{Value, token};
 
 pub(super) static ALL: &[Served] = &[
+    Served {
+        name: "auth-always-set-cookie",
+        differs: "",
+        wrong: Wrong::Default("cookies are set with statuses below 400 only"),
+        value: switch(|settings, text| {
+            settings.nginx.auth.always_sets_cookies = boolean(text)?;
+            Ok(())
+        }),
+    },
+    Served {
+        name: "auth-method",
+        differs: "",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "one of `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`",
+            pattern: "^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$",
+            read: |settings, text| {
+                settings.nginx.auth.method = Some(method(text)?);
+                Ok(())
+            },
+        },
+    },
     Served {
         name: "auth-realm",
         differs: "",
@@ -15,6 +37,32 @@ pub(super) static ALL: &[Served] = &[
             pattern: "^[ !#-\\[\\]-~]{0,256}$",
             read: |settings, text| {
                 settings.nginx.auth.challenge = Some(challenge(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "auth-request-redirect",
+        differs: "",
+        wrong: Wrong::Default("the target of the request is told"),
+        value: Value::Text {
+            form: "a text with variables",
+            pattern: "^[ -~]+$",
+            read: |settings, text| {
+                settings.nginx.auth.returns_to = Some(returns_to(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "auth-response-headers",
+        differs: "fields that name the client or are about a connection close the routes",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "names of fields, separated by commas",
+            pattern: "^[ -~]+$",
+            read: |settings, text| {
+                settings.nginx.auth.fields = fields(text)?;
                 Ok(())
             },
         },
@@ -50,6 +98,32 @@ pub(super) static ALL: &[Served] = &[
         },
     },
     Served {
+        name: "auth-signin",
+        differs: "",
+        wrong: Wrong::Default("clients get 401"),
+        value: Value::Text {
+            form: "a URL or a path, with variables",
+            pattern: "^[ -~]+$",
+            read: |settings, text| {
+                settings.nginx.auth.sign_in = Some(sign_in(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "auth-signin-redirect-param",
+        differs: "",
+        wrong: Wrong::Default("rd is used"),
+        value: Value::Text {
+            form: "the name of a parameter",
+            pattern: "^[!-~]+$",
+            read: |settings, text| {
+                settings.nginx.auth.parameter = Some((*token(text)?).into());
+                Ok(())
+            },
+        },
+    },
+    Served {
         name: "auth-type",
         differs: "`digest` closes the routes",
         wrong: Wrong::Closes,
@@ -63,6 +137,37 @@ pub(super) static ALL: &[Served] = &[
                     "basic" => true,
                     "digest" => return Err("narthex does not do digest authentication".to_owned()),
                     other => return Err(format!("\"{other}\" is neither basic nor digest")),
+                };
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "auth-url",
+        differs: "the client's request is told in canonical form; the host may be `$host`, which is looked up in the rules, but has no other variable; certificates are verified, except those of Services",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "a URL, with variables in its path and query",
+            pattern: "^https?://[!-~]+$",
+            read: |settings, text| {
+                // Without a value it is as if it were not there.
+                settings.nginx.auth.url = (!text.trim().is_empty()).then(|| Url::new(text.trim())).transpose()?;
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "satisfy",
+        differs: "",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "`all` or `any`",
+            pattern: "^(all|any)$",
+            read: |settings, text| {
+                settings.nginx.auth.any = match text {
+                    "" | "all" => false,
+                    "any" => true,
+                    other => return Err(format!("\"{other}\" is neither all nor any")),
                 };
                 Ok(())
             },

@@ -58,6 +58,19 @@ pub(super) static ALL: &[Served] = &[
         },
     },
     Served {
+        name: "limit-connections",
+        differs: "each node counts by itself, and the status is always 503",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "a whole number; 0 for no limit",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.nginx.under_way = number(text)?;
+                Ok(())
+            },
+        },
+    },
+    Served {
         name: "limit-rpm",
         differs: "each node counts by itself, and the status is always 503",
         wrong: Wrong::Closes,
