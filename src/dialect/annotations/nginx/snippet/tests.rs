@@ -1,4 +1,5 @@
 use super::*;
+use crate::table::Known;
 
 #[test]
 fn what_is_translated_is_all_there() {
@@ -117,5 +118,82 @@ fn all_are_denied_where_that_is_said() {
         let addresses = Snippet::new(text).unwrap().addresses;
         let admits = addresses.map(|addresses| addresses.admits("10.0.0.1".parse().unwrap()));
         assert_eq!(admits, admitted, "{text}");
+    }
+}
+
+/// Whatever a snippet is put together from, it is refused or has nothing in it that ends a field.
+#[test]
+fn no_snippet_ends_a_field() {
+    const PIECES: &[&str] = &[
+        "more_set_headers",
+        "add_header",
+        "proxy_set_header",
+        "more_clear_headers",
+        "return",
+        "allow",
+        "deny",
+        "if",
+        "all",
+        " ",
+        "\n",
+        "\r",
+        "\0",
+        "\t",
+        ";",
+        "{",
+        "}",
+        "\"",
+        "'",
+        "\\",
+        "#",
+        "$",
+        "${",
+        "host",
+        "X-A",
+        ":",
+        "-s",
+        "404",
+        "10.0.0.0/8",
+        "always",
+        "\u{e9}",
+        "*",
+    ];
+    let none = crate::message::Fields::new();
+    let known = Known {
+        secure: false,
+        host: Some("a.test"),
+        http_host: Some("a.test"),
+        path: "/",
+        query: None,
+        method: &http::Method::GET,
+        client: None,
+        fields: &none,
+        request_id: None,
+        route: None,
+        backend: None,
+    };
+    let mut random = fastrand::Rng::with_seed(17);
+    for _ in 0..20_000 {
+        let count = random.usize(1..6);
+        let pieces: String = (0..count).map(|_| PIECES[random.usize(..PIECES.len())]).collect();
+        let text = match random.usize(..5) {
+            0 => pieces,
+            1 => format!("add_header X-A \"{pieces}\";"),
+            2 => format!("more_set_headers 'X-A: {pieces}';"),
+            3 => format!("proxy_set_header X-A '{pieces}';"),
+            _ => format!("more_clear_headers X-A{pieces};"),
+        };
+        let Ok(snippet) = Snippet::new(&text) else { continue };
+        let ends = |text: &str| text.chars().any(|one| matches!(one, '\r' | '\n' | '\0'));
+        for edit in &snippet.edits {
+            let written = match &edit.what {
+                What::Set(name, value) | What::Add(name, value) => format!("{name}{}", value.expand(&known)),
+                What::Clear(pattern) => pattern.name.to_string(),
+            };
+            assert!(!ends(&written), "{text:?}: {written}");
+        }
+        for (name, value) in &snippet.request {
+            assert!(!ends(&format!("{name}{}", value.expand(&known))), "{text:?}");
+        }
     }
 }
