@@ -1,7 +1,8 @@
 //! `narthex cleanup`: takes back what narthex wrote to a cluster.
 
 use super::{complain, print};
-use crate::config::values::grace;
+use crate::config::values::{DropIn, grace};
+use crate::dialect::Dialect;
 use crate::model::Kind;
 use crate::source::cluster::{self, ClusterOptions};
 use crate::status::api::Api;
@@ -34,6 +35,9 @@ pub struct CleanupArgs {
     #[arg(long, env = "NARTHEX_CLASS_LESS", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]
     pub class_less: bool,
+    /// Controller whose Ingresses narthex served too. Can be repeated
+    #[arg(long, env = "NARTHEX_DROP_IN", value_name = "CONTROLLER", value_delimiter = ',')]
+    pub drop_in: Vec<DropIn>,
     /// Namespace of narthex's Lease [default: the namespace of the service account]
     #[arg(long, env = "NARTHEX_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
@@ -90,6 +94,7 @@ async fn clean_up(args: &CleanupArgs) -> anyhow::Result<Outcome> {
         namespaces: args.watch_namespace.clone(),
         class: args.ingress_class.clone(),
         class_less: args.class_less,
+        drop_in: args.drop_in.iter().copied().map(Dialect::from).collect(),
         rate: args.rate,
         patience: args.wait,
     };

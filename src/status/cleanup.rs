@@ -7,6 +7,7 @@ use super::api::{Api, Failed, escape};
 use super::lease::{self, CLEANUP};
 use super::{WRITER, resource};
 use crate::compile::CONTROLLER;
+use crate::dialect::Dialect;
 use crate::dialect::status::{StatusRules, rules};
 use crate::model::Kind;
 use serde_json::{Value, json};
@@ -35,6 +36,8 @@ pub struct Order {
     pub class: String,
     /// Whether Ingresses without a class were served.
     pub class_less: bool,
+    /// `--drop-in`.
+    pub drop_in: Vec<Dialect>,
     /// Writes a second, at most.
     pub rate: u32,
     /// How long pods of narthex's may take to end.
@@ -243,9 +246,13 @@ async fn classes(api: &Api, order: &Order) -> Result<HashMap<String, String>, (S
 fn is_ours(class: Option<&str>, order: &Order, classes: &HashMap<String, String>) -> bool {
     match class {
         None => order.class_less,
-        Some(class) => classes
-            .get(class)
-            .map_or(class == order.class, |controller| controller == CONTROLLER),
+        Some(class) => {
+            let drop_in = |is: &dyn Fn(Dialect) -> bool| order.drop_in.iter().any(|dialect| is(*dialect));
+            match classes.get(class) {
+                Some(known) => known == CONTROLLER || drop_in(&|dialect| dialect.controller() == Some(known)),
+                None => class == order.class || drop_in(&|dialect| dialect.class() == Some(class)),
+            }
+        }
     }
 }
 
@@ -322,6 +329,7 @@ mod tests {
             namespaces: Vec::new(),
             class: "narthex".to_owned(),
             class_less: false,
+            drop_in: Vec::new(),
             rate: 1,
             patience: Duration::ZERO,
         }
@@ -357,6 +365,27 @@ mod tests {
             ..order()
         };
         assert!(is_ours(&of(Value::Null), &with, &classes));
+    }
+
+    #[test]
+    fn classes_of_a_controller_that_was_stood_in_for_are_ours() {
+        let classes = HashMap::from([
+            ("public".to_owned(), "k8s.io/ingress-nginx".to_owned()),
+            ("nginx".to_owned(), "example.com/other".to_owned()),
+        ]);
+        let none = HashMap::new();
+        let with = Order {
+            drop_in: vec![Dialect::IngressNginx],
+            ..order()
+        };
+        for (class, classes, wanted) in [
+            ("public", &classes, true),
+            ("nginx", &classes, false),
+            ("nginx", &none, true),
+        ] {
+            assert_eq!(is_ours(Some(class), &with, classes), wanted, "{class}");
+            assert!(!is_ours(Some(class), &order(), classes), "{class}");
+        }
     }
 
     #[test]
