@@ -16,7 +16,7 @@ use narthex::testing::dialect::{Change, Dialect, Object};
 use narthex::testing::model::object::Secret;
 use narthex::testing::model::{Code, Diagnostic, Kind, ObjectRef, Report, Timestamp};
 use narthex::testing::table::{
-    Backend, BackendState, Certificate, HostPattern, PodSet, Says, Table, canonical_path, explain,
+    Backend, BackendState, Certificate, Destination, HostPattern, PodSet, Route, Says, Table, canonical_path, explain,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -104,6 +104,29 @@ fn backend_text(backend: &Backend) -> String {
     )
 }
 
+/// What a route may lead to beside its main backend.
+fn beside(table: &Table, route: &Route) -> String {
+    let Destination::Choice(choice) = &route.to else {
+        return String::new();
+    };
+    let backends = choice.backends().skip(1).map(|id| {
+        table
+            .backend(id)
+            .map_or("GONE".to_owned(), |backend| backend_text(backend))
+    });
+    let rule = choice.canary.as_ref().map(|canary| &canary.rule);
+    format!("beside {:?} {rule:?}", backends.collect::<Vec<_>>())
+}
+
+/// The same without the places that backends have in a table, which depend on the order of the objects.
+fn without_slots(text: &str) -> String {
+    let mut parts = text.split("BackendId {");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.split_once('}').map_or(part, |(_, rest)| rest)
+    })
+}
+
 fn guards_of_hosts(table: &Table) -> impl Iterator<Item = String> {
     let guarded = table.hosts().filter(|(_, host)| host.guards.is_some());
     guarded.map(|(pattern, host)| format!("{pattern} guarded {:?}", host.guards))
@@ -143,9 +166,15 @@ fn contents(state: &mut State) -> Contents {
                 .map_or("GONE".to_owned(), |backend| backend_text(backend));
             let path = route.path.as_ref().map(ToString::to_string);
             let guard = table.guard_of(found);
+            let policies = without_slots(&format!("{:?}", route.policies));
             format!(
-                "{} {path:?} {} {:?} {:?} -> {backend} {:?} {guard:?} over {:?}",
-                route.host, route.origin, route.seniority, route.keep_slashes, route.policies, route.shadows
+                "{} {path:?} {} {:?} {:?} -> {backend} {} {policies} {guard:?} over {:?}",
+                route.host,
+                route.origin,
+                route.seniority,
+                route.keep_slashes,
+                beside(&table, route),
+                route.shadows
             )
         })
         .chain(guards_of_hosts(&table))

@@ -74,6 +74,8 @@ mod http2_pods;
 mod ingress_nginx;
 #[path = "wire/ingress_nginx_auth.rs"]
 mod ingress_nginx_auth;
+#[path = "wire/ingress_nginx_canary.rs"]
+mod ingress_nginx_canary;
 #[path = "wire/ingress_nginx_config.rs"]
 mod ingress_nginx_config;
 #[path = "wire/ingress_nginx_external_auth.rs"]
@@ -86,6 +88,8 @@ mod ingress_nginx_hosts;
 mod ingress_nginx_limits;
 #[path = "wire/ingress_nginx_paths.rs"]
 mod ingress_nginx_paths;
+#[path = "wire/ingress_nginx_services.rs"]
+mod ingress_nginx_services;
 #[path = "wire/interim.rs"]
 mod interim;
 #[path = "wire/leaving.rs"]

@@ -366,6 +366,7 @@ pub(super) fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'
         .find(|port| match wanted {
             PortRef::Number(number) => port.port == *number,
             PortRef::Name(name) => port.name == *name,
+            PortRef::First => true,
             PortRef::Missing => false,
         })
 }

@@ -1,6 +1,7 @@
 //! Replaces one object of a dialect by its new version: its claims and its backends.
 
 use super::State;
+use super::canaries::beside;
 use super::claims::{Claimed, Edits};
 use super::host_wide::Part;
 use super::links::{Cause, User};
@@ -12,7 +13,7 @@ use crate::dialect::{Dialect, Object};
 use crate::model::object::Meta;
 use crate::model::{ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, Before, Destination, Guard, HostPattern, Policies, Served, Terms};
+use crate::table::{BackendSettings, Before, Guard, HostPattern, Policies, Served, Terms};
 use hashbrown::HashTable;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -270,6 +271,7 @@ impl State {
                 plain.clone()
             }
         };
+        let spare = reading.spare.as_ref().map(|spare| self.backend_id(spare));
         let claimed = |backend, field, policies| Claimed {
             age: Age {
                 seniority: reading.seniority,
@@ -278,9 +280,10 @@ impl State {
                     field,
                 },
             },
-            to: Destination::Backend(self.backend_id(backend)),
+            to: beside(self.backend_id(backend), None, spare),
             keep_slashes: reading.settings.keep_slashes,
             policies,
+            canary: reading.settings.canary.clone(),
         };
         for claim in &reading.claims {
             let policies = policies(claim);
@@ -340,7 +343,8 @@ impl Default for Common {
 fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
     let claims = reading.into_iter().flat_map(|reading| &reading.claims);
     let asked = reading.and_then(|reading| reading.settings.access.backend());
-    claims.map(|claim| &claim.backend).chain(asked).collect()
+    let spare = reading.into_iter().flat_map(|reading| &reading.spare);
+    claims.map(|claim| &claim.backend).chain(asked).chain(spare).collect()
 }
 
 /// What an object claims.

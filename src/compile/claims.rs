@@ -3,10 +3,11 @@
 //! The table itself says who holds what. Only claims that lost are kept beside it.
 
 use super::State;
+use super::canaries::without_canary;
 use crate::dialect::reading::Spot;
 use crate::model::ObjectRef;
 use crate::table::route::{Age, MAX_SHADOWS};
-use crate::table::{Destination, HostPattern, PathKind, Policies, Route, Shadow, Yields, route_key};
+use crate::table::{CanaryRule, Destination, HostPattern, PathKind, Policies, Route, Shadow, Yields, route_key};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub(super) struct Claimed {
     pub to: Destination,
     pub keep_slashes: bool,
     pub policies: Arc<Policies>,
+    /// Which requests of another it gets, where it is a canary.
+    pub canary: Option<Arc<CanaryRule>>,
 }
 
 /// The claims an object is to have, by what they are to; where it had one before and has none now, the list is
@@ -49,24 +52,38 @@ impl State {
         if let Some(route) = &before {
             let holder = Claimed {
                 age: route.age(),
-                to: route.to.clone(),
+                to: without_canary(&route.to),
                 keep_slashes: route.keep_slashes,
                 policies: route.policies.clone(),
+                canary: None,
             };
             list.insert(0, holder);
         }
         change(&mut list);
         list.sort_by(|one, other| one.age.cmp(&other.age));
         let winner = self.winner(&spot, &list);
-        let after = winner.and_then(|winner| self.make_route(&spot, &list, winner));
+        let canary = winner.and_then(|winner| self.canary_place(&list, winner));
+        let mut after = winner.and_then(|winner| self.make_route(&spot, &list, (winner, canary)));
+        let main = winner.and_then(|winner| list.get(winner));
+        let mut canary_key = None;
+        if let Some((main, after)) = main.zip(after.as_mut()) {
+            let canary = canary.and_then(|canary| list.get(canary));
+            (after.to, canary_key) = self.with_canary(main, canary);
+        }
         // What is said of those that lost names the one that won: it is to be said anew when another does.
         if before.as_ref().map(|route| route.age()) != after.as_ref().map(Route::age) {
             self.stale.extend(list.iter().map(|claimed| claimed.owner().clone()));
+        }
+        let has_canary = |route: Option<&Route>| route.is_some_and(|route| matches!(route.to, Destination::Choice(_)));
+        if has_canary(before.as_deref()) || has_canary(after.as_ref()) {
+            let canaries = list.iter().filter(|claimed| claimed.age.seniority.canary);
+            self.stale.extend(canaries.map(|claimed| claimed.owner().clone()));
         }
         if before.as_deref() != after.as_ref() {
             self.journal.route(before.as_deref(), after.as_ref());
             self.set_route(&spot, after.map(Arc::new));
         }
+        self.set_canary(&spot, canary_key);
         if let Some(winner) = winner {
             list.remove(winner);
         }
@@ -118,9 +135,10 @@ impl State {
         }
     }
 
-    fn make_route(&self, spot: &Spot, list: &[Claimed], winner: usize) -> Option<Route> {
+    fn make_route(&self, spot: &Spot, list: &[Claimed], (winner, canary): (usize, Option<usize>)) -> Option<Route> {
         let first = list.get(winner)?;
-        let rest = list.iter().enumerate().filter(|(place, _)| *place != winner);
+        let rest = list.iter().enumerate();
+        let rest = rest.filter(|(place, _)| *place != winner && Some(*place) != canary);
         let (host, path) = match spot {
             Spot::Path(host, path) => (self.table.share_host(host), Some(path.clone())),
             Spot::Default(host) => (self.table.share_host(host), None),

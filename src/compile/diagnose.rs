@@ -61,18 +61,16 @@ impl State {
         let (meta, seniority) = (claimant.meta(), known.seniority());
         for claim in &reading.claims {
             if let Some(holder) = self.other_holder(&claim.spot, object) {
-                let yielded = self.why_yielded(holder, (meta, seniority), &claim.backend);
+                if self.is_canary_of(&claim.spot, object) {
+                    continue;
+                }
+                let yielded = self.why_yielded(holder, (meta, seniority), claim, known.dialect);
                 let (code, message) = lost(claim, holder, yielded, meta);
                 said.push(Diagnostic::new(code, object, claim.field.to_string(), message));
             }
-            if let Some(message) = self.why_alone(&claim.spot, seniority) {
-                said.push(Diagnostic::new(
-                    Code::CanaryAlone,
-                    object,
-                    claim.field.to_string(),
-                    message,
-                ));
-            }
+        }
+        if seniority.canary {
+            self.diagnose_lone_canary(object, &reading, said);
         }
         let backends = reading.claims.iter();
         let backends = backends.filter_map(|claim| Some((claim.named?.to_string(), &claim.backend)));
@@ -81,6 +79,10 @@ impl State {
             said.extend(self.diagnose_app_protocol(object, backend, &field));
             said.extend(self.diagnose_service_guard(object, backend, &field));
             self.diagnose_backend_tls(object, backend, &field, said);
+        }
+        if let Some(spare) = &reading.spare {
+            let field = "annotation nginx.ingress.kubernetes.io/default-backend";
+            said.extend(self.diagnose_backend(object, spare, field));
         }
         let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
         // A canary's certificates are not shown to anybody.
@@ -105,24 +107,30 @@ impl State {
     }
 
     /// Why nobody is served what a canary claims: no other Ingress claims it.
-    fn why_alone(&self, spot: &Spot, seniority: Seniority) -> Option<String> {
-        if !seniority.canary || self.holder(spot).is_some() {
-            return None;
-        }
+    pub(super) fn why_alone(&self, spot: &Spot) -> String {
         let what = match spot {
             Spot::Path(host, path) => format!("{host} {path}"),
             Spot::Default(host) => format!("the default backend of host {host}"),
             Spot::Fallback => "the default backend of all hosts".to_owned(),
         };
-        Some(format!(
+        format!(
             "{what} is not served: this Ingress is a canary, and there is no other Ingress with this host and path that \
              it could be the canary of"
-        ))
+        )
     }
 
     /// Why an Ingress has yielded a place to another, where it would have it by its age.
-    fn why_yielded(&self, holder: &Route, (meta, mine): (&Meta, Seniority), backend: &BackendKey) -> Option<String> {
-        let theirs = holder.seniority;
+    fn why_yielded(
+        &self,
+        holder: &Route,
+        (meta, mine): (&Meta, Seniority),
+        claim: &Claim,
+        dialect: Dialect,
+    ) -> Option<String> {
+        let (theirs, backend) = (holder.seniority, &claim.backend);
+        if mine.canary && !theirs.canary && dialect == Dialect::IngressNginx {
+            return Some(self.why_no_canary(&claim.spot));
+        }
         if mine.canary && !theirs.canary {
             return Some(
                 "alone, because this Ingress is its canary, and narthex does not split requests between them"

@@ -48,6 +48,8 @@ pub(super) enum User {
     Object(u32),
     /// The backend in this slot of the table.
     Backend(u32),
+    /// The paths that have canaries: see [`Canaries`](super::canaries::Canaries).
+    Canaries,
 }
 
 /// A set that is never empty, and most of the time holds one.
@@ -187,7 +189,7 @@ impl Links {
     pub fn objects<'l>(&'l self, cause: &Cause) -> impl Iterator<Item = u32> + use<'l> {
         self.users(cause).filter_map(|user| match user {
             User::Object(slot) => Some(slot),
-            User::Backend(_) => None,
+            User::Backend(_) | User::Canaries => None,
         })
     }
 
@@ -195,7 +197,7 @@ impl Links {
     pub fn backends<'l>(&'l self, cause: &Cause) -> impl Iterator<Item = u32> + use<'l> {
         self.users(cause).filter_map(|user| match user {
             User::Backend(slot) => Some(slot),
-            User::Object(_) => None,
+            User::Object(_) | User::Canaries => None,
         })
     }
 
@@ -278,6 +280,7 @@ impl State {
                         slots.insert(slot);
                     }
                     User::Backend(slot) => slots.extend(self.links.objects(&Cause::Backend(slot))),
+                    User::Canaries => {}
                 }
             }
         }

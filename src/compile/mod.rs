@@ -9,6 +9,7 @@ mod addresses;
 mod again;
 pub mod backend_tls;
 mod backends;
+mod canaries;
 mod certificate;
 mod claimants;
 mod claims;
@@ -161,6 +162,7 @@ pub struct State {
     host_guards: guards::HostGuards,
     patterns: patterns::PatternHosts,
     host_wide: host_wide::HostsWide,
+    canaries: canaries::Canaries,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,

@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(super) struct KnownPods {
     /// The Service port's name; its number is in the set.
     name: Arc<str>,
+    /// Whether the Service's own address is its only endpoint.
+    by_address: bool,
     set: Arc<PodSet>,
 }
 
@@ -27,6 +29,8 @@ pub(super) struct Port {
     number: i32,
     name: Arc<str>,
     pub app_protocol: Option<Arc<str>>,
+    /// Whether the Service's own address is asked, and not its pods.
+    by_address: bool,
 }
 
 /// What the name of a backend resolves to.
@@ -57,12 +61,14 @@ impl State {
         if service.external_name.is_some() {
             return self.locate_external(service, &key.port);
         }
+        let asked = key.settings.as_ref().and_then(|settings| settings.service_upstream);
         match find_port(service, &key.port) {
             None => Located::Nowhere(BackendState::PortNotFound),
             Some(port) => Located::Port(Port {
                 number: port.port,
                 name: port.name.clone(),
                 app_protocol: port.app_protocol.as_deref().map(Arc::from),
+                by_address: asked == Some(true) && service.cluster_ip.is_some(),
             }),
         }
     }
@@ -83,6 +89,7 @@ impl State {
                 number,
                 name: Arc::default(),
                 app_protocol: listed.and_then(|port| port.app_protocol.as_deref()).map(Arc::from),
+                by_address: false,
             }),
         }
     }
@@ -90,7 +97,9 @@ impl State {
     /// The pod set of a Service port.
     pub(super) fn pods_at(&self, service: &Key, port: &Port) -> Option<&Arc<PodSet>> {
         let known = self.pods.get(service)?;
-        let found = known.iter().find(|known| known.is(port.number, &port.name));
+        let found = known
+            .iter()
+            .find(|known| known.is(port.number, &port.name, port.by_address));
         found.map(|known| &known.set)
     }
 
@@ -109,7 +118,7 @@ impl State {
         let Some(object) = self.service(&service).cloned() else {
             return;
         };
-        let (state, endpoints) = self.endpoints_of(&object, port.number, &port.name);
+        let (state, endpoints) = self.endpoints_of(&object, port.number, &port.name, port.by_address);
         let id = self.free_pods.pop().unwrap_or_else(|| {
             let slot = self.next_pods;
             self.next_pods += 1;
@@ -129,7 +138,9 @@ impl State {
         self.table.set_pods(id.slot, Some(set.clone()));
         self.changed = true;
         let name = port.name;
-        self.pods.entry(service).or_default().push(KnownPods { name, set });
+        let by_address = port.by_address;
+        let known = KnownPods { name, by_address, set };
+        self.pods.entry(service).or_default().push(known);
     }
 
     /// A Service, or where its pods are, changed: its pod sets follow. A set goes when its Service port does.
@@ -143,7 +154,7 @@ impl State {
             let port = object
                 .as_deref()
                 .and_then(|object| self.same_port(object, known, &before))
-                .filter(|(number, name)| !after.iter().any(|other| other.is(*number, name)));
+                .filter(|(number, name)| !after.iter().any(|other| other.is(*number, name, known.by_address)));
             let (Some(object), Some((number, name))) = (object, port) else {
                 let id = known.set.id;
                 self.table.set_pods(id.slot, None);
@@ -154,7 +165,7 @@ impl State {
                 });
                 continue;
             };
-            let (state, endpoints) = self.endpoints_of(&object, number, &name);
+            let (state, endpoints) = self.endpoints_of(&object, number, &name, known.by_address);
             let same = (number, state) == (known.set.port, known.set.state) && endpoints[..] == known.set.endpoints[..];
             let mut set = known.set.clone();
             if !same {
@@ -167,7 +178,8 @@ impl State {
                 self.table.set_pods(set.id.slot, Some(set.clone()));
                 self.changed = true;
             }
-            after.push(KnownPods { name, set });
+            let by_address = known.by_address;
+            after.push(KnownPods { name, by_address, set });
         }
         if !after.is_empty() {
             self.pods.insert(service.clone(), after);
@@ -182,12 +194,18 @@ impl State {
             let stays = allowed && known.name.is_empty();
             return stays.then(|| (known.set.port, known.name.clone()));
         }
+        if known.by_address && service.cluster_ip.is_none() {
+            return None;
+        }
         let ports = || {
             let ports = service.ports.iter();
             ports.filter(|port| is_tcp(port.protocol.as_deref()))
         };
-        let is_other = |port: &ServicePort| all.iter().any(|other| other.is(port.port, &port.name));
-        let exact = ports().find(|port| known.is(port.port, &port.name));
+        let is_other = |port: &ServicePort| {
+            all.iter()
+                .any(|other| other.is(port.port, &port.name, known.by_address))
+        };
+        let exact = ports().find(|port| known.is(port.port, &port.name, known.by_address));
         let port = exact
             .or_else(|| ports().find(|port| port.port == known.set.port && !is_other(port)))
             .or_else(|| ports().find(|port| port.name == known.name && !is_other(port)))?;
@@ -241,7 +259,13 @@ impl State {
         asked
     }
 
-    fn endpoints_of(&self, service: &Service, number: i32, name: &str) -> (BackendState, Vec<Endpoint>) {
+    fn endpoints_of(
+        &self,
+        service: &Service,
+        number: i32,
+        name: &str,
+        by_address: bool,
+    ) -> (BackendState, Vec<Endpoint>) {
         if let Some(external) = &service.external_name {
             return self.external(service, external, number);
         }
@@ -249,6 +273,9 @@ impl State {
         let Some(port) = ports.find(|port| port.port == number && *port.name == *name) else {
             return (BackendState::NoEndpoints, Vec::new());
         };
+        if let Some(address) = service.cluster_ip.filter(|_| by_address) {
+            return self.by_address(address, number);
+        }
         let key = (service.meta.namespace.clone(), service.meta.name.clone());
         let endpoints = self.endpoints.get(&key);
         let (any_ready, endpoints) =
@@ -259,6 +286,23 @@ impl State {
             (false, true) => BackendState::NoEndpoints,
         };
         (state, endpoints)
+    }
+
+    /// The address of a Service as its only endpoint.
+    fn by_address(&self, address: IpAddr, number: i32) -> (BackendState, Vec<Endpoint>) {
+        let address = SocketAddr::new(address, u16::try_from(number).unwrap_or_default());
+        if address.port() == 0 || self.options.refuses(address).is_some() {
+            return (BackendState::NoEndpoints, Vec::new());
+        }
+        let endpoint = Endpoint {
+            address,
+            alternate: None,
+            uid: None,
+            pod: None,
+            zone: None,
+            near: true,
+        };
+        (BackendState::Ready, vec![endpoint])
     }
 
     fn external(&self, service: &Service, name: &str, number: i32) -> (BackendState, Vec<Endpoint>) {
@@ -346,8 +390,8 @@ pub(super) fn is_outside(service: &Service) -> bool {
 }
 
 impl KnownPods {
-    fn is(&self, number: i32, name: &str) -> bool {
-        self.set.port == number && *self.name == *name
+    fn is(&self, number: i32, name: &str, by_address: bool) -> bool {
+        self.set.port == number && *self.name == *name && self.by_address == by_address
     }
 }
 

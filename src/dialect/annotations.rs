@@ -22,7 +22,7 @@ use crate::model::annotation::PREFIX;
 use crate::model::nearest::nearest;
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::{After, BackendSettings, Before, Compression, Guard, Policies, Rewrite, Target};
+use crate::table::{After, BackendSettings, Before, CanaryRule, Compression, Guard, Policies, Rewrite, Target};
 use http::HeaderValue;
 use list::ALL;
 use std::sync::Arc;
@@ -50,6 +50,10 @@ pub(crate) struct Settings {
     pub access: AccessWanted,
     /// What it decides for the whole of its hosts; absent in a dialect that has no such things.
     pub host_wide: Option<Arc<HostWide>>,
+    /// The Service that gets requests while those that they are for have no endpoints.
+    pub spare: Option<Arc<str>>,
+    /// Which requests of another object it gets, where it is a canary.
+    pub canary: Option<Arc<CanaryRule>>,
     /// The annotation that guards and cannot be read.
     pub closed_by: Option<Box<str>>,
     /// The namespace of the object.

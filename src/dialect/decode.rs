@@ -376,6 +376,7 @@ pub fn service(object: core::Service) -> Service {
         meta: meta(object.metadata),
         external_name: spec.external_name.filter(|_| external),
         ports: spec.ports.unwrap_or_default().into_iter().map(port).collect(),
+        cluster_ip: spec.cluster_ip.and_then(|address| address.parse().ok()),
         ipv6_first: spec
             .ip_families
             .is_some_and(|families| families.first().is_some_and(|family| family == "IPv6")),

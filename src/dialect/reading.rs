@@ -20,6 +20,8 @@ pub(crate) struct Reading {
     pub seniority: Seniority,
     /// The certificates it offers.
     pub tls: Vec<TlsEntry>,
+    /// The backend that gets the requests of others of its while those have no endpoints.
+    pub spare: Option<BackendKey>,
     /// What its own annotations guard.
     pub guards: Guards,
     /// The hosts whose paths are patterns because of it.

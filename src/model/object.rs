@@ -46,6 +46,8 @@ pub enum PortRef {
     Number(i32),
     /// `name`.
     Name(Arc<str>),
+    /// The first that the Service has.
+    First,
     /// Neither.
     #[default]
     Missing,
@@ -56,6 +58,7 @@ impl std::fmt::Display for PortRef {
         match self {
             PortRef::Number(number) => write!(f, "{number}"),
             PortRef::Name(name) => f.write_str(name),
+            PortRef::First => f.write_str("(first)"),
             PortRef::Missing => f.write_str("(none)"),
         }
     }
@@ -92,6 +95,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Whether `spec.ipFamilies[0]` is IPv6.
     pub ipv6_first: bool,
+    /// `spec.clusterIP`, where it has one.
+    pub cluster_ip: Option<std::net::IpAddr>,
 }
 
 impl Service {

@@ -305,7 +305,10 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         passed,
         outcome,
     };
-    let backend = route.to.choose(ask.draw).and_then(|id| table.backend(id));
+    let backend = match &route.to {
+        Destination::Choice(choice) => choice.choose(table, ask.fields, ask.draw),
+        to => to.choose(ask.draw).and_then(|id| table.backend(id)),
+    };
     if let Some(guard) = found.guard(backend.map(|backend| &**backend)) {
         return ended(&[], Outcome::Closed(guard));
     }
@@ -318,7 +321,9 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         let outcome = match &route.to {
             Destination::Answer(answer) => Outcome::Answer(answer),
             Destination::Nowhere => Outcome::Refused(Refusal::NoRoute),
-            Destination::Backend(_) | Destination::Split(_) => Outcome::Refused(Refusal::BackendGone),
+            Destination::Backend(_) | Destination::Choice(_) | Destination::Split(_) => {
+                Outcome::Refused(Refusal::BackendGone)
+            }
         };
         return ended(steps, outcome);
     };

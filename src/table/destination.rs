@@ -1,6 +1,7 @@
 //! What a route leads to.
 
 use super::backend::BackendId;
+use super::choice::Choice;
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use std::sync::Arc;
 pub enum Destination {
     /// To one backend.
     Backend(BackendId),
+    /// To one that has others beside it, as the request says and by weight.
+    Choice(Arc<Choice>),
     /// To one of several, by weight.
     Split(Arc<Split>),
     /// To none: narthex answers.
@@ -34,6 +37,7 @@ impl Destination {
     pub fn main(&self) -> Option<BackendId> {
         match self {
             Self::Backend(id) => Some(*id),
+            Self::Choice(choice) => Some(choice.main),
             Self::Split(split) => split.0.iter().max_by_key(|(_, weight)| *weight).map(|(id, _)| *id),
             Self::Answer(_) | Self::Nowhere => None,
         }
@@ -41,18 +45,21 @@ impl Destination {
 
     /// Every backend that requests may go to.
     pub fn backends(&self) -> impl Iterator<Item = BackendId> {
-        let (one, several): (_, &[(BackendId, u32)]) = match self {
-            Self::Backend(id) => (Some(*id), &[]),
-            Self::Split(split) => (None, &split.0),
-            Self::Answer(_) | Self::Nowhere => (None, &[]),
+        let (one, choice, several): (_, _, &[(BackendId, u32)]) = match self {
+            Self::Backend(id) => (Some(*id), None, &[]),
+            Self::Choice(choice) => (None, Some(choice), &[]),
+            Self::Split(split) => (None, None, &split.0),
+            Self::Answer(_) | Self::Nowhere => (None, None, &[]),
         };
-        one.into_iter().chain(several.iter().map(|(id, _)| *id))
+        let choice = choice.into_iter().flat_map(|choice| choice.backends());
+        one.into_iter().chain(choice).chain(several.iter().map(|(id, _)| *id))
     }
 
-    /// The backend of one request. `draw` gives a number below the one it is given.
+    /// The backend of one request, if nothing else of it decides. `draw` gives a number below the one it is given.
     pub fn choose(&self, draw: fn(u32) -> u32) -> Option<BackendId> {
         match self {
             Self::Backend(id) => Some(*id),
+            Self::Choice(choice) => Some(choice.main),
             Self::Split(split) => split.choose(draw),
             Self::Answer(_) | Self::Nowhere => None,
         }

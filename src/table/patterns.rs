@@ -164,6 +164,11 @@ impl PathRegex {
         self.matches_readable(&readable(path))
     }
 
+    /// Whether any text matches.
+    pub(super) fn fits(&self, text: &[u8]) -> bool {
+        self.regex.is_match(text)
+    }
+
     /// The same for a path in readable form.
     fn matches_readable(&self, path: &[u8]) -> bool {
         let beginning = path.get(..self.beginning.len());

@@ -42,6 +42,8 @@ settings! {
     client_secret: Arc<str>,
     /// Whether its pods' certificates are verified; they are.
     verify: bool,
+    /// Whether its Service's own address is its only endpoint, where the Service has one; its pods are.
+    service_upstream: bool,
     /// Whether connections to its pods begin with a PROXY protocol header, version 2; they do not.
     proxy_protocol: bool,
     /// Whether each request is told to be the last one of its connection; it is not.

@@ -76,12 +76,15 @@ def make_host(draw, number):
                 path, path_type = draw.choice(REGEX).format(draw.choice(WORDS)), "ImplementationSpecific"
             else:
                 path, path_type = draw.choice(PLAIN), draw.choice(["Prefix", "Exact", "Prefix"])
+                # An Exact `/` alone does not keep the controller from adding a Prefix `/`, which is another matter.
+                path_type = "Prefix" if path == "/" else path_type
                 path += "/" if path != "/" and draw.random() < 0.3 else ""
             # The same path twice is a conflict, which is another matter; with a slash at the end it is the same prefix.
             bare = path.rstrip("/")
             if bare not in taken:
                 taken.add(bare)
-                paths.append((path, path_type, draw.randrange(PODS)))
+                canary = draw.randrange(PODS) if draw.random() < 0.25 else None
+                paths.append((path, path_type, draw.randrange(PODS), canary))
         if paths:
             default = draw.randrange(PODS) if draw.random() < 0.2 else None
             ingresses.append((annotations, paths, default))
@@ -108,13 +111,26 @@ endpoints: [{{addresses: [127.0.0.1]}}]
             said = ", ".join(f"nginx.ingress.kubernetes.io/{name}: '{value}'" for name, value in annotations.items())
             rules = ", ".join(
                 f"{{path: '{path}', pathType: {kind}, backend: {{service: {{name: pod{pod}, port: {{number: 80}}}}}}}}"
-                for path, kind, pod in paths
+                for path, kind, pod, _ in paths
             )
             backend = "" if default is None else f"defaultBackend: {{service: {{name: pod{default}, port: {{number: 80}}}}}}, "
             out.append(f"""apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {{name: "{host.split('.')[0]}-{index}", creationTimestamp: "2026-01-01T00:00:0{index}Z", annotations: {{{said}}}}}
 spec: {{ingressClassName: nginx, {backend}rules: [{{host: {host}, http: {{paths: [{rules}]}}}}]}}
+""")
+            for number, (path, kind, _, canary) in enumerate(paths):
+                if canary is not None:
+                    out.append(f"""apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: "{host.split('.')[0]}-{index}-canary-{number}"
+  annotations: {{nginx.ingress.kubernetes.io/canary: "true", nginx.ingress.kubernetes.io/canary-by-header: X-Canary}}
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: {host}
+    http: {{paths: [{{path: '{path}', pathType: {kind}, backend: {{service: {{name: pod{canary}, port: {{number: 80}}}}}}}}]}}
 """)
     return "---\n".join(out)
 
@@ -124,17 +140,17 @@ def server(host, ingresses, port, ports):
     locations, patterns = [], False
     for annotations, paths, _ in ingresses:
         target = annotations.get("rewrite-target")
-        for path, kind, pod in paths:
+        for path, kind, pod, canary in paths:
             rewrites = target is not None and target != path
             own = rewrites or "use-regex" in annotations
             patterns = patterns or own
-            locations.append((path, kind, own, target if rewrites else None, pod))
+            locations.append((path, kind, own, target if rewrites else None, pod, canary))
     if not any(path == "/" for path, *_ in locations):
-        locations.append(("/", "Prefix", False, None, ingresses[0][2]))
+        locations.append(("/", "Prefix", False, None, ingresses[0][2], None))
     locations.sort(key=lambda one: (len(one[0]), one[0]), reverse=True)
     exact = {path for path, kind, *_ in locations if kind == "Exact"}
     out = []
-    for path, kind, own, target, pod in locations:
+    for path, kind, own, target, pod, canary in locations:
         expanded = [(path, kind)]
         if kind != "Exact" and not own and path != "/":
             closed = path if path.endswith("/") else path + "/"
@@ -146,8 +162,13 @@ def server(host, ingresses, port, ports):
             else:
                 head = f"= {text}" if match == "Exact" else text
             body = "return 404;" if pod is None else f"proxy_pass http://127.0.0.1:{ports[pod]};"
+            if canary is not None:
+                body = "proxy_pass http://127.0.0.1:$pod;"
             if target:
                 body = f'rewrite "(?i){path}" {target} break; {body}'
+            if canary is not None:
+                choice = f"set $pod {ports[pod]}; if ($http_x_canary = always) {{ set $pod {ports[canary]}; }}"
+                body = f"{choice} {body}"
             out.append(f"    location {head} {{ {body} }}\n")
     first = ingresses[0][0]
     names = host + "".join(f' "{name.strip()}"' for name in first.get("server-alias", "").split(",") if name)
@@ -216,8 +237,8 @@ def names(draw, host, ingresses):
     return draw.choice(known)
 
 
-def ask(connection, host, target):
-    connection.request("GET", target, headers={"Host": host})
+def ask(connection, host, target, canary):
+    connection.request("GET", target, headers={"Host": host} | ({"X-Canary": canary} if canary else {}))
     reply = connection.getresponse()
     body = reply.read()
     location = reply.headers.get("Location")
@@ -249,18 +270,19 @@ def main(binary):
     with tempfile.TemporaryDirectory() as folder:
         nginx = start_nginx(folder, hosts, port, ports)
         try:
-            with narthex(binary, manifests(hosts, ports), "--drop-in", "ingress-nginx") as one:
+            with narthex(binary, manifests(hosts, ports), "--drop-in", "ingress-nginx") as served:
                 # Any reply will do, for there is no host of that name.
                 until("nginx is ready", lambda: nginx.poll() is not None or answers_at_all(port))
                 if nginx.poll() is not None:
                     sys.exit("nginx does not start: " + open(f"{folder}/log").read())
                 theirs = http.client.HTTPConnection("127.0.0.1", port)
-                ours = http.client.HTTPConnection("127.0.0.1", one.http)
+                ours = http.client.HTTPConnection("127.0.0.1", served.http)
                 for host, ingresses in hosts:
                     for target in targets(draw, ingresses):
                         asked += 1
                         asked_for = names(draw, host, ingresses)
-                        wanted, got = ask(theirs, asked_for, target), ask(ours, asked_for, target)
+                        canary = draw.choice([None, None, "always", "never", "other"])
+                        wanted, got = (ask(one, asked_for, target, canary) for one in (theirs, ours))
                         statuses[wanted[0]] += 1
                         if wanted == got:
                             continue
@@ -282,7 +304,7 @@ def main(binary):
 
 def answers_at_all(port):
     try:
-        ask(http.client.HTTPConnection("127.0.0.1", port), "nobody.test", "/")
+        ask(http.client.HTTPConnection("127.0.0.1", port), "nobody.test", "/", None)
         return True
     except OSError:
         return False

@@ -247,6 +247,11 @@ fn ingress(rng: &mut Rng) -> Object {
         ("kubernetes.io/ingress.class", &["ours", "theirs"]),
         ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
         ("nginx.ingress.kubernetes.io/canary", &["true", "false"]),
+        ("nginx.ingress.kubernetes.io/canary-weight", &["10", "100", "odd"]),
+        ("nginx.ingress.kubernetes.io/canary-by-header", &["x-canary"]),
+        ("nginx.ingress.kubernetes.io/load-balance", &["ewma"]),
+        ("nginx.ingress.kubernetes.io/service-upstream", &["true"]),
+        ("nginx.ingress.kubernetes.io/default-backend", &["one", "two"]),
         ("nginx.ingress.kubernetes.io/app-root", &["/app", "app"]),
         ("nginx.ingress.kubernetes.io/from-to-www-redirect", &["true", "odd"]),
         (
@@ -335,6 +340,7 @@ fn service(rng: &mut Rng) -> Object {
                 .then(|| rng.one(&["out.example.org", "other.example.org"]).to_owned()),
             ports,
             ipv6_first: rng.chance(1, 3),
+            cluster_ip: rng.chance(1, 2).then(|| "10.96.0.7".parse().unwrap()),
         }
         .into(),
     )

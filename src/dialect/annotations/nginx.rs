@@ -127,6 +127,7 @@ pub(super) struct Asked {
     temporal: Option<Template>,
     temporal_code: Option<StatusCode>,
     host_wide: HostWide,
+    canary: served::canary::Wanted,
     cors: bool,
     origins: Option<Origins>,
     methods: Option<HeaderValue>,
@@ -290,6 +291,7 @@ impl Asked {
         let mut addresses = self.addresses(config);
         settings.access = std::mem::take(&mut self.auth).settle(patience, &mut addresses);
         settings.host_wide = Some(Arc::new(std::mem::take(&mut self.host_wide)));
+        settings.canary = std::mem::take(&mut self.canary).rule();
         let of_snippet = self.fields.snippet.addresses.take();
         let of_snippet = of_snippet.map(|addresses| Before::Addresses(Arc::new(addresses)));
         let blocked = config.blocked.clone().map(|deny| Addresses { allow: None, deny });

@@ -62,6 +62,7 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
     }
     let is_default = reader.default_backend();
     reader.undecoded(context);
+    let spare = reader.spare();
     let mut guards = reader.guards;
     if guards.rules.is_some() || !guards.unclear.is_empty() {
         guards.hosts = reader.hosts;
@@ -73,6 +74,7 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
         guards.unclear = guards.hosts.iter().cloned().collect();
     }
     Reading {
+        spare,
         patterns: reader.patterns,
         guards,
         claims: reader.claims,
@@ -128,6 +130,17 @@ impl<'i> Reader<'i> {
         }
     }
 
+    /// The backend for while others have no endpoints.
+    fn spare(&self) -> Option<BackendKey> {
+        let service = self.settings.spare.clone()?;
+        Some(BackendKey {
+            service,
+            port: PortRef::First,
+            settings: self.backend_settings.clone(),
+            ..BackendKey::none(&self.ingress.meta.namespace)
+        })
+    }
+
     fn say(&mut self, code: Code, field: &str, message: String) {
         self.findings.push(Diagnostic::new(code, &self.object, field, message));
     }
@@ -159,6 +172,11 @@ impl<'i> Reader<'i> {
         for (path_index, path) in (0_u32..).zip(paths) {
             let place = Field::within(&PATH, index, path_index);
             let field = place.to_string();
+            let is_canary = self.settings.canary.is_some() && !path.unclear;
+            if is_canary {
+                self.canary_path(path, &host, (index, path_index));
+                continue;
+            }
             let read = if path.unclear {
                 None
             } else if let Some(pattern) = self.pattern(path) {
@@ -327,6 +345,28 @@ impl<'i> Reader<'i> {
                 );
                 None
             }
+        }
+    }
+
+    /// Claims the path of a canary both as it is written and as a regular expression: which of them it is, the Ingress that it
+    /// is the canary of says.
+    fn canary_path(&mut self, path: &IngressPath, host: &HostPattern, (index, path_index): (u32, u32)) {
+        let place = Field::within(&PATH, index, path_index);
+        let field = place.to_string();
+        let backend = self.backend(&path.backend, &format!("{field}.backend"));
+        let mut named = Some(Field::within(&PATH_BACKEND, index, path_index));
+        let text = path.path.as_ref().filter(|path| path.starts_with('/'));
+        let pattern = PathPattern {
+            kind: PathKind::RegularExpression,
+            path: text.cloned().unwrap_or_else(|| ROOT.clone()),
+        };
+        // What may be wrong with the path, the other Ingress is told.
+        let said = self.findings.len();
+        let plain = self.path(path, &field);
+        self.findings.truncate(said);
+        let plain = plain.map(|(plain, _)| plain);
+        for pattern in plain.into_iter().chain([pattern]) {
+            self.claim(host.clone(), pattern, backend.clone(), (place, named.take()));
         }
     }
 

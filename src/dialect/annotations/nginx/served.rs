@@ -2,11 +2,13 @@
 
 mod auth;
 mod backends;
+pub(super) mod canary;
 mod cors;
 mod fields;
 mod guards;
 mod hosts;
 mod paths;
+mod services;
 
 use super::Served;
 
@@ -15,11 +17,13 @@ pub(super) fn all() -> impl Iterator<Item = &'static Served> {
     [
         auth::ALL,
         backends::ALL,
+        canary::ALL,
         cors::ALL,
         fields::ALL,
         guards::ALL,
         hosts::ALL,
         paths::ALL,
+        services::ALL,
     ]
     .into_iter()
     .flatten()

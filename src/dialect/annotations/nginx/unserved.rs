@@ -81,30 +81,8 @@ pub(super) static ALL: &[Unserved] = &[
         NotYet,
         "",
     ),
-    row(
-        &[
-            "canary",
-            "canary-by-header",
-            "canary-by-header-value",
-            "canary-by-header-pattern",
-            "canary-by-cookie",
-            "canary-weight",
-            "canary-weight-total",
-            "affinity-canary-behavior",
-        ],
-        NotYet,
-        "the Ingress beside the canary gets all requests",
-    ),
     row(&["limit-rate", "limit-rate-after"], NotYet, ""),
-    row(
-        &[
-            "custom-http-errors",
-            "default-backend",
-            "disable-proxy-intercept-errors",
-        ],
-        NotYet,
-        "",
-    ),
+    row(&["custom-http-errors", "disable-proxy-intercept-errors"], NotYet, ""),
     row(&["mirror-target", "mirror-request-body", "mirror-host"], NotYet, ""),
     row(
         &[
@@ -114,15 +92,7 @@ pub(super) static ALL: &[Unserved] = &[
         NotYet,
         "",
     ),
-    row(
-        &[
-            "upstream-hash-by-subset",
-            "upstream-hash-by-subset-size",
-            "service-upstream",
-        ],
-        NotYet,
-        "",
-    ),
+    row(&["upstream-hash-by-subset", "upstream-hash-by-subset-size"], NotYet, ""),
     row(
         &[
             "proxy-ssl-verify-depth",
