@@ -7,7 +7,7 @@ set -euo pipefail
 
 # program:package. Programs are looked up in PATH and in the sbin folders, which may be missing in a user's PATH.
 needs=(/etc/ssl/certs/ca-certificates.crt:ca-certificates curl:curl jq:jq openssl:openssl python3:python3 etcd:etcd-server flock:util-linux setsid:util-linux
-  gcc:gcc make:make /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev)
+  gcc:gcc make:make /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev htpasswd:apache2-utils)
 if [ "${1:-}" = chromium ]; then
   needs=(chromium:chromium)
 elif [ "${1:-}" = prometheus ]; then
