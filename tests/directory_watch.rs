@@ -152,6 +152,7 @@ async fn the_first_list_names_every_kind() {
     let synced = format!("synced manifests {}", world.folder.path().display());
     let expected = [
         "Namespace=0",
+        "ConfigMap=0",
         "Secret=0",
         "Endpoints=0",
         "EndpointSlice=0",
