@@ -64,10 +64,7 @@ const ASKED: &[&str] = &[
 /// What is shown for a name, and that it is of the owner's namespace where the name has an owner.
 fn shown(table: &Table, name: &str) -> String {
     let host = table.host(&HostPattern::Exact(name.into()));
-    let routes = host
-        .into_iter()
-        .flat_map(|host| host.paths.routes().chain(&host.default));
-    let routes: Vec<_> = routes.collect();
+    let routes: Vec<_> = host.into_iter().flat_map(|host| host.routes()).collect();
     // Under --yield-empty the owner may be one that has yielded.
     let yields = routes.iter().any(|route| !route.shadows.is_empty());
     let owner = routes
