@@ -12,7 +12,7 @@ use super::worker::Worker;
 use crate::http1::fold;
 use crate::message::{Field, Fields, Name, Request, Value};
 use crate::table::decide::{Ask, MAX_HOPS, Outcome, Subject, decide, known};
-use crate::table::{Access, At, Backend, Basic, Before, External, Route, Satisfy, Table};
+use crate::table::{Access, Addresses, At, Backend, Basic, Before, External, Route, Satisfy, Table};
 use http::{HeaderValue, StatusCode};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -150,7 +150,10 @@ pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Ref
         Satisfy::All => false,
         Satisfy::Any(addresses) => {
             let address = asked.client.address();
-            if addresses.as_ref().is_some_and(|addresses| addresses.admits(address)) {
+            // To be on no list of denied addresses says nothing of who a client is.
+            let alone = access.basic.is_none() && access.external.is_none();
+            let admits = |addresses: &Addresses| (alone || addresses.allow.is_some()) && addresses.admits(address);
+            if addresses.as_deref().is_some_and(admits) {
                 return Ok(Granted::new(access));
             }
             true
@@ -325,6 +328,11 @@ fn at_same_host(
     else {
         return Err(nobody("no pod answers for what would be asked"));
     };
+    // A request may be answered by a rule for more hosts than its own. Whoever has rules for its host alone must not answer
+    // who may come in by that one.
+    if route.host != asked.route.host {
+        return Err(nobody("what would be asked belongs to a rule for other hosts"));
+    }
     let mut target = path.unwrap_or_else(|| canonical.path.form(route.keep_slashes).to_owned());
     if let Some(query) = query {
         target.push('?');

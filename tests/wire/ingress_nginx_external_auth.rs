@@ -388,7 +388,7 @@ fn what_cannot_be_asked_lets_nobody_in() {
     let (_, problems) = get(rig.admin, "/api/v1/diagnostics");
     for (host, _, status, why) in cases {
         assert_eq!(ask(&rig, host, &[]).status, *status, "{host}");
-        let object = format!("default/x{}", host.replace('.', "-"));
+        let object = format!("default/x{}", host.replace(['*', '.'], "-"));
         let said = problems
             .split(&object)
             .skip(1)
@@ -405,8 +405,8 @@ fn the_host_of_the_request_may_be_where_the_service_is() {
         let service = |host: &str, path: &str| {
             nginx(host, &[], &[("Prefix", path)])
                 .replace(
-                    &format!("name: 'x{}'", host.replace('.', "-")),
-                    &format!("name: 'y{}'", host.replace('.', "-")),
+                    &format!("name: 'x{}'", host.replace(['*', '.'], "-")),
+                    &format!("name: 'y{}'", host.replace(['*', '.'], "-")),
                 )
                 .replace("name: web", "name: auth")
         };
@@ -414,6 +414,9 @@ fn the_host_of_the_request_may_be_where_the_service_is() {
             + &service("a.test", "/oauth2")
             + &nginx("itself.test", &[("auth-url", "https://$host/any")], ALL)
             + &nginx("nobody.test", &[("auth-url", "https://$host/any")], &[("Prefix", "/a")])
+            + &nginx("*.wild.test", &[("auth-url", "https://$host/oauth2/auth")], ALL)
+            + &service("*.wild.test", "/oauth2")
+            + &service("tenant.wild.test", "/oauth2").replace("ingressClassName: nginx, ", "")
     });
     answers(&rig, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(ask(&rig, "a.test", &[]).status, 200);
@@ -430,6 +433,12 @@ fn the_host_of_the_request_may_be_where_the_service_is() {
         "it would ask itself who may ask"
     );
     assert_eq!(ask(&rig, "nobody.test", &[]).status, 500);
+    answers(&rig, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(
+        ask(&rig, "tenant.wild.test", &[]).status,
+        500,
+        "who has a rule for one host does not let clients in by a rule for more"
+    );
     assert_eq!(rig.pod().requests().len(), 1);
 }
 
@@ -441,6 +450,7 @@ fn one_way_to_come_in_may_be_enough() {
         let any = ("satisfy", "any");
         let here = ("whitelist-source-range", "127.0.0.0/8");
         let elsewhere = ("whitelist-source-range", "10.0.0.0/8");
+        let denies = ("denylist-source-range", "10.0.0.1");
         let with = |more: &[(&'static str, &'static str)]| [&basic[..], more].concat();
         secret.to_owned()
             + &nginx("here.test", &with(&[any, here]), ALL)
@@ -451,6 +461,15 @@ fn one_way_to_come_in_may_be_enough() {
             + &nginx("alone.test", &[any, elsewhere], ALL)
             + &nginx("service.test", &[any, elsewhere, URL], ALL)
             + &nginx("wrong.test", &with(&[("satisfy", "some"), here]), ALL)
+            + &nginx("denies.test", &with(&[any, denies]), ALL)
+            + &nginx("alone-denies.test", &[any, denies], ALL)
+            + &nginx(
+                "old-name.test",
+                &[elsewhere, ("allowlist-source-range", "127.0.0.0/8")],
+                ALL,
+            )
+            + &nginx("new-name.test", &[here, ("allowlist-source-range", "10.0.0.0/8")], ALL)
+            + &nginx("empty.test", &[("auth-url", " ")], ALL)
     });
     let right = [("Authorization", "Basic YW5uOnA=")];
     let wrong = [("Authorization", "Basic YW5uOng=")];
@@ -462,7 +481,14 @@ fn one_way_to_come_in_may_be_enough() {
         (401, 200)
     );
     assert_eq!((status("all.test", &right), status("alone.test", &right)), (403, 403));
-    assert_eq!(status("wrong.test", &right), 503);
+    assert_eq!((status("wrong.test", &right), status("empty.test", &[])), (503, 503));
+    assert_eq!(
+        (status("denies.test", &[]), status("denies.test", &right)),
+        (401, 200),
+        "whoever is not denied has not shown who it is"
+    );
+    assert_eq!(status("alone-denies.test", &[]), 200);
+    assert_eq!((status("old-name.test", &[]), status("new-name.test", &[])), (200, 403));
     assert_eq!((status("both.test", &right), status("both.test", &wrong)), (200, 401));
     assert_eq!(
         (status("either.test", &wrong), status("either.test", &right)),

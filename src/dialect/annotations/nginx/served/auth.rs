@@ -150,8 +150,7 @@ pub(super) static ALL: &[Served] = &[
             form: "a URL, with variables in its path and query",
             pattern: "^https?://[!-~]+$",
             read: |settings, text| {
-                // Without a value it is as if it were not there.
-                settings.nginx.auth.url = (!text.trim().is_empty()).then(|| Url::new(text.trim())).transpose()?;
+                settings.nginx.auth.url = Some(Url::new(text.trim())?);
                 Ok(())
             },
         },

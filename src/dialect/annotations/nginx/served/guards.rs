@@ -104,7 +104,8 @@ pub(super) static ALL: &[Served] = &[
             form: "networks and addresses, separated by commas",
             pattern: "^[0-9a-fA-F.:/, ]+$",
             read: |settings, text| {
-                settings.nginx.exempt = Some(networks(text)?);
+                // It is the old name, and comes after the new one.
+                settings.nginx.exempt = settings.nginx.exempt.take().or(Some(networks(text)?));
                 Ok(())
             },
         },
@@ -130,7 +131,8 @@ pub(super) static ALL: &[Served] = &[
             form: "networks and addresses, separated by commas",
             pattern: "^[0-9a-fA-F.:/, ]+$",
             read: |settings, text| {
-                settings.nginx.allow = Some(networks(text)?);
+                // It is the old name, and comes after the new one.
+                settings.nginx.allow = settings.nginx.allow.take().or(Some(networks(text)?));
                 Ok(())
             },
         },
