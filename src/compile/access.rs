@@ -1,4 +1,4 @@
-//! Who may come in: what of it stands in other objects than the one that asks for it.
+//! What decides who may come in, where that is in other objects (Secrets, Services) than the Ingress that asks for it.
 
 use super::{Key, State};
 use crate::dialect::annotations::{BasicWanted, ExternalWanted, Settings};

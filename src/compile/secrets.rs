@@ -47,7 +47,7 @@ impl Known {
         }
     }
 
-    /// Who may sign in by it, once that was read: by its entry `auth`, or by a `map` of names.
+    /// The users in it, once they were read: from its entry `auth`, or from one entry for each user (`map`).
     pub fn users(&self, map: bool) -> Option<&UsersRead> {
         self.users.get(usize::from(map))?.as_ref()
     }

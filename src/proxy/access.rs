@@ -171,7 +171,7 @@ pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Ref
     if let Some(external) = &access.external {
         match by_service(asked, access, external).await {
             Ok(granted) => return Ok(granted),
-            // Who may still sign in is told so.
+            // A client that may still sign in is told so.
             Err(why) if refused.is_none() || why.is(ProxyError::Unauthorized) || !why.is_plain() => {
                 refused = Some(why);
             }

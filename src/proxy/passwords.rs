@@ -127,11 +127,11 @@ fn work(turns: &Mutex<Receiver<Turn>>, waiting: &Waiting) {
     }
 }
 
-/// Those who wait for an answer. If there is none, they are let go when this is dropped.
+/// The requests that wait for an answer. If none comes, they go on when this is dropped.
 struct Answers<'w> {
     waiting: &'w Waiting,
     tag: Tag,
-    /// Who comes after they were told waits for another answer.
+    /// A request that comes after they were told waits for another answer.
     given: bool,
 }
 
@@ -160,7 +160,7 @@ impl<'w> Answers<'w> {
     fn give(mut self, right: bool) {
         self.given = true;
         for one in Self::take(self.waiting, &self.tag) {
-            // Who has gone needs no answer.
+            // A client that has gone needs no answer.
             let _ = one.send(right);
         }
     }

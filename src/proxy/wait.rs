@@ -65,8 +65,8 @@ impl Silence {
     }
 }
 
-/// A time-out, or none. Every idle connection has room for some of them, so that they are counted in milliseconds, of which
-/// 0 are none.
+/// A time-out, if there is one. Every idle connection has room for some of them, so they are counted in milliseconds, and 0
+/// means that there is none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limit(u32);
 
@@ -79,7 +79,7 @@ impl From<Option<Duration>> for Limit {
 }
 
 impl Limit {
-    /// The time-out; absent where there is none.
+    /// The time-out, if there is one.
     pub fn get(self) -> Option<Duration> {
         (self.0 > 0).then(|| Duration::from_millis(self.0.into()))
     }

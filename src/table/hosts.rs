@@ -122,7 +122,7 @@ pub struct Hosts {
     wildcard: ByName,
     any: Arc<HostTable>,
     fallback: Option<Arc<Route>>,
-    /// Hosts that no rule names; absent where there are none.
+    /// Further names of hosts, which are asked where no rule names the host.
     aliases: Option<Arc<Aliases>>,
 }
 

@@ -79,7 +79,7 @@ impl State {
         self.host_wide.expressions_changed |= had_expressions || has_expressions;
     }
 
-    /// Who stands against a host's being given to an object's.
+    /// The namespaces that `--host-owners` gives a host to, if the object's is not among them.
     fn owners_against(&self, name: &HostPattern, object: &ObjectRef) -> Option<String> {
         self.options.host_owners.against(&object.namespace, name)
     }

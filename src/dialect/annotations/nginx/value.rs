@@ -21,6 +21,33 @@ pub(super) const fn switch(read: fn(&mut Settings, &str) -> Result<(), String>) 
     }
 }
 
+/// Networks.
+pub(super) const fn list(read: fn(&mut Settings, &str) -> Result<(), String>) -> Value {
+    Value::Text {
+        form: "networks and addresses, separated by commas",
+        pattern: "^[0-9a-fA-F.:/, ]+$",
+        read,
+    }
+}
+
+/// A number of which 0 sets no limit.
+pub(super) const fn limit(read: fn(&mut Settings, &str) -> Result<(), String>) -> Value {
+    Value::Text {
+        form: "a whole number; 0 for no limit",
+        pattern: "^[0-9]+$",
+        read,
+    }
+}
+
+/// Where a redirect leads.
+pub(super) const fn place(read: fn(&mut Settings, &str) -> Result<(), String>) -> Value {
+    Value::Text {
+        form: "a URL, or a path",
+        pattern: "^(/|https?://)[^\\s$]*$",
+        read,
+    }
+}
+
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),

@@ -1,6 +1,6 @@
 //! Annotations that keep requests from pods: addresses, rates, sizes.
 
-use super::super::value::{networks, number, size};
+use super::super::value::{limit, list, networks, number, size};
 use super::super::{Served, Wrong};
 use crate::dialect::annotations::value::Value;
 
@@ -9,40 +9,28 @@ pub(super) static ALL: &[Served] = &[
         name: "allowlist-source-range",
         differs: "",
         wrong: Wrong::Closes,
-        value: Value::Text {
-            form: "networks and addresses, separated by commas",
-            pattern: "^[0-9a-fA-F.:/, ]+$",
-            read: |settings, text| {
-                settings.nginx.allow = Some(networks(text)?);
-                Ok(())
-            },
-        },
+        value: list(|settings, text| {
+            settings.nginx.allow = Some(networks(text)?);
+            Ok(())
+        }),
     },
     Served {
         name: "denylist-source-range",
         differs: "",
         wrong: Wrong::Closes,
-        value: Value::Text {
-            form: "networks and addresses, separated by commas",
-            pattern: "^[0-9a-fA-F.:/, ]+$",
-            read: |settings, text| {
-                settings.nginx.deny = Some(networks(text)?);
-                Ok(())
-            },
-        },
+        value: list(|settings, text| {
+            settings.nginx.deny = Some(networks(text)?);
+            Ok(())
+        }),
     },
     Served {
         name: "limit-allowlist",
         differs: "",
         wrong: Wrong::Closes,
-        value: Value::Text {
-            form: "networks and addresses, separated by commas",
-            pattern: "^[0-9a-fA-F.:/, ]+$",
-            read: |settings, text| {
-                settings.nginx.exempt = Some(networks(text)?);
-                Ok(())
-            },
-        },
+        value: list(|settings, text| {
+            settings.nginx.exempt = Some(networks(text)?);
+            Ok(())
+        }),
     },
     Served {
         name: "limit-burst-multiplier",
@@ -61,54 +49,38 @@ pub(super) static ALL: &[Served] = &[
         name: "limit-connections",
         differs: "each node counts by itself, and the status is always 503",
         wrong: Wrong::Closes,
-        value: Value::Text {
-            form: "a whole number; 0 for no limit",
-            pattern: "^[0-9]+$",
-            read: |settings, text| {
-                settings.nginx.under_way = number(text)?;
-                Ok(())
-            },
-        },
+        value: limit(|settings, text| {
+            settings.nginx.under_way = number(text)?;
+            Ok(())
+        }),
     },
     Served {
         name: "limit-rpm",
         differs: "each node counts by itself, and the status is always 503",
         wrong: Wrong::Closes,
-        value: Value::Text {
-            form: "a whole number; 0 for no limit",
-            pattern: "^[0-9]+$",
-            read: |settings, text| {
-                settings.nginx.per_minute = number(text)?;
-                Ok(())
-            },
-        },
+        value: limit(|settings, text| {
+            settings.nginx.per_minute = number(text)?;
+            Ok(())
+        }),
     },
     Served {
         name: "limit-rps",
         differs: "each node counts by itself, and the status is always 503",
         wrong: Wrong::Closes,
-        value: Value::Text {
-            form: "a whole number; 0 for no limit",
-            pattern: "^[0-9]+$",
-            read: |settings, text| {
-                settings.nginx.per_second = number(text)?;
-                Ok(())
-            },
-        },
+        value: limit(|settings, text| {
+            settings.nginx.per_second = number(text)?;
+            Ok(())
+        }),
     },
     Served {
         name: "limit-whitelist",
         differs: "",
         wrong: Wrong::Closes,
-        value: Value::Text {
-            form: "networks and addresses, separated by commas",
-            pattern: "^[0-9a-fA-F.:/, ]+$",
-            read: |settings, text| {
-                // It is the old name, and comes after the new one.
-                settings.nginx.exempt = settings.nginx.exempt.take().or(Some(networks(text)?));
-                Ok(())
-            },
-        },
+        value: list(|settings, text| {
+            // It is the old name, and comes after the new one.
+            settings.nginx.exempt = settings.nginx.exempt.take().or(Some(networks(text)?));
+            Ok(())
+        }),
     },
     Served {
         name: "proxy-body-size",
@@ -127,14 +99,10 @@ pub(super) static ALL: &[Served] = &[
         name: "whitelist-source-range",
         differs: "",
         wrong: Wrong::Closes,
-        value: Value::Text {
-            form: "networks and addresses, separated by commas",
-            pattern: "^[0-9a-fA-F.:/, ]+$",
-            read: |settings, text| {
-                // It is the old name, and comes after the new one.
-                settings.nginx.allow = settings.nginx.allow.take().or(Some(networks(text)?));
-                Ok(())
-            },
-        },
+        value: list(|settings, text| {
+            // It is the old name, and comes after the new one.
+            settings.nginx.allow = settings.nginx.allow.take().or(Some(networks(text)?));
+            Ok(())
+        }),
     },
 ];

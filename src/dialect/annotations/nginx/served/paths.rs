@@ -1,6 +1,6 @@
 //! Annotations of paths: patterns, rewrites, redirects.
 
-use super::super::value::{boolean, status, switch, target};
+use super::super::value::{boolean, place, status, switch, target};
 use super::super::{Served, Wrong};
 use crate::dialect::annotations::value::Value;
 use crate::table::Target;
@@ -19,14 +19,10 @@ pub(super) static ALL: &[Served] = &[
         name: "permanent-redirect",
         differs: "",
         wrong: Wrong::Default("requests are not redirected"),
-        value: Value::Text {
-            form: "a URL, or a path",
-            pattern: "^(/|https?://)[^\\s$]*$",
-            read: |settings, text| {
-                settings.nginx.permanent = Some(target(text)?);
-                Ok(())
-            },
-        },
+        value: place(|settings, text| {
+            settings.nginx.permanent = Some(target(text)?);
+            Ok(())
+        }),
     },
     Served {
         name: "permanent-redirect-code",
@@ -77,14 +73,10 @@ pub(super) static ALL: &[Served] = &[
         name: "temporal-redirect",
         differs: "",
         wrong: Wrong::Default("requests are not redirected"),
-        value: Value::Text {
-            form: "a URL, or a path",
-            pattern: "^(/|https?://)[^\\s$]*$",
-            read: |settings, text| {
-                settings.nginx.temporal = Some(target(text)?);
-                Ok(())
-            },
-        },
+        value: place(|settings, text| {
+            settings.nginx.temporal = Some(target(text)?);
+            Ok(())
+        }),
     },
     Served {
         name: "temporal-redirect-code",
