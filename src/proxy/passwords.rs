@@ -145,7 +145,8 @@ impl<'w> Answers<'w> {
         if !still {
             all.remove(&tag);
         }
-        still.then_some(Self {
+        // Made only if it is wanted: dropping one locks the map again.
+        still.then(|| Self {
             waiting,
             tag,
             given: false,
