@@ -185,7 +185,7 @@ tls_port() { echo $(($1 + 20)); }
 
 # render TEMPLATE PORT [FILE]: fills in a template of conf/ into the scratch folder; with TLS set, HTTPS is listened for too.
 render() {
-    local https nginx_tls= nginx_listen= haproxy_tls=
+    local https nginx_tls="" nginx_listen="" haproxy_tls=""
     https=$(tls_port "$2")
     if [ -n "${TLS:-}" ]; then
         nginx_tls="ssl_certificate $scratch/tls.crt; ssl_certificate_key $scratch/tls.key; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519; ssl_session_tickets on;"

@@ -124,7 +124,7 @@ def measure(arguments, lab, log):
         time.sleep(5)
         (before, _), (bytes_before, _) = p.usage(proxy.pid), received(proxy.pid, api.port)
         time.sleep(arguments.rest)
-        (after, memory), (bytes_after, _) = p.usage(proxy.pid), received(proxy.pid, api.port)
+        (after, _), (bytes_after, _) = p.usage(proxy.pid), received(proxy.pid, api.port)
         said("CPU at rest, with the heartbeats of 100 nodes", f"{100 * (after - before) / arguments.rest:.2f} % of a core")
         said("sent for it meanwhile", f"{(bytes_after - bytes_before) / arguments.rest:.0f} bytes a second")
 
