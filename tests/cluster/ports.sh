@@ -107,14 +107,14 @@ step "its pods answer at port 80" pods_answer
 step "uid 65532, no capability, no new privileges, seccomp" runs_as 65532 0
 step "uninstalled" without_chart
 step "the nodes' sysctl" every_node sysctl -qw net.ipv4.ip_unprivileged_port_start=0
-step "the chart's DaemonSet with runAsNonRoot" with_chart --set runAsNonRoot=true
+step "the chart's DaemonSet with runAsNonRoot" with_chart --set runAsNonRoot=true,nodeUnprivilegedPortStart=0
 step "they answer" answers_everywhere
 step "uid 65532, no capability, no new privileges, seccomp" runs_as 65532 0
 step "uninstalled" without_chart
 step "the nodes' sysctl is reset" every_node sysctl -qw net.ipv4.ip_unprivileged_port_start=1024
 
 title "High ports"
-step "the chart's DaemonSet at 8000 and 8443" with_chart --set ports.http=8000,ports.https=8443,runAsNonRoot=true --set 'extraArgs={--https-port=443}'
+step "the chart's DaemonSet at 8000 and 8443" with_chart --set ports.http=8000,ports.https=8443,runAsNonRoot=true,tls.redirectPort=443
 step "the nodes redirect port 80" redirected
 step "they answer at port 80" answers_everywhere
 step "uninstalled" without_chart

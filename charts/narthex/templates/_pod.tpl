@@ -1,92 +1,62 @@
-{{/* The flags of narthex, one a line. What is as by default is not said. */}}
-{{- define "narthex.args" -}}
-{{- $name := include "narthex.name" . -}}
-{{- $node := eq .Values.kind "DaemonSet" -}}
-- serve
-{{- if $node }}
-- --share-ports
-- --hand-over={{ .Release.Namespace }}/{{ $name }}
-{{- end }}
-- --ingress-class={{ .Values.ingressClass.name }}
-{{- if not .Values.ingressClass.classLess }}
-- --class-less=false
-{{- end }}
-{{- range .Values.ignoreAnnotations }}
-- {{ printf "--ignore-annotation=%s" . | quote }}
-{{- end }}
-- --probe-socket=/run/narthex/probe.sock
-{{- /* In a namespace that is not watched, nothing is known of peers. */}}
-{{- if and .Values.adminService.enabled (or (empty .Values.watchNamespaces) (has .Release.Namespace .Values.watchNamespaces)) }}
-- --admin-service=$(NARTHEX_NAMESPACE)/{{ $name }}
-{{- end }}
-{{- range .Values.watchNamespaces }}
-- --watch-namespace={{ . }}
-{{- end }}
-{{- if ne (int .Values.ports.http) 80 }}
-- --listen-http={{ with int .Values.ports.http }}[::]:{{ . }}{{ else }}off{{ end }}
-{{- end }}
-{{- if or (ne (int .Values.ports.https) 443) (ne (int .Values.ports.http) 80) }}
-- --listen-https={{ with int .Values.ports.https }}[::]:{{ . }}{{ else }}off{{ end }}
-{{- end }}
-{{- if ne (int .Values.ports.admin) 8080 }}
-- --admin=:{{ .Values.ports.admin }}
-{{- end }}
-{{- if .Values.status.enabled }}
-{{- if ne $name "narthex" }}
-- --lease={{ $name }}
-- --pod-selector=app.kubernetes.io/name={{ $name }}
-{{- end }}
-{{- if .Values.status.publishService }}
-- --publish-service={{ .Values.status.publishService }}
-{{- else if .Values.status.publishAddress }}
-- --publish-address={{ join "," .Values.status.publishAddress }}
-{{- else if not $node }}
-- --publish-service={{ .Release.Namespace }}/{{ $name }}-public
-{{- end }}
-{{- else }}
-- --update-status=false
-{{- end }}
-{{- range .Values.extraArgs }}
-- {{ . | quote }}
-{{- end }}
+{{/* A probe. Takes its "values" and its "command". */}}
+{{- define "narthex.probe" -}}
+{{- $probe := dict "exec" (dict "command" .command) -}}
+{{- range $field, $value := .values -}}
+{{- if and $value (or (ne $field "successThreshold") (ne (int $value) 1)) -}}
+{{- $_ := set $probe $field $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $probe -}}
+{{- end -}}
+
+{{/* How pods are spread: the constraints of the values, and one for each label of `spreadOver` that they do not name. */}}
+{{- define "narthex.spread" -}}
+{{- $selector := dict "matchLabels" (include "narthex.selector" . | fromYaml) -}}
+{{- $constraints := list -}}
+{{- $named := list -}}
+{{- range .Values.topologySpreadConstraints -}}
+{{- $named = append $named .topologyKey -}}
+{{- $constraints = append $constraints (ternary . (merge (dict "labelSelector" $selector) .) (hasKey . "labelSelector")) -}}
+{{- end -}}
+{{- range (include "narthex.own" . | fromYaml).spreadOver -}}
+{{- if not (has . $named) -}}
+{{- $constraints = append $constraints (dict "topologyKey" . "maxSkew" 1 "whenUnsatisfiable" "ScheduleAnyway" "labelSelector" $selector) -}}
+{{- end -}}
+{{- end -}}
+{{- with $constraints -}}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
 {{- end -}}
 
 {{/* The pod, without what only one kind of workload has. */}}
 {{- define "narthex.pod" -}}
-{{- $node := eq .Values.kind "DaemonSet" -}}
+{{- $node := include "narthex.onNode" . -}}
 {{- $own := include "narthex.own" . | fromYaml -}}
+{{- $probe := list "/narthex" "healthcheck" "--probe-socket=/run/narthex/probe.sock" -}}
 metadata:
   labels:
-    {{- include "narthex.selector" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- merge (dict) (include "narthex.selector" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml | nindent 4 }}
   {{- with .Values.podAnnotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  serviceAccountName: {{ include "narthex.name" . }}
+  serviceAccountName: {{ include "narthex.account" . }}
+  {{- if not .Values.serviceAccount.automount }}
+  automountServiceAccountToken: false
+  {{- end }}
   {{- if $node }}
   hostNetwork: true
-  dnsPolicy: ClusterFirstWithHostNet
-  {{- else }}
+  {{- end }}
+  {{- with .Values.dnsPolicy | default (ternary "ClusterFirstWithHostNet" "" (not (empty $node))) }}
+  dnsPolicy: {{ . }}
+  {{- end }}
+  {{- with include "narthex.podSecurity" . }}
   securityContext:
-    sysctls: # applies to the pod only: ports below 1024 without a capability
-      - name: net.ipv4.ip_unprivileged_port_start
-        value: "0"
-  {{- with $own.spreadOver }}
-  topologySpreadConstraints:
-    {{- range . }}
-    - topologyKey: {{ . }}
-      maxSkew: 1
-      whenUnsatisfiable: ScheduleAnyway
-      labelSelector:
-        matchLabels:
-          {{- include "narthex.selector" $ | nindent 10 }}
-    {{- end }}
+    {{- . | nindent 4 }}
   {{- end }}
-  {{- end }}
+  {{- include "narthex.spread" . | nindent 2 }}
   {{- with $own.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
@@ -95,13 +65,11 @@ spec:
   tolerations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.nodeSelector }}
-  nodeSelector:
-    {{- toYaml . | nindent 4 }}
+  {{- /* These fields of the pod are values of the same name. */}}
+  {{- range $field := list "nodeSelector" "affinity" "dnsConfig" "hostAliases" "runtimeClassName" "schedulerName" "shareProcessNamespace" "initContainers" }}
+  {{- with index $.Values $field }}
+  {{- dict $field . | toYaml | nindent 2 }}
   {{- end }}
-  {{- with .Values.affinity }}
-  affinity:
-    {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- include "narthex.pullSecrets" . | nindent 2 }}
   containers:
@@ -109,7 +77,10 @@ spec:
       image: {{ include "narthex.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       args:
-        {{- include "narthex.args" . | nindent 8 }}
+        {{- include "narthex.ownArgs" . | nindent 8 }}
+        {{- range .Values.extraArgs }}
+        - {{ . | quote }}
+        {{- end }}
       env:
         - name: NARTHEX_NAMESPACE
           valueFrom:
@@ -123,41 +94,49 @@ spec:
           valueFrom:
             fieldRef:
               fieldPath: spec.nodeName
+        {{- with .Values.traces.endpointSecret }}
+        {{- if .name }}
+        - name: NARTHEX_OTLP_ENDPOINT
+          valueFrom:
+            secretKeyRef:
+              name: {{ .name }}
+              key: {{ .key }}
+        {{- end }}
+        {{- end }}
         {{- with .Values.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+      {{- with .Values.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       {{- /* On the node's own network each declared port would be a hostPort: two pods at once, as in an update, could not be. */}}
       {{- if not $node }}
       ports:
-        {{- range $port := list "http" "https" "admin" }}
-        {{- with index $.Values.ports $port }}
+        {{- range $port := append (include "narthex.open" . | fromJsonArray) "admin" }}
         - name: {{ $port }}
-          containerPort: {{ . }}
+          containerPort: {{ index $.Values.ports $port }}
           protocol: TCP
-        {{- end }}
         {{- end }}
       {{- end }}
       startupProbe:
-        exec:
-          command: [/narthex, healthcheck, --probe-socket=/run/narthex/probe.sock]
-        periodSeconds: 1
-        timeoutSeconds: 5
-        failureThreshold: 3600
+        {{- include "narthex.probe" (dict "values" .Values.startupProbe "command" $probe) | nindent 8 }}
       readinessProbe:
-        exec:
-          command: [/narthex, healthcheck, --probe-socket=/run/narthex/probe.sock]
-        periodSeconds: 5
-        timeoutSeconds: 5
-        failureThreshold: 3
+        {{- include "narthex.probe" (dict "values" .Values.readinessProbe "command" $probe) | nindent 8 }}
       livenessProbe:
-        exec:
-          command: [/narthex, healthcheck, --live, --probe-socket=/run/narthex/probe.sock]
-        periodSeconds: 10
-        timeoutSeconds: 5
-        failureThreshold: 3
+        {{- include "narthex.probe" (dict "values" .Values.livenessProbe "command" (list "/narthex" "healthcheck" "--live" "--probe-socket=/run/narthex/probe.sock")) | nindent 8 }}
+      {{- with .Values.lifecycle }}
+      lifecycle:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       volumeMounts:
         - name: run
           mountPath: /run/narthex
+        {{- if .Values.adminToken.secretName }}
+        - name: admin-token
+          mountPath: /etc/narthex/admin-token
+          readOnly: true
+        {{- end }}
         {{- with .Values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -166,31 +145,19 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       securityContext:
-        {{- if and $node (not .Values.runAsNonRoot) }}
-        runAsUser: 0
-        allowPrivilegeEscalation: false
-        readOnlyRootFilesystem: true
-        capabilities:
-          drop: [ALL]
-          add: [NET_BIND_SERVICE]
-        seccompProfile:
-          type: RuntimeDefault
-        {{- else }}
-        {{- include "narthex.restricted" . | nindent 8 }}
-        {{- end }}
+        {{- include "narthex.containerSecurity" . | nindent 8 }}
+    {{- with .Values.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   volumes:
     - name: run
       emptyDir: {}
+    {{- with .Values.adminToken.secretName }}
+    - name: admin-token
+      secret:
+        secretName: {{ . }}
+    {{- end }}
     {{- with .Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-{{- end -}}
-
-{{- define "narthex.pullSecrets" -}}
-{{- with .Values.image.pullSecrets -}}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
-{{- end -}}
 {{- end -}}
