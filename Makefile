@@ -118,7 +118,7 @@ soak: deps ## run the bad days in their long form: a million simulated histories
 # optional packages for other systems, which the lock then lacks too.
 dashboard: dashboard/dist/index.html ## build the page at /dashboard/ (needs Node)
 
-dashboard/dist/index.html: $(wildcard dashboard/src/*) dashboard/index.html dashboard/package-lock.json dashboard/vite.config.ts
+dashboard/dist/index.html: $(wildcard dashboard/src/*) docs/openapi.json dashboard/types.mjs dashboard/index.html dashboard/package-lock.json dashboard/vite.config.ts
 	@if command -v npm >/dev/null; then cd dashboard && npm install --no-save --no-audit --no-fund --silent && npm run --silent build; \
 	else echo "there is no Node here: narthex is built without its dashboard"; fi
 
