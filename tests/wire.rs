@@ -82,6 +82,8 @@ mod ingress_nginx_config;
 mod ingress_nginx_external_auth;
 #[path = "wire/ingress_nginx_fields.rs"]
 mod ingress_nginx_fields;
+#[path = "wire/ingress_nginx_guards.rs"]
+mod ingress_nginx_guards;
 #[path = "wire/ingress_nginx_hosts.rs"]
 mod ingress_nginx_hosts;
 #[path = "wire/ingress_nginx_limits.rs"]

@@ -293,7 +293,7 @@ impl Decision {
                 self.location = Some(redirect.location());
                 let whose = route.map(|route| route.origin.object.to_string()).unwrap_or_default();
                 self.answer(
-                    308,
+                    redirect.status.as_u16(),
                     format!("{whose} has TLS for this host, so plain HTTP is redirected to HTTPS"),
                 );
             }

@@ -78,6 +78,8 @@ impl State {
             fields: wanted.fields.clone(),
             returns_to: wanted.returns_to.clone(),
             always_sets_cookies: wanted.always_sets_cookies,
+            told: wanted.told.clone(),
+            remembered: wanted.remembered.clone(),
         }
     }
 
@@ -120,8 +122,7 @@ impl State {
             "{} cannot be asked ({why}), so nobody is let in: requests get 500",
             external.host
         );
-        let field = format!("annotation {}", external.named_by);
-        said.push(Diagnostic::new(code, object, field, message));
+        said.push(Diagnostic::new(code, object, external.named_by, message));
     }
 
     /// What is wrong with the Secret that says who may sign in.

@@ -15,6 +15,7 @@ use crate::model::{ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
 use crate::table::{BackendSettings, Before, Guard, HostPattern, Policies, Served, Terms};
 use hashbrown::HashTable;
+use http::StatusCode;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -257,10 +258,16 @@ impl State {
         let (plain, redirecting) = (make(false), make(true));
         let policies = |claim: &Claim| {
             let host = claim.spot.host();
-            if claim.rewrite.is_some() || claim.guard.is_some() || claim.closing_slash {
+            let begins = |with: &[Box<str>]| with.iter().any(|with| claim.spot.path().starts_with(&**with));
+            let unasked = !settings.access.is_empty() && begins(&settings.unasked);
+            let stays_plain = redirected.has(host) && begins(&settings.plain);
+            if claim.rewrite.is_some() || claim.guard.is_some() || claim.closing_slash || unasked || stays_plain {
                 let guard = guard.or(claim.guard.as_ref());
-                let redirect = redirected.has(host);
-                let policies = settings.policies(redirect, guard.cloned(), claim.rewrite.as_ref());
+                let redirect = redirected.has(host) && !stays_plain;
+                let mut policies = settings.policies(redirect, guard.cloned(), claim.rewrite.as_ref());
+                if unasked {
+                    policies.ask_nobody();
+                }
                 Arc::new(Policies {
                     closing_slash: claim.closing_slash,
                     ..policies
@@ -329,7 +336,7 @@ pub(super) struct Common {
 impl Default for Common {
     fn default() -> Self {
         let redirect = Policies {
-            before: Box::new([Before::RedirectToHttps]),
+            before: Box::new([Before::RedirectToHttps(StatusCode::PERMANENT_REDIRECT)]),
             ..Policies::default()
         };
         Self {

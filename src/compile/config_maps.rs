@@ -79,7 +79,7 @@ impl State {
         if *self.config_maps.beside.config != config {
             self.config_maps.beside = Arc::new(Beside {
                 config: Arc::new(config),
-                custom: None,
+                named: Vec::new(),
             });
             self.recompile_users(&Cause::config_map(main.clone()));
         }
@@ -91,21 +91,23 @@ impl State {
             return None;
         }
         let common = &self.config_maps.beside;
-        let custom = nginx::custom_headers(claimant.meta());
-        let custom = custom.and_then(|key| self.config_maps.known.get(&key).cloned());
-        if custom.is_none() {
+        let named = nginx::named_by(claimant.meta());
+        let named: Vec<_> = named
+            .filter_map(|key| self.config_maps.known.get(&key).cloned())
+            .collect();
+        if named.is_empty() {
             return Some(common.clone());
         }
         let config = common.config.clone();
-        Some(Arc::new(Beside { config, custom }))
+        Some(Arc::new(Beside { config, named }))
     }
 
     /// The ConfigMaps that an object of a dialect hangs on.
     pub(super) fn config_maps_of(&self, claimant: &dyn Claimant, dialect: Dialect) -> impl Iterator<Item = Cause> {
         let is_nginx = dialect == Dialect::IngressNginx;
-        let custom = is_nginx.then(|| nginx::custom_headers(claimant.meta())).flatten();
+        let named = is_nginx.then(|| nginx::named_by(claimant.meta()));
         let main = self.options.nginx_config_map.clone().filter(|_| is_nginx);
-        custom.into_iter().chain(main).map(Cause::config_map)
+        named.into_iter().flatten().chain(main).map(Cause::config_map)
     }
 
     /// ConfigMaps that are needed, by namespace and name: a source need not know any other.
@@ -126,12 +128,14 @@ impl State {
         }
         for finding in &self.config_maps.findings {
             let (code, then) = match finding {
-                Finding { closes: true, .. } => (
+                Finding {
+                    closes: Some(closed), ..
+                } => (
                     Code::InvalidConfig,
-                    ", so all routes of ingress-nginx are closed: requests get 503",
+                    format!(", so {closed} are closed: requests get 503"),
                 ),
-                Finding { is_wrong: true, .. } => (Code::InvalidConfig, ", so it is left out"),
-                _ => (Code::NotYet, ""),
+                Finding { is_wrong: true, .. } => (Code::InvalidConfig, ", so it is left out".to_owned()),
+                _ => (Code::NotYet, String::new()),
             };
             let message = format!("{}{then}", finding.message);
             said.push(Diagnostic::new(code, object, format!("data.{}", finding.key), message));

@@ -23,7 +23,7 @@ use crate::model::nearest::nearest;
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
 use crate::table::{After, BackendSettings, Before, CanaryRule, Compression, Guard, Policies, Rewrite, Target};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use list::ALL;
 use std::sync::Arc;
 use twox_hash::XxHash3_64;
@@ -48,6 +48,12 @@ pub(crate) struct Settings {
     pub paths: Paths,
     /// What clients have to show before they are let in.
     pub access: AccessWanted,
+    /// Beginnings of paths whose clients are not asked who they are.
+    pub unasked: Arc<[Box<str>]>,
+    /// Beginnings of paths that are not redirected to HTTPS.
+    pub plain: Arc<[Box<str>]>,
+    /// The status of redirects to HTTPS; 308.
+    pub redirect_status: Option<StatusCode>,
     /// What it decides for the whole of its hosts; absent in a dialect that has no such things.
     pub host_wide: Option<Arc<HostWide>>,
     /// The Service that gets requests while those that they are for have no endpoints.
@@ -106,7 +112,8 @@ impl Settings {
         guard: Option<Arc<Guard>>,
         rewrite: Option<&Arc<Rewrite>>,
     ) -> Policies {
-        let redirect = https_redirect.then_some(Before::RedirectToHttps);
+        let status = self.redirect_status.unwrap_or(StatusCode::PERMANENT_REDIRECT);
+        let redirect = https_redirect.then_some(Before::RedirectToHttps(status));
         let before = self.chain.before.iter().cloned().chain(redirect);
         let compress = self.compression.iter().cloned().map(After::Compress);
         let hsts = self.hsts.iter().cloned().map(After::Hsts);

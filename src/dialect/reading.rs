@@ -49,6 +49,14 @@ impl Spot {
             Spot::Fallback => &HostPattern::Any,
         }
     }
+
+    /// The path it is of.
+    pub fn path(&self) -> &str {
+        match self {
+            Spot::Path(_, path) => &path.path,
+            Spot::Default(_) | Spot::Fallback => "/",
+        }
+    }
 }
 
 /// One object's claim to a host and path.

@@ -1,6 +1,7 @@
 //! What a route does besides forwarding: behaviour, one file per policy. What a route wants is data, and stands in
 //! `table`.
 
+pub mod answers;
 pub mod compress;
 pub mod passwords;
 pub mod rate;

@@ -122,6 +122,7 @@ mod tests {
             id,
             exempt: Networks::new(["10.9.0.0/16".parse().unwrap()]),
             limits: limits.into(),
+            status: http::StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

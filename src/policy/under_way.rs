@@ -81,7 +81,12 @@ mod tests {
 
     fn limit(id: u64, most: u32) -> Connections {
         let exempt = Networks::new(["10.9.0.0/16".parse().unwrap()]);
-        Connections { id, exempt, most }
+        Connections {
+            id,
+            exempt,
+            most,
+            status: http::StatusCode::SERVICE_UNAVAILABLE,
+        }
     }
 
     #[test]

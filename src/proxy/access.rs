@@ -6,13 +6,14 @@ use super::error::ProxyError;
 use super::forward::ForwardError;
 use super::names::{is_hop_by_hop, is_managed, misleads};
 use super::passwords::Checked;
+use super::remembered::Question;
 use super::request_id::RequestId;
 use super::subrequest::{self, NoReply, SubRequest};
 use super::worker::Worker;
 use crate::http1::fold;
-use crate::message::{Field, Fields, Name, Request, Value};
+use crate::message::{Field, Fields, Name, Request, Response, Value};
 use crate::table::decide::{Ask, MAX_HOPS, Outcome, Subject, decide, known};
-use crate::table::{Access, Addresses, At, Backend, Basic, Before, External, Route, Satisfy, Table};
+use crate::table::{Access, Addresses, At, Backend, Basic, Before, External, Known, Route, Satisfy, Table};
 use http::{HeaderValue, StatusCode};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -233,6 +234,51 @@ fn sign_in(asked: &Asked<'_>, access: &Access, refused: Refused) -> Refused {
 
 /// Asks a service whether a client may come in.
 async fn by_service(asked: &Asked<'_>, access: &Arc<Access>, external: &External) -> Result<Granted, Refused> {
+    let question = Question::of(asked, external);
+    let known_answer = question.as_ref().and_then(|question| question.answer(asked.worker));
+    if let Some(answer) = known_answer {
+        return judge(access, external, answer.status, &answer.fields);
+    }
+    let reply = ask_service(asked, external).await?;
+    if let Some(question) = question {
+        question.remember(asked.worker, reply.status, &reply.fields);
+    }
+    judge(access, external, reply.status, &reply.fields)
+}
+
+/// What follows from the answer of a service.
+fn judge(access: &Arc<Access>, external: &External, status: StatusCode, fields: &Fields) -> Result<Granted, Refused> {
+    let mut cookies = Fields::new();
+    for cookie in fields.get_all(&Name::SetCookie) {
+        cookies.append(&Name::SetCookie, cookie.as_bytes());
+    }
+    let error = match status {
+        status if status.is_success() => {
+            let mut granted = Granted::new(access);
+            for name in &external.fields {
+                for value in fields.get_all(&**name) {
+                    granted.fields.append(&**name, value.as_bytes());
+                }
+            }
+            granted.cookies = cookies;
+            return Ok(granted);
+        }
+        StatusCode::UNAUTHORIZED => ProxyError::Unauthorized,
+        _ => ProxyError::NotAdmitted,
+    };
+    let mut refused = Refused::from(error);
+    for challenge in fields.get_all(&Name::WwwAuthenticate) {
+        refused.fields.append(&Name::WwwAuthenticate, challenge.as_bytes());
+    }
+    let signs_in = error == ProxyError::Unauthorized && external.sign_in.is_some();
+    if signs_in || external.always_sets_cookies {
+        refused.fields.extend(&cookies);
+    }
+    Err(refused)
+}
+
+/// Asks it. What is neither 2xx nor 401 or 403 is no answer.
+async fn ask_service(asked: &Asked<'_>, external: &External) -> Result<Response, Refused> {
     let known = known(asked.ask, asked.canonical, asked.route);
     let target = encoded(&external.target.expand(&known));
     let (backend, host, target) = match &external.at {
@@ -258,38 +304,14 @@ async fn by_service(asked: &Asked<'_>, access: &Arc<Access>, external: &External
         most: LONGEST_ANSWER,
     };
     let reply = subrequest::send(asked.worker, asked.client, &sub).await?;
-    let fields = &reply.fields;
-    let mut cookies = Fields::new();
-    for cookie in fields.get_all(&Name::SetCookie) {
-        cookies.append(&Name::SetCookie, cookie.as_bytes());
-    }
-    let error = match reply.status {
-        status if status.is_success() => {
-            let mut granted = Granted::new(access);
-            for name in &external.fields {
-                for value in fields.get_all(&**name) {
-                    granted.fields.append(&**name, value.as_bytes());
-                }
-            }
-            granted.cookies = cookies;
-            return Ok(granted);
-        }
-        StatusCode::UNAUTHORIZED => ProxyError::Unauthorized,
-        StatusCode::FORBIDDEN => ProxyError::NotAdmitted,
+    match reply.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(reply),
+        status if status.is_success() => Ok(reply),
         status => {
             let why = format!("{backend} answered with {}", status.as_u16());
-            return Err(NoReply::from(why.as_str()).into());
+            Err(NoReply::from(why.as_str()).into())
         }
-    };
-    let mut refused = Refused::from(error);
-    for challenge in fields.get_all(&Name::WwwAuthenticate) {
-        refused.fields.append(&Name::WwwAuthenticate, challenge.as_bytes());
     }
-    let signs_in = error == ProxyError::Unauthorized && external.sign_in.is_some();
-    if signs_in || external.always_sets_cookies {
-        refused.fields.extend(&cookies);
-    }
-    Err(refused)
 }
 
 /// Where the host of a request leads with another path, and the target that is asked for there.
@@ -375,14 +397,15 @@ fn head(asked: &Asked<'_>, external: &External, host: &[u8], target: &str, hops:
     write(&[b"Host: ", host, b"\r\n"]);
     let fields = &asked.request.fields;
     let named = super::facts::connection_options(fields);
-    for field in fields.iter().filter(|field| passes(*field, asked.client.peer.trusted)) {
+    let passes = |field: &Field<'_>| passes(*field, asked.client.peer.trusted) && !external.told.replaces(field.name);
+    for field in fields.iter().filter(passes) {
         if !named.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
             write(&[field.name, b": ", field.value.as_bytes(), b"\r\n"]);
         }
     }
     // HTTP/2 clients send a cookie in crumbs (RFC 9113, section 8.2.3).
     let crumbs: Vec<&[u8]> = fields.get_all(&Name::Cookie).map(Value::as_bytes).collect();
-    if !crumbs.is_empty() {
+    if !crumbs.is_empty() && !external.told.replaces(b"cookie") {
         write(&[b"Cookie: ", &crumbs.join(&b"; "[..]), b"\r\n"]);
     }
     let scheme = if known.secure { "https" } else { "http" };
@@ -391,7 +414,11 @@ fn head(asked: &Asked<'_>, external: &External, host: &[u8], target: &str, hops:
     let uri = format!("{}{query}", known.path);
     let address = asked.client.address().to_string();
     let returns_to = external.returns_to(&known).unwrap_or_else(|| uri.clone());
-    let mut told = |name: &str, value: &str| write(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    let mut told = |name: &str, value: &str| {
+        if !external.told.replaces(name.as_bytes()) {
+            write(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        }
+    };
     told("X-Original-URL", &format!("{scheme}://{asked_host}{uri}"));
     told("X-Original-Method", asked.request.method.as_str());
     if external.tells_more {
@@ -404,6 +431,11 @@ fn head(asked: &Asked<'_>, external: &External, host: &[u8], target: &str, hops:
     told("X-Forwarded-For", &address);
     told("X-Request-ID", asked.id.as_str());
     told("X-Narthex-Hops", &hops.to_string());
+    let more = external.told.expand(&Known {
+        request_id: Some(asked.id.as_str()),
+        ..known
+    });
+    more.write_lines(0..more.len(), &mut out);
     out.extend_from_slice(b"\r\n");
     out
 }

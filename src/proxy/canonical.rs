@@ -80,6 +80,7 @@ impl From<Refusal> for ProxyError {
             Refusal::Loop => Self::Loop,
             Refusal::BodyTooLarge => Self::BodyTooLarge,
             Refusal::AddressNotAllowed => Self::AddressNotAllowed,
+            Refusal::Blocked => Self::Blocked,
         }
     }
 }

@@ -110,6 +110,9 @@ pub enum ProxyError {
     /// The client's address is not one of those that the route allows.
     #[error("the client's address is not one that the route allows")]
     AddressNotAllowed,
+    /// The client says of itself what the route does not want, such as the name of an unwanted program.
+    #[error("the client says of itself what the route does not want")]
+    Blocked,
     /// The client has not shown who it is.
     #[error("the client has not shown who it is")]
     Unauthorized,
@@ -127,10 +130,10 @@ pub enum ProxyError {
     AccessUnclear,
     /// The client has more requests under way than the route allows.
     #[error("the client has more requests under way than the route allows")]
-    TooManyUnderWay,
+    TooManyUnderWay(StatusCode),
     /// The client asks more often than the route allows.
     #[error("the client asks more often than the route allows")]
-    TooOften,
+    TooOften(StatusCode),
     /// The rule's backend has nobody to answer.
     #[error("{}", .0.reason())]
     NoBackend(BackendState),
@@ -280,6 +283,7 @@ impl ProxyError {
             Self::GuardInvalid => (503, "guard invalid", 14, Us, Never, false, "guard_invalid"),
             Self::BodyTooLarge => (413, "content too large", 8, Client, Never, false, "body_too_large"),
             Self::AddressNotAllowed => (403, "forbidden", 7, Client, Never, false, "address_not_allowed"),
+            Self::Blocked => (403, "forbidden", 7, Client, Never, false, "blocked"),
             Self::Unauthorized => (401, "unauthorized", 16, Client, Never, false, "unauthorized"),
             Self::NotAdmitted => (403, "forbidden", 7, Client, Never, false, "not_admitted"),
             Self::AccessUnknown => (
@@ -293,8 +297,16 @@ impl ProxyError {
             ),
             Self::PasswordsBusy => (503, "service unavailable", 14, Us, Never, false, "passwords_busy"),
             Self::AccessUnclear => (500, "internal server error", 13, Us, Never, false, "access_unclear"),
-            Self::TooManyUnderWay => (503, "too many requests", 14, Us, Never, false, "too_many_under_way"),
-            Self::TooOften => (503, "too many requests", 14, Us, Never, false, "too_often"),
+            Self::TooManyUnderWay(status) => (
+                status.as_u16(),
+                "too many requests",
+                14,
+                Us,
+                Never,
+                false,
+                "too_many_under_way",
+            ),
+            Self::TooOften(status) => (status.as_u16(), "too many requests", 14, Us, Never, false, "too_often"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
             Self::BackendFull => (503, "service unavailable", 14, Us, Never, false, "backend_full"),

@@ -21,6 +21,7 @@ pub mod headers;
 pub mod names;
 mod passwords;
 mod peer;
+mod remembered;
 pub mod reply;
 mod request_body;
 mod request_id;

@@ -54,10 +54,13 @@ pub const PLAIN_ON_HTTPS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 50\r\n\
 Connection: close\r\n\r\nthis port speaks HTTPS: write https:// in the URL\n";
 
-/// 308, which keeps method and body (RFC 9110 §15.4.9).
+/// A redirect to HTTPS. 308 keeps method and body (RFC 9110 §15.4.9).
 pub fn redirect(draft: &mut Draft<'_>, to: &Redirect<'_>) {
-    let text = Bytes::from_static(b"Permanent Redirect\n");
-    let fields = own(draft, StatusCode::PERMANENT_REDIRECT, text);
+    let text = match to.status {
+        StatusCode::PERMANENT_REDIRECT => Bytes::from_static(b"Permanent Redirect\n"),
+        other => Bytes::from(format!("{}\n", other.canonical_reason().unwrap_or_default())),
+    };
+    let fields = own(draft, to.status, text);
     // The canonical form of host and path is header text, and so is the query that was read.
     fields.append(&Name::Location, to.location());
     fields.append(&Name::ContentType, TEXT);

@@ -299,7 +299,7 @@ fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) ->
         if let Before::Connections(limit) = step
             && !request.trail.counts(limit, request.client)
         {
-            return Some((place, Box::new(ProxyError::TooManyUnderWay.into())));
+            return Some((place, Box::new(ProxyError::TooManyUnderWay(limit.status).into())));
         }
         let Before::Rates(rates) = step else { continue };
         if charged.replace(rates.id) == Some(rates.id) {
@@ -310,7 +310,7 @@ fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) ->
             request.worker.counters.rates_forgotten.add();
         }
         if !admission.passes {
-            return Some((place, Box::new(ProxyError::TooOften.into())));
+            return Some((place, Box::new(ProxyError::TooOften(rates.status).into())));
         }
     }
     None

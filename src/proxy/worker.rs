@@ -8,6 +8,7 @@ use super::trail::Dictionary;
 use super::trust::TrustedProxies;
 use crate::message::Buffers;
 use crate::model::RouteKey;
+use crate::policy::answers::Answers;
 use crate::policy::compress::Memory;
 use crate::policy::rate::Buckets;
 use crate::policy::under_way::UnderWay;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub under_way: Arc<UnderWay>,
     /// The passwords of clients, of all shards.
     pub passwords: Arc<Passwords>,
+    /// What services that say who may come in have answered lately, over all shards.
+    pub answers: Arc<Answers>,
     /// Where requests are logged, if they are.
     pub access_log: Option<Arc<AccessLog>>,
     /// Which requests are traced, if any are.
@@ -159,6 +162,8 @@ counters! {
     compressions_refused,
     /// Passwords that were right and are forgotten because there were too many of them.
     passwords_forgotten,
+    /// Answers of services that say who may come in, forgotten because there were too many of them.
+    answers_forgotten,
     /// Clients whose rate was forgotten because there were too many of them.
     rates_forgotten,
     /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.

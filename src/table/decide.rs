@@ -103,6 +103,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// The client's address is not one of those that the route allows.
     AddressNotAllowed,
+    /// The client says of itself what the route does not want.
+    Blocked,
 }
 
 /// What a request is about.
@@ -170,6 +172,7 @@ pub enum Outcome<'d> {
 /// Where a plain request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redirect<'d> {
+    pub status: StatusCode,
     pub host: &'d str,
     /// The port of HTTPS.
     pub port: u16,
@@ -357,7 +360,8 @@ fn take<'d>(
     rules: &Rules,
 ) -> Option<Outcome<'d>> {
     match step {
-        Before::RedirectToHttps => redirect(ask, canonical, route, rules).map(Outcome::Redirect),
+        Before::RedirectToHttps(status) => redirect(ask, canonical, route, (*status, rules)).map(Outcome::Redirect),
+        Before::Blocked(blocked) => (blocked.refuses(ask.fields)).then_some(Outcome::Refused(Refusal::Blocked)),
         Before::BodyLimit(most) => {
             let too_large = ask.length.is_some_and(|length| length > *most);
             too_large.then_some(Outcome::Refused(Refusal::BodyTooLarge))
@@ -418,13 +422,19 @@ pub fn known<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &'d Rout
 ///
 /// Never where the client spoke HTTPS to a trusted proxy: behind such a one the redirect would come back in plain for
 /// ever.
-fn redirect<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &Route, rules: &Rules) -> Option<Redirect<'d>> {
+fn redirect<'d>(
+    ask: &'d Ask<'_>,
+    canonical: &'d Canonical<'_>,
+    route: &Route,
+    (status, rules): (StatusCode, &Rules),
+) -> Option<Redirect<'d>> {
     if ask.secure {
         return None;
     }
     let (port, host) = (rules.https_port?, canonical.host.as_deref()?);
     let path = canonical.path.form(route.keep_slashes);
     (!path.starts_with(ACME)).then_some(Redirect {
+        status,
         host,
         port,
         path,

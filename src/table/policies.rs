@@ -4,9 +4,10 @@
 use super::compression::Compression;
 use super::guard::Guard;
 use super::steps::{
-    Access, Addresses, Connections, Cors, FieldChanges, Rates, Redirection, Returned, Rewrite, Template,
+    Access, Addresses, Blocked, BlockedField, Connections, Cors, FieldChanges, Rates, Redirection, Returned, Rewrite,
+    Satisfy, Template,
 };
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 
 /// The policies of a route.
@@ -31,18 +32,20 @@ pub struct Policies {
 /// (`table/decide.rs`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Before {
-    /// A client that speaks plain HTTP is sent to HTTPS with 308.
-    RedirectToHttps,
+    /// A client that speaks plain HTTP is sent to HTTPS with this status.
+    RedirectToHttps(StatusCode),
     /// A body of more bytes is refused with 413: at once if its length is said, else as soon as it is longer.
     BodyLimit(u64),
     /// A client at another address is refused with 403.
     Addresses(Arc<Addresses>),
+    /// A client that says something unwanted of itself is refused with 403.
+    Blocked(Arc<Blocked>),
     /// A browser that asks whether it may send a request from another origin is answered; replies of all later steps say
     /// what holds for other origins.
     Cors(Arc<Cors>),
-    /// A client that asks too often is refused with 503. This is live state, so it is no part of the decision.
+    /// A client that asks too often is refused. This is live state, so it is no part of the decision.
     Rates(Arc<Rates>),
-    /// A client that has too many requests under way is refused with 503. This is live state too.
+    /// A client that has too many requests under way is refused. This is live state too.
     Connections(Arc<Connections>),
     /// A client that cannot show who it is is refused. This takes time, so it is no part of the decision.
     Access(Arc<Access>),
@@ -77,7 +80,7 @@ impl Before {
     /// It in words; absent where that is said elsewhere.
     pub fn words(&self) -> Option<String> {
         match self {
-            Before::RedirectToHttps => None,
+            Before::RedirectToHttps(_) => None,
             Before::BodyLimit(most) => Some(format!("body-limit={most}")),
             Before::Addresses(addresses) => Some(format!(
                 "addresses(allow={} deny={})",
@@ -86,6 +89,14 @@ impl Before {
                     .as_ref()
                     .map_or("any".to_owned(), |allow| allow.len().to_string()),
                 addresses.deny.len()
+            )),
+            Before::Blocked(blocked) => Some(format!(
+                "blocked({}={})",
+                match blocked.field {
+                    BlockedField::UserAgent => "user-agent",
+                    BlockedField::Referer => "referer",
+                },
+                blocked.texts.len() + blocked.expressions.len()
             )),
             Before::Cors(_) => Some("cors".to_owned()),
             Before::Connections(connections) => Some(format!("connections={}", connections.most)),
@@ -101,9 +112,24 @@ impl Before {
 }
 
 impl Policies {
+    /// Takes out what asks clients who they are. Addresses that would have been enough alone are the only ones that are let in
+    /// then.
+    pub fn ask_nobody(&mut self) {
+        let stays = |step: &Before| match step {
+            Before::Access(access) => match &access.satisfy {
+                Satisfy::Any(Some(addresses)) => Some(Before::Addresses(addresses.clone())),
+                Satisfy::Any(None) | Satisfy::All => None,
+            },
+            other => Some(other.clone()),
+        };
+        self.before = self.before.iter().filter_map(stays).collect();
+    }
+
     /// Whether plain HTTP is sent to HTTPS.
     pub fn redirects_to_https(&self) -> bool {
-        self.before.contains(&Before::RedirectToHttps)
+        self.before
+            .iter()
+            .any(|step| matches!(step, Before::RedirectToHttps(_)))
     }
 
     /// The steps of a dialect, in their order and in words.

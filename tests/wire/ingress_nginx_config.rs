@@ -5,9 +5,9 @@ use crate::rig::{Reply, eventually, service_with};
 use std::process::Command;
 
 const ALL: &[(&str, &str)] = &[("Prefix", "/")];
-const FLAGS: &[&str] = &["--nginx-configmap", "ingress-nginx/controller"];
+pub const FLAGS: &[&str] = &["--nginx-configmap", "ingress-nginx/controller"];
 
-fn config_map(namespace: &str, name: &str, data: &[(&str, &str)]) -> String {
+pub fn config_map(namespace: &str, name: &str, data: &[(&str, &str)]) -> String {
     let data: Vec<String> = data.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\ndata: {{{}}}\n---\n",
@@ -15,7 +15,7 @@ fn config_map(namespace: &str, name: &str, data: &[(&str, &str)]) -> String {
     )
 }
 
-fn global(data: &[(&str, &str)]) -> String {
+pub fn global(data: &[(&str, &str)]) -> String {
     config_map("ingress-nginx", "controller", data)
 }
 

@@ -67,6 +67,11 @@ const METRICS: &[(&str, &str, &str)] = &[
         "Right passwords that were forgotten because there were too many of them",
     ),
     (
+        "answers_forgotten",
+        "narthex_auth_answers_forgotten",
+        "Answers of authentication services that were forgotten because there were too many of them",
+    ),
+    (
         "rates_forgotten",
         "narthex_rates_forgotten",
         "Clients whose rate was forgotten because there were too many of them",

@@ -90,6 +90,7 @@ impl ServeArgs {
             buckets: Arc::default(),
             under_way: Arc::default(),
             passwords: Arc::default(),
+            answers: Arc::default(),
             count_routes: self.metrics.count_routes,
             access_log: None,
             tracer: None,

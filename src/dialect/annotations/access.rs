@@ -2,7 +2,7 @@
 //! looked up yet.
 
 use crate::dialect::reading::BackendKey;
-use crate::table::{Addresses, Template};
+use crate::table::{Addresses, Remembered, RequestFields, Template};
 use http::{HeaderValue, Method};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct BasicWanted {
 /// A service that says who may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExternalWanted {
-    /// The annotation that names it.
+    /// The field that names it.
     pub named_by: &'static str,
     /// Where it is; absent where the host of the client's request leads there.
     pub backend: Option<BackendKey>,
@@ -52,6 +52,8 @@ pub(crate) struct ExternalWanted {
     pub fields: Box<[Box<str>]>,
     pub returns_to: Option<Template>,
     pub always_sets_cookies: bool,
+    pub told: RequestFields,
+    pub remembered: Option<Box<Remembered>>,
 }
 
 impl AccessWanted {

@@ -9,7 +9,7 @@ mod snippet;
 mod unserved;
 mod value;
 
-pub(crate) use config::{Beside, Config, Finding, custom_headers};
+pub(crate) use config::{Beside, Config, Finding, named_by};
 pub use page::markdown;
 
 use super::value::Value;
@@ -143,6 +143,7 @@ impl Asked {
     fn before(&mut self, config: &Config) -> Vec<Before> {
         let changes = self.fields.changes(config, self.rewrite.is_some());
         let mut steps = vec![Before::Fields(changes)];
+        steps.extend(config.unwanted.iter().cloned().map(Before::Blocked));
         steps.extend(self.fields.host.take().map(|host| Before::Host(Arc::new(host))));
         steps.extend(self.cors().map(Before::Cors));
         let body = self.body.or(config.body).unwrap_or(BODY);
@@ -167,23 +168,31 @@ impl Asked {
     }
 
     /// A bucket holds as many requests as the multiplier says, beside the one that is let through.
-    fn rates(&mut self, id: u64) -> Option<Before> {
+    fn rates(&mut self, id: u64, config: &Config) -> Option<Before> {
         let multiplier = self.burst_multiplier.unwrap_or(5);
         let rate = |requests: u32, seconds| Rate::new(requests, seconds, requests.saturating_mul(multiplier));
         let limits = [rate(self.per_second, 1), rate(self.per_minute, 60)];
         let limits: Box<[Rate]> = limits.into_iter().flatten().collect();
         let exempt = self.exempt.clone().unwrap_or_default();
-        (!limits.is_empty()).then(|| Before::Rates(Arc::new(Rates { id, exempt, limits })))
+        (!limits.is_empty()).then(|| {
+            Before::Rates(Arc::new(Rates {
+                id,
+                exempt,
+                limits,
+                status: config.rate_status,
+            }))
+        })
     }
 
     /// How many requests of a client may be under way.
-    fn connections(&self, id: u64) -> Option<Before> {
+    fn connections(&self, id: u64, config: &Config) -> Option<Before> {
         let exempt = || self.exempt.clone().unwrap_or_default();
         (self.under_way > 0).then(|| {
             Before::Connections(Arc::new(Connections {
                 id,
                 exempt: exempt(),
                 most: self.under_way,
+                status: config.connections_status,
             }))
         })
     }
@@ -241,11 +250,19 @@ impl Asked {
     pub fn settle(mut self, settings: &mut Settings) {
         let beside = settings.beside.clone();
         let config = &*beside.config;
-        if let Some(key) = config.closed_by {
-            settings
-                .closed_by
-                .get_or_insert_with(|| format!("{key} in the ConfigMap of ingress-nginx").into());
+        let of_auth = config.auth_closed_by.filter(|_| self.auth.is_global());
+        let said = config
+            .closed_by
+            .or(of_auth)
+            .map(|key| format!("{key} in the ConfigMap of ingress-nginx"));
+        if let Some(said) = said {
+            settings.closed_by.get_or_insert_with(|| said.into());
         }
+        let own = std::mem::replace(&mut self.fields.snippet, config.snippet.clone());
+        self.fields.snippet.append(own);
+        settings.unasked = config.unasked.clone();
+        settings.plain = config.plain.clone();
+        settings.redirect_status = Some(config.redirect_status);
         self.host_wide.relative |= config.relative;
         let force = self.force_ssl_redirect.unwrap_or(config.force_ssl_redirect);
         settings.ssl_redirect = match (force, self.ssl_redirect.or(config.ssl_redirect)) {
@@ -289,21 +306,21 @@ impl Asked {
         };
         let patience = settings.backend.response_timeout;
         let mut addresses = self.addresses(config);
-        settings.access = std::mem::take(&mut self.auth).settle(patience, &mut addresses);
+        let global = (&config.global_auth, settings.identity);
+        settings.access = std::mem::take(&mut self.auth).settle(global, patience, &mut addresses);
         settings.host_wide = Some(Arc::new(std::mem::take(&mut self.host_wide)));
         settings.canary = std::mem::take(&mut self.canary).rule();
-        let of_snippet = self.fields.snippet.addresses.take();
+        let of_snippet = std::mem::take(&mut self.fields.snippet.addresses).into_iter();
         let of_snippet = of_snippet.map(|addresses| Before::Addresses(Arc::new(addresses)));
         let blocked = config.blocked.clone().map(|deny| Addresses { allow: None, deny });
         let blocked = blocked.map(|addresses| Before::Addresses(Arc::new(addresses)));
         let behind = [
-            self.connections(settings.identity),
-            self.rates(settings.identity),
+            self.connections(settings.identity, config),
+            self.rates(settings.identity, config),
             blocked,
             addresses.map(Before::Addresses),
-            of_snippet,
         ];
-        settings.chain.behind = behind.into_iter().flatten().collect();
+        settings.chain.behind = behind.into_iter().flatten().chain(of_snippet).collect();
         let fields = settings.chain.before.iter().find_map(|step| match step {
             Before::Fields(changes) if !changes.reply.is_empty() => Some(After::Fields(changes.clone())),
             _ => None,

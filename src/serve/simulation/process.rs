@@ -206,6 +206,7 @@ impl Process {
             buckets: Arc::default(),
             under_way: Arc::default(),
             passwords: Arc::default(),
+            answers: Arc::default(),
             count_routes: true,
             access_log: None,
             tracer: None,

@@ -1,6 +1,7 @@
 //! How many requests of a client may be under way.
 
 use super::addresses::Networks;
+use http::StatusCode;
 
 /// The most requests that each client of a route may have under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -10,4 +11,6 @@ pub struct Connections {
     /// Clients that may have as many as they like.
     pub exempt: Networks,
     pub most: u32,
+    /// What a request gets beyond them.
+    pub status: StatusCode,
 }

@@ -1,6 +1,7 @@
 //! Asking a service whether a client may come in.
 
 use super::super::backend::BackendId;
+use super::fields::RequestFields;
 use super::template::{Known, Template};
 use http::{Method, StatusCode};
 use std::fmt;
@@ -26,6 +27,30 @@ pub struct External {
     pub returns_to: Option<Template>,
     /// Whether its cookies are set whatever the status of the reply.
     pub always_sets_cookies: bool,
+    /// Fields that it gets beside those of the client.
+    pub told: RequestFields,
+    /// How its answers are remembered, where they are.
+    pub remembered: Option<Box<Remembered>>,
+}
+
+/// How the answers of a service are remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Remembered {
+    /// Whose answers they are.
+    pub id: u64,
+    /// Requests that it is the same for get the same answer.
+    pub key: Template,
+    /// For how long an answer of each status counts; no status stands for all.
+    pub times: Box<[(Option<StatusCode>, Duration)]>,
+}
+
+impl Remembered {
+    /// For how long an answer of this status counts, if it is remembered at all.
+    pub fn time(&self, status: StatusCode) -> Option<Duration> {
+        let mut times = self.times.iter();
+        let found = times.find(|(known, _)| known.is_none_or(|known| known == status));
+        found.map(|(_, time)| *time).filter(|time| !time.is_zero())
+    }
 }
 
 /// Where a service is.
@@ -93,6 +118,8 @@ mod tests {
             fields: ["X-Auth-User".into()].into(),
             returns_to: None,
             always_sets_cookies: false,
+            told: RequestFields::default(),
+            remembered: None,
         };
         for (name, same) in [
             ("X-Auth-User", true),

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod blocked;
 mod connections;
 mod cors;
 mod external;
@@ -15,9 +16,10 @@ mod users;
 
 pub use access::{Access, Basic, Satisfy};
 pub use addresses::{Addresses, Networks};
+pub use blocked::{Blocked, BlockedField};
 pub use connections::Connections;
 pub use cors::{Cors, Origin, Origins};
-pub use external::{At, External};
+pub use external::{At, External, Remembered};
 pub use fields::{
     Edit, FieldChanges, Pattern as FieldPattern, Replies, ReplyFields, RequestFields, What, may_be_replied,
 };

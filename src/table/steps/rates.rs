@@ -1,6 +1,7 @@
 //! How often a client may ask.
 
 use super::addresses::Networks;
+use http::StatusCode;
 
 /// The rates of a route: a request has to keep to all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +11,8 @@ pub struct Rates {
     /// Clients that may ask as often as they like.
     pub exempt: Networks,
     pub limits: Box<[Rate]>,
+    /// What those get who ask more often.
+    pub status: StatusCode,
 }
 
 /// A rate, as a bucket that a request fills by one and that empties at a steady pace.

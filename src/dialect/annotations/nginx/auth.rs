@@ -4,15 +4,17 @@ use crate::dialect::annotations::access::{AccessWanted, BasicWanted, ExternalWan
 use crate::dialect::annotations::value::token;
 use crate::dialect::reading::{BackendKey, outside};
 use crate::model::object::PortRef;
-use crate::table::{Addresses, BackendProtocol, BackendSettings, Template, canonical_host};
-use http::{HeaderValue, Method};
+use crate::table::{Addresses, BackendProtocol, BackendSettings, Remembered, RequestFields, Template, canonical_host};
+use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The annotation that names the Secret.
 const SECRET: &str = "nginx.ingress.kubernetes.io/auth-secret";
-/// The annotation that names the service.
-const URL: &str = "nginx.ingress.kubernetes.io/auth-url";
+/// The field that names the service.
+const URL: &str = "annotation nginx.ingress.kubernetes.io/auth-url";
+/// The same where it is that of all Ingresses.
+const GLOBAL_URL: &str = "global-auth-url in the ConfigMap of ingress-nginx";
 
 /// How long a service may take where nothing is said.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,8 +43,14 @@ const NOT_ALLOWED: &[&str] = &[
     "x-request-id",
 ];
 
+/// The most statuses that `auth-cache-duration` names.
+const MOST_TIMES: usize = 64;
+
 /// The most fields of an answer.
 const MOST_FIELDS: usize = 64;
+
+/// For how long answers are remembered, by their status; no status stands for all.
+type Times = Box<[(Option<StatusCode>, Duration)]>;
 
 /// What they ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +63,17 @@ pub(in crate::dialect::annotations) struct Asked {
     pub map: bool,
     /// `WWW-Authenticate` with `auth-realm`.
     pub challenge: Option<HeaderValue>,
+    /// The service that is asked.
+    pub external: External,
+    /// `enable-global-auth: "false"`.
+    pub no_global: bool,
+    /// `satisfy: any`.
+    pub any: bool,
+}
+
+/// What is asked for of a service that says who may come in: by the annotations of an Ingress, or by the ConfigMap for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::dialect::annotations) struct External {
     /// `auth-url`.
     pub url: Option<Url>,
     /// `auth-method`.
@@ -69,8 +88,12 @@ pub(in crate::dialect::annotations) struct Asked {
     pub returns_to: Option<Template>,
     /// `auth-always-set-cookie`.
     pub always_sets_cookies: bool,
-    /// `satisfy: any`.
-    pub any: bool,
+    /// `auth-proxy-set-headers`.
+    pub told: Vec<(Box<str>, Template)>,
+    /// `auth-cache-key`.
+    pub cache_key: Option<Template>,
+    /// `auth-cache-duration`.
+    pub cache_times: Option<Times>,
 }
 
 /// An annotation that needs another one.
@@ -99,8 +122,19 @@ impl Asked {
         }
     }
 
-    /// Puts together what was asked for. With `satisfy: any`, the list of addresses belongs to it.
-    pub fn settle(self, patience: Option<Duration>, addresses: &mut Option<Arc<Addresses>>) -> AccessWanted {
+    /// Whether the service of the ConfigMap is asked, if it names one.
+    pub fn is_global(&self) -> bool {
+        self.external.url.is_none() && !self.no_global
+    }
+
+    /// Puts together what was asked for. With `satisfy: any`, the list of addresses belongs to it. `global` is the service
+    /// that the ConfigMap names.
+    pub fn settle(
+        self,
+        (global, id): (&External, u64),
+        patience: Option<Duration>,
+        addresses: &mut Option<Arc<Addresses>>,
+    ) -> AccessWanted {
         const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"\"");
         let secret = self.secret.as_ref().filter(|_| self.basic);
         let basic = secret.map(|secret| BasicWanted {
@@ -109,9 +143,33 @@ impl Asked {
             map: self.map,
             challenge: self.challenge.clone().unwrap_or(CHALLENGE),
         });
+        let external = if self.is_global() {
+            global.clone().settle(GLOBAL_URL, id, patience)
+        } else {
+            self.external.settle(URL, id, patience)
+        };
+        let any = self.any && (basic.is_some() || external.is_some());
+        AccessWanted {
+            basic,
+            external,
+            any,
+            addresses: if any { addresses.take() } else { None },
+        }
+    }
+}
+
+impl External {
+    fn settle(self, named_by: &'static str, id: u64, patience: Option<Duration>) -> Option<ExternalWanted> {
         let sign_in = self.sign_in();
-        let external = self.url.map(|url| ExternalWanted {
-            named_by: URL,
+        let url = self.url?;
+        let times = self.cache_times;
+        let remembered = self.cache_key.map(|key| Remembered {
+            id,
+            key,
+            times: times.unwrap_or_else(usual_times),
+        });
+        Some(ExternalWanted {
+            named_by,
             backend: url.backend,
             host: url.authority,
             secure: url.secure,
@@ -123,14 +181,9 @@ impl Asked {
             fields: self.fields,
             returns_to: self.returns_to,
             always_sets_cookies: self.always_sets_cookies,
-        });
-        let any = self.any && (basic.is_some() || external.is_some());
-        AccessWanted {
-            basic,
-            external,
-            any,
-            addresses: if any { addresses.take() } else { None },
-        }
+            told: RequestFields::new(self.told),
+            remembered: remembered.map(Box::new),
+        })
     }
 
     /// Where clients sign in, with where they want to go behind it, unless that is said there.
@@ -279,6 +332,63 @@ pub(super) fn fields(text: &str) -> Result<Box<[Box<str>]>, String> {
         return Err(format!("it names more than {MOST_FIELDS} fields"));
     }
     Ok(all)
+}
+
+/// `auth-cache-key`.
+pub(super) fn cache_key(text: &str) -> Result<Template, String> {
+    Template::new(text).map_err(|why| format!("\"{text}\" {why}"))
+}
+
+/// `auth-cache-duration` where nothing is said.
+fn usual_times() -> Times {
+    let time = Duration::from_secs(300);
+    [StatusCode::OK, StatusCode::ACCEPTED, StatusCode::UNAUTHORIZED]
+        .map(|status| (Some(status), time))
+        .into()
+}
+
+/// `auth-cache-duration`: lists of statuses with a time behind each, as `proxy_cache_valid` of nginx has them.
+pub(super) fn cache_times(text: &str) -> Result<Times, String> {
+    let wrong = |one: &str| format!("\"{one}\" is not a list of statuses and a time, such as \"200 202 10m\"");
+    let mut all = Vec::new();
+    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        let words: Vec<&str> = one.split_whitespace().collect();
+        let (time, statuses) = words.split_last().ok_or_else(|| wrong(one))?;
+        let time = nginx_time(time).ok_or_else(|| wrong(one))?;
+        if statuses.is_empty() {
+            // As nginx has it.
+            let usual = [StatusCode::OK, StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND];
+            all.extend(usual.map(|status| (Some(status), time)));
+        }
+        for status in statuses {
+            let known = status
+                .parse()
+                .ok()
+                .and_then(|code: u16| StatusCode::from_u16(code).ok());
+            if *status != "any" && known.is_none() {
+                return Err(wrong(one));
+            }
+            all.push((known, time));
+        }
+    }
+    if all.is_empty() || all.len() > MOST_TIMES {
+        return Err(wrong(text));
+    }
+    Ok(all.into())
+}
+
+/// A time with one unit of nginx behind it, or in seconds; at most a year.
+fn nginx_time(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|one: char| one.is_ascii_alphabetic());
+    let unit: u64 = match text.get(digits.len()..)? {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let number: u64 = digits.parse::<u32>().ok().filter(|_| !digits.starts_with('+'))?.into();
+    Some(Duration::from_secs(number.checked_mul(unit)?)).filter(|time| *time <= Duration::from_secs(365 * 86_400))
 }
 
 /// `auth-request-redirect`.

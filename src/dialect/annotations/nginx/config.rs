@@ -1,17 +1,24 @@
 //! The ConfigMap of ingress-nginx, which says what holds where an Ingress says nothing.
 
+mod guards;
 mod keys;
+mod snippets;
 
 use super::HSTS;
+use super::auth::External;
+use super::snippet::Snippet;
 use crate::model::object::{ConfigMap, Meta};
-use crate::table::{Balance, Exchanged, FieldPattern, Networks, RetryOn, Template};
-use http::HeaderValue;
+use crate::table::{Balance, Blocked, Exchanged, FieldPattern, Networks, RetryOn, Template};
+use http::{HeaderValue, StatusCode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use keys::Finding;
 pub(super) use keys::{served, unserved};
+
+/// The paths that certificate authorities ask for (RFC 8555, section 8.3), as ingress-nginx writes them.
+const ACME: &str = "/.well-known/acme-challenge";
 
 /// Namespace and name.
 type Key = (Arc<str>, Arc<str>);
@@ -21,8 +28,8 @@ type Key = (Arc<str>, Arc<str>);
 pub(crate) struct Beside {
     /// What holds where it says nothing.
     pub config: Arc<Config>,
-    /// The ConfigMap that `custom-headers` names.
-    pub custom: Option<Arc<ConfigMap>>,
+    /// The ConfigMaps that its annotations name, as far as they are there.
+    pub named: Vec<Arc<ConfigMap>>,
 }
 
 /// What a ConfigMap says.
@@ -45,8 +52,30 @@ pub(crate) struct Config {
     pub deny: Option<Networks>,
     /// Also where an Ingress has lists of its own.
     pub blocked: Option<Networks>,
-    /// A list of addresses that cannot be read: nobody is let in.
+    /// Clients that are refused for what they say of themselves.
+    pub unwanted: Vec<Arc<Blocked>>,
+    /// A guard that cannot be read or enforced: nobody is let in.
     pub closed_by: Option<&'static str>,
+    /// The service that says who may come in where an Ingress names none.
+    pub(in crate::dialect::annotations) global_auth: External,
+    /// What cannot be read of it.
+    pub auth_closed_by: Option<&'static str>,
+    /// Beginnings of paths whose clients are not asked who they are.
+    pub unasked: Arc<[Box<str>]>,
+    /// Beginnings of paths that are not redirected to HTTPS.
+    pub plain: Arc<[Box<str>]>,
+    /// The status of redirects to HTTPS.
+    pub redirect_status: StatusCode,
+    /// The status of requests beyond a rate.
+    pub rate_status: StatusCode,
+    /// The status of requests beyond those that may be under way.
+    pub connections_status: StatusCode,
+    /// `location-snippet`.
+    pub(in crate::dialect::annotations) snippet: Snippet,
+    /// `server-tokens: "false"`.
+    pub hides_server: bool,
+    /// `allow-backend-server-header`.
+    pub shows_server: bool,
     pub hidden: Vec<FieldPattern>,
     /// Fields that all replies get.
     pub added: Vec<(Box<str>, Template)>,
@@ -95,7 +124,18 @@ impl Default for Config {
             allow: None,
             deny: None,
             blocked: None,
+            unwanted: Vec::new(),
             closed_by: None,
+            global_auth: External::default(),
+            auth_closed_by: None,
+            unasked: Arc::new([ACME.into()]),
+            plain: Arc::new([ACME.into()]),
+            redirect_status: StatusCode::PERMANENT_REDIRECT,
+            rate_status: StatusCode::SERVICE_UNAVAILABLE,
+            connections_status: StatusCode::SERVICE_UNAVAILABLE,
+            snippet: Snippet::default(),
+            hides_server: false,
+            shows_server: false,
             hidden: Vec::new(),
             added: Vec::new(),
             for_pods: Vec::new(),
@@ -199,12 +239,39 @@ fn fields(map: &ConfigMap, for_pods: bool) -> Result<Vec<(Box<str>, Template)>, 
     Ok(if for_pods { snippet.request } else { all })
 }
 
-/// The ConfigMap that the annotations of an Ingress name, in its own namespace.
-pub(crate) fn custom_headers(meta: &Meta) -> Option<Key> {
-    let name = format!("{}custom-headers", super::PREFIX);
-    let (_, text) = meta.annotations.iter().find(|(other, _)| *other == name)?;
-    let key = object(text, &meta.namespace);
-    (key.0 == meta.namespace).then_some(key)
+/// The annotations that name a ConfigMap.
+const NAMING: [&str; 2] = ["custom-headers", "auth-proxy-set-headers"];
+
+/// The ConfigMaps that the annotations of an Ingress name, in its own namespace.
+pub(crate) fn named_by(meta: &Meta) -> impl Iterator<Item = Key> {
+    let names = |name: &str| {
+        let name = name.strip_prefix(super::PREFIX);
+        name.is_some_and(|name| NAMING.contains(&name))
+    };
+    let named = meta.annotations.iter().filter(move |(name, _)| names(name));
+    let keys = named.map(|(_, text)| object(text, &meta.namespace));
+    keys.filter(|key| key.0 == meta.namespace)
+}
+
+/// The ConfigMap that an annotation names.
+///
+/// # Errors
+/// When there is none in this namespace.
+fn other<'b>(text: &str, namespace: &Arc<str>, beside: &'b Beside) -> Result<&'b Arc<ConfigMap>, String> {
+    let key = object(text, namespace);
+    if key.0 != *namespace {
+        return Err(format!("\"{text}\" is of another namespace than the Ingress"));
+    }
+    let map = beside.named.iter().find(|map| map.meta.name == key.1);
+    map.ok_or_else(|| format!("there is no ConfigMap \"{}\" in namespace \"{namespace}\"", key.1))
+}
+
+/// The fields that `auth-proxy-set-headers` has a service told.
+///
+/// # Errors
+/// When there is no such ConfigMap, or it has a field that may not be set.
+pub(super) fn told(text: &str, namespace: &Arc<str>, beside: &Beside) -> Result<Vec<(Box<str>, Template)>, String> {
+    fields(other(text, namespace, beside)?, true)
 }
 
 /// The fields that `custom-headers` sets.
@@ -212,12 +279,7 @@ pub(crate) fn custom_headers(meta: &Meta) -> Option<Key> {
 /// # Errors
 /// When there is no such ConfigMap, or it has a field that is not allowed.
 pub(super) fn custom(text: &str, namespace: &Arc<str>, beside: &Beside) -> Result<Vec<(Box<str>, Template)>, String> {
-    let key = object(text, namespace);
-    if key.0 != *namespace {
-        return Err(format!("\"{text}\" is of another namespace than the Ingress"));
-    }
-    let map = beside.custom.as_ref().filter(|map| map.meta.name == key.1);
-    let map = map.ok_or_else(|| format!("there is no ConfigMap \"{}\" in namespace \"{namespace}\"", key.1))?;
+    let map = other(text, namespace, beside)?;
     let mut all = Vec::new();
     for (name, value) in &map.data {
         if !beside.config.allowed.contains(&*name.to_ascii_lowercase()) {

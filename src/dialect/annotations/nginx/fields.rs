@@ -2,7 +2,9 @@
 
 use super::config::Config;
 use super::snippet::Snippet;
-use crate::table::{Edit, Exchanged, FieldChanges, Places, Replies, ReplyFields, RequestFields, Template, What};
+use crate::table::{
+    Edit, Exchanged, FieldChanges, FieldPattern, Places, Replies, ReplyFields, RequestFields, Template, What,
+};
 use std::sync::{Arc, LazyLock};
 
 /// What pods get of every request beside what narthex tells all pods.
@@ -66,8 +68,12 @@ impl Fields {
         let (added, of_snippet) = (set(&config.added), std::mem::take(&mut snippet.edits));
         let edits = added.into_iter().chain(of_snippet).chain(set(&self.custom));
         let hidden = std::mem::take(&mut snippet.hidden).into_iter();
+        let server = (config.hides_server && !config.shows_server).then(|| FieldPattern {
+            name: "server".into(),
+            open: false,
+        });
         let reply = ReplyFields {
-            hidden: config.hidden.iter().cloned().chain(hidden).collect(),
+            hidden: config.hidden.iter().cloned().chain(server).chain(hidden).collect(),
             places: (places != Places::default()).then(|| Box::new(places)),
             edits: edits.collect(),
         };

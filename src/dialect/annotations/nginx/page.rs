@@ -98,7 +98,12 @@ fn write(out: &mut String) -> std::fmt::Result {
         "\n# The ConfigMap\n\n\
          `--nginx-configmap NAMESPACE/NAME` names the ConfigMap of ingress-nginx. narthex follows it while it runs. Its \
          keys hold for the Ingresses of ingress-nginx where an annotation says nothing else. A value that cannot be read is \
-         reported and left out. Lists of addresses are different: if one cannot be read, all routes of ingress-nginx are closed.\n\n\
+         reported and left out. What keeps requests from pods is different: if it cannot be read, the routes that it guards are \
+         closed. These are lists of addresses, `block-user-agents` and `block-referers`, and what says which service has to be \
+         asked. A snippet of the ConfigMap closes all routes of ingress-nginx if one of its directives may restrict access. Only \
+         `location-snippet` is translated, as `configuration-snippet` is; where both are there, the addresses of both count. A \
+         web application firewall is asked for by `enable-modsecurity`, which closes all routes too. `server-tokens: \"false\"` \
+         takes the `Server` of pods away, and without the key it passes.\n\n\
          narthex acts on these keys:\n"
     )?;
     let mut served: Vec<&str> = config::served().collect();

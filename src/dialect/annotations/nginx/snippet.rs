@@ -13,6 +13,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use words::{Directive, directives};
 
+pub(super) use words::outermost;
+
 /// The longest snippet.
 const MAX_TEXT: usize = 16 * 1024;
 
@@ -27,7 +29,7 @@ pub(in crate::dialect::annotations) struct Snippet {
     /// Fields of pods that clients do not get.
     pub hidden: Vec<FieldPattern>,
     pub edits: Vec<Edit>,
-    pub addresses: Option<Addresses>,
+    pub addresses: Vec<Addresses>,
     /// What all requests are answered.
     pub returned: Option<Before>,
 }
@@ -82,8 +84,17 @@ impl Snippet {
             let read = snippet.directive(name, &arguments, &mut access);
             read.map_err(|why| format!("line {line}: \"{name}\" {why}"))?;
         }
-        snippet.addresses = access.addresses()?;
+        snippet.addresses = access.addresses()?.into_iter().collect();
         Ok(snippet)
+    }
+
+    /// Adds what another one says that stands behind this. Addresses have to be let in by both.
+    pub fn append(&mut self, other: Self) {
+        self.request.extend(other.request);
+        self.hidden.extend(other.hidden);
+        self.edits.extend(other.edits);
+        self.addresses.extend(other.addresses);
+        self.returned = self.returned.take().or(other.returned);
     }
 
     /// Whether replies get a field of this name by it.

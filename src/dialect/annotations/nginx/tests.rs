@@ -158,7 +158,7 @@ fn the_order_of_steps_is_that_of_ingress_nginx() {
         Before::Cors(_),
         Before::BodyLimit(8192),
         Before::Redirect(to),
-        Before::RedirectToHttps,
+        Before::RedirectToHttps(StatusCode::PERMANENT_REDIRECT),
         Before::Addresses(_),
     ] = &*before
     else {

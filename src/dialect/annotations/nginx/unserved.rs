@@ -61,16 +61,6 @@ pub(super) static ALL: &[Unserved] = &[
     row(&["enable-opentelemetry"], NotYet, "traces are a matter of the flags"),
     row(
         &[
-            "auth-proxy-set-headers",
-            "auth-cache-key",
-            "auth-cache-duration",
-            "enable-global-auth",
-        ],
-        NotYet,
-        "",
-    ),
-    row(
-        &[
             "auth-tls-secret",
             "auth-tls-verify-client",
             "auth-tls-verify-depth",

@@ -1,8 +1,8 @@
 //! The keys of the ConfigMap of ingress-nginx: what each does here.
 
 use super::super::MOST_TRIES;
-use super::super::value::{boolean, exchanged, networks, next_upstream, number, redirect_part, size, time};
-use super::Config;
+use super::super::value::{boolean, exchanged, next_upstream, number, redirect_part, size, status, time};
+use super::{Config, guards, snippets};
 use crate::dialect::annotations::value::token;
 use crate::table::{Balance, FieldPattern};
 
@@ -12,8 +12,8 @@ pub(crate) struct Finding {
     pub key: Box<str>,
     /// Whether its value is wrong; else narthex does not act on it.
     pub is_wrong: bool,
-    /// Whether it closes all routes.
-    pub closes: bool,
+    /// The routes that it closes.
+    pub closes: Option<&'static str>,
     pub message: String,
 }
 
@@ -22,16 +22,16 @@ impl Finding {
         Self {
             key: key.into(),
             is_wrong: true,
-            closes: false,
+            closes: None,
             message,
         }
     }
 }
 
 /// A key that narthex acts on.
-struct Known {
-    name: &'static str,
-    read: fn(&mut Config, &str) -> Result<(), String>,
+pub(super) struct Known {
+    pub name: &'static str,
+    pub read: fn(&mut Config, &str) -> Result<(), String>,
 }
 
 /// Keys that change what clients or pods see, and on which narthex does not act: what to use instead.
@@ -70,10 +70,6 @@ const INSTEAD: &[(&[&str], &str)] = &[
         ],
         "use narthex.io/compress",
     ),
-    (
-        &["server-tokens", "allow-backend-server-header"],
-        "use --server-header; the Server of pods passes",
-    ),
     (&["client-header-timeout"], "use --head-timeout"),
     (&["client-body-timeout"], "use --body-timeout"),
     (&["keep-alive"], "use --idle-timeout"),
@@ -88,43 +84,14 @@ const INSTEAD: &[(&[&str], &str)] = &[
         "use --otlp-endpoint",
     ),
     (
-        &[
-            "http-snippet",
-            "main-snippet",
-            "server-snippet",
-            "location-snippet",
-            "stream-snippet",
-        ],
-        "configuration of nginx is not interpreted",
+        &["main-snippet", "http-snippet", "server-snippet"],
+        "configuration of nginx is not interpreted. A directive that may restrict access closes all routes of ingress-nginx",
     ),
+    (&["stream-snippet"], "configuration of nginx is not interpreted"),
+    (&["modsecurity-snippet"], "there is no web application firewall"),
     (
         &[
-            "enable-modsecurity",
-            "enable-owasp-modsecurity-crs",
-            "modsecurity-snippet",
-        ],
-        "there is no web application firewall",
-    ),
-    (
-        &[
-            "block-user-agents",
-            "block-referers",
             "custom-http-errors",
-            "global-auth-url",
-            "global-auth-method",
-            "global-auth-signin",
-            "global-auth-signin-redirect-param",
-            "global-auth-response-headers",
-            "global-auth-request-redirect",
-            "global-auth-snippet",
-            "global-auth-cache-key",
-            "global-auth-cache-duration",
-            "global-auth-always-set-cookie",
-            "no-auth-locations",
-            "no-tls-redirect-locations",
-            "http-redirect-code",
-            "limit-req-status-code",
-            "limit-conn-status-code",
             "limit-rate",
             "limit-rate-after",
             "service-upstream",
@@ -184,6 +151,31 @@ static KNOWN: &[Known] = &[
         name: "proxy-body-size",
         read: |config, text| {
             config.body = Some(size(text)?);
+            Ok(())
+        },
+    },
+    Known {
+        name: "http-redirect-code",
+        read: |config, text| {
+            let status = status(text, 308)?;
+            if !matches!(status.as_u16(), 301 | 302 | 307 | 308) {
+                return Err(format!("\"{text}\" is not one of 301, 302, 307, 308"));
+            }
+            config.redirect_status = status;
+            Ok(())
+        },
+    },
+    Known {
+        name: "server-tokens",
+        read: |config, text| {
+            config.hides_server = !boolean(text)?;
+            Ok(())
+        },
+    },
+    Known {
+        name: "allow-backend-server-header",
+        read: |config, text| {
+            config.shows_server = boolean(text)?;
             Ok(())
         },
     },
@@ -294,27 +286,6 @@ static KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "whitelist-source-range",
-        read: |config, text| {
-            config.allow = Some(closing(config, "whitelist-source-range", text)?);
-            Ok(())
-        },
-    },
-    Known {
-        name: "denylist-source-range",
-        read: |config, text| {
-            config.deny = Some(closing(config, "denylist-source-range", text)?);
-            Ok(())
-        },
-    },
-    Known {
-        name: "block-cidrs",
-        read: |config, text| {
-            config.blocked = Some(closing(config, "block-cidrs", text)?);
-            Ok(())
-        },
-    },
-    Known {
         name: "hide-headers",
         read: |config, text| {
             let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
@@ -403,23 +374,34 @@ static KNOWN: &[Known] = &[
     },
 ];
 
-/// A list of networks. One that cannot be read lets nobody in: what it says of addresses is not known.
-fn closing(config: &mut Config, key: &'static str, text: &str) -> Result<crate::table::Networks, String> {
-    networks(text).inspect_err(|_| config.closed_by = Some(key))
+fn all() -> impl Iterator<Item = &'static Known> {
+    KNOWN.iter().chain(guards::ALL)
 }
 
 /// Reads a key, and says what is to be said of it.
 pub(super) fn read(config: &mut Config, name: &str, value: &str) -> Option<Finding> {
     let value = value.trim();
-    if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
+    if let Some(known) = all().find(|known| known.name == name) {
         if value.is_empty() {
             return None;
         }
         let wrong = (known.read)(config, value).err()?;
+        let closes = if config.closed_by == Some(known.name) {
+            Some("all routes of ingress-nginx")
+        } else {
+            let closes = config.auth_closed_by == Some(known.name);
+            closes.then_some("all routes of ingress-nginx that this service would be asked for")
+        };
         return Some(Finding {
-            closes: config.closed_by == Some(known.name),
+            closes,
             ..Finding::wrong(name, wrong)
         });
+    }
+    if let Some(finding) = snippets::read(config, name, value) {
+        return Some(finding);
+    }
+    if name == "location-snippet" {
+        return None;
     }
     let asks_nothing = value.is_empty() || matches!(value, "false" | "0" | "[]");
     if asks_nothing || SILENT.iter().any(|beginning| name.starts_with(beginning)) {
@@ -434,14 +416,14 @@ pub(super) fn read(config: &mut Config, name: &str, value: &str) -> Option<Findi
     Some(Finding {
         key: name.into(),
         is_wrong: false,
-        closes: false,
+        closes: None,
         message,
     })
 }
 
 /// The names of all keys that narthex acts on.
 pub(in crate::dialect::annotations::nginx) fn served() -> impl Iterator<Item = &'static str> {
-    KNOWN.iter().map(|known| known.name)
+    all().map(|known| known.name).chain(["location-snippet"])
 }
 
 /// The names of those that it does not act on, and what to use instead.

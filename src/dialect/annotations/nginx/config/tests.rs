@@ -27,7 +27,7 @@ fn a_wrong_value_is_said_and_costs_no_other() {
         ("proxy-read-timeout", "20m"),
         ("hsts-max-age", "many"),
         ("hsts-preload", "true"),
-        ("server-tokens", "true"),
+        ("use-http2", "true"),
         ("use-forwarded-headers", "false"),
         ("worker-processes", "4"),
         ("proxy-buffer-size", "16k"),
@@ -45,7 +45,7 @@ fn a_wrong_value_is_said_and_costs_no_other() {
             ("hsts-max-age", true),
             ("no-such-key", false),
             ("proxy-read-timeout", true),
-            ("server-tokens", false),
+            ("use-http2", false),
             ("proxy-set-headers", true),
         ]
     );

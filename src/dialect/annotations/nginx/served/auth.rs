@@ -1,17 +1,45 @@
 //! Annotations by which clients have to show who they are.
 
-use super::super::auth::{Url, challenge, fields, method, returns_to, sign_in};
+use super::super::auth::{Url, cache_key, cache_times, challenge, fields, method, returns_to, sign_in};
+use super::super::config::told;
 use super::super::value::{boolean, secret, switch};
 use super::super::{Served, Wrong};
 use crate::dialect::annotations::value::{Value, token};
 
 pub(super) static ALL: &[Served] = &[
     Served {
+        name: "auth-cache-duration",
+        differs: "what is for one client alone (`Set-Cookie`, `Cache-Control: private`, `Vary`) is not remembered, and each \
+                  node remembers for itself",
+        wrong: Wrong::Default("200, 202 and 401 are remembered for 5 minutes"),
+        value: Value::Text {
+            form: "lists of statuses with a time behind each, separated by commas, such as `200 202 10m, 401 1m`",
+            pattern: "^[ -~]+$",
+            read: |settings, text| {
+                settings.nginx.auth.external.cache_times = Some(cache_times(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "auth-cache-key",
+        differs: "",
+        wrong: Wrong::Default("no answer is remembered"),
+        value: Value::Text {
+            form: "a text with variables",
+            pattern: "^[ -~]+$",
+            read: |settings, text| {
+                settings.nginx.auth.external.cache_key = Some(cache_key(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
         name: "auth-always-set-cookie",
         differs: "",
         wrong: Wrong::Default("cookies are set with statuses below 400 only"),
         value: switch(|settings, text| {
-            settings.nginx.auth.always_sets_cookies = boolean(text)?;
+            settings.nginx.auth.external.always_sets_cookies = boolean(text)?;
             Ok(())
         }),
     },
@@ -23,7 +51,20 @@ pub(super) static ALL: &[Served] = &[
             form: "one of `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`",
             pattern: "^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$",
             read: |settings, text| {
-                settings.nginx.auth.method = Some(method(text)?);
+                settings.nginx.auth.external.method = Some(method(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "auth-proxy-set-headers",
+        differs: "fields that name the client or are about a connection close the routes",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "a ConfigMap in the namespace of the Ingress, whose fields the service gets",
+            pattern: "^([-a-z0-9]+/)?[-a-z0-9.]+$",
+            read: |settings, text| {
+                settings.nginx.auth.external.told = told(text, &settings.namespace, &settings.beside)?;
                 Ok(())
             },
         },
@@ -49,7 +90,7 @@ pub(super) static ALL: &[Served] = &[
             form: "a text with variables",
             pattern: "^[ -~]+$",
             read: |settings, text| {
-                settings.nginx.auth.returns_to = Some(returns_to(text)?);
+                settings.nginx.auth.external.returns_to = Some(returns_to(text)?);
                 Ok(())
             },
         },
@@ -62,7 +103,7 @@ pub(super) static ALL: &[Served] = &[
             form: "names of fields, separated by commas",
             pattern: "^[ -~]+$",
             read: |settings, text| {
-                settings.nginx.auth.fields = fields(text)?;
+                settings.nginx.auth.external.fields = fields(text)?;
                 Ok(())
             },
         },
@@ -105,7 +146,7 @@ pub(super) static ALL: &[Served] = &[
             form: "a URL or a path, with variables",
             pattern: "^[ -~]+$",
             read: |settings, text| {
-                settings.nginx.auth.sign_in = Some(sign_in(text)?);
+                settings.nginx.auth.external.sign_in = Some(sign_in(text)?);
                 Ok(())
             },
         },
@@ -118,7 +159,7 @@ pub(super) static ALL: &[Served] = &[
             form: "the name of a parameter",
             pattern: "^[!-~]+$",
             read: |settings, text| {
-                settings.nginx.auth.parameter = Some((*token(text)?).into());
+                settings.nginx.auth.external.parameter = Some((*token(text)?).into());
                 Ok(())
             },
         },
@@ -150,10 +191,19 @@ pub(super) static ALL: &[Served] = &[
             form: "a URL, with variables in its path and query",
             pattern: "^https?://[!-~]+$",
             read: |settings, text| {
-                settings.nginx.auth.url = Some(Url::new(text.trim())?);
+                settings.nginx.auth.external.url = Some(Url::new(text.trim())?);
                 Ok(())
             },
         },
+    },
+    Served {
+        name: "enable-global-auth",
+        differs: "",
+        wrong: Wrong::Default("\"true\" applies"),
+        value: switch(|settings, text| {
+            settings.nginx.auth.no_global = !boolean(text)?;
+            Ok(())
+        }),
     },
     Served {
         name: "satisfy",

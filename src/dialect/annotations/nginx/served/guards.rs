@@ -47,7 +47,7 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "limit-connections",
-        differs: "each node counts by itself, and the status is always 503",
+        differs: "each node counts by itself",
         wrong: Wrong::Closes,
         value: limit(|settings, text| {
             settings.nginx.under_way = number(text)?;
@@ -56,7 +56,7 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "limit-rpm",
-        differs: "each node counts by itself, and the status is always 503",
+        differs: "each node counts by itself",
         wrong: Wrong::Closes,
         value: limit(|settings, text| {
             settings.nginx.per_minute = number(text)?;
@@ -65,7 +65,7 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "limit-rps",
-        differs: "each node counts by itself, and the status is always 503",
+        differs: "each node counts by itself",
         wrong: Wrong::Closes,
         value: limit(|settings, text| {
             settings.nginx.per_second = number(text)?;

@@ -53,6 +53,62 @@ pub(super) fn directives(text: &str) -> Result<Vec<Directive>, (usize, String)> 
     }
 }
 
+/// The names of the directives of a text that stand outside of all blocks, with their lines.
+///
+/// # Errors
+/// The line, and what is wrong with it.
+pub(in crate::dialect::annotations::nginx) fn outermost(text: &str) -> Result<Vec<(usize, String)>, String> {
+    let (mut all, mut line, mut depth) = (Vec::new(), 1_usize, 0_usize);
+    // Whether the next word is a directive, whether the character before ended a word, and the quote that is open.
+    let (mut begins, mut quote) = (true, None);
+    let mut name: Option<(usize, String)> = None;
+    let mut rest = text.chars().peekable();
+    while let Some(next) = rest.next() {
+        line += usize::from(next == '\n');
+        let in_word = name.is_some();
+        match (quote, next) {
+            (_, '\\') => {
+                line += usize::from(rest.next() == Some('\n'));
+            }
+            (Some(open), _) => {
+                if next == open {
+                    quote = None;
+                }
+                continue;
+            }
+            (None, '"' | '\'') => quote = Some(next),
+            (None, '#') if !in_word => while rest.next_if(|one| *one != '\n').is_some() {},
+            (None, ';') => begins = true,
+            (None, '{') => (depth, begins) = (depth + 1, true),
+            (None, '}') => {
+                begins = true;
+                depth = depth
+                    .checked_sub(1)
+                    .ok_or_else(|| format!("line {line}: there is a }} too many"))?;
+            }
+            (None, _) if next.is_whitespace() => {}
+            (None, _) => {
+                if depth == 0 && begins && !in_word {
+                    (name, begins) = (Some((line, String::new())), false);
+                }
+                if let Some((_, name)) = &mut name {
+                    name.push(next);
+                }
+                continue;
+            }
+        }
+        all.extend(name.take());
+        if quote.is_some() && depth == 0 && begins {
+            return Err(format!("line {line}: there is a quote where a directive should be"));
+        }
+    }
+    all.extend(name);
+    if quote.is_some() || depth > 0 {
+        return Err(format!("line {line}: a quote or a block is not closed"));
+    }
+    Ok(all)
+}
+
 /// The next word, with or without quotes around it.
 fn word(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, line: &mut usize) -> Result<String, (usize, String)> {
     let mut out = String::new();
