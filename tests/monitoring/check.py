@@ -5,7 +5,8 @@
 
 promtool accepts the metrics and the rules; then Prometheus scrapes `NARTHEX demo` with traffic, as the Prometheus operator
 would have it do for the ServiceMonitor, until every query of the Grafana dashboard, and every alert's expression, has been
-answered: queries with data. An Ingress whose Service is missing sets off an alert, which has to name it.
+answered: queries with data. An Ingress whose Service is missing sets off an alert, which has to name it. At last narthex ends, and the
+alerts about that have to fire: one names the narthex that is gone, and one says that there is none.
 """
 import json
 import os
@@ -210,8 +211,26 @@ def main():
                 sys.exit(f"FAIL the alert names {summaries}")
             print(f"ok   {summaries[0]}")
             bad = [rule["name"] for rule in groups() if rule["health"] != "ok"]
-            print(f"ok   {len(groups())} alerts are evaluated" if not bad else f"FAIL {bad}")
-            sys.exit(bool(bad))
+            if bad:
+                sys.exit(f"FAIL {bad}")
+            print(f"ok   {len(groups())} alerts are evaluated")
+
+            def alerts(name):
+                return [one["annotations"] for rule in groups() for one in rule["alerts"]
+                        if rule["name"] == name and one["state"] == "firing"]
+
+            if alerts("NarthexAbsent") or alerts("NarthexGone"):
+                sys.exit("FAIL narthex answers, and an alert says that it does not")
+            demo.terminate()
+            for name, words in [
+                ("NarthexGone", f"127.0.0.1:{admin} does not answer"),
+                ("NarthexAbsent", "No narthex answers Prometheus: none runs, or Prometheus does not find them"),
+            ]:
+                found = until(f"{name} fires", lambda name=name: alerts(name))
+                page = f"docs/runbooks.md#{name.lower()}"
+                if found != [{"summary": words, "runbook_url": page}]:
+                    sys.exit(f"FAIL {name} says {found}")
+                print(f"ok   {words}")
         finally:
             for process in reversed(running):
                 process.terminate()
