@@ -23,9 +23,9 @@ def helm(*arguments, **more):
     return run(BIN / "helm", *arguments, **more)
 
 
-def rendered(values, *arguments, release="narthex"):
+def rendered(values, *arguments, release="narthex", program=BIN / "helm"):
     """What helm says with a file of these values."""
-    return helm("template", release, CHART, "--namespace", HOME, "--values", "-", *arguments, input=json.dumps(values))
+    return run(program, "template", release, CHART, "--namespace", HOME, "--values", "-", *arguments, input=json.dumps(values))
 
 
 def objects_of(done):

@@ -7,6 +7,7 @@ import unittest
 
 import yaml
 
+import tools
 from common import BIN, CASES, CHART, ROOT, helm, is_hook, key, leaves, objects_of, rendered, run, template, workload
 from variants import HOME, NONSENSE, VARIANTS
 
@@ -197,6 +198,17 @@ class Rendered(unittest.TestCase):
                     self.assertTrue(done.returncode != 0 or not does(done, case["then"]))
         untried = {".".join(path) for path, _ in leaves(schema)} - {".".join(path) for path in tried} - {"global"}
         self.assertEqual(untried, set(), "a value without a case")
+
+    def test_helm_3_makes_the_same_objects(self):
+        old = tools.helm3()
+        self.assertIn("v3.", run(old, "version").stdout)
+        for case in CASES:
+            with self.subTest(case["values"]):
+                theirs, ours = (sorted(objects_of(done), key=str) for done in (rendered(case["values"], program=old), rendered(case["values"])))
+                self.assertEqual(theirs, ours)
+        for flag in NONSENSE:
+            with self.subTest(flag):
+                self.assertNotEqual(run(old, "template", "narthex", CHART, flag).returncode, 0)
 
     def test_a_refusal_names_all_that_is_wrong(self):
         done = helm("template", "narthex", CHART, "--set=runAsNonRoot=true,proxyProtocol=required,extraArgs={--nothing}")
