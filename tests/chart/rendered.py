@@ -3,7 +3,9 @@
 import copy
 import json
 import re
+import shlex
 import unittest
+from itertools import pairwise
 
 import yaml
 
@@ -250,12 +252,17 @@ class Rendered(unittest.TestCase):
             self.assertEqual(rule["annotations"]["runbook_url"], f"docs/runbooks.md#{rule['alert'].lower()}")
 
     def test_the_values_of_the_documentation_are_taken(self):
-        text = (CHART / "README.md").read_text()
-        blocks = re.findall(r"^    # values\n((?:    .*\n)+)", text, re.MULTILINE)
-        self.assertEqual(len(blocks), 4)
-        for block in blocks:
-            with self.subTest(block):
-                objects_of(rendered(yaml.safe_load(block)))
+        blocks = []
+        for page in [CHART / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+            text = page.read_text().replace("\\\n", " ")
+            for block in re.findall(r"^ *```yaml\n *# values.yaml\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+                blocks.append((page.name, yaml.safe_load(block), []))
+            for line in re.findall(r"^ *helm (?:install|upgrade) \S+ charts/narthex .*--set .*", text, re.MULTILINE):
+                blocks.append((page.name, {}, [argument for flag, argument in pairwise(shlex.split(line)) if flag == "--set"]))
+        self.assertGreater(len(blocks), 20)
+        for page, values, sets in blocks:
+            with self.subTest(page, values=values, sets=sets):
+                objects_of(rendered(values, *(f"--set={one}" for one in sets)))
 
     def test_the_values_of_other_charts_lead_to_values_of_ours(self):
         ours = set()
