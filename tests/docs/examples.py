@@ -8,6 +8,7 @@
 - Each flag that a page names is a flag of the program, and each `narthex.io/` annotation is one of its annotations.
 - Each value of the chart that a page sets is in the chart's schema."""
 
+import difflib
 import json
 import re
 import subprocess
@@ -22,8 +23,8 @@ NARTHEX = str(Path(sys.argv[1]).resolve()) if len(sys.argv) > 1 else sys.exit(__
 # Made from the code, or about what is not there yet, or about the code itself.
 SKIPPED = {"annotations.md", "from-ingress-nginx.md", "from-traefik-1.7.md", "reference.md", "plan.md", "architecture.md", "performance.md"}
 COMMANDS = ["serve", "check", "explain", "convert", "demo", "routes", "top", "cleanup", "healthcheck", "reference"]
-# Flags of other programs that pages name in the middle of a sentence.
-FOREIGN = {"--connect-to", "--resolve", "--http1.1", "--disable", "--set", "--without"}
+# Flags of other programs that pages name in the middle of a sentence. Others are noted, unless they look like one of narthex's.
+FOREIGN = {"--connect-to", "--resolve", "--http1.1", "--disable", "--set", "--without", "--reuse-values", "--reset-then-reuse-values"}
 # A page may show an Ingress without the Service and the Secret that go with it.
 LEFT_OUT = {"ServiceNotFound", "SecretNotFound", "CanaryAlone"}
 
@@ -140,8 +141,11 @@ def pages():
                                     yield f"{where}: narthex serve has no flag {flag}"
         for span in CODE_SPAN.findall(prose(text)):
             for flag in re.findall(r"^(--[a-z0-9.-]+)", span[1]):
-                if flag not in every:
-                    yield f"{name}: narthex has no flag {flag}"
+                near = [] if flag in every else difflib.get_close_matches(flag, every, 1, 0.8)
+                if near:
+                    yield f"{name}: narthex has no flag {flag}, but {near[0]}"
+                elif flag not in every:
+                    print(f"{name}: {flag} is taken for another program's")
         for annotation in re.findall(r"narthex\.io/[a-z][a-z-]*[a-z]", text):
             if annotation not in annotations and annotation != "narthex.io/ingress-controller":
                 yield f"{name}: narthex has no annotation {annotation}"
