@@ -12,7 +12,7 @@ DEBUG := target/debug/narthex
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx agreement
+.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx policies agreement
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -80,6 +80,12 @@ test-balancers: debug ## test docs/balancers: HAProxy and nginx (from Debian), c
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
 	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
 	$(CACHE)/peers-venv/bin/python tests/peers/balancers.py $(DEBUG)
+
+policies: debug ## test rates, canaries, authentication and passwords under load, for three minutes; NARTHEX=BIN for another program
+	tests/cluster/deps.sh apiserver
+	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
+	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
+	$(CACHE)/peers-venv/bin/python tests/peers/policies.py $(or $(NARTHEX),$(DEBUG))
 
 differential-nginx: debug ## compare paths and rewrites of --drop-in ingress-nginx with nginx (from Debian)
 	python3 tests/peers/ingress_nginx.py $(DEBUG)

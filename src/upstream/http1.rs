@@ -383,7 +383,7 @@ where
         }
         let count = ready!(poll)?;
         if count == room {
-            self.room = (self.room * 4).min(LONG_READ);
+            self.room = LONG_READ;
         }
         Poll::Ready(Ok(count))
     }
