@@ -85,7 +85,8 @@ policies: debug ## test rates, canaries, authentication and passwords under load
 	tests/cluster/deps.sh apiserver
 	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
 	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
-	$(CACHE)/peers-venv/bin/python tests/peers/policies.py $(or $(NARTHEX),$(DEBUG))
+	[ -x $(CACHE)/tools/bin/oauth2-proxy ] || GOBIN=$(CACHE)/tools/bin CGO_ENABLED=0 go install github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
+	OAUTH2_PROXY=$(CACHE)/tools/bin/oauth2-proxy $(CACHE)/peers-venv/bin/python tests/peers/policies.py $(or $(NARTHEX),$(DEBUG))
 
 differential-nginx: debug ## compare paths and rewrites of --drop-in ingress-nginx with nginx (from Debian)
 	python3 tests/peers/ingress_nginx.py $(DEBUG)

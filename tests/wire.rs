@@ -28,6 +28,10 @@ mod balancers;
 mod certificates;
 #[path = "wire/changes.rs"]
 mod changes;
+#[path = "wire/check_gate.rs"]
+mod check_gate;
+#[path = "wire/check_wrong.rs"]
+mod check_wrong;
 #[path = "wire/checks.rs"]
 mod checks;
 #[path = "wire/commands.rs"]

@@ -1,15 +1,18 @@
 //! `narthex check`: compiles manifests and prints what is wrong, like a good compiler.
 
+mod sarif;
+mod source;
+
 use super::paint::{Sheet, Style};
-use super::{Output, print};
+use super::print;
 use crate::admin::view::Problem;
-use crate::compile::{State, lint};
+use crate::compile::{Options, State, lint};
 use crate::config::RuleArgs;
-use crate::dialect::Change;
+use crate::dialect::{Change, Object};
 use crate::model::{Code, Diagnostic, Kind, Location, ObjectRef, Severity, Timestamp};
 use crate::source::directory::{self, Loaded};
-use clap::Args;
-use std::collections::{BTreeMap, HashMap};
+use clap::{Args, ValueEnum};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,10 +25,36 @@ pub struct CheckArgs {
     pub paths: Vec<PathBuf>,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
-    pub output: Output,
+    pub output: Format,
+    /// Exit with status 1 for warnings too
+    #[arg(long)]
+    pub strict: bool,
+    /// Whether the files hold all Secrets
+    #[arg(long, value_enum, default_value = "partial")]
+    pub secrets: Secrets,
     /// What the running narthex would be told.
     #[command(flatten)]
     pub rules: RuleArgs,
+}
+
+/// How problems are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for people
+    Text,
+    /// JSON for programs
+    Json,
+    /// SARIF 2.1.0, which code hosts and editors show beside the lines
+    Sarif,
+}
+
+/// Which Secrets the files hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Secrets {
+    /// Some or none: a Secret that is missing is not an error
+    Partial,
+    /// All of them: a Secret that is missing is an error
+    Complete,
 }
 
 /// Compiles what files hold, as the directory source would.
@@ -33,8 +62,19 @@ pub struct CheckArgs {
 /// # Errors
 /// A flag that cannot be read.
 pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> anyhow::Result<(State, HashMap<ObjectRef, Location>)> {
-    let options = rules.compile_options(Vec::new()).map_err(anyhow::Error::msg)?;
-    let Loaded { objects, diagnostics } = directory::load(paths);
+    let loaded = directory::load(paths);
+    Ok(compiled(loaded.objects, loaded.diagnostics, compile_options(rules)?))
+}
+
+fn compile_options(rules: &RuleArgs) -> anyhow::Result<Options> {
+    rules.compile_options(Vec::new()).map_err(anyhow::Error::msg)
+}
+
+fn compiled(
+    objects: Vec<(Object, Location)>,
+    diagnostics: Vec<Diagnostic>,
+    options: Options,
+) -> (State, HashMap<ObjectRef, Location>) {
     let mut state = State::new(options);
     let mut places = HashMap::new();
     for (object, location) in objects {
@@ -43,20 +83,46 @@ pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> anyhow::Result<(State, Ha
     }
     state.apply(Change::Time(Timestamp::now()));
     state.apply(Change::Files(diagnostics));
-    Ok((state, places))
+    (state, places)
+}
+
+/// Compiles them so that as much as possible can be said of them.
+fn compile_to_check(args: &CheckArgs) -> anyhow::Result<(State, HashMap<ObjectRef, Location>)> {
+    let Loaded {
+        mut objects,
+        diagnostics,
+        quoted,
+    } = directory::load(&args.paths);
+    for (object, location) in quoted {
+        objects.retain(|(other, _)| other.reference() != object.reference());
+        objects.push((object, location));
+    }
+    let options = Options {
+        suggest: true,
+        ..compile_options(&args.rules)?
+    };
+    Ok(compiled(objects, diagnostics, options))
 }
 
 /// How bad something is in a manifest that is about to be applied: what `kubectl apply` would refuse is an error, also
-/// where a running narthex makes do.
-fn severity(diagnostic: &Diagnostic) -> Severity {
+/// where a running narthex makes do. People rarely keep Secrets beside their manifests, and cert-manager makes its own later.
+fn severity(diagnostic: &Diagnostic, secrets: Secrets) -> Severity {
     match diagnostic.code {
         Code::UnknownField | Code::UnknownKind => Severity::Error,
+        Code::CertificateNotIssued => Severity::Info,
+        Code::SecretNotFound if secrets == Secrets::Partial => Severity::Info,
         code => code.severity(),
     }
 }
 
 /// All that is to be said, worst first, each with its place.
-fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<Diagnostic> {
+fn diagnostics(
+    state: &mut State,
+    places: &HashMap<ObjectRef, Location>,
+    refused: Vec<Diagnostic>,
+    secrets: Secrets,
+) -> Vec<Diagnostic> {
+    let severity = |diagnostic: &Diagnostic| severity(diagnostic, secrets);
     let mut said: Vec<Diagnostic> = state.refresh().iter().cloned().collect();
     said.extend(lint::lint(state));
     // People rarely write EndpointSlices into files. Without any, missing pods are not reported.
@@ -66,6 +132,17 @@ fn diagnostics(state: &mut State, places: &HashMap<ObjectRef, Location>) -> Vec<
         said.retain(|diagnostic| diagnostic.code != Code::NoEndpoints);
     }
     place(&mut said, places);
+    // What narthex cannot use itself has been said in other words.
+    let errors: HashSet<_> = said
+        .iter()
+        .filter(|diagnostic| severity(diagnostic) == Severity::Error)
+        .map(|diagnostic| (diagnostic.object.clone(), diagnostic.field.clone()))
+        .collect();
+    said.extend(
+        refused
+            .into_iter()
+            .filter(|diagnostic| !errors.contains(&(diagnostic.object.clone(), diagnostic.field.clone()))),
+    );
     said.sort_by(|a, b| {
         (&a.location, severity(a), &a.object, &a.field, &a.message).cmp(&(
             &b.location,
@@ -102,55 +179,89 @@ fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
 /// # Errors
 /// A flag that cannot be read.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (mut state, places) = compile(&args.paths, &args.rules)?;
-    let said = diagnostics(&mut state, &places);
-    let count = |wanted| said.iter().filter(|diagnostic| severity(diagnostic) == wanted).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let (mut state, places) = compile_to_check(args)?;
+    let said = diagnostics(&mut state, &places, directory::refused(&args.paths), args.secrets);
+    let rated: Vec<Rated<'_>> = said
+        .iter()
+        .map(|diagnostic| (severity(diagnostic, args.secrets), diagnostic))
+        .collect();
+    let count = |wanted| rated.iter().filter(|(severity, _)| *severity == wanted).count();
     let table = state.table();
-    let (routes, backends) = (table.routes().count(), table.backends().count());
+    let counts = Counts {
+        objects: places.len(),
+        routes: table.routes().count(),
+        backends: table.backends().count(),
+        errors: count(Severity::Error),
+        warnings: count(Severity::Warning),
+    };
     match args.output {
-        Output::Json => {
-            let problems = said.iter().map(|diagnostic| Problem {
-                severity: severity(diagnostic).name().to_owned(),
-                ..Problem::from(diagnostic)
-            });
-            let problems: Vec<Problem> = problems.collect();
-            let report = serde_json::json!({
-                "errors": errors, "warnings": warnings, "objects": places.len(),
-                "routes": routes, "backends": backends, "problems": problems,
-            });
-            print(&format!("{report:#}\n"));
-        }
-        Output::Text => sheet(&said, places.len(), routes, backends, errors, warnings).print(),
+        Format::Json => print(&format!("{:#}\n", counts.json(&rated))),
+        Format::Sarif => print(&format!("{:#}\n", sarif::report(&rated))),
+        Format::Text => counts.sheet(&rated).print(),
     }
-    Ok(if errors > 0 {
+    Ok(if counts.errors > 0 || (args.strict && counts.warnings > 0) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
 }
 
-fn sheet(said: &[Diagnostic], objects: usize, routes: usize, backends: usize, errors: usize, warnings: usize) -> Sheet {
-    let mut sheet = Sheet::new();
-    for diagnostic in said {
-        describe(&mut sheet, diagnostic);
-    }
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    // Writing to a sheet cannot fail.
-    let _ = writeln!(
-        sheet,
-        "{}, {}, {}: {}, {}",
-        plural(objects, "object"),
-        plural(routes, "route"),
-        plural(backends, "backend"),
-        plural(errors, "error"),
-        plural(warnings, "warning")
-    );
-    sheet
+/// A diagnostic, and how bad it is.
+type Rated<'a> = (Severity, &'a Diagnostic);
+
+/// What was checked, and how it went.
+struct Counts {
+    objects: usize,
+    routes: usize,
+    backends: usize,
+    errors: usize,
+    warnings: usize,
 }
 
-fn describe(sheet: &mut Sheet, diagnostic: &Diagnostic) {
-    sheet.put(Style::Severity, severity(diagnostic).name());
+impl Counts {
+    fn json(&self, said: &[Rated<'_>]) -> serde_json::Value {
+        let problems = said.iter().map(|(severity, diagnostic)| Problem {
+            severity: severity.name().to_owned(),
+            ..Problem::from(*diagnostic)
+        });
+        let problems: Vec<Problem> = problems.collect();
+        serde_json::json!({
+            "errors": self.errors, "warnings": self.warnings, "objects": self.objects,
+            "routes": self.routes, "backends": self.backends, "problems": problems,
+        })
+    }
+
+    fn sheet(&self, said: &[Rated<'_>]) -> Sheet {
+        let mut sheet = Sheet::new();
+        for (severity, diagnostic) in said {
+            describe(&mut sheet, *severity, diagnostic);
+        }
+        if said
+            .iter()
+            .any(|(severity, said)| (*severity, said.code) == (Severity::Info, Code::SecretNotFound))
+        {
+            // Writing to a sheet cannot fail.
+            let _ = writeln!(
+                sheet,
+                "Secrets that are not in the files are errors only with --secrets complete.\n"
+            );
+        }
+        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let _ = writeln!(
+            sheet,
+            "{}, {}, {}: {}, {}",
+            plural(self.objects, "object"),
+            plural(self.routes, "route"),
+            plural(self.backends, "backend"),
+            plural(self.errors, "error"),
+            plural(self.warnings, "warning")
+        );
+        sheet
+    }
+}
+
+fn describe(sheet: &mut Sheet, severity: Severity, diagnostic: &Diagnostic) {
+    sheet.put(Style::Severity, severity.name());
     sheet.put(Style::Dim, &format!("[{}]", diagnostic.code.name()));
     sheet.put(Style::Plain, ": ");
     sheet.put(Style::Bold, &diagnostic.message);
@@ -166,6 +277,9 @@ fn describe(sheet: &mut Sheet, diagnostic: &Diagnostic) {
         sheet.put(Style::Dim, "-->");
         sheet.put(Style::Plain, &format!(" {location}"));
         sheet.end_line();
+        if sheet.is_seen() {
+            source::show(sheet, diagnostic.object.as_ref(), location);
+        }
     }
     sheet.end_line();
 }

@@ -59,7 +59,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Report problems of manifests
     ///
-    /// Exits with status 1 if there are errors, and with 0 if there are only warnings.
+    /// Exits with status 0 if there are no errors, 1 if there are, and 2 if it cannot check anything, because of its arguments. With
+    /// --strict warnings count as errors.
     Check(check::CheckArgs),
     /// Show which rule answers a URL, and why
     Explain(Box<explain::ExplainArgs>),

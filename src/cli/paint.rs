@@ -23,16 +23,24 @@ pub enum Style {
 pub struct Sheet {
     text: String,
     colour: bool,
+    seen: bool,
 }
 
 impl Sheet {
     /// An empty sheet: in colour on a terminal, unless NO_COLOR is set (no-color.org).
     pub fn new() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let seen = std::io::stdout().is_terminal();
         Self {
             text: String::new(),
-            colour: wanted && std::io::stdout().is_terminal(),
+            colour: wanted && seen,
+            seen,
         }
+    }
+
+    /// Whether it is printed on a terminal.
+    pub fn is_seen(&self) -> bool {
+        self.seen
     }
 
     /// Adds text, which is all of a line at most.
@@ -87,6 +95,7 @@ mod tests {
         let mut sheet = Sheet {
             text: String::new(),
             colour: true,
+            seen: true,
         };
         sheet.put(Style::Bold, "a\u{1b}[2J\nb");
         writeln!(sheet, " c\u{9b}2J").unwrap();

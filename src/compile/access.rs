@@ -137,8 +137,8 @@ impl State {
         const CLOSED: &str = "so the routes of this Ingress are closed: requests get 503";
         let (namespace, name) = secret_of(object, basic);
         let Some(known) = self.secrets.get(&(namespace.clone(), name.clone())) else {
-            let message = format!("there is no Secret \"{name}\" in namespace \"{namespace}\", {CLOSED}");
-            return say(Code::GuardInvalid, message);
+            let (code, message) = self.no_secret(&namespace, &name);
+            return say(code, format!("{message}, {CLOSED}"));
         };
         let Some(read) = known.users(basic.map) else { return };
         let closes = read.users.is_none();

@@ -196,11 +196,10 @@ impl State {
         faults: &mut Vec<TlsProblem>,
     ) {
         match fault {
-            None => faults.push((
-                Code::SecretNotFound,
-                annotation,
-                format!("Secret \"{name}\" does not exist in namespace \"{namespace}\""),
-            )),
+            None => {
+                let (code, message) = self.no_secret(namespace, name);
+                faults.push((code, annotation, message));
+            }
             Some(Some(fault)) => {
                 let stays = if in_use {
                     "; its last good content stays in use"

@@ -49,12 +49,14 @@ impl State {
         let claimant = &*known.claimant;
         if !known.served {
             let why = self.serves(claimant).err().unwrap_or_default();
-            said.push(Diagnostic::new(
-                Code::OtherClass,
-                object,
-                claimant.class_field(),
-                format!("not served here: {why}"),
-            ));
+            let meant = claimant.class().and_then(|class| self.meant_class(class));
+            let code = if meant.is_some() {
+                Code::ClassMisspelled
+            } else {
+                Code::OtherClass
+            };
+            let message = format!("not served here: {why}{}", meant.unwrap_or_default());
+            said.push(Diagnostic::new(code, object, claimant.class_field(), message));
             return;
         }
         let reading = claimant.read(self.options.context(known.dialect, known.beside.as_ref()));
@@ -169,16 +171,21 @@ impl State {
             BackendState::ServiceNotFound => (
                 Code::ServiceNotFound,
                 format!(
-                    "there is no Service \"{name}\" in namespace \"{}\", the namespace of the {}; requests get 503",
-                    key.namespace, object.kind
+                    "there is no Service \"{name}\" in namespace \"{}\", the namespace of the {}{}; requests get 503",
+                    key.namespace,
+                    object.kind,
+                    self.meant_service(&key.namespace, name)
                 ),
             ),
             BackendState::PortNotFound => {
                 let ports = service.map(|service| port_list(service)).unwrap_or_default();
+                let meant = service
+                    .map(|service| self.meant_port(service, &key.port))
+                    .unwrap_or_default();
                 (
                     Code::PortNotFound,
                     format!(
-                        "Service \"{name}\" has no {} (ports: {ports}); requests get 503",
+                        "Service \"{name}\" has no {} (ports: {ports}){meant}; requests get 503",
                         match &key.port {
                             PortRef::Name(port) if port.parse::<u16>().is_ok() => {
                                 format!("port named \"{port}\": write a number into service.port.number")

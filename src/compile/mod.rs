@@ -29,6 +29,7 @@ mod offers;
 mod patterns;
 mod pods;
 mod secrets;
+mod suggest;
 mod tls;
 
 use crate::dialect::annotations::nginx::Beside;
@@ -92,6 +93,8 @@ pub struct Options {
     pub nginx_config_map: Option<(Arc<str>, Arc<str>)>,
     /// `--ssl-redirect`: hosts with TLS send plain HTTP to HTTPS, unless an annotation says otherwise.
     pub ssl_redirect: bool,
+    /// Whether diagnostics say what a name that does not exist was probably meant to be: so in `check`.
+    pub suggest: bool,
 }
 
 impl Options {
@@ -128,6 +131,7 @@ impl Default for Options {
             drop_in: Vec::new(),
             nginx_config_map: None,
             ssl_redirect: true,
+            suggest: false,
         }
     }
 }

@@ -174,7 +174,7 @@ impl Secrets {
         self.known.len()
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub fn keys(&self) -> impl Iterator<Item = &Key> + Clone {
         self.known.keys()
     }
 
@@ -373,10 +373,7 @@ impl State {
     pub(super) fn diagnose_certificate(&self, key: &Key) -> Vec<(Code, String)> {
         let (namespace, name) = key;
         let Some(known) = self.secrets.get(key) else {
-            return vec![(
-                Code::SecretNotFound,
-                format!("Secret \"{name}\" does not exist in namespace \"{namespace}\""),
-            )];
+            return vec![self.no_secret(namespace, name)];
         };
         let mut said = Vec::new();
         if let Some(fault) = known.fault() {

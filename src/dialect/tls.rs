@@ -17,6 +17,8 @@ pub(crate) struct TlsEntry {
     pub whole: bool,
     /// `secretName`; empty if the entry names no Secret.
     pub secret: Arc<str>,
+    /// Whether cert-manager makes the Secret.
+    pub issued: bool,
 }
 
 impl TlsEntry {
@@ -30,6 +32,7 @@ impl TlsEntry {
 pub(super) fn read_tls<'t>(
     written: impl Iterator<Item = (&'t [Arc<str>], Option<&'t Arc<str>>)>,
     object: &ObjectRef,
+    issued: bool,
     owners: &HostOwners,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<TlsEntry> {
@@ -40,6 +43,7 @@ pub(super) fn read_tls<'t>(
             hosts: Vec::with_capacity(hosts.len()),
             whole: hosts.is_empty(),
             secret: secret.cloned().unwrap_or_default(),
+            issued,
         };
         let mut known = HashSet::new();
         for (place, host) in (0_u32..).zip(hosts) {

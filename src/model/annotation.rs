@@ -125,7 +125,21 @@ pub fn may_guard(all: &Annotations) -> bool {
 
 /// Whether a source keeps an annotation: what nobody reads does not stay in memory.
 pub fn is_kept(key: &str) -> bool {
-    meaning(key) != Meaning::Nothing
+    meaning(key) != Meaning::Nothing || ISSUERS.contains(&key)
+}
+
+/// Annotations by which cert-manager makes the Secrets of `spec.tls`.
+const ISSUERS: [&str; 3] = [
+    "cert-manager.io/issuer",
+    "cert-manager.io/cluster-issuer",
+    "kubernetes.io/tls-acme",
+];
+
+/// Whether cert-manager makes the certificates of an object with these annotations.
+pub fn has_issuer(all: &Annotations) -> bool {
+    let is_off = |key: &str, value| key == "kubernetes.io/tls-acme" && value != "true";
+    all.iter()
+        .any(|(key, value)| ISSUERS.contains(&key) && !is_off(key, value))
 }
 
 /// Whether an annotation is a guard that is not off, and how far it reaches.

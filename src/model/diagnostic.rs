@@ -61,6 +61,12 @@ codes! {
     UnknownField => Warning,
     /// A kind or version that does not exist: ignored. Likewise.
     UnknownKind => Warning,
+    /// What `kubectl apply` and the API server refuse, although narthex makes do. Only `check` says it.
+    NotAccepted => Error,
+    /// A version of a kind that Kubernetes does not serve any more. Only `check` says it.
+    OldVersion => Warning,
+    /// A host in `spec.tls` that nearly is one of the rules' hosts. Only `check` says it.
+    TlsHostUnused => Warning,
     /// A host that is not a DNS name, wildcard or IP literal.
     InvalidHost => Error,
     /// A path that is not absolute or cannot be put in canonical form.
@@ -109,6 +115,8 @@ codes! {
     TargetPortUnused => Warning,
     /// An Ingress of another controller's class, or of none narthex serves.
     OtherClass => Info,
+    /// A class that is nearly the name of one that narthex serves. Only `check` says it.
+    ClassMisspelled => Warning,
     /// Rules that name no path, and no default backend either.
     NothingToServe => Warning,
     /// An address type narthex does not read (FQDN).
@@ -123,6 +131,10 @@ codes! {
     EndpointIsSelf => Error,
     /// `spec.tls` names a Secret that does not exist.
     SecretNotFound => Error,
+    /// A Secret that does not exist, while one of nearly its name, or of its name in another namespace, does. Only `check` says it.
+    SecretMisnamed => Error,
+    /// `spec.tls` names a Secret that cert-manager is to make, and that does not exist yet.
+    CertificateNotIssued => Warning,
     /// A Secret whose `tls.crt` and `tls.key` make no certificate.
     InvalidCertificate => Error,
     /// A `spec.tls` that names no Secret, while there is no default certificate either.

@@ -26,23 +26,23 @@ pub fn is_near(word: &str, known: &str) -> bool {
     nearest(word, [known]).is_some()
 }
 
-/// How many characters have to be put in, left out or replaced to make one text of the other.
+/// How many characters have to be put in, left out, replaced, or exchanged with their neighbour, to make one text of the other.
 fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (above, a) in one.chars().enumerate() {
-        let mut diagonal = above;
-        let mut left = above + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut before = Vec::new();
+    let mut above: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let mut least = (above[j] + usize::from(a != b)).min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
         }
-        for (cell, b) in row.iter_mut().skip(1).zip(other.chars()) {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
+        before = std::mem::replace(&mut above, row);
     }
-    row.last().copied().unwrap_or_default()
+    above.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -59,6 +59,8 @@ mod tests {
             ("abc", "abd", 1),
             ("abc", "ac", 1),
             ("kitten", "sitting", 3),
+            ("wbe", "web", 1),
+            ("abcd", "badc", 2),
         ] {
             assert_eq!(distance(one, other), wanted, "{one} {other}");
         }

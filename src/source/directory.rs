@@ -8,6 +8,7 @@ pub mod node;
 pub mod parse;
 mod scan;
 mod state;
+mod validate;
 mod watch;
 pub mod yaml;
 
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub objects: Vec<(Object, Location)>,
     /// What is wrong with the files.
     pub diagnostics: Vec<Diagnostic>,
+    /// Objects that are as good as broken, since annotations of theirs need quotes, as they are with quotes.
+    pub quoted: Vec<(Object, Location)>,
 }
 
 /// Reads files and folders once.
@@ -39,6 +42,7 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
     let mut loaded = Loaded {
         objects: Vec::new(),
         diagnostics: found.problems,
+        quoted: Vec::new(),
     };
     let mut seen = HashMap::new();
     for (key, _) in &found.files {
@@ -50,7 +54,11 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
             }
         };
         loaded.diagnostics.extend(parsed.diagnostics);
-        let guarded = parsed.broken.into_iter().filter_map(|broken| broken.guarded);
+        let mut guarded = Vec::new();
+        for broken in parsed.broken {
+            guarded.extend(broken.guarded);
+            loaded.quoted.extend(broken.quoted.map(|quoted| *quoted));
+        }
         for (object, location) in parsed.objects.into_iter().chain(guarded) {
             let reference = object.reference();
             if let Some(first) = seen.get(&reference) {
@@ -64,6 +72,12 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
         }
     }
     loaded
+}
+
+/// What the API server would refuse of what these paths lead to.
+pub fn refused(paths: &[PathBuf]) -> Vec<Diagnostic> {
+    let (files, _) = files(paths);
+    files.iter().flat_map(|path| validate::file(path)).collect()
 }
 
 /// The files that these paths lead to, in the order they are read, and what is wrong with the paths.

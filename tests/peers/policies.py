@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Policies under load, beside services and changes that misbehave, in about three minutes.
 
-    policies.py NARTHEX [limits|canary|auth|passwords ...]      needs htpasswd (Debian: apache2-utils)
+    policies.py NARTHEX [limits|canary|auth|passwords|oauth2 ...]
+
+It needs htpasswd (Debian: apache2-utils), and for `oauth2` the program that OAUTH2_PROXY names.
 
 limits     60 requests at once meet `limit-rps: 5`, on 1, 2 and 16 shards, while 20 objects change each second.
 canary     A canary goes from 0 to 100 % in steps while clients ask without a pause.
 auth       The authentication service is right, slow, lying and gone in turn, for AUTH_SECONDS (60) in all.
 passwords  200 wrong passwords come each second, and another route is asked meanwhile.
+oauth2     oauth2-proxy guards a host by the annotations that its documentation gives.
 
 Exits with 1 if a figure is not what it has to be. Times are printed with the load average, since they mean little on a busy machine.
 """
@@ -175,15 +178,19 @@ class Client:
     def __init__(self, port):
         self.port, self.writer = port, None
 
-    async def ask(self, host, fields="", path="/"):
+    async def ask(self, host, fields="", path="/", method="GET", content=""):
         """Status, head and body."""
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n".encode())
+        self.writer.write(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n{content}".encode())
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         lower = head.lower()
         body = b""
-        if "content-length: " in lower:
+        if "transfer-encoding: chunked" in lower:
+            while (size := int(await self.reader.readline(), 16)) > 0:
+                body += (await self.reader.readexactly(size + 2))[:-2]
+            await self.reader.readline()
+        elif "content-length: " in lower:
             body = await self.reader.readexactly(int(lower.split("content-length: ")[1].split("\r\n")[0]))
         if "connection: close" in lower:
             self.close()
@@ -446,8 +453,56 @@ def passwords(binary):
         expect(not [head for head in pod.heads if "a.test" in head], "a wrong password reached the pod")
 
 
+def oauth2(binary):
+    program = os.environ.get("OAUTH2_PROXY") or sys.exit("OAUTH2_PROXY has to name the program")
+    pod, port = Server(lambda head: reply("200 OK")), free_port()
+    prefix, paths = "http: {paths: [{path: /, pathType: Prefix", "http: {paths: [{path: /oauth2, pathType: Prefix"
+    guarded = ingress("app", "app.test", "web", auth_url="http://proxy.default.svc.cluster.local/oauth2/auth",
+                      auth_signin="http://$host/oauth2/start?rd=$escaped_request_uri",
+                      auth_response_headers="X-Auth-Request-User, X-Auth-Request-Email")
+    rules = guarded + ingress("signin", "app.test", "proxy").replace(prefix, paths)
+    with tempfile.TemporaryDirectory() as folder:
+        users = pathlib.Path(folder, "users")
+        subprocess.run(["htpasswd", "-cbB", users, "ann", "right"], capture_output=True, check=True)
+        flags = {"http-address": f"127.0.0.1:{port}", "provider": "github", "client-id": "x", "client-secret": "x", "email-domain": "*",
+                 "cookie-secret": "0123456789abcdef", "cookie-secure": "false", "htpasswd-file": users, "set-xauthrequest": "true",
+                 "upstream": "static://202", "reverse-proxy": "true", "whitelist-domain": "app.test"}
+        proxy = subprocess.Popen([program, *(f"--{name}={value}" for name, value in flags.items())],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            with Running(binary, {"pod": service("web", pod.port), "proxy": service("proxy", port), "rules": rules}) as narthex:
+
+                async def run():
+                    client = Client(narthex.http)
+                    for _ in range(500):
+                        if (await client.ask("app.test", path="/oauth2/sign_in"))[0] == 200:
+                            break
+                        await asyncio.sleep(0.02)
+                    status, head, _ = await client.ask("app.test", path="/inbox?a=b")
+                    expect(status == 302 and "location: http://app.test/oauth2/start?rd=%2Finbox%3Fa%3Db\r\n" in head.lower().replace("%2f", "%2F")
+                           .replace("%3f", "%3F").replace("%3d", "%3D"), f"a stranger is sent to the sign-in page: {head}")
+                    expect(not pod.heads, "a stranger reached the pod")
+                    form = "username=ann&password=right&rd=%2Finbox"
+                    fields = f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n"
+                    status, head, _ = await client.ask("app.test", fields, "/oauth2/sign_in", "POST", form)
+                    cookies = [line.split(" ", 1)[1].split(";")[0] for line in head.split("\r\n") if line.lower().startswith("set-cookie:")]
+                    expect(status == 302 and cookies, f"signing in: {head}")
+                    forged = "X-Auth-Request-User: root\r\n"
+                    status, head, _ = await client.ask("app.test", f"Cookie: {'; '.join(cookies)}\r\n{forged}", "/inbox")
+                    got = pod.heads[-1].lower() if pod.heads else ""
+                    expect(status == 200 and "x-auth-request-user: ann\r\n" in got and "root" not in got, f"with the cookie: {head}{got}")
+                    status, _, _ = await client.ask("app.test", f"Cookie: {cookies[0][:-4]}AAAA\r\n", "/inbox")
+                    expect(status == 302, f"a forged cookie got {status}")
+
+                asyncio.run(run())
+        finally:
+            proxy.terminate()
+            proxy.wait()
+    print("oauth2: oauth2-proxy let in whom it should")
+
+
 if len(sys.argv) < 2:
     sys.exit(__doc__)
-for trial in sys.argv[2:] or ["limits", "canary", "auth", "passwords"]:
-    {"limits": limits, "canary": canary, "auth": auth, "passwords": passwords}[trial](sys.argv[1])
+for trial in sys.argv[2:] or ["limits", "canary", "auth", "passwords", "oauth2"]:
+    {"limits": limits, "canary": canary, "auth": auth, "passwords": passwords, "oauth2": oauth2}[trial](sys.argv[1])
 sys.exit(f"{len(failures)} figures are wrong" if failures else 0)

@@ -62,10 +62,19 @@ impl State {
         let field = entry.field();
         let secret_field = format!("{field}.secretName");
         if !entry.secret.is_empty() {
-            for (code, mut message) in self.diagnose_certificate(&secret) {
+            for (mut code, mut message) in self.diagnose_certificate(&secret) {
                 let no_certificate = self.secrets.certificate(&secret).is_none();
+                if matches!(code, Code::SecretNotFound | Code::SecretMisnamed) && entry.issued {
+                    code = Code::CertificateNotIssued;
+                    message.push_str(" yet: cert-manager makes it");
+                }
                 message.push_str(match code {
-                    Code::SecretNotFound | Code::InvalidCertificate if no_certificate => {
+                    Code::SecretNotFound
+                    | Code::SecretMisnamed
+                    | Code::CertificateNotIssued
+                    | Code::InvalidCertificate
+                        if no_certificate =>
+                    {
                         self.instead(entry, redirected)
                     }
                     Code::CertificateExpired => "; clients refuse it",

@@ -8,8 +8,9 @@ use crate::dialect::host::read_host;
 use crate::dialect::owners::HostOwners;
 use crate::dialect::reading::{BackendKey, Claim, Guards, Reading, Spot, own_seniority};
 use crate::dialect::tls::read_tls;
+use crate::model::nearest::nearest;
 use crate::model::object::PortRef;
-use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef};
+use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, annotation};
 use crate::table::canonical::{PathError, canonical_rule_path};
 use crate::table::paths::prefix_key;
 use crate::table::{BackendSettings, Guard, HostPattern, PathKind, PathPattern, PathRegex, Rewrite};
@@ -56,7 +57,8 @@ static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| "/".into());
 pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
     let mut reader = Reader::new(ingress, context);
     let entries = ingress.tls.iter().map(|tls| (&tls.hosts[..], tls.secret.as_ref()));
-    let tls = read_tls(entries, &reader.object, context.owners, &mut reader.findings);
+    let issued = annotation::has_issuer(&ingress.meta.annotations);
+    let tls = read_tls(entries, &reader.object, issued, context.owners, &mut reader.findings);
     for (index, rule) in (0_u32..).zip(&ingress.rules) {
         reader.rule(index, rule);
     }
@@ -486,7 +488,11 @@ impl<'i> Reader<'i> {
                 self.say(
                     Code::InvalidPathType,
                     &field,
-                    format!("\"{other}\" is not one of Exact, Prefix, ImplementationSpecific, so the path is left out"),
+                    format!(
+                        "\"{other}\" is not one of Exact, Prefix, ImplementationSpecific{}, so the path is left out",
+                        nearest(other, ["Exact", "Prefix", "ImplementationSpecific"])
+                            .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"))
+                    ),
                 );
                 None
             }

@@ -36,6 +36,8 @@ pub struct Broken {
     pub object: ObjectRef,
     /// The object with nothing but its guards, if it has some, and where it stands.
     pub guarded: Option<(Object, Location)>,
+    /// The object as it is with quotes around its annotations, if it lacks nothing else: what else is wrong with it can then be said.
+    pub quoted: Option<Box<(Object, Location)>>,
 }
 
 /// Reads a file.
@@ -134,7 +136,7 @@ pub fn parse(path: &Path, text: &str) -> Parsed {
     parsed
 }
 
-fn location(path: &Path, at: Mark) -> Location {
+pub(super) fn location(path: &Path, at: Mark) -> Location {
     Location {
         file: path.to_owned(),
         line: at.line as usize,
@@ -275,12 +277,15 @@ impl Reader<'_> {
             },
             Err(mut error) => {
                 let guarded = error.guarded.take();
+                let (quoted, more) = self.with_quotes(node, &error.field);
                 let at = node.locate(&error.field);
                 // What a Secret holds is not quoted, wherever it stands.
                 let quotable = node.str_at("kind") != Some("Secret") || error.field == "metadata.name";
                 let wants_text = error.message.contains("a string") || error.message.contains("to be text");
                 if let Some(hint) = self.quoting(node, &error.field).filter(|_| wants_text && quotable) {
                     error.message += &hint;
+                } else if let Some(remedy) = remedy(node, &error.field).filter(|_| quotable) {
+                    error.message += &remedy;
                 } else if let Some(meant) = instead_of(node, &error.field) {
                     error.message += &format!(" (is that what `{meant}` was meant to be?)");
                 }
@@ -288,14 +293,63 @@ impl Reader<'_> {
                     Some(object) => self.parsed.broken.push(Broken {
                         object: object.clone(),
                         guarded: guarded.map(|guarded| (*guarded, location(self.path, node.at))),
+                        quoted,
                     }),
                     None => self.parsed.nameless = true,
                 }
                 let mut diagnostic = Diagnostic::from(error);
                 diagnostic.location = Some(location(self.path, at));
                 self.parsed.diagnostics.push(diagnostic);
+                self.parsed.diagnostics.extend(more);
             }
         }
+    }
+
+    /// If `field` is an annotation whose value needs quotes: the object with quotes around all such values, and what is to be said
+    /// of the others of them.
+    fn with_quotes(&self, node: &Node, field: &str) -> (Option<Box<(Object, Location)>>, Vec<Diagnostic>) {
+        const ANNOTATIONS: &str = "metadata.annotations";
+        let nothing = (None, Vec::new());
+        let Some(key) = field.strip_prefix(ANNOTATIONS).and_then(|rest| rest.strip_prefix('.')) else {
+            return nothing;
+        };
+        let mut json = node.to_json();
+        let Some(annotations) = json
+            .pointer_mut("/metadata/annotations")
+            .and_then(|all| all.as_object_mut())
+        else {
+            return nothing;
+        };
+        let mut others = Vec::new();
+        for (name, value) in annotations.iter_mut() {
+            if value.is_boolean() || value.is_number() {
+                if name != key {
+                    others.push(name.clone());
+                }
+                *value = value.to_string().into();
+            }
+        }
+        let Ok(decode::Manifest {
+            object: Some(object), ..
+        }) = decode::from_manifest(json)
+        else {
+            return nothing;
+        };
+        let reference = object.reference();
+        let said = others.iter().filter_map(|name| {
+            let field = format!("{ANNOTATIONS}[{name}]");
+            let hint = self.quoting(node, &field)?;
+            let mut said = Diagnostic::new(
+                Code::InvalidObject,
+                &reference,
+                format!("{ANNOTATIONS}.{name}"),
+                format!("an annotation has to be text{hint}"),
+            );
+            said.location = Some(location(self.path, node.locate(&field)));
+            Some(said)
+        });
+        let said = said.collect();
+        (Some(Box::new((object, location(self.path, node.at)))), said)
     }
 
     /// The diagnostic of a value that was meant as text but has another type in YAML.
@@ -329,6 +383,23 @@ impl Reader<'_> {
         }
         self.seen.insert(reference, here.clone());
         self.parsed.objects.push((object, here));
+    }
+}
+
+/// What to write instead of a port of the wrong type.
+fn remedy(node: &Node, field: &str) -> Option<String> {
+    let value = node.find(field)?;
+    let is_port = field.ends_with("service.port");
+    match &value.value {
+        Value::String(text) if text.parse::<i32>().is_ok() && !is_port => {
+            Some(format!(" (write {text} without quotes)"))
+        }
+        Value::String(text) if is_port && text.parse::<i32>().is_err() => {
+            Some(format!(" (write port: {{name: {text}}})"))
+        }
+        Value::String(text) if is_port => Some(format!(" (write port: {{number: {text}}})")),
+        Value::Number(number) if is_port => Some(format!(" (write port: {{number: {number}}})")),
+        _ => None,
     }
 }
 
