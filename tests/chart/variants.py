@@ -100,6 +100,9 @@ NONSENSE = {
     "--set=securityContext.capabilities.drop={ALL}": "ports.http: narthex cannot listen on 80 without the capability",
     "--set=kind=Deployment,podSecurityContext.sysctls[0].name=net.ipv4.ip_unprivileged_port_start,podSecurityContext.sysctls[0].value=1024":
         "ports.http: narthex cannot listen on 80 as uid 65532",
+    "--set=securityContext.runAsUser=1000": "ports.http: narthex cannot listen on 80 as uid 1000",
+    "--set=daemonset.hostPorts=true": "daemonset.hostPorts: pods on the node's network have its ports already",
+    "--set=daemonset.hostNetwork=false,daemonset.hostPorts=true": "daemonset.hostPorts: during an update two pods would need the same ports",
     "--set=kind=Deployment,securityContext.runAsUser=0": "securityContext.runAsUser: 0 is root",
     "--set=ports.http=0,ports.https=0": "ports: http and https are both 0",
     "--set=ports.https=80": "ports.https: 80 is the port for HTTP already",

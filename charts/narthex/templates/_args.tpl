@@ -87,7 +87,7 @@
 - --publish-service={{ .Values.status.publishService }}
 {{- else if .Values.status.publishAddress }}
 - --publish-address={{ join "," .Values.status.publishAddress }}
-{{- else if not $node }}
+{{- else if not (or $node (include "narthex.hostPorts" .)) }}
 - --publish-service={{ .Release.Namespace }}/{{ $name }}-public
 {{- end }}
 {{- else }}

@@ -19,6 +19,11 @@
 {{- if and (eq .Values.kind "DaemonSet") .Values.daemonset.hostNetwork -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" if the container runtime binds ports of the nodes for the pods. */}}
+{{- define "narthex.hostPorts" -}}
+{{- if and (eq .Values.kind "DaemonSet") .Values.daemonset.hostPorts -}}true{{- end -}}
+{{- end -}}
+
 {{/* The labels that select a release's pods, as narthex finds its peers by them. */}}
 {{- define "narthex.selector" -}}
 app.kubernetes.io/name: {{ include "narthex.name" . }}

@@ -116,6 +116,9 @@ spec:
         {{- range $port := append (include "narthex.open" . | fromJsonArray) "admin" }}
         - name: {{ $port }}
           containerPort: {{ index $.Values.ports $port }}
+          {{- if and (ne $port "admin") (include "narthex.hostPorts" $) }}
+          hostPort: {{ index $.Values.ports $port }}
+          {{- end }}
           protocol: TCP
         {{- end }}
       {{- end }}

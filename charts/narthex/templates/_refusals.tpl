@@ -48,8 +48,10 @@ extraArgs: narthex serve has no flag {{ $name }}{{ with $similar }}. Did you mea
 {{- end -}}
 {{- $context := include "narthex.containerSecurity" . | fromYaml -}}
 {{- $root := and (eq (int $context.runAsUser) 0) (not $context.runAsNonRoot) -}}
-{{- $capable := has "NET_BIND_SERVICE" (get ($context.capabilities | default dict) "add" | default list) -}}
-{{- /* uid 65532 has the capability only if the program's file has it too; whoever adds it there says so. */ -}}
+{{- /* Another uid has the capability only if the program's file has it too: whoever made such an image adds the capability in the values. */ -}}
+{{- $capabilities := ternary $context .Values.securityContext $root -}}
+{{- $added := get ($capabilities.capabilities | default dict) "add" | default list -}}
+{{- $capable := or (has "NET_BIND_SERVICE" $added) (has "ALL" $added) -}}
 {{- range $open -}}
 {{- $port := int (index $.Values.ports .) -}}
 {{- if and (lt $port $start) (not $capable) }}
@@ -138,6 +140,13 @@ autoscaling.targetMemoryUtilizationPercentage: it is a percentage of resources.r
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if include "narthex.hostPorts" . -}}
+{{- if $node }}
+daemonset.hostPorts: pods on the node's network have its ports already; set daemonset.hostNetwork to false
+{{- else if and (eq .Values.updateStrategy.type "RollingUpdate") (not (has (toString .Values.updateStrategy.maxSurge) (list "0" "0%"))) }}
+daemonset.hostPorts: during an update two pods would need the same ports; set updateStrategy.maxSurge to 0 and maxUnavailable to 1
+{{- end -}}
+{{- end -}}
 {{- if $node -}}
 {{- if .Values.networkPolicy.enabled }}
 networkPolicy.enabled: a NetworkPolicy does not apply to pods on the node's network; set daemonset.hostNetwork to false
@@ -196,7 +205,7 @@ service.{{ . }}: there is no Service for pods on the node's network; set daemons
 service.ipFamilies: SingleStack allows only one
 {{- end -}}
 {{- end -}}
-{{- if and (not $node) (not .Values.service.enabled) .Values.status.enabled (not .Values.status.publishAddress) (not .Values.status.publishService) }}
+{{- if and (not $node) (not .Values.service.enabled) .Values.status.enabled (not (include "narthex.hostPorts" .)) (not .Values.status.publishAddress) (not .Values.status.publishService) }}
 service.enabled: without the Service nobody knows which addresses Ingresses have; set status.publishAddress or status.publishService, or turn status.enabled off
 {{- end -}}
 {{- end -}}
