@@ -106,6 +106,18 @@ mod lifecycle;
 mod manifests;
 #[path = "wire/metrics.rs"]
 mod metrics;
+#[path = "wire/native.rs"]
+mod native;
+#[path = "wire/native_access.rs"]
+mod native_access;
+#[path = "wire/native_canary.rs"]
+mod native_canary;
+#[path = "wire/native_cors.rs"]
+mod native_cors;
+#[path = "wire/native_fields.rs"]
+mod native_fields;
+#[path = "wire/native_limits.rs"]
+mod native_limits;
 #[path = "wire/not_yet.rs"]
 mod not_yet;
 #[path = "wire/one_reply.rs"]

@@ -2,7 +2,7 @@
 
 use super::{Key, State};
 use crate::dialect::annotations::{BasicWanted, ExternalWanted, Settings};
-use crate::dialect::reading::{OUTSIDE, Reading};
+use crate::dialect::reading::{BackendKey, OUTSIDE, Reading};
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
 use crate::table::{Access, At, BackendState, Basic, Before, External, Guard, Satisfy, Users};
@@ -44,9 +44,18 @@ impl State {
                 Some(users) => Some(Basic {
                     challenge: basic.challenge.clone(),
                     users,
+                    is_kept: basic.is_kept,
                 }),
             },
         };
+        if let Some(external) = wanted.external.as_ref().filter(|external| self.needs_flag(external)) {
+            let closed = Guard {
+                object: object.clone(),
+                name: external.named_by.into(),
+                invalid: true,
+            };
+            return (Cow::Borrowed(settings), Some(Arc::new(closed)));
+        }
         let external = wanted.external.as_ref().map(|external| self.asks(external));
         let satisfy = if wanted.any {
             Satisfy::Any(wanted.addresses.clone())
@@ -83,6 +92,12 @@ impl State {
         }
     }
 
+    /// Whether a service outside of the cluster is not to be asked.
+    fn needs_flag(&self, external: &ExternalWanted) -> bool {
+        let is_outside = |key: &BackendKey| key.service.starts_with(OUTSIDE);
+        external.needs_flag && !self.options.allow_external_names && external.backend.as_ref().is_some_and(is_outside)
+    }
+
     fn users(&self, object: &ObjectRef, basic: &BasicWanted) -> Option<Arc<Users>> {
         let known = self.secrets.get(&secret_of(object, basic))?;
         known.users(basic.map)?.users.clone()
@@ -93,6 +108,16 @@ impl State {
         let Some(external) = &reading.settings.access.external else {
             return;
         };
+        if self.needs_flag(external) {
+            let message = format!(
+                "{} is outside of the cluster, which needs --allow-external-names, so the routes of this Ingress are closed: \
+                 requests get 503",
+                external.host
+            );
+            let field = format!("annotation {}", external.named_by);
+            said.push(Diagnostic::new(Code::GuardInvalid, object, field, message));
+            return;
+        }
         let Some(backend) = external.backend.as_ref().and_then(|key| self.backend(key)) else {
             return;
         };

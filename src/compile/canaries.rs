@@ -22,7 +22,10 @@ pub(super) struct Canaries {
 /// Where a claim leads by itself, without a canary.
 pub(super) fn without_canary(to: &Destination) -> Destination {
     match to {
-        Destination::Choice(choice) => beside(choice.main, None, choice.spare),
+        Destination::Choice(choice) => {
+            let own = choice.canary.clone().filter(|canary| canary.own);
+            beside(choice.main, own, choice.spare)
+        }
         other => other.clone(),
     }
 }
@@ -60,6 +63,9 @@ impl State {
         let Some((canary, rule)) = canary.and_then(|canary| Some((canary, canary.canary.clone()?))) else {
             return plain;
         };
+        if matches!(&main.to, Destination::Choice(choice) if choice.canary.is_some()) {
+            return plain;
+        }
         let keys = main.to.main().zip(canary.to.main());
         let keys = keys.and_then(|(main, canary)| {
             let known = &self.backend_keys;
@@ -84,7 +90,7 @@ impl State {
         };
         let to = self.backend_id(&key);
         let main = main.to.main().unwrap_or(to);
-        (beside(main, Some(Canary { to, rule }), spare), Some(key))
+        (beside(main, Some(Canary { to, rule, own: false }), spare), Some(key))
     }
 
     /// Notes which backend the canary of a path needs, and lets the one go that it needed before.

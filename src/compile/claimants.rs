@@ -13,7 +13,7 @@ use crate::dialect::{Dialect, Object};
 use crate::model::object::Meta;
 use crate::model::{ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, Before, Guard, HostPattern, Policies, Served, Terms};
+use crate::table::{BackendSettings, Before, Canary, Guard, HostPattern, Policies, Served, Terms};
 use hashbrown::HashTable;
 use http::StatusCode;
 use std::collections::{BTreeSet, HashSet};
@@ -279,15 +279,23 @@ impl State {
             }
         };
         let spare = reading.spare.as_ref().map(|spare| self.backend_id(spare));
-        let claimed = |backend, field, policies| Claimed {
+        let rule = reading.settings.canary_service.as_ref().map(|canary| &canary.rule);
+        let canary = |claim: &Claim| {
+            Some(Canary {
+                to: self.backend_id(claim.canary.as_ref()?),
+                rule: rule?.clone(),
+                own: true,
+            })
+        };
+        let claimed = |claim: &Claim, policies| Claimed {
             age: Age {
                 seniority: reading.seniority,
                 origin: Origin {
                     object: object.clone(),
-                    field,
+                    field: claim.field,
                 },
             },
-            to: beside(self.backend_id(backend), None, spare),
+            to: beside(self.backend_id(&claim.backend), canary(claim), spare),
             keep_slashes: reading.settings.keep_slashes,
             policies,
             canary: reading.settings.canary.clone(),
@@ -297,7 +305,7 @@ impl State {
             edits
                 .entry(claim.spot.clone())
                 .or_default()
-                .push(claimed(&claim.backend, claim.field, policies));
+                .push(claimed(claim, policies));
         }
         self.host_parts(object, reading, |host| {
             let policies = if redirected.has(host) { &redirecting } else { &plain };
@@ -351,7 +359,10 @@ fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
     let claims = reading.into_iter().flat_map(|reading| &reading.claims);
     let asked = reading.and_then(|reading| reading.settings.access.backend());
     let spare = reading.into_iter().flat_map(|reading| &reading.spare);
-    claims.map(|claim| &claim.backend).chain(asked).chain(spare).collect()
+    let of_claims = claims
+        .flat_map(|claim| [Some(&claim.backend), claim.canary.as_ref()])
+        .flatten();
+    of_claims.chain(asked).chain(spare).collect()
 }
 
 /// What an object claims.

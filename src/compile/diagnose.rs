@@ -86,6 +86,15 @@ impl State {
             let field = "annotation nginx.ingress.kubernetes.io/default-backend";
             said.extend(self.diagnose_backend(object, spare, field));
         }
+        let field = "annotation narthex.io/canary-service";
+        if let Some(canary) = reading.claims.iter().find_map(|claim| claim.canary.as_ref()) {
+            let found = self.diagnose_backend(object, canary, field);
+            said.extend(found.map(|found| Diagnostic {
+                message: found.message.replace("requests get 503", "it gets no requests"),
+                ..found
+            }));
+            said.extend(self.diagnose_service_guard(object, canary, field));
+        }
         let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
         // A canary's certificates are not shown to anybody.
         for entry in reading.tls.iter().filter(|_| !seniority.canary) {

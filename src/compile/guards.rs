@@ -83,8 +83,13 @@ impl State {
     /// What closes all routes to a Service.
     pub(super) fn service_guard(&self, key: &BackendKey) -> Option<Arc<Guard>> {
         let service = self.services.get(&(key.namespace.clone(), key.service.clone()))?;
-        let (name, _) =
-            annotations::guards(Dialect::Narthex, &service.meta, &self.options.ignored_annotations).next()?;
+        let (name, _) = annotations::guards(
+            Dialect::Narthex,
+            Kind::Service,
+            &service.meta,
+            &self.options.ignored_annotations,
+        )
+        .next()?;
         Some(Arc::new(Guard {
             object: ObjectRef::new(Kind::Service, key.namespace.clone(), key.service.clone()),
             name: name.into(),
@@ -108,7 +113,7 @@ impl State {
             .parameters()
             .filter(|_| ignored.by(PARAMETERS).is_none())
             .map(|_| PARAMETERS);
-        let first = annotations::guards(Dialect::Narthex, &class.meta, ignored)
+        let first = annotations::guards(Dialect::Narthex, Kind::IngressClass, &class.meta, ignored)
             .map(|(name, _)| name)
             .next();
         Some(Arc::new(Guard {

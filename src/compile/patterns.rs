@@ -5,7 +5,7 @@ use super::State;
 use super::host_wide::OwnRoutes;
 use crate::dialect::reading::{Reading, Spot};
 use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::{HostPattern, PathPattern, Pattern, Patterns, Route};
+use crate::table::{HostPattern, PathPattern, PathRegex, Pattern, Patterns, Route};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -152,6 +152,10 @@ impl State {
     /// Puts the patterns of a host in order.
     fn settle_patterns(&mut self, host: &HostPattern, own: OwnRoutes) {
         let known = self.patterns.hosts.get(host);
+        // Those of narthex's own annotation hang on nobody else.
+        let own_patterns = known.into_iter().flat_map(|known| known.routes.values());
+        let own_patterns = own_patterns.filter(|route| !route.policies.follows_patterns);
+        let mut whole: Vec<Arc<Route>> = own_patterns.cloned().collect();
         let mut routes: Vec<Arc<Route>> = Vec::new();
         let stranger = self.host_wide.stranger(host).is_some();
         if let Some(known) = known.filter(|known| !known.because_of.is_empty()) {
@@ -159,31 +163,47 @@ impl State {
             let table = self.table.host(host).filter(|_| !stranger);
             let plain = table.into_iter().flat_map(|table| table.paths.routes());
             let plain = plain.filter(|route| route.policies.follows_patterns);
-            routes.extend(known.routes.values().chain(plain).cloned());
+            let written = known.routes.values().filter(|route| route.policies.follows_patterns);
+            routes.extend(written.chain(plain).cloned());
         }
-        routes.sort_by_cached_key(|route| {
-            let kind = route.path.as_ref().map(|pattern| Reverse(pattern.kind));
-            let text = text_of(route);
-            (Reverse(text.len()), Reverse(text), kind)
-        });
+        for routes in [&mut whole, &mut routes] {
+            routes.sort_by_cached_key(|route| {
+                let kind = route.path.as_ref().map(|pattern| Reverse(pattern.kind));
+                let text = text_of(route);
+                (Reverse(text.len()), Reverse(text), kind)
+            });
+        }
         let before = self.table.host(host).and_then(|table| table.patterns.clone());
         let compiled = |route: Arc<Route>| {
             let text = text_of(&route);
-            let same = |pattern: &&Pattern| text_of(&pattern.route) == text;
+            let follows = route.policies.follows_patterns;
+            let same = |pattern: &&Pattern| {
+                pattern.route.policies.follows_patterns == follows && text_of(&pattern.route) == text
+            };
             let known = before.as_ref().and_then(|patterns| patterns.iter().find(same));
             match known {
                 Some(known) => Some(Pattern {
                     regex: known.regex.clone(),
                     route,
                 }),
-                None => Pattern::open(&text, route).ok(),
+                None if follows => Pattern::open(&text, route).ok(),
+                None => Pattern::whole(&text, route).ok(),
             }
         };
+        // What cannot be compiled, and may be for any path, must not come before what others have.
+        let is_known = |route: &Arc<Route>| {
+            let text = text_of(route);
+            PathRegex::is_beginning_known(&text) || PathRegex::whole(&text).is_ok()
+        };
+        let (whole, unknown): (Vec<_>, Vec<_>) = whole.into_iter().partition(is_known);
+        let whole = whole.into_iter().filter_map(&compiled).collect();
+        let unknown: Vec<Pattern> = unknown.into_iter().filter_map(&compiled).collect();
         let (mut first, mut last) = (routes.into_iter().filter_map(compiled).collect(), Vec::new());
         if stranger {
             std::mem::swap(&mut first, &mut last);
         }
-        let patterns = Patterns::with_redirects(own.redirects, first, last);
+        last.extend(unknown);
+        let patterns = Patterns::with_redirects(own.redirects, first, whole, last);
         self.table
             .update_host(host, |table| (table.patterns, table.rest) = (patterns, own.rest));
         self.changed = true;

@@ -7,6 +7,7 @@ mod foreign;
 mod host_wide;
 mod hsts;
 mod list;
+mod native;
 pub mod nginx;
 mod page;
 mod value;
@@ -15,6 +16,7 @@ pub(crate) use access::{AccessWanted, BasicWanted, ExternalWanted};
 pub use foreign::Ignored;
 pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
 pub(crate) use host_wide::{Alias, HostWide};
+pub(crate) use native::CanaryService;
 pub use page::{markdown, schema};
 
 use super::drop_in::Dialect;
@@ -24,7 +26,7 @@ use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
 use crate::table::{After, BackendSettings, Before, CanaryRule, Compression, Guard, Policies, Rewrite, Target};
 use http::{HeaderValue, StatusCode};
-use list::ALL;
+use list::all;
 use std::sync::Arc;
 use twox_hash::XxHash3_64;
 use value::Value;
@@ -60,6 +62,8 @@ pub(crate) struct Settings {
     pub spare: Option<Arc<str>>,
     /// Which requests of another object it gets, where it is a canary.
     pub canary: Option<Arc<CanaryRule>>,
+    /// Which requests go to another Service, and to which.
+    pub canary_service: Option<CanaryService>,
     /// The annotation that guards and cannot be read.
     pub closed_by: Option<Box<str>>,
     /// The namespace of the object.
@@ -70,6 +74,8 @@ pub(crate) struct Settings {
     beside: Arc<nginx::Beside>,
     /// What the annotations of ingress-nginx ask for, before they are put together.
     nginx: nginx::Asked,
+    /// Likewise narthex's own.
+    native: native::Asked,
 }
 
 /// How a dialect reads the paths of an object.
@@ -79,13 +85,16 @@ pub(crate) struct Paths {
     pub are_patterns: bool,
     /// What they become, with its text.
     pub rewrite: Option<(Box<str>, Target)>,
+    /// Whether they are narthex's own: only those of no other pathType are, they match as a whole, and all become what
+    /// `rewrite` says.
+    pub are_whole: bool,
 }
 
 impl Paths {
     /// What a path becomes, if that is not itself. It is a regular expression then.
     pub fn rewrite(&self, path: &str) -> Option<&Target> {
         let (text, target) = self.rewrite.as_ref()?;
-        (**text != *path).then_some(target)
+        (self.are_whole || **text != *path).then_some(target)
     }
 }
 
@@ -94,8 +103,10 @@ impl Paths {
 pub(crate) struct Chain {
     /// Before the redirect to HTTPS.
     pub before: Box<[Before]>,
-    /// Behind it.
+    /// Behind it, until it is clear who the client is.
     pub behind: Box<[Before]>,
+    /// Once that is clear.
+    pub inner: Box<[Before]>,
     /// With a reply, before what all have.
     pub after: Box<[After]>,
     /// Whether paths are patterns where their host has patterns.
@@ -121,6 +132,7 @@ impl Settings {
             guard,
             before: before
                 .chain(self.chain.behind.iter().cloned())
+                .chain(self.chain.inner.iter().cloned())
                 .chain(rewrite.cloned().map(Before::Rewrite))
                 .collect(),
             after: self.chain.after.iter().cloned().chain(compress).chain(hsts).collect(),
@@ -136,6 +148,10 @@ impl Settings {
 enum Scope {
     /// The requests of an Ingress's rules: on that Ingress.
     Route,
+    /// Likewise, and it becomes a step of theirs.
+    Policy,
+    /// Likewise, and it guards: a value that cannot be read closes the routes.
+    Guard,
     /// A Service: on it, or on an Ingress for what that sends to it.
     Backend,
 }
@@ -153,6 +169,18 @@ struct Annotation {
     value: Value,
 }
 
+impl Scope {
+    /// Whether it is for an object with rules.
+    fn is_for_rules(self) -> bool {
+        self != Self::Backend
+    }
+
+    /// Whether it is put together with others.
+    fn is_policy(self) -> bool {
+        matches!(self, Self::Policy | Self::Guard)
+    }
+}
+
 /// Reads the annotations of an Ingress or a Service, and says which of them are wrong or do nothing.
 pub(crate) fn read(
     (dialect, beside): (Dialect, Option<&Arc<nginx::Beside>>),
@@ -167,11 +195,30 @@ pub(crate) fn read(
         beside: beside.cloned().unwrap_or_default(),
         ..Settings::default()
     };
-    if dialect == Dialect::IngressNginx {
-        read_nginx(&mut settings, meta, object, ignored, findings);
+    let own = || meta.annotations.iter().filter(|(name, _)| !dialect.acts_on(name));
+    let of = |name: &str| {
+        let ours = name.strip_prefix(PREFIX)?;
+        all().iter().copied().find(|known| known.name == ours)
+    };
+    let policies = own().filter_map(|(name, value)| {
+        let known = of(name).filter(|known| known.scope.is_policy())?;
+        Some((known, name, value))
+    });
+    let steps = if object.kind.claims() {
+        read_policies(&mut settings, policies, object, ignored, findings)
+    } else {
+        native::Steps::default()
+    };
+    match dialect {
+        Dialect::IngressNginx => read_nginx(&mut settings, steps, meta, object, ignored, findings),
+        _ => steps.settle(&mut settings),
     }
     // Ours come behind, for they win.
-    for (name, value) in meta.annotations.iter().filter(|(name, _)| !dialect.acts_on(name)) {
+    for (name, value) in own() {
+        let known = of(name);
+        if known.is_some_and(|known| known.scope.is_policy() && object.kind.claims()) {
+            continue;
+        }
         let guard = foreign::judge(name, value, meta, object.kind, ignored);
         let mut say = |code, message| {
             findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
@@ -182,18 +229,21 @@ pub(crate) fn read(
             }
             continue;
         };
-        match ALL.iter().find(|known| known.name == ours) {
-            Some(known) if known.scope == Scope::Route && !object.kind.claims() => say(
-                Code::InvalidAnnotation,
-                "it applies to the rules of an Ingress and does nothing here: put it on the Ingress".to_owned(),
-            ),
+        match known {
+            Some(known) if known.scope.is_for_rules() && !object.kind.claims() => {
+                let what = "it applies to the rules of an Ingress and does nothing here: put it on the Ingress";
+                match guard {
+                    Some((code, then)) => say(code, format!("{what}; {then}")),
+                    None => say(Code::InvalidAnnotation, what.to_owned()),
+                }
+            }
             Some(known) => {
                 if let Err(wrong) = known.value.apply(value, &mut settings) {
                     say(Code::InvalidAnnotation, format!("{wrong}; {}", known.default));
                 }
             }
             None => {
-                let hint = match nearest(ours, ALL.iter().map(|known| known.name)) {
+                let hint = match nearest(ours, all().iter().map(|known| known.name)) {
                     Some(known) => format!(" (did you mean {PREFIX}{known}?)"),
                     None => String::new(),
                 };
@@ -204,6 +254,54 @@ pub(crate) fn read(
         }
     }
     settings
+}
+
+/// What becomes of the routes of an object whose guard cannot be read.
+const CLOSED: &str = "so the routes of this Ingress are closed: requests get 503";
+
+/// Reads narthex's own policies, and puts together what they ask for.
+fn read_policies<'m>(
+    settings: &mut Settings,
+    policies: impl Iterator<Item = (&'static Annotation, &'m str, &'m str)>,
+    object: &ObjectRef,
+    ignored: &Ignored,
+    findings: &mut Vec<Diagnostic>,
+) -> native::Steps {
+    let mut say = |code, name: &str, message| {
+        findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
+    };
+    for (known, name, value) in policies {
+        if known.scope == Scope::Guard
+            && let Some(pattern) = ignored.by(name)
+        {
+            say(
+                Code::GuardIgnored,
+                name,
+                format!("narthex leaves it out, {}", without(pattern)),
+            );
+            continue;
+        }
+        match known.value.apply(value, settings) {
+            Ok(()) => {}
+            Err(wrong) if known.scope == Scope::Guard => {
+                settings.closed_by.get_or_insert_with(|| name.into());
+                say(Code::GuardInvalid, name, format!("{wrong}, {CLOSED}"));
+            }
+            Err(wrong) => say(Code::InvalidAnnotation, name, format!("{wrong}; {}", known.default)),
+        }
+    }
+    let mut closed_by = None;
+    let steps = std::mem::take(&mut settings.native).steps(settings, &mut |unfit| {
+        let name = format!("{PREFIX}{}", unfit.annotation);
+        if unfit.closes && ignored.by(&name).is_none() {
+            say(Code::GuardInvalid, &name, format!("{}, {CLOSED}", unfit.message));
+            closed_by.get_or_insert(name);
+        } else {
+            say(Code::InvalidAnnotation, &name, unfit.message);
+        }
+    });
+    settings.closed_by = settings.closed_by.take().or(closed_by.map(Box::from));
+    steps
 }
 
 /// A hash of an object's UID, or of its name where a manifest does not say one.
@@ -224,6 +322,7 @@ impl Dialect {
 /// Reads those of ingress-nginx that narthex acts on.
 fn read_nginx(
     settings: &mut Settings,
+    steps: native::Steps,
     meta: &Meta,
     object: &ObjectRef,
     ignored: &Ignored,
@@ -242,8 +341,7 @@ fn read_nginx(
                 nginx::Wrong::Default(then) => (Code::InvalidAnnotation, format!("{wrong}; {then}")),
                 nginx::Wrong::Closes => {
                     settings.closed_by.get_or_insert_with(|| name.into());
-                    let then = "so the routes of this Ingress are closed: requests get 503";
-                    (Code::GuardInvalid, format!("{wrong}, {then}"))
+                    (Code::GuardInvalid, format!("{wrong}, {CLOSED}"))
                 }
             }),
         };
@@ -261,7 +359,7 @@ fn read_nginx(
         }
         findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
     }
-    std::mem::take(&mut settings.nginx).settle(settings);
+    std::mem::take(&mut settings.nginx).settle(steps, settings);
     settings.chain.follows_patterns = true;
 }
 
@@ -271,8 +369,8 @@ mod tests {
 
     #[test]
     fn names_are_in_order_and_examples_are_right() {
-        assert!(ALL.is_sorted_by(|one, other| one.name < other.name));
-        for known in ALL {
+        assert!(all().is_sorted_by(|one, other| one.name < other.name));
+        for known in all() {
             let applied = known.value.apply(known.example, &mut Settings::default());
             assert_eq!(applied, Ok(()), "{}", known.name);
         }

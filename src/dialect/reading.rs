@@ -72,6 +72,8 @@ pub(crate) struct Claim {
     pub rewrite: Option<Arc<Rewrite>>,
     /// What closes it alone.
     pub guard: Option<Arc<Guard>>,
+    /// The backend that gets some of its requests, by a rule of its object.
+    pub canary: Option<BackendKey>,
     /// Whether its path is a prefix that was written with a closing slash, and the dialect minds.
     pub closing_slash: bool,
 }
@@ -132,7 +134,7 @@ impl Guards {
     /// Those that the annotations of an object name, without their hosts.
     pub fn of(object: &ObjectRef, meta: &Meta, context: Context<'_>) -> Self {
         let guard = |reach: Option<Reach>| {
-            let mut all = annotations::guards(context.dialect, meta, context.ignored);
+            let mut all = annotations::guards(context.dialect, object.kind, meta, context.ignored);
             let (name, _) = all.find(|(_, other)| reach.is_none_or(|reach| reach == *other))?;
             Some(Arc::new(Guard {
                 object: object.clone(),

@@ -3,6 +3,7 @@
 
 pub mod answers;
 pub mod compress;
+mod counted;
 pub mod passwords;
 pub mod rate;
 pub mod reply_fields;

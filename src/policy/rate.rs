@@ -1,9 +1,12 @@
 //! Rates of requests by client, over all shards: the generic cell rate algorithm, which keeps one number for each client
 //! and limit, the time at which its bucket is empty again.
 
-use crate::table::{Rate, Rates};
+use super::counted::Counted;
+use crate::message::Fields;
+use crate::table::{Rate, RateKey, Rates};
 use lru::LruCache;
-use std::net::{IpAddr, Ipv6Addr};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -24,6 +27,8 @@ struct Key {
 /// The buckets of all clients that are not empty.
 pub struct Buckets {
     parts: Box<[Mutex<LruCache<Key, u64>>]>,
+    /// Texts of requests become keys by these, so that nobody can choose texts that share a bucket.
+    hashers: [RandomState; 2],
     began: Instant,
 }
 
@@ -37,6 +42,7 @@ impl Default for Buckets {
     fn default() -> Self {
         Self {
             parts: (0..PARTS).map(|_| Mutex::new(LruCache::unbounded())).collect(),
+            hashers: [RandomState::new(), RandomState::new()],
             began: Instant::now(),
         }
     }
@@ -49,27 +55,49 @@ pub struct Admission {
     pub passes: bool,
     /// Buckets of others that had to go for it.
     pub forgotten: u32,
+    /// In how many seconds it may come again if it may not go on.
+    pub again: u64,
+}
+
+/// What of a request may be counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'r> {
+    pub client: IpAddr,
+    pub host: Option<&'r str>,
+    pub fields: &'r Fields,
 }
 
 impl Buckets {
-    /// Whether a client may ask now. If it may not by one of its rates, it counts for none of them.
-    pub fn admit(&self, rates: &Rates, client: IpAddr) -> Admission {
+    /// Whether a request may go on now. If it may not by one of its rates, it counts for none of them.
+    pub fn admit(&self, rates: &Rates, asker: &Asker<'_>) -> Admission {
         let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.admit_at(rates, client, now)
+        self.admit_at(rates, asker, now)
     }
 
-    fn admit_at(&self, rates: &Rates, client: IpAddr, now: u64) -> Admission {
+    /// Whose bucket it is.
+    fn key(&self, rates: &Rates, asker: &Asker<'_>) -> u128 {
+        let text = |text: &[u8]| {
+            let [high, low] = self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(text)));
+            (high << 64) | low
+        };
+        let named = match &rates.key {
+            RateKey::Client => None,
+            RateKey::Header(name) => asker.fields.get(name).map(|value| text(value.as_bytes())),
+            RateKey::Host => Some(text(asker.host.unwrap_or_default().as_bytes())),
+        };
+        named.unwrap_or_else(|| asker.client.counted(rates.native))
+    }
+
+    fn admit_at(&self, rates: &Rates, asker: &Asker<'_>, now: u64) -> Admission {
         let mut admission = Admission {
             passes: true,
             forgotten: 0,
+            again: 0,
         };
-        if rates.exempt.contains(client) {
+        if rates.exempt.contains(asker.client) {
             return admission;
         }
-        let client = match client.to_canonical() {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(address) => Ipv6Addr::to_bits(address),
-        };
+        let client = self.key(rates, asker);
         // All buckets of a client are in one part, so that one lock is enough.
         let part = usize::try_from(client.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 124);
         let Some(part) = part.ok().and_then(|part| self.parts.get(part)) else {
@@ -88,7 +116,12 @@ impl Buckets {
                 .enumerate()
                 .map(move |(limit, rate)| (key(limit), rate))
         };
-        admission.passes = limits().all(|(key, rate)| fits(rate, buckets.get(&key).copied(), now));
+        let longest = limits()
+            .map(|(key, rate)| wait(rate, buckets.get(&key).copied(), now))
+            .max();
+        let longest = longest.unwrap_or(0);
+        admission.passes = longest == 0;
+        admission.again = longest.div_ceil(1_000_000_000);
         if admission.passes {
             for (key, rate) in limits() {
                 let empty_at = buckets.get(&key).copied().unwrap_or(0).max(now);
@@ -104,10 +137,10 @@ impl Buckets {
     }
 }
 
-/// Whether there is room in a bucket that is empty at a time.
-fn fits(rate: &Rate, empty_at: Option<u64>, now: u64) -> bool {
+/// In how many nanoseconds there is room in a bucket that is empty at a time; 0 if there is now.
+fn wait(rate: &Rate, empty_at: Option<u64>, now: u64) -> u64 {
     let filled = empty_at.unwrap_or(0).saturating_sub(now);
-    filled <= rate.interval.saturating_mul(rate.burst.into())
+    filled.saturating_sub(rate.interval.saturating_mul(rate.burst.into()))
 }
 
 #[cfg(test)]
@@ -123,11 +156,70 @@ mod tests {
             exempt: Networks::new(["10.9.0.0/16".parse().unwrap()]),
             limits: limits.into(),
             status: http::StatusCode::SERVICE_UNAVAILABLE,
+            key: RateKey::Client,
+            native: false,
         }
     }
 
     fn passes(buckets: &Buckets, rates: &Rates, client: &str, now: u64) -> bool {
-        buckets.admit_at(rates, client.parse().unwrap(), now).passes
+        admit(buckets, rates, client.parse().unwrap(), now).passes
+    }
+
+    fn admit(buckets: &Buckets, rates: &Rates, client: IpAddr, now: u64) -> Admission {
+        let asker = Asker {
+            client,
+            host: Some("a.test"),
+            fields: &Fields::new(),
+        };
+        buckets.admit_at(rates, &asker, now)
+    }
+
+    #[test]
+    fn who_is_counted_together() {
+        let buckets = Buckets::default();
+        let native = |id, key| Rates {
+            key,
+            native: true,
+            ..rates(id, &[Rate::new(1, 60, 0).unwrap()])
+        };
+        let by_client = native(1, RateKey::Client);
+        let clients = [
+            "2001:db8::1",
+            "2001:db8::ffff:2",
+            "2001:db8:0:1::1",
+            "10.0.0.1",
+            "10.0.0.2",
+        ];
+        let passed = clients.map(|client| passes(&buckets, &by_client, client, SECOND));
+        assert_eq!(passed, [true, false, true, true, true], "IPv6 by its first 64 bits");
+        let refused = admit(&buckets, &by_client, "10.0.0.1".parse().unwrap(), SECOND * 2 + 1);
+        assert_eq!(refused.again, 59);
+        let by_host = native(2, RateKey::Host);
+        let passed = ["10.0.0.1", "10.0.0.2"].map(|client| passes(&buckets, &by_host, client, SECOND));
+        assert_eq!(passed, [true, false]);
+        let by_key = native(3, RateKey::Header(http::HeaderName::from_static("x-key")));
+        let ask = |key: Option<&str>, client: &str| {
+            let mut fields = Fields::new();
+            if let Some(key) = key {
+                fields.append("X-Key", key);
+            }
+            let client = client.parse().unwrap();
+            let host = None;
+            let fields = &fields;
+            buckets
+                .admit_at(&by_key, &Asker { client, host, fields }, SECOND)
+                .passes
+        };
+        let asked = [
+            (Some("a"), "10.0.0.1"),
+            (Some("a"), "10.0.0.2"),
+            (Some("b"), "10.0.0.1"),
+            (None, "10.0.0.1"),
+            (None, "10.0.0.1"),
+            (None, "10.0.0.2"),
+        ];
+        let passed = asked.map(|(key, client)| ask(key, client));
+        assert_eq!(passed, [true, false, true, true, false, true]);
     }
 
     #[test]
@@ -177,13 +269,13 @@ mod tests {
         let many = u32::try_from(2 * PARTS * MOST).unwrap();
         let mut forgotten = 0;
         for number in 0..many {
-            forgotten += buckets.admit_at(&rates, client(number), 1).forgotten as usize;
+            forgotten += admit(&buckets, &rates, client(number), 1).forgotten as usize;
         }
         let kept: usize = buckets.parts.iter().map(|part| part.lock().unwrap().len()).sum();
         assert!(kept <= PARTS * MOST, "{kept}");
         assert_eq!(kept + forgotten, many as usize);
-        assert!(buckets.admit_at(&rates, client(0), 1).passes, "it was forgotten");
-        assert!(!buckets.admit_at(&rates, client(many - 1), 1).passes, "it was not");
+        assert!(admit(&buckets, &rates, client(0), 1).passes, "it was forgotten");
+        assert!(!admit(&buckets, &rates, client(many - 1), 1).passes, "it was not");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! How many requests of each client are under way, over all shards.
 
+use super::counted::Counted;
 use crate::table::Connections;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Parts that are locked one by one.
@@ -34,11 +35,7 @@ impl UnderWay {
         if limit.exempt.contains(client) {
             return (true, None);
         }
-        let client = match client.to_canonical() {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(address) => Ipv6Addr::to_bits(address),
-        };
-        let key = (limit.id, client);
+        let key = (limit.id, client.counted(limit.native));
         let Some(part) = self.part(key) else {
             return (false, None);
         };
@@ -86,6 +83,7 @@ mod tests {
             exempt,
             most,
             status: http::StatusCode::SERVICE_UNAVAILABLE,
+            native: false,
         }
     }
 

@@ -76,7 +76,7 @@ impl Granted {
     /// Whether a field of the client's does not reach the pod.
     pub fn takes(&self, field: Field<'_>) -> bool {
         let external = self.by.external.as_ref();
-        (field.known == Name::Authorization && self.by.basic.is_some())
+        (field.known == Name::Authorization && self.by.basic.as_ref().is_some_and(|basic| !basic.is_kept))
             || external.is_some_and(|external| external.says(field.name))
     }
 

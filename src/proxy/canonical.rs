@@ -81,6 +81,7 @@ impl From<Refusal> for ProxyError {
             Refusal::BodyTooLarge => Self::BodyTooLarge,
             Refusal::AddressNotAllowed => Self::AddressNotAllowed,
             Refusal::Blocked => Self::Blocked,
+            Refusal::RedirectsToItself => Self::RedirectsToItself,
         }
     }
 }

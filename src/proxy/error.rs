@@ -134,6 +134,9 @@ pub enum ProxyError {
     /// The client asks more often than the route allows.
     #[error("the client asks more often than the route allows")]
     TooOften(StatusCode),
+    /// A redirect that would lead to where the request is for.
+    #[error("the redirect of the route would lead to the URL that was asked for")]
+    RedirectsToItself,
     /// The rule's backend has nobody to answer.
     #[error("{}", .0.reason())]
     NoBackend(BackendState),
@@ -307,6 +310,7 @@ impl ProxyError {
                 "too_many_under_way",
             ),
             Self::TooOften(status) => (status.as_u16(), "too many requests", 14, Us, Never, false, "too_often"),
+            Self::RedirectsToItself => (508, "loop detected", 13, Us, Never, false, "redirects_to_itself"),
             Self::NoBackend(_) => (503, "no available server", 14, Upstream, Never, false, "no_backend"),
             Self::BackendGone => (503, "no available server", 14, Upstream, Never, false, "backend_gone"),
             Self::BackendFull => (503, "service unavailable", 14, Us, Never, false, "backend_full"),

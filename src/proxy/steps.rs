@@ -30,7 +30,8 @@ use super::trail::Trail;
 use super::upgrade;
 use super::wait::{Limit, Limits};
 use super::worker::Worker;
-use crate::message::{Fields, Request};
+use crate::message::{Fields, Name, Request};
+use crate::policy::rate::Asker;
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
 use crate::table::{Access, After, Answer, Backend, Before, Known, Protocol, Route, UpstreamHost, canonical_host};
@@ -204,7 +205,7 @@ pub async fn take(
             }
             Outcome::Preflight(cors) => {
                 reply::preflight(draft);
-                cors.decorate(&request.request.fields, &mut draft.head.fields);
+                cors.decorate(&request.request.method, &request.request.fields, &mut draft.head.fields);
                 None
             }
             Outcome::Closed(guard) => Some(ForwardError {
@@ -299,21 +300,45 @@ fn live(request: &Admitted<'_>, passed: &[Before], charged: &mut Option<u64>) ->
         if let Before::Connections(limit) = step
             && !request.trail.counts(limit, request.client)
         {
-            return Some((place, Box::new(ProxyError::TooManyUnderWay(limit.status).into())));
+            let error = ProxyError::TooManyUnderWay(limit.status);
+            let refused = if limit.native {
+                refused_for(error, 1)
+            } else {
+                error.into()
+            };
+            return Some((place, Box::new(refused)));
         }
         let Before::Rates(rates) = step else { continue };
         if charged.replace(rates.id) == Some(rates.id) {
             continue;
         }
-        let admission = request.worker.settings.buckets.admit(rates, request.client.address());
+        let asker = Asker {
+            client: request.client.address(),
+            host: request.canonical.host.as_deref(),
+            fields: &request.request.fields,
+        };
+        let admission = request.worker.settings.buckets.admit(rates, &asker);
         if admission.forgotten > 0 {
             request.worker.counters.rates_forgotten.add();
         }
         if !admission.passes {
-            return Some((place, Box::new(ProxyError::TooOften(rates.status).into())));
+            let error = ProxyError::TooOften(rates.status);
+            let refused = if rates.native {
+                refused_for(error, admission.again)
+            } else {
+                error.into()
+            };
+            return Some((place, Box::new(refused)));
         }
     }
     None
+}
+
+/// A refusal that says in how many seconds the client may come again.
+fn refused_for(error: ProxyError, seconds: u64) -> Refused {
+    let mut refused = Refused::from(error);
+    refused.fields.append(&Name::RetryAfter, seconds.max(1).to_string());
+    refused
 }
 
 /// Takes an answer of narthex's own through the response side of the steps that the request had passed. HSTS is about the
@@ -327,7 +352,7 @@ fn own(
     let (status, fields) = (draft.head.status, &mut draft.head.fields);
     for step in passed {
         match step {
-            Before::Cors(cors) => cors.decorate(&request.request.fields, fields),
+            Before::Cors(cors) => cors.decorate(&request.request.method, &request.request.fields, fields),
             Before::Fields(changes) if !changes.reply.is_empty() => {
                 let known = request.known(route, backend.map(|backend| &**backend));
                 changes.reply.apply(&known, status, fields);
@@ -469,7 +494,7 @@ fn after(request: &Admitted<'_>, plan: &Plan<'_>, draft: &mut Draft<'_>) {
     for step in plan.route.policies.after.iter().chain(&*worker.settings.after) {
         match step {
             After::Compress(settings) => compress::compress(worker, settings, asked, draft),
-            After::Cors(cors) => cors.decorate(&asked.fields, &mut draft.head.fields),
+            After::Cors(cors) => cors.decorate(&asked.method, &asked.fields, &mut draft.head.fields),
             After::Fields(changes) => {
                 let known = request.known(plan.route, Some(plan.backend));
                 changes.reply.clean(&known, &mut draft.head.fields);

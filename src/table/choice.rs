@@ -21,6 +21,8 @@ pub struct Choice {
 pub struct Canary {
     pub to: BackendId,
     pub rule: Arc<CanaryRule>,
+    /// Whether the object itself names it; otherwise another object is the canary.
+    pub own: bool,
 }
 
 /// Which requests a canary gets: what the field says comes first, then the cookie, then the weight.

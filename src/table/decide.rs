@@ -4,6 +4,7 @@
 //! too much to do, is live state and comes later.
 
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
+use super::steps::is_own_url;
 use super::{
     Answer, Backend, Before, CanonicalPath, Cors, Destination, Guard, Known, ListenerId, Protocol, Route, Says, Table,
 };
@@ -105,6 +106,8 @@ pub enum Refusal {
     AddressNotAllowed,
     /// The client says of itself what the route does not want.
     Blocked,
+    /// The redirect of the route leads to where the request is for.
+    RedirectsToItself,
 }
 
 /// What a request is about.
@@ -384,10 +387,18 @@ fn take<'d>(
                 .as_ref()
                 .map(|text| text.expand(&known(ask, canonical, route)).into_owned()),
         }),
-        Before::Redirect(redirection) => Some(Outcome::Elsewhere {
-            status: redirection.status,
-            location: redirection.location(&known(ask, canonical, route)),
-        }),
+        Before::Redirect(redirection) => {
+            let known = known(ask, canonical, route);
+            let location = redirection.location(&known);
+            // ingress-nginx sends clients round in circles.
+            let is_same = !route.policies.follows_patterns && is_own_url(&location, &known);
+            Some(if is_same {
+                Outcome::Refused(Refusal::RedirectsToItself)
+            } else {
+                let status = redirection.status;
+                Outcome::Elsewhere { status, location }
+            })
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::CanonicalPath;
 use super::paths::Paths;
-use super::route::Route;
+use super::route::{PathKind, Route};
 use super::when::Says;
 use regex::bytes::{Regex, RegexBuilder};
 use std::borrow::Cow;
@@ -118,6 +118,24 @@ impl PathRegex {
         })
     }
 
+    /// Compiles a path as narthex's own annotation has it: all of the path, and its case matters.
+    ///
+    /// # Errors
+    /// As [`PathRegex::new`].
+    pub fn whole(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_OPEN_TEXT {
+            return Err(format!("is longer than {MAX_OPEN_TEXT} bytes"));
+        }
+        // By itself first: a parenthesis too many would end the group.
+        Self::new(text)?;
+        Self::new(&format!("^(?:{text})$"))
+    }
+
+    /// Whether it is known what the paths begin with that a text is for, beyond the slash that all begin with.
+    pub fn is_beginning_known(text: &str) -> bool {
+        plain_beginning(text).len() > 1
+    }
+
     /// What matches every path that begins as a text does which cannot be compiled.
     ///
     /// # Errors
@@ -208,6 +226,15 @@ impl Pattern {
         let regex = PathRegex::open(text).or_else(|_| PathRegex::beginning_of(text))?;
         Ok(Self { regex, route })
     }
+
+    /// A route whose path is a pattern by narthex's own annotation.
+    ///
+    /// # Errors
+    /// As [`PathRegex::new`].
+    pub fn whole(text: &str, route: Arc<Route>) -> Result<Self, String> {
+        let regex = PathRegex::whole(text).or_else(|_| PathRegex::beginning_of(text))?;
+        Ok(Self { regex, route })
+    }
 }
 
 /// The patterns of one host in the order they are asked, which the compiler decides: dialects differ in it.
@@ -216,6 +243,8 @@ pub struct Patterns {
     /// Redirects of the host itself, by exact path; they come before all else.
     pub(super) redirects: Paths,
     first: Box<[Pattern]>,
+    /// Those by narthex's own annotation: they come after exact paths and before prefixes.
+    whole: Box<[Pattern]>,
     last: Box<[Pattern]>,
 }
 
@@ -223,12 +252,18 @@ impl Patterns {
     /// Patterns that are asked before the plain paths of the host, and patterns that are asked after them; absent if
     /// there are no patterns.
     pub fn new(first: Vec<Pattern>, last: Vec<Pattern>) -> Option<Box<Self>> {
-        Self::with_redirects(Vec::new(), first, last)
+        Self::with_redirects(Vec::new(), first, Vec::new(), last)
     }
 
-    /// The same, and routes that come before all that the host's rules list.
-    pub fn with_redirects(redirects: Vec<Arc<Route>>, first: Vec<Pattern>, last: Vec<Pattern>) -> Option<Box<Self>> {
-        let is_empty = redirects.is_empty() && first.is_empty() && last.is_empty();
+    /// The same, with patterns that are asked between the exact paths and the prefixes of the host, and routes that come
+    /// before all that the host's rules list.
+    pub fn with_redirects(
+        redirects: Vec<Arc<Route>>,
+        first: Vec<Pattern>,
+        whole: Vec<Pattern>,
+        last: Vec<Pattern>,
+    ) -> Option<Box<Self>> {
+        let is_empty = redirects.is_empty() && first.is_empty() && whole.is_empty() && last.is_empty();
         (!is_empty).then(|| {
             let mut paths = Paths::default();
             for route in redirects {
@@ -239,15 +274,18 @@ impl Patterns {
             Box::new(Self {
                 redirects: paths,
                 first: first.into(),
+                whole: whole.into(),
                 last: last.into(),
             })
         })
     }
 
-    /// The first route of the host that matches: redirects, patterns, plain paths, patterns.
+    /// The first route of the host that matches: redirects, patterns, plain paths (between exact ones and prefixes narthex's
+    /// own patterns), patterns.
     pub fn find<'t>(&'t self, paths: &'t Paths, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&'t Arc<Route>> {
         let redirect = self.redirects.find(path, says);
-        if redirect.is_some() || (self.first.is_empty() && self.last.is_empty()) {
+        let is_plain = self.first.is_empty() && self.whole.is_empty() && self.last.is_empty();
+        if redirect.is_some() || is_plain {
             return redirect.or_else(|| paths.find(path, says));
         }
         let merged = readable(path.form(false));
@@ -262,14 +300,20 @@ impl Patterns {
         };
         // A plain path that is a pattern here was asked as one already.
         let is_plain = |route: &&Arc<Route>| self.first.is_empty() || !route.policies.follows_patterns;
-        among(&self.first)
-            .or_else(|| paths.find(path, says).filter(is_plain))
-            .or_else(|| among(&self.last))
+        let listed = || {
+            let plain = paths.find(path, says).filter(is_plain);
+            let is_exact = |route: &Arc<Route>| route.path.as_ref().is_some_and(|path| path.kind == PathKind::Exact);
+            match plain {
+                Some(plain) if is_exact(plain) => Some(plain),
+                plain => among(&self.whole).or(plain),
+            }
+        };
+        among(&self.first).or_else(listed).or_else(|| among(&self.last))
     }
 
     /// All patterns, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
-        self.first.iter().chain(&self.last)
+        self.first.iter().chain(&self.whole).chain(&self.last)
     }
 }
 

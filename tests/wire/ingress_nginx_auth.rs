@@ -8,7 +8,7 @@ use std::process::Command;
 const ALL: &[(&str, &str)] = &[("Prefix", "/")];
 
 /// An Opaque Secret with these entries.
-fn secret(name: &str, entries: &[(&str, &str)]) -> String {
+pub fn secret(name: &str, entries: &[(&str, &str)]) -> String {
     let entries: Vec<String> = entries
         .iter()
         .map(|(name, text)| {
@@ -22,7 +22,7 @@ fn secret(name: &str, entries: &[(&str, &str)]) -> String {
     )
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub fn basic(user: &str, password: &str) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
     format!("Basic {text}")
 }

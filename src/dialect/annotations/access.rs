@@ -31,6 +31,8 @@ pub(crate) struct BasicWanted {
     pub map: bool,
     /// `WWW-Authenticate` for those who show no password, or a wrong one.
     pub challenge: HeaderValue,
+    /// Whether pods get `Authorization`.
+    pub is_kept: bool,
 }
 
 /// A service that says who may come in.
@@ -54,6 +56,8 @@ pub(crate) struct ExternalWanted {
     pub always_sets_cookies: bool,
     pub told: RequestFields,
     pub remembered: Option<Box<Remembered>>,
+    /// Whether a name outside of the cluster needs `--allow-external-names`.
+    pub needs_flag: bool,
 }
 
 impl AccessWanted {

@@ -268,12 +268,49 @@ pub(super) static TABLE: &[Equivalent] = &[
         &[],
         "the most specific rule wins, then that of the oldest Ingress",
     ),
-    note(
+    // What is done to requests and replies.
+    own(ALL, &["proxy-body-size", "client-max-body-size"], &["max-request-body"]),
+    own(ALL, &["use-regex"], &["path-regex"]),
+    own(
         ALL,
-        &["proxy-body-size", "client-max-body-size"],
-        &[],
-        "bodies of any size are passed on",
+        &["rewrite-target"],
+        &["rewrite-target", "strip-prefix", "add-prefix"],
     ),
+    own(
+        ALL,
+        &["path-rewrite", "backend-path-prefix"],
+        &["strip-prefix", "add-prefix"],
+    ),
+    own(
+        ALL,
+        &[
+            "permanent-redirect",
+            "temporal-redirect",
+            "redirect-to",
+            "request-redirect",
+        ],
+        &["redirect", "redirect-status"],
+    ),
+    own(ALL, &["cors-*", "enable-cors"], &["cors-allow-origin"]),
+    own(ALL, &["enable-access-log"], &["access-log"]),
+    own(
+        ALL,
+        &["custom-request-headers", "request-set-header"],
+        &["request-headers-set"],
+    ),
+    own(
+        ALL,
+        &["custom-headers", "custom-response-headers", "response-set-header"],
+        &["response-headers-set"],
+    ),
+    own(ALL, &["proxy-cookie-path"], &["rewrite-cookie-path"]),
+    own(ALL, &["proxy-cookie-domain"], &["rewrite-cookie-domain"]),
+    own(
+        ALL,
+        &["proxy-redirect-from", "proxy-redirect-to"],
+        &["rewrite-location"],
+    ),
+    own(ALL, &["canary-weight"], &["canary-service", "canary-weight"]),
     note(
         ALL,
         &["proxy-buffering", "proxy-request-buffering"],
@@ -316,7 +353,7 @@ mod tests {
     fn what_is_named_is_there() {
         for one in TABLE {
             for name in one.own {
-                assert!(super::super::ALL.iter().any(|known| known.name == *name), "{name}");
+                assert!(super::super::all().iter().any(|known| known.name == *name), "{name}");
             }
             assert!(!one.text().is_empty(), "{:?}", one.names);
         }
@@ -343,6 +380,6 @@ mod tests {
         ] {
             assert_eq!(of(key).as_deref(), Some(wanted), "{key}");
         }
-        assert_eq!(of("nginx.ingress.kubernetes.io/rewrite-target"), None);
+        assert_eq!(of("nginx.ingress.kubernetes.io/server-alias"), None);
     }
 }

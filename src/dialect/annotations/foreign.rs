@@ -1,6 +1,6 @@
 //! Annotations that narthex does not act on: what is said of them, and which close what they guard.
 
-use super::{ALL, Dialect, equivalents};
+use super::{Dialect, Scope, all, equivalents};
 use crate::model::annotation::{self, Meaning, PREFIX, Reach};
 use crate::model::object::Meta;
 use crate::model::{Annotations, Code, Kind};
@@ -26,26 +26,44 @@ impl Ignored {
     }
 }
 
+/// Whether narthex's own guards are acted on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Own {
+    All,
+    Nothing,
+}
+
+impl Own {
+    /// They are where there are rules.
+    fn of(kind: Kind) -> Self {
+        if kind.claims() { Self::All } else { Self::Nothing }
+    }
+}
+
 /// Whether an annotation guards something that narthex does not enforce, and how far.
-fn guard(name: &str, value: &str, all: &Annotations) -> Option<Reach> {
+fn guard(name: &str, value: &str, annotations: &Annotations, own: Own) -> Option<Reach> {
     match name.strip_prefix(PREFIX) {
-        // One of ours that is misspelled, or from a version to come.
         Some(ours) => {
-            let unknown = ALL.iter().all(|known| known.name != ours);
-            let guards = unknown && annotation::speaks_of_guard(ours) && !annotation::is_off(name, value, all);
+            let guards = match all().iter().find(|known| known.name == ours) {
+                // Only objects with rules have it acted on.
+                Some(known) => known.scope == Scope::Guard && own == Own::Nothing,
+                // One of ours that is misspelled, or from a version to come.
+                None => annotation::speaks_of_guard(ours) && !annotation::is_off(name, value, annotations),
+            };
             guards.then_some(Reach::Rules)
         }
-        None => annotation::guard(name, value, all),
+        None => annotation::guard(name, value, annotations),
     }
 }
 
 /// The guards among the annotations of an object that narthex does not enforce, without those that are ignored.
 pub(crate) fn guards<'m>(
     dialect: Dialect,
+    kind: Kind,
     meta: &'m Meta,
     ignored: &Ignored,
 ) -> impl Iterator<Item = (&'m str, Reach)> {
-    let own = guards_among(&meta.annotations, ignored).filter(move |(name, _)| !dialect.acts_on(name));
+    let own = guards_among(&meta.annotations, Own::of(kind), ignored).filter(move |(name, _)| !dialect.acts_on(name));
     // Of a version that cannot be decoded nothing is acted on.
     own.chain(undecoded_guards(meta, ignored))
 }
@@ -53,12 +71,12 @@ pub(crate) fn guards<'m>(
 /// Those of a version of it that cannot be decoded.
 pub(crate) fn undecoded_guards<'m>(meta: &'m Meta, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
     let undecoded = meta.undecoded.iter();
-    undecoded.flat_map(|undecoded| guards_among(&undecoded.annotations, ignored))
+    undecoded.flat_map(move |undecoded| guards_among(&undecoded.annotations, Own::Nothing, ignored))
 }
 
-fn guards_among<'m>(all: &'m Annotations, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
+fn guards_among<'m>(all: &'m Annotations, own: Own, ignored: &Ignored) -> impl Iterator<Item = (&'m str, Reach)> {
     all.iter()
-        .filter_map(|(name, value)| Some((name, guard(name, value, all)?)))
+        .filter_map(move |(name, value)| Some((name, guard(name, value, all, own)?)))
         .filter(|(name, _)| ignored.by(name).is_none())
 }
 
@@ -78,8 +96,9 @@ pub(crate) fn is_canary(meta: &Meta) -> bool {
 
 /// What is to be said of an annotation that narthex does not act on, after what it does not do.
 pub(super) fn judge(name: &str, value: &str, meta: &Meta, kind: Kind, ignored: &Ignored) -> Option<(Code, String)> {
-    if let Some(reach) = guard(name, value, &meta.annotations) {
-        let why = if name.starts_with(PREFIX) {
+    if let Some(reach) = guard(name, value, &meta.annotations, Own::of(kind)) {
+        let is_known = all().iter().any(|known| name.strip_prefix(PREFIX) == Some(known.name));
+        let why = if name.starts_with(PREFIX) && !is_known {
             "its name suggests that it restricts access"
         } else {
             NOT_ENFORCED

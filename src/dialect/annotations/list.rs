@@ -1,9 +1,18 @@
 //! Every annotation narthex acts on.
 
+mod access;
+mod canary;
+mod cors;
+mod fields;
+mod limits;
+mod paths;
+mod sessions;
+
 use super::hsts;
 use super::value::{Value, balance, compression, object_name, path, retry_on, server_name, token, upstream_host};
 use super::{Annotation, Scope};
 use crate::table::{BackendProtocol, HealthProtocol};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// The shortest and longest times that make sense.
@@ -14,8 +23,31 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86400);
 
+/// What holds where a guard's value is wrong.
+const CLOSES: &str = "nothing is asked for; a value that is wrong closes the routes of the Ingress: requests get 503";
+
 /// All of them, by name.
-pub(super) static ALL: &[Annotation] = &[
+pub(super) fn all() -> &'static [&'static Annotation] {
+    static ALL: LazyLock<Vec<&'static Annotation>> = LazyLock::new(|| {
+        let lists = [
+            access::ALL,
+            BASIC,
+            canary::ALL,
+            cors::ALL,
+            fields::ALL,
+            limits::ALL,
+            paths::ALL,
+            sessions::ALL,
+        ];
+        let mut all: Vec<&Annotation> = lists.into_iter().flatten().collect();
+        all.sort_by_key(|annotation| annotation.name);
+        all
+    });
+    &ALL
+}
+
+/// Those of connections, pods, replies and TLS.
+static BASIC: &[Annotation] = &[
     Annotation {
         name: "backend-ca-secret",
         scope: Scope::Backend,

@@ -1,22 +1,25 @@
 //! The annotations of ingress-nginx, and what becomes of each where narthex stands in for it.
 
-mod auth;
+pub(super) mod auth;
 mod config;
 mod fields;
 mod page;
 mod served;
 mod snippet;
 mod unserved;
-mod value;
+pub(super) mod value;
 
 pub(crate) use config::{Beside, Config, Finding, named_by};
 pub use page::markdown;
+pub(super) use snippet::is_ours;
 
+use super::access::AccessWanted;
+use super::native::Steps;
 use super::value::Value;
 use super::{HostWide, Paths, Settings};
 use crate::table::{
     Addresses, After, BackendProtocol, BackendSettings, Balance, Before, Connections, CookieAttributes, Cors, Networks,
-    Origin, Origins, Rate, Rates, Redirection, RetryOn, Target, Template,
+    Origin, Origins, Rate, RateKey, Rates, Redirection, RetryOn, Target, Template,
 };
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -136,9 +139,23 @@ pub(super) struct Asked {
     no_credentials: bool,
     max_age: Option<u32>,
     fields: fields::Fields,
+    /// What narthex's own annotations ask for, which win.
+    own: Steps,
 }
 
 impl Asked {
+    /// Takes what narthex's own annotations ask for in place of what these say of the same.
+    fn take_own(&mut self, mut own: Steps) {
+        self.body = own.body.take().or(self.body);
+        self.allow = own.allow.take().or(self.allow.take());
+        self.deny = own.deny.take().or(self.deny.take());
+        if own.paths.rewrite.is_some() || own.rewrite.is_some() {
+            self.rewrite = own.paths.rewrite.take();
+        }
+        self.fields.own = std::mem::take(&mut own.fields);
+        self.own = own;
+    }
+
     /// The steps of a request, in the order of ingress-nginx: a list of addresses comes after all redirects.
     fn before(&mut self, config: &Config) -> Vec<Before> {
         let changes = self.fields.changes(config, self.rewrite.is_some());
@@ -149,6 +166,10 @@ impl Asked {
         let body = self.body.or(config.body).unwrap_or(BODY);
         steps.extend((body > 0).then_some(Before::BodyLimit(body)));
         steps.extend(self.fields.snippet.returned.take());
+        if let Some(redirect) = self.own.redirect.take() {
+            steps.push(redirect);
+            return steps;
+        }
         let temporal = self
             .temporal
             .take()
@@ -169,6 +190,9 @@ impl Asked {
 
     /// A bucket holds as many requests as the multiplier says, beside the one that is let through.
     fn rates(&mut self, id: u64, config: &Config) -> Option<Before> {
+        if self.own.rates.is_some() {
+            return self.own.rates.take();
+        }
         let multiplier = self.burst_multiplier.unwrap_or(5);
         let rate = |requests: u32, seconds| Rate::new(requests, seconds, requests.saturating_mul(multiplier));
         let limits = [rate(self.per_second, 1), rate(self.per_minute, 60)];
@@ -180,12 +204,17 @@ impl Asked {
                 exempt,
                 limits,
                 status: config.rate_status,
+                key: RateKey::Client,
+                native: false,
             }))
         })
     }
 
     /// How many requests of a client may be under way.
-    fn connections(&self, id: u64, config: &Config) -> Option<Before> {
+    fn connections(&mut self, id: u64, config: &Config) -> Option<Before> {
+        if self.own.connections.is_some() {
+            return self.own.connections.take();
+        }
         let exempt = || self.exempt.clone().unwrap_or_default();
         (self.under_way > 0).then(|| {
             Before::Connections(Arc::new(Connections {
@@ -193,6 +222,7 @@ impl Asked {
                 exempt: exempt(),
                 most: self.under_way,
                 status: config.connections_status,
+                native: false,
             }))
         })
     }
@@ -213,6 +243,9 @@ impl Asked {
         const HEADERS: HeaderValue = HeaderValue::from_static(
             "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization",
         );
+        if self.own.cors.is_some() {
+            return self.own.cors.clone();
+        }
         self.cors.then(|| {
             Arc::new(Cors {
                 origins: self.origins.clone().unwrap_or(Origins::Any),
@@ -221,6 +254,7 @@ impl Asked {
                 expose: self.expose.clone(),
                 credentials: !self.no_credentials,
                 max_age: self.max_age.unwrap_or(1_728_000).into(),
+                native: false,
             })
         })
     }
@@ -247,7 +281,8 @@ impl Asked {
     }
 
     /// Puts together what was asked for.
-    pub fn settle(mut self, settings: &mut Settings) {
+    pub fn settle(mut self, own: Steps, settings: &mut Settings) {
+        self.take_own(own);
         let beside = settings.beside.clone();
         let config = &*beside.config;
         let of_auth = config.auth_closed_by.filter(|_| self.auth.is_global());
@@ -303,11 +338,20 @@ impl Asked {
         settings.paths = Paths {
             are_patterns: self.use_regex,
             rewrite: self.rewrite.take(),
+            are_whole: false,
         };
         let patience = settings.backend.response_timeout;
         let mut addresses = self.addresses(config);
         let global = (&config.global_auth, settings.identity);
-        settings.access = std::mem::take(&mut self.auth).settle(global, patience, &mut addresses);
+        let asked = std::mem::take(&mut self.auth).settle(global, patience, &mut addresses);
+        // One takes the place of the same alone: what guards stays.
+        let own = std::mem::take(&mut self.own.access);
+        settings.access = AccessWanted {
+            basic: own.basic.or(asked.basic),
+            external: own.external.or(asked.external),
+            any: own.any || asked.any,
+            addresses: own.addresses.or(asked.addresses),
+        };
         settings.host_wide = Some(Arc::new(std::mem::take(&mut self.host_wide)));
         settings.canary = std::mem::take(&mut self.canary).rule();
         let of_snippet = std::mem::take(&mut self.fields.snippet.addresses).into_iter();
@@ -321,12 +365,14 @@ impl Asked {
             addresses.map(Before::Addresses),
         ];
         settings.chain.behind = behind.into_iter().flatten().chain(of_snippet).collect();
+        settings.chain.inner = self.own.rewrite.take().map(Before::Rewrite).into_iter().collect();
         let fields = settings.chain.before.iter().find_map(|step| match step {
             Before::Fields(changes) if !changes.reply.is_empty() => Some(After::Fields(changes.clone())),
             _ => None,
         });
         settings.chain.after = fields.into_iter().chain(self.cors().map(After::Cors)).collect();
-        settings.chain.is_unlogged = self.fields.is_unlogged || config.is_unlogged;
+        let is_unlogged = self.fields.is_unlogged || config.is_unlogged;
+        settings.chain.is_unlogged = self.own.logged.map_or(is_unlogged, |logged| !logged);
     }
 }
 
@@ -336,7 +382,7 @@ fn seconds(number: u32) -> Duration {
 }
 
 /// The origins of `cors-allow-origin`; what is not written like one is left out.
-fn origins(text: &str) -> Result<Origins, String> {
+pub(super) fn origins(text: &str) -> Result<Origins, String> {
     let given = || text.split(',').map(str::trim).filter(|one| !one.is_empty());
     if given().any(|one| one == "*") {
         return Ok(Origins::Any);

@@ -1,6 +1,6 @@
 //! docs/annotations.md and docs/annotations.schema.json.
 
-use super::list::ALL;
+use super::list::all;
 use super::{Annotation, PREFIX, Scope, equivalents};
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write;
@@ -18,12 +18,20 @@ fn write_page(out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "Annotations set what the fields of an Ingress or a Service cannot express. A value is always a string, so quote \
-         numbers and booleans. narthex reports an invalid value and ignores it. This page is generated from the code, and a \
+         numbers and booleans. narthex reports an invalid value and ignores it, but an invalid value of an annotation that \
+         restricts access closes the routes of the Ingress (503). This page is generated from the code, and a \
          test compares the two. There is a [JSON schema](annotations.schema.json) for editors and CI, and an example of each \
          annotation in [examples](examples)."
     )?;
-    writeln!(out, "\n# On an Ingress, for its rules")?;
-    for annotation in ALL.iter().filter(|known| known.scope == Scope::Route) {
+    writeln!(
+        out,
+        "\n# On an Ingress, for its rules\n\nA request goes through what is asked for in this order: the redirect to HTTPS, the \
+         limit of its body, lists of addresses, limits of requests in flight, rates, preflight requests of CORS, redirects, \
+         authentication, changes of fields, rewrites. A reply that narthex makes at one of these steps has what the steps \
+         before it add to replies, and nothing of those behind it. In an Ingress of another controller that `--drop-in` \
+         names, they take the place of that controller's annotations for the same, and the order is that controller's."
+    )?;
+    for annotation in all().iter().filter(|known| known.scope.is_for_rules()) {
         write_one(out, annotation)?;
     }
     writeln!(
@@ -33,10 +41,25 @@ fn write_page(out: &mut String) -> std::fmt::Result {
          Service. The health and connections of pods are shared by all; a limit on requests in flight counts the \
          requests of the object that sets it."
     )?;
-    for annotation in ALL.iter().filter(|known| known.scope == Scope::Backend) {
+    for annotation in all().iter().filter(|known| known.scope == Scope::Backend) {
         write_one(out, annotation)?;
     }
+    write_variables(out)?;
     write_foreign(out)
+}
+
+/// What texts may name.
+fn write_variables(out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n# Variables\n\nTexts of redirects, fields and URLs may have variables, written `$name` or `${{name}}`. They have \
+         the names that nginx gives them. A name that is not in this list is an error. Paths are in canonical form, with \
+         their escapes, so that nothing a client sends can end a field.\n\n| variable | stands for |\n|---|---|"
+    )?;
+    for (name, meaning) in crate::table::VARIABLES {
+        writeln!(out, "| `{name}` | {meaning} |")?;
+    }
+    Ok(())
 }
 
 /// Of other ingress controllers' annotations: which close, and what narthex has for them.
@@ -96,7 +119,7 @@ fn write_one(out: &mut String, annotation: &Annotation) -> std::fmt::Result {
 
 /// docs/annotations.schema.json: of `metadata.annotations` (JSON Schema 2020-12).
 pub fn schema() -> String {
-    let properties: Map<String, Json> = ALL
+    let properties: Map<String, Json> = all()
         .iter()
         .map(|annotation| {
             let mut schema = annotation.value.schema();
@@ -108,7 +131,7 @@ pub fn schema() -> String {
             (format!("{PREFIX}{}", annotation.name), schema)
         })
         .collect();
-    let names: Vec<&str> = ALL.iter().map(|annotation| annotation.name).collect();
+    let names: Vec<&str> = all().iter().map(|annotation| annotation.name).collect();
     let unknown = format!("^narthex\\.io/(?!({})$)", names.join("|"));
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

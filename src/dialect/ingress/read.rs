@@ -13,7 +13,7 @@ use crate::model::object::PortRef;
 use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, annotation};
 use crate::table::canonical::{PathError, canonical_rule_path};
 use crate::table::paths::prefix_key;
-use crate::table::{BackendSettings, Guard, HostPattern, PathKind, PathPattern, PathRegex, Rewrite};
+use crate::table::{BackendSettings, Before, Guard, HostPattern, PathKind, PathPattern, PathRegex, Rewrite};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -63,6 +63,8 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
         reader.rule(index, rule);
     }
     let is_default = reader.default_backend();
+    reader.canary_service();
+    reader.circles();
     reader.undecoded(context);
     let spare = reader.spare();
     let mut guards = reader.guards;
@@ -143,6 +145,52 @@ impl<'i> Reader<'i> {
         })
     }
 
+    /// Gives each claim the other Service that gets some of its requests.
+    fn canary_service(&mut self) {
+        let Some(canary) = &self.settings.canary_service else {
+            return;
+        };
+        for claim in &mut self.claims {
+            let port = canary.port.clone().unwrap_or_else(|| claim.backend.port.clone());
+            if claim.backend.service.is_empty() {
+                continue;
+            }
+            claim.canary = Some(BackendKey {
+                service: canary.service.clone(),
+                port,
+                ..claim.backend.clone()
+            });
+        }
+    }
+
+    /// Says which requests a redirect would lead to where they are for.
+    fn circles(&mut self) {
+        let steps = self.settings.chain.behind.iter();
+        let redirection = steps
+            .filter(|_| !self.settings.chain.follows_patterns)
+            .find_map(|step| match step {
+                Before::Redirect(redirection) => Some(redirection),
+                _ => None,
+            });
+        let Some(redirection) = redirection else { return };
+        let spots = self.claims.iter().filter_map(|claim| match &claim.spot {
+            Spot::Path(HostPattern::Exact(host), path) if path.kind != PathKind::RegularExpression => {
+                Some((host, path))
+            }
+            _ => None,
+        });
+        let found = spots.flat_map(|(host, path)| [false, true].map(|secure| (host, path, secure)));
+        let mut found = found
+            .filter(|(host, path, secure)| redirection.leads_to_itself(host, &path.path, *secure))
+            .map(|(host, path, secure)| format!("{}://{host}{}", if secure { "https" } else { "http" }, path.path));
+        let url = found.next();
+        drop(found);
+        if let Some(url) = url {
+            let message = format!("it would lead {url} to itself; such requests get 508");
+            self.say(Code::InvalidAnnotation, "annotation narthex.io/redirect", message);
+        }
+    }
+
     fn say(&mut self, code: Code, field: &str, message: String) {
         self.findings.push(Diagnostic::new(code, &self.object, field, message));
     }
@@ -182,7 +230,8 @@ impl<'i> Reader<'i> {
             let read = if path.unclear {
                 None
             } else if let Some(pattern) = self.pattern(path) {
-                if !self.patterns.contains(&host) {
+                let is_own = self.settings.paths.are_whole;
+                if !is_own && !self.patterns.contains(&host) {
                     self.patterns.push(host.clone());
                 }
                 Some((pattern, false))
@@ -258,6 +307,7 @@ impl<'i> Reader<'i> {
             named,
             rewrite: None,
             guard: None,
+            canary: None,
             closing_slash: false,
         });
     }
@@ -296,6 +346,7 @@ impl<'i> Reader<'i> {
             named: named.take(),
             rewrite: None,
             guard: None,
+            canary: None,
             closing_slash: false,
         }));
         named.is_none()
@@ -375,8 +426,16 @@ impl<'i> Reader<'i> {
     /// The path as a regular expression, where the dialect reads it as one.
     fn pattern(&self, path: &IngressPath) -> Option<PathPattern> {
         let text = path.path.as_ref().filter(|path| path.starts_with('/'));
-        let text = text.cloned().unwrap_or_else(|| ROOT.clone());
         let paths = &self.settings.paths;
+        if paths.are_whole {
+            let is_plain = matches!(path.path_type.as_deref(), Some("Exact" | "Prefix"));
+            let text = text.filter(|_| paths.are_patterns && !is_plain)?;
+            return Some(PathPattern {
+                kind: PathKind::RegularExpression,
+                path: text.clone(),
+            });
+        }
+        let text = text.cloned().unwrap_or_else(|| ROOT.clone());
         let is_pattern = paths.are_patterns || paths.rewrite(&text).is_some();
         is_pattern.then_some(PathPattern {
             kind: PathKind::RegularExpression,
@@ -389,10 +448,15 @@ impl<'i> Reader<'i> {
         if pattern.kind != PathKind::RegularExpression {
             return (None, None);
         }
-        match PathRegex::open(&pattern.path) {
+        let regex = if self.settings.paths.are_whole {
+            PathRegex::whole(&pattern.path)
+        } else {
+            PathRegex::open(&pattern.path)
+        };
+        match regex {
             Ok(regex) => {
                 let to = self.settings.paths.rewrite(&pattern.path).cloned();
-                let rewrite = to.map(|to| Arc::new(Rewrite { pattern: regex, to }));
+                let rewrite = to.map(|to| Arc::new(Rewrite::Pattern { pattern: regex, to }));
                 (rewrite, None)
             }
             Err(why) => {

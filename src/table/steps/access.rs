@@ -25,6 +25,8 @@ pub struct Basic {
     pub challenge: HeaderValue,
     /// Who may come in.
     pub users: Arc<Users>,
+    /// Whether pods get `Authorization`.
+    pub is_kept: bool,
 }
 
 /// How much a client has to show.

@@ -13,4 +13,6 @@ pub struct Connections {
     pub most: u32,
     /// What a request gets beyond them.
     pub status: StatusCode,
+    /// Whether it is narthex's own limit: see [`Rates::native`](super::Rates::native).
+    pub native: bool,
 }

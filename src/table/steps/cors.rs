@@ -17,6 +17,9 @@ pub struct Cors {
     pub credentials: bool,
     /// `Access-Control-Max-Age`.
     pub max_age: HeaderValue,
+    /// Whether it is narthex's own policy: only a preflight request by the Fetch standard is answered, and replies say
+    /// what a reply of its kind is to say. Otherwise it is that of ingress-nginx.
+    pub native: bool,
 }
 
 /// Which origins may ask.
@@ -102,12 +105,22 @@ impl Cors {
     }
 
     /// Whether a request is answered without asking a pod: OPTIONS of an origin that may ask.
+    /// By narthex's own policy no origin's question goes to a pod, which might allow more.
     pub fn answers(&self, method: &Method, request: &Fields) -> bool {
-        *method == Method::OPTIONS && self.allows(request.get("origin")).is_some()
+        if *method != Method::OPTIONS {
+            return false;
+        }
+        if self.native {
+            return request.get("origin").is_some() && request.get("access-control-request-method").is_some();
+        }
+        self.allows(request.get("origin")).is_some()
     }
 
     /// Has a reply say what the policy is, whatever the pod says of it. Nothing is said to other origins.
-    pub fn decorate(&self, request: &Fields, reply: &mut Fields) {
+    pub fn decorate(&self, method: &Method, request: &Fields, reply: &mut Fields) {
+        if self.native {
+            return self.decorate_by_standard(method, request, reply);
+        }
         let Some(origin) = self.allows(request.get("origin")) else {
             return;
         };
@@ -121,6 +134,44 @@ impl Cors {
             reply.insert("Access-Control-Expose-Headers", expose);
         }
         reply.insert("Access-Control-Max-Age", &self.max_age);
+    }
+
+    /// The same by the Fetch standard. What the pod says of other origins goes in any case.
+    fn decorate_by_standard(&self, method: &Method, request: &Fields, reply: &mut Fields) {
+        const PREFIX: &[u8] = b"access-control-";
+        reply.retain(|field| {
+            let begin = field.name.get(..PREFIX.len());
+            !begin.is_some_and(|begin| begin.eq_ignore_ascii_case(PREFIX))
+        });
+        if matches!(self.origins, Origins::Some(_)) {
+            vary_by_origin(reply);
+        }
+        let origin = request.get("origin");
+        let Some(allowed) = origin.and_then(|origin| self.allows(Some(origin))) else {
+            return;
+        };
+        reply.append("Access-Control-Allow-Origin", allowed);
+        if self.credentials {
+            reply.append("Access-Control-Allow-Credentials", "true");
+        }
+        if self.answers(method, request) {
+            reply.append("Access-Control-Allow-Methods", &self.methods);
+            reply.append("Access-Control-Allow-Headers", &self.headers);
+            reply.append("Access-Control-Max-Age", &self.max_age);
+        } else if let Some(expose) = &self.expose {
+            reply.append("Access-Control-Expose-Headers", expose);
+        }
+    }
+}
+
+/// Has caches keep one reply for each origin (RFC 9110, section 12.5.5).
+fn vary_by_origin(reply: &mut Fields) {
+    let names = |value: Value<'_>| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"origin"))
+    };
+    if !reply.get_all("Vary").any(names) {
+        reply.append("Vary", "Origin");
     }
 }
 
@@ -141,6 +192,7 @@ mod tests {
             expose: None,
             credentials: true,
             max_age: HeaderValue::from_static("1"),
+            native: false,
         }
     }
 
@@ -169,7 +221,7 @@ mod tests {
         ] {
             assert_eq!(cors.answers(&Method::OPTIONS, &of(origin)), allowed, "{origin}");
             let mut reply = of("kept");
-            cors.decorate(&of(origin), &mut reply);
+            cors.decorate(&Method::GET, &of(origin), &mut reply);
             let said = reply.get("Access-Control-Allow-Origin").map(Value::as_bytes);
             assert_eq!(said, allowed.then_some(origin.as_bytes()), "{origin}");
         }
@@ -182,7 +234,7 @@ mod tests {
         let mut reply = Fields::new();
         reply.append("access-control-allow-origin", "https://pod.test");
         reply.append("access-control-allow-methods", "PATCH");
-        cors(&[]).decorate(&Fields::new(), &mut reply);
+        cors(&[]).decorate(&Method::GET, &Fields::new(), &mut reply);
         let all: Vec<_> = reply
             .get_all("Access-Control-Allow-Origin")
             .map(Value::as_bytes)

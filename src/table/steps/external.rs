@@ -66,10 +66,7 @@ impl External {
     /// Whether a field of a client's may be taken for one that the service says, by a pod that does not tell some
     /// characters apart.
     pub fn says(&self, name: &[u8]) -> bool {
-        let same = |one: &u8, other: &u8| fold(*one) == fold(*other);
-        self.fields.iter().any(|field| {
-            field.len() == name.len() && field.as_bytes().iter().zip(name).all(|(one, other)| same(one, other))
-        })
+        self.fields.iter().any(|field| is_same_name(field.as_bytes(), name))
     }
 
     /// What it is told of where a client wants to go after signing in.
@@ -91,6 +88,11 @@ impl fmt::Display for External {
             At::SameHost { .. } => f.write_str("external(the same host)"),
         }
     }
+}
+
+/// Whether two names are the same to a pod that does not tell some characters apart.
+pub fn is_same_name(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| fold(*one) == fold(*other))
 }
 
 /// A byte of a name as programs compare it that know names as variables: `X-User` is `HTTP_X_USER`.

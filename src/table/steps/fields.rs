@@ -21,6 +21,8 @@ pub struct RequestFields {
     gone: Box<[Box<[u8]>]>,
     /// The lengths of these names, each a bit.
     lengths: u64,
+    /// Fields that come beside those of the client.
+    added: Box<[(Box<str>, Template)]>,
 }
 
 impl RequestFields {
@@ -38,12 +40,20 @@ impl RequestFields {
             set: set.into(),
             gone,
             lengths,
+            added: Box::default(),
         }
+    }
+
+    /// The same with fields that come beside those of the client.
+    #[must_use]
+    pub fn with_added(self, added: Vec<(Box<str>, Template)>) -> Self {
+        let added = added.into();
+        Self { added, ..self }
     }
 
     /// Whether nothing is changed.
     pub fn is_empty(&self) -> bool {
-        self.gone.is_empty()
+        self.gone.is_empty() && self.added.is_empty()
     }
 
     /// Whether a field of the client's goes. A server may read `x_user` as `X-User`, so such names go too.
@@ -56,7 +66,7 @@ impl RequestFields {
     /// The fields for a request.
     pub fn expand(&self, known: &Known<'_>) -> Fields {
         let mut fields = Fields::new();
-        for (name, template) in &self.set {
+        for (name, template) in self.set.iter().chain(&self.added) {
             let value = template.expand(known);
             if !value.is_empty() {
                 fields.append(&**name, value.as_bytes());

@@ -19,13 +19,14 @@ pub use addresses::{Addresses, Networks};
 pub use blocked::{Blocked, BlockedField};
 pub use connections::Connections;
 pub use cors::{Cors, Origin, Origins};
-pub use external::{At, External, Remembered};
+pub use external::{At, External, Remembered, is_same_name};
 pub use fields::{
     Edit, FieldChanges, Pattern as FieldPattern, Replies, ReplyFields, RequestFields, What, may_be_replied,
 };
 pub use places::{Exchanged, Places};
-pub use rates::{Rate, Rates};
+pub use rates::{Rate, RateKey, Rates};
+pub(super) use redirection::is_own_url;
 pub use redirection::{Redirection, Returned};
 pub use rewrite::{Rewrite, Target};
-pub use template::{Known, Template};
+pub use template::{Known, Template, VARIABLES};
 pub use users::{PasswordHash, Users, UsersRead};

@@ -1,7 +1,7 @@
 //! How often a client may ask.
 
 use super::addresses::Networks;
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 /// The rates of a route: a request has to keep to all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +13,22 @@ pub struct Rates {
     pub limits: Box<[Rate]>,
     /// What those get who ask more often.
     pub status: StatusCode,
+    pub key: RateKey,
+    /// Whether it is narthex's own limit: a client that asks too often is told when to come again, and a client of IPv6 is
+    /// known by the first 64 bits of its address. Otherwise it is that of ingress-nginx.
+    pub native: bool,
+}
+
+/// Which requests are counted together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RateKey {
+    /// Those of one client address.
+    #[default]
+    Client,
+    /// Those with the same value of a field. Requests without it are counted by client.
+    Header(HeaderName),
+    /// Those for one host.
+    Host,
 }
 
 /// A rate, as a bucket that a request fills by one and that empties at a steady pace.

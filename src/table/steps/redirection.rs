@@ -1,7 +1,8 @@
 //! Answers that a route says: redirects and texts.
 
 use super::template::{Known, Template};
-use http::StatusCode;
+use crate::message::Fields;
+use http::{Method, StatusCode};
 use std::sync::Arc;
 
 /// Where all requests of a route are sent.
@@ -26,6 +27,24 @@ pub struct Returned {
 }
 
 impl Redirection {
+    /// Whether it leads a GET for this URL, which has no query and no fields, to the same URL.
+    pub fn leads_to_itself(&self, host: &str, path: &str, secure: bool) -> bool {
+        let known = Known {
+            secure,
+            host: Some(host),
+            http_host: Some(host),
+            path,
+            query: None,
+            method: &Method::GET,
+            client: None,
+            fields: &Fields::new(),
+            request_id: None,
+            route: None,
+            backend: None,
+        };
+        is_own_url(&self.location(&known), &known)
+    }
+
     /// `Location` for a request.
     pub fn location(&self, known: &Known<'_>) -> String {
         let to = self.to.expand(known);
@@ -37,6 +56,30 @@ impl Redirection {
             _ => to.into_owned(),
         }
     }
+}
+
+/// Whether a `Location` is the URL that was asked for.
+pub fn is_own_url(location: &str, known: &Known<'_>) -> bool {
+    let own = if known.secure { "https://" } else { "http://" };
+    let target = match location.strip_prefix(own) {
+        None => location,
+        Some(rest) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (host, target) = rest.split_at(end);
+            let named = [known.host, known.http_host];
+            if !named.into_iter().flatten().any(|own| own.eq_ignore_ascii_case(host)) {
+                return false;
+            }
+            target
+        }
+    };
+    let target = target.split('#').next().unwrap_or_default();
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let path = if path.is_empty() { "/" } else { path };
+    path == known.path && query.unwrap_or_default() == known.query.unwrap_or_default()
 }
 
 /// The port in a client's `Host` with its colon; empty where that is the usual one.
@@ -53,8 +96,6 @@ fn port<'r>(known: &Known<'r>) -> &'r str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Fields;
-    use http::Method;
 
     #[test]
     fn a_path_gets_what_it_lacks() {

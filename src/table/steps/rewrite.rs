@@ -5,10 +5,18 @@ use crate::table::patterns::{PathRegex, readable};
 
 /// What a path becomes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Rewrite {
-    /// What the path has to match; its groups are what the target refers to.
-    pub pattern: PathRegex,
-    pub to: Target,
+pub enum Rewrite {
+    /// A path that matches becomes the target, which refers to the groups of the pattern.
+    Pattern { pattern: PathRegex, to: Target },
+    /// Every path becomes the target.
+    Whole(Target),
+    /// The first elements of a path go, and others come before it. A path that does not begin with `strip` stays as it is.
+    Prefix {
+        /// Without a closing slash; empty where nothing goes.
+        strip: Box<str>,
+        /// Likewise; empty where nothing comes.
+        add: Box<str>,
+    },
 }
 
 /// The text of the new path, with the groups of a pattern in it.
@@ -49,23 +57,44 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Whether it refers to groups.
+    pub fn has_groups(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Group(_)))
+    }
+
+    fn expand(&self, groups: &[&[u8]]) -> String {
+        let mut out = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out += text,
+                Part::Group(number) => escape(groups.get(*number).copied().unwrap_or_default(), &mut out),
+            }
+        }
+        out
+    }
+}
+
 impl Rewrite {
     /// The path that a pod gets for a canonical path, in canonical form too; absent where it stays as it is.
     ///
     /// # Errors
     /// When it has no canonical form, as where it climbs above the root.
     pub fn apply(&self, path: &str, reject_encoded_slash: bool) -> Result<Option<String>, PathError> {
-        let readable = readable(path);
-        let Some(groups) = self.pattern.groups(&readable) else {
-            return Ok(None);
-        };
-        let mut out = String::new();
-        for part in &self.to.0 {
-            match part {
-                Part::Text(text) => out += text,
-                Part::Group(number) => escape(groups.get(*number).copied().unwrap_or_default(), &mut out),
+        let mut out = match self {
+            Self::Pattern { pattern, to } => {
+                let readable = readable(path);
+                let Some(groups) = pattern.groups(&readable) else {
+                    return Ok(None);
+                };
+                to.expand(&groups)
             }
-        }
+            Self::Whole(to) => to.expand(&[]),
+            Self::Prefix { strip, add } => match path.strip_prefix(&**strip) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{add}{rest}"),
+                _ => return Ok(None),
+            },
+        };
         if !out.starts_with('/') {
             out.insert(0, '/');
         }
@@ -90,7 +119,7 @@ mod tests {
     use super::*;
 
     fn apply(pattern: &str, to: &str, path: &str) -> Result<Option<String>, PathError> {
-        let rewrite = Rewrite {
+        let rewrite = Rewrite::Pattern {
             pattern: PathRegex::open(pattern).unwrap(),
             to: Target::new(to).unwrap(),
         };
@@ -117,6 +146,28 @@ mod tests {
             );
         }
         assert_eq!(apply("/a", "/b", "/c").unwrap(), None);
+    }
+
+    #[test]
+    fn prefixes_go_and_come_by_element() {
+        let apply = |strip: &str, add: &str, path: &str| {
+            let (strip, add) = (strip.into(), add.into());
+            Rewrite::Prefix { strip, add }.apply(path, false).unwrap()
+        };
+        for (strip, add, path, wanted) in [
+            ("/api", "", "/api/x", Some("/x")),
+            ("/api", "", "/api", Some("/")),
+            ("/api", "", "/apis", None),
+            ("/api", "", "/x/api", None),
+            ("", "/v1", "/x/", Some("/v1/x/")),
+            ("", "/v1", "/", Some("/v1/")),
+            ("/api", "/v1", "/api/a%2Fb", Some("/v1/a%2Fb")),
+            ("/api", "/v1", "/other", None),
+        ] {
+            assert_eq!(apply(strip, add, path).as_deref(), wanted, "{strip} {add} {path}");
+        }
+        let whole = Rewrite::Whole(Target::new("/index.html").unwrap());
+        assert_eq!(whole.apply("/a/b", false).unwrap().as_deref(), Some("/index.html"));
     }
 
     #[test]

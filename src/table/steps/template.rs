@@ -57,6 +57,40 @@ enum Variable {
     ServicePort,
 }
 
+/// The names of variables with what they stand for, for people.
+pub const VARIABLES: &[(&str, &str)] = &[
+    ("$scheme", "`http` or `https`, whichever the client speaks"),
+    ("$host", "the host, in lower case and without its port"),
+    ("$http_host", "`Host` as the client sent it"),
+    ("$server_port", "the usual port of the scheme"),
+    ("$request_method", "the method"),
+    ("$request_uri", "the path, with the query"),
+    ("$escaped_request_uri", "the same, escaped to be part of a query"),
+    ("$uri", "the path"),
+    ("$args", "the query"),
+    ("$is_args", "`?` if there is a query"),
+    (
+        "$arg_NAME",
+        "the first parameter NAME of the query, as the client sent it",
+    ),
+    (
+        "$http_NAME",
+        "the request field NAME, with `_` for `-`; several lines with commas between",
+    ),
+    ("$cookie_NAME", "the first cookie NAME"),
+    ("$remote_addr", "the client's address"),
+    (
+        "$proxy_add_x_forwarded_for",
+        "`X-Forwarded-For` of the request, with the client's address behind it",
+    ),
+    ("$request_id", "the id of the request"),
+    ("$namespace", "the namespace of the Ingress"),
+    ("$ingress_name", "the name of the Ingress"),
+    ("$location_path", "the path of the rule"),
+    ("$service_name", "the Service that gets the request"),
+    ("$service_port", "its port"),
+];
+
 /// What is known of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'r> {
@@ -347,6 +381,13 @@ mod tests {
             ("$service_name", ""),
         ] {
             assert_eq!(expand(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_page_lists_is_known() {
+        for (name, _) in VARIABLES {
+            assert!(Template::new(name).is_ok(), "{name}");
         }
     }
 

@@ -142,6 +142,7 @@ impl Asked {
             secret: secret.clone(),
             map: self.map,
             challenge: self.challenge.clone().unwrap_or(CHALLENGE),
+            is_kept: false,
         });
         let external = if self.is_global() {
             global.clone().settle(GLOBAL_URL, id, patience)
@@ -183,27 +184,31 @@ impl External {
             always_sets_cookies: self.always_sets_cookies,
             told: RequestFields::new(self.told),
             remembered: remembered.map(Box::new),
+            needs_flag: false,
         })
     }
 
     /// Where clients sign in, with where they want to go behind it, unless that is said there.
     fn sign_in(&self) -> Option<Template> {
-        let place = self.sign_in.as_deref()?;
-        let parameter = self.parameter.as_deref().unwrap_or("rd");
-        let query = place.split_once('?').map(|(_, query)| query);
-        let mut names = query.unwrap_or_default().split('&').map(|pair| pair.split('=').next());
-        let text = if names.any(|name| name == Some(parameter)) {
-            place.to_owned()
-        } else {
-            let mark = if query.is_some() { '&' } else { '?' };
-            format!("{place}{mark}{parameter}=$pass_access_scheme://$http_host$escaped_request_uri")
-        };
-        Template::new(&text).ok()
+        sign_in_with(self.sign_in.as_deref()?, self.parameter.as_deref().unwrap_or("rd"))
     }
 }
 
+/// A place where clients sign in, with where they want to go behind it as this parameter, unless it has that.
+pub(in crate::dialect::annotations) fn sign_in_with(place: &str, parameter: &str) -> Option<Template> {
+    let query = place.split_once('?').map(|(_, query)| query);
+    let mut names = query.unwrap_or_default().split('&').map(|pair| pair.split('=').next());
+    let text = if names.any(|name| name == Some(parameter)) {
+        place.to_owned()
+    } else {
+        let mark = if query.is_some() { '&' } else { '?' };
+        format!("{place}{mark}{parameter}=$pass_access_scheme://$http_host$escaped_request_uri")
+    };
+    Template::new(&text).ok()
+}
+
 /// `auth-realm`, as `WWW-Authenticate` has it.
-pub(super) fn challenge(text: &str) -> Result<HeaderValue, String> {
+pub(in crate::dialect::annotations) fn challenge(text: &str) -> Result<HeaderValue, String> {
     let fits = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
     let wrong = || format!("\"{text}\" has a character that a realm may not have, or is longer than 256 bytes");
     if text.len() > 256 || !text.bytes().all(fits) {
@@ -215,10 +220,10 @@ pub(super) fn challenge(text: &str) -> Result<HeaderValue, String> {
 /// Where a service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::dialect::annotations) struct Url {
-    backend: Option<BackendKey>,
-    authority: Box<str>,
-    secure: bool,
-    target: Template,
+    pub backend: Option<BackendKey>,
+    pub authority: Box<str>,
+    pub secure: bool,
+    pub target: Template,
 }
 
 impl Url {
@@ -294,7 +299,7 @@ fn backend(authority: &str, secure: bool) -> Result<BackendKey, String> {
 }
 
 /// `auth-method`.
-pub(super) fn method(text: &str) -> Result<Method, String> {
+pub(in crate::dialect::annotations) fn method(text: &str) -> Result<Method, String> {
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let method = known.contains(&text).then(|| Method::from_bytes(text.as_bytes()).ok());
     method
@@ -303,7 +308,7 @@ pub(super) fn method(text: &str) -> Result<Method, String> {
 }
 
 /// `auth-signin`: a URL, or a path of the same host.
-pub(super) fn sign_in(text: &str) -> Result<Box<str>, String> {
+pub(in crate::dialect::annotations) fn sign_in(text: &str) -> Result<Box<str>, String> {
     let wrong = |why: &str| format!("\"{text}\" {why}");
     Template::new(text).map_err(|why| wrong(&why))?;
     if text.contains(char::is_whitespace) {
@@ -318,7 +323,7 @@ pub(super) fn sign_in(text: &str) -> Result<Box<str>, String> {
 }
 
 /// `auth-response-headers`.
-pub(super) fn fields(text: &str) -> Result<Box<[Box<str>]>, String> {
+pub(in crate::dialect::annotations) fn fields(text: &str) -> Result<Box<[Box<str>]>, String> {
     let given = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     let read = |name: &str| {
         let name = token(name)?;

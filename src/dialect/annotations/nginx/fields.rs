@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::snippet::Snippet;
+use crate::dialect::annotations::native::Fields as Own;
 use crate::table::{
     Edit, Exchanged, FieldChanges, FieldPattern, Places, Replies, ReplyFields, RequestFields, Template, What,
 };
@@ -45,6 +46,8 @@ pub(in crate::dialect::annotations) struct Fields {
     /// `custom-headers`.
     pub custom: Vec<(Box<str>, Template)>,
     pub is_unlogged: bool,
+    /// Those of narthex's own annotations.
+    pub own: Own,
 }
 
 impl Fields {
@@ -52,10 +55,20 @@ impl Fields {
     pub fn changes(&mut self, config: &Config, rewrites: bool) -> Arc<FieldChanges> {
         let location = self.redirect_from.take().or_else(|| config.redirect_from.clone());
         let location = location.zip(self.redirect_to.take().or_else(|| config.redirect_to.clone()));
+        let own = std::mem::take(&mut self.own);
         let places = Places {
-            location: location.map(|(from, to)| Exchanged { from, to }),
-            cookie_path: self.cookie_path.take().or_else(|| config.cookie_path.clone()),
-            cookie_domain: self.cookie_domain.take().or_else(|| config.cookie_domain.clone()),
+            location: own
+                .places
+                .location
+                .or(location.map(|(from, to)| Exchanged { from, to })),
+            cookie_path: own
+                .places
+                .cookie_path
+                .or(self.cookie_path.take().or_else(|| config.cookie_path.clone())),
+            cookie_domain: own
+                .places
+                .cookie_domain
+                .or(self.cookie_domain.take().or_else(|| config.cookie_domain.clone())),
         };
         let snippet = &mut self.snippet;
         let set = |fields: &[(Box<str>, Template)]| -> Vec<Edit> {
@@ -66,7 +79,11 @@ impl Fields {
             fields.iter().map(edit).collect()
         };
         let (added, of_snippet) = (set(&config.added), std::mem::take(&mut snippet.edits));
-        let edits = added.into_iter().chain(of_snippet).chain(set(&self.custom));
+        let edits = added
+            .into_iter()
+            .chain(of_snippet)
+            .chain(set(&self.custom))
+            .chain(own.edits);
         let hidden = std::mem::take(&mut snippet.hidden).into_iter();
         let server = (config.hides_server && !config.shows_server).then(|| FieldPattern {
             name: "server".into(),
@@ -85,11 +102,14 @@ impl Fields {
         let prefix = self.prefix.take().filter(|_| rewrites);
         let prefix = prefix.map(|prefix| ("X-Forwarded-Prefix".into(), prefix));
         let more = uri.into_iter().chain(prefix).chain(config.for_pods.iter().cloned());
-        let more: Vec<_> = more.chain(std::mem::take(&mut snippet.request)).collect();
-        if more.is_empty() && reply.is_empty() {
+        let more: Vec<_> = more
+            .chain(std::mem::take(&mut snippet.request))
+            .chain(own.set)
+            .collect();
+        if more.is_empty() && own.added.is_empty() && reply.is_empty() {
             return SHARED.clone();
         }
-        let request = RequestFields::new(usual().into_iter().chain(more).collect());
+        let request = RequestFields::new(usual().into_iter().chain(more).collect()).with_added(own.added);
         Arc::new(FieldChanges { request, reply })
     }
 }

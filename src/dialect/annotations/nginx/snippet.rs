@@ -5,7 +5,8 @@ mod words;
 
 use crate::dialect::annotations::value::token;
 use crate::table::{
-    Addresses, Before, Edit, FieldPattern, Networks, Redirection, Replies, Returned, Template, What, may_be_replied,
+    Addresses, Before, Edit, FieldPattern, Networks, Redirection, Replies, Returned, Template, What, is_same_name,
+    may_be_replied,
 };
 use http::StatusCode;
 use ipnet::IpNet;
@@ -60,6 +61,12 @@ const OURS: &[(&str, &[&str])] = &[
     ("transfer-encoding", &[]),
     ("x-narthex-hops", &[]),
 ];
+
+/// Whether narthex alone says a field of requests. A server may read `x_real_ip` as `X-Real-IP`.
+pub(in crate::dialect::annotations) fn is_ours(name: &str) -> bool {
+    let mut known = OURS.iter().map(|(known, _)| known.as_bytes());
+    known.any(|known| is_same_name(known, name.as_bytes()))
+}
 
 impl Snippet {
     /// Reads a snippet.

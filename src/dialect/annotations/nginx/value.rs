@@ -101,7 +101,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// Networks and addresses, with commas between.
-pub(super) fn networks(text: &str) -> Result<Networks, String> {
+pub(in crate::dialect::annotations) fn networks(text: &str) -> Result<Networks, String> {
     let read = |one: &str| {
         let network = one.parse::<IpNet>().ok();
         let network = network.or_else(|| one.parse::<IpAddr>().ok().map(IpNet::from));
@@ -181,7 +181,7 @@ pub(super) fn secret(settings: &Settings, text: &str) -> Result<Arc<str>, String
 }
 
 /// A path or a domain, as the attribute of a cookie has it.
-pub(super) fn attribute(text: &str) -> Result<Arc<str>, String> {
+pub(in crate::dialect::annotations) fn attribute(text: &str) -> Result<Arc<str>, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+=:@%".contains(&byte);
     if !text.is_empty() && text.len() <= 1024 && text.bytes().all(fits) {
         Ok(text.into())
@@ -191,7 +191,7 @@ pub(super) fn attribute(text: &str) -> Result<Arc<str>, String> {
 }
 
 /// Two texts with a blank between, of which the second takes the place of the first; absent for `off`.
-pub(super) fn exchanged(text: &str) -> Result<Option<Exchanged>, String> {
+pub(in crate::dialect::annotations) fn exchanged(text: &str) -> Result<Option<Exchanged>, String> {
     if text == "off" {
         return Ok(None);
     }

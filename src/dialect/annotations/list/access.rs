@@ -1,0 +1,132 @@
+//! Annotations by which clients have to show who they are.
+
+use super::super::native::value::auth_url;
+use super::super::nginx::auth::{challenge, fields, method, sign_in};
+use super::super::value::{Value, object_name};
+use super::super::{Annotation, Scope};
+use super::CLOSES;
+use std::time::Duration;
+
+pub(super) static ALL: &[Annotation] = &[
+    Annotation {
+        name: "auth-basic-forward",
+        scope: Scope::Guard,
+        about: "Whether pods get the `Authorization` of clients that `auth-basic-secret` lets in.",
+        default: CLOSES,
+        example: "true",
+        value: Value::Switch(|settings, kept| settings.native.auth.is_kept = kept),
+    },
+    Annotation {
+        name: "auth-basic-realm",
+        scope: Scope::Guard,
+        about: "Realm that clients without a password are told.",
+        default: CLOSES,
+        example: "Staff only",
+        value: Value::Text {
+            form: "printable ASCII without quotes and backslashes",
+            pattern: "^[ !#-\\[\\]-~]{0,256}$",
+            read: |settings, text| {
+                settings.native.auth.challenge = Some(challenge(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-basic-secret",
+        scope: Scope::Guard,
+        about: "Secret whose entry `auth` is a file by htpasswd: clients have to show the password of one of its users, or get 401. Hashes by bcrypt (with a cost up to 14), apr1, SHA-1, salted SHA-1, SHA-256 and SHA-512 are known.",
+        default: CLOSES,
+        example: "users",
+        value: Value::Text {
+            form: "the name of a Secret in the same namespace",
+            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            read: |settings, text| {
+                settings.native.auth.secret = Some(object_name(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-method",
+        scope: Scope::Guard,
+        about: "Method of the requests to `auth-url`.",
+        default: CLOSES,
+        example: "POST",
+        value: Value::Text {
+            form: "one of `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`",
+            pattern: "^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$",
+            read: |settings, text| {
+                settings.native.auth.method = Some(method(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-response-headers",
+        scope: Scope::Guard,
+        about: "Fields of the answer of `auth-url` that pods get. No client can send them itself.",
+        default: CLOSES,
+        example: "X-Auth-User, X-Auth-Groups",
+        value: Value::Text {
+            form: "names of fields, separated by commas",
+            pattern: "^[ -~]+$",
+            read: |settings, text| {
+                settings.native.auth.fields = fields(text)?;
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-satisfy",
+        scope: Scope::Guard,
+        about: "Whether clients have to satisfy all of `allow-addresses`, `auth-basic-secret` and `auth-url`, or any one of them. Clients that `deny-addresses` names stay out in either case.",
+        default: CLOSES,
+        example: "any",
+        value: Value::Choice {
+            of: &["all", "any"],
+            set: |settings, word| settings.native.auth.any = word == "any",
+        },
+    },
+    Annotation {
+        name: "auth-signin",
+        scope: Scope::Guard,
+        about: "URL, or path of the same host, where clients are sent that `auth-url` answers with 401. It may have [variables](#variables). Unless it has a parameter `rd`, it gets one with the URL that the client asked for.",
+        default: CLOSES,
+        example: "https://login.example.com/start",
+        value: Value::Text {
+            form: "a URL or a path, which may have variables",
+            pattern: "^[!-~]+$",
+            read: |settings, text| {
+                settings.native.auth.sign_in = Some(sign_in(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-timeout",
+        scope: Scope::Guard,
+        about: "How long `auth-url` may take to answer; then the client gets 500.",
+        default: CLOSES,
+        example: "2s",
+        value: Value::Time {
+            least: Duration::from_millis(10),
+            most: Duration::from_secs(60),
+            set: |settings, time| settings.native.auth.patience = Some(time),
+        },
+    },
+    Annotation {
+        name: "auth-url",
+        scope: Scope::Guard,
+        about: "Service that is asked whether a client may come in. It gets the fields of the client's request without the body. A reply with 200 to 299 lets the client in, 401 and 403 keep it out, and everything else, or no reply in time, is 500. `http://NAME.NAMESPACE.svc:PORT/` is asked at its pods; other names need `--allow-external-names`. The path may have [variables](#variables).",
+        default: CLOSES,
+        example: "http://auth.login.svc:8080/verify",
+        value: Value::Text {
+            form: "a URL, with variables in its path and query",
+            pattern: "^https?://[!-~]+$",
+            read: |settings, text| {
+                settings.native.auth.url = Some(auth_url(text)?);
+                Ok(())
+            },
+        },
+    },
+];

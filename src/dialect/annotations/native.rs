@@ -1,0 +1,442 @@
+//! What narthex's own policies ask for, before they are put together: one may need another.
+
+pub(super) mod value;
+
+use super::access::{AccessWanted, BasicWanted, ExternalWanted};
+use super::nginx::auth::Url;
+use super::{Paths, Settings};
+use crate::model::annotation::PREFIX;
+use crate::model::object::PortRef;
+use crate::table::{
+    Addresses, After, Before, CanaryHeader, CanaryRule, Connections, Cors, Edit, FieldChanges, Networks, Origins,
+    Places, Rate, RateKey, Rates, Redirection, ReplyFields, RequestFields, Rewrite, Target, Template,
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+use value::Line;
+
+/// The annotation that names the Secret of users.
+const SECRET: &str = "narthex.io/auth-basic-secret";
+/// The annotation that names the service that is asked.
+const URL: &str = "narthex.io/auth-url";
+
+/// How long that service may take where nothing is said.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many seconds browsers keep what they were told of other origins, where nothing is said.
+const MAX_AGE: u32 = 600;
+
+/// What they ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub paths_are_patterns: bool,
+    pub rewrite: Option<(Box<str>, Target)>,
+    pub strip: Option<Box<str>>,
+    pub add: Option<Box<str>>,
+    pub body: Option<u64>,
+    pub allow: Option<Networks>,
+    pub deny: Option<Networks>,
+    pub exempt: Option<Networks>,
+    pub rates: Vec<(u32, u32)>,
+    pub burst: Option<u32>,
+    pub key: RateKey,
+    pub under_way: Option<u32>,
+    pub redirect: Option<Template>,
+    pub redirect_status: Option<StatusCode>,
+    pub set_requests: Vec<Line>,
+    pub add_requests: Vec<Line>,
+    pub remove_requests: Vec<Box<str>>,
+    pub set_replies: Vec<Edit>,
+    pub add_replies: Vec<Edit>,
+    pub remove_replies: Vec<Edit>,
+    pub places: Places,
+    pub origins: Option<Origins>,
+    pub methods: Option<HeaderValue>,
+    pub headers: Option<HeaderValue>,
+    pub expose: Option<HeaderValue>,
+    pub credentials: bool,
+    pub max_age: Option<u32>,
+    pub auth: Auth,
+    pub canary: Canary,
+    pub logged: Option<bool>,
+}
+
+/// What is asked of clients that want to come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Auth {
+    pub secret: Option<Arc<str>>,
+    pub challenge: Option<HeaderValue>,
+    pub is_kept: bool,
+    pub url: Option<Url>,
+    pub method: Option<Method>,
+    pub fields: Box<[Box<str>]>,
+    pub sign_in: Option<Box<str>>,
+    pub patience: Option<Duration>,
+    pub any: bool,
+}
+
+/// What is asked of a second Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Canary {
+    pub service: Option<(Arc<str>, Option<PortRef>)>,
+    pub weight: Option<u32>,
+    pub header: Option<HeaderName>,
+    pub value: Option<Box<str>>,
+    pub cookie: Option<Box<str>>,
+}
+
+/// A Service that gets some requests of an Ingress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CanaryService {
+    pub service: Arc<str>,
+    /// Absent for that of the other Service.
+    pub port: Option<PortRef>,
+    pub rule: Arc<CanaryRule>,
+}
+
+/// An annotation that does not fit the others.
+pub(super) struct Unfit {
+    pub annotation: &'static str,
+    pub message: String,
+    /// Whether it guards, so that the routes are closed.
+    pub closes: bool,
+}
+
+/// What they come to, as steps that a dialect puts in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Steps {
+    pub body: Option<u64>,
+    pub allow: Option<Networks>,
+    pub deny: Option<Networks>,
+    pub connections: Option<Before>,
+    pub rates: Option<Before>,
+    pub cors: Option<Arc<Cors>>,
+    pub redirect: Option<Before>,
+    pub access: AccessWanted,
+    pub fields: Fields,
+    pub paths: Paths,
+    /// What all paths become.
+    pub rewrite: Option<Arc<Rewrite>>,
+    pub logged: Option<bool>,
+}
+
+/// Changes of fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    /// Those without a text go.
+    pub set: Vec<Line>,
+    pub added: Vec<Line>,
+    pub edits: Vec<Edit>,
+    pub places: Places,
+}
+
+impl Fields {
+    fn changes(self) -> Option<Arc<FieldChanges>> {
+        let request = RequestFields::new(self.set).with_added(self.added);
+        let reply = ReplyFields {
+            hidden: Box::default(),
+            places: (self.places != Places::default()).then(|| Box::new(self.places)),
+            edits: self.edits.into(),
+        };
+        (!request.is_empty() || !reply.is_empty()).then(|| Arc::new(FieldChanges { request, reply }))
+    }
+}
+
+impl Asked {
+    /// Puts together what was asked for, as far as it goes by itself.
+    pub fn steps(mut self, settings: &mut Settings, say: &mut dyn FnMut(Unfit)) -> Steps {
+        let unfit = |annotation, message: &str| Unfit {
+            annotation,
+            message: message.to_owned(),
+            closes: false,
+        };
+        let is_pattern = self.paths_are_patterns;
+        if self.rewrite.is_some() && (self.strip.is_some() || self.add.is_some()) {
+            let annotation = if self.strip.is_some() {
+                "strip-prefix"
+            } else {
+                "add-prefix"
+            };
+            say(unfit(
+                annotation,
+                "rewrite-target says what paths become, so it is left out",
+            ));
+            (self.strip, self.add) = (None, None);
+        }
+        if let Some((text, target)) = &self.rewrite
+            && target.has_groups()
+            && !is_pattern
+        {
+            let message = format!("\"{text}\" has groups, which only paths with path-regex have, so it is left out");
+            say(unfit("rewrite-target", &message));
+            self.rewrite = None;
+        }
+        let rewrite = match (&self.rewrite, &self.strip, &self.add) {
+            (Some((_, target)), ..) if !is_pattern => Some(Rewrite::Whole(target.clone())),
+            (None, None, None) | (Some(_), ..) => None,
+            (None, strip, add) => Some(Rewrite::Prefix {
+                strip: strip.clone().unwrap_or_default(),
+                add: add.clone().unwrap_or_default(),
+            }),
+        };
+        if self.redirect.is_none() && self.redirect_status.is_some() {
+            say(unfit("redirect-status", "it does nothing without redirect"));
+        }
+        self.fit_limits(say);
+        let cors = self.cors(say);
+        let access = self.access(say);
+        settings.canary_service = self.canary_service(say);
+        let removed = self.remove_requests.drain(..);
+        let removed = removed.map(|name| (name, Template::default()));
+        let set: Vec<Line> = removed.chain(self.set_requests.drain(..)).collect();
+        let edits = [&mut self.remove_replies, &mut self.set_replies, &mut self.add_replies];
+        let edits: Vec<Edit> = edits.into_iter().flat_map(std::mem::take).collect();
+        Steps {
+            body: self.body,
+            connections: self.connections(settings.identity),
+            rates: self.rates(settings.identity),
+            cors,
+            redirect: self.redirect.take().map(|to| {
+                Before::Redirect(Arc::new(Redirection {
+                    status: self.redirect_status.unwrap_or(StatusCode::FOUND),
+                    to,
+                    relative: true,
+                    host: None,
+                    with_port: false,
+                }))
+            }),
+            access,
+            fields: Fields {
+                set,
+                added: std::mem::take(&mut self.add_requests),
+                edits,
+                places: std::mem::take(&mut self.places),
+            },
+            paths: Paths {
+                are_patterns: is_pattern,
+                rewrite: self.rewrite.take().filter(|_| is_pattern),
+                are_whole: true,
+            },
+            rewrite: rewrite.map(Arc::new),
+            allow: self.allow,
+            deny: self.deny,
+            logged: self.logged,
+        }
+    }
+
+    /// Leaves out what no limit uses.
+    fn fit_limits(&mut self, say: &mut dyn FnMut(Unfit)) {
+        let lone = |annotation| Unfit {
+            annotation,
+            message: "it does nothing without rate-limit".to_owned(),
+            closes: false,
+        };
+        if self.rates.is_empty() {
+            if self.burst.is_some() {
+                say(lone("rate-limit-burst"));
+            }
+            if self.key != RateKey::Client {
+                say(lone("rate-limit-key"));
+            }
+        }
+    }
+
+    fn rates(&self, id: u64) -> Option<Before> {
+        let limits = self.rates.iter().filter_map(|given| value::rate(*given, self.burst));
+        let limits: Box<[Rate]> = limits.collect();
+        (!limits.is_empty()).then(|| {
+            Before::Rates(Arc::new(Rates {
+                id: id.rotate_left(1),
+                exempt: self.exempt.clone().unwrap_or_default(),
+                limits,
+                key: self.key.clone(),
+                status: StatusCode::TOO_MANY_REQUESTS,
+                native: true,
+            }))
+        })
+    }
+
+    fn connections(&self, id: u64) -> Option<Before> {
+        let most = self.under_way?;
+        Some(Before::Connections(Arc::new(Connections {
+            id: id.rotate_left(1),
+            exempt: self.exempt.clone().unwrap_or_default(),
+            most,
+            status: StatusCode::TOO_MANY_REQUESTS,
+            native: true,
+        })))
+    }
+
+    fn cors(&mut self, say: &mut dyn FnMut(Unfit)) -> Option<Arc<Cors>> {
+        const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+        const HEADERS: HeaderValue =
+            HeaderValue::from_static("Accept, Authorization, Content-Type, Range, X-Requested-With");
+        let origins = self.origins.take()?;
+        if origins == Origins::Any && self.credentials {
+            let message = "browsers refuse credentials where cors-allow-origin is *, so they are not allowed: name the \
+                           origins";
+            say(Unfit {
+                annotation: "cors-allow-credentials",
+                message: message.to_owned(),
+                closes: false,
+            });
+            self.credentials = false;
+        }
+        Some(Arc::new(Cors {
+            origins,
+            methods: self.methods.take().unwrap_or(METHODS),
+            headers: self.headers.take().unwrap_or(HEADERS),
+            expose: self.expose.take(),
+            credentials: self.credentials,
+            max_age: self.max_age.unwrap_or(MAX_AGE).into(),
+            native: true,
+        }))
+    }
+
+    fn access(&mut self, say: &mut dyn FnMut(Unfit)) -> AccessWanted {
+        const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Restricted\"");
+        let auth = std::mem::take(&mut self.auth);
+        let alone = [
+            (
+                "auth-basic-realm",
+                auth.challenge.is_some() && auth.secret.is_none(),
+                "auth-basic-secret",
+            ),
+            (
+                "auth-basic-forward",
+                auth.is_kept && auth.secret.is_none(),
+                "auth-basic-secret",
+            ),
+            ("auth-method", auth.method.is_some() && auth.url.is_none(), "auth-url"),
+            (
+                "auth-response-headers",
+                !auth.fields.is_empty() && auth.url.is_none(),
+                "auth-url",
+            ),
+            ("auth-signin", auth.sign_in.is_some() && auth.url.is_none(), "auth-url"),
+            (
+                "auth-timeout",
+                auth.patience.is_some() && auth.url.is_none(),
+                "auth-url",
+            ),
+        ];
+        // Whoever says how clients are asked wants them to be asked.
+        for (annotation, _, needed) in alone.iter().filter(|(_, is_alone, _)| *is_alone) {
+            say(Unfit {
+                annotation,
+                message: format!("it needs {PREFIX}{needed}, which is missing or wrong"),
+                closes: true,
+            });
+        }
+        let basic = auth.secret.map(|secret| BasicWanted {
+            named_by: SECRET,
+            secret,
+            map: false,
+            challenge: auth.challenge.unwrap_or(CHALLENGE),
+            is_kept: auth.is_kept,
+        });
+        let sign_in = auth
+            .sign_in
+            .as_deref()
+            .and_then(|place| super::nginx::auth::sign_in_with(place, "rd"));
+        let external = auth.url.map(|url| ExternalWanted {
+            named_by: URL,
+            backend: url.backend,
+            host: url.authority,
+            secure: url.secure,
+            target: url.target,
+            tells_more: auth.method.is_some(),
+            method: auth.method.unwrap_or(Method::GET),
+            patience: auth.patience.unwrap_or(PATIENCE),
+            sign_in,
+            fields: auth.fields,
+            returns_to: None,
+            always_sets_cookies: false,
+            told: RequestFields::default(),
+            remembered: None,
+            needs_flag: true,
+        });
+        let is_asked = basic.is_some() || external.is_some();
+        let any = auth.any && is_asked;
+        let addresses = any.then(|| self.allow.take()).flatten();
+        AccessWanted {
+            basic,
+            external,
+            any,
+            // Addresses that are denied stay out.
+            addresses: addresses.map(|allow| {
+                Arc::new(Addresses {
+                    allow: Some(allow),
+                    deny: Networks::default(),
+                })
+            }),
+        }
+    }
+
+    fn canary_service(&mut self, say: &mut dyn FnMut(Unfit)) -> Option<CanaryService> {
+        let canary = std::mem::take(&mut self.canary);
+        let says_more = canary.weight.is_some() || canary.header.is_some() || canary.cookie.is_some();
+        let Some((service, port)) = canary.service else {
+            if says_more || canary.value.is_some() {
+                say(Unfit {
+                    annotation: "canary-service",
+                    message: "it is missing or wrong, so the other annotations of the canary do nothing".to_owned(),
+                    closes: false,
+                });
+            }
+            return None;
+        };
+        if !says_more {
+            let message = "it gets no requests without canary-weight, canary-header or canary-cookie";
+            say(Unfit {
+                annotation: "canary-service",
+                message: message.to_owned(),
+                closes: false,
+            });
+        }
+        let header = canary.value.map_or(CanaryHeader::Word, CanaryHeader::Value);
+        Some(CanaryService {
+            service,
+            port,
+            rule: Arc::new(CanaryRule {
+                header: canary.header.map(|name| (name, header)),
+                cookie: canary.cookie,
+                weight: canary.weight.unwrap_or(0),
+                total: 100,
+                forgets_sessions: false,
+            }),
+        })
+    }
+}
+
+impl Steps {
+    /// Puts them into narthex's own order: limits of bodies, addresses, limits of clients, preflight requests, redirects,
+    /// authentication, fields, rewrites. The redirect to HTTPS comes before all of them.
+    pub fn settle(self, settings: &mut Settings) {
+        let addresses = (self.allow.is_some() || self.deny.is_some()).then(|| {
+            Before::Addresses(Arc::new(Addresses {
+                allow: self.allow,
+                deny: self.deny.unwrap_or_default(),
+            }))
+        });
+        let fields = self.fields.changes();
+        let chain = &mut settings.chain;
+        let behind = [
+            self.body.filter(|most| *most > 0).map(Before::BodyLimit),
+            addresses,
+            self.connections,
+            self.rates,
+            self.cors.clone().map(Before::Cors),
+            self.redirect,
+        ];
+        chain.behind = behind.into_iter().flatten().collect();
+        let inner = [fields.clone().map(Before::Fields), self.rewrite.map(Before::Rewrite)];
+        chain.inner = inner.into_iter().flatten().collect();
+        let reply = fields.filter(|changes| !changes.reply.is_empty()).map(After::Fields);
+        chain.after = reply.into_iter().chain(self.cors.map(After::Cors)).collect();
+        chain.is_unlogged = self.logged == Some(false);
+        settings.access = self.access;
+        settings.paths = self.paths;
+    }
+}
