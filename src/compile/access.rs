@@ -5,7 +5,7 @@ use crate::dialect::annotations::{BasicWanted, ExternalWanted, Settings};
 use crate::dialect::reading::{BackendKey, OUTSIDE, Reading};
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::{Access, At, BackendState, Basic, Before, External, Guard, Satisfy, Users};
+use crate::table::{Access, At, BackendState, Basic, Before, External, Guard, Jwt, Satisfy, Users};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ impl State {
         if let Some(basic) = &reading.settings.access.basic {
             self.secrets
                 .need_users(&(meta.namespace.clone(), basic.secret.clone()), basic.map);
+        }
+        if let Some(jwt) = &reading.settings.access.jwt {
+            self.need_keys((jwt.kind, (meta.namespace.clone(), jwt.name.clone())));
         }
     }
 
@@ -48,6 +51,25 @@ impl State {
                 }),
             },
         };
+        let jwt = match &wanted.jwt {
+            None => None,
+            Some(jwt) => match self.keys_of(object, jwt) {
+                None => {
+                    let closed = Guard {
+                        object: object.clone(),
+                        name: jwt.named_by.into(),
+                        invalid: true,
+                    };
+                    return (Cow::Borrowed(settings), Some(Arc::new(closed)));
+                }
+                Some(keys) => Some(Arc::new(Jwt::new(
+                    keys,
+                    (jwt.issuers.clone(), jwt.audiences.clone()),
+                    jwt.leeway,
+                    jwt.claims.clone(),
+                ))),
+            },
+        };
         if let Some(external) = wanted.external.as_ref().filter(|external| self.needs_flag(external)) {
             let closed = Guard {
                 object: object.clone(),
@@ -65,6 +87,7 @@ impl State {
         let mut settings = settings.clone();
         let access = Before::Access(Arc::new(Access {
             basic,
+            jwt,
             external,
             satisfy,
         }));

@@ -6,12 +6,13 @@ use super::claims::{Claimed, Edits};
 use super::host_wide::Part;
 use super::links::{Cause, User};
 use super::tls::Hosts;
+use crate::dialect::annotations::AccessWanted;
 use crate::dialect::annotations::nginx::Beside;
 use crate::dialect::claimant::Claimant;
 use crate::dialect::reading::{BackendKey, Claim, Reading, Spot, own_seniority};
 use crate::dialect::{Dialect, Object};
 use crate::model::object::Meta;
-use crate::model::{ObjectRef, Origin, Seniority};
+use crate::model::{Kind, ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
 use crate::table::{BackendSettings, Before, Canary, Guard, HostPattern, Policies, Served, Terms};
 use hashbrown::HashTable;
@@ -120,12 +121,16 @@ impl Known {
         let secrets = entries
             .filter(|entry| !entry.secret.is_empty())
             .map(|entry| Cause::secret((namespace.clone(), entry.secret.clone())));
-        let users = reading.and_then(|reading| reading.settings.access.users_secret());
+        let access = reading.map(|reading| &reading.settings.access);
+        let users = access.into_iter().flat_map(AccessWanted::secrets);
         let users = users.map(|name| (namespace.clone(), name.clone()));
-        let users = users.map(|secret| [Cause::secret(secret.clone()), Cause::Users(secret)]);
+        let users = users.flat_map(|secret| [Cause::secret(secret.clone()), Cause::Users(secret)]);
+        let keys = access.and_then(|access| access.keys(Kind::ConfigMap));
+        let keys = keys.map(|name| Cause::config_map((namespace.clone(), name.clone())));
         let class = self.claimant.class().map(Cause::class);
         secrets
-            .chain(users.into_iter().flatten())
+            .chain(users)
+            .chain(keys)
             .chain(class)
             .chain([Cause::namespace(namespace)])
             .collect()

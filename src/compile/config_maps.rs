@@ -28,6 +28,10 @@ impl ConfigMaps {
         self.known.keys()
     }
 
+    pub fn get(&self, key: &Key) -> Option<&Arc<ConfigMap>> {
+        self.known.get(key)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ConfigMap>> {
         self.known.values()
     }
@@ -55,6 +59,7 @@ impl State {
         {
             self.read_nginx_config(&main);
         }
+        self.forget_keys(&(Kind::ConfigMap, key.clone()));
         self.recompile_users(&Cause::config_map(key.clone()));
     }
 

@@ -102,6 +102,7 @@ impl State {
         }
         self.diagnose_guards(object, claimant, &reading, said);
         self.diagnose_users(object, &reading, said);
+        self.diagnose_keys(object, &reading, said);
         self.diagnose_external(object, &reading, said);
         if known.dialect == Dialect::IngressNginx {
             self.diagnose_patterns(object, &reading, said);

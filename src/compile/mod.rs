@@ -31,6 +31,7 @@ mod pods;
 mod secrets;
 mod suggest;
 mod tls;
+mod token_keys;
 
 use crate::dialect::annotations::nginx::Beside;
 use crate::dialect::claimant::Context;
@@ -52,6 +53,7 @@ use secrets::Secrets;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use token_keys::TokenKeys;
 
 /// The controller name IngressClasses of ours carry.
 pub const CONTROLLER: &str = "narthex.io/ingress-controller";
@@ -162,6 +164,7 @@ pub struct State {
     slices: HashMap<ObjectRef, (Option<Key>, Arc<Endpoints>)>,
     secrets: Secrets,
     config_maps: ConfigMaps,
+    token_keys: TokenKeys,
     offers: Offers,
     host_guards: guards::HostGuards,
     patterns: patterns::PatternHosts,

@@ -318,6 +318,7 @@ impl State {
         }
         self.tls_secret_changed(key);
         self.stale.insert_users(cause);
+        self.forget_keys(&(Kind::Secret, key.clone()));
         self.offer_anew(key, before);
         self.recompile_users(&Cause::Users(key.clone()));
     }

@@ -12,7 +12,7 @@ pub mod nginx;
 mod page;
 mod value;
 
-pub(crate) use access::{AccessWanted, BasicWanted, ExternalWanted};
+pub(crate) use access::{AccessWanted, BasicWanted, ExternalWanted, JwtWanted};
 pub use foreign::Ignored;
 pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
 pub(crate) use host_wide::{Alias, HostWide};

@@ -164,6 +164,8 @@ codes! {
     GuardInvalid => Error,
     /// A user of a Secret who cannot sign in, or whose password stands there in plain text.
     InvalidUser => Warning,
+    /// A key of a set that cannot verify tokens.
+    InvalidKey => Warning,
     /// A guard that is not enforced, but `--ignore-annotation` has the routes served without it.
     GuardIgnored => Warning,
     /// A host that another namespace guards, while this one's routes for it stay open.

@@ -7,4 +7,5 @@ mod counted;
 pub mod passwords;
 pub mod rate;
 pub mod reply_fields;
+pub mod tokens;
 pub mod under_way;

@@ -13,7 +13,7 @@ use super::worker::Worker;
 use crate::http1::fold;
 use crate::message::{Field, Fields, Name, Request, Response, Value};
 use crate::table::decide::{Ask, MAX_HOPS, Outcome, Subject, decide, known};
-use crate::table::{Access, Addresses, At, Backend, Basic, Before, External, Known, Route, Satisfy, Table};
+use crate::table::{Access, Addresses, At, Backend, Basic, Before, External, Jwt, Known, Route, Satisfy, Table};
 use http::{HeaderValue, StatusCode};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -75,9 +75,15 @@ impl Granted {
 
     /// Whether a field of the client's does not reach the pod.
     pub fn takes(&self, field: Field<'_>) -> bool {
-        let external = self.by.external.as_ref();
-        (field.known == Name::Authorization && self.by.basic.as_ref().is_some_and(|basic| !basic.is_kept))
-            || external.is_some_and(|external| external.says(field.name))
+        let by = &*self.by;
+        let is_password = || {
+            let scheme = field.value.as_bytes().get(..6);
+            by.jwt.is_none() || scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Basic "))
+        };
+        let is_hidden = by.basic.as_ref().is_some_and(|basic| !basic.is_kept);
+        (field.known == Name::Authorization && is_hidden && is_password())
+            || by.jwt.as_ref().is_some_and(|jwt| jwt.says(field.name))
+            || by.external.as_ref().is_some_and(|external| external.says(field.name))
     }
 
     /// Sets the cookies of the service with a reply.
@@ -152,7 +158,7 @@ pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Ref
         Satisfy::Any(addresses) => {
             let address = asked.client.address();
             // To be on no list of denied addresses says nothing of who a client is.
-            let alone = access.basic.is_none() && access.external.is_none();
+            let alone = access.basic.is_none() && access.jwt.is_none() && access.external.is_none();
             let admits = |addresses: &Addresses| (alone || addresses.allow.is_some()) && addresses.admits(address);
             if addresses.as_deref().is_some_and(admits) {
                 return Ok(Granted::new(access));
@@ -169,9 +175,34 @@ pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Ref
             Err(why) => return Err(sign_in(asked, access, why)),
         }
     }
+    let mut claims = Fields::new();
+    if let Some(jwt) = &access.jwt {
+        match by_token(asked.worker, asked.request, jwt) {
+            Ok(fields) => {
+                claims = fields;
+                if any {
+                    return Ok(Granted {
+                        fields: claims,
+                        ..Granted::new(access)
+                    });
+                }
+            }
+            Err(mut why) if any && why.is_plain() => {
+                // Both ways to come in are told.
+                if let Some(before) = &refused {
+                    why.fields.extend(&before.fields);
+                }
+                refused = Some(why);
+            }
+            Err(why) => return Err(sign_in(asked, access, why)),
+        }
+    }
     if let Some(external) = &access.external {
         match by_service(asked, access, external).await {
-            Ok(granted) => return Ok(granted),
+            Ok(mut granted) => {
+                granted.fields.extend(&claims);
+                return Ok(granted);
+            }
             // A client that may still sign in is told so.
             Err(why) if refused.is_none() || why.is(ProxyError::Unauthorized) || !why.is_plain() => {
                 refused = Some(why);
@@ -182,7 +213,47 @@ pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Ref
     match refused {
         Some(why) => Err(sign_in(asked, access, why)),
         None if any => Err(ProxyError::AddressNotAllowed.into()),
-        None => Ok(Granted::new(access)),
+        None => Ok(Granted {
+            fields: claims,
+            ..Granted::new(access)
+        }),
+    }
+}
+
+/// What a token says of its client (RFC 6750).
+fn by_token(worker: &Worker, request: &Request, jwt: &Arc<Jwt>) -> Result<Fields, Refused> {
+    let mut said = request.fields.get_all(&Name::Authorization).map(Value::as_bytes);
+    let token = match (said.next(), said.next()) {
+        (Some(said), None) => {
+            let scheme = said.split_at_checked(7);
+            scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
+        }
+        // Of two lines nobody knows which the pod would read.
+        _ => None,
+    };
+    let refuse = |challenge: &str, cause| {
+        let mut refused = Refused::from(ForwardError {
+            error: ProxyError::Unauthorized,
+            endpoint: None,
+            cause,
+        });
+        refused.fields.append(&Name::WwwAuthenticate, challenge);
+        refused
+    };
+    let Some((_, token)) = token else {
+        return Err(refuse("Bearer realm=\"Restricted\"", None));
+    };
+    match worker.settings.tokens.check(jwt, token.trim_ascii()) {
+        Ok((fields, forgotten)) => {
+            if forgotten > 0 {
+                worker.counters.tokens_forgotten.add();
+            }
+            Ok(fields)
+        }
+        Err(why) => Err(refuse(
+            "Bearer realm=\"Restricted\", error=\"invalid_token\"",
+            Some(why),
+        )),
     }
 }
 

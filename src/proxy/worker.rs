@@ -11,6 +11,7 @@ use crate::model::RouteKey;
 use crate::policy::answers::Answers;
 use crate::policy::compress::Memory;
 use crate::policy::rate::Buckets;
+use crate::policy::tokens::Tokens;
 use crate::policy::under_way::UnderWay;
 use crate::table::decide::Rules;
 use crate::table::{After, Route, Table};
@@ -63,6 +64,8 @@ pub struct Settings {
     pub passwords: Arc<Passwords>,
     /// What services that say who may come in have answered lately, over all shards.
     pub answers: Arc<Answers>,
+    /// The tokens of clients, likewise.
+    pub tokens: Arc<Tokens>,
     /// Where requests are logged, if they are.
     pub access_log: Option<Arc<AccessLog>>,
     /// Which requests are traced, if any are.
@@ -164,6 +167,8 @@ counters! {
     passwords_forgotten,
     /// Answers of services that say who may come in, forgotten because there were too many of them.
     answers_forgotten,
+    /// Verified tokens that were forgotten for others.
+    tokens_forgotten,
     /// Clients whose rate was forgotten because there were too many of them.
     rates_forgotten,
     /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.

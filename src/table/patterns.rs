@@ -141,7 +141,10 @@ impl PathRegex {
     /// # Errors
     /// As [`PathRegex::new`].
     pub fn beginning_of(text: &str) -> Result<Self, String> {
-        Self::open(&regex::escape(plain_beginning(text)))
+        // One that is too long has a beginning that is too.
+        let beginning = plain_beginning(text);
+        let beginning = beginning.get(..MAX_OPEN_TEXT / 2).unwrap_or(beginning);
+        Self::open(&regex::escape(beginning))
     }
 
     /// Compiles an expression. It sees bytes and no Unicode classes, as a path has escapes for all that is not ASCII.

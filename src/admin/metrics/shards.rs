@@ -72,6 +72,11 @@ const METRICS: &[(&str, &str, &str)] = &[
         "Answers of authentication services that were forgotten because there were too many of them",
     ),
     (
+        "tokens_forgotten",
+        "narthex_tokens_forgotten",
+        "Verified tokens that were forgotten because there were too many of them",
+    ),
+    (
         "rates_forgotten",
         "narthex_rates_forgotten",
         "Clients whose rate was forgotten because there were too many of them",

@@ -91,6 +91,7 @@ impl ServeArgs {
             under_way: Arc::default(),
             passwords: Arc::default(),
             answers: Arc::default(),
+            tokens: Arc::default(),
             count_routes: self.metrics.count_routes,
             access_log: None,
             tracer: None,

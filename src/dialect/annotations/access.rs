@@ -2,7 +2,8 @@
 //! looked up yet.
 
 use crate::dialect::reading::BackendKey;
-use crate::table::{Addresses, Remembered, RequestFields, Template};
+use crate::model::Kind;
+use crate::table::{Addresses, Claims, Remembered, RequestFields, Template, Texts};
 use http::{HeaderValue, Method};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub(crate) struct AccessWanted {
     /// A password.
     pub basic: Option<BasicWanted>,
+    /// A token.
+    pub jwt: Option<JwtWanted>,
     /// What a service wants to see.
     pub external: Option<ExternalWanted>,
     /// Whether one of both is enough.
@@ -33,6 +36,23 @@ pub(crate) struct BasicWanted {
     pub challenge: HeaderValue,
     /// Whether pods get `Authorization`.
     pub is_kept: bool,
+}
+
+/// A token that was signed by one of the keys of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JwtWanted {
+    /// The annotation that names the set.
+    pub named_by: &'static str,
+    /// Whether the set is in a Secret or in a ConfigMap.
+    pub kind: Kind,
+    /// The name of that, in the namespace of the object.
+    pub name: Arc<str>,
+    pub issuers: Texts,
+    pub audiences: Texts,
+    /// Seconds by which clocks may differ.
+    pub leeway: u64,
+    /// Claims, and the fields that pods get them in.
+    pub claims: Claims,
 }
 
 /// A service that says who may come in.
@@ -63,12 +83,18 @@ pub(crate) struct ExternalWanted {
 impl AccessWanted {
     /// Whether nothing is wanted.
     pub fn is_empty(&self) -> bool {
-        self.basic.is_none() && self.external.is_none()
+        self.basic.is_none() && self.jwt.is_none() && self.external.is_none()
     }
 
-    /// The Secret that names users.
-    pub fn users_secret(&self) -> Option<&Arc<str>> {
-        self.basic.as_ref().map(|basic| &basic.secret)
+    /// The Secrets that name users or have keys.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<str>> {
+        let users = self.basic.as_ref().map(|basic| &basic.secret);
+        users.into_iter().chain(self.keys(Kind::Secret))
+    }
+
+    /// The object of a kind that has keys.
+    pub fn keys(&self, kind: Kind) -> Option<&Arc<str>> {
+        self.jwt.as_ref().filter(|jwt| jwt.kind == kind).map(|jwt| &jwt.name)
     }
 
     /// The backend that is asked.

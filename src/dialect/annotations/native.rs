@@ -2,14 +2,15 @@
 
 pub(super) mod value;
 
-use super::access::{AccessWanted, BasicWanted, ExternalWanted};
+use super::access::{AccessWanted, BasicWanted, ExternalWanted, JwtWanted};
 use super::nginx::auth::Url;
 use super::{Paths, Settings};
+use crate::model::Kind;
 use crate::model::annotation::PREFIX;
 use crate::model::object::PortRef;
 use crate::table::{
-    Addresses, After, Before, CanaryHeader, CanaryRule, Connections, Cors, Edit, FieldChanges, Networks, Origins,
-    Places, Rate, RateKey, Rates, Redirection, ReplyFields, RequestFields, Rewrite, Target, Template,
+    Addresses, After, Before, CanaryHeader, CanaryRule, Claims, Connections, Cors, Edit, FieldChanges, Networks,
+    Origins, Places, Rate, RateKey, Rates, Redirection, ReplyFields, RequestFields, Rewrite, Target, Template, Texts,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::sync::Arc;
@@ -23,6 +24,9 @@ const URL: &str = "narthex.io/auth-url";
 
 /// How long that service may take where nothing is said.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Seconds by which the clock of whoever issued a token may differ, where nothing is said.
+const LEEWAY: u64 = 30;
 
 /// How many seconds browsers keep what they were told of other origins, where nothing is said.
 const MAX_AGE: u32 = 600;
@@ -68,6 +72,12 @@ pub(super) struct Auth {
     pub secret: Option<Arc<str>>,
     pub challenge: Option<HeaderValue>,
     pub is_kept: bool,
+    /// The kind and name of the object with the keys of tokens, and the annotation that names it.
+    pub keys: Option<(&'static str, Kind, Arc<str>)>,
+    pub issuers: Texts,
+    pub audiences: Texts,
+    pub leeway: Option<u64>,
+    pub claims: Claims,
     pub url: Option<Url>,
     pub method: Option<Method>,
     pub fields: Box<[Box<str>]>,
@@ -297,7 +307,16 @@ impl Asked {
     fn access(&mut self, say: &mut dyn FnMut(Unfit)) -> AccessWanted {
         const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Restricted\"");
         let auth = std::mem::take(&mut self.auth);
+        let keys = "auth-jwt-secret or auth-jwt-configmap";
         let alone = [
+            (
+                "auth-jwt-audience",
+                !auth.audiences.is_empty() && auth.keys.is_none(),
+                keys,
+            ),
+            ("auth-jwt-claims", !auth.claims.is_empty() && auth.keys.is_none(), keys),
+            ("auth-jwt-issuer", !auth.issuers.is_empty() && auth.keys.is_none(), keys),
+            ("auth-jwt-leeway", auth.leeway.is_some() && auth.keys.is_none(), keys),
             (
                 "auth-basic-realm",
                 auth.challenge.is_some() && auth.secret.is_none(),
@@ -336,6 +355,23 @@ impl Asked {
             challenge: auth.challenge.unwrap_or(CHALLENGE),
             is_kept: auth.is_kept,
         });
+        if auth.keys.is_some() && basic.is_some() && !auth.any {
+            say(Unfit {
+                annotation: "auth-basic-secret",
+                message: "a request has one Authorization, which cannot be both a password and a token: use auth-satisfy: any"
+                    .to_owned(),
+                closes: true,
+            });
+        }
+        let jwt = auth.keys.map(|(named_by, kind, name)| JwtWanted {
+            named_by,
+            kind,
+            name,
+            issuers: auth.issuers,
+            audiences: auth.audiences,
+            leeway: auth.leeway.unwrap_or(LEEWAY),
+            claims: auth.claims,
+        });
         let sign_in = auth
             .sign_in
             .as_deref()
@@ -357,11 +393,12 @@ impl Asked {
             remembered: None,
             needs_flag: true,
         });
-        let is_asked = basic.is_some() || external.is_some();
+        let is_asked = basic.is_some() || jwt.is_some() || external.is_some();
         let any = auth.any && is_asked;
         let addresses = any.then(|| self.allow.take()).flatten();
         AccessWanted {
             basic,
+            jwt,
             external,
             any,
             // Addresses that are denied stay out.

@@ -348,6 +348,7 @@ impl Asked {
         let own = std::mem::take(&mut self.own.access);
         settings.access = AccessWanted {
             basic: own.basic.or(asked.basic),
+            jwt: own.jwt.or(asked.jwt),
             external: own.external.or(asked.external),
             any: own.any || asked.any,
             addresses: own.addresses.or(asked.addresses),

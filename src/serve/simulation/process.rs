@@ -207,6 +207,7 @@ impl Process {
             under_way: Arc::default(),
             passwords: Arc::default(),
             answers: Arc::default(),
+            tokens: Arc::default(),
             count_routes: true,
             access_log: None,
             tracer: None,

@@ -2,6 +2,7 @@
 
 use super::addresses::Addresses;
 use super::external::External;
+use super::jwt::Jwt;
 use super::users::Users;
 use http::HeaderValue;
 use std::fmt;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 pub struct Access {
     /// A password.
     pub basic: Option<Basic>,
+    /// A token.
+    pub jwt: Option<Arc<Jwt>>,
     /// What a service wants to see.
     pub external: Option<External>,
     /// How much of it.
@@ -44,9 +47,10 @@ impl fmt::Display for Access {
             _ => None,
         };
         let basic = self.basic.as_ref();
-        let basic = basic.map(|basic| format!("basic(users={})", basic.users.len()));
+        let basic = basic.map(|basic| format!("basic(users={})", basic.users.count()));
+        let jwt = self.jwt.as_ref().map(ToString::to_string);
         let external = self.external.as_ref().map(ToString::to_string);
-        let all: Vec<String> = addresses.into_iter().chain(basic).chain(external).collect();
+        let all: Vec<String> = addresses.into_iter().chain(basic).chain(jwt).chain(external).collect();
         let word = if self.satisfy == Satisfy::All { " and " } else { " or " };
         write!(f, "access({})", all.join(word))
     }

@@ -7,6 +7,7 @@ mod connections;
 mod cors;
 mod external;
 mod fields;
+mod jwt;
 mod places;
 mod rates;
 mod redirection;
@@ -23,6 +24,7 @@ pub use external::{At, External, Remembered, is_same_name};
 pub use fields::{
     Edit, FieldChanges, Pattern as FieldPattern, Replies, ReplyFields, RequestFields, What, may_be_replied,
 };
+pub use jwt::{Claims, Jwt, JwtKeys, JwtKeysRead, Texts, Verified};
 pub use places::{Exchanged, Places};
 pub use rates::{Rate, RateKey, Rates};
 pub(super) use redirection::is_own_url;

@@ -160,7 +160,7 @@ impl Users {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.all.len()
     }
 
@@ -293,7 +293,7 @@ mod tests {
 
     fn wrong(text: &str) -> (usize, Vec<String>) {
         let reading = Users::of_file(text.as_bytes());
-        (reading.users.map_or(0, |users| users.len()), reading.wrong)
+        (reading.users.map_or(0, |users| users.count()), reading.wrong)
     }
 
     #[test]

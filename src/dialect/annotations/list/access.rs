@@ -1,10 +1,11 @@
 //! Annotations by which clients have to show who they are.
 
-use super::super::native::value::auth_url;
+use super::super::native::value::{auth_url, claims, parties};
 use super::super::nginx::auth::{challenge, fields, method, sign_in};
 use super::super::value::{Value, object_name};
 use super::super::{Annotation, Scope};
 use super::CLOSES;
+use crate::model::Kind;
 use std::time::Duration;
 
 pub(super) static ALL: &[Annotation] = &[
@@ -47,6 +48,94 @@ pub(super) static ALL: &[Annotation] = &[
         },
     },
     Annotation {
+        name: "auth-jwt-audience",
+        scope: Scope::Guard,
+        about: "Audiences of which a token has to name one (`aud`). Without this, a token may be for anybody.",
+        default: CLOSES,
+        example: "https://api.example.com",
+        value: Value::Text {
+            form: "names, separated by commas",
+            pattern: "^[^,]+(,[^,]+)*$",
+            read: |settings, text| {
+                settings.native.auth.audiences = parties(text)?;
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-jwt-claims",
+        scope: Scope::Guard,
+        about: "Claims of the token that pods get as fields. No client can send these fields itself. Lists of texts have commas between them; a claim that is an object, or has control characters, is left out.",
+        default: CLOSES,
+        example: "sub=X-User, groups=X-Groups",
+        value: Value::Text {
+            form: "pairs such as `CLAIM=FIELD`, separated by commas",
+            pattern: "^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$",
+            read: |settings, text| {
+                settings.native.auth.claims = claims(text)?;
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-jwt-configmap",
+        scope: Scope::Guard,
+        about: "ConfigMap with the keys of tokens, as `auth-jwt-secret` has them. The keys are public, so they need not be secret.",
+        default: CLOSES,
+        example: "login-keys",
+        value: Value::Text {
+            form: "the name of a ConfigMap in the same namespace",
+            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            read: |settings, text| {
+                settings.native.auth.keys =
+                    Some(("narthex.io/auth-jwt-configmap", Kind::ConfigMap, object_name(text)?));
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-jwt-issuer",
+        scope: Scope::Guard,
+        about: "Issuers of which one has to have issued a token (`iss`). Without this, any token that was signed by one of the keys is good.",
+        default: CLOSES,
+        example: "https://login.example.com",
+        value: Value::Text {
+            form: "names, separated by commas",
+            pattern: "^[^,]+(,[^,]+)*$",
+            read: |settings, text| {
+                settings.native.auth.issuers = parties(text)?;
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-jwt-leeway",
+        scope: Scope::Guard,
+        about: "How much the clock of whoever issued a token may differ. Without this it is 30s.",
+        default: CLOSES,
+        example: "1m",
+        value: Value::Time {
+            least: Duration::ZERO,
+            most: Duration::from_secs(3600),
+            set: |settings, time| settings.native.auth.leeway = Some(time.as_secs()),
+        },
+    },
+    Annotation {
+        name: "auth-jwt-secret",
+        scope: Scope::Guard,
+        about: "Secret whose entry `jwks.json` (or whose only entry) is a JWK Set (RFC 7517): clients have to show a JSON Web Token (RFC 7519) that one of its keys has signed, as `Authorization: Bearer`, or get 401. The algorithms are RS256 to RS512, PS256 to PS512, ES256, ES384 and EdDSA (Ed25519); a token without a signature, or with a shared secret, is never good. A token needs `exp`, and `nbf` counts. Pods get the token.",
+        default: CLOSES,
+        example: "login-keys",
+        value: Value::Text {
+            form: "the name of a Secret in the same namespace",
+            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            read: |settings, text| {
+                settings.native.auth.keys = Some(("narthex.io/auth-jwt-secret", Kind::Secret, object_name(text)?));
+                Ok(())
+            },
+        },
+    },
+    Annotation {
         name: "auth-method",
         scope: Scope::Guard,
         about: "Method of the requests to `auth-url`.",
@@ -79,7 +168,7 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "auth-satisfy",
         scope: Scope::Guard,
-        about: "Whether clients have to satisfy all of `allow-addresses`, `auth-basic-secret` and `auth-url`, or any one of them. Clients that `deny-addresses` names stay out in either case.",
+        about: "Whether clients have to satisfy all of `allow-addresses`, `auth-basic-secret`, `auth-jwt-secret` and `auth-url`, or any one of them. Clients that `deny-addresses` names stay out in either case.",
         default: CLOSES,
         example: "any",
         value: Value::Choice {

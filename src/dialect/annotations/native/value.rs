@@ -6,7 +6,7 @@ use crate::dialect::annotations::value::{object_name, token};
 use crate::model::object::PortRef;
 use crate::table::canonical::canonical_rule_path;
 use crate::table::paths::prefix_key;
-use crate::table::{Edit, FieldPattern, Rate, RateKey, Replies, Target, Template, What, may_be_replied};
+use crate::table::{Claims, Edit, FieldPattern, Rate, RateKey, Replies, Target, Template, Texts, What, may_be_replied};
 use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 
@@ -238,4 +238,31 @@ pub fn canary_service(text: &str) -> Result<(Arc<str>, Option<PortRef>), String>
         }
     };
     Ok((object_name(name)?, port))
+}
+
+/// `auth-jwt-issuer` and `auth-jwt-audience`.
+pub fn parties(text: &str) -> Result<Texts, String> {
+    let given = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let all: Texts = given.map(Box::from).collect();
+    match all.len() {
+        0 => Err("it names nobody".to_owned()),
+        many if many > MOST_FIELDS => Err(format!("it names more than {MOST_FIELDS}")),
+        _ => Ok(all),
+    }
+}
+
+/// `auth-jwt-claims`: claims, and the fields that pods get them in.
+pub fn claims(text: &str) -> Result<Claims, String> {
+    let given = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let read = |one: &str| -> Result<(Box<str>, Box<str>), String> {
+        let pair = one.split_once('=').filter(|(claim, _)| !claim.trim().is_empty());
+        let (claim, field) = pair.ok_or_else(|| format!("\"{}\" is not CLAIM=FIELD", one.escape_debug()))?;
+        let field = token(field.trim())?;
+        may_be_requested(&field)?;
+        if field.eq_ignore_ascii_case("authorization") {
+            return Err("Authorization has the token".to_owned());
+        }
+        Ok((claim.trim().into(), (&*field).into()))
+    };
+    Ok(few(given.map(read).collect::<Result<_, String>>()?)?.into())
 }

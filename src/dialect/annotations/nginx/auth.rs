@@ -152,6 +152,7 @@ impl Asked {
         let any = self.any && (basic.is_some() || external.is_some());
         AccessWanted {
             basic,
+            jwt: None,
             external,
             any,
             addresses: if any { addresses.take() } else { None },
