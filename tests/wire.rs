@@ -114,8 +114,12 @@ mod native_access;
 mod native_canary;
 #[path = "wire/native_cors.rs"]
 mod native_cors;
+#[path = "wire/native_explain.rs"]
+mod native_explain;
 #[path = "wire/native_fields.rs"]
 mod native_fields;
+#[path = "wire/native_jwt.rs"]
+mod native_jwt;
 #[path = "wire/native_limits.rs"]
 mod native_limits;
 #[path = "wire/not_yet.rs"]

@@ -29,7 +29,9 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
   if (!route) return <Waiting of={loaded} />
   const traffic = { ...route.traffic, ...(live.last?.routes[route.id] ?? {}) }
   const url = example(route)
-  const settings = { ...route.policies, ...route.settings }
+  const steps = route.steps ?? []
+  const settings = { ...route.policies, ...route.settings, ...(steps.length > 0 ? { steps: steps.join(', ') } : {}) }
+  const refusals = Object.fromEntries(Object.entries(route.refusals ?? {}).map(([reason, count]) => [reason, String(count)]))
   return (
     <>
       <div class="bar">
@@ -92,6 +94,7 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
         )}
       </Section>
       {Object.keys(settings).length > 0 && <Section title="Policies"><Settings of={settings} /></Section>}
+      {Object.keys(refusals).length > 0 && <Section title="Refused requests, by reason"><Settings of={refusals} /></Section>}
       <Section title="Recent errors"><Failures failures={route.recent_errors} /></Section>
       <Section title="Source" note={route.source.location ?? ''}>
         {route.source.yaml ? <pre tabIndex={0} aria-label="YAML">{route.source.yaml}</pre> : <p>{route.source.reason ?? 'The source is not known.'}</p>}

@@ -17,6 +17,14 @@ function RuleLine({ rule }: { rule: Rule }): JSX.Element {
   )
 }
 
+/** What becomes of a request at a step. */
+const OUTCOMES: Record<string, string> = {
+  passes: 'passes',
+  changes: 'passes, with changes',
+  depends: 'depends on what the client has asked before, or can show',
+  ends: 'answers',
+}
+
 function Steps({ of }: { of: Decision }): JSX.Element {
   const chosen = of.rule
   const yielded = of.yielded ?? []
@@ -61,6 +69,17 @@ function Steps({ of }: { of: Decision }): JSX.Element {
           {younger.length > 0 && <h3>Rules for the same host and path that are newer, or later by name</h3>}
           <ul class="plain">{younger.map((origin) => <li key={origin}>{origin}</li>)}</ul>
         </li>
+        {(of.steps ?? []).length > 0 && (
+          <li>
+            <h2>Policies of the rule, in their order</h2>
+            <ul class="plain">
+              {(of.steps ?? []).map((one, at) => (
+                <li key={at}><code>{one.step}</code> <span class="faint">{OUTCOMES[one.outcome] ?? one.outcome}</span></li>
+              ))}
+            </ul>
+            {of.forwarded_path && <p>The pod gets the path <code>{of.forwarded_path}</code>.</p>}
+          </li>
+        )}
         {chosen && (
           <li>
             <h2>Pods</h2>

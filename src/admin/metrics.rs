@@ -284,6 +284,15 @@ impl Snapshot {
                 ))
             }),
         )?;
+        let refusals =
+            rules().flat_map(|rule| rule.refusals.iter().map(move |(reason, count)| (rule, *reason, *count)));
+        page.counters(
+            ("narthex_route_refusals", "Requests that a rule refused, by reason"),
+            refusals.map(|(rule, reason, count)| {
+                let [namespace, ingress, service] = rule.labels();
+                ([namespace, ingress, service, ("reason", reason)], count)
+            }),
+        )?;
         for (name, help, value) in [
             (
                 "narthex_route_request_bytes",

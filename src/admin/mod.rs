@@ -326,6 +326,15 @@ impl Admin {
             };
             question.from = Some(from);
         }
+        if let Some(client) = query.get("client") {
+            let Ok(client) = client.parse() else {
+                return as_json(
+                    StatusCode::BAD_REQUEST,
+                    &json!({"error": "client is not an IP address"}),
+                );
+            };
+            question.client = Some(client);
+        }
         if let Some(to) = query.get("to") {
             let Ok(to) = to.parse() else {
                 return as_json(StatusCode::BAD_REQUEST, &json!({"error": "to is not IP:PORT"}));

@@ -10,9 +10,9 @@ use crate::proxy::Facts;
 use crate::proxy::ProxyError;
 use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
-use crate::table::decide::{self, Ask, Canonical, Outcome, Refusal, Subject};
+use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain};
-use crate::table::{Backend, Before, HostPattern, ListenerId, Route, Table};
+use crate::table::{Backend, HostPattern, ListenerId, Route, Table};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,16 @@ pub struct Address {
     pub pod: Option<String>,
 }
 
+/// A step of a route.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// What it is: `rates=2`.
+    pub step: String,
+    /// What becomes of the request there: `passes`, `changes` (it goes on, with something changed), `depends` (on what the
+    /// client has asked before, or can show), `ends` (the client is answered), `not reached`.
+    pub outcome: String,
+}
+
 /// The decision for one URL.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
@@ -102,10 +112,9 @@ pub struct Decision {
     /// If it is redirected: the URL.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub location: Option<String>,
-    /// The steps of the route that the request passes, as far as its head decides. Rates and what clients have to show
-    /// are among them: the answer does not say how these would end.
+    /// The steps of the route in their order, with what becomes of the request at each.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub steps: Vec<String>,
+    pub steps: Vec<Step>,
     /// The path that the pod gets, where the route rewrites it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub forwarded_path: Option<String>,
@@ -193,9 +202,9 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
         server_name,
         trusted: trusted.is_some(),
         secure: url.tls || told == Some(true) || question.is_by_https_port(terms),
-        client: trusted.map_or(question.from, |proxy| {
+        client: question.client.or(trusted.map_or(question.from, |proxy| {
             Some(terms.trusted_proxies.told(proxy, &request.fields).client)
-        }),
+        })),
     };
     let ask = canonical::ask_of(&request, &facts, came, request.websocket);
     match ask.subject(&terms.rules) {
@@ -241,6 +250,27 @@ fn certificate(table: &Table, host: Option<&str>) -> String {
     }
 }
 
+/// What becomes of a request at a step, as JSON has it.
+fn outcome_words(at: AtStep) -> &'static str {
+    match at {
+        AtStep::Passes => "passes",
+        AtStep::Changes => "changes",
+        AtStep::Depends => "depends",
+        AtStep::Ends => "ends",
+        AtStep::NotReached => "not reached",
+    }
+}
+
+/// The same for people.
+fn outcome_for_people(outcome: &str) -> &str {
+    match outcome {
+        "changes" => "passes, with changes",
+        "depends" => "depends on what the client has asked before, or can show",
+        "ends" => "answers",
+        other => other,
+    }
+}
+
 impl Decision {
     fn answer(&mut self, status: u16, why: String) {
         self.status = Some(status);
@@ -259,7 +289,11 @@ impl Decision {
     /// Takes over what was decided.
     fn follow(&mut self, decided: &decide::Decision<'_>, ask: &Ask<'_>, canonical: &Canonical<'_>) {
         self.route = decided.route.map(|route| route.key.to_string());
-        self.steps = decided.passed.iter().filter_map(Before::words).collect();
+        let steps = decided.steps().map(|(step, at)| Step {
+            step: step.words().unwrap_or_else(|| "https-redirect".to_owned()),
+            outcome: outcome_words(at).to_owned(),
+        });
+        self.steps = steps.collect();
         let route = decided.route.map(|route| &**route);
         match &decided.outcome {
             Outcome::Refused(Refusal::Misdirected) => {
@@ -416,8 +450,13 @@ impl Decision {
         if let Some(location) = &self.location {
             line(format!("  location  {location}"));
         }
-        if !self.steps.is_empty() {
-            line(format!("  steps     {}", self.steps.join(", ")));
+        for (place, step) in self.steps.iter().enumerate() {
+            let head = if place == 0 { "steps" } else { "" };
+            line(format!(
+                "  {head:<9} {}: {}",
+                step.step,
+                outcome_for_people(&step.outcome)
+            ));
         }
         if let Some(path) = &self.forwarded_path {
             line(format!("  pod gets  {path}"));

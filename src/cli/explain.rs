@@ -34,6 +34,9 @@ pub struct ExplainArgs {
     /// Address that the request comes from, which may be one of --trusted-proxies
     #[arg(long, value_name = "IP")]
     pub from: Option<IpAddr>,
+    /// Address of the client, for lists of addresses [default: the address of --from, or what a trusted proxy says]
+    #[arg(long, value_name = "IP")]
+    pub client: Option<IpAddr>,
     /// Request target as the client sends it [default: the path and query of the URL]
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
@@ -74,6 +77,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         target: args.target.clone(),
         server_name: args.server_name.clone(),
         from: args.from,
+        client: args.client,
         to: args.to,
         ..Question::default()
     };
@@ -119,6 +123,9 @@ fn ask(args: &ExplainArgs, question: &Question) -> anyhow::Result<Decision> {
     }
     if let Some(from) = question.from {
         target += &format!("&from={from}");
+    }
+    if let Some(client) = question.client {
+        target += &format!("&client={client}");
     }
     if let Some(to) = question.to {
         target += &format!("&to={}", escape(&to.to_string()));

@@ -242,6 +242,26 @@ impl From<Fault> for ProxyError {
 }
 
 impl ProxyError {
+    /// Whether a step or a guard of a route refused the request.
+    pub fn is_by_route(&self) -> bool {
+        matches!(
+            self,
+            Self::GuardNotEnforced
+                | Self::GuardInvalid
+                | Self::BodyTooLarge
+                | Self::AddressNotAllowed
+                | Self::Unauthorized
+                | Self::NotAdmitted
+                | Self::AccessUnknown
+                | Self::AccessUnclear
+                | Self::PasswordsBusy
+                | Self::Blocked
+                | Self::TooManyUnderWay(_)
+                | Self::TooOften(_)
+                | Self::RedirectsToItself
+        )
+    }
+
     /// The table that maps errors to answers. No status is chosen anywhere else.
     pub fn verdict(&self) -> Verdict {
         use Retry::{Always, IfIdempotent, Never};

@@ -219,6 +219,9 @@ impl Trail {
         let verdict = failure.error.verdict();
         self.worker.counters.failed(failure.error);
         let named = self.named.take();
+        if let Some(named) = named.as_ref().filter(|_| failure.error.is_by_route()) {
+            self.worker.counters.traffic.refused(named.key(), verdict.label);
+        }
         self.log(client, named.as_deref(), failure);
         // A client's faults are a client's to cause at any rate it likes.
         if verdict.side != Side::Client {

@@ -354,6 +354,41 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
     }
 }
 
+/// What becomes of a request at one step of its route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtStep {
+    /// It goes on.
+    Passes,
+    /// It goes on, and the step changes what the pod or the client gets.
+    Changes,
+    /// That depends on more than the request: on what the client has asked before, or what it can show.
+    Depends,
+    /// It ends here.
+    Ends,
+    /// It has ended before.
+    NotReached,
+}
+
+impl Decision<'_> {
+    /// All steps of the route in their order, and what becomes of the request at each, as far as it is decided.
+    pub fn steps(&self) -> impl Iterator<Item = (&Before, AtStep)> {
+        let steps = self.route.map(|route| &*route.policies.before).unwrap_or_default();
+        let passed = self.passed.len();
+        // A route that is closed, and one whose request is refused for something else, end before or behind all of them.
+        let closed = matches!(self.outcome, Outcome::Closed(_));
+        steps.iter().enumerate().map(move |(place, step)| {
+            let at = match step {
+                _ if closed || place > passed => AtStep::NotReached,
+                _ if place == passed => AtStep::Ends,
+                Before::Rates(_) | Before::Connections(_) | Before::Access(_) => AtStep::Depends,
+                Before::Fields(_) | Before::Host(_) | Before::Rewrite(_) | Before::Cors(_) => AtStep::Changes,
+                _ => AtStep::Passes,
+            };
+            (step, at)
+        })
+    }
+}
+
 /// Takes a request through one step of its route; absent where it passes.
 fn take<'d>(
     step: &'d Before,

@@ -15,6 +15,8 @@ pub const BOUNDS: [u64; 17] = [
 ];
 /// Routes a shard counts apart; requests of further ones are counted together.
 pub const MOST_ROUTES: usize = 10_000;
+/// Routes and reasons of refusals a shard counts apart; further ones are left out.
+const MOST_REFUSALS: usize = 20_000;
 /// Failures a shard remembers.
 const MOST_ERRORS: usize = 100;
 
@@ -268,7 +270,11 @@ pub struct ShardTraffic {
     pub rest: Arc<Traffic>,
     errors: Mutex<VecDeque<RecentError>>,
     failed: Mutex<BTreeMap<Reason, u64>>,
+    refused: Mutex<HashMap<(RouteKey, &'static str), u64>>,
 }
+
+/// How many requests a route refused, by reason.
+pub type Refusals = HashMap<RouteKey, BTreeMap<&'static str, u64>>;
 
 #[derive(Debug, Default)]
 struct Routes {
@@ -297,6 +303,7 @@ impl ShardTraffic {
 
     /// Forgets routes that are gone.
     pub fn retain(&self, is_there: impl Fn(RouteKey) -> bool) {
+        lock(&self.refused).retain(|(key, _), _| is_there(*key));
         let mut routes = lock(&self.routes);
         let before = routes.by_key.len();
         routes.by_key.retain(|key, _| is_there(*key));
@@ -321,6 +328,26 @@ impl ShardTraffic {
     pub fn collect_failed(&self, totals: &mut BTreeMap<Reason, u64>) {
         for (reason, count) in lock(&self.failed).iter() {
             *totals.entry(*reason).or_default() += count;
+        }
+    }
+
+    /// One more request that a route refused.
+    pub fn refused(&self, route: RouteKey, reason: &'static str) {
+        let mut refused = lock(&self.refused);
+        let full = refused.len() >= MOST_REFUSALS;
+        match refused.get_mut(&(route, reason)) {
+            Some(count) => *count += 1,
+            None if full => {}
+            None => {
+                refused.insert((route, reason), 1);
+            }
+        }
+    }
+
+    /// Adds how many were refused to the numbers of others.
+    pub fn collect_refused(&self, totals: &mut Refusals) {
+        for ((route, reason), count) in lock(&self.refused).iter() {
+            *totals.entry(*route).or_default().entry(reason).or_default() += count;
         }
     }
 

@@ -274,7 +274,12 @@ impl Document {
                 json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
             ),
         ];
-        let parameters = [parameters, explained_further()].concat();
+        let client = parameter(
+            "client",
+            "the address of the client, for lists of addresses; that of the peer by default",
+            json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+        );
+        let parameters = [parameters, vec![client], explained_further()].concat();
         let decision = self.schemas.subschema_for::<Decision>();
         self.add(
             "explain",

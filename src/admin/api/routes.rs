@@ -10,6 +10,7 @@ use crate::control::lock;
 use crate::model::{Diagnostic, ObjectRef, Report, RouteKey};
 use crate::source::directory;
 use crate::table::{Backend, BackendState, Match, Route, Table};
+use crate::telemetry::traffic::Refusals;
 use crate::upstream::Commons;
 use crate::upstream::health::Why;
 use http::StatusCode;
@@ -74,6 +75,10 @@ pub struct RouteDetail {
     info: RouteInfo,
     policies: BTreeMap<&'static str, String>,
     settings: BTreeMap<&'static str, String>,
+    /// The steps that requests go through, in their order.
+    steps: Vec<String>,
+    /// How many requests it has refused since narthex started, by reason.
+    refusals: BTreeMap<&'static str, u64>,
     shadows: Vec<String>,
     diagnostics: Vec<Problem>,
     certificate: Option<String>,
@@ -356,6 +361,8 @@ impl Admin {
             info: view.info(found),
             policies: policies(route),
             settings: settings.unwrap_or_default().into_iter().collect(),
+            steps: route.policies.steps().collect(),
+            refusals: self.refusals(key),
             shadows: route.shadows.iter().map(|shadow| shadow.origin.to_string()).collect(),
             diagnostics: concerning(&report, route).map(Problem::from).collect(),
             certificate,
@@ -363,6 +370,16 @@ impl Admin {
             source: self.source(&route.origin.object),
         };
         as_json(StatusCode::OK, &detail)
+    }
+}
+
+impl Admin {
+    /// How many requests a route has refused, by reason.
+    fn refusals(&self, key: RouteKey) -> BTreeMap<&'static str, u64> {
+        let shards = lock(&self.server).counters().to_vec();
+        let mut all = Refusals::default();
+        shards.iter().for_each(|shard| shard.traffic.collect_refused(&mut all));
+        all.remove(&key).unwrap_or_default()
     }
 }
 

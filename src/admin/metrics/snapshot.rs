@@ -6,7 +6,7 @@ use crate::config::MetricsLabel;
 use crate::control::lock;
 use crate::model::RouteKey;
 use crate::table::{PodSetId, Table};
-use crate::telemetry::traffic::{Reason, Times, Totals};
+use crate::telemetry::traffic::{Reason, Refusals, Times, Totals};
 use foldhash::HashMap;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -31,6 +31,8 @@ pub struct Rule {
     service: String,
     /// Its numbers.
     pub totals: Totals,
+    /// How many requests it refused, by reason.
+    pub refusals: BTreeMap<&'static str, u64>,
 }
 
 impl Rule {
@@ -137,7 +139,11 @@ impl Admin {
         let wants = |label| self.around.metrics.labels.contains(&label);
         let rules = if wants(MetricsLabel::Route) {
             let (routes, rest) = super::super::sampler::totals(&shards);
-            rules(&table, &routes, rest, self.around.metrics.most)
+            let mut refusals = Refusals::default();
+            shards
+                .iter()
+                .for_each(|shard| shard.traffic.collect_refused(&mut refusals));
+            rules(&table, (&routes, &refusals), rest, self.around.metrics.most)
         } else {
             Vec::new()
         };
@@ -236,8 +242,19 @@ impl Admin {
 }
 
 /// The busiest rules, and all others together with what had no rule.
-fn rules(table: &Table, routes: &HashMap<RouteKey, Totals>, rest: Totals, most: usize) -> Vec<Rule> {
-    let mut by_labels: HashMap<(String, String, String), Totals> = HashMap::default();
+fn rules(
+    table: &Table,
+    (routes, refusals): (&HashMap<RouteKey, Totals>, &Refusals),
+    rest: Totals,
+    most: usize,
+) -> Vec<Rule> {
+    type Numbers = (Totals, BTreeMap<&'static str, u64>);
+    let mut by_labels: HashMap<(String, String, String), Numbers> = HashMap::default();
+    let refused = |sums: &mut BTreeMap<&'static str, u64>, more: &BTreeMap<&'static str, u64>| {
+        for (reason, count) in more {
+            *sums.entry(reason).or_default() += count;
+        }
+    };
     let mut known = 0;
     for route in table.routes() {
         let Some(totals) = routes.get(&route.key) else { continue };
@@ -247,7 +264,11 @@ fn rules(table: &Table, routes: &HashMap<RouteKey, Totals>, rest: Totals, most: 
             .map_or_else(String::new, |backend| backend.service.to_string());
         let object = &route.origin.object;
         let labels = (object.namespace.to_string(), object.name.to_string(), service);
-        by_labels.entry(labels).or_default().add(totals);
+        let numbers = by_labels.entry(labels).or_default();
+        numbers.0.add(totals);
+        if let Some(refusals) = refusals.get(&route.key) {
+            refused(&mut numbers.1, refusals);
+        }
     }
     let mut other = rest;
     if known < routes.len() {
@@ -259,22 +280,26 @@ fn rules(table: &Table, routes: &HashMap<RouteKey, Totals>, rest: Totals, most: 
     }
     let mut rules: Vec<Rule> = by_labels
         .into_iter()
-        .map(|((namespace, ingress, service), totals)| Rule {
+        .map(|((namespace, ingress, service), (totals, refusals))| Rule {
             namespace,
             ingress,
             service,
             totals,
+            refusals,
         })
         .collect();
     rules.sort_by(|a, b| (b.totals.requests(), a.labels()).cmp(&(a.totals.requests(), b.labels())));
+    let mut other_refusals = BTreeMap::new();
     for rule in rules.drain(most.min(rules.len())..) {
         other.add(&rule.totals);
+        refused(&mut other_refusals, &rule.refusals);
     }
     rules.push(Rule {
         namespace: String::new(),
         ingress: OTHER.to_owned(),
         service: String::new(),
         totals: other,
+        refusals: other_refusals,
     });
     rules
 }

@@ -35,6 +35,8 @@ pub struct Question {
     pub server_name: Option<String>,
     /// The address of the peer: it may be one of `--trusted-proxies`. With a PROXY header, the client that it names.
     pub from: Option<IpAddr>,
+    /// The address of the client, whoever the peer is.
+    pub client: Option<IpAddr>,
     /// What the client connected to, as a PROXY header without TLS information names it.
     pub to: Option<SocketAddr>,
 }

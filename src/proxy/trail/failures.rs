@@ -29,6 +29,11 @@ impl Named {
             key: route.key,
         }
     }
+
+    /// Which route it is.
+    pub fn key(&self) -> RouteKey {
+        self.key
+    }
 }
 
 /// What went wrong.
