@@ -146,7 +146,8 @@ fn snippets_are_translated_or_close_what_they_may_guard() {
         ("block-cidrs", "10.0.0.0/33", true),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("all.yaml"), snippet(key, text)).unwrap();
+        let manifests = service_with("web", &[], "") + &snippet(key, text);
+        std::fs::write(folder.path().join("all.yaml"), manifests).unwrap();
         let out = Command::new(env!("CARGO_BIN_EXE_narthex"))
             .args(["check", "--drop-in", "ingress-nginx"])
             .args(FLAGS)
