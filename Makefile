@@ -180,6 +180,7 @@ bench-compare: build ## measure CPU per request beside nginx and HAProxy (and En
 
 bench-instructions: build ## count user-space instructions per request, beside nginx
 	benches/compare/instructions.sh
+	benches/compare/policies.sh
 
 propagation: deps static ## measure how soon a change in a real API server is served
 	tests/cluster/kube-binaries.sh kube-apiserver kubectl

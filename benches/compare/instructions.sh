@@ -12,6 +12,7 @@
 #   BASE=nginx                      the proxy that the ratios are to, or nginx-noid
 #   SCENARIO=small                  small, 64k or 1m: size of the body
 #   HEAD=small                      small: the few fields that h2load sends; browser: 15, as a browser sends them
+#   ANNOTATIONS= FIELD= ...         of narthex's Ingress, and a field of requests; policies.sh has these and what goes with them
 #   SHORT=2000 LONG=22000 CONNS=64  requests of the two runs, connections
 #   RUNS=1                          repeats; the median counts
 #   MAX_RATIO=1.25                  fail when narthex needs more than this times BASE
@@ -51,6 +52,7 @@ small) ;;
 browser) fields=("${BROWSER[@]}") ;;
 *) die "unknown head '$HEAD' (small browser)" ;;
 esac
+if [ -n "${FIELD:-}" ]; then fields+=(-H "$FIELD"); fi
 [ $# -eq 0 ] || die "takes no arguments; settings are environment variables: ${BASH_SOURCE[0]} begins with the list"
 [[ $SHORT =~ ^[1-9][0-9]*$ && $LONG =~ ^[1-9][0-9]*$ && $CONNS =~ ^[1-9][0-9]*$ && $RUNS =~ ^[1-9][0-9]*$ ]] ||
     die "SHORT, LONG, CONNS and RUNS are whole numbers"

@@ -195,7 +195,8 @@ render() {
     sed -e "s|@NGINX_TLS@|$nginx_tls|" -e "s|@NGINX_LISTEN_TLS@|$nginx_listen|" -e "s|@HAPROXY_TLS@|$haproxy_tls|" \
         -e "s|@DIR@|$scratch|g" -e "s|@PORT@|$2|g" -e "s|@BACKEND@|$BACKEND_PORT|g" \
         -e "s|@USER@|$(id -un)|g" -e "s|@GROUP@|$(id -gn)|g" -e "s|@NGINX_EXTRA@|${NGINX_EXTRA:-}|g" \
-        -e "s|@NAME@|${3:-$1}|g" "$here/conf/$1" >"$scratch/conf/${3:-$1}"
+        -e "s|@ANNOTATIONS@|${ANNOTATIONS:-}|" -e "s|@CLASS@|${CLASS:-narthex}|" -e "s|@PATH@|${RULE_PATH:-/}|" \
+        -e "s|@PATH_TYPE@|${PATH_TYPE:-Prefix}|" -e "s|@NAME@|${3:-$1}|g" "$here/conf/$1" >"$scratch/conf/${3:-$1}"
 }
 
 port_is_free() { ! (exec 3<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null; }
@@ -217,7 +218,7 @@ await() {
     local i name=$1 pid=$2 port=$3
     for ((i = 0; i < ${4:-15} * 10; i++)); do
         kill -0 "$pid" 2>/dev/null || { show_log "$name"; die "$name ended before it answered"; }
-        [ "$(curl -s -o /dev/null -m 10 -w '%{http_code}' -H "Host: $HOST" "http://127.0.0.1:$port/")" = 200 ] && return
+        [ "$(curl -s -o /dev/null -m 10 -w '%{http_code}' -H "Host: $HOST" ${FIELD:+-H "$FIELD"} "http://127.0.0.1:$port/")" = 200 ] && return
         sleep 0.1
     done
     show_log "$name"
@@ -251,6 +252,7 @@ start_proxy() {
         esac
         port_is_free "$NARTHEX_ADMIN_PORT" || die "port $NARTHEX_ADMIN_PORT (narthex admin) is in use; set PORT_BASE"
         render narthex/web.yaml "$port"
+        if [ -n "${MORE_OBJECTS:-}" ]; then cp "$MORE_OBJECTS" "$scratch/conf/narthex/more.yaml"; fi
         # shellcheck disable=SC2086  # lists of words
         launch "$name" "$PROXY_CPU" "$@" "$bin" serve --manifests "$scratch/conf/narthex" --listen-http "127.0.0.1:$port" \
             --admin "127.0.0.1:$NARTHEX_ADMIN_PORT" --shards 1 $more $NARTHEX_ARGS
@@ -284,7 +286,7 @@ start_proxy() {
 # verify NAME PORT: the proxy does what is measured, and the same work as the others; a short way to a wrong figure otherwise.
 verify() {
     local name=$1 url=http://127.0.0.1:$2 size code seen pods nth line field
-    local get=(curl -s -m 20 -H "Host: $HOST")
+    local get=(curl -s -m 20 -H "Host: $HOST" ${FIELD:+-H "$FIELD"})
     for size in small 64k 1m; do
         code=$("${get[@]}" -o "$scratch/tmp/got" -w '%{http_code}' "$url/${size#small}") || code="$code (curl failed: $?)"
         [ "$code" = 200 ] || die "$name: status $code instead of 200 for http://$HOST/${size#small}"
