@@ -79,7 +79,7 @@ def applications():
 def manifests(where, text):
     """What `narthex check` says about the manifests of a page."""
     for found in check(text, ROOT, flags_in(text)):
-        left_out = found["code"] in LEFT_OUT or "there is no Secret" in found["message"]
+        left_out = found["code"] in LEFT_OUT or re.search("there is no (Secret|ConfigMap)", found["message"])
         if found["severity"] != "info" and not left_out:
             yield f"{where}: {found['code']}: {found['message']}"
 
