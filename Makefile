@@ -220,5 +220,6 @@ reference: debug ## write docs/reference.md, docs/annotations.md with its schema
 	$(DEBUG) reference --annotations > docs/annotations.md
 	$(DEBUG) reference --schema > docs/annotations.schema.json
 	$(DEBUG) reference --ingress-nginx > docs/from-ingress-nginx.md
+	$(DEBUG) reference --openshift > docs/from-openshift.md
 	$(DEBUG) reference --openapi > docs/openapi.json
 	charts/generate.py

@@ -7,6 +7,7 @@ mod descriptors;
 mod logs;
 mod metrics;
 mod peers;
+mod routes;
 mod secret_url;
 mod status;
 pub(crate) mod values;
@@ -16,11 +17,12 @@ pub use descriptors::Shares;
 pub use logs::{AccessArgs, LogArgs, TraceArgs};
 pub use metrics::{MetricsArgs, MetricsLabel};
 pub use peers::PeerArgs;
+pub use routes::RouteArgs;
 pub use secret_url::SecretUrl;
 pub use status::StatusArgs;
 pub use values::{
-    DropIn, EncodedSlash, Listen, ListenAddress, Listening, LogFormat, MaxMemory, Protocol, ProxyProtocol, TlsVersion,
-    annotation,
+    DropIn, EncodedSlash, Listen, ListenAddress, Listening, LogFormat, MaxMemory, Protocol, ProxyProtocol,
+    RouteOwnership, TlsVersion, annotation,
 };
 
 use clap::Args;
@@ -96,6 +98,9 @@ pub struct RuleArgs {
     /// runs.
     #[arg(long, env = "NARTHEX_NGINX_CONFIGMAP", value_name = "NAMESPACE/NAME", value_parser = values::object)]
     pub nginx_configmap: Option<(Arc<str>, Arc<str>)>,
+    /// Which Routes are served, and how.
+    #[command(flatten)]
+    pub routes: RouteArgs,
     /// Redirect plain HTTP to HTTPS (308) for hosts in `spec.tls`. An Ingress can override this with narthex.io/ssl-redirect.
     #[arg(long, env = "NARTHEX_SSL_REDIRECT", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]

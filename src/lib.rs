@@ -57,9 +57,14 @@ pub mod testing {
     }
     pub mod dialect {
         pub use crate::dialect::ingress;
+        pub mod openshift {
+            pub use crate::dialect::openshift::{
+                HeaderAction, Route, RouteActions, RouteOptions, RouteTarget, RouteTls, Selector, TargetPort,
+            };
+        }
         pub use crate::dialect::{Change, Dialect, Object};
         pub mod annotations {
-            pub use crate::dialect::annotations::{Ignored, markdown, nginx, schema};
+            pub use crate::dialect::annotations::{Ignored, markdown, nginx, openshift, schema};
         }
         pub mod owners {
             pub use crate::dialect::owners::{HostOwners, parse};

@@ -94,6 +94,10 @@ fn the_pages_made_from_the_code_say_what_it_says() {
             "docs/from-ingress-nginx.md",
             narthex::testing::dialect::annotations::nginx::markdown(),
         ),
+        (
+            "docs/from-openshift.md",
+            narthex::testing::dialect::annotations::openshift::markdown(),
+        ),
         ("docs/openapi.json", narthex::testing::admin::openapi().to_owned()),
     ] {
         let written = fs::read_to_string(root().join(page));

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use narthex::testing::compile::{Options, State, lint};
+use narthex::testing::dialect::openshift::Selector;
 use narthex::testing::dialect::{Change, Dialect, Object};
 use narthex::testing::dialect::{annotations, owners};
 use narthex::testing::model::object::{Meta, Secret};
@@ -137,8 +138,14 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
             "yield-empty" => options.yield_empty = Some(value.parse().unwrap()),
             "drop-in" => options.drop_in.push(match value {
                 "ingress-nginx" => Dialect::IngressNginx,
+                "openshift" => Dialect::OpenShift,
                 _ => panic!("options: {line}"),
             }),
+            "route-domain" => options.routes.domain = Some(value.into()),
+            "route-wildcards" => options.routes.wildcards = value.parse().unwrap(),
+            "route-labels" => options.routes.labels = Selector::new(value).unwrap(),
+            "namespace-labels" => options.routes.namespace_labels = Selector::new(value).unwrap(),
+            "route-ownership" => options.routes.any_namespace = value == "any",
             "ssl-redirect" => options.ssl_redirect = value.parse().unwrap(),
             "default-certificate" => {
                 let (namespace, name) = value.split_once('/').unwrap();

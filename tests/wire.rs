@@ -126,6 +126,8 @@ mod native_limits;
 mod not_yet;
 #[path = "wire/one_reply.rs"]
 mod one_reply;
+#[path = "wire/openshift.rs"]
+mod openshift;
 #[path = "wire/overload.rs"]
 mod overload;
 #[path = "wire/peers.rs"]

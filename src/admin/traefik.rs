@@ -114,6 +114,7 @@ fn named(table: &Table) -> BTreeMap<String, &Route> {
             name += match kind(route) {
                 Some(PathKind::Exact) => " (exact)",
                 Some(PathKind::Prefix) => " (prefix)",
+                Some(PathKind::Below) => " (below)",
                 Some(PathKind::RegularExpression) => " (regular expression)",
                 None => " (default backend)",
             };
@@ -140,7 +141,7 @@ fn rules(route: &Route) -> BTreeMap<String, Rule> {
     let any = (rules.is_empty()).then_some(("/", PathKind::Prefix));
     if let Some((path, kind)) = path.or(any) {
         let matcher = match kind {
-            PathKind::Prefix => "PathPrefix",
+            PathKind::Prefix | PathKind::Below => "PathPrefix",
             PathKind::Exact => "Path",
             PathKind::RegularExpression => "PathRegexp",
         };

@@ -278,7 +278,8 @@ fn describe(sheet: &mut Sheet, severity: Severity, diagnostic: &Diagnostic) {
         sheet.put(Style::Plain, &format!(" {location}"));
         sheet.end_line();
         if sheet.is_seen() {
-            source::show(sheet, diagnostic.object.as_ref(), location);
+            let whose = (diagnostic.object.as_ref(), diagnostic.field.as_str());
+            source::show(sheet, whose, location);
         }
     }
     sheet.end_line();

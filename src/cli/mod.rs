@@ -104,6 +104,9 @@ pub enum Command {
         /// Print docs/from-ingress-nginx.md instead
         #[arg(long, conflicts_with_all = ["annotations", "schema", "openapi"])]
         ingress_nginx: bool,
+        /// Print docs/from-openshift.md instead
+        #[arg(long, conflicts_with_all = ["annotations", "schema", "openapi", "ingress_nginx"])]
+        openshift: bool,
     },
 }
 
@@ -136,8 +139,10 @@ pub fn main() -> ExitCode {
             schema,
             openapi,
             ingress_nginx,
+            openshift,
         }) => {
             print(&match (annotations, schema, openapi, ingress_nginx) {
+                _ if openshift => crate::dialect::annotations::openshift::markdown(),
                 (true, ..) => crate::dialect::annotations::markdown(),
                 (_, true, ..) => crate::dialect::annotations::schema(),
                 (_, _, true, _) => crate::admin::openapi().to_owned(),

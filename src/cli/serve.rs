@@ -7,8 +7,9 @@ use super::stop::Stop;
 use crate::admin::gate::Gate;
 use crate::admin::{self, Admin, Around, Labelled, probe};
 use crate::compile::{self, State};
-use crate::config::{Listening, ServeArgs};
+use crate::config::{DropIn, Listening, ServeArgs};
 use crate::control::{Control, Guard, Shared, lock};
+use crate::model::Kind;
 use crate::serve::handover::{Inherited, Role, SocketKey};
 use crate::serve::heap;
 use crate::serve::memory::MemoryWatch;
@@ -99,6 +100,8 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
         let options = ClusterOptions {
             kubeconfig: args.source.kubeconfig.clone(),
             namespaces: args.source.watch_namespace.clone(),
+            asked_for: asked_for(args),
+            needs_namespaces: args.rules.routes.namespace_labels.is_some(),
             ..ClusterOptions::default()
         };
         let client = cluster::connect(&options).await?;
@@ -430,4 +433,10 @@ fn own_addresses(listening: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr>
         }
     }
     own
+}
+
+/// The kinds that are watched only because a flag asks for them.
+fn asked_for(args: &ServeArgs) -> Vec<Kind> {
+    let routes = args.rules.drop_in.contains(&DropIn::OpenShift);
+    routes.then_some(Kind::Route).into_iter().collect()
 }

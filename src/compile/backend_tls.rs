@@ -3,8 +3,10 @@
 use super::links::{Cause, User};
 use super::secrets::{Authorities, Validity, validity};
 use super::{Key, State, certificate};
+use crate::dialect::openshift::SERVICE_CA;
 use crate::dialect::reading::BackendKey;
 use crate::model::Code;
+use crate::model::object::Secret;
 use crate::table::backend::tls_wanted;
 use crate::table::{BackendSettings, BackendTls, Ingredients};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -48,7 +50,7 @@ impl State {
         let settings = self.backend_settings(key);
         if tls_wanted(&settings, self.app_protocol(key).as_deref()).is_some() {
             let named = settings.ca_secret.iter().chain(&settings.client_secret);
-            needed.extend(named.map(|name| (key.namespace.clone(), name.clone())));
+            needed.extend(named.map(|name| secret_of(key, name)));
         }
         needed
     }
@@ -124,7 +126,7 @@ impl State {
         faults: &mut Vec<TlsProblem>,
     ) -> Option<(Ingredients, Option<Arc<Authorities>>)> {
         let verify = settings.verify.unwrap_or(true);
-        let of = |name: &Arc<str>| (key.namespace.clone(), name.clone());
+        let of = |name: &Arc<str>| secret_of(key, name);
         let authorities = match settings.ca_secret.as_ref().filter(|_| verify).map(of) {
             None => None,
             Some(secret) => {
@@ -258,6 +260,30 @@ impl State {
             made_of,
         })
     }
+}
+
+/// Authorities in PEM that can be used.
+///
+/// # Errors
+/// Says what is wrong with them.
+pub fn checked_authorities(pem: Arc<[u8]>) -> Result<Arc<[u8]>, String> {
+    let secret = Secret {
+        ca: Some(pem.clone()),
+        ..Secret::default()
+    };
+    let read = certificate::authorities(&secret);
+    read.map(|_| pem)
+        .map_err(|why| why.replace("ca.crt of Secret \"\" ", ""))
+}
+
+/// A Secret that a backend needs: of its own namespace, but for the authorities of a flag.
+fn secret_of(key: &BackendKey, name: &Arc<str>) -> Key {
+    let namespace = if **name == *SERVICE_CA {
+        Arc::default()
+    } else {
+        key.namespace.clone()
+    };
+    (namespace, name.clone())
 }
 
 /// The system's authorities; for who starts the program.

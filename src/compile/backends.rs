@@ -366,7 +366,8 @@ pub(super) fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'
         .find(|port| match wanted {
             PortRef::Number(number) => port.port == *number,
             PortRef::Name(name) => port.name == *name,
-            PortRef::First => true,
+            PortRef::First | PortRef::Every => true,
+            PortRef::OfPods(number) => port.target.map_or(port.port, i32::from) == i32::from(*number),
             PortRef::Missing => false,
         })
 }

@@ -9,12 +9,12 @@ use super::tls::Hosts;
 use crate::dialect::annotations::AccessWanted;
 use crate::dialect::annotations::nginx::Beside;
 use crate::dialect::claimant::Claimant;
-use crate::dialect::reading::{BackendKey, Claim, Reading, Spot, own_seniority};
+use crate::dialect::reading::{BackendKey, Claim, Reading, Spot};
 use crate::dialect::{Dialect, Object};
-use crate::model::object::Meta;
+use crate::model::object::{Meta, Secret};
 use crate::model::{Kind, ObjectRef, Origin, Seniority};
 use crate::table::route::Age;
-use crate::table::{BackendSettings, Before, Canary, Guard, HostPattern, Policies, Served, Terms};
+use crate::table::{BackendSettings, Before, Canary, Destination, Guard, HostPattern, Policies, Served, Split, Terms};
 use hashbrown::HashTable;
 use http::StatusCode;
 use std::collections::{BTreeSet, HashSet};
@@ -110,7 +110,7 @@ impl Known {
     pub fn seniority(&self) -> Seniority {
         Seniority {
             leaving: self.leaving,
-            ..own_seniority(self.claimant.meta())
+            ..self.claimant.seniority()
         }
     }
 
@@ -153,7 +153,7 @@ impl State {
     pub(super) fn recompile(&mut self, object: ObjectRef, claimant: Arc<dyn Claimant>) {
         let dialect = self.serves(&*claimant);
         let beside = self.beside(&*claimant, dialect.as_ref().copied().unwrap_or_default());
-        let leaving = self.seniority(claimant.meta()).leaving;
+        let leaving = self.is_leaving(claimant.meta());
         self.swap(
             object,
             Some(Known {
@@ -219,9 +219,17 @@ impl State {
             edits.entry(spot).or_default();
         }
         let mut parts = Vec::new();
+        self.set_own_secret(old.as_ref(), new.as_ref());
         if let Some((reading, meta)) = &new_reading {
             self.need_secrets(reading, meta);
             self.need_users(reading, meta);
+        }
+        // What is not admitted claims nothing.
+        let admitted = new_reading
+            .as_ref()
+            .filter(|(reading, meta)| self.refused(reading, meta).is_none());
+        let contested = self.claim_hosts(&object, old_reading.as_ref(), admitted);
+        if let Some((reading, meta)) = admitted {
             let guard = reading.guards.rules.as_ref().or(class_guard.as_ref());
             parts = self.claim(&object, (reading, meta), guard, &mut edits);
         }
@@ -236,15 +244,22 @@ impl State {
             object: object.clone(),
             created: new.claimant.meta().created,
             revision: new.claimant.revision().clone(),
+            admission: None,
         });
-        self.changed |= self.table.set_served(&object, served);
+        if object.kind != Kind::Route {
+            self.changed |= self.table.set_served(&object, served);
+        }
         let hosts = |reading: &'_ Option<(Reading, &Meta)>| {
             let hosts = reading.as_ref().map(|(reading, _)| reading.patterns.clone());
             hosts.unwrap_or_default()
         };
         self.set_pattern_hosts(&object, &hosts(&old_reading), &hosts(&new_reading));
         self.settle(&object, edits);
-        self.settle_tls(&object, old_reading.as_ref(), new_reading.as_ref());
+        for (host, all) in contested {
+            self.settle_claims_of(&host, all);
+        }
+        self.note_admission(&object);
+        self.settle_tls(&object, old_reading.as_ref(), admitted);
         self.claimants.put(slot, new);
     }
 
@@ -292,7 +307,7 @@ impl State {
                 own: true,
             })
         };
-        let claimed = |claim: &Claim, policies| Claimed {
+        let claimed = |claim: &Claim, to, policies| Claimed {
             age: Age {
                 seniority: reading.seniority,
                 origin: Origin {
@@ -300,22 +315,42 @@ impl State {
                     field: claim.field,
                 },
             },
-            to: beside(self.backend_id(&claim.backend), canary(claim), spare),
+            to,
             keep_slashes: reading.settings.keep_slashes,
             policies,
             canary: reading.settings.canary.clone(),
         };
         for claim in &reading.claims {
             let policies = policies(claim);
+            let to = if claim.shares.is_empty() {
+                beside(self.backend_id(&claim.backend), canary(claim), spare)
+            } else {
+                let shares = claim.shares.iter();
+                let shares = shares.map(|share| (self.backend_id(&share.backend), share.weight));
+                Destination::Split(Arc::new(Split(shares.collect())))
+            };
             edits
                 .entry(claim.spot.clone())
                 .or_default()
-                .push(claimed(claim, policies));
+                .push(claimed(claim, to, policies));
         }
         self.host_parts(object, reading, |host| {
             let policies = if redirected.has(host) { &redirecting } else { &plain };
             policies.clone()
         })
+    }
+
+    /// Replaces the Secret that stands for what is written into an object.
+    fn set_own_secret(&mut self, old: Option<&Known>, new: Option<&Known>) {
+        let secret = |known: Option<&Known>| known.filter(|known| known.served)?.claimant.secret();
+        let (old, new) = (secret(old), secret(new));
+        if old == new {
+            return;
+        }
+        let key = |secret: &Secret| (secret.meta.namespace.clone(), secret.meta.name.clone());
+        if let Some(key) = old.iter().chain(&new).map(|secret| key(secret)).next() {
+            self.replace_secret(&key, new);
+        }
     }
 
     /// The hosts of an object that are sent to HTTPS.
@@ -364,9 +399,10 @@ fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
     let claims = reading.into_iter().flat_map(|reading| &reading.claims);
     let asked = reading.and_then(|reading| reading.settings.access.backend());
     let spare = reading.into_iter().flat_map(|reading| &reading.spare);
-    let of_claims = claims
-        .flat_map(|claim| [Some(&claim.backend), claim.canary.as_ref()])
-        .flatten();
+    let of_claims = claims.flat_map(|claim| {
+        let backends = claim.backends().map(|(_, backend)| backend);
+        backends.chain(&claim.canary)
+    });
     of_claims.chain(asked).chain(spare).collect()
 }
 

@@ -73,6 +73,7 @@ impl State {
         // What is said of those that lost names the one that won: it is to be said anew when another does.
         if before.as_ref().map(|route| route.age()) != after.as_ref().map(Route::age) {
             self.stale.extend(list.iter().map(|claimed| claimed.owner().clone()));
+            self.note_admissions(&list);
         }
         let has_canary = |route: Option<&Route>| route.is_some_and(|route| matches!(route.to, Destination::Choice(_)));
         if has_canary(before.as_deref()) || has_canary(after.as_ref()) {
@@ -102,7 +103,8 @@ impl State {
             Some(path) => Spot::Path(route.host.clone(), path.clone()),
             None => Spot::Default(route.host.clone()),
         };
-        let first = self.losers.get(&spot).and_then(|losers| losers.first());
+        let losers = self.losers.get(&spot);
+        let first = losers.and_then(|losers| losers.iter().find(|claimed| !self.is_denied(&spot, claimed)));
         first.map_or(own.clone(), |first| own.min(first.age.clone()))
     }
 
@@ -158,7 +160,9 @@ impl State {
                 .take(MAX_SHADOWS)
                 .map(|(place, claimed)| Shadow {
                     origin: claimed.age.origin.clone(),
-                    yields: if place < winner {
+                    yields: if self.is_denied(spot, claimed) {
+                        Some(Yields::Stranger)
+                    } else if place < winner {
                         Some(Yields::Empty)
                     } else {
                         claimed.age.would_be_before(&first.age).then_some(Yields::Leaving)

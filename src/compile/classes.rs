@@ -9,6 +9,14 @@ impl State {
     ///
     /// A class another controller owns is never touched, even one named like `--ingress-class`.
     pub(super) fn serves(&self, claimant: &dyn Claimant) -> Result<Dialect, String> {
+        if let Some(dialect) = claimant.own_dialect() {
+            let namespace = self.namespaces.get(&claimant.meta().namespace);
+            if !self.options.drop_in.contains(&dialect) {
+                return Err(format!("a {} needs --drop-in {}", claimant.kind(), dialect.flag()));
+            }
+            let why_not = claimant.why_not(&self.options.routes, namespace.map(|known| &known.labels));
+            return why_not.map_or(Ok(dialect), Err);
+        }
         let Some(class) = claimant.class() else {
             return if self.options.class_less {
                 Ok(Dialect::Narthex)

@@ -39,6 +39,9 @@ impl State {
             Kind::Namespace => {}
             _ => self.diagnose_claimant(object, &mut said),
         }
+        for one in &mut said {
+            tls::name_routes(&mut one.message);
+        }
         said
     }
 
@@ -61,13 +64,25 @@ impl State {
         }
         let reading = claimant.read(self.options.context(known.dialect, known.beside.as_ref()));
         let (meta, seniority) = (claimant.meta(), known.seniority());
+        let refused = self.refused(&reading, meta);
+        if let Some((code, field, message)) = refused.clone().filter(|(.., message)| !message.is_empty()) {
+            said.push(Diagnostic::new(code, object, field, message));
+        }
+        self.diagnose_hosts(object, &reading, said);
         for claim in &reading.claims {
+            if refused.is_some() || self.is_strangers(claim.spot.host(), object) {
+                continue;
+            }
             if let Some(holder) = self.other_holder(&claim.spot, object) {
                 if self.is_canary_of(&claim.spot, object) {
                     continue;
                 }
                 let yielded = self.why_yielded(holder, (meta, seniority), claim, known.dialect);
                 let (code, message) = lost(claim, holder, yielded, meta);
+                let code = match object.kind {
+                    Kind::Route => Code::HostAlreadyClaimed,
+                    _ => code,
+                };
                 said.push(Diagnostic::new(code, object, claim.field.to_string(), message));
             }
         }
@@ -75,7 +90,8 @@ impl State {
             self.diagnose_lone_canary(object, &reading, said);
         }
         let backends = reading.claims.iter();
-        let backends = backends.filter_map(|claim| Some((claim.named?.to_string(), &claim.backend)));
+        let backends = backends.flat_map(Claim::backends);
+        let backends = backends.filter_map(|(field, backend)| Some((field?.to_string(), backend)));
         for (field, backend) in backends {
             said.extend(self.diagnose_backend(object, backend, &field));
             said.extend(self.diagnose_app_protocol(object, backend, &field));
@@ -97,7 +113,8 @@ impl State {
         }
         let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
         // A canary's certificates are not shown to anybody.
-        for entry in reading.tls.iter().filter(|_| !seniority.canary) {
+        let shown = !seniority.canary && refused.is_none();
+        for entry in reading.tls.iter().filter(|_| shown) {
             self.diagnose_tls((object, seniority), entry, redirected, said);
         }
         self.diagnose_guards(object, claimant, &reading, said);

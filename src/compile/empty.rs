@@ -152,7 +152,10 @@ impl State {
             let reading = known
                 .claimant
                 .read(self.options.context(known.dialect, known.beside.as_ref()));
-            let claims = reading.claims.into_iter().filter(|claim| claim.backend == *backend);
+            let claims = reading
+                .claims
+                .into_iter()
+                .filter(|claim| claim.backends().any(|(_, other)| other == backend));
             spots.extend(claims.map(|claim| claim.spot));
         }
         spots.retain(|spot| self.losers.contains_key(spot));
@@ -165,25 +168,30 @@ impl State {
         // Canaries come last.
         let ends = list.partition_point(|claim| !claim.age.seniority.canary);
         let list = list.get(..ends).filter(|list| !list.is_empty())?;
+        let first = list.iter().position(|claim| !self.is_denied(spot, claim))?;
         if self.options.yield_empty.is_none() || list.len() < 2 {
-            return Some(0);
+            return Some(first);
         }
-        for (place, claim) in list.iter().enumerate() {
+        let admitted = list
+            .iter()
+            .enumerate()
+            .filter(|(_, claim)| !self.is_denied(spot, claim));
+        for (place, claim) in admitted {
             let id = claim.to.main();
             let backend = id.and_then(|id| self.table.backend(id)).map(|backend| &**backend);
             let has_some = backend
                 .is_some_and(|backend| matches!(backend.state, BackendState::Ready) && !backend.endpoints.is_empty());
-            if place > 0 && has_some {
+            if place > first && has_some {
                 return Some(place);
             }
             let guarded = claim.policies.guard.is_some()
                 || self.host_guards.closes(&claim.owner().namespace, spot.host())
                 || backend.is_some_and(|backend| backend.guard.is_some());
-            if guarded || (place == 0 && !id.is_some_and(|id| self.yields(id))) {
-                return Some(0);
+            if guarded || (place == first && !id.is_some_and(|id| self.yields(id))) {
+                return Some(first);
             }
         }
-        Some(0)
+        Some(first)
     }
 
     /// Whether a backend has been without ready endpoints for long enough to yield.

@@ -179,7 +179,10 @@ impl State {
     /// Brings what is decided for a whole host up to date, and gives the routes that it has of its own.
     pub(super) fn settle_host(&mut self, host: &HostPattern) -> OwnRoutes {
         let Some(of_host) = self.host_wide.hosts.get(host) else {
-            return OwnRoutes::default();
+            return OwnRoutes {
+                rest: self.route_rest(host),
+                ..OwnRoutes::default()
+            };
         };
         let stranger = self.find_stranger(host);
         if of_host.stranger != stranger {
@@ -192,7 +195,7 @@ impl State {
         } else {
             of_host.parts.clone()
         };
-        let rest = self.rest(host, &parts);
+        let rest = self.rest(host, &parts).or_else(|| self.route_rest(host));
         let mut redirects = self.slash_redirects(host, &parts);
         redirects.extend(parts.iter().find_map(|part| app_root(host, part)));
         self.set_guests(host, &parts);
@@ -231,7 +234,7 @@ impl State {
             let is_closed = match path.kind {
                 PathKind::Exact => bare.len() < path.path.len(),
                 PathKind::Prefix => route.policies.closing_slash,
-                PathKind::RegularExpression => false,
+                PathKind::Below | PathKind::RegularExpression => false,
             };
             if !is_closed || bare.is_empty() || route.keep_slashes || !route.policies.follows_patterns {
                 continue;

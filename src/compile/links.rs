@@ -311,6 +311,18 @@ impl State {
             }
         }
     }
+
+    /// Compiles the Routes again that name a Secret: whether they are admitted depends on it.
+    pub(super) fn recompile_routes_with(&mut self, secret: &Key) {
+        let slots: Vec<u32> = self.links.objects(&Cause::secret(secret.clone())).collect();
+        for slot in slots {
+            let known = self.claimants.at(slot);
+            if let Some(known) = known.filter(|known| known.claimant.kind() == Kind::Route) {
+                let claimant = known.claimant.clone();
+                self.recompile(claimant.reference(), claimant);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod diagnose;
 mod empty;
 mod guards;
 mod hints;
+mod host_claims;
 mod host_wide;
 mod journal;
 mod links;
@@ -35,6 +36,7 @@ mod token_keys;
 
 use crate::dialect::annotations::nginx::Beside;
 use crate::dialect::claimant::Context;
+use crate::dialect::openshift::{OWN_SECRET, RouteOptions, SERVICE_CA};
 use crate::dialect::reading::{BackendKey, Spot};
 use crate::dialect::{Change, Dialect, Object, annotations, owners};
 use crate::model::object::{Endpoints, IngressClass, Service};
@@ -97,6 +99,8 @@ pub struct Options {
     pub ssl_redirect: bool,
     /// Whether diagnostics say what a name that does not exist was probably meant to be: so in `check`.
     pub suggest: bool,
+    /// The flags about Routes.
+    pub routes: RouteOptions,
 }
 
 impl Options {
@@ -106,6 +110,7 @@ impl Options {
             beside,
             owners: &self.host_owners,
             ignored: &self.ignored_annotations,
+            routes: &self.routes,
         }
     }
 }
@@ -134,6 +139,7 @@ impl Default for Options {
             nginx_config_map: None,
             ssl_redirect: true,
             suggest: false,
+            routes: RouteOptions::default(),
         }
     }
 }
@@ -170,6 +176,7 @@ pub struct State {
     patterns: patterns::PatternHosts,
     host_wide: host_wide::HostsWide,
     canaries: canaries::Canaries,
+    host_claims: host_claims::HostClaims,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
@@ -209,6 +216,10 @@ impl State {
         let certificate = options.default_certificate.iter().map(named(Kind::Secret));
         let config_map = options.nginx_config_map.iter().map(named(Kind::ConfigMap));
         let stale = certificate.chain(config_map).collect();
+        let mut secrets = Secrets::default();
+        if let Some(pem) = &options.routes.service_ca {
+            secrets.set_authorities(&(Arc::default(), SERVICE_CA.into()), pem);
+        }
         let mut table = Table::default();
         for listener in &options.listeners {
             table.set_listener(listener.id.slot, Some(listener.clone()));
@@ -218,6 +229,7 @@ impl State {
             // Also where there is no object at all, the listeners are to be in a table.
             changed: !options.listeners.is_empty(),
             options,
+            secrets,
             stale,
             table,
             ..Self::default()
@@ -252,6 +264,7 @@ impl State {
         }
         self.settle_empty();
         self.settle_hosts();
+        self.settle_admissions();
     }
 
     /// The table as of now; cheap, for it shares all it can. Its generation rises whenever it differs from the last.
@@ -292,7 +305,12 @@ impl State {
     /// Secrets that are needed, by namespace and name: a source need not know any other.
     pub fn wanted_secrets(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
         let default = self.options.default_certificate.iter();
-        self.links.used(Kind::Secret).chain(default).cloned().collect()
+        let named = self.links.used(Kind::Secret).chain(default);
+        // What stands for the certificates of a Route is no Secret of the API's.
+        named
+            .filter(|(_, name)| !name.starts_with(OWN_SECRET))
+            .cloned()
+            .collect()
     }
 
     /// Whether [`State::wanted_secrets`] or [`State::wanted_config_maps`] may differ from what it was when this was asked last.
@@ -312,7 +330,7 @@ impl State {
             (Kind::Service, self.services.len()),
             (Kind::EndpointSlice, slices),
             (Kind::Endpoints, self.slices.len() - slices),
-            (Kind::Secret, self.secrets.len()),
+            (Kind::Secret, self.secrets.count()),
             (Kind::ConfigMap, self.config_maps.len()),
             (Kind::Namespace, self.namespaces.len()),
         ]);
@@ -439,7 +457,7 @@ impl State {
         };
         let mut names = match kind {
             Kind::Service => of(&mut self.services.keys()),
-            Kind::Secret => of(&mut self.secrets.keys()),
+            Kind::Secret => of(&mut self.secrets.keys().filter(|(_, name)| !name.starts_with(OWN_SECRET))),
             Kind::ConfigMap => of(&mut self.config_maps.keys()),
             Kind::IngressClass => self
                 .classes

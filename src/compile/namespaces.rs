@@ -2,8 +2,7 @@
 
 use super::State;
 use super::links::Cause;
-use crate::dialect::reading::own_seniority;
-use crate::model::Seniority;
+use crate::model::Annotations;
 use crate::model::object::{Meta, Namespace};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,6 +25,10 @@ impl Namespaces {
         self.known.keys()
     }
 
+    pub fn get(&self, name: &Arc<str>) -> Option<&Arc<Namespace>> {
+        self.known.get(name)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
         self.known.values()
     }
@@ -39,6 +42,7 @@ impl Namespaces {
                     deleting: true,
                     ..Meta::default()
                 },
+                labels: Annotations::default(),
             })
         })
     }
@@ -49,20 +53,20 @@ impl Namespaces {
 }
 
 impl State {
-    /// Where an object's claims stand among those of others.
-    pub(super) fn seniority(&self, meta: &Meta) -> Seniority {
-        let own = own_seniority(meta);
-        Seniority {
-            leaving: own.leaving || self.namespaces.is_leaving(&meta.namespace),
-            ..own
-        }
+    /// Whether an object or its namespace is being deleted.
+    pub(super) fn is_leaving(&self, meta: &Meta) -> bool {
+        meta.deleting || self.namespaces.is_leaving(&meta.namespace)
     }
 
     pub(super) fn put_namespace(&mut self, namespace: Arc<Namespace>) {
         let name = namespace.meta.name.clone();
         let before = self.namespaces.is_leaving(&name);
         self.namespaces.gone.remove(&name);
-        self.namespaces.known.insert(name.clone(), namespace);
+        let labels = namespace.labels.clone();
+        let old = self.namespaces.known.insert(name.clone(), namespace);
+        if !self.options.routes.namespace_labels.is_empty() && old.is_none_or(|old| old.labels != labels) {
+            return self.recompile_users(&Cause::namespace(&name));
+        }
         self.namespace_changed(&name, before);
     }
 
@@ -73,6 +77,9 @@ impl State {
         };
         if old.meta.deleting && self.has_claimants(name) {
             self.namespaces.gone.insert(name.clone());
+        }
+        if !self.options.routes.namespace_labels.is_empty() {
+            return self.recompile_users(&Cause::namespace(name));
         }
         self.namespace_changed(name, before);
     }

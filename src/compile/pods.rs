@@ -4,7 +4,7 @@ use super::backends::{find_port, is_tcp, kind_in_use};
 use super::hints::Near;
 use super::{Key, OfService, State};
 use crate::dialect::reading::{BackendKey, OUTSIDE};
-use crate::model::object::{EndpointAddress, EndpointSubset, PortRef, Service, ServicePort};
+use crate::model::object::{EndpointAddress, EndpointPort, EndpointSubset, PortRef, Service, ServicePort};
 use crate::table::{Backend, BackendState, Endpoint, InFlightLimit, PodSet, PodSetId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,9 +16,21 @@ use std::sync::Arc;
 pub(super) struct KnownPods {
     /// The Service port's name; its number is in the set.
     name: Arc<str>,
-    /// Whether the Service's own address is its only endpoint.
-    by_address: bool,
+    whose: Whose,
     set: Arc<PodSet>,
+}
+
+/// Which endpoints of a Service are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Those of one port of the Service.
+    OfPort,
+    /// The Service's own address alone.
+    ByAddress,
+    /// Those that have this port, whichever port of the Service leads there.
+    Numbered(u16),
+    /// Those of all its ports.
+    Every,
 }
 
 /// Those of one Service.
@@ -29,8 +41,7 @@ pub(super) struct Port {
     number: i32,
     name: Arc<str>,
     pub app_protocol: Option<Arc<str>>,
-    /// Whether the Service's own address is asked, and not its pods.
-    by_address: bool,
+    whose: Whose,
 }
 
 /// What the name of a backend resolves to.
@@ -62,13 +73,27 @@ impl State {
             return self.locate_external(service, &key.port);
         }
         let asked = key.settings.as_ref().and_then(|settings| settings.service_upstream);
-        match find_port(service, &key.port) {
-            None => Located::Nowhere(BackendState::PortNotFound),
-            Some(port) => Located::Port(Port {
+        let mut tcp = service.ports.iter().filter(|port| is_tcp(port.protocol.as_deref()));
+        let whose = match key.port {
+            PortRef::OfPods(number) => Whose::Numbered(number),
+            PortRef::Every if tcp.nth(1).is_some() => Whose::Every,
+            _ if asked == Some(true) && service.cluster_ip.is_some() => Whose::ByAddress,
+            _ => Whose::OfPort,
+        };
+        let port = find_port(service, &key.port);
+        match (whose, port) {
+            (Whose::Numbered(number), port) => Located::Port(Port {
+                number: number.into(),
+                name: Arc::default(),
+                app_protocol: port.and_then(|port| port.app_protocol.as_deref()).map(Arc::from),
+                whose,
+            }),
+            (_, None) => Located::Nowhere(BackendState::PortNotFound),
+            (_, Some(port)) => Located::Port(Port {
                 number: port.port,
                 name: port.name.clone(),
                 app_protocol: port.app_protocol.as_deref().map(Arc::from),
-                by_address: asked == Some(true) && service.cluster_ip.is_some(),
+                whose,
             }),
         }
     }
@@ -81,6 +106,7 @@ impl State {
         let listed = find_port(service, port);
         let number = listed.map(|port| port.port).or(match port {
             PortRef::Number(number) => Some(*number),
+            PortRef::OfPods(number) => Some(i32::from(*number)),
             _ => None,
         });
         match number.filter(|number| u16::try_from(*number).is_ok()) {
@@ -89,7 +115,7 @@ impl State {
                 number,
                 name: Arc::default(),
                 app_protocol: listed.and_then(|port| port.app_protocol.as_deref()).map(Arc::from),
-                by_address: false,
+                whose: Whose::OfPort,
             }),
         }
     }
@@ -97,9 +123,7 @@ impl State {
     /// The pod set of a Service port.
     pub(super) fn pods_at(&self, service: &Key, port: &Port) -> Option<&Arc<PodSet>> {
         let known = self.pods.get(service)?;
-        let found = known
-            .iter()
-            .find(|known| known.is(port.number, &port.name, port.by_address));
+        let found = known.iter().find(|known| known.is(port.number, &port.name, port.whose));
         found.map(|known| &known.set)
     }
 
@@ -118,7 +142,7 @@ impl State {
         let Some(object) = self.service(&service).cloned() else {
             return;
         };
-        let (state, endpoints) = self.endpoints_of(&object, port.number, &port.name, port.by_address);
+        let (state, endpoints) = self.endpoints_of(&object, port.number, &port.name, port.whose);
         let id = self.free_pods.pop().unwrap_or_else(|| {
             let slot = self.next_pods;
             self.next_pods += 1;
@@ -138,8 +162,8 @@ impl State {
         self.table.set_pods(id.slot, Some(set.clone()));
         self.changed = true;
         let name = port.name;
-        let by_address = port.by_address;
-        let known = KnownPods { name, by_address, set };
+        let whose = port.whose;
+        let known = KnownPods { name, whose, set };
         self.pods.entry(service).or_default().push(known);
     }
 
@@ -154,7 +178,7 @@ impl State {
             let port = object
                 .as_deref()
                 .and_then(|object| self.same_port(object, known, &before))
-                .filter(|(number, name)| !after.iter().any(|other| other.is(*number, name, known.by_address)));
+                .filter(|(number, name)| !after.iter().any(|other| other.is(*number, name, known.whose)));
             let (Some(object), Some((number, name))) = (object, port) else {
                 let id = known.set.id;
                 self.table.set_pods(id.slot, None);
@@ -165,7 +189,7 @@ impl State {
                 });
                 continue;
             };
-            let (state, endpoints) = self.endpoints_of(&object, number, &name, known.by_address);
+            let (state, endpoints) = self.endpoints_of(&object, number, &name, known.whose);
             let same = (number, state) == (known.set.port, known.set.state) && endpoints[..] == known.set.endpoints[..];
             let mut set = known.set.clone();
             if !same {
@@ -178,8 +202,8 @@ impl State {
                 self.table.set_pods(set.id.slot, Some(set.clone()));
                 self.changed = true;
             }
-            let by_address = known.by_address;
-            after.push(KnownPods { name, by_address, set });
+            let whose = known.whose;
+            after.push(KnownPods { name, whose, set });
         }
         if !after.is_empty() {
             self.pods.insert(service.clone(), after);
@@ -194,18 +218,17 @@ impl State {
             let stays = allowed && known.name.is_empty();
             return stays.then(|| (known.set.port, known.name.clone()));
         }
-        if known.by_address && service.cluster_ip.is_none() {
-            return None;
+        match known.whose {
+            Whose::ByAddress if service.cluster_ip.is_none() => return None,
+            Whose::Numbered(_) => return Some((known.set.port, known.name.clone())),
+            Whose::OfPort | Whose::ByAddress | Whose::Every => {}
         }
         let ports = || {
             let ports = service.ports.iter();
             ports.filter(|port| is_tcp(port.protocol.as_deref()))
         };
-        let is_other = |port: &ServicePort| {
-            all.iter()
-                .any(|other| other.is(port.port, &port.name, known.by_address))
-        };
-        let exact = ports().find(|port| known.is(port.port, &port.name, known.by_address));
+        let is_other = |port: &ServicePort| all.iter().any(|other| other.is(port.port, &port.name, known.whose));
+        let exact = ports().find(|port| known.is(port.port, &port.name, known.whose));
         let port = exact
             .or_else(|| ports().find(|port| port.port == known.set.port && !is_other(port)))
             .or_else(|| ports().find(|port| port.name == known.name && !is_other(port)))?;
@@ -259,27 +282,30 @@ impl State {
         asked
     }
 
-    fn endpoints_of(
-        &self,
-        service: &Service,
-        number: i32,
-        name: &str,
-        by_address: bool,
-    ) -> (BackendState, Vec<Endpoint>) {
+    fn endpoints_of(&self, service: &Service, number: i32, name: &str, whose: Whose) -> (BackendState, Vec<Endpoint>) {
         if let Some(external) = &service.external_name {
             return self.external(service, external, number);
         }
-        let mut ports = service.ports.iter().filter(|port| is_tcp(port.protocol.as_deref()));
-        let Some(port) = ports.find(|port| port.port == number && *port.name == *name) else {
+        let ports = || service.ports.iter().filter(|port| is_tcp(port.protocol.as_deref()));
+        let port = ports().find(|port| port.port == number && *port.name == *name);
+        if port.is_none() && !matches!(whose, Whose::Numbered(_)) {
             return (BackendState::NoEndpoints, Vec::new());
-        };
-        if let Some(address) = service.cluster_ip.filter(|_| by_address) {
+        }
+        if let Some(address) = service.cluster_ip.filter(|_| whose == Whose::ByAddress) {
             return self.by_address(address, number);
         }
+        let numbers = |subset: &EndpointSubset| -> BTreeSet<u16> {
+            match whose {
+                Whose::OfPort | Whose::ByAddress => port.map(|port| ports_of(subset, port)).unwrap_or_default(),
+                Whose::Every => ports().flat_map(|port| ports_of(subset, port)).collect(),
+                Whose::Numbered(number) => numbered(subset, number),
+            }
+        };
         let key = (service.meta.namespace.clone(), service.meta.name.clone());
         let endpoints = self.endpoints.get(&key);
-        let (any_ready, endpoints) =
-            endpoints.map_or((false, Vec::new()), |of_service| self.merge(service, port, of_service));
+        let (any_ready, endpoints) = endpoints.map_or((false, Vec::new()), |of_service| {
+            self.merge(service, numbers, of_service)
+        });
         let state = match (any_ready, endpoints.is_empty()) {
             (true, _) => BackendState::Ready,
             (false, false) => BackendState::OnlyTerminating,
@@ -335,7 +361,12 @@ impl State {
 
     /// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
     /// The flag says whether they are ready ones.
-    fn merge(&self, service: &Service, port: &ServicePort, of_service: &OfService) -> (bool, Vec<Endpoint>) {
+    fn merge(
+        &self,
+        service: &Service,
+        numbers: impl Fn(&EndpointSubset) -> BTreeSet<u16>,
+        of_service: &OfService,
+    ) -> (bool, Vec<Endpoint>) {
         let wanted = kind_in_use(of_service);
         let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
         let subsets = of_service
@@ -343,7 +374,7 @@ impl State {
             .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
             .flat_map(|(_, endpoints)| &endpoints.subsets);
         for subset in subsets {
-            for number in ports_of(subset, port) {
+            for number in numbers(subset) {
                 for endpoint in &subset.endpoints {
                     let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
                         continue;
@@ -390,9 +421,16 @@ pub(super) fn is_outside(service: &Service) -> bool {
 }
 
 impl KnownPods {
-    fn is(&self, number: i32, name: &str, by_address: bool) -> bool {
-        self.set.port == number && *self.name == *name && self.by_address == by_address
+    fn is(&self, number: i32, name: &str, whose: Whose) -> bool {
+        self.set.port == number && *self.name == *name && self.whose == whose
     }
+}
+
+/// A number, if a slice says that its endpoints have it.
+fn numbered(subset: &EndpointSubset, number: u16) -> BTreeSet<u16> {
+    let tcp = subset.ports.iter().filter(|port| is_tcp(port.protocol.as_deref()));
+    let is_it = |port: &EndpointPort| port.port.is_none_or(|other| other == i32::from(number));
+    tcp.filter(|port| is_it(port)).map(|_| number).collect()
 }
 
 /// The numbers a slice's port of the Service port's name has.

@@ -2,6 +2,7 @@
 
 use super::links::Cause;
 use super::{Key, State, certificate};
+use crate::dialect::openshift::OWN_SECRET;
 use crate::model::object::Secret;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Timestamp};
 use crate::table::{Certificate, CertificateSet, HostPattern, Users, UsersRead};
@@ -170,8 +171,20 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    pub fn len(&self) -> usize {
-        self.known.len()
+    /// How many the source has told of.
+    pub fn count(&self) -> usize {
+        let own = |key: &&Key| key.1.starts_with(OWN_SECRET);
+        self.known.len() - self.known.keys().filter(own).count()
+    }
+
+    /// Authorities that a flag names.
+    pub fn set_authorities(&mut self, key: &Key, pem: &Arc<[u8]>) {
+        let mut known = Known::new(Arc::new(Secret {
+            ca: Some(pem.clone()),
+            ..Secret::default()
+        }));
+        let _ = known.read_authorities();
+        self.known.insert(key.clone(), known);
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &Key> + Clone {
@@ -307,6 +320,16 @@ impl State {
         }
     }
 
+    /// Puts one in the place of another, of which nothing stays in use, or takes it away.
+    pub(super) fn replace_secret(&mut self, key: &Key, secret: Option<Arc<Secret>>) {
+        let before = self.secrets.certificate(key).cloned();
+        self.secrets.remove(key);
+        if let Some(secret) = secret {
+            self.secrets.put(key, secret);
+        }
+        self.secret_changed(key, before.as_ref());
+    }
+
     fn secret_changed(&mut self, key: &Key, before: Option<&Arc<Certificate>>) {
         let is_default = self.options.default_certificate.as_ref() == Some(key);
         let cause = Cause::secret(key.clone());
@@ -320,6 +343,7 @@ impl State {
         self.stale.insert_users(cause);
         self.forget_keys(&(Kind::Secret, key.clone()));
         self.offer_anew(key, before);
+        self.recompile_routes_with(key);
         self.recompile_users(&Cause::Users(key.clone()));
     }
 

@@ -23,6 +23,18 @@ pub enum TlsVersion {
 pub enum DropIn {
     /// IngressClasses with the controller k8s.io/ingress-nginx, and the class `nginx` if no such IngressClass exists.
     IngressNginx,
+    /// Routes of OpenShift (route.openshift.io/v1).
+    #[value(name = "openshift")]
+    OpenShift,
+}
+
+/// `--route-ownership`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RouteOwnership {
+    /// The namespace of the oldest Route, or Ingress, of a host has all of its paths.
+    Namespace,
+    /// Routes of several namespaces may have paths of one host.
+    Any,
 }
 
 /// What becomes of `%2F` and `%5C` in a path.

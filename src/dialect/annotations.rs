@@ -9,6 +9,7 @@ mod hsts;
 mod list;
 mod native;
 pub mod nginx;
+pub mod openshift;
 mod page;
 mod value;
 
@@ -23,7 +24,7 @@ use super::drop_in::Dialect;
 use crate::model::annotation::PREFIX;
 use crate::model::nearest::nearest;
 use crate::model::object::Meta;
-use crate::model::{Code, Diagnostic, ObjectRef};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::{After, BackendSettings, Before, CanaryRule, Compression, Guard, Policies, Rewrite, Target};
 use http::{HeaderValue, StatusCode};
 use list::all;
@@ -76,6 +77,8 @@ pub(crate) struct Settings {
     nginx: nginx::Asked,
     /// Likewise narthex's own.
     native: native::Asked,
+    /// The same of OpenShift's router.
+    openshift: openshift::Asked,
 }
 
 /// How a dialect reads the paths of an object.
@@ -211,7 +214,11 @@ pub(crate) fn read(
     };
     match dialect {
         Dialect::IngressNginx => read_nginx(&mut settings, steps, meta, object, ignored, findings),
-        _ => steps.settle(&mut settings),
+        Dialect::OpenShift => {
+            steps.settle(&mut settings);
+            read_served(openshift::served, &mut settings, (meta, object), ignored, findings);
+        }
+        Dialect::Narthex => steps.settle(&mut settings),
     }
     // Ours come behind, for they win.
     for (name, value) in own() {
@@ -315,7 +322,46 @@ impl Dialect {
     /// Whether an annotation of another controller does here what it did there.
     fn acts_on(self, name: &str) -> bool {
         let of_nginx = |name: &str| nginx::served(name).is_some() || nginx::has_no_effect(name);
-        self == Self::IngressNginx && name.strip_prefix(nginx::PREFIX).is_some_and(of_nginx)
+        match self {
+            Self::Narthex => false,
+            Self::IngressNginx => name.strip_prefix(nginx::PREFIX).is_some_and(of_nginx),
+            Self::OpenShift => openshift::served(name).is_some() || openshift::has_no_effect(name),
+        }
+    }
+}
+
+/// Reads those of another controller that narthex acts on: those that `find` knows by their names.
+fn read_served(
+    find: impl Fn(&str) -> Option<&'static nginx::Served>,
+    settings: &mut Settings,
+    (meta, object): (&Meta, &ObjectRef),
+    ignored: &Ignored,
+    findings: &mut Vec<Diagnostic>,
+) {
+    for (name, value) in meta.annotations.iter() {
+        let Some(known) = find(name) else { continue };
+        let read = match ignored.by(name) {
+            Some(pattern) => Err((
+                Code::GuardIgnored,
+                format!("narthex leaves it out, {}", without(pattern)),
+            )),
+            None => known.value.apply(value, settings).map_err(|wrong| match known.wrong {
+                nginx::Wrong::Default(then) => (Code::InvalidAnnotation, format!("{wrong}; {then}")),
+                nginx::Wrong::Closes => {
+                    settings.closed_by.get_or_insert_with(|| name.into());
+                    let what = match object.kind {
+                        Kind::Route => "the Route is",
+                        _ => "the routes of this Ingress are",
+                    };
+                    (
+                        Code::GuardInvalid,
+                        format!("{wrong}, so {what} closed: requests get 503"),
+                    )
+                }
+            }),
+        };
+        let Err((code, message)) = read else { continue };
+        findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
     }
 }
 
@@ -328,26 +374,8 @@ fn read_nginx(
     ignored: &Ignored,
     findings: &mut Vec<Diagnostic>,
 ) {
-    for (name, value) in meta.annotations.iter() {
-        let Some(known) = name.strip_prefix(nginx::PREFIX).and_then(nginx::served) else {
-            continue;
-        };
-        let read = match ignored.by(name) {
-            Some(pattern) => Err((
-                Code::GuardIgnored,
-                format!("narthex leaves it out, {}", without(pattern)),
-            )),
-            None => known.value.apply(value, settings).map_err(|wrong| match known.wrong {
-                nginx::Wrong::Default(then) => (Code::InvalidAnnotation, format!("{wrong}; {then}")),
-                nginx::Wrong::Closes => {
-                    settings.closed_by.get_or_insert_with(|| name.into());
-                    (Code::GuardInvalid, format!("{wrong}, {CLOSED}"))
-                }
-            }),
-        };
-        let Err((code, message)) = read else { continue };
-        findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
-    }
+    let find = |name: &str| name.strip_prefix(nginx::PREFIX).and_then(nginx::served);
+    read_served(find, settings, (meta, object), ignored, findings);
     if let Some(incomplete) = settings.nginx.auth.incomplete() {
         let name = format!("{}{}", nginx::PREFIX, incomplete.annotation);
         let mut message = incomplete.message.to_owned();

@@ -5,10 +5,11 @@ use super::annotations::Ignored;
 use super::annotations::nginx::Beside;
 use super::decode::{Effect, Unknown};
 use super::drop_in::Dialect;
+use super::openshift::RouteOptions;
 use super::owners::HostOwners;
-use super::reading::Reading;
-use crate::model::object::Meta;
-use crate::model::{Kind, ObjectRef, Revision};
+use super::reading::{Reading, own_seniority};
+use crate::model::object::{Meta, Secret};
+use crate::model::{Annotations, Kind, ObjectRef, Revision, Seniority};
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub(crate) struct Context<'c> {
     pub beside: Option<&'c Arc<Beside>>,
     pub owners: &'c HostOwners,
     pub ignored: &'c Ignored,
+    pub routes: &'c RouteOptions,
 }
 
 /// An object of a dialect.
@@ -37,6 +39,27 @@ pub(crate) trait Claimant: fmt::Debug + Send + Sync {
 
     /// The field, or annotation, that names the class.
     fn class_field(&self) -> String;
+
+    /// The dialect that its kind belongs to; absent where its class decides.
+    fn own_dialect(&self) -> Option<Dialect> {
+        None
+    }
+
+    /// Why flags leave it to another controller, though its dialect is served. The labels of its namespace are absent if that
+    /// is not known.
+    fn why_not(&self, _: &RouteOptions, _: Option<&Annotations>) -> Option<String> {
+        None
+    }
+
+    /// What it says by itself of its place among others; its namespace may have a say too.
+    fn seniority(&self) -> Seniority {
+        own_seniority(self.meta())
+    }
+
+    /// The Secret that stands for the certificates which are written into it.
+    fn secret(&self) -> Option<Arc<Secret>> {
+        None
+    }
 
     /// What it says, apart from all other objects.
     fn read(&self, context: Context<'_>) -> Reading;

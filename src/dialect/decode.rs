@@ -19,7 +19,7 @@ use crate::model::diagnostic::shortened;
 use crate::model::kind::with_kinds;
 use crate::model::object::{IngressClass, Meta, Namespace, Service, ServicePort};
 use crate::model::shared::shared;
-use crate::model::{Code, Diagnostic, Kind, ObjectRef, Revision, Timestamp};
+use crate::model::{Annotations, Code, Diagnostic, Kind, ObjectRef, Revision, Timestamp};
 use config_map::config_map;
 pub(super) use decoders::Encoded;
 pub(super) use fields::Unknown;
@@ -336,10 +336,16 @@ pub(super) fn name(name: Option<String>) -> Arc<str> {
 }
 
 /// core/v1 Namespace.
-pub fn namespace(object: core::Namespace) -> Namespace {
+pub fn namespace(mut object: core::Namespace) -> Namespace {
     Namespace {
+        labels: labels(&mut object.metadata),
         meta: meta(object.metadata),
     }
+}
+
+/// All labels of an object.
+pub(super) fn labels(meta: &mut ObjectMeta) -> Annotations {
+    meta.labels.take().unwrap_or_default().into_iter().collect()
 }
 
 /// networking.k8s.io/v1 IngressClass.

@@ -8,13 +8,24 @@ pub enum Dialect {
     Narthex,
     /// Those of ingress-nginx.
     IngressNginx,
+    /// Those of OpenShift's router, which has a kind of its own.
+    OpenShift,
 }
 
 impl Dialect {
+    /// The value of `--drop-in` for it.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Narthex => "",
+            Self::IngressNginx => "ingress-nginx",
+            Self::OpenShift => "openshift",
+        }
+    }
+
     /// The controller that IngressClasses of it name; narthex's own class is a matter of the compiler.
     pub fn controller(self) -> Option<&'static str> {
         match self {
-            Self::Narthex => None,
+            Self::Narthex | Self::OpenShift => None,
             Self::IngressNginx => Some("k8s.io/ingress-nginx"),
         }
     }
@@ -22,7 +33,7 @@ impl Dialect {
     /// The class that needs no IngressClass.
     pub fn class(self) -> Option<&'static str> {
         match self {
-            Self::Narthex => None,
+            Self::Narthex | Self::OpenShift => None,
             Self::IngressNginx => Some("nginx"),
         }
     }

@@ -11,6 +11,7 @@ pub mod drop_in;
 mod host;
 pub mod ingress;
 mod object;
+pub mod openshift;
 pub mod owners;
 pub(crate) mod reading;
 pub mod status;

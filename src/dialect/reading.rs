@@ -2,10 +2,10 @@
 
 use super::annotations::{self, Settings};
 use super::claimant::Context;
-pub(crate) use super::tls::TlsEntry;
+pub(crate) use super::tls::{TlsEntry, TlsPlace};
 use crate::model::annotation::Reach;
 use crate::model::object::{Meta, PortRef};
-use crate::model::{Diagnostic, Field, ObjectRef, Seniority};
+use crate::model::{Code, Diagnostic, Field, ObjectRef, Seniority};
 use crate::table::{BackendSettings, Guard, HostPattern, PathPattern, Rewrite};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,6 +28,19 @@ pub(crate) struct Reading {
     pub patterns: Vec<HostPattern>,
     /// What is wrong with it by itself.
     pub findings: Vec<Diagnostic>,
+    /// What it asks for as a whole; absent in a dialect whose objects are not admitted or refused as a whole.
+    pub admission: Option<Admission>,
+}
+
+/// What an object asks for that is admitted or refused as a whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission {
+    /// The host that it asks for; empty if none could be found.
+    pub host: Arc<str>,
+    /// Whether it is for all hosts of that one's domain.
+    pub wildcard: bool,
+    /// Why it is refused, whatever the others say; a sentence about it is in the findings.
+    pub refused: Option<Code>,
 }
 
 /// What can be claimed.
@@ -68,6 +81,8 @@ pub(crate) struct Claim {
     pub field: Field,
     /// The field that names the backend. Absent where another claim has it already.
     pub named: Option<Field>,
+    /// The backends that share its requests, the first of them too; empty if one has them all.
+    pub shares: Box<[Share]>,
     /// What its path becomes.
     pub rewrite: Option<Arc<Rewrite>>,
     /// What closes it alone.
@@ -76,6 +91,24 @@ pub(crate) struct Claim {
     pub canary: Option<BackendKey>,
     /// Whether its path is a prefix that was written with a closing slash, and the dialect minds.
     pub closing_slash: bool,
+}
+
+/// A backend and its share of the requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub backend: BackendKey,
+    pub weight: u32,
+    /// The field that names the backend.
+    pub field: Field,
+}
+
+impl Claim {
+    /// The backends that it leads to, each with the field that names it, if it is the first that does.
+    pub fn backends(&self) -> impl Iterator<Item = (Option<Field>, &BackendKey)> {
+        let one = self.shares.is_empty().then_some((self.named, &self.backend));
+        let several = self.shares.iter().map(|share| (Some(share.field), &share.backend));
+        one.into_iter().chain(several)
+    }
 }
 
 /// A Service port as a rule names it. Empty where the rule names none.
@@ -175,5 +208,6 @@ pub(crate) fn own_seniority(meta: &Meta) -> Seniority {
         canary: annotations::is_canary(meta),
         leaving: meta.deleting,
         created: meta.created,
+        uid: [0; 16],
     }
 }

@@ -19,12 +19,44 @@ pub(crate) struct TlsEntry {
     pub secret: Arc<str>,
     /// Whether cert-manager makes the Secret.
     pub issued: bool,
+    pub place: TlsPlace,
+}
+
+/// Where an object says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsPlace {
+    /// In a list, of which `index` is the place.
+    List,
+    /// The certificate is written into a Route, and the Secret is one that stands for it.
+    Inline,
+    /// A Route names the Secret.
+    External,
 }
 
 impl TlsEntry {
     /// `spec.tls[0]`.
     pub fn field(&self) -> String {
-        format!("spec.tls[{}]", self.index)
+        match self.place {
+            TlsPlace::List => format!("spec.tls[{}]", self.index),
+            TlsPlace::Inline | TlsPlace::External => "spec.tls".to_owned(),
+        }
+    }
+
+    /// The field that names the Secret, or has the certificate.
+    pub fn secret_field(&self) -> String {
+        match self.place {
+            TlsPlace::List => format!("spec.tls[{}].secretName", self.index),
+            TlsPlace::Inline => "spec.tls.certificate".to_owned(),
+            TlsPlace::External => "spec.tls.externalCertificate".to_owned(),
+        }
+    }
+
+    /// The field of one of its hosts.
+    pub fn host_field(&self, place: u32) -> String {
+        match self.place {
+            TlsPlace::List => format!("spec.tls[{}].hosts[{place}]", self.index),
+            TlsPlace::Inline | TlsPlace::External => "spec.host".to_owned(),
+        }
     }
 }
 
@@ -44,6 +76,7 @@ pub(super) fn read_tls<'t>(
             whole: hosts.is_empty(),
             secret: secret.cloned().unwrap_or_default(),
             issued,
+            place: TlsPlace::List,
         };
         let mut known = HashSet::new();
         for (place, host) in (0_u32..).zip(hosts) {

@@ -153,6 +153,18 @@ codes! {
     HostOfOtherNamespace => Error,
     /// A host that `--host-owners` gives to other namespaces.
     HostNotOwned => Error,
+    /// A Route's host that another namespace has, or the same host and path of an older Route: the Route is not served.
+    HostAlreadyClaimed => Error,
+    /// A Route's host that an object of another kind and another namespace wants too.
+    HostContested => Info,
+    /// A Route without a host, while there is no `--route-domain` to make one: it is not served.
+    NoHostValue => Error,
+    /// A Route whose certificate does not fit its key or its host: it is not served.
+    ExtendedValidationFailed => Error,
+    /// A Route that asks for what the router's flags, or narthex, do not allow: it is not served.
+    RouteNotAdmitted => Error,
+    /// A field of a Route that OpenShift's API would refuse: the Route is not served.
+    InvalidRoute => Error,
     /// An `appProtocol` that narthex does not know: its pods are spoken to by HTTP/1.1.
     UnknownAppProtocol => Warning,
     /// TLS to pods whose certificates are not verified, as an annotation asks.

@@ -24,6 +24,9 @@ pub enum Watch {
     Fallback,
     /// Only those that something names are watched, each by its name.
     Named,
+    /// Only a flag has them watched. Where the API server has the kind, narthex is not ready before it has listed them once;
+    /// where it has not, that is said and the kind is looked for now and then.
+    Installed,
 }
 
 /// What a kind's row says.
@@ -58,6 +61,12 @@ macro_rules! with_kinds {
                 plural: "ingresses", short: ["ing"],
                 versions: ["networking.k8s.io/v1", "networking.k8s.io/v1beta1", "extensions/v1beta1"],
                 scope: Namespaced, watch: Required, events: true, metadata_only: false, dialect: ingress,
+            }
+            // OpenShift's, for `--drop-in openshift`.
+            Route {
+                plural: "routes", short: [],
+                versions: ["route.openshift.io/v1"],
+                scope: Namespaced, watch: Installed, events: true, metadata_only: false, dialect: openshift,
             }
             IngressClass {
                 plural: "ingressclasses", short: [],

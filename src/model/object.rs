@@ -48,6 +48,10 @@ pub enum PortRef {
     Name(Arc<str>),
     /// The first that the Service has.
     First,
+    /// This port of its pods, whichever port of the Service leads there.
+    OfPods(u16),
+    /// All ports that the Service has.
+    Every,
     /// Neither.
     #[default]
     Missing,
@@ -59,6 +63,8 @@ impl std::fmt::Display for PortRef {
             PortRef::Number(number) => write!(f, "{number}"),
             PortRef::Name(name) => f.write_str(name),
             PortRef::First => f.write_str("(first)"),
+            PortRef::OfPods(number) => write!(f, "{number}"),
+            PortRef::Every => f.write_str("(every)"),
             PortRef::Missing => f.write_str("(none)"),
         }
     }
@@ -231,4 +237,6 @@ impl std::fmt::Debug for Secret {
 pub struct Namespace {
     /// Its name, and whether it is being deleted.
     pub meta: Meta,
+    /// `metadata.labels`.
+    pub labels: Annotations,
 }

@@ -77,6 +77,8 @@ pub struct Seniority {
     pub leaving: bool,
     /// When the object was made.
     pub created: Timestamp,
+    /// The UID, in a dialect that puts objects of one second in its order; otherwise zeros.
+    pub uid: [u8; 16],
 }
 
 impl Seniority {
@@ -85,6 +87,7 @@ impl Seniority {
         canary: false,
         leaving: false,
         created: Timestamp(i64::MIN),
+        uid: [0; 16],
     };
 }
 

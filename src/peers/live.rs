@@ -96,6 +96,7 @@ mod tests {
         Served {
             object: ObjectRef::new(Kind::Ingress, "shop", "web"),
             created: Timestamp(1),
+            admission: None,
             revision: Revision {
                 uid: uid.into(),
                 generation,

@@ -82,6 +82,7 @@ impl From<Refusal> for ProxyError {
             Refusal::AddressNotAllowed => Self::AddressNotAllowed,
             Refusal::Blocked => Self::Blocked,
             Refusal::RedirectsToItself => Self::RedirectsToItself,
+            Refusal::PlainNotServed => Self::PlainNotServed,
         }
     }
 }

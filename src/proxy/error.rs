@@ -113,6 +113,9 @@ pub enum ProxyError {
     /// The client says of itself what the route does not want, such as the name of an unwanted program.
     #[error("the client says of itself what the route does not want")]
     Blocked,
+    /// The client speaks plain HTTP, and the route is for HTTPS alone.
+    #[error("the route is served over HTTPS only")]
+    PlainNotServed,
     /// The client has not shown who it is.
     #[error("the client has not shown who it is")]
     Unauthorized,
@@ -256,6 +259,7 @@ impl ProxyError {
                 | Self::AccessUnclear
                 | Self::PasswordsBusy
                 | Self::Blocked
+                | Self::PlainNotServed
                 | Self::TooManyUnderWay(_)
                 | Self::TooOften(_)
                 | Self::RedirectsToItself
@@ -307,6 +311,7 @@ impl ProxyError {
             Self::BodyTooLarge => (413, "content too large", 8, Client, Never, false, "body_too_large"),
             Self::AddressNotAllowed => (403, "forbidden", 7, Client, Never, false, "address_not_allowed"),
             Self::Blocked => (403, "forbidden", 7, Client, Never, false, "blocked"),
+            Self::PlainNotServed => (503, "service unavailable", 14, Client, Never, false, "plain_not_served"),
             Self::Unauthorized => (401, "unauthorized", 16, Client, Never, false, "unauthorized"),
             Self::NotAdmitted => (403, "forbidden", 7, Client, Never, false, "not_admitted"),
             Self::AccessUnknown => (

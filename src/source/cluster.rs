@@ -40,6 +40,10 @@ pub struct ClusterOptions {
     pub kubeconfig: Option<PathBuf>,
     /// The namespaces to watch; empty for all.
     pub namespaces: Vec<String>,
+    /// The kinds that are watched because a flag asks for them: those of [`Watch::Installed`].
+    pub asked_for: Vec<Kind>,
+    /// Whether the labels of namespaces decide what is served, so that readiness waits for them.
+    pub needs_namespaces: bool,
     /// How often, how long.
     pub timing: Timing,
 }
@@ -171,8 +175,8 @@ fn name(kind: Kind, namespace: Option<&str>) -> String {
     }
 }
 
-fn duties(namespaces: &[String]) -> Vec<Duty> {
-    let mut places: Vec<Option<String>> = namespaces.iter().cloned().map(Some).collect();
+fn duties(options: &ClusterOptions) -> Vec<Duty> {
+    let mut places: Vec<Option<String>> = options.namespaces.iter().cloned().map(Some).collect();
     places.sort();
     places.dedup();
     if places.is_empty() {
@@ -180,13 +184,18 @@ fn duties(namespaces: &[String]) -> Vec<Duty> {
     }
     let watched = |scope: Scope| {
         let all = Kind::ALL.into_iter();
-        let is_wide = |kind: Kind| !matches!(kind.facts().watch, Watch::Fallback | Watch::Named);
+        let is_wide = |kind: Kind| match kind.facts().watch {
+            Watch::Required | Watch::Optional => true,
+            Watch::Installed => options.asked_for.contains(&kind),
+            Watch::Fallback | Watch::Named => false,
+        };
         all.filter(move |kind| kind.facts().scope == scope && is_wide(*kind))
     };
     let duty = |kind: Kind, namespace: Option<String>| Duty {
         kind,
         namespace,
-        required: kind.facts().watch == Watch::Required,
+        required: matches!(kind.facts().watch, Watch::Required | Watch::Installed)
+            || (kind == Kind::Namespace && options.needs_namespaces),
     };
     let mut duties: Vec<Duty> = watched(Scope::Cluster).map(|kind| duty(kind, None)).collect();
     for namespace in places {
@@ -208,11 +217,11 @@ pub async fn run(
         client,
         sender,
         watches,
-        timing: options.timing,
+        timing: options.timing.clone(),
         secrets: Arc::default(),
         config_maps: Arc::new(Ledger::new(Kind::ConfigMap)),
     };
-    let duties = duties(&options.namespaces);
+    let duties = duties(&options);
     // All of them before the first can be done, lest readiness come early; and the one that waits for all others first.
     for (_, watch) in secrets::BY_NAME {
         cluster.watches.register(watch, true);
@@ -293,7 +302,7 @@ impl Cluster {
         if duty.kind == Kind::EndpointSlice {
             return self.slices_or_endpoints(duty.namespace).await;
         }
-        let patience = if duty.required {
+        let patience = if duty.required && duty.kind.facts().watch == Watch::Required {
             self.timing.longest_wait
         } else {
             self.timing.denied_wait
@@ -380,6 +389,12 @@ fn advice(failure: &ApiError, kind: Kind, namespace: Option<&str>) -> String {
             format!(
                 "forbidden: add to {role}: \
                  {{apiGroups: [\"{group}\"], resources: [\"{plural}\"], verbs: [\"get\",\"list\",\"watch\"]}}"
+            )
+        }
+        ApiError::Missing(_) if kind.facts().watch == Watch::Installed => {
+            format!(
+                "the API server has no {plural} in {}: narthex goes on without them and looks for them at least once a minute",
+                kind.versions().join(", ")
             )
         }
         ApiError::Missing(_) => {

@@ -65,6 +65,7 @@ mod tests {
                     object: object(&format!("i{index:03}")),
                     created: Timestamp(index),
                     revision: Revision::default(),
+                    admission: None,
                 })
             })
             .collect();

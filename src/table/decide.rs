@@ -108,6 +108,8 @@ pub enum Refusal {
     Blocked,
     /// The redirect of the route leads to where the request is for.
     RedirectsToItself,
+    /// The client speaks plain HTTP, and the route is for HTTPS alone.
+    PlainNotServed,
 }
 
 /// What a request is about.
@@ -313,6 +315,7 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
     };
     let backend = match &route.to {
         Destination::Choice(choice) => choice.choose(table, ask.fields, ask.draw),
+        Destination::Split(split) => split.choose_in(table, ask.fields, ask.draw),
         to => to.choose(ask.draw).and_then(|id| table.backend(id)),
     };
     if let Some(guard) = found.guard(backend.map(|backend| &**backend)) {
@@ -399,6 +402,7 @@ fn take<'d>(
 ) -> Option<Outcome<'d>> {
     match step {
         Before::RedirectToHttps(status) => redirect(ask, canonical, route, (*status, rules)).map(Outcome::Redirect),
+        Before::HttpsOnly => (!ask.secure).then_some(Outcome::Refused(Refusal::PlainNotServed)),
         Before::Blocked(blocked) => (blocked.refuses(ask.fields)).then_some(Outcome::Refused(Refusal::Blocked)),
         Before::BodyLimit(most) => {
             let too_large = ask.length.is_some_and(|length| length > *most);

@@ -1,7 +1,9 @@
 //! What a route leads to.
 
-use super::backend::BackendId;
+use super::backend::{Backend, BackendId};
 use super::choice::Choice;
+use super::{Table, sticky};
+use crate::message::Fields;
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ pub enum Destination {
     Nowhere,
 }
 
-/// Several backends and their shares.
+/// Several backends and their shares. A backend with a share of 0 keeps the clients that have a session with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split(pub Box<[(BackendId, u32)]>);
 
@@ -67,6 +69,38 @@ impl Destination {
 }
 
 impl Split {
+    /// The backend of a request: that of the client's session, else one by its share. Backends without endpoints get none as
+    /// long as others have some.
+    pub fn choose_in<'t>(&self, table: &'t Table, fields: &Fields, draw: fn(u32) -> u32) -> Option<&'t Arc<Backend>> {
+        let all = || {
+            self.0
+                .iter()
+                .filter_map(|(id, weight)| Some((table.backend(*id)?, *weight)))
+        };
+        if let Some(backend) = session(|| all().map(|(backend, _)| backend), fields) {
+            return Some(backend);
+        }
+        let has_some = |backend: &Backend| !backend.endpoints.is_empty();
+        let sum: u32 = all()
+            .filter(|(backend, _)| has_some(backend))
+            .map(|(_, weight)| weight)
+            .sum();
+        if sum == 0 {
+            // One of those that should get some says why there is no answer.
+            return all().find(|(_, weight)| *weight > 0).map(|(backend, _)| backend);
+        }
+        let mut drawn = draw(sum);
+        all()
+            .filter(|(backend, _)| has_some(backend))
+            .find_map(|(backend, weight)| {
+                if drawn < weight {
+                    return Some(backend);
+                }
+                drawn -= weight;
+                None
+            })
+    }
+
     /// A backend by its share; absent where all shares are 0.
     fn choose(&self, draw: fn(u32) -> u32) -> Option<BackendId> {
         let sum = self
@@ -82,6 +116,19 @@ impl Split {
         }
         None
     }
+}
+
+/// The backend that a client has a session with, by the cookie that all of them have.
+fn session<'t, B>(all: impl Fn() -> B, fields: &Fields) -> Option<&'t Arc<Backend>>
+where
+    B: Iterator<Item = &'t Arc<Backend>>,
+{
+    let name = all().find_map(|backend| backend.settings.sticky_cookie.as_ref())?;
+    let entries = sticky::named(fields, name);
+    entries.iter().find_map(|entry| {
+        let wanted = entry.backend?;
+        all().find(|backend| sticky::backend_hash(backend) == wanted && !backend.endpoints.is_empty())
+    })
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ fn why_lost(
                 pattern.path
             ),
             PathKind::Prefix => format!("Prefix {} is not a prefix of {text}", pattern.path),
+            PathKind::Below => format!("{text} is not below {}", pattern.path),
             PathKind::RegularExpression => format!("RegularExpression {} does not match {text}", pattern.path),
         };
     }

@@ -43,7 +43,7 @@ pub use patterns::{PathRegex, Pattern, Patterns};
 pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
 pub use policies::{After, Before, Policies};
 pub use route::{HostPattern, PathKind, PathPattern, Route, Shadow, Yields, route_key};
-pub use served::Served;
+pub use served::{RouteAdmission, Served};
 pub use settings::{
     BackendProtocol, BackendSettings, Balance, CookieAttributes, HashKey, HealthProtocol, RetryOn, UpstreamHost,
 };

@@ -20,11 +20,12 @@ struct Entry {
     narrow: Option<Box<Narrow>>,
 }
 
-/// Routes with conditions, the best first.
+/// What few paths have: routes with conditions, the best first, and the route of what is below the path.
 #[derive(Clone, Debug, Default)]
 struct Narrow {
     exact: Box<[Arc<Route>]>,
     prefix: Box<[Arc<Route>]>,
+    below: Option<Arc<Route>>,
 }
 
 impl Narrow {
@@ -32,15 +33,19 @@ impl Narrow {
         match kind {
             PathKind::Exact => &self.exact,
             PathKind::Prefix => &self.prefix,
-            PathKind::RegularExpression => &[],
+            PathKind::Below | PathKind::RegularExpression => &[],
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefix.is_empty() && self.below.is_none()
     }
 }
 
 impl Entry {
     fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         let narrow = self.narrow.iter();
-        let narrow = narrow.flat_map(|narrow| narrow.exact.iter().chain(&narrow.prefix));
+        let narrow = narrow.flat_map(|narrow| narrow.exact.iter().chain(&narrow.prefix).chain(&narrow.below));
         narrow.chain(&self.exact).chain(&self.prefix)
     }
 
@@ -55,6 +60,7 @@ impl Entry {
         match kind {
             PathKind::Exact => self.exact.as_ref(),
             PathKind::Prefix => self.prefix.as_ref(),
+            PathKind::Below => self.narrow.as_ref()?.below.as_ref(),
             PathKind::RegularExpression => None,
         }
     }
@@ -63,20 +69,32 @@ impl Entry {
         match kind {
             PathKind::Exact => self.exact = route,
             PathKind::Prefix => self.prefix = route,
+            PathKind::Below => self.change_narrow(|narrow| narrow.below = route),
             PathKind::RegularExpression => {}
         }
     }
 
     fn set_narrow(&mut self, kind: PathKind, routes: Vec<Arc<Route>>) {
-        let narrow = self.narrow.get_or_insert_default();
-        match kind {
+        self.change_narrow(|narrow| match kind {
             PathKind::Exact => narrow.exact = routes.into(),
             PathKind::Prefix => narrow.prefix = routes.into(),
-            PathKind::RegularExpression => {}
-        }
-        if narrow.exact.is_empty() && narrow.prefix.is_empty() {
+            PathKind::Below | PathKind::RegularExpression => {}
+        });
+    }
+
+    fn change_narrow(&mut self, change: impl FnOnce(&mut Narrow)) {
+        let narrow = self.narrow.get_or_insert_default();
+        change(narrow);
+        if narrow.is_empty() {
             self.narrow = None;
         }
+    }
+
+    /// The route of what is below this path.
+    #[inline]
+    fn below(&self, accept: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
+        let below = self.narrow.as_ref()?.below.as_ref();
+        below.filter(|route| accept(route))
     }
 
     fn is_empty(&self) -> bool {
@@ -188,7 +206,7 @@ impl Paths {
         let (hash, depth) = Walk::new(key).into_end();
         match pattern.kind {
             PathKind::Exact => self.exacts |= depth_bit(depth),
-            PathKind::Prefix => self.prefixes |= depth_bit(depth),
+            PathKind::Prefix | PathKind::Below => self.prefixes |= depth_bit(depth),
             // They have a list of their own.
             PathKind::RegularExpression => return,
         }
@@ -243,7 +261,8 @@ impl Paths {
                     if end && let Some(route) = entry.best(PathKind::Exact, says, &accept) {
                         return Some(route);
                     }
-                    if let Some(route) = entry.best(PathKind::Prefix, says, &accept) {
+                    let below = (!end).then(|| entry.below(&accept)).flatten();
+                    if let Some(route) = below.or_else(|| entry.best(PathKind::Prefix, says, &accept)) {
                         best = Some(route);
                     }
                 }

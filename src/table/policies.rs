@@ -34,6 +34,8 @@ pub struct Policies {
 pub enum Before {
     /// A client that speaks plain HTTP is sent to HTTPS with this status.
     RedirectToHttps(StatusCode),
+    /// A client that speaks plain HTTP is refused with 503.
+    HttpsOnly,
     /// A body of more bytes is refused with 413: at once if its length is said, else as soon as it is longer.
     BodyLimit(u64),
     /// A client at another address is refused with 403.
@@ -81,6 +83,7 @@ impl Before {
     pub fn words(&self) -> Option<String> {
         match self {
             Before::RedirectToHttps(_) => None,
+            Before::HttpsOnly => Some("https-only".to_owned()),
             Before::BodyLimit(most) => Some(format!("body-limit={most}")),
             Before::Addresses(addresses) => Some(format!(
                 "addresses(allow={} deny={})",

@@ -54,6 +54,8 @@ pub fn wildcard_suffix(host: &str) -> Option<&str> {
 pub enum PathKind {
     /// By path element; a trailing slash does not matter.
     Prefix,
+    /// What is below a path, but not that path itself: it is written with a closing slash.
+    Below,
     /// As a whole.
     Exact,
     /// By a regular expression: see [`Patterns`](super::Patterns).
@@ -74,7 +76,7 @@ impl PathPattern {
     pub fn key(&self) -> &str {
         match self.kind {
             PathKind::Exact | PathKind::RegularExpression => &self.path,
-            PathKind::Prefix => super::paths::prefix_key(&self.path),
+            PathKind::Prefix | PathKind::Below => super::paths::prefix_key(&self.path),
         }
     }
 
@@ -84,6 +86,7 @@ impl PathPattern {
         match self.kind {
             PathKind::RegularExpression => false,
             PathKind::Exact => path == &*self.path,
+            PathKind::Below => path.strip_prefix(self.key()).is_some_and(|rest| rest.starts_with('/')),
             PathKind::Prefix => path
                 .strip_prefix(self.key())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
@@ -95,6 +98,7 @@ impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             PathKind::Prefix => "Prefix",
+            PathKind::Below => "Below",
             PathKind::Exact => "Exact",
             PathKind::RegularExpression => "RegularExpression",
         };
@@ -167,7 +171,10 @@ impl Age {
     pub fn would_be_before(&self, other: &Age) -> bool {
         let before = || {
             let created = self.seniority.created.cmp(&other.seniority.created);
-            created.then_with(|| by_name(&self.origin).cmp(&by_name(&other.origin)))
+            let uid = || self.seniority.uid.cmp(&other.seniority.uid);
+            created
+                .then_with(uid)
+                .then_with(|| by_name(&self.origin).cmp(&by_name(&other.origin)))
         };
         self.seniority.leaving && !other.seniority.leaving && before() == Ordering::Less
     }
@@ -218,6 +225,8 @@ pub enum Yields {
     Leaving,
     /// Its Service has had no ready endpoint for as long as `--yield-empty` says.
     Empty,
+    /// Its host belongs to another namespace, which has an older Route for it, or it is a Route and that has an older Ingress.
+    Stranger,
 }
 
 impl Yields {
@@ -226,6 +235,7 @@ impl Yields {
         match self {
             Yields::Leaving => "it, or its namespace, is being deleted",
             Yields::Empty => "its Service has no ready endpoints (--yield-empty)",
+            Yields::Stranger => "its host belongs to another namespace (--route-ownership)",
         }
     }
 }

@@ -12,6 +12,19 @@ pub struct Served {
     pub created: Timestamp,
     /// What of it is served.
     pub revision: Revision,
+    /// Whether it is admitted; absent for kinds whose objects are not admitted as a whole.
+    pub admission: Option<Arc<RouteAdmission>>,
+}
+
+/// What becomes of a Route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteAdmission {
+    /// The host that it asks for; empty if none could be found.
+    pub host: Arc<str>,
+    /// Whether it is for all hosts of that one's domain.
+    pub wildcard: bool,
+    /// Why it is not admitted: the reason and the message of its status.
+    pub refused: Option<(&'static str, String)>,
 }
 
 impl Served {

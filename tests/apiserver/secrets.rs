@@ -219,6 +219,7 @@ async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
         // The default certificate's namespace need not be one that is watched.
         namespaces: vec!["default".to_owned()],
         timing: hurried(),
+        ..ClusterOptions::default()
     };
     let client = cluster::connect(&options).await.unwrap();
     let (sender, events) = mpsc::channel(EVENT_QUEUE);

@@ -57,6 +57,7 @@ impl World {
             kubeconfig: Some(kubeconfig),
             namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
             timing,
+            ..ClusterOptions::default()
         };
         let client = cluster::connect(&options).await.unwrap();
         let (sender, events) = mpsc::channel(16);

@@ -412,7 +412,13 @@ pub fn object(rng: &mut Rng) -> Object {
             let mut meta = meta(rng, &["n", "m"]);
             meta.namespace = "".into();
             meta.deleting = rng.chance(1, 2);
-            Object::Namespace(Namespace { meta }.into())
+            Object::Namespace(
+                Namespace {
+                    meta,
+                    ..Namespace::default()
+                }
+                .into(),
+            )
         }
         0..7 => ingress(rng),
         7..10 => service(rng),

@@ -11,11 +11,19 @@ const WIDTH: usize = 100;
 const MOST_BYTES: u64 = 64 << 20;
 
 /// Prints the line, unless it may hold what is secret.
-pub(super) fn show(sheet: &mut Sheet, object: Option<&ObjectRef>, place: &Location) {
-    if place.line == 0 || object.is_some_and(|object| object.kind == Kind::Secret) {
+pub(super) fn show(sheet: &mut Sheet, (object, field): (Option<&ObjectRef>, &str), place: &Location) {
+    let is_secret = |object: &ObjectRef| match object.kind {
+        Kind::Secret => true,
+        // A Route may hold a private key.
+        Kind::Route => field.starts_with("spec.tls"),
+        _ => false,
+    };
+    if place.line == 0 || object.is_some_and(is_secret) {
         return;
     }
-    let Some(line) = read(place) else { return };
+    let Some(line) = read(place).filter(|line| !line.contains("PRIVATE KEY")) else {
+        return;
+    };
     let Some((text, before, marked)) = part(&line, place.column.saturating_sub(1)) else {
         return;
     };

@@ -1,9 +1,12 @@
 //! Turns flags, which are plain values, into the settings of each part of the program.
 
 use crate::compile;
-use crate::config::{AccessArgs, DropIn, Format, HeadArgs, Protocol, RuleArgs, ServeArgs, StatusArgs};
+use crate::config::{
+    AccessArgs, DropIn, Format, HeadArgs, Protocol, RouteArgs, RouteOwnership, RuleArgs, ServeArgs, StatusArgs,
+};
 use crate::dialect::Dialect;
 use crate::dialect::annotations::Ignored;
+use crate::dialect::openshift::{RouteOptions, Selector};
 use crate::dialect::owners::{self, HostOwners};
 use crate::http1::Limits;
 use crate::policy::compress::Memory;
@@ -32,6 +35,7 @@ impl From<DropIn> for Dialect {
     fn from(controller: DropIn) -> Self {
         match controller {
             DropIn::IngressNginx => Self::IngressNginx,
+            DropIn::OpenShift => Self::OpenShift,
         }
     }
 }
@@ -146,6 +150,7 @@ impl RuleArgs {
             drop_in: self.drop_in.iter().copied().map(Dialect::from).collect(),
             nginx_config_map: self.nginx_configmap.clone(),
             ssl_redirect: self.ssl_redirect,
+            routes: self.routes.options()?,
             ..compile::Options::default()
         })
     }
@@ -161,6 +166,32 @@ impl RuleArgs {
         };
         let given: Vec<_> = self.host_owners.iter().map(read).collect::<Result<_, _>>()?;
         Ok(HostOwners::new(&given))
+    }
+}
+
+impl RouteArgs {
+    /// What the compiler needs to know of them.
+    ///
+    /// # Errors
+    /// A selector, or a file of authorities, that cannot be read.
+    fn options(&self) -> Result<RouteOptions, String> {
+        let selector = |flag: &str, text: &Option<String>| {
+            let text = text.as_deref().unwrap_or_default();
+            Selector::new(text).map_err(|error| format!("invalid value '{text}' for '{flag} <SELECTOR>': {error}"))
+        };
+        let service_ca = self.route_service_ca.as_ref().map(|path| {
+            let read = std::fs::read(path).map_err(|error| error.to_string());
+            let checked = read.and_then(|pem| compile::backend_tls::checked_authorities(pem.into()));
+            checked.map_err(|why| format!("--route-service-ca {}: {why}", path.display()))
+        });
+        Ok(RouteOptions {
+            domain: self.route_domain.clone(),
+            wildcards: self.route_wildcards,
+            labels: selector("--route-labels", &self.route_labels)?,
+            namespace_labels: selector("--namespace-labels", &self.namespace_labels)?,
+            any_namespace: self.route_ownership == RouteOwnership::Any,
+            service_ca: service_ca.transpose()?,
+        })
     }
 }
 

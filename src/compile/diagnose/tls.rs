@@ -59,8 +59,7 @@ impl State {
     ) {
         let object = whose.0;
         let secret: Key = (object.namespace.clone(), entry.secret.clone());
-        let field = entry.field();
-        let secret_field = format!("{field}.secretName");
+        let secret_field = entry.secret_field();
         if !entry.secret.is_empty() {
             for (mut code, mut message) in self.diagnose_certificate(&secret) {
                 let no_certificate = self.secrets.certificate(&secret).is_none();
@@ -95,7 +94,7 @@ impl State {
             said.push(Diagnostic::new(code, object, field, message));
         };
         for (place, host) in &entry.hosts {
-            let field = format!("{field}.hosts[{place}]");
+            let field = entry.host_field(*place);
             // That it has yielded to others is said of its rules.
             if whose.1.leaving {
                 continue;
@@ -208,6 +207,30 @@ impl State {
                 entry.secret
             ),
         ))
+    }
+}
+
+/// Writes of what stands for the certificates of a Route as what it is.
+pub(super) fn name_routes(message: &mut String) {
+    const OWN: &str = "Secret \"~";
+    while let Some(at) = message.find(OWN) {
+        let behind = message.get(at + OWN.len()..).unwrap_or_default();
+        let Some(length) = behind.find('"') else { return };
+        let end = at + OWN.len() + length + 1;
+        let name = behind.get(..length).unwrap_or_default().to_owned();
+        let fields = [
+            ("tls.crt of ", "spec.tls.certificate"),
+            ("tls.key of ", "spec.tls.key"),
+            ("ca.crt of ", "spec.tls.destinationCACertificate"),
+        ];
+        let before = message.get(..at).unwrap_or_default();
+        let field = fields.iter().find(|(entry, _)| before.ends_with(entry));
+        match field {
+            Some((entry, field)) => {
+                message.replace_range(at - entry.len()..end, &format!("{field} of Route \"{name}\""))
+            }
+            None => message.replace_range(at..end, &format!("Route \"{name}\"")),
+        }
     }
 }
 

@@ -124,6 +124,7 @@ fn closed(name: &str, kind: Kind, reach: Reach) -> String {
     let what = match (kind, reach) {
         (Kind::Service, _) => "all routes to this Service are closed",
         (Kind::IngressClass, _) => "all routes of this class are closed",
+        (Kind::Route, _) => "the Route is closed",
         (_, Reach::Rules) => "the routes of this Ingress are closed",
         (_, Reach::Host) => "all routes of its hosts in this namespace are closed",
     };

@@ -51,9 +51,9 @@ const HSTS: &str = "max-age=31536000; includeSubDomains";
 
 /// An annotation that narthex acts on.
 pub(super) struct Served {
-    name: &'static str,
-    /// How it differs from ingress-nginx, in a sentence without a full stop; empty where it does not.
-    differs: &'static str,
+    pub name: &'static str,
+    /// How it differs from the controller whose it is, in a sentence without a full stop; empty where it does not.
+    pub differs: &'static str,
     pub wrong: Wrong,
     pub value: Value,
 }

@@ -67,6 +67,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("discovery.k8s.io", &["EndpointSlice"]),
+    ("route.openshift.io", &["Route"]),
     (
         "extensions",
         &[

@@ -86,6 +86,7 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
         seniority: own_seniority(&ingress.meta),
         tls,
         findings: reader.findings,
+        admission: None,
     }
 }
 
@@ -305,6 +306,7 @@ impl<'i> Reader<'i> {
             backend,
             field,
             named,
+            shares: Box::default(),
             rewrite: None,
             guard: None,
             canary: None,
@@ -344,6 +346,7 @@ impl<'i> Reader<'i> {
             backend: backend.clone(),
             field: DEFAULT,
             named: named.take(),
+            shares: Box::default(),
             rewrite: None,
             guard: None,
             canary: None,
@@ -485,7 +488,7 @@ impl<'i> Reader<'i> {
             ))
         } else if signs || (specific && text.contains(REGEX_CHARACTERS)) {
             Some(match kind {
-                PathKind::Exact | PathKind::RegularExpression => {
+                PathKind::Exact | PathKind::Below | PathKind::RegularExpression => {
                     "looks like a regular expression, but is taken literally".to_owned()
                 }
                 PathKind::Prefix => {
@@ -506,7 +509,7 @@ impl<'i> Reader<'i> {
                 }
                 let text = match kind {
                     PathKind::Prefix => prefix_key(&canonical),
-                    PathKind::Exact | PathKind::RegularExpression => &canonical,
+                    PathKind::Exact | PathKind::Below | PathKind::RegularExpression => &canonical,
                 };
                 let path = match &path.path {
                     _ if matches!(text, "" | "/") => ROOT.clone(),

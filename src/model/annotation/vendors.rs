@@ -180,7 +180,8 @@ pub(super) const CONTROLLERS: &[&str] = &[
     "ingress.kubernetes.io",
     "haproxy.org",
     "haproxy-ingress.github.io",
-    "haproxy.router.openshift.io",
+    // The annotations of haproxy.router.openshift.io too.
+    "router.openshift.io",
     "konghq.com",
     "nginx.org",
     "nginx.com",

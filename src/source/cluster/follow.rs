@@ -8,6 +8,7 @@ use super::secrets::ledger::{Ledger, Voice};
 use super::{Timing, advice};
 use crate::dialect::decode;
 use crate::dialect::{Change, Object};
+use crate::model::kind::Watch;
 use crate::model::{Diagnostic, Kind, ObjectRef};
 use crate::source::{Event, Sender, Watches};
 use serde_json::Value;
@@ -216,6 +217,10 @@ impl Follower {
 
     /// Says what is wrong (once), and waits.
     async fn wait(&mut self, failure: &ApiError) -> Result<(), Closed> {
+        if matches!(failure, ApiError::Missing(_)) && self.order.kind.facts().watch == Watch::Installed {
+            // There is nothing to wait for.
+            self.note_synced().await?;
+        }
         let order = &self.order;
         let advice = order.advice(failure);
         order.watches.failing(&order.name, advice.as_str());
@@ -328,6 +333,11 @@ impl Follower {
             self.replace(kind, Vec::new(), Vec::new()).await?;
         }
         self.order.watches.seen(&self.order.name);
+        self.note_synced().await
+    }
+
+    /// Says, once, that everything there is has been sent.
+    async fn note_synced(&mut self) -> Result<(), Closed> {
         if !self.synced {
             self.synced = true;
             self.send(Event::Synced(self.order.name.clone())).await?;

@@ -2,7 +2,10 @@ use super::*;
 
 #[test]
 fn without_namespaces_everything_is_watched_once() {
-    let names: Vec<_> = duties(&[]).iter().map(|duty| (duty.name(), duty.required)).collect();
+    let names: Vec<_> = duties(&ClusterOptions::default())
+        .iter()
+        .map(|duty| (duty.name(), duty.required))
+        .collect();
     let expected = [
         ("ingressclasses", false),
         ("namespaces", false),
@@ -15,8 +18,27 @@ fn without_namespaces_everything_is_watched_once() {
 }
 
 #[test]
+fn a_kind_of_a_dialect_is_watched_where_a_flag_asks_for_it() {
+    let options = ClusterOptions {
+        asked_for: vec![Kind::Route],
+        needs_namespaces: true,
+        ..ClusterOptions::default()
+    };
+    let names: Vec<_> = duties(&options)
+        .iter()
+        .map(|duty| (duty.name(), duty.required))
+        .collect();
+    assert!(names.contains(&("routes".to_owned(), true)), "{names:?}");
+    assert!(names.contains(&("namespaces".to_owned(), true)), "{names:?}");
+}
+
+#[test]
 fn with_namespaces_only_what_has_none_is_watched_everywhere() {
-    let duties = duties(&["b".to_owned(), "a".to_owned(), "b".to_owned()]);
+    let options = ClusterOptions {
+        namespaces: vec!["b".to_owned(), "a".to_owned(), "b".to_owned()],
+        ..ClusterOptions::default()
+    };
+    let duties = duties(&options);
     let everywhere: Vec<_> = duties.iter().filter(|duty| duty.namespace.is_none()).collect();
     let kinds: Vec<_> = everywhere.iter().map(|duty| duty.kind).collect();
     assert_eq!(kinds, [Kind::IngressClass, Kind::Namespace]);

@@ -1,6 +1,7 @@
 //! The lines of a file that an object is written in.
 
 use super::parse;
+use crate::dialect::Object;
 use crate::model::{Location, ObjectRef};
 use std::io::{BufRead, BufReader};
 
@@ -19,6 +20,9 @@ pub enum NoLines {
     /// Something else stands there.
     #[error("the file has changed since, or the object does not stand there by itself")]
     Elsewhere,
+    /// The object holds a private key.
+    #[error("the object holds a private key, so its lines are not shown")]
+    Private,
 }
 
 /// The object's lines as they are written, the first [`SHOWN_LINES`] of them.
@@ -34,6 +38,9 @@ pub fn lines(object: &ObjectRef, place: &Location) -> Result<String, NoLines> {
     let text = take(&mut rest, place.column.saturating_sub(1)).ok_or(NoLines::Elsewhere)?;
     let parsed = parse::parse(&place.file, &text);
     match parsed.objects.as_slice() {
+        [(Object::Route(route), _)] if route.tls.as_ref().is_some_and(|tls| !tls.key.is_empty()) => {
+            Err(NoLines::Private)
+        }
         [(found, _)] if parsed.whole && found.reference() == *object && parsed.broken.is_empty() => {
             Ok(text.lines().take(SHOWN_LINES).map(|line| format!("{line}\n")).collect())
         }
@@ -152,6 +159,18 @@ mod tests {
     }
 
     const ONE: &str = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: one\n  # {not the end\nspec:\n\n  rules: []\n";
+
+    #[test]
+    fn lines_with_a_private_key_are_not_shown() {
+        let route = |key: &str| {
+            format!(
+                "apiVersion: route.openshift.io/v1\nkind: Route\nmetadata:\n  name: one\nspec:\n  host: a.test\n  \
+                 tls:\n    termination: edge\n{key}  to:\n    name: web\n"
+            )
+        };
+        assert_eq!(of("a.yaml", &route("    key: k\n"))[0].1, Err(NoLines::Private));
+        assert_eq!(of("a.yaml", &route(""))[0].1, Ok(route("")));
+    }
 
     #[test]
     fn documents_list_items_and_flow_style_end_where_they_end() {

@@ -1,0 +1,188 @@
+//! The annotations of OpenShift's router, and what becomes of each where narthex stands in for it.
+
+mod list;
+mod page;
+mod value;
+
+pub use page::markdown;
+
+use super::Settings;
+use super::nginx::Served;
+use crate::table::{
+    Addresses, Balance, Before, Connections, CookieAttributes, Networks, PathRegex, Rate, RateKey, Rates, Rewrite,
+    Target,
+};
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+use twox_hash::XxHash3_64;
+
+/// What the names of its annotations begin with.
+const PREFIXES: [&str; 2] = ["haproxy.router.openshift.io/", "router.openshift.io/"];
+
+/// `timeout` where nothing is said.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time in which `rate-limit-connections.rate-http` counts requests.
+const RATE_SECONDS: u32 = 10;
+
+/// What an annotation asks for of which narthex takes no notice.
+pub(super) struct Unserved {
+    /// With its prefix.
+    name: &'static str,
+    /// Whether clients and pods would not see a difference.
+    no_effect: bool,
+    /// A sentence without a full stop.
+    why: &'static str,
+}
+
+/// An annotation that narthex acts on, by its name with the prefix.
+pub(super) fn served(name: &str) -> Option<&'static Served> {
+    let known = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    list::SERVED.iter().find(|served| known && served.name == name)
+}
+
+/// Whether an annotation asks for nothing that would show.
+pub(super) fn has_no_effect(name: &str) -> bool {
+    let mut unserved = list::UNSERVED.iter();
+    unserved.any(|known| known.no_effect && known.name == name)
+}
+
+/// What the annotations of a Route ask for, before they are put together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    timeout: Option<Duration>,
+    balance: Option<Balance>,
+    no_cookie: bool,
+    cookie: Option<Arc<str>>,
+    same_site: Option<Arc<str>>,
+    allow: Option<Networks>,
+    /// `ip_whitelist`, which is the older name.
+    old_allow: Option<Networks>,
+    limits: bool,
+    connections: Option<u32>,
+    rate: Option<u32>,
+    /// What takes the place of the Route's path.
+    rewrite: Option<Box<str>>,
+}
+
+impl Settings {
+    /// Puts together what a Route asks for. `several` tells whether it names more than one Service, `path` is where it is.
+    pub(crate) fn settle_route(&mut self, (route, path): (&str, &str), several: bool) {
+        let asked = std::mem::take(&mut self.openshift);
+        let backend = &mut self.backend;
+        let timeout = asked.timeout.unwrap_or(TIMEOUT);
+        for time in [&mut backend.response_timeout, &mut backend.stream_timeout] {
+            time.get_or_insert(timeout);
+        }
+        let usual = several.then_some(Balance::RoundRobin);
+        backend.balance = backend.balance.take().or(asked.balance).or(usual);
+        if !asked.no_cookie && backend.sticky_cookie.is_none() {
+            let name = asked.cookie.unwrap_or_else(|| cookie_name(route));
+            backend.sticky_cookie = Some(name);
+            backend.sticky_attributes.get_or_insert_with(|| {
+                Arc::new(CookieAttributes {
+                    path: Some("/".into()),
+                    same_site: asked.same_site,
+                    ..CookieAttributes::default()
+                })
+            });
+        }
+        let id = self.identity;
+        let connections = asked.connections.filter(|_| asked.limits).map(|most| {
+            Before::Connections(Arc::new(Connections {
+                id,
+                exempt: Networks::default(),
+                most,
+                status: StatusCode::TOO_MANY_REQUESTS,
+                native: true,
+            }))
+        });
+        let rate = asked.rate.filter(|_| asked.limits);
+        let rate = rate.and_then(|most| Rate::new(most, RATE_SECONDS, most.saturating_sub(1)));
+        let rate = rate.map(|rate| {
+            Before::Rates(Arc::new(Rates {
+                id,
+                exempt: Networks::default(),
+                limits: Box::new([rate]),
+                status: StatusCode::TOO_MANY_REQUESTS,
+                key: RateKey::Client,
+                native: true,
+            }))
+        });
+        let allow = asked.allow.or(asked.old_allow).map(|allow| {
+            Before::Addresses(Arc::new(Addresses {
+                allow: Some(allow),
+                deny: Networks::default(),
+            }))
+        });
+        let rewrite = asked.rewrite.and_then(|to| rewritten(path, &to));
+        let rewrite = rewrite.map(|rewrite| Before::Rewrite(Arc::new(rewrite)));
+        // Who may not come in is told so before anything else. What annotations of narthex's own ask for stays.
+        self.chain.before = allow.into_iter().chain(connections).chain(rate).collect();
+        let inner = std::mem::take(&mut self.chain.inner);
+        self.chain.inner = inner.into_iter().chain(rewrite).collect();
+    }
+
+    /// Says what becomes of requests in plain.
+    pub(crate) fn insecure(&mut self, step: Before) {
+        let behind = std::mem::take(&mut self.chain.behind);
+        self.chain.behind = [step].into_iter().chain(behind).collect();
+    }
+}
+
+/// The name of a Route's cookie: nobody can tell the Route by it.
+fn cookie_name(route: &str) -> Arc<str> {
+    let hash = |text: &str| XxHash3_64::oneshot(text.as_bytes());
+    format!("{:016x}{:016x}", hash(route), hash(&format!("{route}\n"))).into()
+}
+
+/// `rewrite-target`: `/` takes the Route's path away, anything else takes its place; what is behind it stays.
+fn rewritten(path: &str, to: &str) -> Option<Rewrite> {
+    let mut pattern = String::new();
+    for one in path.chars() {
+        if one.is_ascii_punctuation() && one != '/' && one != '-' && one != '_' {
+            pattern.push('\\');
+        }
+        pattern.push(one);
+    }
+    let (pattern, to) = match to {
+        "/" => (format!("^{pattern}/?(.*)$"), "/$1".to_owned()),
+        to => (format!("^{pattern}(.*)$"), format!("{to}$1")),
+    };
+    Some(Rewrite::Pattern {
+        pattern: PathRegex::new(&pattern).ok()?,
+        to: Target::new(&to).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_route_is_taken_away_or_replaced() {
+        for (path, to, asked, wanted) in [
+            ("/foo", "/", "/foo", "/"),
+            ("/foo", "/", "/foo/", "/"),
+            ("/foo", "/", "/foo/bar", "/bar"),
+            ("/foo", "/bar", "/foo", "/bar"),
+            ("/foo", "/bar", "/foo/x", "/bar/x"),
+            ("/foo/", "/", "/foo/x", "/x"),
+            ("/foo/", "/bar/", "/foo/x/y", "/bar/x/y"),
+            ("/a.b(c)", "/", "/a.b(c)/x", "/x"),
+            ("/", "/app", "/x", "/appx"),
+            ("/", "/app/", "/x", "/app/x"),
+        ] {
+            let rewrite = rewritten(path, to).unwrap();
+            let got = rewrite.apply(asked, false).unwrap();
+            assert_eq!(got.as_deref(), Some(wanted), "{path} {to} {asked}");
+        }
+    }
+
+    #[test]
+    fn names_of_cookies_differ_by_route() {
+        assert_ne!(cookie_name("a/b"), cookie_name("a/c"));
+        assert_eq!(cookie_name("a/b").len(), 32);
+    }
+}
