@@ -32,7 +32,7 @@ pub fn ask(rig: &Rig, host: &str, path: &str) -> Answer {
 pub fn ask_with(rig: &Rig, host: &str, path: &str, fields: &str) -> Answer {
     let mut client = rig.client();
     client
-        .send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"))
+        .send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"))
         .answer()
 }
 
