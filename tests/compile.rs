@@ -103,6 +103,7 @@ fn secret(of: &str, certificate: &str, key: &str) -> Change {
         certificate: data(certificate),
         key: data(key),
         ca: None,
+        revoked: None,
         others: Box::default(),
     })))
 }

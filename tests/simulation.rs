@@ -125,8 +125,10 @@ fn without_slots(text: &str) -> String {
 }
 
 fn guards_of_hosts(table: &Table) -> impl Iterator<Item = String> {
-    let guarded = table.hosts().filter(|(_, host)| host.guards.is_some());
-    guarded.map(|(pattern, host)| format!("{pattern} guarded {:?}", host.guards))
+    let guarded = table
+        .hosts()
+        .filter(|(_, host)| host.guards.is_some() || host.clients.is_some());
+    guarded.map(|(pattern, host)| format!("{pattern} guarded {:?} {:?}", host.guards, host.clients))
 }
 
 /// Who answers for names that rules and annotations give, and paths in between.

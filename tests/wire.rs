@@ -34,6 +34,10 @@ mod check_gate;
 mod check_wrong;
 #[path = "wire/checks.rs"]
 mod checks;
+#[path = "wire/client_certificates.rs"]
+mod client_certificates;
+#[path = "wire/client_rig.rs"]
+mod client_rig;
 #[path = "wire/commands.rs"]
 mod commands;
 #[path = "wire/compression.rs"]
@@ -80,6 +84,8 @@ mod ingress_nginx;
 mod ingress_nginx_auth;
 #[path = "wire/ingress_nginx_canary.rs"]
 mod ingress_nginx_canary;
+#[path = "wire/ingress_nginx_client_certificates.rs"]
+mod ingress_nginx_client_certificates;
 #[path = "wire/ingress_nginx_config.rs"]
 mod ingress_nginx_config;
 #[path = "wire/ingress_nginx_external_auth.rs"]
@@ -130,6 +136,8 @@ mod one_reply;
 mod openshift;
 #[path = "wire/overload.rs"]
 mod overload;
+#[path = "wire/passthrough.rs"]
+mod passthrough;
 #[path = "wire/peers.rs"]
 mod peers;
 #[path = "wire/pod_connections.rs"]

@@ -313,6 +313,7 @@ impl Admin {
             method: query.get("method").unwrap_or_default().to_owned(),
             target: query.get("target").map(str::to_owned),
             server_name: query.get("server_name").map(str::to_owned),
+            client_subject: query.get("client_subject").map(str::to_owned),
             ..view::Question::default()
         };
         for header in query.all("header") {

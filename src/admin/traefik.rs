@@ -116,6 +116,7 @@ fn named(table: &Table) -> BTreeMap<String, &Route> {
                 Some(PathKind::Prefix) => " (prefix)",
                 Some(PathKind::Below) => " (below)",
                 Some(PathKind::RegularExpression) => " (regular expression)",
+                Some(PathKind::Passthrough) => " (TLS passthrough)",
                 None => " (default backend)",
             };
         }
@@ -144,6 +145,7 @@ fn rules(route: &Route) -> BTreeMap<String, Rule> {
             PathKind::Prefix | PathKind::Below => "PathPrefix",
             PathKind::Exact => "Path",
             PathKind::RegularExpression => "PathRegexp",
+            PathKind::Passthrough => "TLSPassthrough",
         };
         let rule = format!("{matcher}:{path}");
         rules.insert(path.to_owned(), Rule { rule });

@@ -12,7 +12,7 @@ use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain};
-use crate::table::{Backend, HostPattern, ListenerId, Route, Table};
+use crate::table::{Backend, HostPattern, ListenerId, Presented, Route, Shown, Table, Verify};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -126,6 +126,9 @@ pub struct Decision {
     pub certificate: Option<String>,
     /// The rule that answers.
     pub rule: Option<Rule>,
+    /// What certificate clients of the host are asked for, and what this one shows, where they are asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_certificate: Option<String>,
     /// Claims to the very same host and path that lost to it.
     pub shadows: Vec<String>,
     /// Those among them that would have the place by their age but have yielded it, each with the reason.
@@ -192,14 +195,24 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
             return Ok(decision);
         }
     };
+    if url.tls && decision.pass_through(table, question, &url) {
+        return Ok(decision);
+    }
     let facts = Facts::of(&request.fields);
     let trusted = question.from.filter(|from| terms.trusted_proxies.contains(*from));
     let told = trusted.and_then(|proxy| terms.trusted_proxies.told(proxy, &request.fields).https);
     let server_name = name.as_deref().filter(|_| url.tls);
     let listener = question.listener(table, &url, server_name);
+    let profile = listener
+        .filter(|_| url.tls)
+        .and_then(|listener| table.profile(listener.id, server_name));
+    let shown = profile.map(|profile| profile.suppose(question.client_subject.as_deref()));
+    decision.client_certificate = shown.as_ref().map(asked_for);
     let came = Came {
         listener: listener.map_or(ListenerId::default(), |listener| listener.id),
         server_name,
+        tls: url.tls,
+        shown: shown.as_ref(),
         trusted: trusted.is_some(),
         secure: url.tls || told == Some(true) || question.is_by_https_port(terms),
         client: question.client.or(trusted.map_or(question.from, |proxy| {
@@ -271,7 +284,50 @@ fn outcome_for_people(outcome: &str) -> &str {
     }
 }
 
+/// What clients of a profile are asked for.
+fn asked_for(shown: &Presented) -> String {
+    let made_of = &shown.profile.made_of;
+    let how = match made_of.verify {
+        Verify::Required => "required",
+        Verify::Optional => "optional",
+        Verify::OptionalNoCa => "optional, and of any authority",
+    };
+    let has = match (&shown.certificate, shown.result) {
+        (Some(certificate), Shown::Verified) => format!("this client shows one for {}", certificate.subject),
+        _ => "this client shows none (--client-subject supposes one)".to_owned(),
+    };
+    format!("{how}, verified by {}; {has}", made_of.secret)
+}
+
 impl Decision {
+    /// Says where TLS connections for a name go, if they are passed on.
+    fn pass_through(&mut self, table: &Table, question: &Question, url: &Url) -> bool {
+        let name = url.server_name(question);
+        let listener = question.listener(table, url, name.as_deref());
+        let hosts = listener.and_then(|listener| table.hosts_of(listener.id, name.as_deref()));
+        let Some(found) = hosts.and_then(|hosts| hosts.passes(name.as_deref())) else {
+            return false;
+        };
+        let (route, backend) = (found.route, table.backend_of(found.route));
+        self.host = name;
+        self.certificate = None;
+        self.route = Some(route.key.to_string());
+        self.answered_by(table, route);
+        let what = route.describe();
+        self.summary = match (found.guard(backend.map(|backend| &**backend)), backend) {
+            (Some(guard), _) => format!("{what}: connections are refused, because {}", guard.why()),
+            (None, None) => format!("{what}: connections are closed, since there is no backend"),
+            (None, Some(backend)) => {
+                let to = backend_name(backend);
+                format!(
+                    "{what} of {}: connections are passed on to {to} as they come",
+                    route.origin.object
+                )
+            }
+        };
+        true
+    }
+
     fn answer(&mut self, status: u16, why: String) {
         self.status = Some(status);
         self.summary = format!("narthex answers {status} itself: {why}");
@@ -299,9 +355,16 @@ impl Decision {
             Outcome::Refused(Refusal::Misdirected) => {
                 let name = ask.server_name.unwrap_or_default();
                 let asked = canonical.host.as_deref().unwrap_or("(no host)");
-                let why = format!(
-                    "the connection is for {name}, and the certificate shown for that name does not cover {asked}"
-                );
+                let why = match ask.shown.is_some()
+                    || decided.clients.is_some_and(|clients| clients.profile().is_some())
+                {
+                    true => format!(
+                        "the connection is for {name}, and its client has not shown there what {asked} asks clients for"
+                    ),
+                    false => format!(
+                        "the connection is for {name}, and the certificate shown for that name does not cover {asked}"
+                    ),
+                };
                 self.refuse(ProxyError::Misdirected, Some(why));
             }
             Outcome::Refused(refusal) => self.refuse((*refusal).into(), None),
@@ -463,6 +526,9 @@ impl Decision {
         }
         if let Some(certificate) = &self.certificate {
             line(format!("  shows     {certificate}"));
+        }
+        if let Some(asked) = &self.client_certificate {
+            line(format!("  asks for  a client certificate: {asked}"));
         }
         if let Some(rule) = &self.rule {
             line(format!("  rule      {} {}", rule.host, rule.path));

@@ -31,6 +31,9 @@ pub struct ExplainArgs {
     /// Server name in the TLS handshake (SNI) [default: the host of the URL]
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
+    /// Subject of the certificate that the client shows, such as CN=shop; it is taken for valid [default: none]
+    #[arg(long, value_name = "SUBJECT")]
+    pub client_subject: Option<String>,
     /// Address that the request comes from, which may be one of --trusted-proxies
     #[arg(long, value_name = "IP")]
     pub from: Option<IpAddr>,
@@ -76,6 +79,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         method: args.method.to_uppercase(),
         target: args.target.clone(),
         server_name: args.server_name.clone(),
+        client_subject: args.client_subject.clone(),
         from: args.from,
         client: args.client,
         to: args.to,
@@ -120,6 +124,9 @@ fn ask(args: &ExplainArgs, question: &Question) -> anyhow::Result<Decision> {
     }
     if let Some(name) = &question.server_name {
         target += &format!("&server_name={}", escape(name));
+    }
+    if let Some(subject) = &question.client_subject {
+        target += &format!("&client_subject={}", escape(subject));
     }
     if let Some(from) = question.from {
         target += &format!("&from={from}");

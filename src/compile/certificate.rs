@@ -3,11 +3,12 @@
 use super::secrets::Authorities;
 use crate::model::object::Secret;
 use crate::model::{Kind, ObjectRef, Timestamp};
-use crate::table::{Certificate, HostPattern, canonical_host};
+use crate::table::{Authorities as ClientAuthorities, Certificate, HostPattern, canonical_host};
 use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
@@ -119,6 +120,31 @@ pub(super) fn authorities(secret: &Secret) -> Result<Authorities, String> {
         pem,
         roots: Arc::new(roots),
     })
+}
+
+/// Reads a Secret's `ca.crt` and `ca.crl`: whom clients' certificates may be signed by, and which of them are revoked.
+///
+/// # Errors
+/// As [`authorities`].
+pub(super) fn client_authorities(secret: &Secret, known: &Authorities) -> Result<ClientAuthorities, String> {
+    let pem = secret
+        .revoked
+        .clone()
+        .filter(|pem| !pem.iter().all(u8::is_ascii_whitespace));
+    let wrong = |why: &str| format!("ca.crl of Secret \"{}\" {why}", secret.meta.name);
+    let lists = match &pem {
+        None => Vec::new(),
+        Some(pem) => {
+            let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+            lists.map_err(|_| wrong("is not valid PEM: it may be cut off or encoded twice"))?
+        }
+    };
+    if pem.is_some() && lists.is_empty() {
+        return Err(wrong("holds no list: it should begin with -----BEGIN X509 CRL-----"));
+    }
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    let read = ClientAuthorities::new(known.roots.clone(), &lists, algorithms);
+    read.map_err(|place| wrong(&format!("has as list {place} one that cannot be read")))
 }
 
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

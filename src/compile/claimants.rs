@@ -124,12 +124,15 @@ impl Known {
         let access = reading.map(|reading| &reading.settings.access);
         let users = access.into_iter().flat_map(AccessWanted::secrets);
         let users = users.map(|name| (namespace.clone(), name.clone()));
-        let users = users.flat_map(|secret| [Cause::secret(secret.clone()), Cause::Users(secret)]);
+        let authorities = reading.and_then(|reading| reading.settings.clients.secret.as_ref());
+        let authorities = authorities.map(|(_, name)| (namespace.clone(), name.clone()));
+        let read = users.chain(authorities);
+        let read = read.flat_map(|secret| [Cause::secret(secret.clone()), Cause::Users(secret)]);
         let keys = access.and_then(|access| access.keys(Kind::ConfigMap));
         let keys = keys.map(|name| Cause::config_map((namespace.clone(), name.clone())));
         let class = self.claimant.class().map(Cause::class);
         secrets
-            .chain(users)
+            .chain(read)
             .chain(keys)
             .chain(class)
             .chain([Cause::namespace(namespace)])
@@ -253,6 +256,7 @@ impl State {
             let hosts = reading.as_ref().map(|(reading, _)| reading.patterns.clone());
             hosts.unwrap_or_default()
         };
+        self.set_client_parts(&object, &old_reading, &new_reading);
         self.set_pattern_hosts(&object, &hosts(&old_reading), &hosts(&new_reading));
         self.settle(&object, edits);
         for (host, all) in contested {

@@ -85,6 +85,7 @@ impl State {
             self.set_route(&spot, after.map(Arc::new));
         }
         self.set_canary(&spot, canary_key);
+        self.note_passing(&spot, !list.is_empty());
         if let Some(winner) = winner {
             list.remove(winner);
         }
@@ -112,6 +113,7 @@ impl State {
     pub(super) fn holder(&self, spot: &Spot) -> Option<&Arc<Route>> {
         match spot {
             Spot::Path(host, path) if path.kind == PathKind::RegularExpression => self.patterns.get(host, path),
+            Spot::Path(host, path) if path.kind == PathKind::Passthrough => self.table.host(host)?.passes.as_ref(),
             Spot::Path(host, path) => self.table.host(host)?.paths.get(path),
             Spot::Default(host) => self.table.host(host)?.default.as_ref(),
             Spot::Fallback => self.table.fallback(),
@@ -125,6 +127,10 @@ impl State {
                 self.patterns.set(host, path, route);
                 self.touch_host(host);
             }
+            Spot::Path(host, path) if path.kind == PathKind::Passthrough => {
+                self.table.update_host(host, |table| table.passes = route);
+                self.touch_host(host);
+            }
             Spot::Path(host, path) => {
                 self.table.update_host(host, |table| table.paths.set(path, route));
                 self.touch_host(host);
@@ -133,7 +139,10 @@ impl State {
                 self.table.update_host(host, |table| table.default = route);
                 self.touch_host(host);
             }
-            Spot::Fallback => self.table.set_fallback(route),
+            Spot::Fallback => {
+                self.table.set_fallback(route);
+                self.clients.touch(&HostPattern::Any);
+            }
         }
     }
 

@@ -3,8 +3,11 @@
 mod guards;
 mod tls;
 
+pub(super) use guards::host_field;
+
 use super::backends::{find_port, kind_in_use, service_settings};
 use super::links::Cause;
+use super::passthrough::passing;
 use super::{State, key};
 use crate::dialect::Dialect;
 use crate::dialect::reading::{BackendKey, Claim, Spot};
@@ -77,6 +80,16 @@ impl State {
                 if self.is_canary_of(&claim.spot, object) {
                     continue;
                 }
+                if let Some(host) = passing(&claim.spot) {
+                    let message = self.why_not_passed(host, &object.namespace, Some(holder));
+                    said.push(Diagnostic::new(
+                        Code::PathConflict,
+                        object,
+                        claim.field.to_string(),
+                        message,
+                    ));
+                    continue;
+                }
                 let yielded = self.why_yielded(holder, (meta, seniority), claim, known.dialect);
                 let (code, message) = lost(claim, holder, yielded, meta);
                 let code = match object.kind {
@@ -86,6 +99,7 @@ impl State {
                 said.push(Diagnostic::new(code, object, claim.field.to_string(), message));
             }
         }
+        self.diagnose_passing(object, &reading, said);
         if seniority.canary {
             self.diagnose_lone_canary(object, &reading, said);
         }
@@ -121,6 +135,7 @@ impl State {
         self.diagnose_users(object, &reading, said);
         self.diagnose_keys(object, &reading, said);
         self.diagnose_external(object, &reading, said);
+        self.diagnose_clients(object, &reading, said);
         if known.dialect == Dialect::IngressNginx {
             self.diagnose_patterns(object, &reading, said);
             self.diagnose_host_wide(object, &reading, said);

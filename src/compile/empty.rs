@@ -3,6 +3,7 @@
 use super::State;
 use super::claims::Claimed;
 use super::links::Cause;
+use super::passthrough::passing;
 use crate::dialect::reading::{BackendKey, Spot};
 use crate::model::Timestamp;
 use crate::table::{Backend, BackendId, BackendState, HostPattern};
@@ -168,6 +169,9 @@ impl State {
         // Canaries come last.
         let ends = list.partition_point(|claim| !claim.age.seniority.canary);
         let list = list.get(..ends).filter(|list| !list.is_empty())?;
+        if let Some(host) = passing(spot) {
+            return self.passes_host(host, list);
+        }
         let first = list.iter().position(|claim| !self.is_denied(spot, claim))?;
         if self.options.yield_empty.is_none() || list.len() < 2 {
             return Some(first);

@@ -189,7 +189,7 @@ impl State {
             found.extend(losers.map(|claimed| claimed.owner().clone()));
         };
         if let Some(table) = self.table.host(host) {
-            for route in table.rules() {
+            for route in table.rules().chain(&table.passes) {
                 if let Some(path) = &route.path {
                     add(Spot::Path(host.clone(), path.clone()));
                 }

@@ -158,6 +158,8 @@ impl State {
 
     /// Something of a host changed, on which what is decided for the whole of it may hang.
     pub(super) fn touch_host(&mut self, host: &HostPattern) {
+        self.clients.touch(host);
+        self.passing.touch(host);
         if self.host_wide.contains(host) {
             self.patterns.mark(host);
         } else {
@@ -234,7 +236,7 @@ impl State {
             let is_closed = match path.kind {
                 PathKind::Exact => bare.len() < path.path.len(),
                 PathKind::Prefix => route.policies.closing_slash,
-                PathKind::Below | PathKind::RegularExpression => false,
+                PathKind::Below | PathKind::RegularExpression | PathKind::Passthrough => false,
             };
             if !is_closed || bare.is_empty() || route.keep_slashes || !route.policies.follows_patterns {
                 continue;

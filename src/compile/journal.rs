@@ -1,6 +1,6 @@
 //! What the changes since the last table have done to it, for people: bounded, and in words.
 
-use crate::table::{Backend, Guard, HostPattern, Route};
+use crate::table::{Backend, ClientRules, Guard, HostPattern, HostTls, Route};
 use std::collections::BTreeSet;
 
 /// Names kept of each kind; the rest is counted.
@@ -53,6 +53,17 @@ impl Journal {
         self.altered.note(|| match guard {
             Some(guard) => format!("{host} in namespace {namespace}: closed by {guard}"),
             None => format!("{host} in namespace {namespace}: closed no more"),
+        });
+    }
+
+    pub(super) fn clients(&mut self, host: &HostPattern, rules: Option<&ClientRules>) {
+        self.altered.note(|| match rules.map(|rules| &rules.tls) {
+            None | Some(HostTls::Usual) => format!("{host}: clients are asked for no certificate"),
+            Some(HostTls::Profile(profile)) => {
+                let secret = &profile.made_of.secret;
+                format!("{host}: clients are asked for a certificate by {secret}")
+            }
+            Some(HostTls::Broken) => format!("{host}: closed, since nothing verifies clients' certificates"),
         });
     }
 

@@ -15,7 +15,7 @@ pub(super) enum Cause {
     Object(Kind, Key),
     /// The backend in this slot of the table.
     Backend(u32),
-    /// The users that a Secret names.
+    /// What a Secret says of who may come in: its users, or its authorities.
     Users(Key),
 }
 

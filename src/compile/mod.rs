@@ -14,6 +14,7 @@ mod certificate;
 mod claimants;
 mod claims;
 mod classes;
+mod clients;
 mod config_maps;
 mod diagnose;
 mod empty;
@@ -27,6 +28,7 @@ pub mod lint;
 mod members;
 mod namespaces;
 mod offers;
+mod passthrough;
 mod patterns;
 mod pods;
 mod secrets;
@@ -174,6 +176,8 @@ pub struct State {
     offers: Offers,
     host_guards: guards::HostGuards,
     patterns: patterns::PatternHosts,
+    clients: clients::HostsClients,
+    passing: passthrough::PassingHosts,
     host_wide: host_wide::HostsWide,
     canaries: canaries::Canaries,
     host_claims: host_claims::HostClaims,
@@ -263,6 +267,8 @@ impl State {
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
         }
         self.settle_empty();
+        self.settle_passing();
+        self.settle_clients();
         self.settle_hosts();
         self.settle_admissions();
     }

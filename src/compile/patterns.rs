@@ -131,7 +131,7 @@ impl State {
         let table = self.table.host(host);
         let plain = table
             .into_iter()
-            .flat_map(|table| table.paths.routes().chain(&table.default));
+            .flat_map(|table| table.paths.routes().chain(&table.default).chain(&table.passes));
         plain.chain(self.patterns.routes(host))
     }
 

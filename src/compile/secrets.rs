@@ -211,6 +211,13 @@ impl Secrets {
         self.known.get(key)?.certificate()
     }
 
+    /// Reads the authorities of a Secret, if it is there.
+    pub fn need_authorities(&mut self, key: &Key) {
+        if let Some(known) = self.known.get_mut(key) {
+            let _ = known.read_authorities();
+        }
+    }
+
     /// Reads a Secret that somebody needs.
     pub fn need(&mut self, key: &Key) {
         let Some(known) = self.known.get_mut(key) else { return };

@@ -2,6 +2,7 @@
 //! diagnostics, docs/annotations.md and its JSON schema all come from the one list.
 
 mod access;
+pub(crate) mod clients;
 mod equivalents;
 mod foreign;
 mod host_wide;
@@ -14,6 +15,7 @@ mod page;
 mod value;
 
 pub(crate) use access::{AccessWanted, BasicWanted, ExternalWanted, JwtWanted};
+pub(crate) use clients::{ClientsWanted, VerifyWanted};
 pub use foreign::Ignored;
 pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
 pub(crate) use host_wide::{Alias, HostWide};
@@ -57,6 +59,10 @@ pub(crate) struct Settings {
     pub plain: Arc<[Box<str>]>,
     /// The status of redirects to HTTPS; 308.
     pub redirect_status: Option<StatusCode>,
+    /// Whether TLS connections for its hosts are passed on as they come.
+    pub passes_tls: bool,
+    /// What is asked of the connections of clients, for the whole of its hosts.
+    pub clients: ClientsWanted,
     /// What it decides for the whole of its hosts; absent in a dialect that has no such things.
     pub host_wide: Option<Arc<HostWide>>,
     /// The Service that gets requests while those that they are for have no endpoints.
@@ -260,6 +266,7 @@ pub(crate) fn read(
             }
         }
     }
+    settle_clients(&mut settings, object, findings);
     settings
 }
 
@@ -309,6 +316,26 @@ fn read_policies<'m>(
     });
     settings.closed_by = settings.closed_by.take().or(closed_by.map(Box::from));
     steps
+}
+
+/// What is asked of clients beside a Secret that nobody names. Those of narthex close the hosts, since without it nobody
+/// would be kept out; those of ingress-nginx do nothing, as there.
+fn settle_clients(settings: &mut Settings, object: &ObjectRef, findings: &mut Vec<Diagnostic>) {
+    let wanted = &mut settings.clients;
+    let Some(beside) = wanted.beside.filter(|_| !wanted.is_asked()) else {
+        return;
+    };
+    if beside.starts_with(PREFIX) {
+        wanted.broken = Some(beside);
+        return;
+    }
+    let message = "it does nothing without auth-tls-secret, so nobody is asked for a certificate";
+    findings.push(Diagnostic::new(
+        Code::InvalidAnnotation,
+        object,
+        format!("annotation {beside}"),
+        message,
+    ));
 }
 
 /// A hash of an object's UID, or of its name where a manifest does not say one.

@@ -8,7 +8,7 @@ use super::class::{TEXT, TOKEN, is};
 use super::fault::odd;
 use super::{Fault, Line, Name, Span};
 
-/// Their names, but for those that begin with `x-forwarded-`.
+/// Their names, but for those that begin with `x-forwarded-`, or tell of a client's certificate.
 pub const FORBIDDEN: &[&str] = &[
     // framing and routing
     "content-length",
@@ -51,11 +51,13 @@ pub const FORBIDDEN: &[&str] = &[
 ];
 
 const FORWARDED: &str = "x-forwarded-";
+const CLIENT_CERTIFICATE: &str = "ssl-client-";
 
 /// Whether a field of this name may not be a trailer, however it is spelled: see [`fold`].
 pub fn is_forbidden(name: &[u8]) -> bool {
     let begins = |with: &str| name.len() >= with.len() && name.iter().zip(with.bytes()).all(|(a, b)| fold(*a) == b);
-    begins(FORWARDED) || FORBIDDEN.iter().any(|other| other.len() == name.len() && begins(other))
+    [FORWARDED, CLIENT_CERTIFICATE].into_iter().any(begins)
+        || FORBIDDEN.iter().any(|other| other.len() == name.len() && begins(other))
 }
 
 /// A byte of a name as servers read it that put names into variables: CGI and WSGI turn `-` into `_`, PHP turns dots

@@ -79,6 +79,10 @@ codes! {
     PathTakenLiterally => Warning,
     /// A host whose paths are regular expressions because of another Ingress.
     PathsArePatterns => Info,
+    /// A host whose clients need a certificate because of another Ingress.
+    HostAsksForCertificates => Info,
+    /// What an Ingress asks of the certificates of clients, on a host for which another one has asked first.
+    ClientCertificatesConflict => Warning,
     /// A host whose oldest Ingress is of another class, with other rules for whole hosts.
     HostOfTwoDialects => Warning,
     /// Another name of a host that has rules of its own, or that another Ingress gives to its host.

@@ -218,6 +218,8 @@ pub struct Secret {
     pub key: Option<Arc<[u8]>>,
     /// `ca.crt`: certificates in PEM that others are verified by.
     pub ca: Option<Arc<[u8]>>,
+    /// `ca.crl`: lists of those of them that are revoked, in PEM.
+    pub revoked: Option<Arc<[u8]>>,
     /// All other entries, in order of their names, where it is of a type that may name users.
     pub others: Box<[SecretEntry]>,
 }

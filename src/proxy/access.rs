@@ -1,6 +1,7 @@
 //! Whether a client may come in, where it takes time to find out.
 
 use super::canonical::Canonical;
+use super::certificate::Told;
 use super::client::Client;
 use super::error::ProxyError;
 use super::forward::ForwardError;
@@ -45,6 +46,8 @@ pub struct Asked<'r> {
     pub ask: &'r Ask<'r>,
     pub canonical: &'r Canonical<'r>,
     pub route: &'r Route,
+    /// What is told of the client's certificate.
+    pub told: Option<&'r Told>,
     pub table: &'r Table,
     pub id: &'r RequestId,
 }
@@ -470,9 +473,13 @@ fn head(asked: &Asked<'_>, external: &External, host: &[u8], target: &str, hops:
     let named = super::facts::connection_options(fields);
     let passes = |field: &Field<'_>| passes(*field, asked.client.peer.trusted) && !external.told.replaces(field.name);
     for field in fields.iter().filter(passes) {
-        if !named.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+        let is_taken = asked.told.is_some() && Told::takes(field.name);
+        if !is_taken && !named.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
             write(&[field.name, b": ", field.value.as_bytes(), b"\r\n"]);
         }
+    }
+    for field in asked.told.into_iter().flat_map(|told| told.fields.iter()) {
+        write(&[field.name, b": ", field.value.as_bytes(), b"\r\n"]);
     }
     // HTTP/2 clients send a cookie in crumbs (RFC 9113, section 8.2.3).
     let crumbs: Vec<&[u8]> = fields.get_all(&Name::Cookie).map(Value::as_bytes).collect();

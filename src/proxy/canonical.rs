@@ -5,7 +5,7 @@ use super::error::ProxyError;
 use super::facts::Facts;
 use crate::message::Request;
 use crate::table::decide::{Ask, Refusal};
-use crate::table::{ListenerId, Route};
+use crate::table::{ListenerId, Presented, Route};
 use std::net::IpAddr;
 
 pub use crate::table::decide::Canonical;
@@ -16,6 +16,10 @@ pub struct Came<'r> {
     pub listener: ListenerId,
     /// The name that its client asked for in the TLS handshake (SNI).
     pub server_name: Option<&'r str>,
+    /// Whether its client's TLS ends here.
+    pub tls: bool,
+    /// What its client has shown in the handshake.
+    pub shown: Option<&'r Presented>,
     /// Whether its peer is one of `--trusted-proxies`.
     pub trusted: bool,
     /// Whether its client speaks HTTPS, to us or to a trusted proxy that says so.
@@ -30,6 +34,8 @@ pub fn ask<'r>(request: &'r Request, facts: &Facts<'r>, client: &'r Client, webs
     let came = Came {
         listener: client.peer.listener,
         server_name: tls.and_then(|handshake| handshake.server_name.as_deref()),
+        tls: tls.is_some(),
+        shown: tls.and_then(|handshake| handshake.shown.as_deref()),
         trusted: client.peer.trusted,
         secure: client.is_secure(),
         client: Some(client.address()),
@@ -42,6 +48,8 @@ pub fn ask_of<'r>(request: &'r Request, facts: &Facts<'r>, came: Came<'r>, webso
     Ask {
         listener: came.listener,
         server_name: came.server_name,
+        tls: came.tls,
+        shown: came.shown,
         trusted: came.trusted,
         secure: came.secure,
         client: came.client,
@@ -83,6 +91,9 @@ impl From<Refusal> for ProxyError {
             Refusal::Blocked => Self::Blocked,
             Refusal::RedirectsToItself => Self::RedirectsToItself,
             Refusal::PlainNotServed => Self::PlainNotServed,
+            Refusal::NoClientCertificate => Self::NoClientCertificate,
+            Refusal::BadClientCertificate => Self::BadClientCertificate,
+            Refusal::SubjectNotAllowed => Self::SubjectNotAllowed,
         }
     }
 }

@@ -116,6 +116,15 @@ pub enum ProxyError {
     /// The client speaks plain HTTP, and the route is for HTTPS alone.
     #[error("the route is served over HTTPS only")]
     PlainNotServed,
+    /// The client has shown no certificate, and the host asks for one.
+    #[error("the host asks clients for a certificate, and the client has shown none")]
+    NoClientCertificate,
+    /// The client's certificate cannot be verified.
+    #[error("the client's certificate cannot be verified by the authorities of the host")]
+    BadClientCertificate,
+    /// The client's certificate is not of those whom the host allows.
+    #[error("the subject of the client's certificate is not one that the host allows")]
+    SubjectNotAllowed,
     /// The client has not shown who it is.
     #[error("the client has not shown who it is")]
     Unauthorized,
@@ -312,6 +321,25 @@ impl ProxyError {
             Self::AddressNotAllowed => (403, "forbidden", 7, Client, Never, false, "address_not_allowed"),
             Self::Blocked => (403, "forbidden", 7, Client, Never, false, "blocked"),
             Self::PlainNotServed => (503, "service unavailable", 14, Client, Never, false, "plain_not_served"),
+            Self::NoClientCertificate => (
+                400,
+                "no client certificate",
+                16,
+                Client,
+                Never,
+                false,
+                "no_client_certificate",
+            ),
+            Self::BadClientCertificate => (
+                400,
+                "bad client certificate",
+                16,
+                Client,
+                Never,
+                false,
+                "bad_client_certificate",
+            ),
+            Self::SubjectNotAllowed => (403, "forbidden", 7, Client, Never, false, "subject_not_allowed"),
             Self::Unauthorized => (401, "unauthorized", 16, Client, Never, false, "unauthorized"),
             Self::NotAdmitted => (403, "forbidden", 7, Client, Never, false, "not_admitted"),
             Self::AccessUnknown => (

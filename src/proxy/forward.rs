@@ -5,6 +5,7 @@ use super::answer::{self, Answer, Broken};
 use super::attempt::Attempt;
 use super::body::{ClientBody, Source, Upload};
 use super::canonical::Canonical;
+use super::certificate::Told;
 use super::client::Client;
 use super::dial::{checkout, connect_error};
 use super::error::ProxyError;
@@ -54,6 +55,8 @@ pub struct Plan<'r> {
     pub changes: Option<Box<Changes<'r>>>,
     /// What was found out about its client, where it was asked.
     pub granted: Option<&'r Granted>,
+    /// What the pod is told of its client's certificate.
+    pub told: Option<&'r Told>,
     /// How often it has passed through narthex.
     pub hops: u8,
     /// The backend it leads to.
@@ -431,6 +434,7 @@ impl Plan<'_> {
             trace: trace.as_ref(),
             facts: self.facts,
             granted: self.granted,
+            told: self.told,
             changes: self.changes.as_deref(),
             closes: self.settings.one_request == Some(true),
         };

@@ -2,6 +2,7 @@
 //! docs/security.md, rows 20-22).
 
 use super::access::Granted;
+use super::certificate::Told;
 use super::client::Client;
 use super::facts::{ConnectionOptions, Facts, connection_options};
 use super::names::{is_hop_by_hop, is_managed, misleads};
@@ -43,6 +44,8 @@ pub struct Forwarded<'a> {
     pub facts: &'a Facts<'a>,
     /// What was found out about the client, where it was asked who it is.
     pub granted: Option<&'a Granted>,
+    /// What the pod is told of the client's certificate, where its host asks for one.
+    pub told: Option<&'a Told>,
     /// What the route changes of them, where it does.
     pub changes: Option<&'a Changes<'a>>,
     /// Whether it is told to be the last one of its connection.
@@ -120,12 +123,13 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
     };
     let trusted = client.peer.trusted;
     let passes = |field: Field<'_>| stays(field, &options, trusted, forwarded);
-    match (forwarded.granted, forwarded.changes) {
-        (None, None) => write_those(out, original, passes),
-        (granted, changes) => write_those(out, original, |field| {
+    match (forwarded.granted, forwarded.changes, forwarded.told) {
+        (None, None, None) => write_those(out, original, passes),
+        (granted, changes, told) => write_those(out, original, |field| {
             passes(field)
                 && !granted.is_some_and(|granted| granted.takes(field))
                 && !changes.is_some_and(|changes| changes.of.replaces(field.name))
+                && !told.is_some_and(|_| Told::takes(field.name))
         }),
     }
     write_framing(out, original, forwarded);
@@ -141,6 +145,9 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
     }
     if let Some(changes) = forwarded.changes {
         out.lines(&changes.more, 0..changes.more.len());
+    }
+    if let Some(told) = forwarded.told {
+        out.lines(&told.fields, 0..told.fields.len());
     }
     if let Some(granted) = forwarded.granted {
         out.lines(&granted.fields, 0..granted.fields.len());
@@ -365,6 +372,7 @@ mod tests {
             trace: None,
             facts: &facts,
             granted: None,
+            told: None,
             changes: None,
             closes: false,
         };

@@ -1,7 +1,7 @@
 //! The other end of a client's connection.
 
 use crate::message::Fields;
-use crate::table::ListenerId;
+use crate::table::{ListenerId, Presented};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
@@ -57,6 +57,8 @@ pub struct Handshake {
     pub server_name: Option<Box<str>>,
     /// The version agreed on, as OpenSSL names it: `TLSv1.3`.
     pub version: &'static str,
+    /// What the client has shown of itself, where its host has a profile.
+    pub shown: Option<Box<Presented>>,
 }
 
 impl Peer {

@@ -16,6 +16,7 @@ use super::access::{self, Asked, Granted, Refused, Why};
 use super::affinity;
 use super::body::{ClientBody, Source, Upload};
 use super::canonical::{self, Canonical};
+use super::certificate::Told;
 use super::client::Client;
 use super::compress;
 use super::deadline::{self, Alarm};
@@ -108,6 +109,9 @@ pub async fn take(
         let table = worker.table();
         let decision = decide::decide(&table, &request.ask, &request.canonical, &worker.settings.rules());
         trail.decided(&table, &decision);
+        let told = decision
+            .clients
+            .and_then(|clients| Told::of(clients, request.ask.shown));
         let mut passed = decision.passed;
         let mut refused = live(request, passed, &mut charged);
         if refused.is_none()
@@ -121,6 +125,7 @@ pub async fn take(
                 ask: &request.ask,
                 canonical: &request.canonical,
                 route,
+                told: told.as_deref(),
                 table: &table,
                 id: trail.request_id(),
             };
@@ -159,8 +164,8 @@ pub async fn take(
                 hops,
                 path,
             } => {
-                let granted = granted.as_deref();
-                match &before(request, table.generation, (route, backend), (hops, path), granted) {
+                let known = (granted.as_deref(), told.as_deref());
+                match &before(request, table.generation, (route, backend), (hops, path), known) {
                     Err(error) => Some((*error).into()),
                     Ok(plan) => {
                         let forwarded = {
@@ -373,7 +378,7 @@ fn before<'r>(
     generation: u64,
     (route, backend): (&'r Arc<Route>, &'r Arc<Backend>),
     (hops, path): (u8, Option<String>),
-    granted: Option<&'r Granted>,
+    (granted, told): (Option<&'r Granted>, Option<&'r Told>),
 ) -> Result<Plan<'r>, ProxyError> {
     let (head, client, settings) = (request.request, request.client, &*backend.settings);
     let protocol = backend.protocol();
@@ -409,6 +414,7 @@ fn before<'r>(
         host,
         changes,
         granted,
+        told,
         hops,
         backend,
         generation,

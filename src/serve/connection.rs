@@ -85,7 +85,7 @@ enum Next {
 
 /// Serves one client connection from accept to close. `held` was read from it before and comes first.
 pub async fn run(shard: Rc<Shard>, stream: Stream, peer: Rc<Peer>, held: &'static [u8]) {
-    let is_leaving = shard.is_leaving(peer.listener);
+    let is_leaving = shard.is_leaving(peer.listener, Some(&peer));
     let client = Rc::new(Client::new(peer));
     let conn = Rc::new(Conn {
         // Under TLS the handshake has said which protocol it is.

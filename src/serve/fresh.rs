@@ -52,7 +52,7 @@ impl Fresh {
             limit,
             since: now,
             stage: Cell::new((Stage::Silent, now)),
-            draining: Cell::new(shard.is_leaving(listener)),
+            draining: Cell::new(shard.is_leaving(listener, None)),
             over: Cell::new(false),
             late: Cell::new(false),
             waker: RefCell::default(),

@@ -224,6 +224,10 @@ impl Swept for Conn {
         Some(self.peer.listener)
     }
 
+    fn peer(&self) -> Option<&Peer> {
+        Some(&self.peer)
+    }
+
     fn idle(&self) -> Option<Tick> {
         let idle =
             self.ending.get().is_none() && self.requests.borrow().iter().all(|request| request.strong_count() == 0);
@@ -345,7 +349,7 @@ pub async fn run(shard: Rc<Shard>, socket: upstream::Stream, peer: Rc<Peer>, pre
         waker: RefCell::default(),
         shard: shard.clone(),
     });
-    if shard.is_leaving(conn.peer.listener) {
+    if shard.is_leaving(conn.peer.listener, Some(&conn.peer)) {
         conn.end();
     }
     let _listed = shard.list(conn.clone());

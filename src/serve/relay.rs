@@ -1,35 +1,52 @@
-//! Connections whose bytes are passed on as they come, to an endpoint of what their listener leads to.
+//! Connections whose bytes are passed on as they come, to an endpoint of what their name or their listener leads to.
 
 use super::shard::Shard;
+use super::tls::Passed;
 use super::tunnel;
-use crate::proxy::Ends;
 use crate::proxy::body::ClientBody;
-use crate::table::{Backend, Destination};
+use crate::proxy::{Ends, PassedOn, ProxyError};
+use crate::table::Backend;
 use crate::upstream::pool::{Dial, Socket};
 use crate::upstream::{Affinity, Lease, Picked, RequestPermit, Stream, proxy_protocol};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::net::TcpStream;
 
 /// Serves a connection. `first` was read from it already.
-pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, to: &Destination, ends: &Ends) {
-    let table = shard.worker.table();
-    let chosen = to.choose(|below| fastrand::u32(..below));
-    let Some(backend) = chosen.and_then(|id| table.backend(id)).cloned() else {
-        return;
-    };
+pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, passed: Passed, ends: &Ends) {
+    let worker = &shard.worker;
+    let began = Instant::now();
+    let route = passed.rule.as_ref().map(|rule| rule.route.clone());
+    let mut noted = PassedOn::begins(worker, route.as_deref(), passed.server_name.as_deref(), ends);
+    let table = worker.table();
+    let chosen = passed.to.choose(|below| fastrand::u32(..below));
+    let backend = chosen.and_then(|id| table.backend(id)).cloned();
     drop(table);
-    if backend.guard.is_some() {
-        return tracing::debug!(peer = %ends.client, %backend, "connection refused: a guard that is not enforced closes its backend");
-    }
+    let guard = passed.rule.as_ref().and_then(|rule| rule.guard.as_ref());
+    let guard = guard.or_else(|| backend.as_ref()?.guard.as_ref());
+    let admitted = noted.admit(worker, route.as_deref(), guard.map(|guard| &**guard));
+    let backend = admitted.and_then(|()| backend.ok_or(ProxyError::BackendGone));
+    let backend = match backend {
+        Ok(backend) => backend,
+        Err(error) => {
+            tracing::debug!(peer = %ends.client, %error, "connection refused");
+            return noted.ends(worker, Err(error), None);
+        }
+    };
     match connect(&shard, &backend, ends).await {
         Ok((lease, pod, _held)) => {
+            noted.connected(began.elapsed());
             let endpoint = lease.endpoint.endpoint.clone();
-            tunnel::relay(&shard, Stream::Plain(client), (pod, &first), &endpoint).await;
+            let limit = backend.settings.tunnel_timeout;
+            let pod = (pod, &*first);
+            noted.bytes = tunnel::relay(&shard, Stream::Plain(client), pod, &endpoint, limit).await;
+            noted.ends(&shard.worker, Ok(()), Some(&endpoint));
         }
         Err(error) => {
             tracing::debug!(peer = %ends.client, %backend, %error, "connection closed: it cannot be passed on");
+            noted.ends(&shard.worker, Err(ProxyError::Connect), None);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::pace::Slow;
 use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
 use super::relay;
 use super::room::Room;
-use super::tls::{Greeted, Shaken, Tls};
+use super::tls::{Greeted, Passed, Shaken, Tls};
 use crate::http1::Limits;
 use crate::proxy::{Ends, Peer, Timeouts, Worker};
 use crate::table::{Listener, ListenerId, Serves, Slots};
@@ -116,6 +116,11 @@ pub trait Swept {
         None
     }
 
+    /// Its client, where requests come on it.
+    fn peer(&self) -> Option<&Peer> {
+        None
+    }
+
     /// Since when nothing is asked of it, where that is so: then it may be closed for another's sake.
     fn idle(&self) -> Option<Tick> {
         None
@@ -180,6 +185,8 @@ pub struct Shard {
     draining: Cell<bool>,
     /// The listeners that were there when it was last looked for connections whose listener is gone.
     listeners: RefCell<Slots<Listener>>,
+    /// The changes of profiles that had been made then: see [`Table::profile_changes`](crate::table::Table::profile_changes).
+    profile_changes: Cell<u64>,
     /// Whether there may be such connections.
     orphans: Cell<bool>,
     /// When that began, and how long connections that are idle then are closed over.
@@ -219,6 +226,7 @@ impl Shard {
             draining: Cell::new(false),
             spread: Cell::new(None),
             listeners: RefCell::default(),
+            profile_changes: Cell::new(0),
             orphans: Cell::new(false),
             handshake_turn: Semaphore::new(1),
             settings,
@@ -245,7 +253,7 @@ impl Shard {
                     match now {
                         Stage::Serving(_) => {
                             self.worker.upstreams.follow(&self.worker.table(), &self.worker.clock);
-                            self.follow_listeners();
+                            self.follow_table();
                         }
                         Stage::Draining(spread) => self.drain(spread),
                     }
@@ -283,7 +291,14 @@ impl Shard {
         };
         if let Serves::Tcp(to) = &listener.serves {
             // Whichever side speaks first, nothing is waited for here.
-            return Box::pin(relay::run(self.clone(), stream, held.to_vec(), to, &ends)).await;
+            return Box::pin(relay::run(
+                self.clone(),
+                stream,
+                held.to_vec(),
+                Passed::connection(to),
+                &ends,
+            ))
+            .await;
         }
         let begins_with_tls = listener.protocol().begins_with_tls();
         let limit = match &self.settings.tls {
@@ -353,7 +368,7 @@ impl Shard {
         drop(listed);
         match greeted {
             Ok(Greeted::Passed { stream, bytes, to }) => {
-                Box::pin(relay::run(self.clone(), stream, bytes, &to, &ends)).await;
+                Box::pin(relay::run(self.clone(), stream, bytes, to, &ends)).await;
             }
             Ok(Greeted::Shaken(Shaken { stream, handshake, h2 })) => {
                 self.worker.counters.handshakes.add();

@@ -6,13 +6,20 @@ use super::shard::Shard;
 use crate::config::TlsVersion;
 use crate::proxy::Handshake;
 use crate::proxy::reply::PLAIN_ON_HTTPS;
-use crate::table::{Destination, Listener, ListenerId, ListenerProtocol, Table, TlsMode};
+use crate::table::{
+    Destination, Guard, Listener, ListenerId, ListenerProtocol, Route, Table, TlsMode, TlsProfile, public_key,
+};
 use crate::upstream::Stream;
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -24,6 +31,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::StartHandshake;
+use webpki::RawPublicKeyEntity;
 
 /// What the operator decided about TLS.
 #[derive(Clone, Debug)]
@@ -40,7 +48,11 @@ pub struct TlsSettings {
 
 /// All that shards need for handshakes.
 pub struct Tls {
+    /// For names without a profile.
     config: Arc<ServerConfig>,
+    versions: &'static [&'static SupportedProtocolVersion],
+    provider: Arc<CryptoProvider>,
+    chooser: Arc<Chooser>,
     timeout: Duration,
     places: Arc<Semaphore>,
 }
@@ -62,38 +74,136 @@ impl Tls {
     /// # Errors
     /// What the libraries say; nothing a user could mend.
     pub fn new(settings: &TlsSettings, tables: Arc<ArcSwap<Table>>) -> Result<Self, TlsError> {
-        let versions: &[&rustls::SupportedProtocolVersion] = match settings.min_version {
-            TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            TlsVersion::Tls13 => &[&rustls::version::TLS13],
-        };
+        let versions = versions(settings.min_version);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let chooser = Chooser {
+        let chooser = Arc::new(Chooser {
             tables,
             own: own_certificate(&provider)?,
             strict: settings.strict_sni,
-        };
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(chooser));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        });
+        let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
+        let mut config = builder.with_no_client_auth().with_cert_resolver(chooser.clone());
+        set_up(&mut config);
         // Tickets are sealed by keys that rotate every six hours and are the same for all shards, so that a client
-        // resumes wherever it lands and the server keeps nothing.
+        // resumes wherever it lands and the server keeps nothing. No session of another profile is sealed by them.
         config.ticketer = aws_lc_rs::Ticketer::new()?;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        // 0-RTT can be replayed (RFC 8446, section 8).
-        config.max_early_data_size = 0;
         Ok(Self {
             config: Arc::new(config),
+            versions,
+            provider,
+            chooser,
             timeout: settings.handshake_timeout,
             places: Arc::new(Semaphore::new(settings.max_handshakes)),
         })
     }
+
+    /// The configuration for the connections of a profile. A client that shows a certificate resumes no session: the
+    /// certificate is shown, and verified, with each connection.
+    fn config_of(&self, profile: &TlsProfile) -> Option<Arc<ServerConfig>> {
+        let make = || {
+            let builder = ServerConfig::builder_with_provider(self.provider.clone());
+            let builder = builder.with_protocol_versions(self.versions).ok()?;
+            let takes_any = Arc::new(TakesAny {
+                names: profile.authorities.names(),
+                algorithms: *profile.authorities.algorithms(),
+            });
+            let builder = builder.with_client_cert_verifier(takes_any);
+            let mut config = builder.with_cert_resolver(self.chooser.clone());
+            set_up(&mut config);
+            config.send_tls13_tickets = 0;
+            Some(Arc::new(config))
+        };
+        profile.config(make).cloned()
+    }
+}
+
+fn versions(least: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static ALL: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+    match least {
+        TlsVersion::Tls12 => &ALL,
+        TlsVersion::Tls13 => ALL.get(..1).unwrap_or_default(),
+    }
+}
+
+/// What all configurations have.
+fn set_up(config: &mut ServerConfig) {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    // 0-RTT can be replayed (RFC 8446, section 8).
+    config.max_early_data_size = 0;
+}
+
+/// Asks clients for a certificate and takes whatever comes, so that who is refused learns it by HTTP. Only that a client
+/// has the key of the certificate is verified here; whose it is, [`TlsProfile::look_at`] says after the handshake.
+#[derive(Debug)]
+struct TakesAny {
+    names: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for TakesAny {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.names
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let key = key_of(certificate)?;
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| BAD)?;
+        let known = self.algorithms.mapping.iter();
+        let mut fitting = known
+            .filter(|(scheme, _)| *scheme == signed.scheme)
+            .flat_map(|(_, all)| *all);
+        let is_right = fitting.any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok());
+        if is_right {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature_with_raw_key(message, &key_of(certificate)?, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// What is no certificate.
+const BAD: rustls::Error = rustls::Error::InvalidCertificate(CertificateError::BadEncoding);
+
+/// rustls reads no certificates of X.509 version 1, which clients may have.
+fn key_of(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, rustls::Error> {
+    public_key(certificate).ok_or(BAD)
 }
 
 /// Self-signed, for names that have no other: a client that insists on none can still be served, and one that does
 /// not sees why.
-fn own_certificate(provider: &rustls::crypto::CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+fn own_certificate(provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
     let mut parameters = rcgen::CertificateParams::new(vec!["default-certificate.narthex.invalid".to_owned()])?;
     parameters.distinguished_name = rcgen::DistinguishedName::new();
     parameters
@@ -132,6 +242,33 @@ impl ResolvesServerCert for Chooser {
     }
 }
 
+/// Where a connection goes that is passed on.
+pub struct Passed {
+    pub to: Destination,
+    /// The name that its client asked for.
+    pub server_name: Option<Box<str>>,
+    /// By which rule, and what that asks of it; absent where its listener says so itself.
+    pub rule: Option<Rule>,
+}
+
+impl Passed {
+    /// A connection that is no TLS, as far as is known.
+    pub fn connection(to: &Destination) -> Self {
+        Self {
+            to: to.clone(),
+            server_name: None,
+            rule: None,
+        }
+    }
+}
+
+/// A rule by which connections are passed on.
+pub struct Rule {
+    pub route: Arc<Route>,
+    /// What closes it.
+    pub guard: Option<Arc<Guard>>,
+}
+
 /// What came of a ClientHello.
 pub enum Greeted {
     /// TLS ends here.
@@ -143,7 +280,7 @@ pub enum Greeted {
         /// What was read from it.
         bytes: Vec<u8>,
         /// Where it goes.
-        to: Destination,
+        to: Passed,
     },
 }
 
@@ -206,11 +343,12 @@ impl Tls {
                 "plain HTTP on the HTTPS port",
             ));
         }
-        let keeps = listener.protocol() == ListenerProtocol::Tls;
+        let passes_some = shard.worker.table().ingress_hosts().passes_some();
+        let keeps = passes_some || listener.protocol() == ListenerProtocol::Tls;
         let Hello { accepted, bytes } = Hello::read(&mut tcp, &shard.scratch, keeps).await?;
-        match mode(shard, listener.id, accepted.client_hello().server_name()) {
-            Some(TlsMode::Terminate(_)) => {}
-            Some(TlsMode::Passthrough(to)) if keeps => {
+        let profile = match terms(shard, listener.id, accepted.client_hello().server_name()) {
+            Some(Terms::Ends(profile)) => profile,
+            Some(Terms::Passes(to)) if keeps => {
                 return Ok(Greeted::Passed { stream: tcp, bytes, to });
             }
             _ => {
@@ -219,10 +357,14 @@ impl Tls {
                     "nothing is served for this name",
                 ));
             }
-        }
+        };
         drop(bytes);
+        let config = match &profile {
+            None => self.config.clone(),
+            Some(profile) => self.config_of(profile).ok_or(io::ErrorKind::InvalidData)?,
+        };
         let start = StartHandshake::from_parts(accepted, tcp);
-        let mut rest = pin!(start.into_stream(self.config.clone()));
+        let mut rest = pin!(start.into_stream(config));
         let mut first = {
             fresh.awaits_us();
             let _turn = shard.handshake_turn.acquire().await;
@@ -241,16 +383,56 @@ impl Tls {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",
         };
+        let shown = match profile {
+            None => None,
+            Some(profile) => {
+                let _turn = shard.handshake_turn.acquire().await;
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                Some(Box::new(profile.look_at(chain, UnixTime::now())))
+            }
+        };
         Ok(Greeted::Shaken(Shaken {
             h2,
             stream: Stream::Tls(Box::new(stream.into())),
-            handshake: Handshake { server_name, version },
+            handshake: Handshake {
+                server_name,
+                version,
+                shown,
+            },
         }))
     }
 }
 
+/// What the live table does with a connection.
+enum Terms {
+    /// TLS ends here, with the profile of its name.
+    Ends(Option<Arc<TlsProfile>>),
+    Passes(Passed),
+}
+
 /// What the live table does for a name.
-fn mode(shard: &Shard, listener: ListenerId, server_name: Option<&str>) -> Option<TlsMode> {
+fn terms(shard: &Shard, listener: ListenerId, server_name: Option<&str>) -> Option<Terms> {
     let table = shard.worker.table();
-    table.listener(listener)?.tls(server_name).cloned()
+    let passed = |to, rule| {
+        Some(Terms::Passes(Passed {
+            to,
+            server_name: server_name.map(Box::from),
+            rule,
+        }))
+    };
+    if let TlsMode::Passthrough(to) = table.listener(listener)?.tls(server_name)? {
+        return passed(to.clone(), None);
+    }
+    match table
+        .hosts_of(listener, server_name)
+        .and_then(|hosts| hosts.passes(server_name))
+    {
+        Some(found) => {
+            let asks = found.asked_host.filter(|clients| clients.profile().is_some());
+            let guard = found.guard(None).or(asks.map(|clients| &clients.guard)).cloned();
+            let route = found.route.clone();
+            passed(route.to.clone(), Some(Rule { route, guard }))
+        }
+        None => Some(Terms::Ends(table.profile(listener, server_name).cloned())),
+    }
 }

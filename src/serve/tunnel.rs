@@ -78,11 +78,15 @@ struct Side<'t, S> {
     pulse: &'t Pulse,
     /// By what it earns frames, where it is a stream of a client's.
     earned: Option<&'t Earned>,
+    /// Bytes that were read from it.
+    read: &'t Cell<u64>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Side<'_, S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.read.set(self.read.get() + (buffer.filled().len() - before) as u64);
         if poll.is_ready() {
             self.pulse.last.set(self.pulse.clock().now());
         }
@@ -149,17 +153,18 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     between(shard, (client, earned), pod_side, &pod.read, (&endpoint, limit), reset).await;
 }
 
-/// A connection that is passed on from its first byte. `first` was read from the client already.
-pub async fn relay(shard: &Rc<Shard>, mut client: Stream, (pod, first): (Stream, &[u8]), endpoint: &Endpoint) {
-    between(
-        shard,
-        (&mut client, None),
-        (pod, first),
-        &[],
-        (endpoint, None),
-        pending(),
-    )
-    .await;
+/// A connection that is passed on from its first byte. `first` was read from the client already. How many bytes came from
+/// the client, and from the pod.
+pub async fn relay(
+    shard: &Rc<Shard>,
+    mut client: Stream,
+    (pod, first): (Stream, &[u8]),
+    endpoint: &Endpoint,
+    limit: Option<Duration>,
+) -> (u64, u64) {
+    let client = (&mut client, None);
+    let (up, down) = between(shard, client, (pod, first), &[], (endpoint, limit), pending()).await;
+    (up + first.len() as u64, down)
 }
 
 /// Passes bytes on, beginning with what was read from either side already: `first` from the client, `said` from the pod.
@@ -170,18 +175,21 @@ async fn between<C: AsyncRead + AsyncWrite + Unpin>(
     said: &[u8],
     (endpoint, limit): (&Endpoint, Option<Duration>),
     reset: impl Future<Output = ()>,
-) {
+) -> (u64, u64) {
     let pulse = Pulse::new(shard, limit);
     let _listed = shard.list(pulse.clone());
+    let (up, down) = (Cell::new(0), Cell::new(0));
     let mut client = Side {
         stream: client,
         pulse: &pulse,
         earned,
+        read: &up,
     };
     let mut pod_side = Side {
         stream: pod,
         pulse: &pulse,
         earned: None,
+        read: &down,
     };
     let pass_on = async {
         client.write_all(said).await?;
@@ -197,4 +205,5 @@ async fn between<C: AsyncRead + AsyncWrite + Unpin>(
         () = pulse.stops() => shard.worker.counters.timeouts.add(),
         () = reset => {}
     }
+    (up.get(), down.get())
 }

@@ -3,10 +3,13 @@
 //! Only what the request, the table and the settings say is decided here. Whether a pod can be reached, or narthex has
 //! too much to do, is live state and comes later.
 
+mod clients;
+
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
 use super::steps::is_own_url;
 use super::{
-    Answer, Backend, Before, CanonicalPath, Cors, Destination, Guard, Known, ListenerId, Protocol, Route, Says, Table,
+    Answer, Backend, Before, CanonicalPath, ClientRules, Cors, Destination, Guard, Known, ListenerId, Presented,
+    Protocol, Route, Says, Table,
 };
 use crate::message::{Fields, Value};
 use http::{Method, StatusCode, Version};
@@ -35,6 +38,10 @@ pub struct Ask<'r> {
     pub listener: ListenerId,
     /// The name that its client asked for in the TLS handshake (SNI); absent if it named none, or there is no TLS.
     pub server_name: Option<&'r str>,
+    /// Whether its client's TLS ends here.
+    pub tls: bool,
+    /// What its client has shown in the handshake, where it was asked for a certificate.
+    pub shown: Option<&'r Presented>,
     /// Whether its peer is one of `--trusted-proxies`.
     pub trusted: bool,
     /// Whether its client speaks HTTPS, to us or to a trusted proxy that says so.
@@ -110,6 +117,12 @@ pub enum Refusal {
     RedirectsToItself,
     /// The client speaks plain HTTP, and the route is for HTTPS alone.
     PlainNotServed,
+    /// The client has shown no certificate, and the host asks for one.
+    NoClientCertificate,
+    /// The client's certificate cannot be verified.
+    BadClientCertificate,
+    /// The client's certificate is not of those whom the host allows.
+    SubjectNotAllowed,
 }
 
 /// What a request is about.
@@ -140,6 +153,8 @@ pub struct Decision<'d> {
     pub backend: Option<&'d Arc<Backend>>,
     /// The steps of the route that let the request pass. What narthex answers itself goes through their response side.
     pub passed: &'d [Before],
+    /// What the host asks of its clients, where it asks for something.
+    pub clients: Option<&'d Arc<ClientRules>>,
     /// What follows.
     pub outcome: Outcome<'d>,
 }
@@ -294,6 +309,7 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         route: None,
         backend: None,
         passed: &[],
+        clients: None,
         outcome: Outcome::Refused(refusal),
     };
     let host = canonical.host.as_deref();
@@ -302,17 +318,32 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
     let Some(hosts) = hosts.filter(|_| ask.may_ask(table, host)) else {
         return refused(Refusal::Misdirected);
     };
+    if ask.tls && hosts.passes(host).is_some() {
+        // Its connections are not ours to answer.
+        return refused(Refusal::Misdirected);
+    }
     let Some(found) = hosts.find(host, &canonical.path, &ask.says()) else {
-        return refused(Refusal::NoRoute);
+        let outcome = clients::unrouted(hosts, ask, canonical).unwrap_or(Outcome::Refused(Refusal::NoRoute));
+        return Decision {
+            outcome,
+            ..refused(Refusal::NoRoute)
+        };
     };
     let route = found.route;
+    let clients = found.asked_host.or(found.own_host);
     let steps = &*route.policies.before;
     let ended = |passed, outcome| Decision {
         route: Some(route),
         backend: None,
         passed,
+        clients,
         outcome,
     };
+    if (clients.is_some() || ask.shown.is_some())
+        && let Some(outcome) = clients::check(&found, ask, canonical, rules)
+    {
+        return ended(&[], outcome);
+    }
     let backend = match &route.to {
         Destination::Choice(choice) => choice.choose(table, ask.fields, ask.draw),
         Destination::Split(split) => split.choose_in(table, ask.fields, ask.draw),
@@ -353,6 +384,7 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         route: Some(route),
         backend: Some(backend),
         passed: steps,
+        clients,
         outcome,
     }
 }
@@ -453,17 +485,23 @@ fn rewritten(canonical: &Canonical<'_>, route: &Route, rules: &Rules) -> Result<
 
 /// What the variables of templates stand for.
 pub fn known<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: &'d Route) -> Known<'d> {
+    known_of(ask, canonical, Some(route))
+}
+
+/// The same where no route may answer.
+fn known_of<'d>(ask: &'d Ask<'_>, canonical: &'d Canonical<'_>, route: Option<&'d Route>) -> Known<'d> {
     Known {
         secure: ask.secure,
         host: canonical.host.as_deref(),
         http_host: canonical.host_header,
-        path: canonical.path.form(route.keep_slashes),
+        path: canonical.path.form(route.is_some_and(|route| route.keep_slashes)),
         query: ask.query,
         method: ask.method,
         client: ask.client,
         fields: ask.fields,
         request_id: None,
-        route: Some(route),
+        shown: ask.shown,
+        route,
         backend: None,
     }
 }

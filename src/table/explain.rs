@@ -112,6 +112,7 @@ fn why_lost(
             PathKind::Prefix => format!("Prefix {} is not a prefix of {text}", pattern.path),
             PathKind::Below => format!("{text} is not below {}", pattern.path),
             PathKind::RegularExpression => format!("RegularExpression {} does not match {text}", pattern.path),
+            PathKind::Passthrough => "it is for TLS connections as a whole".to_owned(),
         };
     }
     if !candidate.holds(says) {

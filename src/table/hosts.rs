@@ -1,6 +1,7 @@
 //! A set of hosts with their routes, and the lookup in it.
 
 use super::aliases::{Aliases, HostRegex};
+use super::client_tls::ClientRules;
 use super::guard::Guard;
 use super::parts::Parts;
 use super::paths::Paths;
@@ -23,6 +24,10 @@ pub struct HostTable {
     pub default: Option<Arc<Route>>,
     /// Guards that hold for the whole host, by the namespace whose routes they close; absent where it has none.
     pub guards: Option<Arc<BTreeMap<Arc<str>, Arc<Guard>>>>,
+    /// What the host asks of its clients' certificates; absent where that is nothing.
+    pub clients: Option<Arc<ClientRules>>,
+    /// Where TLS connections for the host go as they come; absent where TLS ends here.
+    pub passes: Option<Arc<Route>>,
 }
 
 impl HostTable {
@@ -32,7 +37,7 @@ impl HostTable {
             .patterns
             .as_ref()
             .is_some_and(|patterns| patterns.iter().next().is_some());
-        self.paths.is_empty() && !has_patterns && self.default.is_none()
+        self.paths.is_empty() && !has_patterns && self.default.is_none() && self.passes.is_none()
     }
 
     /// The route that answers a path, if a rule of the host does.
@@ -57,13 +62,18 @@ impl HostTable {
 
     /// Every route that an object claims, its default backend too, in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.rules().chain(&self.default)
+        self.rules().chain(&self.default).chain(&self.passes)
     }
 
     /// A route with the guard that this host has for it.
     fn with_guard<'t>(&'t self, route: &'t Arc<Route>) -> Match<'t> {
         let host_guard = self.guard(&route.origin.object.namespace);
-        Match { route, host_guard }
+        Match {
+            route,
+            host_guard,
+            asked_host: self.clients.as_ref(),
+            own_host: self.clients.as_ref(),
+        }
     }
 
     /// The routes that no rule lists: those of the host itself.
@@ -90,6 +100,10 @@ pub struct Match<'t> {
     pub route: &'t Arc<Route>,
     /// The guard of a whole host that holds for it: see [`Hosts::find`].
     host_guard: Option<&'t Arc<Guard>>,
+    /// What the host that was asked for asks of its clients.
+    pub asked_host: Option<&'t Arc<ClientRules>>,
+    /// The same of the host that the route is of, which may be a wildcard, or any host.
+    pub own_host: Option<&'t Arc<ClientRules>>,
 }
 
 impl<'t> Match<'t> {
@@ -100,7 +114,10 @@ impl<'t> Match<'t> {
         't: 'g,
     {
         let own = self.route.policies.guard.as_ref();
-        own.or(self.host_guard).or_else(|| backend?.guard.as_ref())
+        let mut clients = [self.asked_host, self.own_host].into_iter().flatten();
+        own.or(self.host_guard)
+            .or_else(|| clients.find_map(|clients| clients.closes(Some(&self.route.origin.object))))
+            .or_else(|| backend?.guard.as_ref())
     }
 }
 
@@ -124,6 +141,10 @@ pub struct Hosts {
     fallback: Option<Arc<Route>>,
     /// Further names of hosts, which are asked where no rule names the host.
     aliases: Option<Arc<Aliases>>,
+    /// How many hosts ask something of their clients.
+    with_client_rules: usize,
+    /// How many hosts have their TLS connections passed on.
+    passing: usize,
 }
 
 impl Hosts {
@@ -153,10 +174,51 @@ impl Hosts {
             .or_else(|| Some((2, wildcard?.default.as_ref()?)))
             .or_else(|| Some((3, self.any.default.as_ref().or(self.fallback.as_ref())?)))?;
         // The host of the route, and those that come before it.
-        let hosts = [exact, wildcard, Some(&self.any)].into_iter().take(levels).flatten();
+        let hosts = || [exact, wildcard, Some(&self.any)].into_iter().take(levels).flatten();
         let namespace = &route.origin.object.namespace;
-        let host_guard = hosts.filter_map(|host| host.guard(namespace)).next();
-        Some(Match { route, host_guard })
+        let host_guard = hosts().filter_map(|host| host.guard(namespace)).next();
+        Some(Match {
+            route,
+            host_guard,
+            asked_host: hosts().next().and_then(|host| host.clients.as_ref()),
+            own_host: hosts().last().and_then(|host| host.clients.as_ref()),
+        })
+    }
+
+    /// What a host asks of its clients; without a name, what any host does. A host that has rules answers for itself: what
+    /// its wildcard asks is no concern of its.
+    pub fn client_rules(&self, host: Option<&str>) -> Option<&Arc<ClientRules>> {
+        if self.with_client_rules == 0 {
+            return None;
+        }
+        self.named(host).clients.as_ref()
+    }
+
+    /// Where TLS connections for a host go as they come, with the guard of the host; absent where TLS ends here.
+    pub fn passes(&self, host: Option<&str>) -> Option<Match<'_>> {
+        if self.passing == 0 {
+            return None;
+        }
+        let table = self.named(host);
+        table.passes.as_ref().map(|route| table.with_guard(route))
+    }
+
+    /// Whether the TLS connections of some host are passed on.
+    pub fn passes_some(&self) -> bool {
+        self.passing > 0
+    }
+
+    /// What a host has: its own table, that of a host whose other name it is, that of its wildcard, or that of any host.
+    fn named(&self, host: Option<&str>) -> &HostTable {
+        let exact = |host| by_name(&self.exact, host).or_else(|| self.aliases.as_ref()?.exact(host));
+        let wildcard = |host| wildcard_suffix(host).and_then(|suffix| by_name(&self.wildcard, suffix));
+        let named = host.and_then(|host| exact(host).or_else(|| wildcard(host)).or_else(|| self.aliases_of(host)));
+        named.unwrap_or(&self.any)
+    }
+
+    /// Replaces or removes what a host asks of its clients. For the compiler.
+    pub fn set_client_rules(&mut self, pattern: &HostPattern, rules: Option<Arc<ClientRules>>) {
+        self.update(pattern, |host| host.clients = rules);
     }
 
     /// Every route, default backends too, with the guard of its host, in no order.
@@ -240,25 +302,34 @@ impl Hosts {
     }
 
     /// Changes one host's table; one left without routes and guards takes the host away. For the compiler.
-    pub fn update(&mut self, pattern: &HostPattern, change: impl FnOnce(&mut HostTable)) {
-        let (hosts, name) = match pattern {
-            HostPattern::Exact(name) => (&mut self.exact, name),
-            HostPattern::Wildcard(suffix) => (&mut self.wildcard, suffix),
-            HostPattern::Any => {
-                change(Arc::make_mut(&mut self.any));
-                return;
-            }
+    pub fn update(&mut self, pattern: &HostPattern, wanted: impl FnOnce(&mut HostTable)) {
+        let has = |host: &HostTable| (usize::from(host.clients.is_some()), usize::from(host.passes.is_some()));
+        let (mut before, mut after) = ((0, 0), (0, 0));
+        let change = |host: &mut HostTable| {
+            before = has(host);
+            wanted(host);
+            after = has(host);
         };
-        hosts.update(
-            hash(name),
-            |(other, _)| other == name,
-            || (name.clone(), Arc::default()),
-            |(_, host)| {
-                let host = Arc::make_mut(host);
-                change(host);
-                !host.is_empty() || host.guards.is_some()
-            },
-        );
+        let named = match pattern {
+            HostPattern::Exact(name) => Some((&mut self.exact, name)),
+            HostPattern::Wildcard(suffix) => Some((&mut self.wildcard, suffix)),
+            HostPattern::Any => None,
+        };
+        match named {
+            None => change(Arc::make_mut(&mut self.any)),
+            Some((hosts, name)) => hosts.update(
+                hash(name),
+                |(other, _)| other == name,
+                || (name.clone(), Arc::default()),
+                |(_, host)| {
+                    let host = Arc::make_mut(host);
+                    change(host);
+                    !host.is_empty() || host.guards.is_some() || host.clients.is_some()
+                },
+            ),
+        }
+        self.with_client_rules = (self.with_client_rules + after.0).saturating_sub(before.0);
+        self.passing = (self.passing + after.1).saturating_sub(before.1);
     }
 
     /// Replaces or removes the guard that closes a namespace's routes for a host. For the compiler.

@@ -8,6 +8,7 @@ mod backend_tls;
 pub mod canonical;
 pub mod certificate;
 mod choice;
+mod client_tls;
 mod compression;
 pub mod decide;
 mod destination;
@@ -34,6 +35,10 @@ pub use backend_tls::{BackendTls, Ingredients};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use choice::{Canary, CanaryHeader, CanaryRule, Choice, HeaderRegex};
+pub use client_tls::{
+    Authorities, ClientRules, HostTls, NOTHING, Presented, ProfileParts, Shown, SubjectPattern, TlsProfile, Verify,
+    public_key,
+};
 pub use compression::{Coding, Compression};
 pub use destination::{Answer, Destination, Split};
 pub use guard::{Guard, PARAMETERS};
@@ -76,6 +81,8 @@ pub struct Table {
     pods: Slots<PodSet>,
     certificates: Certificates,
     default_certificate: Option<Arc<CertificateSet>>,
+    /// Counts the changes of what hosts ask of their clients' connections.
+    client_rules: u64,
 }
 
 fn hash(name: &str) -> u64 {
@@ -112,6 +119,18 @@ impl Table {
             HostSet::Ingress => Some(&self.ingress_hosts),
             HostSet::Own(hosts) => Some(hosts),
         }
+    }
+
+    /// The profile of connections to a listener whose clients ask for a name in their handshake, or for none.
+    pub fn profile(&self, listener: ListenerId, server_name: Option<&str>) -> Option<&Arc<TlsProfile>> {
+        self.hosts_of(listener, server_name)?
+            .client_rules(server_name)?
+            .profile()
+    }
+
+    /// Counts the changes of profiles: while it is the same, every name has the profile that it had.
+    pub fn profile_changes(&self) -> u64 {
+        self.client_rules
     }
 
     /// What Ingresses have.
@@ -280,6 +299,12 @@ impl Table {
     /// Replaces or removes the guard that closes a namespace's routes for a host. For the compiler.
     pub fn set_guard(&mut self, pattern: &HostPattern, namespace: &Arc<str>, guard: Option<Arc<Guard>>) {
         self.ingress_hosts.set_guard(pattern, namespace, guard);
+    }
+
+    /// Replaces or removes what a host asks of its clients. For the compiler.
+    pub fn set_client_rules(&mut self, pattern: &HostPattern, rules: Option<Arc<ClientRules>>) {
+        self.client_rules += 1;
+        self.ingress_hosts.set_client_rules(pattern, rules);
     }
 
     /// Replaces the default backend of Ingresses without rules. For the compiler.

@@ -33,7 +33,7 @@ impl Narrow {
         match kind {
             PathKind::Exact => &self.exact,
             PathKind::Prefix => &self.prefix,
-            PathKind::Below | PathKind::RegularExpression => &[],
+            PathKind::Below | PathKind::RegularExpression | PathKind::Passthrough => &[],
         }
     }
 
@@ -61,7 +61,7 @@ impl Entry {
             PathKind::Exact => self.exact.as_ref(),
             PathKind::Prefix => self.prefix.as_ref(),
             PathKind::Below => self.narrow.as_ref()?.below.as_ref(),
-            PathKind::RegularExpression => None,
+            PathKind::RegularExpression | PathKind::Passthrough => None,
         }
     }
 
@@ -70,7 +70,7 @@ impl Entry {
             PathKind::Exact => self.exact = route,
             PathKind::Prefix => self.prefix = route,
             PathKind::Below => self.change_narrow(|narrow| narrow.below = route),
-            PathKind::RegularExpression => {}
+            PathKind::RegularExpression | PathKind::Passthrough => {}
         }
     }
 
@@ -78,7 +78,7 @@ impl Entry {
         self.change_narrow(|narrow| match kind {
             PathKind::Exact => narrow.exact = routes.into(),
             PathKind::Prefix => narrow.prefix = routes.into(),
-            PathKind::Below | PathKind::RegularExpression => {}
+            PathKind::Below | PathKind::RegularExpression | PathKind::Passthrough => {}
         });
     }
 
@@ -208,7 +208,7 @@ impl Paths {
             PathKind::Exact => self.exacts |= depth_bit(depth),
             PathKind::Prefix | PathKind::Below => self.prefixes |= depth_bit(depth),
             // They have a list of their own.
-            PathKind::RegularExpression => return,
+            PathKind::RegularExpression | PathKind::Passthrough => return,
         }
         let keeping = &mut self.keeping;
         self.entries.update(

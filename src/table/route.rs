@@ -60,6 +60,8 @@ pub enum PathKind {
     Exact,
     /// By a regular expression: see [`Patterns`](super::Patterns).
     RegularExpression,
+    /// Not at all: connections are passed on before anything in them is read.
+    Passthrough,
 }
 
 /// The paths a route is for, in canonical form.
@@ -72,10 +74,18 @@ pub struct PathPattern {
 }
 
 impl PathPattern {
+    /// What stands for all of a host's TLS connections, which are passed on.
+    pub fn passthrough() -> Self {
+        Self {
+            kind: PathKind::Passthrough,
+            path: Arc::default(),
+        }
+    }
+
     /// What it is found by: the path, and of a prefix that without its closing slash.
     pub fn key(&self) -> &str {
         match self.kind {
-            PathKind::Exact | PathKind::RegularExpression => &self.path,
+            PathKind::Exact | PathKind::RegularExpression | PathKind::Passthrough => &self.path,
             PathKind::Prefix | PathKind::Below => super::paths::prefix_key(&self.path),
         }
     }
@@ -84,7 +94,7 @@ impl PathPattern {
     /// its host knows, where it is compiled.
     pub fn matches(&self, path: &str) -> bool {
         match self.kind {
-            PathKind::RegularExpression => false,
+            PathKind::RegularExpression | PathKind::Passthrough => false,
             PathKind::Exact => path == &*self.path,
             PathKind::Below => path.strip_prefix(self.key()).is_some_and(|rest| rest.starts_with('/')),
             PathKind::Prefix => path
@@ -101,6 +111,7 @@ impl fmt::Display for PathPattern {
             PathKind::Below => "Below",
             PathKind::Exact => "Exact",
             PathKind::RegularExpression => "RegularExpression",
+            PathKind::Passthrough => return f.write_str("TLS passthrough"),
         };
         write!(f, "{kind} {}", self.path)
     }
@@ -300,6 +311,7 @@ impl Route {
     /// `www.example.com/api`, for logs.
     pub fn describe(&self) -> String {
         match &self.path {
+            Some(pattern) if pattern.kind == PathKind::Passthrough => format!("{} (TLS passthrough)", self.host),
             Some(pattern) => format!("{}{}", self.host, pattern.path),
             None => format!("{} (default backend)", self.host),
         }

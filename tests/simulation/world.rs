@@ -194,6 +194,7 @@ fn secret(rng: &mut Rng) -> Object {
             certificate,
             key,
             ca: authorities(rng.below(4)),
+            revoked: rng.chance(1, 8).then(|| Arc::from(&b"odd"[..])),
             others: Box::default(),
         }
         .into(),
@@ -222,7 +223,7 @@ pub fn now(rng: &mut Rng) -> Timestamp {
 fn guards(rng: &mut Rng, meta: &mut Meta) {
     for (key, values) in [
         ("nginx.ingress.kubernetes.io/auth-url", &["http://auth", ""][..]),
-        ("nginx.ingress.kubernetes.io/auth-tls-secret", &["ca"]),
+        ("nginx.ingress.kubernetes.io/auth-tls-secret", &["ca", "s1", "s2"]),
         ("nginx.ingress.kubernetes.io/auth-tls-verify-client", &["on", "off"]),
         ("nginx.ingress.kubernetes.io/server-snippet", &["deny all;", ""]),
         ("konghq.com/plugins", &["key-auth", "[]"]),
@@ -244,6 +245,8 @@ fn ingress(rng: &mut Rng) -> Object {
         ("narthex.io/merge-slashes", &["false", "true", "odd"][..]),
         ("narthex.io/ssl-redirect", &["false", "true", "odd"]),
         ("narthex.io/hsts", &["max-age=1", "off", "odd"]),
+        ("narthex.io/client-ca-secret", &["s1", "s2", "s4", "S!"]),
+        ("narthex.io/client-verify", &["optional", "odd"]),
         ("kubernetes.io/ingress.class", &["ours", "theirs"]),
         ("nginx.ingress.kubernetes.io/rewrite-target", &["/"]),
         ("nginx.ingress.kubernetes.io/canary", &["true", "false"]),

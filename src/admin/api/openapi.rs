@@ -269,6 +269,11 @@ impl Document {
                 json!({"type": "string"}),
             ),
             parameter(
+                "client_subject",
+                "the subject of the certificate that the client shows, which is taken for valid; none by default",
+                json!({"type": "string"}),
+            ),
+            parameter(
                 "from",
                 "the address of the peer, which may be one of --trusted-proxies",
                 json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),

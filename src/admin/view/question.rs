@@ -33,6 +33,8 @@ pub struct Question {
     pub version: Option<Version>,
     /// The name in the TLS handshake (SNI), if it is not the URL's host; for HTTPS.
     pub server_name: Option<String>,
+    /// The subject of the certificate that the client shows, which can be verified; absent if it shows none.
+    pub client_subject: Option<String>,
     /// The address of the peer: it may be one of `--trusted-proxies`. With a PROXY header, the client that it names.
     pub from: Option<IpAddr>,
     /// The address of the client, whoever the peer is.

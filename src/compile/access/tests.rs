@@ -57,7 +57,7 @@ const GUARDS: &[(&str, &[&str], &[&str])] = &[
 /// Annotations that narthex does not act on, and that guard.
 const NOT_ENFORCED: &[(&str, &str)] = &[
     ("auth-snippet", "deny all;"),
-    ("auth-tls-secret", "n/ca"),
+    ("server-snippet", "deny all;"),
     ("enable-modsecurity", "true"),
     ("limit-rate", "5"),
 ];

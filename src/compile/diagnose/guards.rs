@@ -150,7 +150,7 @@ fn with_rest(mut first: Vec<String>, count: usize) -> String {
 }
 
 /// Where an object first names a host.
-fn host_field(reading: &Reading, host: &HostPattern) -> String {
+pub(in crate::compile) fn host_field(reading: &Reading, host: &HostPattern) -> String {
     let first = reading.claims.iter().find(|claim| claim.spot.host() == host);
     first.map(|claim| claim.field.host()).unwrap_or_default()
 }

@@ -10,8 +10,8 @@ mod sessions;
 
 use super::hsts;
 use super::value::{Value, balance, compression, object_name, path, retry_on, server_name, token, upstream_host};
-use super::{Annotation, Scope};
-use crate::table::{BackendProtocol, HealthProtocol};
+use super::{Annotation, Scope, clients};
+use crate::table::{BackendProtocol, HealthProtocol, SubjectPattern};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -167,6 +167,109 @@ static BASIC: &[Annotation] = &[
             least: TENTH,
             most: DAY,
             set: |settings, time| settings.backend.body_timeout = Some(time),
+        },
+    },
+    Annotation {
+        name: "client-ca-secret",
+        scope: Scope::Route,
+        about: "Secret whose `ca.crt` holds the authorities that must have signed the certificates of clients, and whose \
+                `ca.crl`, if there is one, says which of these are revoked. It applies to all requests for the hosts of \
+                this Ingress, also to those that other Ingresses answer; see [TLS](tls.md#client-certificates). Clients \
+                without a valid certificate get 400. If the Secret is missing, or an annotation `client-*` has a wrong \
+                value, requests for these hosts get 503.",
+        default: "clients are not asked for a certificate",
+        example: "clients-ca",
+        value: Value::Text {
+            form: "the name of a Secret in the same namespace",
+            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            read: |settings, text| {
+                let read = |wanted: &mut _| clients::authorities(wanted, "narthex.io/client-ca-secret", text);
+                settings.clients.guarded("narthex.io/client-ca-secret", read)
+            },
+        },
+    },
+    Annotation {
+        name: "client-error-page",
+        scope: Scope::Route,
+        about: "Where narthex redirects clients without a valid certificate, with 302. The page must be on another host.",
+        default: "they get 400",
+        example: "https://help.example.com/certificates",
+        value: Value::Text {
+            form: "a URL, with variables",
+            pattern: "^https?://[!-~]+$",
+            read: |settings, text| {
+                let page = clients::error_page(text);
+                settings.clients.beside("narthex.io/client-error-page", |wanted| {
+                    wanted.error_page = Some(page?);
+                    Ok(())
+                })
+            },
+        },
+    },
+    Annotation {
+        name: "client-pass-certificate",
+        scope: Scope::Route,
+        about: "Send the client's certificate to the pods, in the field `ssl-client-cert`: in PEM, escaped as in a URL. \
+                They always get `ssl-client-verify` (`SUCCESS`, `NONE`, or `FAILED:` and the reason), \
+                `ssl-client-subject-dn` and `ssl-client-issuer-dn`.",
+        default: "pods do not get the certificate",
+        example: "true",
+        value: Value::Switch(|settings, passed| settings.clients.passed = passed),
+    },
+    Annotation {
+        name: "client-subject",
+        scope: Scope::Route,
+        about: "Regular expression that the whole subject of a client's certificate must match, in the form of RFC 2253. \
+                Other clients get 403.",
+        default: "any subject will do",
+        example: "CN=(billing|shop),O=Example",
+        value: Value::Text {
+            form: "a regular expression",
+            pattern: "^.+$",
+            read: |settings, text| {
+                settings.clients.guarded("narthex.io/client-subject", |wanted| {
+                    let pattern = SubjectPattern::whole(text).map_err(|why| format!("\"{text}\" {why}"))?;
+                    wanted.subject = Some(pattern);
+                    Ok(())
+                })
+            },
+        },
+    },
+    Annotation {
+        name: "client-verify",
+        scope: Scope::Route,
+        about: "Whether clients must show a certificate. With `optional`, a client may show none, but one that it shows must \
+                be valid. With `optional-no-ca`, it may also be signed by an unknown authority, so that the pods have to \
+                look at `ssl-client-verify`.",
+        default: "\"required\" applies",
+        example: "optional",
+        value: Value::Text {
+            form: "one of `required`, `optional`, `optional-no-ca`",
+            pattern: "^(required|optional|optional-no-ca)$",
+            read: |settings, text| {
+                settings.clients.guarded("narthex.io/client-verify", |wanted| {
+                    wanted.verify = clients::verify(text)?;
+                    Ok(())
+                })
+            },
+        },
+    },
+    Annotation {
+        name: "client-verify-depth",
+        scope: Scope::Route,
+        about: "Maximum number of certificates between that of the client and that of an authority in the Secret.",
+        default: "the number is 1",
+        example: "2",
+        value: Value::Text {
+            form: "a whole number from 0 to 10",
+            pattern: "^([0-9]|10)$",
+            read: |settings, text| {
+                settings.clients.guarded("narthex.io/client-verify-depth", |wanted| {
+                    let depth = text.parse().ok().filter(|depth| *depth <= 10 && !text.starts_with('+'));
+                    wanted.set_depth(depth.ok_or_else(|| format!("\"{text}\" is not a whole number from 0 to 10"))?);
+                    Ok(())
+                })
+            },
         },
     },
     Annotation {
@@ -536,6 +639,16 @@ static BASIC: &[Annotation] = &[
             most: DAY,
             set: |settings, time| settings.backend.stream_timeout = Some(time),
         },
+    },
+    Annotation {
+        name: "tls-passthrough",
+        scope: Scope::Route,
+        about: "Pass TLS connections for the hosts of this Ingress on to the pods as they come, so that TLS ends there. \
+                They go to the backend of the path `/`, or else to the default backend. The rules answer plain HTTP only. \
+                See [TLS](tls.md#tls-passed-through).",
+        default: "TLS ends at narthex",
+        example: "true",
+        value: Value::Switch(|settings, passes| settings.passes_tls = passes),
     },
     Annotation {
         name: "upstream-host",

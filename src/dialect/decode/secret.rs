@@ -14,6 +14,7 @@ use std::sync::Arc;
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 const CA: &str = "ca.crt";
+const REVOKED: &str = "ca.crl";
 
 /// The types of Secrets that may name users, of which all entries are kept.
 const WITH_USERS: &[&str] = &["", "Opaque", "kubernetes.io/basic-auth"];
@@ -31,6 +32,7 @@ pub fn secret(mut value: Value, unknown: Option<&mut Vec<Unknown>>) -> Result<Se
     let certificate = entries.take(CERTIFICATE)?;
     let key = entries.take(KEY)?;
     let ca = entries.take(CA)?;
+    let revoked = entries.take(REVOKED)?;
     let object: core::Secret = read(value, unknown).map_err(|(field, message)| (field, without_value(&message)))?;
     let others = if WITH_USERS.contains(&object.type_.as_deref().unwrap_or_default()) {
         entries.others()
@@ -43,6 +45,7 @@ pub fn secret(mut value: Value, unknown: Option<&mut Vec<Unknown>>) -> Result<Se
         certificate,
         key,
         ca,
+        revoked,
         others,
     })
 }

@@ -65,6 +65,7 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
     let is_default = reader.default_backend();
     reader.canary_service();
     reader.circles();
+    reader.passthrough();
     reader.undecoded(context);
     let spare = reader.spare();
     let mut guards = reader.guards;
@@ -355,6 +356,60 @@ impl<'i> Reader<'i> {
         named.is_none()
     }
 
+    /// Claims the TLS connections of its hosts, where they are to be passed on: for the backend of the path `/`, else for the
+    /// default backend.
+    fn passthrough(&mut self) {
+        if !self.settings.passes_tls || self.settings.canary.is_some() {
+            return;
+        }
+        let is_root = |claim: &&Claim| matches!(&claim.spot, Spot::Path(_, path) if *path.path == **ROOT);
+        let is_default = |claim: &&Claim| matches!(claim.spot, Spot::Default(_));
+        let guard = self.passthrough_guard();
+        for host in self.hosts.clone() {
+            let of_host = self.claims.iter().filter(|claim| *claim.spot.host() == host);
+            let found = of_host
+                .clone()
+                .find(is_root)
+                .or_else(|| of_host.clone().find(is_default));
+            let what = match found {
+                _ if host == HostPattern::Any => Err("a rule without a host is for all names".to_owned()),
+                None => Err(format!("{host} has neither the path / nor a default backend")),
+                Some(found) => Ok(found.clone()),
+            };
+            match what {
+                Ok(found) => self.claims.push(Claim {
+                    spot: Spot::Path(host, PathPattern::passthrough()),
+                    named: None,
+                    rewrite: None,
+                    guard: guard.clone(),
+                    closing_slash: false,
+                    ..found
+                }),
+                Err(why) => {
+                    let message = format!("{why}, so its TLS connections are not passed on");
+                    self.say(Code::InvalidAnnotation, "metadata.annotations", message);
+                }
+            }
+        }
+    }
+
+    /// What closes TLS connections that are passed on: nobody can be asked who it is there.
+    fn passthrough_guard(&mut self) -> Option<Arc<Guard>> {
+        let settings = &self.settings;
+        let basic = settings.access.basic.as_ref().map(|basic| basic.named_by);
+        let jwt = settings.access.jwt.as_ref().map(|jwt| jwt.named_by);
+        let external = settings.access.external.as_ref().map(|external| external.named_by);
+        let clients = settings.clients.is_asked().then(|| settings.clients.named_by());
+        let name = basic.or(jwt).or(external).or(clients)?;
+        let message = "nobody can be asked who it is where TLS connections are passed on, so these are refused";
+        self.say(Code::GuardInvalid, &format!("annotation {name}"), message.to_owned());
+        Some(Arc::new(Guard {
+            object: self.object.clone(),
+            name: name.into(),
+            invalid: true,
+        }))
+    }
+
     /// What is known of a version that cannot be decoded: its guards, and of its hosts nobody knows which requests they
     /// guard.
     fn undecoded(&mut self, context: Context<'_>) {
@@ -488,7 +543,7 @@ impl<'i> Reader<'i> {
             ))
         } else if signs || (specific && text.contains(REGEX_CHARACTERS)) {
             Some(match kind {
-                PathKind::Exact | PathKind::Below | PathKind::RegularExpression => {
+                PathKind::Exact | PathKind::Below | PathKind::RegularExpression | PathKind::Passthrough => {
                     "looks like a regular expression, but is taken literally".to_owned()
                 }
                 PathKind::Prefix => {
@@ -509,7 +564,9 @@ impl<'i> Reader<'i> {
                 }
                 let text = match kind {
                     PathKind::Prefix => prefix_key(&canonical),
-                    PathKind::Exact | PathKind::Below | PathKind::RegularExpression => &canonical,
+                    PathKind::Exact | PathKind::Below | PathKind::RegularExpression | PathKind::Passthrough => {
+                        &canonical
+                    }
                 };
                 let path = match &path.path {
                     _ if matches!(text, "" | "/") => ROOT.clone(),

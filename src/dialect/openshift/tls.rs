@@ -39,6 +39,7 @@ pub(super) fn secret(route: &Route) -> Option<Arc<Secret>> {
         certificate,
         key: bytes(&tls.key),
         ca: bytes(&tls.destination_ca_certificate),
+        revoked: None,
         others: Box::default(),
     };
     let is_empty = secret.certificate.is_none() && secret.key.is_none() && secret.ca.is_none();

@@ -2,7 +2,7 @@
 
 use super::Conn;
 use crate::http1::Position;
-use crate::proxy::{Silence, Timeouts};
+use crate::proxy::{Peer, Silence, Timeouts};
 use crate::serve::fresh::FRESH;
 use crate::serve::pace::Slow;
 use crate::serve::shard::Swept;
@@ -162,6 +162,10 @@ impl Swept for Conn {
 
     fn listener(&self) -> Option<ListenerId> {
         Some(self.client.peer.listener)
+    }
+
+    fn peer(&self) -> Option<&Peer> {
+        Some(&self.client.peer)
     }
 
     fn idle(&self) -> Option<Tick> {

@@ -2,8 +2,10 @@
 //! because the process ends.
 
 use super::{Shard, Swept};
-use crate::table::ListenerId;
+use crate::proxy::Peer;
+use crate::table::{ListenerId, Table};
 use crate::upstream::TICK;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection has to be idle before it is closed to make room for another or because the process ends, and
@@ -76,15 +78,18 @@ impl Shard {
         }
     }
 
-    /// Has connections end whose listener is gone: with what they do now, or in a second if they are idle.
-    pub(super) fn follow_listeners(&self) {
+    /// Has connections end that the table does not have any more: see [`is_orphan`]. They end with what they do now, or in
+    /// a second if they are idle.
+    pub(super) fn follow_table(&self) {
         let table = self.worker.table();
-        if self.listeners.borrow().is_same(table.all_listeners()) {
+        let changes = table.profile_changes();
+        let same_profiles = self.profile_changes.replace(changes) == changes;
+        if same_profiles && self.listeners.borrow().is_same(table.all_listeners()) {
             return;
         }
         self.listeners.replace(table.all_listeners().clone());
         for (_, conn) in self.connections.borrow().iter() {
-            if conn.listener().is_some_and(|id| table.listener(id).is_none()) {
+            if is_orphan(&table, &**conn) {
                 self.orphans.set(true);
                 conn.drain(Duration::ZERO);
             }
@@ -92,22 +97,23 @@ impl Shard {
     }
 
     /// Whether a connection that begins is to end after what it has sent already.
-    pub fn is_leaving(&self, listener: ListenerId) -> bool {
-        let is_gone = self.worker.table().listener(listener).is_none();
-        if is_gone {
+    pub fn is_leaving(&self, listener: ListenerId, peer: Option<&Peer>) -> bool {
+        let table = self.worker.table();
+        let is_orphan = table.listener(listener).is_none() || peer.is_some_and(|peer| has_old_profile(&table, peer));
+        if is_orphan {
             self.orphans.set(true);
         }
-        is_gone || self.draining.get()
+        is_orphan || self.draining.get()
     }
 
-    /// Closes idle connections whose listener is gone.
+    /// Closes idle connections that the table does not have any more.
     pub(super) fn close_orphans(&self) {
         if !self.orphans.replace(false) {
             return;
         }
         let table = self.worker.table();
         for (_, conn) in self.connections.borrow().iter() {
-            if conn.listener().is_some_and(|id| table.listener(id).is_none()) {
+            if is_orphan(&table, &**conn) {
                 self.orphans.set(true);
                 if conn
                     .idle()
@@ -142,4 +148,18 @@ impl Shard {
             conn.drain(spread.mul_f32(fastrand::f32()));
         }
     }
+}
+
+/// Whether a connection's listener is gone, or the name that it was opened for has another profile now.
+fn is_orphan(table: &Table, conn: &dyn Swept) -> bool {
+    conn.listener().is_some_and(|id| table.listener(id).is_none())
+        || conn.peer().is_some_and(|peer| has_old_profile(table, peer))
+}
+
+/// Whether the name that a connection was opened for has another profile now.
+fn has_old_profile(table: &Table, peer: &Peer) -> bool {
+    let Some(tls) = &peer.tls else { return false };
+    let profile = table.profile(peer.listener, tls.server_name.as_deref());
+    let has = tls.shown.as_ref().map(|shown| Arc::as_ptr(&shown.profile));
+    profile.map(Arc::as_ptr) != has
 }

@@ -239,6 +239,7 @@ mod tests {
             client: None,
             fields,
             request_id: None,
+            shown: None,
             route: None,
             backend: None,
         }

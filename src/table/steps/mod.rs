@@ -30,5 +30,6 @@ pub use rates::{Rate, RateKey, Rates};
 pub(super) use redirection::is_own_url;
 pub use redirection::{Redirection, Returned};
 pub use rewrite::{Rewrite, Target};
+pub(super) use template::escaped;
 pub use template::{Known, Template, VARIABLES};
 pub use users::{PasswordHash, Users, UsersRead};

@@ -132,6 +132,7 @@ mod tests {
             client: None,
             fields: &asked,
             request_id: None,
+            shown: None,
             route: None,
             backend: None,
         };

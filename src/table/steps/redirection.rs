@@ -39,6 +39,7 @@ impl Redirection {
             client: None,
             fields: &Fields::new(),
             request_id: None,
+            shown: None,
             route: None,
             backend: None,
         };
@@ -118,6 +119,7 @@ mod tests {
                 client: None,
                 fields: &fields,
                 request_id: None,
+                shown: None,
                 route: None,
                 backend: None,
             })

@@ -2,7 +2,7 @@
 //! list, and expand to what was checked of a request: nothing that a client sends can end a field.
 
 use crate::message::{Fields, Value};
-use crate::table::{Backend, Route};
+use crate::table::{Backend, NOTHING, Presented, Route};
 use http::{HeaderName, Method};
 use std::borrow::Cow;
 
@@ -55,6 +55,17 @@ enum Variable {
     /// Of the backend.
     Service,
     ServicePort,
+    /// Of the client's certificate.
+    Client(OfClient),
+}
+
+/// What is known of a client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum OfClient {
+    Verdict,
+    Subject,
+    Issuer,
+    EscapedPem,
 }
 
 /// The names of variables with what they stand for, for people.
@@ -108,6 +119,8 @@ pub struct Known<'r> {
     pub fields: &'r Fields,
     /// The id of the request, where it has one already.
     pub request_id: Option<&'r str>,
+    /// What its client has shown in the handshake.
+    pub shown: Option<&'r Presented>,
     /// The route it takes.
     pub route: Option<&'r Route>,
     /// Where that leads.
@@ -140,6 +153,10 @@ impl Variable {
             "location_path" => Self::LocationPath,
             "service_name" => Self::Service,
             "service_port" => Self::ServicePort,
+            "ssl_client_verify" => Self::Client(OfClient::Verdict),
+            "ssl_client_s_dn" => Self::Client(OfClient::Subject),
+            "ssl_client_i_dn" => Self::Client(OfClient::Issuer),
+            "ssl_client_escaped_cert" => Self::Client(OfClient::EscapedPem),
             name => {
                 if let Some(field) = name.strip_prefix("http_").filter(|field| !field.is_empty()) {
                     Self::Field(HeaderName::from_bytes(field.replace('_', "-").as_bytes()).ok()?)
@@ -191,6 +208,17 @@ impl Variable {
             Self::LocationPath => text(known.route.and_then(|route| Some(&*route.path.as_ref()?.path))),
             Self::Service => text(known.backend.map(|backend| &*backend.service)),
             Self::ServicePort => text(known.backend.map(|backend| &*backend.port)),
+            Self::Client(what) => {
+                let certificate = known.shown.and_then(|shown| shown.certificate.as_ref());
+                match what {
+                    OfClient::Verdict => known.shown.map_or(Cow::Borrowed(NOTHING), Presented::verdict),
+                    OfClient::Subject => text(certificate.map(|certificate| &*certificate.subject)),
+                    OfClient::Issuer => text(certificate.map(|certificate| &*certificate.issuer)),
+                    OfClient::EscapedPem => {
+                        certificate.map_or(Cow::Borrowed(""), |certificate| certificate.escaped_pem().into())
+                    }
+                }
+            }
         }
     }
 }
@@ -306,7 +334,7 @@ fn lines<'r>(fields: &'r Fields, name: &'r HeaderName) -> Cow<'r, str> {
 }
 
 /// A text as part of a query (RFC 3986, section 2.3).
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -356,6 +384,7 @@ mod tests {
             client: Some("::ffff:10.0.0.1".parse().unwrap()),
             fields: &fields,
             request_id: Some("id"),
+            shown: None,
             route: None,
             backend: None,
         };
@@ -379,6 +408,7 @@ mod tests {
             ("$http_x_many;$server_port;$req_id", "1, 2;443;id"),
             ("$proxy_add_x_forwarded_for", "192.0.2.1, 10.0.0.1"),
             ("$service_name", ""),
+            ("$ssl_client_verify|$ssl_client_s_dn|$ssl_client_escaped_cert", "NONE||"),
         ] {
             assert_eq!(expand(text), wanted, "{text}");
         }

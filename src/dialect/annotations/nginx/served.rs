@@ -9,6 +9,7 @@ mod guards;
 mod hosts;
 mod paths;
 mod services;
+mod tls;
 
 use super::Served;
 
@@ -24,6 +25,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Served> {
         hosts::ALL,
         paths::ALL,
         services::ALL,
+        tls::ALL,
     ]
     .into_iter()
     .flatten()

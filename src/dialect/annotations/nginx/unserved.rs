@@ -59,18 +59,6 @@ pub(super) static ALL: &[Unserved] = &[
         "spans are named by method and path, and a trace that comes in goes on",
     ),
     row(&["enable-opentelemetry"], NotYet, "traces are a matter of the flags"),
-    row(
-        &[
-            "auth-tls-secret",
-            "auth-tls-verify-client",
-            "auth-tls-verify-depth",
-            "auth-tls-error-page",
-            "auth-tls-pass-certificate-to-upstream",
-            "auth-tls-match-cn",
-        ],
-        NotYet,
-        "",
-    ),
     row(&["limit-rate", "limit-rate-after"], NotYet, ""),
     row(&["custom-http-errors", "disable-proxy-intercept-errors"], NotYet, ""),
     row(&["mirror-target", "mirror-request-body", "mirror-host"], NotYet, ""),
@@ -93,7 +81,6 @@ pub(super) static ALL: &[Unserved] = &[
         NotYet,
         "TLS has the versions and suites of the flags",
     ),
-    row(&["ssl-passthrough"], NotYet, "no connection is passed on unopened"),
     row(
         &[
             "auth-snippet",

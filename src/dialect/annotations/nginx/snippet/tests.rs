@@ -171,6 +171,7 @@ fn no_snippet_ends_a_field() {
         client: None,
         fields: &none,
         request_id: None,
+        shown: None,
         route: None,
         backend: None,
     };
