@@ -158,6 +158,7 @@ async fn the_first_list_names_every_kind() {
         "EndpointSlice=0",
         "Service=1",
         "IngressClass=0",
+        "Route=0",
         "Ingress=0",
         &synced,
     ];
