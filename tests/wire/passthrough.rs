@@ -136,7 +136,7 @@ fn a_pod_shows_its_own_certificate_and_rules_have_plain() {
     let said = get(rig.admin, "/api/v1/explain?url=https://a.test/").1;
     assert!(said.contains("connections are passed on to default/tls"), "{said}");
     let routes = get(rig.admin, "/api/v1/routes").1;
-    assert!(routes.contains("TLS passthrough"), "{routes}");
+    assert!(routes.contains("\"path_type\": \"Passthrough\""), "{routes}");
 }
 
 #[test]
