@@ -69,7 +69,7 @@ const INGRESS_GUARDS: &[(&str, &str)] = &[
     ("ingress.citrix.com/auth-policy", "x"),
     ("gateway.nobody-knows.example/require-login", "true"),
     ("edge.nobody-knows.example/allowed-cidrs", "10.0.0.0/8"),
-    ("narthex.io/rate-limit", "5"),
+    ("narthex.io/require-login", "5"),
 ];
 
 /// What tunes, or is explicitly off.

@@ -158,7 +158,11 @@ fn one_of_several_is_enough_where_any_is() {
 fn what_cannot_be_asked_for_closes_the_routes() {
     type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], &'c str);
     let cases: &[Case<'_>] = &[
-        ("a1.test", &[("auth-basic-secret", "none")], "there is no Secret"),
+        (
+            "a1.test",
+            &[("auth-basic-secret", "none")],
+            "Secret \"none\" does not exist",
+        ),
         (
             "a2.test",
             &[("auth-basic-secret", "other/users")],
