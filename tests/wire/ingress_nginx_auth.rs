@@ -166,7 +166,7 @@ fn without_a_secret_that_can_be_read_the_routes_are_closed() {
         (
             "missing.test",
             &[("auth-type", "basic"), ("auth-secret", "none")],
-            "Secret \"none\" does not exist",
+            "does not exist in namespace",
         ),
         ("alone.test", &[("auth-type", "basic")], "it needs auth-secret"),
         (

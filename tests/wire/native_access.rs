@@ -161,7 +161,7 @@ fn what_cannot_be_asked_for_closes_the_routes() {
         (
             "a1.test",
             &[("auth-basic-secret", "none")],
-            "Secret \"none\" does not exist",
+            "does not exist in namespace",
         ),
         (
             "a2.test",
