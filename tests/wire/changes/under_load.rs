@@ -92,6 +92,7 @@ const ABOUT_CLIENTS: &[&str] = &[
     "canary-service",
     "client-",
     "deny-addresses",
+    "limit-exempt",
     "max-in-flight-per-client",
     "path-regex",
     "rate-limit",
