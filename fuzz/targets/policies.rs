@@ -70,6 +70,7 @@ fn expand(text: &str, query: &str, value: &[u8]) {
         request_id: Some("id"),
         route: None,
         backend: None,
+        shown: None,
     });
     assert!(!expanded.contains(['\r', '\n', '\0']), "{text} ends a field: {expanded:?}");
 }
