@@ -14,6 +14,7 @@ use narthex::testing::model::{Report, Timestamp};
 use narthex::testing::source::directory::load;
 use narthex::testing::table::{HostPattern, Match, Table};
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -397,4 +398,121 @@ fn many_guards_of_one_host_cost_as_much_each() {
         state.table().hosts().filter(|(_, host)| host.guards.is_some()).count(),
         0
     );
+}
+
+/// A Route or an Ingress of the test below: where, how old, for which host and path.
+#[derive(Clone, Copy)]
+struct Wants {
+    is_route: bool,
+    namespace: &'static str,
+    number: u32,
+    created: i64,
+    host: &'static str,
+    path: &'static str,
+}
+
+impl Wants {
+    fn any(random: &mut fastrand::Rng, number: u32) -> Self {
+        Self {
+            is_route: random.u32(0..3) > 0,
+            namespace: ["a", "b", "c"][random.usize(0..3)],
+            number,
+            created: random.i64(0..4),
+            host: ["one.test", "two.test"][random.usize(0..2)],
+            path: ["/", "/x", "/x/y"][random.usize(0..3)],
+        }
+    }
+
+    fn manifest(self) -> String {
+        let Self {
+            namespace,
+            number,
+            host,
+            path,
+            ..
+        } = self;
+        let meta = format!(
+            "{{name: o{number}, namespace: {namespace}, uid: {:08x}-0000-4000-8000-000000000000, \
+             creationTimestamp: \"2026-01-01T00:00:{:02}Z\"}}",
+            // Another order than that of the names.
+            number.reverse_bits(),
+            self.created
+        );
+        if self.is_route {
+            format!(
+                "apiVersion: route.openshift.io/v1\nkind: Route\nmetadata: {meta}\n\
+                 spec: {{host: {host}, path: {path}, to: {{name: web}}}}\n"
+            )
+        } else {
+            format!(
+                "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {meta}\nspec: {{rules: [{{host: {host}, http: {{paths: \
+                 [{{path: {path}, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}]}}\n"
+            )
+        }
+    }
+
+    /// The order of age: Ingresses of one second come before Routes and go by their names, Routes go by their UID.
+    fn age(self) -> impl Ord {
+        let uid = if self.is_route { self.number.reverse_bits() } else { 0 };
+        let name = format!("o{}", self.number);
+        (self.created, self.is_route, uid, self.namespace, name)
+    }
+
+    fn text(self) -> String {
+        let kind = if self.is_route { "Route" } else { "Ingress" };
+        format!("{kind} {}/o{}", self.namespace, self.number)
+    }
+}
+
+/// Who has each host and path, by a sort of all that want something of a host.
+fn expected_owners(all: &[Wants]) -> BTreeMap<(String, String), String> {
+    let mut owners = BTreeMap::new();
+    for host in ["one.test", "two.test"] {
+        let mut of_host: Vec<Wants> = all.iter().copied().filter(|wants| wants.host == host).collect();
+        of_host.sort_by_key(|wants| wants.age());
+        let Some(first) = of_host.first().copied() else {
+            continue;
+        };
+        for wants in of_host {
+            let admitted = wants.namespace == first.namespace || !(wants.is_route || first.is_route);
+            if admitted {
+                let spot = (host.to_owned(), wants.path.to_owned());
+                owners.entry(spot).or_insert_with(|| wants.text());
+            }
+        }
+    }
+    owners
+}
+
+#[test]
+fn claims_of_routes_are_those_of_a_sort_by_age() {
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut options = Options::default();
+        options.drop_in.push(Dialect::OpenShift);
+        let mut state = State::new(options);
+        let all: Vec<Wants> = (0..8).map(|number| Wants::any(&mut random, number)).collect();
+        let mut there: Vec<Wants> = Vec::new();
+        for _ in 0..40 {
+            let wants = all[random.usize(0..all.len())];
+            let value = narthex::testing::source::directory::parse::parse(Path::new("x.yaml"), &wants.manifest());
+            let (object, _) = value.objects.into_iter().next().unwrap();
+            there.retain(|other| other.number != wants.number);
+            if random.bool() {
+                there.push(wants);
+                state.apply(Change::Apply(object));
+            } else {
+                state.apply(Change::Delete(object.reference()));
+            }
+            let mut found = BTreeMap::new();
+            for found_route in state.table().matches() {
+                let route = found_route.route;
+                if let (Some(path), Some(_)) = (&route.path, route.to.main()) {
+                    let spot = (route.host.to_string(), path.path.to_string());
+                    found.insert(spot, route.origin.object.to_string());
+                }
+            }
+            assert_eq!(found, expected_owners(&there), "seed {seed}");
+        }
+    }
 }

@@ -134,6 +134,8 @@ mod not_yet;
 mod one_reply;
 #[path = "wire/openshift.rs"]
 mod openshift;
+#[path = "wire/openshift_tls.rs"]
+mod openshift_tls;
 #[path = "wire/overload.rs"]
 mod overload;
 #[path = "wire/passthrough.rs"]
