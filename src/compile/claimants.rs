@@ -34,6 +34,8 @@ pub(super) struct Known {
     pub beside: Option<Arc<Beside>>,
     /// Whether it or its namespace is being deleted.
     leaving: bool,
+    /// Whether it claims what it says and shows its certificates: a Route may be refused as a whole.
+    admitted: bool,
 }
 
 /// The known objects of dialects by kind, namespace and name, each in a slot that others refer to it by. Their names are
@@ -165,6 +167,7 @@ impl State {
                 served: dialect.is_ok(),
                 dialect: dialect.unwrap_or_default(),
                 leaving,
+                admitted: false,
             }),
         );
     }
@@ -263,7 +266,15 @@ impl State {
             self.settle_claims_of(&host, all);
         }
         self.note_admission(&object);
-        self.settle_tls(&object, old_reading.as_ref(), admitted);
+        // Of one that was refused nothing was shown, so there is nothing that could stay.
+        let was_admitted = old.as_ref().is_some_and(|old| old.admitted);
+        let shown = old_reading.as_ref().filter(|_| was_admitted);
+        let is_admitted = admitted.is_some();
+        self.settle_tls(&object, shown, admitted);
+        let new = new.map(|new| Known {
+            admitted: is_admitted,
+            ..new
+        });
         self.claimants.put(slot, new);
     }
 

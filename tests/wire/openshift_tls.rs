@@ -116,8 +116,8 @@ fn plain_http_is_refused_allowed_or_sent_to_https() {
         assert_eq!(ask(&rig, host, "/").status, status, "{host}");
     }
     let port = rig.https.port();
-    let answer = ask(&rig, "redirect.test", "/.well-known/acme-challenge/x?a=b");
-    let wanted = format!("https://redirect.test:{port}/.well-known/acme-challenge/x?a=b");
+    let answer = ask(&rig, "redirect.test", "/x?a=b");
+    let wanted = format!("https://redirect.test:{port}/x?a=b");
     assert_eq!((answer.status, answer.field("location")), (302, Some(&*wanted)));
     assert_eq!(rig.pods[0].requests().len(), 1, "only what is allowed reached the pod");
 }
