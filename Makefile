@@ -88,8 +88,9 @@ policies: debug ## test rates, canaries, authentication and passwords under load
 	[ -x $(CACHE)/tools/bin/oauth2-proxy ] || GOBIN=$(CACHE)/tools/bin CGO_ENABLED=0 go install github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
 	OAUTH2_PROXY=$(CACHE)/tools/bin/oauth2-proxy $(CACHE)/peers-venv/bin/python tests/peers/policies.py $(or $(NARTHEX),$(DEBUG))
 
-differential-nginx: debug ## compare paths and rewrites of --drop-in ingress-nginx with nginx (from Debian)
+differential-nginx: debug ## compare paths, rewrites and policies of --drop-in ingress-nginx with nginx (from Debian)
 	python3 tests/peers/ingress_nginx.py $(DEBUG)
+	python3 tests/peers/ingress_nginx_policies.py $(DEBUG)
 
 differential: debug ## fill the table of docs/security.md: the same hostile bytes for narthex, nginx and HAProxy (from Debian), in four minutes
 	python3 tests/peers/differential.py $(DEBUG) docs/security.md

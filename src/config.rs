@@ -98,6 +98,10 @@ pub struct RuleArgs {
     /// runs.
     #[arg(long, env = "NARTHEX_NGINX_CONFIGMAP", value_name = "NAMESPACE/NAME", value_parser = values::object)]
     pub nginx_configmap: Option<(Arc<str>, Arc<str>)>,
+    /// Service whose first port answers paths that no rule of a host lists, for hosts of --drop-in ingress-nginx, and makes the
+    /// pages of custom-http-errors.
+    #[arg(long, env = "NARTHEX_NGINX_DEFAULT_BACKEND", value_name = "NAMESPACE/NAME", value_parser = values::object)]
+    pub nginx_default_backend: Option<(Arc<str>, Arc<str>)>,
     /// Which Routes are served, and how.
     #[command(flatten)]
     pub routes: RouteArgs,

@@ -88,6 +88,8 @@ mod ingress_nginx_canary;
 mod ingress_nginx_client_certificates;
 #[path = "wire/ingress_nginx_config.rs"]
 mod ingress_nginx_config;
+#[path = "wire/ingress_nginx_errors.rs"]
+mod ingress_nginx_errors;
 #[path = "wire/ingress_nginx_external_auth.rs"]
 mod ingress_nginx_external_auth;
 #[path = "wire/ingress_nginx_fields.rs"]
@@ -98,8 +100,12 @@ mod ingress_nginx_guards;
 mod ingress_nginx_hosts;
 #[path = "wire/ingress_nginx_limits.rs"]
 mod ingress_nginx_limits;
+#[path = "wire/ingress_nginx_mirrors.rs"]
+mod ingress_nginx_mirrors;
 #[path = "wire/ingress_nginx_paths.rs"]
 mod ingress_nginx_paths;
+#[path = "wire/ingress_nginx_pods.rs"]
+mod ingress_nginx_pods;
 #[path = "wire/ingress_nginx_services.rs"]
 mod ingress_nginx_services;
 #[path = "wire/interim.rs"]

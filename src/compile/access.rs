@@ -5,7 +5,7 @@ use crate::dialect::annotations::{BasicWanted, ExternalWanted, Settings};
 use crate::dialect::reading::{BackendKey, OUTSIDE, Reading};
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::{Access, At, BackendState, Basic, Before, External, Guard, Jwt, Satisfy, Users};
+use crate::table::{Access, At, BackendState, Basic, Before, ErrorPages, External, Guard, Jwt, Mirror, Satisfy, Users};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -95,6 +95,70 @@ impl State {
         (Cow::Owned(settings), None)
     }
 
+    /// The same with the step that has a Service make error pages.
+    pub(super) fn with_error_pages<'r>(&self, settings: Cow<'r, Settings>, reading: &Reading) -> Cow<'r, Settings> {
+        let (Some(wanted), Some(from)) = (&settings.error_pages, &reading.error_pages) else {
+            return settings;
+        };
+        let pages = Before::ErrorPages(Arc::new(ErrorPages {
+            statuses: wanted.statuses.clone(),
+            of_pods: wanted.of_pods,
+            from: self.backend_id(from),
+        }));
+        let mut settings = settings.into_owned();
+        // They are for the errors of all other steps.
+        settings.chain.before = [pages]
+            .into_iter()
+            .chain(settings.chain.before.iter().cloned())
+            .collect();
+        Cow::Owned(settings)
+    }
+
+    /// The same with the steps that have copies of requests sent to others. They come behind all that may refuse a request.
+    pub(super) fn with_mirrors<'r>(&self, settings: Cow<'r, Settings>) -> Cow<'r, Settings> {
+        if settings.mirrors.is_empty() {
+            return settings;
+        }
+        let mut settings = settings.into_owned();
+        let steps = settings.mirrors.iter().map(|wanted| {
+            Before::Mirror(Arc::new(Mirror {
+                to: self.backend_id(&wanted.to),
+                target: wanted.target.clone(),
+                host: wanted.host.clone(),
+                body: wanted.body,
+                share: wanted.share,
+            }))
+        });
+        settings.chain.behind = settings.chain.behind.iter().cloned().chain(steps).collect();
+        Cow::Owned(settings)
+    }
+
+    /// Why copies are sent to nobody.
+    pub(super) fn diagnose_mirrors(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
+        for mirror in &reading.settings.mirrors {
+            if let Some((code, why)) = self.unusable(&mirror.to) {
+                let message = format!("no copies of requests can be sent ({why})");
+                said.push(Diagnostic::new(code, object, mirror.named_by, message));
+            }
+        }
+    }
+
+    /// What is said of error pages for which there is nobody.
+    pub(super) fn diagnose_error_pages(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
+        let named_by = reading.settings.error_pages.as_ref().and_then(|wanted| wanted.named_by);
+        if let (Some(name), None) = (named_by, &reading.error_pages) {
+            let message = "there is no default backend to make error pages, so errors stay as they are: name one by \
+                           nginx.ingress.kubernetes.io/default-backend or --nginx-default-backend";
+            let field = format!("annotation {name}");
+            said.push(Diagnostic::new(
+                Code::InvalidAnnotation,
+                object,
+                field,
+                message.to_owned(),
+            ));
+        }
+    }
+
     fn asks(&self, wanted: &ExternalWanted) -> External {
         let at = match &wanted.backend {
             Some(backend) => At::Backend(self.backend_id(backend), wanted.host.clone()),
@@ -137,21 +201,36 @@ impl State {
                  requests get 503",
                 external.host
             );
-            let field = format!("annotation {}", external.named_by);
-            said.push(Diagnostic::new(Code::GuardInvalid, object, field, message));
+            said.push(Diagnostic::new(
+                Code::GuardInvalid,
+                object,
+                field_of(external.named_by),
+                message,
+            ));
             return;
         }
-        let Some(backend) = external.backend.as_ref().and_then(|key| self.backend(key)) else {
+        let Some(key) = external.backend.as_ref() else {
             return;
         };
+        let Some((code, why)) = self.unusable(key) else { return };
+        let message = format!(
+            "{} cannot be asked ({why}), so nobody is let in: requests get 500",
+            external.host
+        );
+        said.push(Diagnostic::new(code, object, field_of(external.named_by), message));
+    }
+
+    /// Why a backend that an annotation names by a URL gets no requests, where that is known.
+    fn unusable(&self, key: &BackendKey) -> Option<(Code, String)> {
+        let backend = self.backend(key)?;
         // Nobody has asked DNS yet, or, as in `check`, nobody will.
         let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
         let host = backend.service.strip_prefix(OUTSIDE);
         let unasked = host.is_some_and(|host| is_name(host) && !self.resolved.contains_key(host));
         let code = match backend.state {
-            _ if unasked => return,
+            _ if unasked => return None,
             _ if backend.guard.is_some() => Code::GuardNotEnforced,
-            BackendState::Ready | BackendState::OnlyTerminating => return,
+            BackendState::Ready | BackendState::OnlyTerminating => return None,
             BackendState::NoEndpoints => Code::NoEndpoints,
             BackendState::ServiceNotFound => Code::ServiceNotFound,
             BackendState::PortNotFound => Code::PortNotFound,
@@ -166,11 +245,7 @@ impl State {
             }
             None => backend.state.reason().to_owned(),
         };
-        let message = format!(
-            "{} cannot be asked ({why}), so nobody is let in: requests get 500",
-            external.host
-        );
-        said.push(Diagnostic::new(code, object, external.named_by, message));
+        Some((code, why))
     }
 
     /// What is wrong with the Secret that says who may sign in.
@@ -198,6 +273,15 @@ impl State {
                 say(Code::InvalidUser, message);
             }
         }
+    }
+}
+
+/// The field of an object that names a service: an annotation has a slash in its name, words have none.
+fn field_of(named_by: &str) -> String {
+    if named_by.contains('/') {
+        format!("annotation {named_by}")
+    } else {
+        named_by.to_owned()
     }
 }
 

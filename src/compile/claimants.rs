@@ -288,6 +288,7 @@ impl State {
     ) -> Vec<(HostPattern, Part)> {
         let redirected = self.redirected(reading, meta);
         let (settings, closed) = self.with_access(object, reading);
+        let settings = self.with_mirrors(self.with_error_pages(settings, reading));
         let guard = guard.or(closed.as_ref());
         let make = |redirect| self.share_policies(settings.policies(redirect, guard.cloned(), None));
         let (plain, redirecting) = (make(false), make(true));
@@ -413,12 +414,17 @@ impl Default for Common {
 fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
     let claims = reading.into_iter().flat_map(|reading| &reading.claims);
     let asked = reading.and_then(|reading| reading.settings.access.backend());
-    let spare = reading.into_iter().flat_map(|reading| &reading.spare);
     let of_claims = claims.flat_map(|claim| {
         let backends = claim.backends().map(|(_, backend)| backend);
         backends.chain(&claim.canary)
     });
-    of_claims.chain(asked).chain(spare).collect()
+    let others = reading.into_iter().flat_map(|reading| {
+        let others = [&reading.spare, &reading.error_pages, &reading.rest];
+        others.into_iter().flatten()
+    });
+    let mirrors = reading.into_iter().flat_map(|reading| &reading.settings.mirrors);
+    let all = of_claims.chain(asked).chain(others);
+    all.chain(mirrors.map(|mirror| &mirror.to)).collect()
 }
 
 /// What an object claims.

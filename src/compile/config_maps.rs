@@ -20,6 +20,18 @@ pub(super) struct ConfigMaps {
 }
 
 impl ConfigMaps {
+    /// None is there yet.
+    pub fn new(default_backend: Option<Key>) -> Self {
+        let beside = Arc::new(Beside {
+            default_backend,
+            ..Beside::default()
+        });
+        Self {
+            beside,
+            ..Self::default()
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.known.len()
     }
@@ -85,6 +97,7 @@ impl State {
             self.config_maps.beside = Arc::new(Beside {
                 config: Arc::new(config),
                 named: Vec::new(),
+                default_backend: self.options.nginx_default_backend.clone(),
             });
             self.recompile_users(&Cause::config_map(main.clone()));
         }
@@ -103,8 +116,10 @@ impl State {
         if named.is_empty() {
             return Some(common.clone());
         }
-        let config = common.config.clone();
-        Some(Arc::new(Beside { config, named }))
+        Some(Arc::new(Beside {
+            named,
+            ..Beside::clone(common)
+        }))
     }
 
     /// The ConfigMaps that an object of a dialect hangs on.
@@ -130,6 +145,12 @@ impl State {
         if !self.config_maps.known.contains_key(&key) {
             let message = "--nginx-configmap names it, but it does not exist, so the defaults of ingress-nginx apply";
             said.push(Diagnostic::new(Code::InvalidConfig, object, "data", message.to_owned()));
+        }
+        if !self.config_maps.beside.config.errors.is_empty() && self.options.nginx_default_backend.is_none() {
+            let message = "only Ingresses with a default-backend of their own get error pages, since --nginx-default-backend \
+                           names no Service";
+            let field = "data.custom-http-errors";
+            said.push(Diagnostic::new(Code::NotYet, object, field, message.to_owned()));
         }
         for finding in &self.config_maps.findings {
             let (code, then) = match finding {

@@ -125,6 +125,8 @@ impl State {
             }));
             said.extend(self.diagnose_service_guard(object, canary, field));
         }
+        self.diagnose_error_pages(object, &reading, said);
+        self.diagnose_mirrors(object, &reading, said);
         let redirected = reading.settings.ssl_redirect.unwrap_or(self.options.ssl_redirect);
         // A canary's certificates are not shown to anybody.
         let shown = !seniority.canary && refused.is_none();
@@ -140,7 +142,16 @@ impl State {
             self.diagnose_patterns(object, &reading, said);
             self.diagnose_host_wide(object, &reading, said);
         }
-        said.extend(reading.findings);
+        let is_pattern = |finding: &Diagnostic| {
+            let mut claims = reading.claims.iter();
+            let claim = claims.find(|claim| finding.field == format!("{}.path", claim.field));
+            claim.is_some_and(|claim| self.patterns.reason(claim.spot.host()).is_some())
+        };
+        // Where all paths of a host are expressions, none is taken literally.
+        let is_nginx = known.dialect == Dialect::IngressNginx;
+        let stays =
+            |finding: &Diagnostic| !(is_nginx && finding.code == Code::PathTakenLiterally && is_pattern(finding));
+        said.extend(reading.findings.iter().filter(|finding| stays(finding)).cloned());
     }
 
     /// The route that has what an Ingress claims, where it is another's.

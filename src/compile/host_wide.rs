@@ -124,6 +124,11 @@ impl State {
         else {
             return Vec::new();
         };
+        let rest = reading
+            .rest
+            .as_ref()
+            .map(|rest| Destination::Backend(self.backend_id(rest)));
+        let rest = rest.unwrap_or(Destination::Nowhere);
         let mut parts: Vec<(HostPattern, Part)> = Vec::new();
         let mut places: HashMap<&HostPattern, usize> = HashMap::new();
         for claim in &reading.claims {
@@ -144,7 +149,7 @@ impl State {
                     age,
                     wide: wide.clone(),
                     policies: policies(host),
-                    rest: Destination::Nowhere,
+                    rest: rest.clone(),
                 };
                 parts.push((host.clone(), part));
                 parts.len() - 1

@@ -97,6 +97,8 @@ pub struct Options {
     pub drop_in: Vec<Dialect>,
     /// `--nginx-configmap`: namespace and name of the ConfigMap of ingress-nginx.
     pub nginx_config_map: Option<(Arc<str>, Arc<str>)>,
+    /// `--nginx-default-backend`: namespace and name of a Service.
+    pub nginx_default_backend: Option<(Arc<str>, Arc<str>)>,
     /// `--ssl-redirect`: hosts with TLS send plain HTTP to HTTPS, unless an annotation says otherwise.
     pub ssl_redirect: bool,
     /// Whether diagnostics say what a name that does not exist was probably meant to be: so in `check`.
@@ -139,6 +141,7 @@ impl Default for Options {
             ignored_annotations: annotations::Ignored::default(),
             drop_in: Vec::new(),
             nginx_config_map: None,
+            nginx_default_backend: None,
             ssl_redirect: true,
             suggest: false,
             routes: RouteOptions::default(),
@@ -230,6 +233,7 @@ impl State {
         }
         Self {
             offers: Offers::new(options.host_owners.clone()),
+            config_maps: ConfigMaps::new(options.nginx_default_backend.clone()),
             // Also where there is no object at all, the listeners are to be in a table.
             changed: !options.listeners.is_empty(),
             options,

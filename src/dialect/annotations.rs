@@ -23,11 +23,14 @@ pub(crate) use native::CanaryService;
 pub use page::{markdown, schema};
 
 use super::drop_in::Dialect;
+use super::reading::BackendKey;
 use crate::model::annotation::PREFIX;
 use crate::model::nearest::nearest;
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::{After, BackendSettings, Before, CanaryRule, Compression, Guard, Policies, Rewrite, Target};
+use crate::table::{
+    After, BackendSettings, Before, CanaryRule, Compression, Guard, Policies, Rewrite, Share, Target, Template,
+};
 use http::{HeaderValue, StatusCode};
 use list::all;
 use std::sync::Arc;
@@ -67,6 +70,10 @@ pub(crate) struct Settings {
     pub host_wide: Option<Arc<HostWide>>,
     /// The Service that gets requests while those that they are for have no endpoints.
     pub spare: Option<Arc<str>>,
+    /// Who gets copies of requests.
+    pub mirrors: Vec<MirrorWanted>,
+    /// Which errors get their replies from a Service.
+    pub error_pages: Option<ErrorPagesWanted>,
     /// Which requests of another object it gets, where it is a canary.
     pub canary: Option<Arc<CanaryRule>>,
     /// Which requests go to another Service, and to which.
@@ -125,6 +132,11 @@ pub(crate) struct Chain {
 }
 
 impl Settings {
+    /// The Service that answers what no rule lists, where its dialect has one.
+    pub fn default_backend(&self) -> Option<&(Arc<str>, Arc<str>)> {
+        self.beside.default_backend.as_ref()
+    }
+
     /// What a route gets of it, with what was found out about its host.
     pub fn policies(
         &self,
@@ -150,6 +162,29 @@ impl Settings {
             closing_slash: false,
         }
     }
+}
+
+/// A backend that gets copies of requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MirrorWanted {
+    /// The field that names it.
+    pub named_by: &'static str,
+    pub to: BackendKey,
+    /// The path and query of a copy; absent for those that the pod gets.
+    pub target: Option<Template>,
+    pub host: Option<Box<str>>,
+    pub body: bool,
+    pub share: Share,
+}
+
+/// Errors whose replies the default backend makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorPagesWanted {
+    pub statuses: Box<[StatusCode]>,
+    /// Whether those of pods are among them.
+    pub of_pods: bool,
+    /// The annotation that asks for them; absent where it is the ConfigMap.
+    pub named_by: Option<&'static str>,
 }
 
 /// What an annotation is about, and so where it may stand.
@@ -380,10 +415,15 @@ fn read_served(
                         Kind::Route => "the Route is",
                         _ => "the routes of this Ingress are",
                     };
-                    (
-                        Code::GuardInvalid,
-                        format!("{wrong}, so {what} closed: requests get 503"),
-                    )
+                    if foreign::is_canary(meta) {
+                        let then = "but the guards of the Ingress that this one is a canary of count for both";
+                        (Code::InvalidAnnotation, format!("{wrong}, {then}"))
+                    } else {
+                        (
+                            Code::GuardInvalid,
+                            format!("{wrong}, so {what} closed: requests get 503"),
+                        )
+                    }
                 }
             }),
         };

@@ -22,6 +22,10 @@ pub(crate) struct Reading {
     pub tls: Vec<TlsEntry>,
     /// The backend that gets the requests of others of its while those have no endpoints.
     pub spare: Option<BackendKey>,
+    /// The Service that makes its error pages, where it wants some.
+    pub error_pages: Option<BackendKey>,
+    /// The Service that answers the paths that no rule of its hosts lists, where its dialect has one.
+    pub rest: Option<BackendKey>,
     /// What its own annotations guard.
     pub guards: Guards,
     /// The hosts whose paths are patterns because of it.

@@ -7,5 +7,6 @@ mod counted;
 pub mod passwords;
 pub mod rate;
 pub mod reply_fields;
+pub mod same_site;
 pub mod tokens;
 pub mod under_way;

@@ -366,7 +366,7 @@ async fn ask_service(asked: &Asked<'_>, external: &External) -> Result<Response,
             (backend, host.as_bytes().to_vec(), target)
         }
     };
-    let hops = hops(asked.ask);
+    let hops = asked.ask.hops_with_this();
     if hops > MAX_HOPS {
         return Err(ProxyError::Loop.into());
     }
@@ -374,10 +374,12 @@ async fn ask_service(asked: &Asked<'_>, external: &External) -> Result<Response,
         backend: &backend,
         method: &external.method,
         head: head(asked, external, &host, &target, hops),
+        body: None,
         patience: external.patience,
         most: LONGEST_ANSWER,
+        keeps: false,
     };
-    let reply = subrequest::send(asked.worker, asked.client, &sub).await?;
+    let reply = subrequest::send(asked.worker, asked.client, &sub).await?.head;
     match reply.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(reply),
         status if status.is_success() => Ok(reply),
@@ -435,12 +437,6 @@ fn at_same_host(
         target += query;
     }
     Ok((backend.clone(), target))
-}
-
-/// How often a request has passed through narthex, this time included.
-fn hops(ask: &Ask<'_>) -> u8 {
-    let before = ask.hops.and_then(|value| value.to_str()?.parse::<u8>().ok());
-    before.unwrap_or(0).saturating_add(1)
 }
 
 /// A target without what would end it.

@@ -2,7 +2,8 @@
 
 use super::canonical::Canonical;
 use super::client::Client;
-use crate::message::{Fields, Name, Request};
+use crate::message::{Fields, Name, Request, Value};
+use crate::policy::same_site::misreads_none;
 use crate::table::sticky::{MOST_NAMED, Named, backend_hash, cookies, named};
 use crate::table::{Backend, Balance, CookieAttributes, HashKey, Route};
 use crate::upstream::{Affinity, stable_id};
@@ -95,13 +96,16 @@ pub fn remember(
     let secure = if client.is_secure() { "; Secure" } else { "" };
     let cookie = match &backend.settings.sticky_attributes {
         None => format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}"),
-        Some(attributes) => format!("{name}={value}{}", written(attributes, route, client.is_secure())),
+        Some(attributes) => format!(
+            "{name}={value}{}",
+            written(attributes, route, (client.is_secure(), request))
+        ),
     };
     reply.append(&Name::SetCookie, cookie);
 }
 
 /// The attributes of a cookie as they are written.
-fn written(attributes: &CookieAttributes, route: &Route, secure: bool) -> String {
+fn written(attributes: &CookieAttributes, route: &Route, (secure, request): (bool, &Fields)) -> String {
     let own = route.path.as_ref().filter(|_| !route.is_pattern());
     let path = attributes.path.as_deref().or(own.map(|pattern| &*pattern.path));
     let mut out = format!("; Path={}; HttpOnly", path.unwrap_or("/"));
@@ -115,7 +119,13 @@ fn written(attributes: &CookieAttributes, route: &Route, secure: bool) -> String
     if let Some(seconds) = attributes.max_age {
         out += &format!("; Max-Age={seconds}");
     }
-    if let Some(same_site) = &attributes.same_site {
+    let misreads = || {
+        let agent = request.get(&Name::UserAgent).and_then(Value::to_str);
+        agent.is_some_and(misreads_none)
+    };
+    if let Some(same_site) = &attributes.same_site
+        && !(attributes.conditional_none && &**same_site == "None" && misreads())
+    {
         out += &format!("; SameSite={same_site}");
     }
     if secure || attributes.secure {

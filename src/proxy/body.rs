@@ -5,6 +5,8 @@ use super::compress::Compressed;
 use super::deadline::Alarm;
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::mirrors::Copy;
+use super::pacing::Pacing;
 use super::request_body::RequestBody;
 use super::trail::Trail;
 use super::trailers;
@@ -41,6 +43,8 @@ pub struct Upload {
     reader: RefCell<Option<Waker>>,
     /// What was read of it, for another attempt.
     tape: RefCell<Option<Box<Tape>>>,
+    /// Copies of the request for others, which get what is read.
+    copies: RefCell<Vec<Copy>>,
 }
 
 /// What a kept piece counts for at least.
@@ -147,6 +151,27 @@ impl Upload {
             left: 0,
             length: 0,
         })));
+    }
+
+    /// A copy of the request gets what is read of the body, and is sent when all of it is there.
+    pub(super) fn copy(&self, copy: Copy) {
+        if !self.empty.get() {
+            self.copies.borrow_mut().push(copy);
+        }
+    }
+
+    /// Gives copies a piece that was read for the first time. One that has no room for it is lost.
+    fn pass_to_copies(&self, data: Option<&Bytes>, complete: bool) {
+        let mut copies = self.copies.borrow_mut();
+        if copies.is_empty() {
+            return;
+        }
+        if let Some(data) = data {
+            copies.retain_mut(|copy| copy.add(data));
+        }
+        if complete {
+            copies.drain(..).for_each(|copy| copy.send(true));
+        }
     }
 
     /// There will be no other attempt.
@@ -317,6 +342,8 @@ impl Body for ClientBody {
                 }
             }
             let complete = frame.is_none() || incoming.is_end_stream();
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            this.upload.pass_to_copies(data, complete);
             this.upload.done.set(complete);
             this.client.wait.upload_moved(complete, &this.worker.clock);
         }
@@ -438,6 +465,7 @@ pub struct ReplyBody {
     client: Rc<Client>,
     trail: Option<Trail>,
     alarm: Option<Alarm>,
+    pacing: Option<Box<Pacing>>,
     /// Whether the reply is on its way, and not counted as given yet.
     under_way: bool,
 }
@@ -450,13 +478,21 @@ impl ReplyBody {
             client: client.clone(),
             trail: None,
             alarm: None,
+            pacing: None,
             under_way: false,
         }
     }
 
     /// The parts that are made while the request is answered.
-    pub(super) fn parts(&mut self) -> (&mut Source, &mut Option<Alarm>, &mut Option<Trail>) {
-        (&mut self.source, &mut self.alarm, &mut self.trail)
+    pub(super) fn parts(
+        &mut self,
+    ) -> (
+        &mut Source,
+        &mut Option<Alarm>,
+        &mut Option<Box<Pacing>>,
+        &mut Option<Trail>,
+    ) {
+        (&mut self.source, &mut self.alarm, &mut self.pacing, &mut self.trail)
     }
 
     /// The reply is complete as far as it is known. The request is under way until the reply is out. From now on it is the
@@ -471,7 +507,7 @@ impl ReplyBody {
         if !std::mem::take(&mut self.under_way) {
             return;
         }
-        let ended = self.source.is_end_stream();
+        let ended = Body::is_end_stream(self);
         if let Some(trail) = self.trail.as_mut().filter(|_| !ended) {
             match self.client.wait.take_silence() {
                 Some((silence, limit)) => trail.fell_silent(silence, limit),
@@ -485,6 +521,7 @@ impl ReplyBody {
         self.source = Source::Ours(None);
         self.trail = None;
         self.alarm = None;
+        self.pacing = None;
     }
 
     /// The pod's side of a tunnel. The connection takes it over when it has written the reply.
@@ -514,12 +551,35 @@ impl Drop for ReplyBody {
     }
 }
 
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = BoxError;
+impl ReplyBody {
+    /// The next piece, not before it may be sent.
+    fn poll_paced(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let rung = self.alarm.as_ref().is_some_and(Alarm::has_rung);
+        let waiting = self.pacing.as_ref().is_some_and(|pacing| pacing.waiting() > 0);
+        if rung || !waiting {
+            let frame = ready!(self.poll_source(cx));
+            let Some(Ok(frame)) = frame else {
+                return Poll::Ready(frame);
+            };
+            match frame.into_data() {
+                Ok(data) if !data.is_empty() => self.pacing.iter_mut().for_each(|pacing| pacing.hold(data.clone())),
+                Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            }
+        }
+        let Some(pacing) = &mut self.pacing else {
+            return Poll::Ready(None);
+        };
+        // It is not the client that takes its time.
+        self.client.sends(None);
+        let part = ready!(pacing.poll_part(cx));
+        self.client.sends(self.trail.as_ref().map(|trail| &trail.worker.clock));
+        self.client.holds(part.len() + pacing.waiting());
+        Poll::Ready(Some(Ok(Frame::data(part))))
+    }
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self;
         this.client.sends(None);
         if this.alarm.as_ref().is_some_and(Alarm::has_rung) {
             if let Some(trail) = &mut this.trail {
@@ -569,12 +629,37 @@ impl Body for ReplyBody {
         }
         Poll::Ready(frame)
     }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.pacing.is_some() {
+            self.poll_paced(cx)
+        } else {
+            self.poll_source(cx)
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_end_stream()
+        self.waiting() == 0 && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.size_hint()
+        let hint = self.source.size_hint();
+        match (self.waiting() as u64, hint.exact()) {
+            (0, _) => hint,
+            (waiting, Some(length)) => SizeHint::with_exact(length + waiting),
+            (_, None) => SizeHint::default(),
+        }
+    }
+}
+
+impl ReplyBody {
+    /// Bytes that were read of the reply and wait for their time.
+    fn waiting(&self) -> usize {
+        self.pacing.as_ref().map_or(0, |pacing| pacing.waiting())
     }
 }

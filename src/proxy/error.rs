@@ -275,6 +275,11 @@ impl ProxyError {
         )
     }
 
+    /// Whether a guard decided so: then nothing but the body of the reply may become another.
+    pub fn is_of_guard(&self) -> bool {
+        self.is_by_route() && !matches!(self, Self::BodyTooLarge | Self::RedirectsToItself)
+    }
+
     /// The table that maps errors to answers. No status is chosen anywhere else.
     pub fn verdict(&self) -> Verdict {
         use Retry::{Always, IfIdempotent, Never};

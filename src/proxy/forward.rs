@@ -31,6 +31,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -441,6 +442,36 @@ impl Plan<'_> {
         headers::write_fields(out, &self.request.fields, client, &forwarded);
     }
 
+    /// The head of a copy that another backend gets, without its last line and without what frames a body.
+    pub fn head_of_copy(&self, client: &Client, target: Option<&str>, host: Option<&str>) -> Vec<u8> {
+        let asked_host = self.canonical.host_header.map(str::as_bytes);
+        let forwarded = Forwarded {
+            host: host.map(str::as_bytes).or(self.host.as_deref()).or(asked_host),
+            asked_host,
+            endpoint: client.peer.local,
+            port: self.canonical.port,
+            request_id: self.trail.request_id().as_bytes(),
+            hops: self.hops,
+            chunked: false,
+            multiplexed: false,
+            upgrade: false,
+            key: None,
+            trace: None,
+            facts: self.facts,
+            granted: self.granted,
+            told: self.told,
+            changes: self.changes.as_deref(),
+            closes: false,
+        };
+        let mut head = Vec::with_capacity(self.request.fields.size() + ROOM);
+        head.extend_from_slice(self.request.method.as_str().as_bytes());
+        head.push(b' ');
+        head.extend_from_slice(target.map_or(self.target(), str::as_bytes));
+        head.extend_from_slice(b" HTTP/1.1\r\n");
+        headers::write_fields(&mut Unframed(&mut head), &self.request.fields, client, &forwarded);
+        head
+    }
+
     fn target(&self) -> &[u8] {
         self.target.as_deref().map_or(self.request.target(), str::as_bytes)
     }
@@ -499,6 +530,25 @@ impl Plan<'_> {
         *request.version_mut() = Version::HTTP_2;
         name_authority(&mut request, self.backend.terms.tls.is_some())?;
         Ok(request)
+    }
+}
+
+/// A head of HTTP/1.1 without what frames a body.
+struct Unframed<'h>(&'h mut Vec<u8>);
+
+impl Sink for Unframed<'_> {
+    fn field(&mut self, name: &'static str, value: &[u8]) {
+        if !matches!(name, "Content-Length" | "Transfer-Encoding" | "TE" | "Connection") {
+            self.0.field(name, value);
+        }
+    }
+
+    fn lines(&mut self, fields: &message::Fields, lines: Range<usize>) {
+        for (place, field) in fields.iter().enumerate().skip(lines.start).take(lines.len()) {
+            if !matches!(field.known, Name::ContentLength | Name::Trailer) {
+                fields.write_lines(place..place + 1, self.0);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod compress;
 mod deadline;
 mod dial;
 pub mod error;
+mod error_pages;
 mod exchange;
 mod facts;
 #[cfg(debug_assertions)]
@@ -19,7 +20,9 @@ pub mod fail;
 mod forward;
 mod forwarded;
 pub mod headers;
+mod mirrors;
 pub mod names;
+mod pacing;
 mod passed_on;
 mod passwords;
 mod peer;
@@ -76,10 +79,15 @@ pub async fn respond(
 ) {
     client.begins(&request.fields, &worker.settings.trusted_proxies);
     let request_id = RequestId::of(request, client.peer.trusted);
-    let (source, alarm, trail) = reply.body.parts();
+    let (source, alarm, pacing, trail) = reply.body.parts();
     let trail = trail.insert(Trail::begins(worker, client, request, request_id));
     let head = &mut reply.head;
-    let mut draft = Draft { head, source, alarm };
+    let mut draft = Draft {
+        head,
+        source,
+        alarm,
+        pacing,
+    };
     let mut panicked = false;
     let answered = {
         // Pinned where it is made: it is large, and `catch_unwind` as a future would move it.
@@ -120,10 +128,15 @@ pub async fn respond(
 /// Answers a request that is not even looked at.
 pub fn refuse(worker: &Rc<Worker>, client: &Rc<Client>, request: &Rc<Request>, error: ProxyError) -> Reply {
     let mut reply = Reply::new(client);
-    let (source, alarm, trail) = reply.body.parts();
+    let (source, alarm, pacing, trail) = reply.body.parts();
     let trail = trail.insert(Trail::begins(worker, client, request, RequestId::new()));
     let head = &mut reply.head;
-    let mut draft = Draft { head, source, alarm };
+    let mut draft = Draft {
+        head,
+        source,
+        alarm,
+        pacing,
+    };
     trail.failed(client, request, &error.into());
     reply::error(&mut draft, client, trail.request_id(), error, trail.is_grpc());
     if request.method == Method::HEAD {

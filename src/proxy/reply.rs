@@ -4,6 +4,7 @@ use super::body::{ReplyBody, Source};
 use super::client::Client;
 use super::deadline::Alarm;
 use super::error::{ProxyError, Side, Verdict};
+use super::pacing::Pacing;
 use super::request_id::RequestId;
 use crate::message::{Fields, Name, Response};
 use crate::table::Answer;
@@ -42,6 +43,8 @@ pub struct Draft<'r> {
     pub source: &'r mut Source,
     /// When the body is to be out.
     pub alarm: &'r mut Option<Alarm>,
+    /// How fast it is sent, where its route says so.
+    pub pacing: &'r mut Option<Box<Pacing>>,
 }
 
 /// The bytes that a client in plain gets when there is no room for its connection. It has no request yet.
@@ -152,6 +155,7 @@ fn own<'d>(draft: &'d mut Draft<'_>, status: StatusCode, text: Bytes) -> &'d mut
     };
     *draft.source = Source::Ours(Some(text).filter(|text| !text.is_empty()));
     *draft.alarm = None;
+    *draft.pacing = None;
     &mut draft.head.fields
 }
 

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 pub enum RequestBody {
     /// There is nothing in it.
     Empty,
+    /// All of it is here, in a request of narthex's own.
+    Whole(Option<Bytes>),
     /// It comes on a connection that speaks HTTP/1.1.
     Http1(Box<dyn Http1Body>),
     /// It comes on a stream of a connection that speaks HTTP/2.
@@ -36,6 +38,7 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Http1(body) => body.poll_frame(cx),
             Self::Http2(stream) => {
                 let frame = ready!(stream.poll_frame(cx));
@@ -47,6 +50,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_none(),
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(stream) => stream.recv.is_end_stream(),
         }
@@ -55,6 +59,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Http1(body) => body.size_hint(),
             Self::Http2(stream) => stream.size_hint(),
         }

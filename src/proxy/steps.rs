@@ -21,9 +21,12 @@ use super::client::Client;
 use super::compress;
 use super::deadline::{self, Alarm};
 use super::error::ProxyError;
+use super::error_pages::{self, Failed};
 use super::facts::Facts;
 use super::forward::{self, ForwardError, Luggage, Plan, Stop};
 use super::headers::Changes;
+use super::mirrors;
+use super::pacing::Pacing;
 use super::reply::{self, Draft};
 use super::request_body::RequestBody;
 use super::response_fields;
@@ -35,7 +38,9 @@ use crate::message::{Fields, Name, Request};
 use crate::policy::rate::Asker;
 use crate::policy::reply_fields;
 use crate::table::decide::{self, Ask, Outcome, Refusal, Subject};
-use crate::table::{Access, After, Answer, Backend, Before, Known, Protocol, Route, UpstreamHost, canonical_host};
+use crate::table::{
+    Access, After, Answer, Backend, Before, ErrorPages, Known, Protocol, Route, Table, UpstreamHost, canonical_host,
+};
 use http::{HeaderValue, StatusCode};
 use std::borrow::Cow;
 use std::pin::pin;
@@ -72,6 +77,19 @@ impl Admitted<'_> {
             ..decide::known(&self.ask, &self.canonical, route)
         }
     }
+
+    /// The request as the Service of its error page is told of it.
+    fn failed<'k>(&'k self, table: &'k Table, route: &'k Route, backend: Option<&'k Arc<Backend>>) -> Failed<'k> {
+        let main = || table.backend(route.to.main()?);
+        Failed {
+            worker: self.worker,
+            client: self.client,
+            table,
+            ask: &self.ask,
+            known: self.known(route, backend.or_else(main).map(|backend| &**backend)),
+            id: self.trail.request_id(),
+        }
+    }
 }
 
 /// Takes a request through all its steps. The reply is made whatever happens.
@@ -103,7 +121,7 @@ pub async fn take(
             return Err(failure);
         }
     };
-    let (mut anew, mut charged) = (0, None);
+    let (mut anew, mut charged, mut mirrored) = (0, None, false);
     let mut granted: Option<Box<Granted>> = None;
     loop {
         let table = worker.table();
@@ -168,6 +186,9 @@ pub async fn take(
                 match &before(request, table.generation, (route, backend), (hops, path), known) {
                     Err(error) => Some((*error).into()),
                     Ok(plan) => {
+                        if !std::mem::replace(&mut mirrored, true) {
+                            mirrors::begin((worker, client), plan, (&table, route), &request.ask);
+                        }
                         let forwarded = {
                             let forwarding = pin!(forward::forward(worker, client, plan, &mut luggage, draft));
                             match plan.deadline(request) {
@@ -178,7 +199,14 @@ pub async fn take(
                         };
                         match forwarded {
                             Ok(()) => {
-                                after(request, plan, draft);
+                                let pages = error_pages::wanted(passed, draft.head.status, true);
+                                if let Some(pages) = pages.filter(|_| !trail.is_grpc())
+                                    && Box::pin(page(request, plan, (&table, pages), draft)).await
+                                {
+                                    own(request, (route, Some(backend)), passed, draft);
+                                } else {
+                                    after(request, plan, draft);
+                                }
                                 return Ok(());
                             }
                             Err(Stop::Anew(_)) if anew < MOST_ANEW => {
@@ -234,6 +262,13 @@ pub async fn take(
             reply::error(draft, client, trail.request_id(), failure.error, trail.is_grpc());
         }
         draft.head.fields.extend(&fields);
+        if let (Some(route), Some(pages)) = (decision.route, error_pages::wanted(passed, draft.head.status, false))
+            && !trail.is_grpc()
+        {
+            let of_guard = failure.as_ref().is_some_and(|failure| failure.error.is_of_guard());
+            let failed = request.failed(&table, route, decision.backend);
+            Box::pin(error_pages::put(&failed, pages, of_guard, draft)).await;
+        }
         if let Some(granted) = &granted {
             granted.decorate(draft.head.status, &mut draft.head.fields);
         }
@@ -263,10 +298,10 @@ fn admit<'r>(
     let facts = Facts::of(&request.fields);
     let ask = canonical::ask(request, &facts, client, key.is_some());
     let subject = ask.subject(&worker.settings.rules());
+    client.asks(request.version, &facts);
     if !matches!(subject, Ok(Subject::Server)) {
         // A gRPC error has status 200, which would agree to a WebSocket.
         trail.expects_grpc(facts.grpc && client.is_multiplexed() && key.is_none());
-        client.asks(request.version, &facts);
     }
     let canonical = match subject {
         Ok(Subject::Resource(canonical)) => canonical,
@@ -472,6 +507,25 @@ impl Plan<'_> {
     }
 }
 
+/// Puts a page in the place of a pod's error. Whether there is one.
+async fn page(
+    request: &Admitted<'_>,
+    plan: &Plan<'_>,
+    (table, pages): (&Table, &ErrorPages),
+    draft: &mut Draft<'_>,
+) -> bool {
+    let Source::Pod(exchange) = &*draft.source else {
+        return false;
+    };
+    let (status, endpoint) = (draft.head.status, exchange.lease.endpoint.clone());
+    let failed = request.failed(table, plan.route, Some(plan.backend));
+    let put = error_pages::put(&failed, pages, false, draft).await;
+    if put && status.is_server_error() {
+        request.trail.pod_failed(request.request, plan.route, &endpoint, status);
+    }
+    put
+}
+
 /// Makes of a pod's reply what the client gets: by the backend, then by the route's steps, then by those of all replies.
 fn after(request: &Admitted<'_>, plan: &Plan<'_>, draft: &mut Draft<'_>) {
     let (worker, client, asked) = (request.worker, request.client, request.request);
@@ -507,6 +561,8 @@ fn after(request: &Admitted<'_>, plan: &Plan<'_>, draft: &mut Draft<'_>) {
                 changes.reply.apply(&known, status, &mut draft.head.fields);
             }
             After::Hsts(value) => reply_fields::set_hsts(value, client.is_secure(), &mut draft.head.fields),
+            After::Pace(pace) if !switches => *draft.pacing = Some(Box::new(Pacing::new(*pace))),
+            After::Pace(_) => {}
             After::Server(value) => reply_fields::add_server(value, &mut draft.head.fields),
         }
     }

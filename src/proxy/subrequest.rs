@@ -1,19 +1,21 @@
-//! A request of narthex's own to a backend: an exchange without a body of the request, of which all of the reply is read.
+//! A request of narthex's own to a backend, of which all of the reply is read.
 
 use super::attempt::Attempt;
-use super::body::ClientBody;
+use super::body::{ClientBody, Upload};
 use super::client::Client;
 use super::dial::connect_error;
 use super::error::{ProxyError, idempotent};
+use super::request_body::RequestBody;
 use super::response_fields::{binds_identity, clean_response};
 use super::retry::Tried;
 use super::worker::Worker;
+use crate::http1::Encoder;
 use crate::message::Response;
 use crate::table::{Backend, BackendState};
 use crate::upstream::http1::{Http1, RequestOut};
 use crate::upstream::pool::{Dial, connect, is_local};
 use crate::upstream::{Affinity, Lease, Picked, proxy_protocol};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 use std::future::poll_fn;
 use std::io;
@@ -31,10 +33,20 @@ pub struct SubRequest<'s> {
     pub method: &'s Method,
     /// Its head, with the empty line behind it.
     pub head: Vec<u8>,
+    /// Its body, if it has one. The head says how long it is.
+    pub body: Option<Bytes>,
     /// How long all of it may take.
     pub patience: Duration,
     /// Bytes that the reply's body may have.
     pub most: usize,
+    /// Whether somebody wants that body.
+    pub keeps: bool,
+}
+
+/// What came back.
+pub struct Answered {
+    pub head: Response,
+    pub body: Bytes,
 }
 
 /// Why there is no reply.
@@ -56,7 +68,7 @@ impl From<&str> for NoReply {
 
 /// What came of one attempt.
 enum Came {
-    Reply(Response),
+    Reply(Box<Answered>),
     /// It may be made again on a new connection: the one that it was made on had ended.
     Stale,
     /// It may be made elsewhere: no connection could be opened.
@@ -68,7 +80,7 @@ enum Came {
 ///
 /// # Errors
 /// Why there is no reply, or none that can be used.
-pub async fn send(worker: &Rc<Worker>, client: &Rc<Client>, asked: &SubRequest<'_>) -> Result<Response, NoReply> {
+pub async fn send(worker: &Rc<Worker>, client: &Rc<Client>, asked: &SubRequest<'_>) -> Result<Answered, NoReply> {
     let until = Instant::now() + asked.patience;
     let reply = timeout_at(until, attempts(worker, client, asked, until)).await;
     reply.unwrap_or_else(|_| Err("it did not answer in time".into()))
@@ -79,7 +91,7 @@ async fn attempts(
     client: &Rc<Client>,
     asked: &SubRequest<'_>,
     until: Instant,
-) -> Result<Response, NoReply> {
+) -> Result<Answered, NoReply> {
     let backend = asked.backend;
     if let Some(guard) = &backend.guard {
         return Err(NoReply {
@@ -103,7 +115,7 @@ async fn attempts(
         };
         let endpoint = lease.endpoint.clone();
         match attempt(worker, client, asked, &lease, fresh, until).await {
-            Came::Reply(reply) => return Ok(reply),
+            Came::Reply(reply) => return Ok(*reply),
             Came::Stale => fresh = true,
             Came::Unconnected(_) if tried.len() + 1 < ATTEMPTS => tried.push(endpoint),
             Came::Unconnected(why) | Came::Failed(why) => {
@@ -145,10 +157,10 @@ async fn attempt(
     let request = RequestOut {
         head: asked.head.clone(),
         is_head: *asked.method == Method::HEAD,
-        encoder: None,
+        encoder: asked.body.as_ref().map(|body| Encoder::Length(body.len() as u64)),
         announced: Vec::new(),
     };
-    connection.send(request, worker.no_upload.again(client, worker), false);
+    connection.send(request, body_of(worker, client, asked), false);
     let (head, reusable) = match read_head(&mut connection).await {
         Ok(read) => read,
         Err(Faulty { error, cause }) => {
@@ -160,13 +172,23 @@ async fn attempt(
         }
     };
     attempt.answered(head.status, None);
-    if let Err(cause) = read_body(&mut connection, asked.most).await {
-        return Came::Failed(cause.as_str().into());
-    }
+    let body = match read_body(&mut connection, (asked.most, asked.keeps)).await {
+        Ok(body) => body,
+        Err(cause) => return Came::Failed(cause.as_str().into()),
+    };
     if reusable && connection.is_ended() && !lease.connections.closed.get() {
         pool.put(connection, &worker.clock, settings);
     }
-    Came::Reply(head)
+    Came::Reply(Box::new(Answered { head, body }))
+}
+
+fn body_of(worker: &Rc<Worker>, client: &Rc<Client>, asked: &SubRequest<'_>) -> ClientBody {
+    let Some(body) = &asked.body else {
+        return worker.no_upload.again(client, worker);
+    };
+    let body = RequestBody::Whole(Some(body.clone()));
+    let upload = Upload::of(&body, worker);
+    ClientBody::new(body, &upload, client, worker)
 }
 
 /// Opens a connection, at the pod's other address if the first cannot be reached.
@@ -236,15 +258,19 @@ async fn read_head(connection: &mut Http1<ClientBody>) -> Result<(Response, bool
     }
 }
 
-/// Reads a body to its end. Nobody wants it yet, but the connection does not serve another request before.
-async fn read_body(connection: &mut Http1<ClientBody>, most: usize) -> Result<(), String> {
-    let mut length = 0;
+/// Reads a body to its end. The connection does not serve another request before.
+async fn read_body(connection: &mut Http1<ClientBody>, (most, keeps): (usize, bool)) -> Result<Bytes, String> {
+    let (mut body, mut length) = (BytesMut::new(), 0);
     while let Some(frame) = poll_fn(|cx| connection.poll_frame(cx)).await {
         let frame = frame.map_err(|error| error.to_string())?;
-        length += frame.data_ref().map_or(0, Bytes::len);
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
         if length > most {
             return Err(format!("its answer is longer than {most} bytes"));
         }
+        if keeps {
+            body.extend_from_slice(&data);
+        }
     }
-    Ok(())
+    Ok(body.freeze())
 }

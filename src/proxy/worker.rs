@@ -2,6 +2,7 @@
 
 use super::body::{ClientBody, Upload};
 use super::error::ProxyError;
+use super::mirrors::Copies;
 use super::passwords::Passwords;
 use super::timeouts::Timeouts;
 use super::trail::Dictionary;
@@ -181,6 +182,10 @@ counters! {
     panics,
     /// Connections closed because a head, a body or the reading of a reply took too long.
     timeouts,
+    /// Copies of requests that a mirror has answered.
+    mirrors,
+    /// Copies of requests that are lost, for want of room or of an answer.
+    mirrors_lost,
     /// Lines of the access log that are lost, since more came than could be written.
     access_log_dropped,
     /// Requests whose spans are lost, since they could not be exported.
@@ -228,6 +233,8 @@ pub struct Worker {
     pub settings: Arc<Settings>,
     /// Memory for messages.
     pub buffers: Rc<Buffers>,
+    /// What the copies of requests hold.
+    pub copies: Copies,
     /// What is shared by all requests without a body.
     pub no_upload: Rc<Upload>,
     /// What happened.
@@ -267,6 +274,7 @@ impl Worker {
             clock: Clock::default(),
             upstreams: Upstreams::new(commons),
             buffers: Rc::default(),
+            copies: Copies::default(),
             no_upload: Rc::new(Upload::empty()),
             access_log: settings.access_log.clone().map(ShardLog::new),
             settings,

@@ -283,11 +283,16 @@ impl<'r> Ask<'r> {
 
     /// How often the request has passed through narthex, this time included.
     fn count_hops(&self) -> Result<u8, Refusal> {
-        let before = self.hops.and_then(|value| value.to_str()?.parse().ok());
-        match before.unwrap_or(0) {
-            before if before >= MAX_HOPS => Err(Refusal::Loop),
-            before => Ok(before + 1),
+        match self.hops_with_this() {
+            hops if hops > MAX_HOPS => Err(Refusal::Loop),
+            hops => Ok(hops),
         }
+    }
+
+    /// The same, whether that is too often or not.
+    pub fn hops_with_this(&self) -> u8 {
+        let before = self.hops.and_then(|value| value.to_str()?.parse::<u8>().ok());
+        before.unwrap_or(0).saturating_add(1)
     }
 
     /// Whether the host may be asked for on this connection, by [`Table::may_ask`]. Without that, a client that was let
@@ -445,10 +450,12 @@ fn take<'d>(
             refused.then_some(Outcome::Refused(Refusal::AddressNotAllowed))
         }
         Before::Cors(cors) => cors.answers(ask.method, ask.fields).then_some(Outcome::Preflight(cors)),
-        Before::Connections(_)
+        Before::ErrorPages(_)
+        | Before::Connections(_)
         | Before::Rates(_)
         | Before::Access(_)
         | Before::Rewrite(_)
+        | Before::Mirror(_)
         | Before::Fields(_)
         | Before::Host(_) => None,
         Before::Return(returned) => Some(Outcome::Text {

@@ -4,8 +4,8 @@
 use super::compression::Compression;
 use super::guard::Guard;
 use super::steps::{
-    Access, Addresses, Blocked, BlockedField, Connections, Cors, FieldChanges, Rates, Redirection, Returned, Rewrite,
-    Satisfy, Template,
+    Access, Addresses, Blocked, BlockedField, Connections, Cors, ErrorPages, FieldChanges, Mirror, Pace, Rates,
+    Redirection, Returned, Rewrite, Satisfy, Template,
 };
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -32,6 +32,9 @@ pub struct Policies {
 /// (`table/decide.rs`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Before {
+    /// Errors of this and later steps, and those of pods, get their replies from a Service. This takes time, so it is no part
+    /// of the decision.
+    ErrorPages(Arc<ErrorPages>),
     /// A client that speaks plain HTTP is sent to HTTPS with this status.
     RedirectToHttps(StatusCode),
     /// A client that speaks plain HTTP is refused with 503.
@@ -61,6 +64,8 @@ pub enum Before {
     Return(Arc<Returned>),
     /// The pod gets another path.
     Rewrite(Arc<Rewrite>),
+    /// Another backend gets a copy of some requests.
+    Mirror(Arc<Mirror>),
 }
 
 /// A step with a pod's reply.
@@ -74,6 +79,8 @@ pub enum After {
     Fields(Arc<FieldChanges>),
     /// `narthex.io/hsts`: the reply gets this `Strict-Transport-Security` if it goes over TLS (RFC 6797).
     Hsts(HeaderValue),
+    /// The reply is sent no faster than this.
+    Pace(Pace),
     /// `--server-header`: the reply gets this `Server` if it has none.
     Server(HeaderValue),
 }
@@ -93,6 +100,7 @@ impl Before {
                     .map_or("any".to_owned(), |allow| allow.len().to_string()),
                 addresses.deny.len()
             )),
+            Before::ErrorPages(pages) => Some(format!("error-pages={}", pages.statuses.len())),
             Before::Blocked(blocked) => Some(format!(
                 "blocked({}={})",
                 match blocked.field {
@@ -106,6 +114,7 @@ impl Before {
             Before::Rates(rates) => Some(format!("rates={}", rates.limits.len())),
             Before::Access(access) => Some(access.to_string()),
             Before::Rewrite(_) => Some("rewrite".to_owned()),
+            Before::Mirror(mirror) => Some(mirror.to_string()),
             Before::Fields(_) => Some("fields".to_owned()),
             Before::Host(_) => Some("host".to_owned()),
             Before::Return(returned) => Some(format!("return={}", returned.status.as_u16())),

@@ -52,6 +52,8 @@ settings! {
     balance: Balance,
     /// The cookie that keeps a client at its pod; none.
     sticky_cookie: Arc<str>,
+    /// Among how many pods a hash chooses, of which the less loaded gets a request; 1.
+    hash_subset: u32,
     /// How this cookie is written; as narthex's own.
     sticky_attributes: Arc<CookieAttributes>,
     /// How long a new pod gets less than its share; not at all.
@@ -147,6 +149,8 @@ pub struct CookieAttributes {
     pub same_site: Option<Arc<str>>,
     /// Whether `Secure` is always there.
     pub secure: bool,
+    /// Whether `SameSite=None` is left out for browsers that misread it.
+    pub conditional_none: bool,
 }
 
 /// `narthex.io/backend-protocol`.
@@ -233,7 +237,7 @@ pub struct RetryOn {
 
 impl RetryOn {
     /// The statuses that can be named.
-    pub const STATUSES: [u16; 6] = [408, 429, 500, 502, 503, 504];
+    pub const STATUSES: [u16; 8] = [403, 404, 408, 429, 500, 502, 503, 504];
 
     /// Nothing.
     pub const NONE: RetryOn = RetryOn {

@@ -151,12 +151,38 @@ impl<'c, B> Choice<'c, B> {
         )]
         let bound = ((self.in_flight + 1) as f32 / count as f32 * BOUND).ceil() as u32;
         let bound = bound.max(ALWAYS);
+        if let Some(size @ 2..) = self.settings.hash_subset {
+            return self.of_subset(key, size as usize, &accept);
+        }
         let best = |room: bool| {
             accepted()
                 .filter(|live| !room || live.in_flight.get() < bound)
                 .max_by_key(|live| score(key, live.id))
         };
         best(true).or_else(|| best(false))
+    }
+
+    /// The less loaded of two of the endpoints with the highest scores for a key.
+    fn of_subset(
+        &self,
+        key: u64,
+        size: usize,
+        accept: impl Fn(&Rc<LiveEndpoint<B>>) -> bool,
+    ) -> Option<&'c Rc<LiveEndpoint<B>>> {
+        let mut all: SmallVec<[_; 16]> = self.endpoints.iter().collect();
+        all.sort_unstable_by_key(|live| std::cmp::Reverse(score(key, live.id)));
+        // Those that cannot be taken leave the others of the subset where they are.
+        let mut subset: SmallVec<[_; 16]> = all.iter().copied().take(size).filter(|live| accept(live)).collect();
+        if subset.is_empty() {
+            subset.extend(all.iter().copied().skip(size).find(|live| accept(live)));
+        }
+        match two_of(subset.len()) {
+            Some((a, b)) => match (subset.get(a), subset.get(b)) {
+                (Some(a), Some(b)) => Some(if self.is_better(b, a) { *b } else { *a }),
+                _ => None,
+            },
+            None => subset.first().copied(),
+        }
     }
 }
 

@@ -312,6 +312,19 @@ fn options_asterisk_is_about_the_server() {
     let answer = rig.client().send(format!("OPTIONS * HTTP/1.1\r\n{HOST}\r\n")).answer();
     assert_eq!(answer.status, 204);
     assert!(answer.field("allow").is_some());
+    for request in [
+        format!("OPTIONS * HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"),
+        format!("OPTIONS * HTTP/1.0\r\n{HOST}\r\n"),
+    ] {
+        let mut client = rig.client();
+        let answer = client.send(&*request).answer();
+        assert_eq!(
+            (answer.status, answer.field("connection")),
+            (204, Some("close")),
+            "{request}"
+        );
+        assert!(client.ends(), "{request}");
+    }
     assert!(rig.pod().requests().is_empty());
 }
 

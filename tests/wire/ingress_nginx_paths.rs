@@ -114,11 +114,19 @@ fn the_longest_text_comes_first_and_a_broken_pattern_closes_what_begins_as_it() 
                 &[("rewrite-target", "/x")],
                 &[(specific, "/api/(?!internal).*"), (specific, "/")],
             )
+            + &nginx(
+                "d.test",
+                &[("use-regex", "true")],
+                &[(specific, "^/admin"), (specific, "/open")],
+            )
     });
     assert_eq!(seen(&rig, "a.test", "/foo/bar/bar").as_deref(), Some("/long"));
     assert_eq!(seen(&rig, "a.test", "/foo/bar/b").as_deref(), None);
     assert_eq!(ask(&rig, "GET", "c.test", "/api/internal", &[]).status, 503);
     assert_eq!(ask(&rig, "GET", "c.test", "/API/x", &[]).status, 503);
     assert_eq!(seen(&rig, "c.test", "/other").as_deref(), Some("/x"));
+    // A path that is misspelled is for no request, and not for all.
+    assert_eq!(ask(&rig, "GET", "d.test", "/any", &[]).status, 404);
+    assert_eq!(ask(&rig, "GET", "d.test", "/open", &[]).status, 200);
     assert_eq!(rig.log().matches("panic").count(), 0);
 }

@@ -82,6 +82,16 @@ const METRICS: &[(&str, &str, &str)] = &[
         "Clients whose rate was forgotten because there were too many of them",
     ),
     (
+        "mirrors",
+        "narthex_mirrored_requests",
+        "Copies of requests that a mirror has answered",
+    ),
+    (
+        "mirrors_lost",
+        "narthex_mirrored_requests_lost",
+        "Copies of requests that were lost: too many under way, too long a body, or no answer",
+    ),
+    (
         "floods",
         "narthex_http2_enhance_your_calm",
         "HTTP/2 connections closed with ENHANCE_YOUR_CALM because the client sent too many frames",

@@ -149,6 +149,7 @@ impl RuleArgs {
             ignored_annotations: Ignored::new(&self.ignore_annotation),
             drop_in: self.drop_in.iter().copied().map(Dialect::from).collect(),
             nginx_config_map: self.nginx_configmap.clone(),
+            nginx_default_backend: self.nginx_default_backend.clone(),
             ssl_redirect: self.ssl_redirect,
             routes: self.routes.options()?,
             ..compile::Options::default()

@@ -49,6 +49,8 @@ const GUARDS: &[(&str, &[&str], &[&str])] = &[
         &["10.0.0.0/33", "", "office"],
     ),
     ("denylist-source-range", &["10.0.0.0/8"], &["10.0.0.0/8;", ","]),
+    ("limit-rate", &["5"], &["fast"]),
+    ("auth-snippet", &["proxy_set_header X-A b;"], &["deny all;"]),
     ("limit-rps", &["5"], &["five", "-1", ""]),
     ("limit-connections", &["5"], &["many", "1.5"]),
     ("limit-whitelist", &["10.0.0.0/8"], &["x"]),
@@ -56,10 +58,9 @@ const GUARDS: &[(&str, &[&str], &[&str])] = &[
 
 /// Annotations that narthex does not act on, and that guard.
 const NOT_ENFORCED: &[(&str, &str)] = &[
-    ("auth-snippet", "deny all;"),
     ("server-snippet", "deny all;"),
     ("enable-modsecurity", "true"),
-    ("limit-rate", "5"),
+    ("modsecurity-snippet", "x"),
 ];
 
 type Entries = &'static [(&'static str, &'static str)];

@@ -58,7 +58,7 @@ pub(crate) struct JwtWanted {
 /// A service that says who may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExternalWanted {
-    /// The field that names it.
+    /// The annotation that names it, or the key of a ConfigMap in words.
     pub named_by: &'static str,
     /// Where it is; absent where the host of the client's request leads there.
     pub backend: Option<BackendKey>,

@@ -16,7 +16,7 @@ pub(super) use snippet::is_ours;
 use super::access::AccessWanted;
 use super::native::Steps;
 use super::value::Value;
-use super::{HostWide, Paths, Settings};
+use super::{ErrorPagesWanted, HostWide, Paths, Settings};
 use crate::table::{
     Addresses, After, BackendProtocol, BackendSettings, Balance, Before, Connections, CookieAttributes, Cors, Networks,
     Origin, Origins, Rate, RateKey, Rates, Redirection, RetryOn, Target, Template,
@@ -42,6 +42,12 @@ const TRIES: u32 = 3;
 
 /// The most tries of one request.
 const MOST_TRIES: u32 = 10;
+
+/// `upstream-hash-by-subset-size` where nothing is said.
+const SUBSET: u32 = 3;
+
+/// The largest such size.
+const MOST_SUBSET: u32 = 64;
 
 /// The cookie of a sticky session where nothing is said.
 const COOKIE: &str = "INGRESSCOOKIE";
@@ -117,6 +123,9 @@ pub(super) struct Asked {
     retry_time: Option<Option<Duration>>,
     balance: Option<Balance>,
     hash: Option<Balance>,
+    subset: bool,
+    subset_size: Option<u32>,
+    pace: served::pace::Wanted,
     per_second: u32,
     per_minute: u32,
     burst_multiplier: Option<u32>,
@@ -141,6 +150,11 @@ pub(super) struct Asked {
     fields: fields::Fields,
     /// What narthex's own annotations ask for, which win.
     own: Steps,
+    mirror: served::mirrors::Wanted,
+    /// `custom-http-errors`.
+    errors: Option<Box<[StatusCode]>>,
+    /// `disable-proxy-intercept-errors`.
+    leaves_errors: Option<bool>,
 }
 
 impl Asked {
@@ -327,6 +341,7 @@ impl Asked {
         backend.balance = (self.hash.take())
             .or_else(|| self.balance.take())
             .or_else(|| config.balance.clone());
+        backend.hash_subset = self.subset.then(|| self.subset_size.unwrap_or(SUBSET));
         backend.connect_timeout.get_or_insert(config.connect.unwrap_or(CONNECT));
         for time in [&mut backend.response_timeout, &mut backend.stream_timeout] {
             time.get_or_insert(config.read.unwrap_or(READ));
@@ -354,6 +369,14 @@ impl Asked {
             addresses: own.addresses.or(asked.addresses),
         };
         settings.host_wide = Some(Arc::new(std::mem::take(&mut self.host_wide)));
+        settings.mirrors = std::mem::take(&mut self.mirror).settle().into_iter().collect();
+        let own = self.errors.is_some();
+        let statuses = self.errors.take().unwrap_or_else(|| config.errors.clone());
+        settings.error_pages = (!statuses.is_empty()).then(|| ErrorPagesWanted {
+            statuses,
+            of_pods: !self.leaves_errors.unwrap_or(config.leaves_errors),
+            named_by: own.then_some("nginx.ingress.kubernetes.io/custom-http-errors"),
+        });
         settings.canary = std::mem::take(&mut self.canary).rule();
         let of_snippet = std::mem::take(&mut self.fields.snippet.addresses).into_iter();
         let of_snippet = of_snippet.map(|addresses| Before::Addresses(Arc::new(addresses)));
@@ -371,7 +394,12 @@ impl Asked {
             Before::Fields(changes) if !changes.reply.is_empty() => Some(After::Fields(changes.clone())),
             _ => None,
         });
-        settings.chain.after = fields.into_iter().chain(self.cors().map(After::Cors)).collect();
+        let pace = self.pace.settle(config).map(After::Pace);
+        settings.chain.after = fields
+            .into_iter()
+            .chain(self.cors().map(After::Cors))
+            .chain(pace)
+            .collect();
         let is_unlogged = self.fields.is_unlogged || config.is_unlogged;
         settings.chain.is_unlogged = self.own.logged.map_or(is_unlogged, |logged| !logged);
     }

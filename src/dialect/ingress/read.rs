@@ -68,6 +68,22 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
     reader.passthrough();
     reader.undecoded(context);
     let spare = reader.spare();
+    let rest = reader
+        .settings
+        .default_backend()
+        .map(|(namespace, service)| BackendKey {
+            service: service.clone(),
+            port: PortRef::First,
+            ..BackendKey::none(namespace)
+        });
+    // The Service of the annotation speaks plain HTTP for pages, whatever is said of the rule's.
+    let own = spare.clone().map(|spare| BackendKey {
+        settings: None,
+        ..spare
+    });
+    let error_pages = own
+        .or_else(|| rest.clone())
+        .filter(|_| reader.settings.error_pages.is_some());
     let mut guards = reader.guards;
     if guards.rules.is_some() || !guards.unclear.is_empty() {
         guards.hosts = reader.hosts;
@@ -80,6 +96,8 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
     }
     Reading {
         spare,
+        error_pages,
+        rest,
         patterns: reader.patterns,
         guards,
         claims: reader.claims,
@@ -466,34 +484,33 @@ impl<'i> Reader<'i> {
         let field = place.to_string();
         let backend = self.backend(&path.backend, &format!("{field}.backend"));
         let mut named = Some(Field::within(&PATH_BACKEND, index, path_index));
-        let text = path.path.as_ref().filter(|path| path.starts_with('/'));
-        let pattern = PathPattern {
+        let pattern = written_path(path).map(|path| PathPattern {
             kind: PathKind::RegularExpression,
-            path: text.cloned().unwrap_or_else(|| ROOT.clone()),
-        };
+            path,
+        });
         // What may be wrong with the path, the other Ingress is told.
         let said = self.findings.len();
         let plain = self.path(path, &field);
         self.findings.truncate(said);
         let plain = plain.map(|(plain, _)| plain);
-        for pattern in plain.into_iter().chain([pattern]) {
+        for pattern in plain.into_iter().chain(pattern) {
             self.claim(host.clone(), pattern, backend.clone(), (place, named.take()));
         }
     }
 
     /// The path as a regular expression, where the dialect reads it as one.
     fn pattern(&self, path: &IngressPath) -> Option<PathPattern> {
-        let text = path.path.as_ref().filter(|path| path.starts_with('/'));
         let paths = &self.settings.paths;
         if paths.are_whole {
             let is_plain = matches!(path.path_type.as_deref(), Some("Exact" | "Prefix"));
+            let text = path.path.as_ref().filter(|path| path.starts_with('/'));
             let text = text.filter(|_| paths.are_patterns && !is_plain)?;
             return Some(PathPattern {
                 kind: PathKind::RegularExpression,
                 path: text.clone(),
             });
         }
-        let text = text.cloned().unwrap_or_else(|| ROOT.clone());
+        let text = written_path(path)?;
         let is_pattern = paths.are_patterns || paths.rewrite(&text).is_some();
         is_pattern.then_some(PathPattern {
             kind: PathKind::RegularExpression,
@@ -630,6 +647,15 @@ impl<'i> Reader<'i> {
             self.say(code, field, format!("{wrong}; requests get 503"));
             BackendKey::none(&self.ingress.meta.namespace)
         })
+    }
+}
+
+/// The path as a rule writes it, and `/` where it writes none; absent where it does not begin with a slash.
+fn written_path(path: &IngressPath) -> Option<Arc<str>> {
+    match &path.path {
+        Some(text) if text.starts_with('/') => Some(text.clone()),
+        Some(text) if !text.is_empty() => None,
+        _ => Some(ROOT.clone()),
     }
 }
 

@@ -126,6 +126,8 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
         seniority: route.seniority(),
         tls,
         spare: None,
+        error_pages: None,
+        rest: None,
         guards,
         patterns: Vec::new(),
         findings,

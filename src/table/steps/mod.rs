@@ -5,9 +5,12 @@ mod addresses;
 mod blocked;
 mod connections;
 mod cors;
+mod error_pages;
 mod external;
 mod fields;
 mod jwt;
+mod mirror;
+mod pace;
 mod places;
 mod rates;
 mod redirection;
@@ -20,11 +23,14 @@ pub use addresses::{Addresses, Networks};
 pub use blocked::{Blocked, BlockedField};
 pub use connections::Connections;
 pub use cors::{Cors, Origin, Origins};
+pub use error_pages::ErrorPages;
 pub use external::{At, External, Remembered, is_same_name};
 pub use fields::{
     Edit, FieldChanges, Pattern as FieldPattern, Replies, ReplyFields, RequestFields, What, may_be_replied,
 };
 pub use jwt::{Claims, Jwt, JwtKeys, JwtKeysRead, Texts, Verified};
+pub use mirror::{Mirror, Share};
+pub use pace::Pace;
 pub use places::{Exchanged, Places};
 pub use rates::{Rate, RateKey, Rates};
 pub(super) use redirection::is_own_url;

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 /// The annotation that names the Secret.
 const SECRET: &str = "nginx.ingress.kubernetes.io/auth-secret";
-/// The field that names the service.
-const URL: &str = "annotation nginx.ingress.kubernetes.io/auth-url";
-/// The same where it is that of all Ingresses.
+/// The annotation that names the service.
+const URL: &str = "nginx.ingress.kubernetes.io/auth-url";
+/// The key that does so for all Ingresses.
 const GLOBAL_URL: &str = "global-auth-url in the ConfigMap of ingress-nginx";
 
 /// How long a service may take where nothing is said.
@@ -90,6 +90,8 @@ pub(in crate::dialect::annotations) struct External {
     pub always_sets_cookies: bool,
     /// `auth-proxy-set-headers`.
     pub told: Vec<(Box<str>, Template)>,
+    /// `auth-snippet`.
+    pub of_snippet: Vec<(Box<str>, Template)>,
     /// `auth-cache-key`.
     pub cache_key: Option<Template>,
     /// `auth-cache-duration`.
@@ -183,7 +185,7 @@ impl External {
             fields: self.fields,
             returns_to: self.returns_to,
             always_sets_cookies: self.always_sets_cookies,
-            told: RequestFields::new(self.told),
+            told: RequestFields::new(self.told.into_iter().chain(self.of_snippet).collect()),
             remembered: remembered.map(Box::new),
             needs_flag: false,
         })
@@ -228,6 +230,20 @@ pub(in crate::dialect::annotations) struct Url {
 }
 
 impl Url {
+    /// The backend of `mirror-target`, with the path and query that copies get, where it says them, and their `Host`.
+    ///
+    /// # Errors
+    /// When it names no host of its own.
+    pub fn for_copies(text: &str) -> Result<(BackendKey, Option<Template>, Box<str>), String> {
+        let url = Self::new(text)?;
+        let backend = url
+            .backend
+            .ok_or_else(|| format!("\"{text}\" has a variable in its host"))?;
+        let behind = text.split_once("://").map_or(text, |(_, behind)| behind);
+        let target = behind.contains(['/', '?', '$']).then_some(url.target);
+        Ok((backend, target, url.authority))
+    }
+
     /// Reads `auth-url`.
     ///
     /// # Errors
@@ -243,9 +259,17 @@ impl Url {
             "https" => true,
             _ => return Err(wrong("is neither an HTTP nor an HTTPS URL")),
         };
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        // A path that is a variable needs no slash of its own.
+        let variable = rest
+            .find("$request_uri")
+            .or_else(|| rest.find("$uri"))
+            .filter(|at| *at > 0);
+        let end = rest
+            .find(['/', '?'])
+            .unwrap_or(rest.len())
+            .min(variable.unwrap_or(rest.len()));
         let (authority, target) = rest.split_at(end);
-        let target = if target.starts_with('/') {
+        let target = if target.starts_with(['/', '$']) {
             target.to_owned()
         } else {
             format!("/{target}")

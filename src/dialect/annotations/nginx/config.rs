@@ -30,6 +30,8 @@ pub(crate) struct Beside {
     pub config: Arc<Config>,
     /// The ConfigMaps that its annotations name, as far as they are there.
     pub named: Vec<Arc<ConfigMap>>,
+    /// `--nginx-default-backend`: the Service that answers what no rule lists, and makes error pages.
+    pub default_backend: Option<Key>,
 }
 
 /// What a ConfigMap says.
@@ -76,6 +78,14 @@ pub(crate) struct Config {
     pub hides_server: bool,
     /// `allow-backend-server-header`.
     pub shows_server: bool,
+    /// Errors whose replies the default backend makes.
+    pub errors: Box<[StatusCode]>,
+    /// `disable-proxy-intercept-errors`.
+    pub leaves_errors: bool,
+    /// KiB of a reply that are sent in a second; 0 for no limit.
+    pub limit_rate: u32,
+    /// KiB of a reply that are sent before that counts.
+    pub limit_rate_after: u32,
     pub hidden: Vec<FieldPattern>,
     /// Fields that all replies get.
     pub added: Vec<(Box<str>, Template)>,
@@ -136,6 +146,10 @@ impl Default for Config {
             snippet: Snippet::default(),
             hides_server: false,
             shows_server: false,
+            errors: Box::default(),
+            leaves_errors: false,
+            limit_rate: 0,
+            limit_rate_after: 0,
             hidden: Vec::new(),
             added: Vec::new(),
             for_pods: Vec::new(),

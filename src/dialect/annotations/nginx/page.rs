@@ -43,6 +43,15 @@ fn write(out: &mut String) -> std::fmt::Result {
          - Of rules for the same path, that of the oldest Ingress counts, and of equally old ones the first by namespace and \
          name. In ingress-nginx the last by name counts.\n\
          - The bodies of errors and redirects are plain text.\n\
+         - The guards of a canary have no effect, as there: those of the Ingress that it is a canary of count for both. So \
+         `narthex check` does not say that a canary is closed.\n\
+         - In an expression, `$` is the end of the path. There it is also the place before a line feed at the end (`%0A`).\n\
+         - A path that does not begin with a slash, such as `^/admin`, is an error, and its rule is left out.\n\
+         - Fields with underscores in their names reach pods. There they are dropped.\n\
+         - Where a Service has no endpoints, a client that has to sign in gets 401 first. There it gets 503.\n\
+         - `/foo/` of one rule and `/foo` of another, both of type Prefix, count as the same path, and the older one has it.\n\
+         - `rewrite-target` is a path. There it may be a URL, to which clients are redirected.\n\
+         - The `Server` of pods passes, unless `server-tokens` says `\"false\"`. There it never does.\n\
          - WebSockets in which nothing is said end by --tunnel-timeout, unless `proxy-read-timeout` says otherwise. There \
          they end after 60 s.\n\
 \n\

@@ -7,6 +7,8 @@ mod cors;
 mod fields;
 mod guards;
 mod hosts;
+pub(super) mod mirrors;
+pub(super) mod pace;
 mod paths;
 mod services;
 mod tls;
@@ -23,6 +25,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Served> {
         fields::ALL,
         guards::ALL,
         hosts::ALL,
+        mirrors::ALL,
+        pace::ALL,
         paths::ALL,
         services::ALL,
         tls::ALL,

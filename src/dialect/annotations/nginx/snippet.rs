@@ -95,6 +95,19 @@ impl Snippet {
         Ok(snippet)
     }
 
+    /// The fields that it sets in requests.
+    ///
+    /// # Errors
+    /// When it says anything else.
+    pub fn only_for_pods(self) -> Result<Vec<(Box<str>, Template)>, String> {
+        let says_more =
+            !self.hidden.is_empty() || !self.edits.is_empty() || !self.addresses.is_empty() || self.returned.is_some();
+        if says_more {
+            return Err("has a directive that says nothing of the request to the service".to_owned());
+        }
+        Ok(self.request)
+    }
+
     /// Adds what another one says that stands behind this. Addresses have to be let in by both.
     pub fn append(&mut self, other: Self) {
         self.request.extend(other.request);

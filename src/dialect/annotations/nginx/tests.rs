@@ -92,7 +92,8 @@ fn values_are_read_as_ingress_nginx_reads_them() {
         ("proxy-ssl-secret", "shop/pods", true),
         ("proxy-ssl-secret", "other/pods", false),
         ("proxy-next-upstream", "error timeout http_502 non_idempotent", true),
-        ("proxy-next-upstream", "http_404", false),
+        ("proxy-next-upstream", "http_404", true),
+        ("proxy-next-upstream", "http_405", false),
         ("upstream-hash-by", "$http_x_user", true),
         ("upstream-hash-by", "$request_uri$host", false),
         ("upstream-vhost", "a.test", true),
@@ -195,9 +196,9 @@ fn narthex_s_own_annotations_win() {
 #[test]
 fn what_narthex_does_not_act_on_closes_or_is_reported_as_without_the_dialect() {
     let (settings, findings) = said(&[
-        ("auth-snippet", "deny all;"),
-        ("limit-rate", "0"),
-        ("enable-opentelemetry", "true"),
+        ("stream-snippet", "deny all;"),
+        ("ssl-passthrough", "false"),
+        ("ssl-ciphers", "ALL"),
         ("proxy-buffering", "on"),
     ]);
     let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
@@ -225,18 +226,20 @@ fn what_holds_without_an_annotation_is_that_of_ingress_nginx() {
 }
 
 #[test]
+fn a_canary_is_not_said_to_be_closed() {
+    let (_, findings) = said(&[("canary", "true"), ("whitelist-source-range", "10.0.0.0/33")]);
+    let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
+    assert_eq!(codes, [Code::InvalidAnnotation], "{findings:?}");
+}
+
+#[test]
 fn a_snippet_that_is_not_translated_closes_and_names_the_line() {
     let (settings, findings) = said(&[("configuration-snippet", "add_header X-A b;\nproxy_pass http://evil;")]);
     assert!(settings.closed_by.is_some());
     assert_eq!(findings[0].code, Code::GuardInvalid);
     let message = &findings[0].message;
     assert!(message.contains("line 2: \"proxy_pass\""), "{message}");
-    for name in [
-        "server-snippet",
-        "stream-snippet",
-        "auth-snippet",
-        "modsecurity-snippet",
-    ] {
+    for name in ["server-snippet", "stream-snippet", "modsecurity-snippet"] {
         let (_, findings) = said(&[(name, "add_header X-A b;")]);
         let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();
         assert_eq!(codes, [Code::GuardNotEnforced], "{name}");

@@ -54,23 +54,15 @@ pub(super) static ALL: &[Unserved] = &[
     ),
     row(&["proxy-ssl-server-name"], NoEffect, "the server's name is always sent"),
     row(
-        &["opentelemetry-operation-name", "opentelemetry-trust-incoming-span"],
-        NoEffect,
-        "spans are named by method and path, and a trace that comes in goes on",
-    ),
-    row(&["enable-opentelemetry"], NotYet, "traces are a matter of the flags"),
-    row(&["limit-rate", "limit-rate-after"], NotYet, ""),
-    row(&["custom-http-errors", "disable-proxy-intercept-errors"], NotYet, ""),
-    row(&["mirror-target", "mirror-request-body", "mirror-host"], NotYet, ""),
-    row(
         &[
-            "session-cookie-conditional-samesite-none",
-            "session-cookie-change-on-failure",
+            "enable-opentelemetry",
+            "opentelemetry-operation-name",
+            "opentelemetry-trust-incoming-span",
         ],
-        NotYet,
-        "",
+        NoEffect,
+        "with --otlp-endpoint requests of all routes are traced; spans are named by method and path, and a trace that comes in \
+         goes on",
     ),
-    row(&["upstream-hash-by-subset", "upstream-hash-by-subset-size"], NotYet, ""),
     row(
         &[
             "proxy-ssl-verify-depth",
@@ -82,12 +74,7 @@ pub(super) static ALL: &[Unserved] = &[
         "TLS has the versions and suites of the flags",
     ),
     row(
-        &[
-            "auth-snippet",
-            "server-snippet",
-            "stream-snippet",
-            "modsecurity-snippet",
-        ],
+        &["server-snippet", "stream-snippet", "modsecurity-snippet"],
         Refused,
         "configuration of nginx is not interpreted",
     ),

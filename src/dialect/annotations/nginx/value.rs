@@ -100,6 +100,18 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
+/// Statuses of errors, with commas between.
+pub(super) fn errors(text: &str) -> Result<Box<[StatusCode]>, String> {
+    let read = |one: &str| {
+        let code = number(one).ok().and_then(|code| u16::try_from(code).ok());
+        let status = code.filter(|code| (400..600).contains(code));
+        let status = status.and_then(|code| StatusCode::from_u16(code).ok());
+        status.ok_or_else(|| format!("\"{one}\" is not a status from 400 to 599"))
+    };
+    let given = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    given.map(read).collect()
+}
+
 /// Networks and addresses, with commas between.
 pub(in crate::dialect::annotations) fn networks(text: &str) -> Result<Networks, String> {
     let read = |one: &str| {
@@ -277,7 +289,7 @@ pub(super) fn next_upstream(text: &str) -> Result<Option<RetryOn>, String> {
                 if !status.is_some_and(|status| on.add_status(status)) {
                     return Err(format!(
                         "\"{other}\" is not one of error, timeout, invalid_header, http_500, http_502, http_503, http_504, \
-                         http_429, non_idempotent, off"
+                         http_403, http_404, http_429, non_idempotent, off"
                     ));
                 }
             }

@@ -1,7 +1,7 @@
 //! The keys of the ConfigMap of ingress-nginx: what each does here.
 
 use super::super::MOST_TRIES;
-use super::super::value::{boolean, exchanged, next_upstream, number, redirect_part, size, status, time};
+use super::super::value::{boolean, errors, exchanged, next_upstream, number, redirect_part, size, status, time};
 use super::{Config, guards, snippets};
 use crate::dialect::annotations::value::token;
 use crate::table::{Balance, FieldPattern};
@@ -91,9 +91,6 @@ const INSTEAD: &[(&[&str], &str)] = &[
     (&["modsecurity-snippet"], "there is no web application firewall"),
     (
         &[
-            "custom-http-errors",
-            "limit-rate",
-            "limit-rate-after",
             "service-upstream",
             "skip-access-log-urls",
             "enable-underscores-in-headers",
@@ -151,6 +148,34 @@ static KNOWN: &[Known] = &[
         name: "proxy-body-size",
         read: |config, text| {
             config.body = Some(size(text)?);
+            Ok(())
+        },
+    },
+    Known {
+        name: "custom-http-errors",
+        read: |config, text| {
+            config.errors = errors(text)?;
+            Ok(())
+        },
+    },
+    Known {
+        name: "disable-proxy-intercept-errors",
+        read: |config, text| {
+            config.leaves_errors = boolean(text)?;
+            Ok(())
+        },
+    },
+    Known {
+        name: "limit-rate",
+        read: |config, text| {
+            config.limit_rate = number(text)?;
+            Ok(())
+        },
+    },
+    Known {
+        name: "limit-rate-after",
+        read: |config, text| {
+            config.limit_rate_after = number(text)?;
             Ok(())
         },
     },

@@ -2,6 +2,7 @@
 
 use super::super::auth::{Url, cache_key, cache_times, challenge, fields, method, returns_to, sign_in};
 use super::super::config::told;
+use super::super::snippet::Snippet;
 use super::super::value::{boolean, secret, switch};
 use super::super::{Served, Wrong};
 use crate::dialect::annotations::value::{Value, token};
@@ -160,6 +161,19 @@ pub(super) static ALL: &[Served] = &[
             pattern: "^[!-~]+$",
             read: |settings, text| {
                 settings.nginx.auth.external.parameter = Some((*token(text)?).into());
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "auth-snippet",
+        differs: "only `proxy_set_header` and `more_set_input_headers` are translated; any other directive closes the routes",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "directives of nginx",
+            pattern: "^[\\s\\S]*$",
+            read: |settings, text| {
+                settings.nginx.auth.external.of_snippet = Snippet::new(text)?.only_for_pods()?;
                 Ok(())
             },
         },

@@ -3,7 +3,7 @@
 use super::super::value::{
     attribute, boolean, hash_by, next_upstream, number, on_off, secret, switch, time, vhost, vhost_template,
 };
-use super::super::{MOST_TRIES, Served, Wrong};
+use super::super::{MOST_SUBSET, MOST_TRIES, Served, Wrong};
 use crate::dialect::annotations::value::{Value, server_name, token};
 use crate::table::{BackendProtocol, Balance};
 
@@ -92,7 +92,7 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "proxy-next-upstream",
-        differs: "retries stay within a budget, and 403 and 404 cannot be named",
+        differs: "retries stay within a budget",
         wrong: Wrong::Default("`error timeout` applies"),
         value: Value::Text {
             form: "conditions, separated by blanks: `error`, `timeout`, `http_503` and others, `non_idempotent`, or `off`",
@@ -205,6 +205,21 @@ pub(super) static ALL: &[Served] = &[
         },
     },
     Served {
+        name: "session-cookie-change-on-failure",
+        differs: "a client whose pod fails always gets another one, and the cookie with it",
+        wrong: Wrong::Default("the cookie changes with the pod"),
+        value: switch(|_, text| boolean(text).map(drop)),
+    },
+    Served {
+        name: "session-cookie-conditional-samesite-none",
+        differs: "",
+        wrong: Wrong::Default("all browsers get the same"),
+        value: switch(|settings, text| {
+            settings.nginx.attributes.conditional_none = boolean(text)?;
+            Ok(())
+        }),
+    },
+    Served {
         name: "session-cookie-domain",
         differs: "",
         wrong: Wrong::Default("the cookie has no domain"),
@@ -303,6 +318,28 @@ pub(super) static ALL: &[Served] = &[
             pattern: "^\\$.+$",
             read: |settings, text| {
                 settings.nginx.hash = Some(hash_by(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "upstream-hash-by-subset",
+        differs: "other pods make a subset, and the less loaded of two of them gets the request",
+        wrong: Wrong::Default("a key has one pod"),
+        value: switch(|settings, text| {
+            settings.nginx.subset = boolean(text)?;
+            Ok(())
+        }),
+    },
+    Served {
+        name: "upstream-hash-by-subset-size",
+        differs: "at most 64",
+        wrong: Wrong::Default("3 applies"),
+        value: Value::Text {
+            form: "a whole number",
+            pattern: "^[0-9]+$",
+            read: |settings, text| {
+                settings.nginx.subset_size = Some(number(text)?.clamp(1, MOST_SUBSET));
                 Ok(())
             },
         },

@@ -92,6 +92,7 @@ fn one_directive_outside_of_the_subset_refuses_all() {
         ("return 200 a b;", 1, "return"),
         (";", 1, ";"),
         ("}", 1, "block"),
+        ("add_header A b;\nif ($http_x = \"a\") { return 403; }", 2, "block"),
         ("lua_need_request_body on;", 1, "lua_need_request_body"),
     ] {
         let why = Snippet::new(text).unwrap_err();

@@ -44,6 +44,15 @@ pub(super) fn directives(text: &str) -> Result<Vec<Directive>, (usize, String)> 
                     begins = line;
                 }
                 words.push(word(&mut rest, &mut line)?);
+                if let [name] = words.as_slice()
+                    && name == "if"
+                {
+                    // Its condition need not look like words of a directive.
+                    return Err((
+                        line,
+                        "narthex does not translate blocks, such as the one of \"if\"".to_owned(),
+                    ));
+                }
             }
         }
     }
