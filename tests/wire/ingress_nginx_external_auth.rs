@@ -374,9 +374,9 @@ fn what_cannot_be_asked_lets_nobody_in() {
         ),
         (
             "snippet.test",
-            &[URL, ("auth-snippet", "proxy_set_header A b;")],
+            &[URL, ("auth-snippet", "proxy_pass http://evil;")],
             503,
-            "does not enforce",
+            "proxy_pass",
         ),
     ];
     let rig = rig(|| {

@@ -82,16 +82,6 @@ const METRICS: &[(&str, &str, &str)] = &[
         "Clients whose rate was forgotten because there were too many of them",
     ),
     (
-        "mirrors",
-        "narthex_mirrored_requests",
-        "Copies of requests that a mirror has answered",
-    ),
-    (
-        "mirrors_lost",
-        "narthex_mirrored_requests_lost",
-        "Copies of requests that were lost: too many under way, too long a body, or no answer",
-    ),
-    (
         "floods",
         "narthex_http2_enhance_your_calm",
         "HTTP/2 connections closed with ENHANCE_YOUR_CALM because the client sent too many frames",
@@ -115,6 +105,16 @@ const METRICS: &[(&str, &str, &str)] = &[
         "timeouts",
         "narthex_client_timeouts",
         "Client connections closed because a head, a body or the reading of a response took too long",
+    ),
+    (
+        "mirrors",
+        "narthex_mirrored_requests",
+        "Copies of requests that a mirror has answered",
+    ),
+    (
+        "mirrors_lost",
+        "narthex_mirrored_requests_lost",
+        "Copies of requests that were lost: too many under way, too long a body, or no answer",
     ),
     (
         "access_log_dropped",
