@@ -89,8 +89,11 @@ policies: debug ## test rates, canaries, authentication and passwords under load
 	OAUTH2_PROXY=$(CACHE)/tools/bin/oauth2-proxy $(CACHE)/peers-venv/bin/python tests/peers/policies.py $(or $(NARTHEX),$(DEBUG))
 
 differential-nginx: debug ## compare paths, rewrites and policies of --drop-in ingress-nginx with nginx (from Debian)
-	python3 tests/peers/ingress_nginx.py $(DEBUG)
-	python3 tests/peers/ingress_nginx_policies.py $(DEBUG)
+	tests/cluster/deps.sh balancers
+	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
+	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
+	$(CACHE)/peers-venv/bin/python tests/peers/ingress_nginx.py $(DEBUG)
+	$(CACHE)/peers-venv/bin/python tests/peers/ingress_nginx_policies.py $(DEBUG)
 
 differential: debug ## fill the table of docs/security.md: the same hostile bytes for narthex, nginx and HAProxy (from Debian), in four minutes
 	python3 tests/peers/differential.py $(DEBUG) docs/security.md
