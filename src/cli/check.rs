@@ -61,7 +61,7 @@ pub enum Secrets {
 ///
 /// # Errors
 /// A flag that cannot be read.
-pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> anyhow::Result<(State, HashMap<ObjectRef, Location>)> {
+pub fn compile(paths: &[PathBuf], rules: &RuleArgs) -> anyhow::Result<Compiled> {
     let loaded = directory::load(paths);
     Ok(compiled(loaded.objects, loaded.diagnostics, compile_options(rules)?))
 }
@@ -70,11 +70,7 @@ fn compile_options(rules: &RuleArgs) -> anyhow::Result<Options> {
     rules.compile_options(Vec::new()).map_err(anyhow::Error::msg)
 }
 
-fn compiled(
-    objects: Vec<(Object, Location)>,
-    diagnostics: Vec<Diagnostic>,
-    options: Options,
-) -> (State, HashMap<ObjectRef, Location>) {
+fn compiled(objects: Vec<(Object, Location)>, diagnostics: Vec<Diagnostic>, options: Options) -> Compiled {
     let mut state = State::new(options);
     let mut places = HashMap::new();
     for (object, location) in objects {
@@ -86,12 +82,16 @@ fn compiled(
     (state, places)
 }
 
-/// Compiles them so that as much as possible can be said of them.
-fn compile_to_check(args: &CheckArgs) -> anyhow::Result<(State, HashMap<ObjectRef, Location>)> {
+/// What was compiled, and the places of its objects.
+type Compiled = (State, HashMap<ObjectRef, Location>);
+
+/// Compiles them so that as much as possible can be said of them; besides, what the API server would refuse.
+fn compile_to_check(args: &CheckArgs) -> anyhow::Result<(Compiled, Vec<Diagnostic>)> {
     let Loaded {
         mut objects,
         diagnostics,
         quoted,
+        refused,
     } = directory::load(&args.paths);
     for (object, location) in quoted {
         objects.retain(|(other, _)| other.reference() != object.reference());
@@ -101,7 +101,7 @@ fn compile_to_check(args: &CheckArgs) -> anyhow::Result<(State, HashMap<ObjectRe
         suggest: true,
         ..compile_options(&args.rules)?
     };
-    Ok(compiled(objects, diagnostics, options))
+    Ok((compiled(objects, diagnostics, options), refused))
 }
 
 /// How bad something is in a manifest that is about to be applied: what `kubectl apply` would refuse is an error, also
@@ -179,8 +179,8 @@ fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
 /// # Errors
 /// A flag that cannot be read.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (mut state, places) = compile_to_check(args)?;
-    let said = diagnostics(&mut state, &places, directory::refused(&args.paths), args.secrets);
+    let ((mut state, places), refused) = compile_to_check(args)?;
+    let said = diagnostics(&mut state, &places, refused, args.secrets);
     let rated: Vec<Rated<'_>> = said
         .iter()
         .map(|diagnostic| (severity(diagnostic, args.secrets), diagnostic))
@@ -232,9 +232,9 @@ impl Counts {
     }
 
     fn sheet(&self, said: &[Rated<'_>]) -> Sheet {
-        let mut sheet = Sheet::new();
+        let (mut sheet, mut lines) = (Sheet::new(), source::Lines::default());
         for (severity, diagnostic) in said {
-            describe(&mut sheet, *severity, diagnostic);
+            describe(&mut sheet, *severity, diagnostic, &mut lines);
         }
         if said
             .iter()
@@ -260,7 +260,7 @@ impl Counts {
     }
 }
 
-fn describe(sheet: &mut Sheet, severity: Severity, diagnostic: &Diagnostic) {
+fn describe(sheet: &mut Sheet, severity: Severity, diagnostic: &Diagnostic, lines: &mut source::Lines) {
     sheet.put(Style::Severity, severity.name());
     sheet.put(Style::Dim, &format!("[{}]", diagnostic.code.name()));
     sheet.put(Style::Plain, ": ");
@@ -279,7 +279,7 @@ fn describe(sheet: &mut Sheet, severity: Severity, diagnostic: &Diagnostic) {
         sheet.end_line();
         if sheet.is_seen() {
             let whose = (diagnostic.object.as_ref(), diagnostic.field.as_str());
-            source::show(sheet, whose, location);
+            source::show(sheet, whose, location, lines);
         }
     }
     sheet.end_line();

@@ -31,6 +31,8 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// Objects that are as good as broken, since annotations of theirs need quotes, as they are with quotes.
     pub quoted: Vec<(Object, Location)>,
+    /// What the API server would refuse, although narthex makes do.
+    pub refused: Vec<Diagnostic>,
 }
 
 /// Reads files and folders once.
@@ -43,17 +45,19 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
         objects: Vec::new(),
         diagnostics: found.problems,
         quoted: Vec::new(),
+        refused: Vec::new(),
     };
     let mut seen = HashMap::new();
     for (key, _) in &found.files {
         let parsed = match parse::read(&key.path) {
-            Ok(text) => parse::parse(&key.path, &text),
+            Ok(text) => parse::parse_strictly(&key.path, &text),
             Err(diagnostic) => {
                 loaded.diagnostics.push(*diagnostic);
                 continue;
             }
         };
         loaded.diagnostics.extend(parsed.diagnostics);
+        loaded.refused.extend(parsed.refused);
         let mut guarded = Vec::new();
         for broken in parsed.broken {
             guarded.extend(broken.guarded);
@@ -72,12 +76,6 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
         }
     }
     loaded
-}
-
-/// What the API server would refuse of what these paths lead to.
-pub fn refused(paths: &[PathBuf]) -> Vec<Diagnostic> {
-    let (files, _) = files(paths);
-    files.iter().flat_map(|path| validate::file(path)).collect()
 }
 
 /// The files that these paths lead to, in the order they are read, and what is wrong with the paths.

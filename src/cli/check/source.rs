@@ -2,29 +2,51 @@
 
 use crate::cli::paint::{Sheet, Style};
 use crate::model::{Kind, Location, ObjectRef};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use crate::source::directory::parse;
+use std::path::PathBuf;
 
 /// The longest part of a line that is shown, in characters.
 const WIDTH: usize = 100;
-/// What is read of a file.
-const MOST_BYTES: u64 = 64 << 20;
+
+/// The lines of the file that was looked at last: diagnostics come file by file.
+#[derive(Default)]
+pub(super) struct Lines {
+    file: PathBuf,
+    all: Vec<String>,
+}
+
+impl Lines {
+    fn at(&mut self, place: &Location) -> Option<&str> {
+        if self.file != place.file {
+            // A file that cannot be read any more has no lines.
+            let text = parse::read(&place.file).unwrap_or_default();
+            self.file.clone_from(&place.file);
+            self.all = text.lines().map(str::to_owned).collect();
+        }
+        self.all.get(place.line.checked_sub(1)?).map(String::as_str)
+    }
+}
 
 /// Prints the line, unless it may hold what is secret.
-pub(super) fn show(sheet: &mut Sheet, (object, field): (Option<&ObjectRef>, &str), place: &Location) {
+pub(super) fn show(
+    sheet: &mut Sheet,
+    (object, field): (Option<&ObjectRef>, &str),
+    place: &Location,
+    lines: &mut Lines,
+) {
     let is_secret = |object: &ObjectRef| match object.kind {
         Kind::Secret => true,
         // A Route may hold a private key.
         Kind::Route => field.starts_with("spec.tls"),
         _ => false,
     };
-    if place.line == 0 || object.is_some_and(is_secret) {
+    if object.is_some_and(is_secret) {
         return;
     }
-    let Some(line) = read(place).filter(|line| !line.contains("PRIVATE KEY")) else {
+    let Some(line) = lines.at(place).filter(|line| !line.contains("PRIVATE KEY")) else {
         return;
     };
-    let Some((text, before, marked)) = part(&line, place.column.saturating_sub(1)) else {
+    let Some((text, before, marked)) = part(line, place.column.saturating_sub(1)) else {
         return;
     };
     let number = place.line.to_string();
@@ -39,11 +61,6 @@ pub(super) fn show(sheet: &mut Sheet, (object, field): (Option<&ObjectRef>, &str
         sheet.put(Style::Plain, format!(" {text}").trim_end());
         sheet.end_line();
     }
-}
-
-fn read(place: &Location) -> Option<String> {
-    let file = BufReader::new(File::open(&place.file).ok()?.take(MOST_BYTES));
-    file.lines().nth(place.line - 1)?.ok()
 }
 
 /// What is shown of a line, how many characters stand before the mark, and how long the mark is: to the next blank or comma.

@@ -1,7 +1,7 @@
 //! One file to objects and complaints.
 
 use super::node::{Mark, Node, Value, plain};
-use super::yaml;
+use super::{validate, yaml};
 use crate::dialect::Object;
 use crate::dialect::decode;
 use crate::model::diagnostic::shortened;
@@ -28,6 +28,8 @@ pub struct Parsed {
     pub whole: bool,
     /// What is wrong with it.
     pub diagnostics: Vec<Diagnostic>,
+    /// What the API server would refuse, if that was asked for.
+    pub refused: Vec<Diagnostic>,
 }
 
 /// An object that does not fit its kind.
@@ -107,12 +109,22 @@ pub fn reason(error: &io::Error) -> String {
 
 /// Takes a file's text apart.
 pub fn parse(path: &Path, text: &str) -> Parsed {
+    take_apart(path, text, false)
+}
+
+/// Takes a file's text apart, and looks for what the API server would refuse.
+pub fn parse_strictly(path: &Path, text: &str) -> Parsed {
+    take_apart(path, text, true)
+}
+
+fn take_apart(path: &Path, text: &str, is_strict: bool) -> Parsed {
     let json = path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let mut reader = Reader {
         path,
         text,
+        is_strict,
         seen: HashMap::new(),
         parsed: Parsed::default(),
     };
@@ -158,6 +170,7 @@ pub fn given_twice(object: &ObjectRef, first: &Location, second: &Location) -> D
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
+    is_strict: bool,
     seen: HashMap<ObjectRef, Location>,
     parsed: Parsed,
 }
@@ -248,6 +261,9 @@ impl Reader<'_> {
             };
             return self.complain(at, format!("`{missing}` is missing{hint}"));
         };
+        if self.is_strict {
+            validate::object(node, (kind, api_version), self.path, &mut self.parsed.refused);
+        }
         let unknown = decode::unknown_kind(api_version, kind);
         let described = format!("{api_version} {kind}");
         match decode::from_manifest(json) {

@@ -3,38 +3,16 @@
 //! The rules are those of Kubernetes' own validation of networking.k8s.io/v1 Ingress, of Services, Secrets and names of objects.
 
 use super::node::Node;
-use super::parse;
-use super::{parse::location, yaml};
+use super::parse::location;
 use crate::model::nearest::nearest;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use std::path::Path;
 
-/// Looks at each object of a file that narthex reads. What cannot be read at all is said elsewhere.
-pub fn file(path: &Path) -> Vec<Diagnostic> {
-    let mut said = Vec::new();
-    let json = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    if let Ok(text) = parse::read(path) {
-        let _ = yaml::documents(&text, json, &mut |document| each(&document, path, &mut said));
-    }
-    said
-}
-
-fn each(node: &Node, path: &Path, said: &mut Vec<Diagnostic>) {
-    if parse::is_list(node) {
-        for item in node.get("items").map(Node::items).unwrap_or_default() {
-            each(item, path, said);
-        }
-        return;
-    }
-    let Some(kind) = node.str_at("kind").and_then(Kind::named) else {
+/// Looks at an object of a file, if narthex reads its kind and version. What cannot be read at all is said elsewhere.
+pub fn object(node: &Node, (kind, version): (&str, &str), path: &Path, said: &mut Vec<Diagnostic>) {
+    let Some(kind) = Kind::named(kind).filter(|kind| kind.versions().contains(&version)) else {
         return;
     };
-    let version = node.str_at("apiVersion").unwrap_or_default();
-    if !kind.versions().contains(&version) {
-        return;
-    }
     let text = |field: &str| node.find(field).and_then(Node::as_str);
     let Some(name) = text("metadata.name") else { return };
     let namespace = text("metadata.namespace").filter(|namespace| !namespace.is_empty());
