@@ -88,7 +88,21 @@ impl PassedOn {
                 }
                 // Nobody can be asked who it is.
                 Before::Access(_) => return Err(ProxyError::GuardNotEnforced),
-                _ => {}
+                // It goes by the address, and it has passed.
+                Before::Addresses(_) => {}
+                // These are about requests, of which nothing is seen here. A new step has to be put on one side.
+                Before::ErrorPages(_)
+                | Before::RedirectToHttps(_)
+                | Before::HttpsOnly
+                | Before::BodyLimit(_)
+                | Before::Blocked(_)
+                | Before::Cors(_)
+                | Before::Fields(_)
+                | Before::Host(_)
+                | Before::Redirect(_)
+                | Before::Return(_)
+                | Before::Rewrite(_)
+                | Before::Mirror(_) => {}
             }
         }
         Ok(())
