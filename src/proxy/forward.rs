@@ -31,6 +31,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
@@ -419,36 +420,27 @@ fn accept(plan: &Plan<'_>, head: &mut message::Response) -> Result<bool, ProxyEr
 impl Plan<'_> {
     /// Writes the fields that a pod gets.
     fn write_fields(&self, out: &mut impl Sink, client: &Client, endpoint: &LiveEndpoint<ClientBody>, chunked: bool) {
-        let asked_host = self.canonical.host_header.map(str::as_bytes);
         let trace = self.trail.trace();
         let forwarded = Forwarded {
-            host: self.host.as_deref().or(asked_host),
-            asked_host,
-            endpoint: endpoint.endpoint.address,
-            port: self.canonical.port,
-            request_id: self.trail.request_id().as_bytes(),
-            hops: self.hops,
             chunked,
             multiplexed: self.protocol == Protocol::Http2,
             upgrade: self.upgrade,
             key: self.key,
             trace: trace.as_ref(),
-            facts: self.facts,
-            granted: self.granted,
-            told: self.told,
-            changes: self.changes.as_deref(),
             closes: self.settings.one_request == Some(true),
+            ..self.forwarded(endpoint.endpoint.address)
         };
         headers::write_fields(out, &self.request.fields, client, &forwarded);
     }
 
-    /// The head of a copy that another backend gets, without its last line and without what frames a body.
-    pub fn head_of_copy(&self, client: &Client, target: Option<&str>, host: Option<&str>) -> Vec<u8> {
+    /// What a backend is told of the request, whichever it is and however it is asked.
+    #[inline]
+    fn forwarded(&self, endpoint: SocketAddr) -> Forwarded<'_> {
         let asked_host = self.canonical.host_header.map(str::as_bytes);
-        let forwarded = Forwarded {
-            host: host.map(str::as_bytes).or(self.host.as_deref()).or(asked_host),
+        Forwarded {
+            host: self.host.as_deref().or(asked_host),
             asked_host,
-            endpoint: client.peer.local,
+            endpoint,
             port: self.canonical.port,
             request_id: self.trail.request_id().as_bytes(),
             hops: self.hops,
@@ -462,6 +454,15 @@ impl Plan<'_> {
             told: self.told,
             changes: self.changes.as_deref(),
             closes: false,
+        }
+    }
+
+    /// The head of a copy that another backend gets, without its last line and without what frames a body.
+    pub fn head_of_copy(&self, client: &Client, target: Option<&str>, host: Option<&str>) -> Vec<u8> {
+        let told = self.forwarded(client.peer.local);
+        let forwarded = Forwarded {
+            host: host.map(str::as_bytes).or(told.host),
+            ..told
         };
         let mut head = Vec::with_capacity(self.request.fields.size() + ROOM);
         head.extend_from_slice(self.request.method.as_str().as_bytes());
