@@ -257,23 +257,36 @@ impl State {
             let field = format!("annotation {}", basic.named_by);
             said.push(Diagnostic::new(code, object, field, message));
         };
-        const CLOSED: &str = "so the routes of this Ingress are closed: requests get 503";
         let (namespace, name) = secret_of(object, basic);
         let Some(known) = self.secrets.get(&(namespace.clone(), name.clone())) else {
             let (code, message) = self.no_secret(&namespace, &name);
             return say(code, format!("{message}, {CLOSED}"));
         };
         let Some(read) = known.users(basic.map) else { return };
-        let closes = read.users.is_none();
-        for (place, wrong) in read.wrong.iter().enumerate() {
-            let message = format!("Secret \"{name}\": {wrong}");
-            if closes && place + 1 == read.wrong.len() {
-                say(Code::GuardInvalid, format!("{message}, {CLOSED}"));
-            } else {
-                say(Code::InvalidUser, message);
-            }
+        let whose = format!("Secret \"{name}\"");
+        for (code, message) in entries_wrong(&whose, &read.wrong, (read.users.is_none(), Code::InvalidUser)) {
+            say(code, message);
         }
     }
+}
+
+/// What follows for the routes of an object that says who may come in, where that cannot be read.
+pub(super) const CLOSED: &str = "so the routes of this Ingress are closed: requests get 503";
+
+/// What is wrong with entries of a Secret or ConfigMap. If no entry is left, the last says what follows; one that others do without
+/// has the code `minor`.
+pub(super) fn entries_wrong(
+    whose: &str,
+    wrong: &[String],
+    (closes, minor): (bool, Code),
+) -> impl Iterator<Item = (Code, String)> {
+    wrong.iter().enumerate().map(move |(place, why)| {
+        if closes && place + 1 == wrong.len() {
+            (Code::GuardInvalid, format!("{whose}: {why}, {CLOSED}"))
+        } else {
+            (minor, format!("{whose}: {why}"))
+        }
+    })
 }
 
 /// The field of an object that names a service: an annotation has a slash in its name, words have none.

@@ -1,5 +1,6 @@
 //! Sets of keys for tokens: each is read once per version of its Secret or ConfigMap, and only when something needs it.
 
+use super::access::{CLOSED, entries_wrong};
 use super::{Key, State};
 use crate::dialect::annotations::JwtWanted;
 use crate::dialect::reading::Reading;
@@ -55,7 +56,6 @@ impl State {
 
     /// What is wrong with the keys that an object names.
     pub(super) fn diagnose_keys(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
-        const CLOSED: &str = "so the routes of this Ingress are closed: requests get 503";
         let Some(jwt) = &reading.settings.access.jwt else {
             return;
         };
@@ -71,14 +71,9 @@ impl State {
             );
             return say(Code::GuardInvalid, message);
         };
-        let closes = read.keys.is_none();
-        for (place, wrong) in read.wrong.iter().enumerate() {
-            let message = format!("{kind} \"{name}\": {wrong}");
-            if closes && place + 1 == read.wrong.len() {
-                say(Code::GuardInvalid, format!("{message}, {CLOSED}"));
-            } else {
-                say(Code::InvalidKey, message);
-            }
+        let whose = format!("{kind} \"{name}\"");
+        for (code, message) in entries_wrong(&whose, &read.wrong, (read.keys.is_none(), Code::InvalidKey)) {
+            say(code, message);
         }
     }
 }
