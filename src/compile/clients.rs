@@ -59,7 +59,7 @@ pub(super) struct HostsClients {
 }
 
 impl HostsClients {
-    /// Who has a host may have changed.
+    /// The owner of a host may have changed.
     pub fn touch(&mut self, host: &HostPattern) {
         if !self.hosts.is_empty() && self.hosts.contains_key(host) {
             self.stale.insert(host.clone());

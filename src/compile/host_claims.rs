@@ -34,7 +34,7 @@ impl Claimant {
     }
 }
 
-/// Who claims the hosts that some Route claims.
+/// The Ingresses and Routes that claim a host, for each host that a Route claims.
 #[derive(Debug, Default)]
 pub(super) struct HostClaims {
     hosts: HashMap<HostPattern, BTreeSet<Claimant>>,

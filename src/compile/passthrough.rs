@@ -17,7 +17,7 @@ pub(super) struct PassingHosts {
 }
 
 impl PassingHosts {
-    /// Who has a host may have changed.
+    /// The owner of a host may have changed.
     pub fn touch(&mut self, host: &HostPattern) {
         if !self.hosts.is_empty() && self.hosts.contains(host) {
             self.stale.insert(host.clone());

@@ -327,7 +327,7 @@ impl State {
         }
     }
 
-    /// Puts one in the place of another, of which nothing stays in use, or takes it away.
+    /// Replaces a Secret, or removes it. Nothing of the old one stays in use.
     pub(super) fn replace_secret(&mut self, key: &Key, secret: Option<Arc<Secret>>) {
         let before = self.secrets.certificate(key).cloned();
         self.secrets.remove(key);

@@ -62,7 +62,7 @@ pub struct AccessArgs {
     /// Log only requests that take at least this long, and those that other filters select.
     #[arg(long, env = "NARTHEX_ACCESS_LOG_MIN_DURATION", value_name = "TIME", value_parser = duration)]
     pub access_log_min_duration: Option<Duration>,
-    /// Of the requests that no other filter selects, log the first of each route and then one in N.
+    /// Log a sample of the requests that no other filter selects: the first of each route, and then one in N.
     #[arg(long, env = "NARTHEX_ACCESS_LOG_SAMPLE", value_name = "N")]
     pub access_log_sample: Option<NonZeroU32>,
     /// Fields of requests and responses to log, or an empty list. The values of Authorization, Cookie and other fields with

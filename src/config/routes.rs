@@ -20,7 +20,7 @@ pub struct RouteArgs {
     /// Serve only Routes of namespaces whose labels fit this selector.
     #[arg(long, env = "NARTHEX_NAMESPACE_LABELS", value_name = "SELECTOR")]
     pub namespace_labels: Option<String>,
-    /// Who may have paths of a host that a Route claims: only the namespace of the oldest Route, or Ingress, of the host, or any.
+    /// Namespaces that may have paths of a host that a Route claims: the one of the oldest Route or Ingress of the host, or any.
     #[arg(
         long,
         env = "NARTHEX_ROUTE_OWNERSHIP",

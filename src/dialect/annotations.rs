@@ -70,7 +70,7 @@ pub(crate) struct Settings {
     pub host_wide: Option<Arc<HostWide>>,
     /// The Service that gets requests while those that they are for have no endpoints.
     pub spare: Option<Arc<str>>,
-    /// Who gets copies of requests.
+    /// The Services that get copies of requests.
     pub mirrors: Vec<MirrorWanted>,
     /// Which errors get their replies from a Service.
     pub error_pages: Option<ErrorPagesWanted>,

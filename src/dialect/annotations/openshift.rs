@@ -118,7 +118,7 @@ impl Settings {
         });
         let rewrite = asked.rewrite.and_then(|to| rewritten(path, &to));
         let rewrite = rewrite.map(|rewrite| Before::Rewrite(Arc::new(rewrite)));
-        // Who may not come in is told so before anything else. What annotations of narthex's own ask for stays.
+        // Clients that are not allowed are refused first. The steps that narthex's own annotations ask for stay.
         self.chain.before = allow.into_iter().chain(connections).chain(rate).collect();
         let inner = std::mem::take(&mut self.chain.inner);
         self.chain.inner = inner.into_iter().chain(rewrite).collect();

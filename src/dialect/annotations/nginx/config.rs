@@ -270,7 +270,7 @@ pub(crate) fn named_by(meta: &Meta) -> impl Iterator<Item = Key> {
 /// The ConfigMap that an annotation names.
 ///
 /// # Errors
-/// When there is none in this namespace.
+/// When this namespace has no such ConfigMap.
 fn other<'b>(text: &str, namespace: &Arc<str>, beside: &'b Beside) -> Result<&'b Arc<ConfigMap>, String> {
     let key = object(text, namespace);
     if key.0 != *namespace {
