@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections import Counter
 
-from rig import free_port, narthex, until
+from rig import free_port, narthex, service, until
 
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 HOSTS = int(os.environ.get("HOSTS", "60"))
@@ -94,18 +94,7 @@ def make_host(draw, number):
 def manifests(hosts, ports):
     out = []
     for pod, port in enumerate(ports):
-        out.append(f"""apiVersion: v1
-kind: Service
-metadata: {{name: pod{pod}}}
-spec: {{ports: [{{port: 80}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: pod{pod}, labels: {{kubernetes.io/service-name: pod{pod}}}}}
-addressType: IPv4
-ports: [{{port: {port}}}]
-endpoints: [{{addresses: [127.0.0.1]}}]
-""")
+        out.append(service(f"pod{pod}", port))
     for host, ingresses in hosts:
         for index, (annotations, paths, default) in enumerate(ingresses):
             said = ", ".join(f"nginx.ingress.kubernetes.io/{name}: '{value}'" for name, value in annotations.items())

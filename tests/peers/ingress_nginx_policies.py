@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 
-from rig import free_port, narthex, until
+from rig import free_port, narthex, service, until
 
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 HOSTS = int(os.environ.get("HOSTS", "60"))
@@ -107,18 +107,7 @@ def make_host(draw, number):
 def manifests(hosts, ports):
     out = []
     for name, port in ports.items():
-        out.append(f"""apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec: {{ports: [{{port: 80}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: {name}, labels: {{kubernetes.io/service-name: {name}}}}}
-addressType: IPv4
-ports: [{{port: {port}}}]
-endpoints: [{{addresses: [127.0.0.1]}}]
-""")
+        out.append(service(name, port))
     out.append("""apiVersion: v1
 kind: ConfigMap
 metadata: {name: controller, namespace: ingress-nginx}

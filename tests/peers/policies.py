@@ -24,9 +24,8 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 
-from rig import free_port, until
+from rig import free_port, narthex, service
 
 PREFIX = "nginx.ingress.kubernetes.io/"
 failures = []
@@ -39,22 +38,6 @@ def expect(holds, what):
 
 
 # Manifests.
-
-
-def service(name, port):
-    return f"""apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec: {{ports: [{{port: 80}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: {name}, labels: {{kubernetes.io/service-name: {name}}}}}
-addressType: IPv4
-ports: [{{port: {port}}}]
-endpoints: [{{addresses: [127.0.0.1]}}]
----
-"""
 
 
 def ingress(name, host, to, **annotations):
@@ -73,47 +56,8 @@ metadata:
 """
 
 
-class Folder:
-    """The manifests of a narthex, each in a file that is replaced as a whole."""
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-
-    def write(self, name, text):
-        new = self.folder / f".{name}"
-        new.write_text(text)
-        new.rename(self.folder / f"{name}.yaml")
-
-
-class Running:
-    """A narthex over a folder of manifests, ready."""
-
-    def __init__(self, binary, manifests, *flags):
-        self.directory = tempfile.TemporaryDirectory()
-        self.files = Folder(self.directory.name)
-        for name, text in manifests.items():
-            self.files.write(name, text)
-        self.http, self.admin = free_port(), free_port()
-        command = [binary, "serve", "--drop-in", "ingress-nginx", "--manifests", self.directory.name, "--log-level", "error"]
-        command += ["--listen-http", f"127.0.0.1:{self.http}", "--admin", f"127.0.0.1:{self.admin}", "--drain-grace", "0s", *flags]
-        self.process = subprocess.Popen(command)
-        until("narthex is ready", self.is_ready)
-
-    def is_ready(self):
-        if self.process.poll() is not None:
-            sys.exit("narthex does not start")
-        try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz").status == 200
-        except OSError:
-            return False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-        self.directory.cleanup()
+def running(binary, manifests, *flags):
+    return narthex(binary, manifests, "--drop-in", "ingress-nginx", "--log-level", "error", *flags)
 
 
 # Servers and clients of a few lines each: what they are asked is a head without a body.
@@ -218,14 +162,14 @@ def limits(binary):
     pod = Server(lambda head: reply("200 OK"))
     for shards in (1, 2, 16):
         rules = {"pod": service("web", pod.port), "limited": ingress("limited", "limited.test", "web", limit_rps=5)}
-        with Running(binary, rules, "--shards", str(shards)) as narthex:
+        with running(binary, rules, "--shards", str(shards)) as one:
             over = threading.Event()
 
             def change():
                 changes = 0
                 while not over.wait(0.05):
                     name = f"other{changes % 20}"
-                    narthex.files.write(name, ingress(name, f"{name}.test", "web", limit_rps=changes + 1))
+                    one.write(name, ingress(name, f"{name}.test", "web", limit_rps=changes + 1))
                     changes += 1
                 print(f"  {changes} objects changed")
 
@@ -238,11 +182,11 @@ def limits(binary):
                 return status
 
             async def run():
-                statuses = await asyncio.gather(*(once(Client(narthex.http)) for _ in range(60)))
+                statuses = await asyncio.gather(*(once(Client(one.http)) for _ in range(60)))
                 burst = statuses.count(200)
                 began = time.monotonic()
                 later = []
-                client = Client(narthex.http)
+                client = Client(one.http)
                 # The bucket is full: what passes from now on is what leaks.
                 while time.monotonic() - began < 6:
                     if (await client.ask("limited.test"))[0] == 200:
@@ -270,7 +214,7 @@ def canary(binary):
                 + ingress("canary", "canary.test", "new", canary="true", canary_weight=weight))
 
     start = {"old": service("old", old.port), "new": service("new", new.port), "rules": rules(0, 0)}
-    with Running(binary, start, "--shards", "2") as narthex:
+    with running(binary, start, "--shards", "2") as one:
         counts, failed, over, times, shares, step = {}, [], False, [], [], 0
 
         async def load(client):
@@ -286,14 +230,14 @@ def canary(binary):
 
         async def run():
             nonlocal step, over
-            clients = [asyncio.create_task(load(Client(narthex.http))) for _ in range(16)]
-            watcher = Client(narthex.http)
+            clients = [asyncio.create_task(load(Client(one.http))) for _ in range(16)]
+            watcher = Client(one.http)
             await asyncio.sleep(1)
             opened = None
             for mark, weight in enumerate([*range(0, 101, 5), *range(95, -1, -5)], 1):
                 step = None
                 began = time.monotonic()
-                narthex.files.write("rules", rules(weight, mark))
+                one.write("rules", rules(weight, mark))
                 while f"https://mark.test/{mark}\r\n" not in (await watcher.ask("mark.test"))[1]:
                     if time.monotonic() - began > 5:
                         sys.exit("a step never became live")
@@ -350,11 +294,11 @@ def auth(binary):
     url = "http://auth.default.svc.cluster.local/verify"
     rules = {"pod": service("web", pod.port), "auth": service("auth", service_of_auth.port),
              "rules": ingress("a", "a.test", "web", auth_url=url) + ingress("open", "open.test", "web")}
-    with Running(binary, rules, "--shards", "2") as narthex:
+    with running(binary, rules, "--shards", "2") as one:
         statuses, over, broken = {}, False, []
 
         async def load(good):
-            client = Client(narthex.http)
+            client = Client(one.http)
             while not over:
                 try:
                     fields = f"X-Token: {'good' if good else 'bad'}\r\n"
@@ -368,7 +312,7 @@ def auth(binary):
                 await asyncio.sleep(0.002)
 
         async def others():
-            client, times = Client(narthex.http), []
+            client, times = Client(one.http), []
             while not over:
                 began = time.monotonic()
                 status = (await client.ask("open.test"))[0]
@@ -412,10 +356,10 @@ def passwords(binary):
     secret = f"apiVersion: v1\nkind: Secret\nmetadata: {{name: users}}\nstringData: {{auth: '{users}'}}\n---\n"
     guarded = ingress("a", "a.test", "web", auth_type="basic", auth_secret="users")
     rules = {"pod": service("web", pod.port), "rules": secret + guarded + ingress("open", "open.test", "web")}
-    with Running(binary, rules, "--shards", "2") as narthex:
+    with running(binary, rules, "--shards", "2") as one:
 
         async def other(seconds):
-            client, times, end = Client(narthex.http), [], time.monotonic() + seconds
+            client, times, end = Client(one.http), [], time.monotonic() + seconds
             while time.monotonic() < end:
                 began = time.monotonic()
                 status = (await client.ask("open.test"))[0]
@@ -425,7 +369,7 @@ def passwords(binary):
             return times
 
         async def guess(number, statuses):
-            client = Client(narthex.http)
+            client = Client(one.http)
             token = base64.b64encode(f"user{number}:wrong{number}".encode()).decode()
             status = (await client.ask("a.test", f"Authorization: Basic {token}\r\n"))[0]
             statuses[status] = statuses.get(status, 0) + 1
@@ -470,10 +414,10 @@ def oauth2(binary):
         proxy = subprocess.Popen([program, *(f"--{name}={value}" for name, value in flags.items())],
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            with Running(binary, {"pod": service("web", pod.port), "proxy": service("proxy", port), "rules": rules}) as narthex:
+            with running(binary, {"pod": service("web", pod.port), "proxy": service("proxy", port), "rules": rules}) as one:
 
                 async def run():
-                    client = Client(narthex.http)
+                    client = Client(one.http)
                     for _ in range(500):
                         if (await client.ask("app.test", path="/oauth2/sign_in"))[0] == 200:
                             break

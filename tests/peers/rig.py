@@ -21,10 +21,9 @@ def free_port():
         return one.getsockname()[1]
 
 
-def manifest(name, port, protocol=None, secret=None):
-    """A Service of one endpoint, and an Ingress of `name`.test; with `secret`, one that wants HTTPS."""
+def service(name, port, protocol=None):
+    """A Service of one endpoint."""
     protocol = f", appProtocol: {protocol}" if protocol else ""
-    tls = f"\n  tls: [{{hosts: [{name}.test], secretName: {secret}}}]" if secret else ""
     return f"""apiVersion: v1
 kind: Service
 metadata: {{name: {name}}}
@@ -37,7 +36,13 @@ addressType: IPv4
 ports: [{{port: {port}}}]
 endpoints: [{{addresses: [127.0.0.1]}}]
 ---
-apiVersion: networking.k8s.io/v1
+"""
+
+
+def manifest(name, port, protocol=None, secret=None):
+    """A Service of one endpoint, and an Ingress of `name`.test; with `secret`, one that wants HTTPS."""
+    tls = f"\n  tls: [{{hosts: [{name}.test], secretName: {secret}}}]" if secret else ""
+    return service(name, port, protocol) + f"""apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {{name: {name}}}
 spec:{tls}
@@ -67,8 +72,16 @@ def answers(url):
 class Narthex:
     """The ports of one that runs, and its counters."""
 
-    def __init__(self):
+    def __init__(self, folder):
         self.http, self.https, self.admin = free_port(), free_port(), free_port()
+        self.folder = folder
+
+    def write(self, name, text):
+        """Replaces a file of its manifests as a whole."""
+        new = f"{self.folder}/.{name}"
+        with open(new, "w") as file:
+            file.write(text)
+        os.rename(new, f"{self.folder}/{name}.yaml")
 
     def counter(self, name):
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics").read().decode()
@@ -78,11 +91,11 @@ class Narthex:
 
 @contextlib.contextmanager
 def narthex(binary, manifests, *flags):
-    """narthex over these manifests, ready."""
-    one = Narthex()
+    """narthex over these manifests, a text or texts by the names of their files, ready."""
     with tempfile.TemporaryDirectory() as folder:
-        with open(f"{folder}/all.yaml", "w") as file:
-            file.write(manifests)
+        one = Narthex(folder)
+        for name, text in (manifests if isinstance(manifests, dict) else {"all": manifests}).items():
+            one.write(name, text)
         listen = ["--listen-http", f"127.0.0.1:{one.http}", "--listen-https", f"127.0.0.1:{one.https}"]
         command = [binary, "serve", "--manifests", folder, "--admin", f"127.0.0.1:{one.admin}", "--drain-grace", "0s"]
         process = subprocess.Popen(command + listen + list(flags), stderr=subprocess.DEVNULL)
