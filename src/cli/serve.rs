@@ -187,6 +187,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
         admin_addresses: own_admin,
         listeners: assemble::listeners(&bound),
         local_endpoints: !args.source.manifests.is_empty(),
+        reads_nodes: args.source.manifests.is_empty(),
         ..rules.compile_options(own).map_err(anyhow::Error::msg)?
     };
     let control = Control {

@@ -230,7 +230,7 @@ impl State {
         let code = match backend.state {
             _ if unasked => return None,
             _ if backend.guard.is_some() => Code::GuardNotEnforced,
-            BackendState::Ready | BackendState::OnlyTerminating => return None,
+            BackendState::Ready | BackendState::OnlyTerminating | BackendState::ReadinessUnknown => return None,
             BackendState::NoEndpoints => Code::NoEndpoints,
             BackendState::ServiceNotFound => Code::ServiceNotFound,
             BackendState::PortNotFound => Code::PortNotFound,

@@ -11,6 +11,7 @@ impl State {
         let mut next = State::new(self.options.clone());
         next.next_slot = self.next_slot;
         next.next_pods = self.next_pods;
+        next.nodes = self.nodes.clone();
         next.table.generation = self.table.generation;
         next.stale.extend(self.report.objects.keys().cloned());
         let claimants = self.claimants.iter().map(|known| known.claimant.clone().object());

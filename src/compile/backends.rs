@@ -142,6 +142,7 @@ impl State {
 
     /// A Service, or where its pods are, changed: its backends are resolved again.
     pub(super) fn service_changed(&mut self, service: &Key) {
+        self.doubt(service);
         self.follow_pods(service);
         for key in self.backends_using(&Cause::service(service.clone())) {
             if let Some((slot, before)) = self.backends.get_mut(&key).map(BackendEntry::take_secrets) {
@@ -208,6 +209,8 @@ impl State {
         if old.as_ref().is_some_and(|(_, old)| *old == endpoints) {
             return;
         }
+        let before = old.as_ref().map(|(_, old)| &**old);
+        self.note_lapsed(&object, before, &endpoints);
         self.stale.insert(object);
         // The new Service gets it before the old one loses it.
         if let Some(owner) = &owner {
@@ -225,6 +228,7 @@ impl State {
     }
 
     pub(super) fn delete_endpoints(&mut self, object: &ObjectRef) {
+        self.nodes.forget(object);
         if let Some((Some(owner), _)) = self.slices.remove(object) {
             self.forget_endpoints(&owner, &(object.kind, object.name.clone()));
         }

@@ -261,6 +261,14 @@ impl State {
                 Code::OnlyTerminating,
                 format!("all endpoints of Service \"{name}\" are terminating; they are used until they are gone"),
             ),
+            BackendState::ReadinessUnknown => (
+                Code::ReadinessUnknown,
+                format!(
+                    "Service \"{name}\" has no ready endpoint for port {}, but nodes of its endpoints are not ready, so Kubernetes \
+                     does not know whether the pods are; the endpoints that were ready last are used",
+                    key.port
+                ),
+            ),
             BackendState::ExternalNameRefused => (
                 Code::ExternalNameRefused,
                 format!(

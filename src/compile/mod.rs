@@ -25,6 +25,7 @@ mod host_wide;
 mod journal;
 mod links;
 pub mod lint;
+mod lost_nodes;
 mod members;
 mod namespaces;
 mod offers;
@@ -75,6 +76,8 @@ pub struct Options {
     pub allow_external_names: bool,
     /// Addresses narthex itself listens on: an endpoint there would go round in circles.
     pub own_addresses: Vec<SocketAddr>,
+    /// Whether somebody answers what [`State::wanted_nodes`] asks.
+    pub reads_nodes: bool,
     /// Those of its admin side, which no rule may lead to.
     pub admin_addresses: Vec<SocketAddr>,
     /// Whether endpoints may be on the node itself: so in files, which the operator writes, and not in a cluster.
@@ -130,6 +133,7 @@ impl Default for Options {
             class_less: true,
             allow_external_names: false,
             own_addresses: Vec::new(),
+            reads_nodes: false,
             admin_addresses: Vec::new(),
             local_endpoints: true,
             host_owners: owners::HostOwners::default(),
@@ -198,6 +202,7 @@ pub struct State {
     free_pods: Vec<PodSetId>,
     next_pods: u32,
     resolved: HashMap<Arc<str>, Vec<IpAddr>>,
+    nodes: lost_nodes::LostNodes,
     now: Timestamp,
     /// What most routes and backends have.
     common: Common,
@@ -269,6 +274,7 @@ impl State {
             Change::Listed => self.set_listed(),
             Change::Time(now) => self.set_now(now),
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
+            Change::Node { name, lost } => self.set_lost(&name, lost),
         }
         self.settle_empty();
         self.settle_passing();

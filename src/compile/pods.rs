@@ -5,6 +5,7 @@ use super::hints::Near;
 use super::{Key, OfService, State};
 use crate::dialect::reading::{BackendKey, OUTSIDE};
 use crate::model::object::{EndpointAddress, EndpointPort, EndpointSubset, PortRef, Service, ServicePort};
+use crate::model::{Kind, ObjectRef};
 use crate::table::{Backend, BackendState, Endpoint, InFlightLimit, PodSet, PodSetId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -57,6 +58,8 @@ struct Merged<'a> {
     ready: bool,
     serving: bool,
     terminating: bool,
+    /// Whether nobody knows if it is ready.
+    unknown: bool,
     pod: Option<&'a EndpointAddress>,
 }
 
@@ -161,6 +164,7 @@ impl State {
         });
         self.table.set_pods(id.slot, Some(set.clone()));
         self.changed = true;
+        self.nodes.note_use(&service);
         let name = port.name;
         let whose = port.whose;
         let known = KnownPods { name, whose, set };
@@ -303,15 +307,9 @@ impl State {
         };
         let key = (service.meta.namespace.clone(), service.meta.name.clone());
         let endpoints = self.endpoints.get(&key);
-        let (any_ready, endpoints) = endpoints.map_or((false, Vec::new()), |of_service| {
+        endpoints.map_or((BackendState::NoEndpoints, Vec::new()), |of_service| {
             self.merge(service, numbers, of_service)
-        });
-        let state = match (any_ready, endpoints.is_empty()) {
-            (true, _) => BackendState::Ready,
-            (false, false) => BackendState::OnlyTerminating,
-            (false, true) => BackendState::NoEndpoints,
-        };
-        (state, endpoints)
+        })
     }
 
     /// The address of a Service as its only endpoint.
@@ -360,20 +358,19 @@ impl State {
     }
 
     /// All usable endpoints of a Service port over all slices; slices win where Endpoints describe the Service too.
-    /// The flag says whether they are ready ones.
     fn merge(
         &self,
         service: &Service,
         numbers: impl Fn(&EndpointSubset) -> BTreeSet<u16>,
         of_service: &OfService,
-    ) -> (bool, Vec<Endpoint>) {
+    ) -> (BackendState, Vec<Endpoint>) {
         let wanted = kind_in_use(of_service);
         let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
         let subsets = of_service
             .iter()
             .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
-            .flat_map(|(_, endpoints)| &endpoints.subsets);
-        for subset in subsets {
+            .flat_map(|(slice, endpoints)| endpoints.subsets.iter().map(move |subset| (slice, subset)));
+        for (slice, subset) in subsets {
             for number in numbers(subset) {
                 for endpoint in &subset.endpoints {
                     let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
@@ -388,6 +385,7 @@ impl State {
                     one.ready |= ready;
                     one.serving |= endpoint.serving.unwrap_or(ready);
                     one.terminating |= endpoint.terminating.unwrap_or(false);
+                    one.unknown |= !ready && self.is_unknown(service, slice, endpoint);
                     // A slice that calls it ready knows more of it than one that does not.
                     if one.pod.is_none() || ready {
                         one.pod = Some(endpoint);
@@ -395,13 +393,20 @@ impl State {
                 }
             }
         }
-        let any_ready = merged.values().any(|one| one.ready);
-        let usable = merged.iter().filter(|(_, one)| {
-            if any_ready {
-                one.ready
-            } else {
-                one.serving && one.terminating
-            }
+        let has = |wanted: fn(&Merged<'_>) -> bool| merged.values().any(wanted);
+        let drains = |one: &Merged<'_>| one.serving && one.terminating;
+        let state = if has(|one| one.ready) {
+            BackendState::Ready
+        } else if has(|one| one.unknown) {
+            BackendState::ReadinessUnknown
+        } else if has(drains) {
+            BackendState::OnlyTerminating
+        } else {
+            BackendState::NoEndpoints
+        };
+        let usable = merged.iter().filter(|(_, one)| match state {
+            BackendState::Ready => one.ready,
+            _ => one.unknown || drains(one),
         });
         let usable: Vec<_> = usable.collect();
         let hints = usable
@@ -411,7 +416,17 @@ impl State {
         let endpoints = join_families(usable.into_iter(), service.ipv6_first, |pod| {
             near.is(pod.hints.as_deref())
         });
-        (any_ready, endpoints)
+        (state, endpoints)
+    }
+
+    /// Whether nobody knows if an endpoint that is not marked as ready is.
+    fn is_unknown(&self, service: &Service, (kind, slice): &(Kind, Arc<str>), endpoint: &EndpointAddress) -> bool {
+        // Nearly always there is nothing to look up, and no name is to be made.
+        self.nodes.has_lapsed()
+            && self.nodes.is_unknown(
+                &ObjectRef::new(*kind, service.meta.namespace.clone(), slice.clone()),
+                endpoint,
+            )
     }
 }
 

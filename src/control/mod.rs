@@ -211,15 +211,17 @@ impl Control {
         }
     }
 
-    /// Tells the source which Secrets and ConfigMaps the state needs. After the watches are marked, so that a complete world is.
+    /// Tells the source which Secrets, ConfigMaps and nodes the state needs. After the watches are marked, so that a complete world is.
     fn want_secrets(&mut self) {
         let complete = self.shared.watches.all_listed();
-        if !self.guard.state.wanted_secrets_changed() && self.secrets.borrow().complete == complete {
+        let changed = self.guard.state.wanted_secrets_changed() | self.guard.state.wanted_nodes_changed();
+        if !changed && self.secrets.borrow().complete == complete {
             return;
         }
         let wanted = Wanted {
             names: self.guard.state.wanted_secrets(),
             config_maps: self.guard.state.wanted_config_maps(),
+            nodes: self.guard.state.wanted_nodes(),
             complete,
         };
         self.secrets.send_if_modified(|known| {

@@ -147,4 +147,6 @@ pub enum Change {
         /// Its addresses, both families.
         addresses: Vec<std::net::IpAddr>,
     },
+    /// Whether Kubernetes has lost sight of a node that was asked about, so that it does not know how the node's pods are.
+    Node { name: Arc<str>, lost: bool },
 }

@@ -111,6 +111,8 @@ codes! {
     NoEndpoints => Warning,
     /// Only terminating endpoints are left, and they are used (KEP-1669).
     OnlyTerminating => Warning,
+    /// No endpoint is known to be ready, as Kubernetes has lost sight of their nodes. Those that were ready last are used.
+    ReadinessUnknown => Warning,
     /// An ExternalName Service while `--allow-external-names` is off: 503.
     ExternalNameRefused => Error,
     /// An ExternalName that does not resolve yet: 503.

@@ -176,6 +176,8 @@ pub struct EndpointAddress {
     pub pod: Option<Arc<str>>,
     /// `targetRef.uid`.
     pub uid: Option<Arc<str>>,
+    /// `nodeName`.
+    pub node: Option<Arc<str>>,
     /// `zone`.
     pub zone: Option<Arc<str>>,
     /// `hints`: for whom it is meant.

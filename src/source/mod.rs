@@ -38,6 +38,8 @@ pub struct Wanted {
     pub names: BTreeSet<(Arc<str>, Arc<str>)>,
     /// Those of ConfigMaps, of which no others are known.
     pub config_maps: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Nodes without which Services have no ready endpoint, each with how many of their pods became unready.
+    pub nodes: BTreeMap<Arc<str>, usize>,
     /// Whether all objects that want some are known: everything readiness waits for but [`NAMED_SECRETS`] and
     /// [`NAMED_CONFIG_MAPS`].
     pub complete: bool,

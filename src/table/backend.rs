@@ -26,6 +26,8 @@ pub enum BackendState {
     Ready,
     /// None is ready, but some still serve while they terminate (KEP-1669), and those are used.
     OnlyTerminating,
+    /// None is known to be ready, as Kubernetes has lost sight of their nodes. Those that were ready last are used.
+    ReadinessUnknown,
     /// The Service has no endpoint that may be used.
     NoEndpoints,
     /// There is no such Service.
@@ -48,6 +50,7 @@ impl BackendState {
         match self {
             BackendState::Ready => "ready",
             BackendState::OnlyTerminating => "only terminating endpoints",
+            BackendState::ReadinessUnknown => "the nodes of its endpoints are not ready",
             BackendState::NoEndpoints => "no endpoints",
             BackendState::ServiceNotFound => "no such Service",
             BackendState::PortNotFound => "no such port",
@@ -100,7 +103,7 @@ pub struct Backend {
     pub tls: Option<Arc<BackendTls>>,
     /// What its Service asks for and narthex does not enforce: every route to it is closed.
     pub guard: Option<Arc<Guard>>,
-    /// The endpoints in use, sorted by address; empty unless the state is Ready or OnlyTerminating.
+    /// The endpoints in use, sorted by address; empty unless the state is Ready, OnlyTerminating or ReadinessUnknown.
     pub endpoints: Arc<[Endpoint]>,
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Tokens and the users they stand for. `admin` may do everything, the others what a test gives them.
 pub const USERS: &[&str] = &[
-    "admin", "nobody", "walker", "team", "optional", "narrow", "writer", "cleaner",
+    "admin", "nobody", "walker", "team", "optional", "narrow", "writer", "cleaner", "no-nodes",
 ];
 
 /// How long a server may take to start: 6 s here, more where the machine is busy.

@@ -7,6 +7,7 @@
 
 mod cleanup;
 mod fixture;
+mod nodes;
 mod outage;
 mod rights;
 mod secrets;

@@ -81,6 +81,12 @@ impl World {
         self.wanted.send_modify(|wanted| wanted.names = names.collect());
     }
 
+    /// Asks about these nodes, each with how many of its pods are unready, and about no others.
+    pub fn ask_about(&self, nodes: &[(&str, usize)]) {
+        let nodes = nodes.iter().map(|&(name, unready)| (name.into(), unready));
+        self.wanted.send_modify(|wanted| wanted.nodes = nodes.collect());
+    }
+
     /// Takes events until something holds.
     pub async fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
         let deadline = Instant::now() + PATIENCE;
@@ -184,6 +190,9 @@ impl World {
                 self.broken.extend(broken);
             }
             Change::Broken(diagnostic) => self.broken.push(diagnostic),
+            Change::Node { name, lost } => {
+                self.history.push(format!("node {name} lost {lost}"));
+            }
             other => panic!("not for a cluster to say: {other:?}"),
         }
     }

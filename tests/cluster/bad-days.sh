@@ -3,7 +3,7 @@
 # and `make soak` is its long form. It needs root, and runs three nodes.
 #
 # narthex is upgraded. The ten pods behind it are replaced. A namespace is deleted while a newer one has the same hosts. The
-# API server dies and comes back, and is restored from an older state. The node of the narthex that writes the status loses
+# API server dies and comes back before the kubelets do, so that all pods are unready, and is restored from an older state. The node of the narthex that writes the status loses
 # its cable. All the while, clients send requests to each node, on kept and on new connections. Each step prints the number
 # of requests, the failures and the longest gap.
 #
@@ -107,8 +107,26 @@ api_server_away() { # SECONDS
   client_saw '.failures == 0' || { jq -r '.first_failures[]' "$work/client.json"; return 1; }
 }
 
-api_server_back() {
+kubelets() { # suspend|resume
+  local number
+  for ((number = 1; number <= E2E_NODES; number++)); do "$here/lab.sh" "$1" "node$number"; done
+}
+
+# The kubelets are as slow as can be, so that Kubernetes takes all nodes for lost, and all pods for unready.
+api_server_back_before_the_kubelets() {
   "$here/lab.sh" apiserver-start
+  within 180 all_pods_unready
+  sleep 3 # longer than narthex needs to hear of it
+  client_note
+  client_saw '.failures == 0' || { jq -r '.first_failures[]' "$work/client.json"; return 1; }
+}
+all_pods_unready() {
+  k get endpointslices -l kubernetes.io/service-name=deploy1 -o json |
+    jq -e '[.items[].endpoints[]] | length > 0 and all(.[]; .conditions.ready == false)'
+}
+
+kubelets_back() {
+  kubelets resume
   k scale --replicas=6 deployment/deploy1
   # After a long outage the cluster marks all pods as unready until each kubelet has its watch back.
   within 300 rolled_out deployment/deploy1
@@ -207,8 +225,10 @@ step "no request failed" client_had_no_failure
 title "The API server goes away"
 client_start www.example.com
 step "a client asks all nodes" within 15 client_saw '.requests > 50'
+kubelets suspend
 step "it is killed, and is down for $outage s" api_server_away "$outage"
-step "it is back, and narthex follows deploy1 from 10 to 6 pods" api_server_back
+step "it is back, and no kubelet is: Kubernetes takes all pods for unready" api_server_back_before_the_kubelets
+step "the kubelets are back, and narthex follows deploy1 from 10 to 6 pods" kubelets_back
 client_stop
 step "no request failed" client_had_no_failure
 

@@ -15,6 +15,7 @@
 #   lab.sh load IMAGE.tar...       imports images into every node
 #   lab.sh exec cp|nodeN CMD...    runs a command in a namespace of the lab
 #   lab.sh lose|regain nodeN       pulls the node's cable, and puts it in again
+#   lab.sh suspend|resume nodeN    suspends the node's kubelet, whose pods run on, and lets it go on
 #   lab.sh down                    stops everything, removes namespaces, mounts, cgroups and $LAB
 #
 #   lab.sh kubectl ARGS...         kubectl as admin, in the right namespace
@@ -93,6 +94,8 @@ case ${1:-} in
   load) load "${@:2}" ;;
   lose) lose "${@:2}" ;;
   regain) regain "${@:2}" ;;
+  suspend) suspend "${@:2}" ;;
+  resume) resume "${@:2}" ;;
   exec) find_lab; ns "${@:2}" ;;
   apiserver-up) apiserver_up ;;
   apiserver-stop) apiserver_stop "${@:2}" ;;

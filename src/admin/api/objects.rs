@@ -109,7 +109,7 @@ pub fn backends(admin: &Admin) -> Vec<BackendInfo> {
         state: backend.state.reason(),
         status: match backend.state {
             BackendState::Ready => Status::Ok,
-            BackendState::OnlyTerminating => Status::Warning,
+            BackendState::OnlyTerminating | BackendState::ReadinessUnknown => Status::Warning,
             _ => Status::Error,
         },
         protocol: match backend.protocol() {

@@ -109,7 +109,7 @@ pub fn status(report: &Report, table: &Table, found: Match<'_>) -> (Status, usiz
     let route = found.route;
     let mut worst = match table.backend_of(route).map(|backend| backend.state) {
         Some(BackendState::Ready) => Status::Ok,
-        Some(BackendState::OnlyTerminating) => Status::Warning,
+        Some(BackendState::OnlyTerminating | BackendState::ReadinessUnknown) => Status::Warning,
         Some(_) | None => Status::Error,
     };
     if table.guard_of(found).is_some() {

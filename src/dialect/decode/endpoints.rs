@@ -34,6 +34,7 @@ pub fn endpoint_slice(object: discovery::EndpointSlice) -> Endpoints {
             terminating: conditions.terminating,
             pod,
             uid,
+            node: endpoint.node_name.map(Arc::from),
             zone: endpoint.zone.map(Arc::from),
             hints: endpoint.hints.map(hints).map(Arc::new),
         }
@@ -76,6 +77,7 @@ pub fn endpoints(object: core::Endpoints) -> Endpoints {
                 terminating: None,
                 pod,
                 uid,
+                node: address.node_name.map(Arc::from),
                 zone: None,
                 hints: None,
             }

@@ -304,6 +304,9 @@ down() {
 lose() { find_lab; ns cp ip link set "${1:?lose nodeN}" down; }
 regain() { find_lab; ns cp ip link set "${1:?regain nodeN}" up; }
 
+suspend() { find_lab; signal STOP "kubelet-${1:?suspend nodeN}"; }
+resume() { find_lab; signal CONT "kubelet-${1:?resume nodeN}"; }
+
 load() {
   find_lab
   local n

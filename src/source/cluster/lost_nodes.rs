@@ -1,0 +1,201 @@
+//! Whether Kubernetes has lost sight of nodes. It is asked only while a Service has no ready endpoint because of pods that became
+//! unready: watching all nodes would cost a large cluster more than the answer is worth.
+
+use super::Cluster;
+use super::one_line;
+use crate::dialect::Change;
+use crate::model::Timestamp;
+use crate::source::{Event, Wanted};
+use http::Request;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// How long one answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// When a question is asked again that got no answer.
+const SOON: Duration = Duration::from_secs(1);
+/// When it is asked again after an answer.
+const LATER: Duration = Duration::from_secs(10);
+/// How long a node counts as lost after it has become ready again. Its kubelet marks the pods as ready only when it has its watch
+/// back, which took more than a minute in tests.
+const RECOVERY: i64 = 180;
+/// The most nodes that are asked about in a row before other messages are looked at.
+const AT_ONCE: usize = 50;
+
+/// What is known of one node.
+struct Known {
+    /// How many of its pods were unready when it was asked about last.
+    unready: usize,
+    /// When it is to be asked about again.
+    due: Instant,
+    lost: Option<bool>,
+}
+
+/// Asks about the nodes in `wanted` until the control task ends.
+pub(super) async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
+    let mut known: HashMap<Arc<str>, Known> = HashMap::new();
+    let mut denied = false;
+    loop {
+        let nodes = wanted.borrow_and_update().nodes.clone();
+        for name in due(&mut known, &nodes) {
+            let unready = nodes.get(&name).copied().unwrap_or_default();
+            let lost = match ask(&cluster.client, &name).await {
+                Answer::Lost(lost) => Some(lost),
+                Answer::Denied(error) => {
+                    if !std::mem::replace(&mut denied, true) {
+                        info!(
+                            node = &*name,
+                            error, "cannot read whether a node is ready: its unready pods get no requests"
+                        );
+                    }
+                    Some(false)
+                }
+                Answer::Failed(error) => {
+                    warn!(
+                        node = &*name,
+                        error, "cannot read whether a node is ready: trying again"
+                    );
+                    None
+                }
+            };
+            let before = known.get(&name).and_then(|known| known.lost);
+            if let Some(lost) = lost.filter(|lost| before != Some(*lost)) {
+                if lost {
+                    warn!(
+                        node = &*name,
+                        "Kubernetes does not know how the pods of this node are: those that were ready stay in use where a Service has no others"
+                    );
+                }
+                let change = Change::Node {
+                    name: name.clone(),
+                    lost,
+                };
+                if cluster.sender.send(Event::Change(change)).await.is_err() {
+                    return;
+                }
+            }
+            let wait = if lost.is_some() { LATER } else { SOON };
+            let news = Known {
+                unready,
+                due: Instant::now() + wait,
+                lost: lost.or(before),
+            };
+            known.insert(name, news);
+        }
+        let next = known.values().map(|known| known.due).min();
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {}
+            () = cluster.sender.closed() => return,
+        }
+    }
+}
+
+/// The nodes that are to be asked about now, and forgets those that are not wanted any more.
+fn due(known: &mut HashMap<Arc<str>, Known>, wanted: &BTreeMap<Arc<str>, usize>) -> Vec<Arc<str>> {
+    known.retain(|name, _| wanted.contains_key(name));
+    let now = Instant::now();
+    let due = wanted.iter().filter(|(name, unready)| {
+        let known = known.get(*name);
+        known.is_none_or(|known| known.due <= now || known.unready < **unready)
+    });
+    due.map(|(name, _)| name.clone()).take(AT_ONCE).collect()
+}
+
+/// Whether a node can have this name. No other is asked about: names go into the request.
+fn can_be(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.len() < 254
+        && name
+            .split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(is_word))
+}
+
+enum Answer {
+    Lost(bool),
+    /// It is not there, or may not be read.
+    Denied(String),
+    /// Nobody answered.
+    Failed(String),
+}
+
+async fn ask(client: &kube::Client, name: &str) -> Answer {
+    let request = Request::get(format!("/api/v1/nodes/{name}")).body(Vec::new());
+    let Some(request) = request.ok().filter(|_| can_be(name)) else {
+        return Answer::Denied("this is not the name of a node".to_owned());
+    };
+    match tokio::time::timeout(PATIENCE, client.request::<Node>(request)).await {
+        Err(_) => Answer::Failed("the API server does not answer".to_owned()),
+        Ok(Ok(node)) => Answer::Lost(is_lost(&node, Timestamp::now())),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => Answer::Denied(status.message),
+        Ok(Err(error)) => Answer::Failed(one_line(&error)),
+    }
+}
+
+/// Whether a node is not ready, or was not until a moment ago.
+fn is_lost(node: &Node, now: Timestamp) -> bool {
+    let status = node.status.as_ref();
+    let conditions = status
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let Some(ready) = conditions.iter().find(|condition| condition.type_ == "Ready") else {
+        return false;
+    };
+    let since = ready.last_transition_time.as_ref().map(|Time(at)| at.as_second());
+    ready.status != "True" || since.is_some_and(|since| now.0.saturating_sub(since) < RECOVERY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(status: &str, since: &str) -> Node {
+        let ready = json!({"type": "Ready", "status": status, "lastTransitionTime": since});
+        let conditions = json!([{"type": "DiskPressure", "status": "False"}, ready]);
+        serde_json::from_value(json!({"metadata": {"name": "a"}, "status": {"conditions": conditions}})).unwrap()
+    }
+
+    #[test]
+    fn a_node_is_lost_until_some_time_after_it_is_ready_again() {
+        let noon = Timestamp(1_796_040_000);
+        let (long_ago, just_now) = ("2026-11-30T09:00:00Z", "2026-11-30T11:59:30Z");
+        assert!(is_lost(&node("Unknown", long_ago), noon));
+        assert!(is_lost(&node("False", long_ago), noon));
+        assert!(is_lost(&node("True", just_now), noon));
+        assert!(!is_lost(&node("True", long_ago), noon));
+        assert!(!is_lost(&Node::default(), noon));
+    }
+
+    #[test]
+    fn only_names_of_nodes_go_into_a_request() {
+        assert!(can_be("node-1.example.com"));
+        for name in ["", "a/proxy", "..", "a..b", "a?b", "A"] {
+            assert!(!can_be(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_asked_about_again_when_more_of_its_pods_become_unready() {
+        let mut known = HashMap::new();
+        let wanted = |unready| BTreeMap::from([(Arc::from("a"), unready)]);
+        assert_eq!(due(&mut known, &wanted(1)).len(), 1);
+        known.insert(
+            Arc::from("a"),
+            Known {
+                unready: 1,
+                due: Instant::now() + LATER,
+                lost: Some(false),
+            },
+        );
+        assert!(due(&mut known, &wanted(1)).is_empty());
+        assert_eq!(due(&mut known, &wanted(2)).len(), 1);
+        assert!(due(&mut known, &BTreeMap::new()).is_empty());
+        assert!(known.is_empty());
+    }
+}
