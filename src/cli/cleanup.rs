@@ -38,6 +38,9 @@ pub struct CleanupArgs {
     /// Controller whose Ingresses narthex served too. Can be repeated
     #[arg(long, env = "NARTHEX_DROP_IN", value_name = "CONTROLLER", value_delimiter = ',')]
     pub drop_in: Vec<DropIn>,
+    /// Name of narthex in the status of Routes, with --drop-in openshift
+    #[arg(long, env = "NARTHEX_ROUTER_NAME", value_name = "NAME", default_value = "narthex")]
+    pub router_name: String,
     /// Namespace of narthex's Lease [default: the namespace of the service account]
     #[arg(long, env = "NARTHEX_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
@@ -95,6 +98,10 @@ async fn clean_up(args: &CleanupArgs) -> anyhow::Result<Outcome> {
         class: args.ingress_class.clone(),
         class_less: args.class_less,
         drop_in: args.drop_in.iter().copied().map(Dialect::from).collect(),
+        router: args
+            .drop_in
+            .contains(&DropIn::OpenShift)
+            .then(|| args.router_name.clone()),
         rate: args.rate,
         patience: args.wait,
     };

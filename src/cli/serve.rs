@@ -280,9 +280,13 @@ fn start_status(client: kube::Client, args: &ServeArgs, pod: &str, shared: &Arc<
     // Peers would ask where nobody but this node can.
     let port = (!admin.ip().is_loopback()).then_some(admin.port());
     let namespace = client.default_namespace().to_owned();
-    let options = args
-        .status
-        .options(pod, &namespace, port, &args.source.watch_namespace)?;
+    let options = args.status.options(
+        pod,
+        &namespace,
+        port,
+        &args.source.watch_namespace,
+        !asked_for(args).is_empty(),
+    )?;
     let (api, lease) = (status::api::Api::new(client.clone()), options.lease.clone());
     let task = tokio::spawn(status::run(client, options, shared.clone()));
     Some((api, lease, task))

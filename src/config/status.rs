@@ -35,6 +35,12 @@ pub struct StatusArgs {
     /// Maximum number of status writes per second.
     #[arg(long, env = "NARTHEX_STATUS_RATE", value_name = "N", default_value_t = 20)]
     pub status_rate: u32,
+    /// Name of this router in the status of Routes (--drop-in openshift). Each router needs one of its own.
+    #[arg(long, env = "NARTHEX_ROUTER_NAME", value_name = "NAME", default_value = "narthex")]
+    pub router_name: String,
+    /// Host name under which clients reach this router, for the status of Routes.
+    #[arg(long, env = "NARTHEX_ROUTER_HOSTNAME", value_name = "NAME")]
+    pub router_hostname: Option<String>,
     /// Namespace of narthex's pods and Lease [default: the namespace of the service account].
     #[arg(long, env = "NARTHEX_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,

@@ -5,7 +5,7 @@
 
 use super::api::{Api, Failed, escape};
 use super::lease::{self, CLEANUP};
-use super::{WRITER, resource};
+use super::{WRITER, resource, routes};
 use crate::compile::CONTROLLER;
 use crate::dialect::Dialect;
 use crate::dialect::status::{StatusRules, rules};
@@ -38,6 +38,8 @@ pub struct Order {
     pub class_less: bool,
     /// `--drop-in`.
     pub drop_in: Vec<Dialect>,
+    /// `--router-name`, where Routes were served.
+    pub router: Option<String>,
     /// Writes a second, at most.
     pub rate: u32,
     /// How long pods of narthex's may take to end.
@@ -114,6 +116,10 @@ pub async fn run(api: &Api, order: &Order) -> Result<Outcome, (String, Failed)> 
             outcome.statuses.push((kind, statuses));
         }
     }
+    if let Some(router) = &order.router {
+        let statuses = leave_routes((api, order), router, &mut pace, &mut outcome).await?;
+        outcome.statuses.push((Kind::Route, statuses));
+    }
     forget(api, order, &mut pace, &mut outcome).await?;
     if outcome.failed == 0 {
         outcome.running = left(api, order).await?;
@@ -174,6 +180,40 @@ async fn empty(
         }
     }
     Ok(Statuses::default())
+}
+
+/// Takes the entries of a router out of the status of all Routes.
+async fn leave_routes(
+    (api, order): (&Api, &Order),
+    router: &str,
+    pace: &mut tokio::time::Interval,
+    outcome: &mut Outcome,
+) -> Result<Statuses, (String, Failed)> {
+    let at = |place: &str| resource(Kind::Route, place);
+    let mut statuses = Statuses::default();
+    let all = match everywhere(api, order, Kind::Route.plural(), at, "").await {
+        // The API server has no such kind.
+        Err((_, Failed::Missing)) => Vec::new(),
+        other => other?,
+    };
+    for object in all {
+        if !routes::has_entry(&object, router) {
+            statuses.untouched += 1;
+            continue;
+        }
+        let path = path(at, &object);
+        for pass in 1..=PASSES {
+            pace.tick().await;
+            match routes::bring(api, &path, router, None).await {
+                Ok(_) => statuses.emptied += 1,
+                Err(Failed::Missing) => {}
+                Err(Failed::Conflict) if pass < PASSES => continue,
+                Err(error) => outcome.fail(&format!("Route {}", place(&object)), &error),
+            }
+            break;
+        }
+    }
+    Ok(statuses)
 }
 
 /// The fields that narthex writes into a status, with nothing in them.
@@ -330,6 +370,7 @@ mod tests {
             class: "narthex".to_owned(),
             class_less: false,
             drop_in: Vec::new(),
+            router: None,
             rate: 1,
             patience: Duration::ZERO,
         }

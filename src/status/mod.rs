@@ -7,6 +7,7 @@ pub mod cleanup;
 pub mod desired;
 mod events;
 pub mod lease;
+pub mod routes;
 
 use crate::control::Shared;
 use crate::model::{Kind, ObjectRef};
@@ -49,6 +50,8 @@ pub struct StatusOptions {
     pub namespaces: Vec<String>,
     /// What this process is called in Events.
     pub instance: String,
+    /// What it is called in the status of Routes; absent where it serves none.
+    pub router: Option<routes::Router>,
 }
 
 /// Writes as long as this process holds the Lease. Never ends.
@@ -89,6 +92,7 @@ async fn write_while_leading(api: &Api, options: &StatusOptions, shared: &Shared
             wait_until: None,
             generation: u64::MAX,
             settled: false,
+            routes: routes::Routes::default(),
         };
         tokio::select! {
             () = writer.write() => {}
@@ -112,6 +116,7 @@ struct Writer<'a> {
     generation: u64,
     /// Whether all objects of that one have the status they should.
     settled: bool,
+    routes: routes::Routes,
 }
 
 impl Writer<'_> {
@@ -152,8 +157,14 @@ impl Writer<'_> {
                 report = latest;
             }
             self.events.write(EVENTS).await;
-            if self.wait_until.is_none_or(|until| Instant::now() >= until) {
-                self.write_status().await;
+            let mut most =
+                (self.options.rate as usize * usize::try_from(TURN.as_millis()).unwrap_or(1000) / 1000).max(1);
+            if let Some(router) = &self.options.router {
+                let table = self.shared.tables.load_full();
+                most -= self.routes.write(&self.api, router, &table, most).await;
+            }
+            if most > 0 && self.wait_until.is_none_or(|until| Instant::now() >= until) {
+                self.write_status(most).await;
             }
         }
     }
@@ -176,11 +187,14 @@ impl Writer<'_> {
         }
         self.known = known;
         self.settled = false;
+        if let Some(router) = &self.options.router {
+            self.routes.read(&self.api, router, &self.options.namespaces).await?;
+        }
         Ok(())
     }
 
     /// Writes some of what differs.
-    async fn write_status(&mut self) {
+    async fn write_status(&mut self, most: usize) {
         let Some(addresses) = &self.addresses else { return };
         let table = self.shared.tables.load();
         if self.generation != table.generation {
@@ -190,7 +204,6 @@ impl Writer<'_> {
         if self.settled {
             return;
         }
-        let most = (self.options.rate as usize * usize::try_from(TURN.as_millis()).unwrap_or(1000) / 1000).max(1);
         let desired = desired::by_kind(addresses);
         let due = next(table.all_served(), &self.known, &desired, most);
         if due.is_empty() {

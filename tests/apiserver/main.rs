@@ -10,6 +10,7 @@ mod fixture;
 mod nodes;
 mod outage;
 mod rights;
+mod routes;
 mod secrets;
 mod status;
 mod watching;

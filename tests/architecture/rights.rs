@@ -95,6 +95,8 @@ fn asked() -> BTreeSet<Right> {
         right("", "pods", "list"),
         // status/mod.rs
         right("networking.k8s.io", "ingresses/status", "patch"),
+        // status/routes.rs
+        right("route.openshift.io", "routes/status", "update"),
         // status/events.rs
         right("events.k8s.io", "events", "create"),
         right("events.k8s.io", "events", "get"),

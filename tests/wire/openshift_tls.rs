@@ -160,3 +160,29 @@ fn pods_are_verified_by_the_route_or_by_the_flag() {
     );
     assert_ne!(ask(&rig, "none.test", "/").status, 200, "nobody is trusted unverified");
 }
+
+#[test]
+fn fields_are_set_and_deleted_as_a_route_says() {
+    let rig = Rig::with(1, FLAGS, |pods| {
+        let actions = "  host: a.test\n  to: {name: web}\n  httpHeaders:\n    actions:\n      request:\n      \
+             - {name: X-Set, action: {type: Set, set: {value: \"of %[req.hdr(X-From),lower]\"}}}\n      \
+             - {name: X-Gone, action: {type: Delete}}\n      response:\n      \
+             - {name: X-Reply, action: {type: Set, set: {value: \"100%%\"}}}\n      \
+             - {name: X-Of-Pod, action: {type: Set, set: {value: \"%[res.hdr(Server),base64]\"}}}\n      \
+             - {name: Server, action: {type: Delete}}";
+        let reserved = "  host: b.test\n  to: {name: web}\n  httpHeaders: {actions: {request: [{name: Host, action: {type: Delete}}]}}";
+        service_with("web", pods, "") + &route("default", "r", 1, actions) + &route("default", "bad", 1, reserved)
+    });
+    rig.pods[0].answers(crate::rig::Reply::text(
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nServer: pod\r\nX-Reply: pod\r\n\r\n",
+    ));
+    let answer = crate::openshift::ask_with(&rig, "a.test", "/", "X-Set: client\r\nX-Gone: 1\r\nX-From: ME\r\n");
+    assert_eq!((answer.field("x-reply"), answer.field("server")), (Some("100%"), None));
+    assert_eq!(answer.field("x-of-pod"), Some("cG9k"));
+    let got = rig.pods[0].last();
+    assert_eq!(
+        (got.field("x-set"), got.field("x-gone").len()),
+        (vec!["of me".to_owned()], 0)
+    );
+    assert_eq!(ask(&rig, "b.test", "/").status, 404);
+}

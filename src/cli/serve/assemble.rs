@@ -218,6 +218,7 @@ impl StatusArgs {
         namespace: &str,
         admin_port: Option<u16>,
         watched: &[String],
+        serves_routes: bool,
     ) -> Option<status::StatusOptions> {
         if !self.update_status {
             return None;
@@ -247,6 +248,10 @@ impl StatusArgs {
             rate: self.status_rate.max(1),
             namespaces: watched.to_vec(),
             instance: pod.to_owned(),
+            router: serves_routes.then(|| status::routes::Router {
+                name: self.router_name.clone(),
+                hostname: self.router_hostname.clone(),
+            }),
         })
     }
 }

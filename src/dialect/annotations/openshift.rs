@@ -9,8 +9,8 @@ pub use page::markdown;
 use super::Settings;
 use super::nginx::Served;
 use crate::table::{
-    Addresses, Balance, Before, Connections, CookieAttributes, Networks, PathRegex, Rate, RateKey, Rates, Rewrite,
-    Target,
+    Addresses, After, Balance, Before, Connections, CookieAttributes, Networks, PathRegex, Rate, RateKey, Rates,
+    Rewrite, Target,
 };
 use http::StatusCode;
 use std::sync::Arc;
@@ -122,6 +122,13 @@ impl Settings {
         self.chain.before = allow.into_iter().chain(connections).chain(rate).collect();
         let inner = std::mem::take(&mut self.chain.inner);
         self.chain.inner = inner.into_iter().chain(rewrite).collect();
+    }
+
+    /// Has the fields of requests and responses changed.
+    pub(crate) fn change_fields(&mut self, before: Before, after: After) {
+        let behind = std::mem::take(&mut self.chain.behind);
+        self.chain.behind = behind.into_iter().chain([before]).collect();
+        self.chain.after = Box::new([after]);
     }
 
     /// Says what becomes of requests in plain.

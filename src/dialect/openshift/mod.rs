@@ -2,6 +2,7 @@
 
 mod api;
 mod decode;
+mod headers;
 mod object;
 mod options;
 mod read;

@@ -1,5 +1,6 @@
 //! One Route by itself: what it claims, and why it is not admitted whatever the others say.
 
+use super::headers;
 use super::object::{Route, RouteTarget, RouteTls, TargetPort};
 use super::tls::{OWN_SECRET, SERVICE_CA, own_secret};
 use crate::dialect::annotations::{self, Settings};
@@ -81,21 +82,21 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
     let path = path(route).map_err(|why| refused.push(why)).ok();
     terminate(route, context, &mut settings, &mut refused);
     weights(route, &mut refused);
-    if route.actions.is_some() {
-        let message = "narthex does not act on the fields of requests and responses here yet";
-        findings.push(Diagnostic::new(
-            Code::NotYet,
-            &object,
-            "spec.httpHeaders.actions",
-            message,
-        ));
+    let mut wrong_actions = Vec::new();
+    if let Some((before, after)) = headers::steps(route, &mut wrong_actions) {
+        settings.change_fields(before, after);
     }
     let host_text = route.wanted_host(context.routes).unwrap_or_default();
     let admission = Admission {
         host: host_text.to_ascii_lowercase().into(),
         wildcard: matches!(host, Ok(HostPattern::Wildcard(_))),
-        refused: refused.iter().map(|(code, ..)| *code).next(),
+        refused: (refused.first().map(|(code, ..)| *code))
+            .or((!wrong_actions.is_empty()).then_some(Code::InvalidRoute)),
     };
+    for (field, why) in wrong_actions {
+        let message = format!("{why}, so the Route is not served");
+        findings.push(Diagnostic::new(Code::InvalidRoute, &object, field, message));
+    }
     for (code, field, message) in refused {
         findings.push(Diagnostic::new(code, &object, field, message));
     }

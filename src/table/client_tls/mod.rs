@@ -154,6 +154,11 @@ impl ClientCertificate {
         }
     }
 
+    /// The certificate in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// The certificate in PEM, escaped as part of a URL.
     pub fn escaped_pem(&self) -> String {
         use base64::Engine;

@@ -103,6 +103,8 @@ pub struct Edit {
 pub enum What {
     /// The field has this value; it is taken out where the value is empty.
     Set(Box<str>, Template),
+    /// The same, with a value that is made of the reply and not of the request.
+    SetFromReply(Box<str>, Template),
     /// The field has this value too.
     Add(Box<str>, Template),
     /// The fields go.
@@ -190,6 +192,16 @@ impl ReplyFields {
                     value if value.is_empty() => fields.remove(&**name),
                     value => fields.insert(&**name, value.as_bytes()),
                 },
+                What::SetFromReply(name, template) => {
+                    let reply = Known {
+                        fields: &*fields,
+                        ..*known
+                    };
+                    match template.expand(&reply).into_owned() {
+                        value if value.is_empty() => fields.remove(&**name),
+                        value => fields.insert(&**name, value.as_bytes()),
+                    }
+                }
                 What::Add(name, template) => {
                     let value = template.expand(known);
                     if !value.is_empty() {

@@ -37,5 +37,5 @@ pub(super) use redirection::is_own_url;
 pub use redirection::{Redirection, Returned};
 pub use rewrite::{Rewrite, Target};
 pub(super) use template::escaped;
-pub use template::{Known, Template, VARIABLES};
+pub use template::{Converter, Known, Sample, Template, VARIABLES};
 pub use users::{PasswordHash, Users, UsersRead};

@@ -3,6 +3,8 @@
 
 use crate::message::{Fields, Value};
 use crate::table::{Backend, NOTHING, Presented, Route};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, Method};
 use std::borrow::Cow;
 
@@ -42,6 +44,8 @@ enum Variable {
     Field(HeaderName),
     /// A cookie.
     Cookie(Box<str>),
+    /// Something of a message, changed in this order.
+    Changed(Sample, Box<[Converter]>),
     /// The usual port of the scheme.
     Port,
     /// The list of `X-Forwarded-For` with the client's address behind it.
@@ -101,6 +105,25 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("$service_name", "the Service that gets the request"),
     ("$service_port", "its port"),
 ];
+
+/// What HAProxy takes from a message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sample {
+    /// The last line of a field.
+    Field(HeaderName),
+    /// The client's certificate in DER.
+    Certificate,
+}
+
+/// How HAProxy changes a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Converter {
+    Lower,
+    Base64,
+}
+
+/// A sample, and what changes it.
+pub type Changed = (Sample, Vec<Converter>);
 
 /// What is known of a request.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +219,25 @@ impl Variable {
             Self::Argument(name) => text(argument(known.query, name)),
             Self::Field(name) => lines(known.fields, name),
             Self::Cookie(name) => text(cookie(known.fields, name)),
+            Self::Changed(sample, converters) => {
+                let mut value = match sample {
+                    Sample::Field(name) => {
+                        let last = known.fields.get_all(name).filter_map(Value::to_str).next_back();
+                        last.unwrap_or_default().as_bytes().to_vec()
+                    }
+                    Sample::Certificate => {
+                        let shown = known.shown.and_then(|shown| shown.certificate.as_ref());
+                        shown.map(|shown| shown.der().to_vec()).unwrap_or_default()
+                    }
+                };
+                for converter in converters {
+                    match converter {
+                        Converter::Lower => value.make_ascii_lowercase(),
+                        Converter::Base64 => value = STANDARD.encode(value).into_bytes(),
+                    }
+                }
+                String::from_utf8(value).unwrap_or_default().into()
+            }
             Self::Port => Cow::Borrowed(if known.secure { "443" } else { "80" }),
             Self::ForwardedFor => {
                 let before = lines(known.fields, &X_FORWARDED_FOR);
@@ -262,6 +304,20 @@ impl Template {
         check(text)?;
         let part = (!text.is_empty()).then(|| Part::Text(text.into()));
         Ok(Self(part.into_iter().collect()))
+    }
+
+    /// Texts and samples of a message in turn, each sample with what changes it.
+    ///
+    /// # Errors
+    /// As those of [`Template::new`].
+    pub fn of_parts(parts: Vec<(String, Option<Changed>)>) -> Result<Self, String> {
+        let mut all = Vec::new();
+        for (text, sample) in parts {
+            check(&text)?;
+            all.extend((!text.is_empty()).then(|| Part::Text(text.into())));
+            all.extend(sample.map(|(what, converters)| Part::Variable(Variable::Changed(what, converters.into()))));
+        }
+        Ok(Self(all.into()))
     }
 
     /// A text without variables, whatever it looks like, and the query of the request behind it.

@@ -120,7 +120,9 @@ impl Snippet {
     /// Whether replies get a field of this name by it.
     pub fn sets(&self, name: &str) -> bool {
         self.edits.iter().any(|edit| match &edit.what {
-            What::Set(other, _) | What::Add(other, _) => other.eq_ignore_ascii_case(name),
+            What::Set(other, _) | What::SetFromReply(other, _) | What::Add(other, _) => {
+                other.eq_ignore_ascii_case(name)
+            }
             What::Clear(pattern) => pattern.name.eq_ignore_ascii_case(name),
         })
     }

@@ -191,7 +191,9 @@ fn no_snippet_ends_a_field() {
         let ends = |text: &str| text.chars().any(|one| matches!(one, '\r' | '\n' | '\0'));
         for edit in &snippet.edits {
             let written = match &edit.what {
-                What::Set(name, value) | What::Add(name, value) => format!("{name}{}", value.expand(&known)),
+                What::Set(name, value) | What::SetFromReply(name, value) | What::Add(name, value) => {
+                    format!("{name}{}", value.expand(&known))
+                }
                 What::Clear(pattern) => pattern.name.to_string(),
             };
             assert!(!ends(&written), "{text:?}: {written}");

@@ -1,0 +1,391 @@
+//! The status of Routes: a list in which each router has one entry. narthex changes its own and leaves those of others as they
+//! are, so it reads the object, changes the entry and writes the object back under its resourceVersion.
+
+use super::api::{Api, Failed};
+use super::{REFUSED, WRITER, resource};
+use crate::model::{Kind, ObjectRef};
+use crate::table::{RouteAdmission, Table};
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// How often an entry may be found changed before narthex stops writing it: two routers of one name would go on for ever.
+const MOST_UNDONE: u32 = 3;
+
+/// What a router is called in the status of Routes.
+#[derive(Clone, Debug)]
+pub struct Router {
+    /// `--router-name`.
+    pub name: String,
+    /// `--router-hostname`.
+    pub hostname: Option<String>,
+}
+
+/// What is known of the entry of this router in one Route.
+#[derive(Debug, PartialEq)]
+pub(super) struct Known {
+    /// Which Route it was: another one of the same name has lost nothing.
+    uid: String,
+    /// The entry without times, as it was last read or written; absent where there is none.
+    entry: Option<Value>,
+}
+
+/// What is known of the entries of this router.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    known: HashMap<ObjectRef, Known>,
+    /// How often in a row another writer has changed an entry.
+    undone: HashMap<ObjectRef, u32>,
+    /// The generation of the table whose Routes all have the entries they should.
+    settled: Option<u64>,
+    wait_until: Option<Instant>,
+}
+
+impl Routes {
+    /// Reads the entries that all Routes have.
+    pub async fn read(&mut self, api: &Api, router: &Router, namespaces: &[String]) -> Result<(), Failed> {
+        let places: Vec<String> = match namespaces {
+            [] => vec![String::new()],
+            some => some
+                .iter()
+                .map(|namespace| format!("namespaces/{namespace}/"))
+                .collect(),
+        };
+        let mut found = HashMap::new();
+        for place in places {
+            let take = |object: Value| found.extend(entry_of(&object, &router.name));
+            match api.each(&resource(Kind::Route, &place), "", take).await {
+                // The API server has no such kind.
+                Ok(()) | Err(Failed::Missing) => {}
+                // Ingresses get their addresses all the same.
+                Err(error @ Failed::Forbidden(_)) => {
+                    tracing::warn!(%error, "cannot read the status of Routes: grant list on routes");
+                    self.wait_until = Some(Instant::now() + REFUSED);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.take(router, found);
+        Ok(())
+    }
+
+    /// Takes what was read, and notes which entries others have changed since.
+    fn take(&mut self, router: &Router, found: HashMap<ObjectRef, Known>) {
+        for (object, now) in &found {
+            let Some(known) = self.known.get(object) else { continue };
+            if known.uid != now.uid {
+                self.undone.remove(object);
+            } else if !self.may_write(object) {
+                // What another writer does with it is of no interest any more.
+            } else if known.entry == now.entry {
+                self.undone.remove(object);
+            } else {
+                let undone = self.undone.entry(object.clone()).or_default();
+                *undone += 1;
+                if *undone == MOST_UNDONE {
+                    tracing::warn!(
+                        %object,
+                        "another writer keeps changing the entry of router \"{}\" in the status, so narthex leaves this entry \
+                         alone until it is started again: give each router a name of its own (--router-name)",
+                        router.name
+                    );
+                }
+            }
+        }
+        self.undone.retain(|object, _| found.contains_key(object));
+        self.known = found;
+        self.settled = None;
+    }
+
+    /// Writes some of the entries that differ from what they should be. Returns how many it tried.
+    pub async fn write(&mut self, api: &Api, router: &Router, table: &Table, most: usize) -> usize {
+        let waits = self.wait_until.is_some_and(|until| Instant::now() < until);
+        if waits || self.settled == Some(table.generation) {
+            return 0;
+        }
+        let due = self.due(router, table);
+        let mut tried = 0;
+        for (object, wanted) in due.iter().take(most) {
+            tried += 1;
+            match self.bring(api, router, object, wanted.as_ref()).await {
+                Ok(()) => {}
+                Err(error @ Failed::Forbidden(_)) => {
+                    tracing::warn!(%error, "cannot write the status of Routes: grant update on routes/status");
+                    self.wait_until = Some(Instant::now() + REFUSED);
+                    return tried;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, %object, "cannot write the status of a Route");
+                    self.wait_until = Some(Instant::now() + Duration::from_secs(1));
+                    return tried;
+                }
+            }
+        }
+        // What was written is compared once more before it counts as settled, because of conflicts.
+        if due.is_empty() {
+            self.settled = Some(table.generation);
+        }
+        tried
+    }
+
+    /// The entries that differ from what they should be, with what that is.
+    fn due(&self, router: &Router, table: &Table) -> Vec<(ObjectRef, Option<Value>)> {
+        let mut due: Vec<(ObjectRef, Option<Value>)> = Vec::new();
+        for served in table.all_served() {
+            let Some(admission) = &served.admission else { continue };
+            let wanted = Some(desired(router, admission));
+            let is_right = |known: &Known| known.entry == wanted && *known.uid == *served.revision.uid;
+            if self.may_write(&served.object) && !self.known.get(&served.object).is_some_and(is_right) {
+                due.push((served.object.clone(), wanted));
+            }
+        }
+        let with_entry = self.known.iter().filter(|(_, known)| known.entry.is_some());
+        let is_gone = |object: &&ObjectRef| table.served(object).is_none() && self.may_write(object);
+        let gone: BTreeSet<&ObjectRef> = with_entry.map(|(object, _)| object).filter(is_gone).collect();
+        due.extend(gone.into_iter().map(|object| (object.clone(), None)));
+        due
+    }
+
+    fn may_write(&self, object: &ObjectRef) -> bool {
+        self.undone.get(object).is_none_or(|undone| *undone < MOST_UNDONE)
+    }
+
+    async fn bring(
+        &mut self,
+        api: &Api,
+        router: &Router,
+        object: &ObjectRef,
+        wanted: Option<&Value>,
+    ) -> Result<(), Failed> {
+        let place = resource(Kind::Route, &format!("namespaces/{}/", object.namespace));
+        match bring(api, &format!("{place}/{}", object.name), &router.name, wanted).await {
+            Ok(uid) => {
+                let entry = wanted.cloned();
+                self.known.insert(object.clone(), Known { uid, entry });
+            }
+            Err(Failed::Missing) => {
+                self.known.remove(object);
+            }
+            // Somebody else has written meanwhile: it is read again at the next turn.
+            Err(Failed::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Brings the entry of a router in the status of one Route to what it should be; absent takes it away. Returns the Route's UID.
+///
+/// # Errors
+/// As [`Failed`] has them; a conflict where somebody else has written meanwhile.
+pub(super) async fn bring(api: &Api, path: &str, router: &str, wanted: Option<&Value>) -> Result<String, Failed> {
+    let mut route = api.get(path).await?;
+    let uid = uid(&route);
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    if !put(&mut route, router, wanted, &now) {
+        return Ok(uid);
+    }
+    let path = format!("{path}/status?fieldManager={WRITER}");
+    api.replace(&path, &route).await.map(|_| uid)
+}
+
+fn uid(route: &Value) -> String {
+    route["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The entry that a router should have, without times.
+fn desired(router: &Router, admission: &RouteAdmission) -> Value {
+    let mut condition = json!({"type": "Admitted", "status": "True"});
+    if let Some((reason, message)) = &admission.refused {
+        condition = json!({"type": "Admitted", "status": "False", "reason": reason, "message": message});
+    }
+    let mut entry = json!({
+        "routerName": router.name,
+        "wildcardPolicy": if admission.wildcard { "Subdomain" } else { "None" },
+        "conditions": [condition],
+    });
+    if !admission.host.is_empty() {
+        entry["host"] = (*admission.host).into();
+    }
+    if let Some(name) = &router.hostname {
+        entry["routerCanonicalHostname"] = name.as_str().into();
+    }
+    entry
+}
+
+/// Whether a Route has an entry of a router.
+pub(super) fn has_entry(object: &Value, router: &str) -> bool {
+    entry_of(object, router).is_some_and(|(_, known)| known.entry.is_some())
+}
+
+/// A Route of a list, and the entry of a router in its status, without times.
+fn entry_of(object: &Value, router: &str) -> Option<(ObjectRef, Known)> {
+    let (namespace, name) = (&object["metadata"]["namespace"], &object["metadata"]["name"]);
+    let reference = ObjectRef::new(Kind::Route, namespace.as_str()?, name.as_str()?);
+    let entries = object["status"]["ingress"].as_array();
+    let ours = entries
+        .into_iter()
+        .flatten()
+        .find(|entry| entry["routerName"] == router);
+    let (uid, entry) = (uid(object), ours.map(without_times));
+    Some((reference, Known { uid, entry }))
+}
+
+fn without_times(entry: &Value) -> Value {
+    let mut entry = entry.clone();
+    if let Some(conditions) = entry["conditions"].as_array_mut() {
+        for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
+            condition.remove("lastTransitionTime");
+        }
+    }
+    entry
+}
+
+/// Puts the entry of a router into the status of a Route, or takes it away. All other entries stay as they are, in their order.
+/// Says whether anything changed.
+fn put(route: &mut Value, router: &str, wanted: Option<&Value>, now: &str) -> bool {
+    let is_ours = |entry: &Value| entry["routerName"] == router;
+    let entries = route["status"]["ingress"].as_array().cloned().unwrap_or_default();
+    let first = entries.iter().position(is_ours);
+    let known = first.and_then(|place| entries.get(place));
+    let is_one = entries.iter().filter(|entry| is_ours(entry)).count() <= 1;
+    if is_one && known.map(without_times).as_ref() == wanted {
+        return false;
+    }
+    let entry = wanted.map(|wanted| {
+        let mut entry = wanted.clone();
+        let before = |field: &str| known.and_then(|known| known["conditions"][0][field].as_str());
+        let condition = &wanted["conditions"][0];
+        let stays = ["status", "reason"]
+            .iter()
+            .all(|field| before(field) == condition[*field].as_str());
+        let since = before("lastTransitionTime").filter(|_| stays).unwrap_or(now);
+        entry["conditions"][0]["lastTransitionTime"] = since.into();
+        entry
+    });
+    let mut all = Vec::with_capacity(entries.len() + 1);
+    for (place, other) in entries.iter().enumerate() {
+        if !is_ours(other) {
+            all.push(other.clone());
+        } else if Some(place) == first {
+            all.extend(entry.clone());
+        }
+    }
+    if first.is_none() {
+        all.extend(entry);
+    }
+    route["status"]["ingress"] = all.into();
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router() -> Router {
+        Router {
+            name: "narthex".to_owned(),
+            hostname: Some("edge.test".to_owned()),
+        }
+    }
+
+    fn admission(refused: Option<(&'static str, String)>) -> RouteAdmission {
+        RouteAdmission {
+            host: "a.test".into(),
+            wildcard: false,
+            refused,
+        }
+    }
+
+    fn route(entries: Value) -> Value {
+        json!({"metadata": {"namespace": "n", "name": "r", "resourceVersion": "7"}, "spec": {"x": 1}, "status": {"ingress": entries}})
+    }
+
+    #[test]
+    fn the_entries_of_others_stay_to_the_letter() {
+        let theirs = json!([
+            {"routerName": "default", "host": "a.test", "conditions": [{"type": "Admitted", "status": "True", "lastTransitionTime": "x"}], "odd": [1]},
+            {"routerName": "shard", "host": ""},
+        ]);
+        let mut object = route(theirs.clone());
+        assert!(put(
+            &mut object,
+            "narthex",
+            Some(&desired(&router(), &admission(None))),
+            "T1"
+        ));
+        let entries = object["status"]["ingress"].as_array().unwrap();
+        assert_eq!(entries[..2], theirs.as_array().unwrap()[..]);
+        assert_eq!(
+            entries[2],
+            json!({
+                "routerName": "narthex", "host": "a.test", "routerCanonicalHostname": "edge.test", "wildcardPolicy": "None",
+                "conditions": [{"type": "Admitted", "status": "True", "lastTransitionTime": "T1"}],
+            })
+        );
+        assert_eq!(object["metadata"]["resourceVersion"], "7");
+        assert!(put(&mut object, "narthex", None, "T2"));
+        assert_eq!(object["status"]["ingress"], theirs);
+        assert!(!put(&mut object, "narthex", None, "T3"));
+    }
+
+    #[test]
+    fn a_time_is_that_of_the_last_change() {
+        let (good, bad) = (
+            desired(&router(), &admission(None)),
+            desired(&router(), &admission(Some(("HostAlreadyClaimed", "why".to_owned())))),
+        );
+        let mut object = route(Value::Null);
+        let time = |object: &Value| object["status"]["ingress"][0]["conditions"][0]["lastTransitionTime"].clone();
+        assert!(put(&mut object, "narthex", Some(&good), "T1"));
+        assert!(!put(&mut object, "narthex", Some(&good), "T2"));
+        assert!(put(&mut object, "narthex", Some(&bad), "T3"));
+        assert_eq!(time(&object), "T3");
+        let other = desired(
+            &router(),
+            &admission(Some(("HostAlreadyClaimed", "other words".to_owned()))),
+        );
+        assert!(put(&mut object, "narthex", Some(&other), "T4"));
+        assert_eq!(time(&object), "T3");
+        assert_eq!(entry_of(&object, "narthex").unwrap().1.entry, Some(other));
+        assert!(!has_entry(&object, "else"));
+    }
+
+    #[test]
+    fn an_entry_that_another_writer_keeps_changing_is_left_alone() {
+        let mut routes = Routes::default();
+        let object = ObjectRef::new(Kind::Route, "n", "r");
+        let (ours, theirs) = (
+            json!({"routerName": "narthex"}),
+            json!({"routerName": "narthex", "host": "x"}),
+        );
+        let known = |uid: &str, entry: &Value| {
+            let (uid, entry) = (uid.to_owned(), Some(entry.clone()));
+            HashMap::from([(object.clone(), Known { uid, entry })])
+        };
+        // After each time it is written again.
+        let undo = |routes: &mut Routes, uid: &str| {
+            routes.take(&router(), known(uid, &theirs));
+            if routes.may_write(&object) {
+                routes.known = known(uid, &ours);
+            }
+        };
+        routes.known = known("1", &ours);
+        undo(&mut routes, "1");
+        undo(&mut routes, "1");
+        // A time when it stays begins the count anew, and so does another Route of this name.
+        routes.take(&router(), known("1", &ours));
+        undo(&mut routes, "1");
+        undo(&mut routes, "1");
+        undo(&mut routes, "2");
+        undo(&mut routes, "2");
+        assert!(routes.may_write(&object));
+        undo(&mut routes, "2");
+        undo(&mut routes, "2");
+        assert!(!routes.may_write(&object));
+        // It stays so.
+        routes.take(&router(), known("2", &theirs));
+        assert!(!routes.may_write(&object));
+    }
+}
