@@ -84,6 +84,7 @@ pub fn slice(service: usize, version: usize) -> Object {
         terminating: Some(false),
         pod: Some(format!("pod-{service}-{n}").into()),
         uid: Some(format!("uid-{service}-{n}").into()),
+        node: None,
         zone: None,
         hints: None,
     };

@@ -292,7 +292,8 @@ impl Mirror {
                 broken.into_iter().for_each(|diagnostic| self.mark(diagnostic));
             }
             Change::Broken(diagnostic) => self.mark(diagnostic),
-            Change::Files(_) | Change::Listed => {}
+            // No node is lost in these histories.
+            Change::Files(_) | Change::Listed | Change::Node { .. } => {}
             Change::Time(now) => self.now = now,
             Change::Resolved { name, addresses } => {
                 self.resolved.insert(name, addresses);

@@ -383,6 +383,7 @@ fn endpoints(rng: &mut Rng) -> Object {
                     terminating: condition(rng),
                     pod: uid.map(Arc::from),
                     uid: uid.map(Arc::from),
+                    node: None,
                     zone: None,
                     hints: rng.chance(3, 4).then(|| {
                         let zone = rng.one(&["here", "there"]).to_string();
