@@ -37,6 +37,9 @@ impl Part {
     }
 }
 
+/// Why all routes of a host are closed, for a sentence that goes on.
+type Fault = (Code, String);
+
 /// What is known of a host.
 #[derive(Debug, Default)]
 struct OfHost {
@@ -45,7 +48,7 @@ struct OfHost {
     /// The object that decides.
     decides: Option<ObjectRef>,
     /// Why all routes of the host are closed.
-    fault: Option<String>,
+    fault: Option<Fault>,
 }
 
 /// The hosts for which something is asked.
@@ -133,7 +136,7 @@ impl State {
                         let key = (first.object.namespace.clone(), secret.clone());
                         self.profile(&key, verify, wanted.depth()).map(HostTls::Profile)
                     }
-                    _ => Err("its value cannot be read".to_owned()),
+                    _ => Err((Code::GuardInvalid, "its value cannot be read".to_owned())),
                 };
                 let tls = tls.unwrap_or_else(|why| {
                     fault = Some(why);
@@ -192,16 +195,17 @@ impl State {
     }
 
     /// The profile that is made of a Secret, or what is wrong with that.
-    fn profile(&mut self, key: &Key, verify: Verify, depth: u32) -> Result<Arc<TlsProfile>, String> {
+    fn profile(&mut self, key: &Key, verify: Verify, depth: u32) -> Result<Arc<TlsProfile>, Fault> {
         let (namespace, name) = key;
         let Some(known) = self.secrets.get(key) else {
-            return Err(format!("there is no Secret \"{name}\" in namespace \"{namespace}\""));
+            return Err(self.no_secret(namespace, name));
         };
         // An older version that could be read is not used: somebody may have been locked out since.
         if let Some(fault) = known.authorities_fault() {
-            return Err(fault.to_owned());
+            return Err((Code::GuardInvalid, fault.to_owned()));
         }
-        let authorities = known.authorities().ok_or("nobody has read it")?;
+        let unread = || (Code::GuardInvalid, "nobody has read it".to_owned());
+        let authorities = known.authorities().ok_or_else(unread)?;
         let made_of = ProfileParts {
             secret: ObjectRef::new(crate::model::Kind::Secret, namespace.clone(), name.clone()),
             authorities: authorities.pem.clone(),
@@ -213,7 +217,8 @@ impl State {
         if let Some(profile) = in_use {
             return Ok(profile);
         }
-        let authorities = certificate::client_authorities(&known.secret, authorities)?;
+        let authorities = certificate::client_authorities(&known.secret, authorities)
+            .map_err(|fault| (Code::GuardInvalid, fault.to_string()))?;
         let profile = Arc::new(TlsProfile::new(made_of.clone(), authorities));
         self.clients.profiles.retain(|_, profile| profile.strong_count() > 0);
         self.clients.profiles.insert(made_of, Arc::downgrade(&profile));
@@ -242,9 +247,9 @@ impl State {
             };
             match (&of_host.decides, wanted) {
                 (Some(decides), _) if decides == object => {
-                    if let Some(fault) = &of_host.fault {
+                    if let Some((code, fault)) = &of_host.fault {
                         let message = format!("{fault}, so all routes of {host} are closed: requests get 503");
-                        say(Code::GuardInvalid, message);
+                        say(*code, message);
                     }
                 }
                 (Some(decides), None) if of_host.fault.is_some() => {
@@ -252,7 +257,10 @@ impl State {
                         "clients of {host} need a certificate because of {decides}, and what verifies them is missing or \
                          broken, so its routes are closed: requests get 503"
                     );
-                    say(Code::GuardInvalid, message);
+                    say(
+                        of_host.fault.as_ref().map_or(Code::GuardInvalid, |(code, _)| *code),
+                        message,
+                    );
                 }
                 (Some(decides), None) => {
                     let what = if serves_anybody(decides, &of_host.parts) {

@@ -65,11 +65,14 @@ impl State {
         };
         let (kind, name) = (jwt.kind, &jwt.name);
         let Some(read) = self.token_keys.0.get(&place_of(object, jwt)) else {
-            let message = format!(
-                "there is no {kind} \"{name}\" in namespace \"{}\", {CLOSED}",
-                object.namespace
-            );
-            return say(Code::GuardInvalid, message);
+            let (code, message) = match kind {
+                Kind::Secret => self.no_secret(&object.namespace, name),
+                _ => {
+                    let message = format!("{kind} \"{name}\" does not exist in namespace \"{}\"", object.namespace);
+                    (Code::GuardInvalid, message)
+                }
+            };
+            return say(code, format!("{message}, {CLOSED}"));
         };
         let whose = format!("{kind} \"{name}\"");
         for (code, message) in entries_wrong(&whose, &read.wrong, (read.keys.is_none(), Code::InvalidKey)) {

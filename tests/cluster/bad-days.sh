@@ -9,7 +9,7 @@
 #
 # Environment: as walkthrough.sh, and
 #              E2E_UPGRADES  how many upgrades (default 3; make soak: 20)
-#              E2E_OUTAGE    how many seconds the API server is down (default 60; make soak: 600)
+#              E2E_OUTAGE    how many seconds the API server is down (default 30; make soak: 600)
 set -euo pipefail
 export E2E_NODES=3
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,7 +17,7 @@ tale="bad days"
 # shellcheck source-path=SCRIPTDIR
 . "$here/steps.sh"
 upgrades=${E2E_UPGRADES:-3}
-outage=${E2E_OUTAGE:-60}
+outage=${E2E_OUTAGE:-30}
 
 ten_pods() {
   k create deployment deploy1 --image=narthex.test/backend:1 --replicas=10

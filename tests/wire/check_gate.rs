@@ -72,6 +72,20 @@ fn a_secret_that_is_elsewhere_is_an_error_only_where_all_are_there() {
             text(&said)
         );
     }
+    // So are what verifies certificates of clients, and the keys of tokens.
+    for annotation in ["client-ca-secret", "auth-jwt-secret"] {
+        let asks = with_tls(&format!(", annotations: {{narthex.io/{annotation}: users}}"));
+        let files = [("web.yaml", &*asks)];
+        let said = check(&files, &[]);
+        assert_eq!(said.status.code(), Some(0), "{}", text(&said));
+        assert!(
+            text(&said).contains("info[SecretNotFound]: Secret \"users\" does not exist"),
+            "{}",
+            text(&said)
+        );
+        let said = check(&files, &["--secrets", "complete"]);
+        assert_eq!(said.status.code(), Some(1), "{}", text(&said));
+    }
     // Passwords are Secrets too.
     let guarded = web(
         ", annotations: {nginx.ingress.kubernetes.io/auth-type: basic, nginx.ingress.kubernetes.io/auth-secret: users}",

@@ -324,14 +324,14 @@ fn without_its_authorities_a_host_is_closed() {
     let good = authorities("ca", &ca.pem, None);
     let nothing = "apiVersion: v1\nkind: Secret\nmetadata: {name: ca}\ndata: {x: eA==}\n".to_owned();
     for (manifest, said) in [
-        (None, "there is no Secret"),
+        (None, "does not exist"),
         (Some(nothing), "has no ca.crt"),
         (Some(good.clone()), ""),
         (Some(authorities("ca", "nonsense", None)), "holds no certificate"),
         (Some(authorities("ca", &ca.pem, Some(&ca.revokes(&[])))), ""),
         (Some(authorities("ca", &ca.pem, Some("nonsense"))), "holds no list"),
         (Some(authorities("ca", &ca.pem, None)), ""),
-        (None, "there is no Secret"),
+        (None, "does not exist"),
     ] {
         match &manifest {
             Some(manifest) => std::fs::write(&file, manifest).unwrap(),
