@@ -169,8 +169,10 @@ impl State {
                 .take(MAX_SHADOWS)
                 .map(|(place, claimed)| Shadow {
                     origin: claimed.age.origin.clone(),
-                    yields: if self.is_denied(spot, claimed) {
+                    yields: if self.is_strangers(spot.host(), claimed.owner()) {
                         Some(Yields::Stranger)
+                    } else if self.is_excluded(spot.host(), claimed.owner()) {
+                        Some(Yields::Tls)
                     } else if place < winner {
                         Some(Yields::Empty)
                     } else {

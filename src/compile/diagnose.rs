@@ -73,7 +73,8 @@ impl State {
         }
         self.diagnose_hosts(object, &reading, said);
         for claim in &reading.claims {
-            if refused.is_some() || self.is_strangers(claim.spot.host(), object) {
+            let host = claim.spot.host();
+            if refused.is_some() || self.is_strangers(host, object) || self.is_excluded(host, object) {
                 continue;
             }
             if let Some(holder) = self.other_holder(&claim.spot, object) {
@@ -82,12 +83,11 @@ impl State {
                 }
                 if let Some(host) = passing(&claim.spot) {
                     let message = self.why_not_passed(host, &object.namespace, Some(holder));
-                    said.push(Diagnostic::new(
-                        Code::PathConflict,
-                        object,
-                        claim.field.to_string(),
-                        message,
-                    ));
+                    let code = match object.kind {
+                        Kind::Route => Code::HostAlreadyClaimed,
+                        _ => Code::PathConflict,
+                    };
+                    said.push(Diagnostic::new(code, object, claim.field.to_string(), message));
                     continue;
                 }
                 let yielded = self.why_yielded(holder, (meta, seniority), claim, known.dialect);

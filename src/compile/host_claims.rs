@@ -7,7 +7,7 @@ use super::State;
 use super::claimants::hosts;
 use super::claims::Claimed;
 use super::secrets::Known as KnownSecret;
-use crate::dialect::reading::{Claim, Reading, Spot};
+use crate::dialect::reading::{Claim, Reading, Spot, TlsEnds};
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, Origin, Seniority};
 use crate::table::route::route_key;
@@ -26,6 +26,8 @@ struct Claimant {
     namespace: Arc<str>,
     name: Arc<str>,
     kind: Kind,
+    /// Where TLS ends, if it says so and is a Route.
+    tls: Option<TlsEnds>,
 }
 
 impl Claimant {
@@ -38,6 +40,8 @@ impl Claimant {
 #[derive(Debug, Default)]
 pub(super) struct HostClaims {
     hosts: HashMap<HostPattern, BTreeSet<Claimant>>,
+    /// The hosts for which some Route passes TLS through.
+    passing: HashSet<HostPattern>,
     /// Routes of which it is to be said again whether they are admitted.
     stale: HashSet<ObjectRef>,
 }
@@ -56,6 +60,17 @@ impl HostClaims {
             owner.namespace != object.namespace && (object.kind == Kind::Route || owner.kind == Kind::Route)
         })
     }
+
+    /// The oldest Route that says where TLS for a host ends, if some Route passes TLS through there. TLS of a host ends in one
+    /// place only, so all that say otherwise are excluded.
+    fn decides_tls(&self, host: &HostPattern, any_namespace: bool) -> Option<&Claimant> {
+        if !self.passing.contains(host) {
+            return None;
+        }
+        let owner = self.owner(host)?;
+        let mut all = self.hosts.get(host)?.iter();
+        all.find(|other| other.tls.is_some() && (any_namespace || other.namespace == owner.namespace))
+    }
 }
 
 /// The field of a Route that says which host it is for.
@@ -68,7 +83,24 @@ const HOST: Field = Field::new(&FieldForm {
 impl State {
     /// Whether a claim counts for nothing, because its host is another namespace's.
     pub(super) fn is_denied(&self, spot: &Spot, claimed: &Claimed) -> bool {
-        self.is_strangers(spot.host(), claimed.owner())
+        self.is_strangers(spot.host(), claimed.owner()) || self.excluding(spot.host(), claimed.owner()).is_some()
+    }
+
+    /// The older Route because of which another one's TLS does not go with its host: one of the two passes it through.
+    fn excluding(&self, host: &HostPattern, object: &ObjectRef) -> Option<&Claimant> {
+        let first = self.host_claims.decides_tls(host, self.options.routes.any_namespace)?;
+        let mut all = self.host_claims.hosts.get(host)?.iter();
+        let own = all.find(|other| {
+            other.name == object.name && other.namespace == object.namespace && other.kind == object.kind
+        })?;
+        let fits =
+            own == first || own.tls.is_none() || (own.tls, first.tls) == (Some(TlsEnds::Here), Some(TlsEnds::Here));
+        (!fits).then_some(first)
+    }
+
+    /// Whether a Route is excluded from a host by one that passes TLS through, or because it does so itself.
+    pub(super) fn is_excluded(&self, host: &HostPattern, object: &ObjectRef) -> bool {
+        self.excluding(host, object).is_some()
     }
 
     /// Whether a host is another namespace's than that of an object that claims something of it.
@@ -93,10 +125,13 @@ impl State {
             namespace: object.namespace.clone(),
             name: object.name.clone(),
             kind: object.kind,
+            tls: reading.admission.as_ref().and_then(|asked| asked.tls),
         });
+        let any = self.options.routes.any_namespace;
         let mut changed = Vec::new();
         for host in before.union(&after) {
             let owner = self.host_claims.owner(host).cloned();
+            let decided = self.host_claims.decides_tls(host, any).cloned();
             let mut known = match self.host_claims.hosts.remove(host) {
                 Some(known) => known,
                 None if object.kind == Kind::Route && after.contains(host) => self.known_claimants(host),
@@ -106,15 +141,22 @@ impl State {
                 other.name != object.name || other.namespace != object.namespace || other.kind != object.kind
             });
             known.extend(me.clone().filter(|_| after.contains(host)));
-            let all = || known.iter().map(Claimant::object).collect();
+            let all: Vec<ObjectRef> = known.iter().map(Claimant::object).collect();
+            let passes = known.iter().any(|other| other.tls == Some(TlsEnds::AtPod));
             let first = known
                 .first()
-                .filter(|_| known.iter().any(|other| other.kind == Kind::Route));
-            if first != owner.as_ref() {
-                changed.push((host.clone(), all()));
-            }
+                .filter(|_| known.iter().any(|other| other.kind == Kind::Route))
+                .cloned();
             if first.is_some() {
                 self.host_claims.hosts.insert(host.clone(), known);
+            }
+            if passes {
+                self.host_claims.passing.insert(host.clone());
+            } else {
+                self.host_claims.passing.remove(host);
+            }
+            if first != owner || self.host_claims.decides_tls(host, any) != decided.as_ref() {
+                changed.push((host.clone(), all));
             }
             self.patterns.mark(host);
             // What is said of objects of other kinds depends on who is there.
@@ -132,6 +174,7 @@ impl State {
             namespace: object.namespace,
             name: object.name,
             kind: object.kind,
+            tls: None,
         });
         known.collect()
     }
@@ -236,7 +279,30 @@ impl State {
 
     /// What is said of an object's hosts where Routes want them.
     pub(super) fn diagnose_hosts(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
-        if self.host_claims.hosts.is_empty() || self.options.routes.any_namespace {
+        if self.host_claims.hosts.is_empty() {
+            return;
+        }
+        if let Some(claim) = reading.claims.first()
+            && let host = claim.spot.host()
+            && !self.is_strangers(host, object)
+            && let Some(first) = self.excluding(host, object)
+        {
+            let ends = match first.tls {
+                Some(TlsEnds::AtPod) => "passed through",
+                _ => "ended by narthex",
+            };
+            let message = format!(
+                "TLS for {host} is {ends} as {} says, which is older, so this Route is not served",
+                first.object()
+            );
+            said.push(Diagnostic::new(
+                Code::HostAlreadyClaimed,
+                object,
+                "spec.tls.termination",
+                message,
+            ));
+        }
+        if self.options.routes.any_namespace {
             return;
         }
         let mut told = HashSet::new();
@@ -301,7 +367,8 @@ impl State {
             self.holder(&claim.spot)
                 .is_some_and(|route| route.origin.object == *object)
         };
-        let refused = if reading.claims.iter().any(has_it) {
+        // Of a Route that passes TLS through, the second claim is only what becomes of plain HTTP.
+        let refused = if reading.claims.first().is_some_and(has_it) {
             None
         } else {
             let said = self.diagnose(object);

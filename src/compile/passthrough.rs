@@ -4,7 +4,7 @@
 use super::State;
 use super::claims::Claimed;
 use crate::dialect::reading::{Reading, Spot};
-use crate::model::{Code, Diagnostic, ObjectRef};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::{HostPattern, PathKind, PathPattern, Route};
 use std::collections::{BTreeSet, HashSet};
 
@@ -65,7 +65,9 @@ impl State {
         let rules = self.rules_of(host).filter(|route| !is_passed(route));
         let rules = rules.map(|route| self.oldest(route));
         let owner = rules.chain(oldest).min()?.origin.object.namespace;
-        list.iter().position(|claimed| claimed.owner().namespace == owner)
+        let spot = Spot::Path(host.clone(), PathPattern::passthrough());
+        list.iter()
+            .position(|claimed| claimed.owner().namespace == owner && !self.is_denied(&spot, claimed))
     }
 
     /// Why an object's claim to a host's TLS connections has no effect.
@@ -87,11 +89,17 @@ impl State {
     /// What is wrong with an object's claims to TLS connections that nobody has.
     pub(super) fn diagnose_passing(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
         for claim in &reading.claims {
-            let Some(host) = passing(&claim.spot) else { continue };
+            let Some(host) = passing(&claim.spot).filter(|host| !self.is_excluded(host, object)) else {
+                continue;
+            };
             let field = claim.field.to_string();
             if self.holder(&claim.spot).is_none() && !reading.seniority.canary {
                 let message = self.why_not_passed(host, &object.namespace, None);
-                said.push(Diagnostic::new(Code::PathConflict, object, field, message));
+                let code = match object.kind {
+                    Kind::Route => Code::HostAlreadyClaimed,
+                    _ => Code::PathConflict,
+                };
+                said.push(Diagnostic::new(code, object, field, message));
             } else if let Some(clients) = self.table.host(host).and_then(|table| table.clients.as_ref())
                 && clients.profile().is_some()
             {

@@ -45,6 +45,15 @@ pub(crate) struct Admission {
     pub wildcard: bool,
     /// Why it is refused, whatever the others say; a sentence about it is in the findings.
     pub refused: Option<Code>,
+    /// Where TLS for its host ends; absent where it says nothing of TLS.
+    pub tls: Option<TlsEnds>,
+}
+
+/// Where TLS ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TlsEnds {
+    Here,
+    AtPod,
 }
 
 /// What can be claimed.

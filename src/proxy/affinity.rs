@@ -30,13 +30,18 @@ pub fn affinity(
     Affinity { key, sticky }
 }
 
+/// The key of a client's address.
+pub fn address_key(client: IpAddr) -> u64 {
+    match client {
+        IpAddr::V4(v4) => XxHash3_64::oneshot(&v4.octets()),
+        IpAddr::V6(v6) => XxHash3_64::oneshot(&v6.octets()),
+    }
+}
+
 fn key_of(key: &HashKey, request: &Request, canonical: &Canonical<'_>, route: &Route, client: &Client) -> Option<u64> {
     let hash = XxHash3_64::oneshot;
     match key {
-        HashKey::SourceIp => Some(match client.address() {
-            IpAddr::V4(v4) => hash(&v4.octets()),
-            IpAddr::V6(v6) => hash(&v6.octets()),
-        }),
+        HashKey::SourceIp => Some(address_key(client.address())),
         HashKey::Header(name) => request.fields.get(&**name).map(|value| hash(value.as_bytes())),
         HashKey::Cookie(name) => cookies(&request.fields, name).next().map(hash),
         HashKey::Uri => {

@@ -42,6 +42,7 @@ pub mod upgrade;
 mod wait;
 pub mod worker;
 
+pub use affinity::address_key;
 pub use body::{BoxError, ReplyBody};
 pub use client::Client;
 pub use error::ProxyError;

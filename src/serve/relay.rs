@@ -3,9 +3,10 @@
 use super::shard::Shard;
 use super::tls::Passed;
 use super::tunnel;
+use crate::message::Fields;
 use crate::proxy::body::ClientBody;
-use crate::proxy::{Ends, PassedOn, ProxyError};
-use crate::table::Backend;
+use crate::proxy::{Ends, PassedOn, ProxyError, address_key};
+use crate::table::{Backend, Balance, Destination, HashKey};
 use crate::upstream::pool::{Dial, Socket};
 use crate::upstream::{Affinity, Lease, Picked, RequestPermit, Stream, proxy_protocol};
 use std::io;
@@ -21,8 +22,11 @@ pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, passed: Pa
     let route = passed.rule.as_ref().map(|rule| rule.route.clone());
     let mut noted = PassedOn::begins(worker, route.as_deref(), passed.server_name.as_deref(), ends);
     let table = worker.table();
-    let chosen = passed.to.choose(|below| fastrand::u32(..below));
-    let backend = chosen.and_then(|id| table.backend(id)).cloned();
+    let draw = |below: u32| fastrand::u32(..below);
+    let backend = match &passed.to {
+        Destination::Split(split) => split.choose_in(&table, &Fields::new(), draw).cloned(),
+        to => to.choose(draw).and_then(|id| table.backend(id)).cloned(),
+    };
     drop(table);
     let guard = passed.rule.as_ref().and_then(|rule| rule.guard.as_ref());
     let guard = guard.or_else(|| backend.as_ref()?.guard.as_ref());
@@ -70,9 +74,16 @@ async fn connect(
             Some(place.ok_or_else(|| io::Error::other("max-in-flight of its backend is reached"))?)
         }
     };
+    let affinity = Affinity {
+        key: match &backend.settings.balance {
+            Some(Balance::Hash(HashKey::SourceIp)) => Some(address_key(ends.client.ip().to_canonical())),
+            _ => None,
+        },
+        sticky: None,
+    };
     let (mut tried, mut last) = (Vec::new(), io::Error::from(io::ErrorKind::NotFound));
     for _ in 0..worker.settings.attempts.max(1) {
-        let Picked::Lease(lease) = target.pick(&worker.table(), &tried, Affinity::default(), &worker.clock) else {
+        let Picked::Lease(lease) = target.pick(&worker.table(), &tried, affinity, &worker.clock) else {
             break;
         };
         let pool = &worker.settings.pool;

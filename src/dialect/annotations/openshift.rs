@@ -9,8 +9,8 @@ pub use page::markdown;
 use super::Settings;
 use super::nginx::Served;
 use crate::table::{
-    Addresses, After, Balance, Before, Connections, CookieAttributes, Networks, PathRegex, Rate, RateKey, Rates,
-    Rewrite, Target,
+    Addresses, After, Balance, Before, Connections, CookieAttributes, HashKey, Networks, PathRegex, Rate, RateKey,
+    Rates, Rewrite, Target,
 };
 use http::StatusCode;
 use std::sync::Arc;
@@ -67,17 +67,25 @@ pub(crate) struct Asked {
 }
 
 impl Settings {
-    /// Puts together what a Route asks for. `several` tells whether it names more than one Service, `path` is where it is.
-    pub(crate) fn settle_route(&mut self, (route, path): (&str, &str), several: bool) {
+    /// Puts together what a Route asks for. `several` tells whether it names more than one Service, `path` is where it is, and
+    /// `passes` whether TLS is passed through.
+    pub(crate) fn settle_route(&mut self, (route, path): (&str, &str), several: bool, passes: bool) {
         let asked = std::mem::take(&mut self.openshift);
         let backend = &mut self.backend;
         let timeout = asked.timeout.unwrap_or(TIMEOUT);
         for time in [&mut backend.response_timeout, &mut backend.stream_timeout] {
             time.get_or_insert(timeout);
         }
-        let usual = several.then_some(Balance::RoundRobin);
+        let usual = match passes {
+            // Nobody can set a cookie there.
+            true => Some(Balance::Hash(HashKey::SourceIp)),
+            false => several.then_some(Balance::RoundRobin),
+        };
+        if passes {
+            backend.tunnel_timeout = backend.tunnel_timeout.or(asked.timeout);
+        }
         backend.balance = backend.balance.take().or(asked.balance).or(usual);
-        if !asked.no_cookie && backend.sticky_cookie.is_none() {
+        if !asked.no_cookie && !passes && backend.sticky_cookie.is_none() {
             let name = asked.cookie.unwrap_or_else(|| cookie_name(route));
             backend.sticky_cookie = Some(name);
             backend.sticky_attributes.get_or_insert_with(|| {

@@ -6,7 +6,9 @@ use super::tls::{OWN_SECRET, SERVICE_CA, own_secret};
 use crate::dialect::annotations::{self, Settings};
 use crate::dialect::claimant::{Claimant, Context};
 use crate::dialect::host::read_host;
-use crate::dialect::reading::{Admission, BackendKey, Claim, Guards, Reading, Share, Spot, TlsEntry, TlsPlace};
+use crate::dialect::reading::{
+    Admission, BackendKey, Claim, Guards, Reading, Share, Spot, TlsEnds, TlsEntry, TlsPlace,
+};
 use crate::model::object::PortRef;
 use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef};
 use crate::table::canonical::canonical_rule_path;
@@ -72,7 +74,12 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
         context.ignored,
         &mut findings,
     );
-    settings.settle_route((&object.path(), &route.path), route.targets.len() > 1);
+    let tls = route.tls.as_ref().map(|tls| match &*tls.termination {
+        "passthrough" => TlsEnds::AtPod,
+        _ => TlsEnds::Here,
+    });
+    let passes = tls == Some(TlsEnds::AtPod);
+    settings.settle_route((&object.path(), &route.path), route.targets.len() > 1, passes);
     // Whatever a Route says of plain HTTP, it says itself.
     settings.ssl_redirect = Some(false);
     let guards = Guards::of(&object, &route.meta, context);
@@ -83,8 +90,18 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
     terminate(route, context, &mut settings, &mut refused);
     weights(route, &mut refused);
     let mut wrong_actions = Vec::new();
-    if let Some((before, after)) = headers::steps(route, &mut wrong_actions) {
-        settings.change_fields(before, after);
+    match headers::steps(route, &mut wrong_actions) {
+        Some(_) if passes => {
+            let message = "it has no effect: nobody sees the fields of requests whose TLS is passed through";
+            findings.push(Diagnostic::new(
+                Code::NotYet,
+                &object,
+                "spec.httpHeaders.actions",
+                message,
+            ));
+        }
+        Some((before, after)) => settings.change_fields(before, after),
+        None => {}
     }
     let host_text = route.wanted_host(context.routes).unwrap_or_default();
     let admission = Admission {
@@ -92,6 +109,7 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
         wildcard: matches!(host, Ok(HostPattern::Wildcard(_))),
         refused: (refused.first().map(|(code, ..)| *code))
             .or((!wrong_actions.is_empty()).then_some(Code::InvalidRoute)),
+        tls,
     };
     for (field, why) in wrong_actions {
         let message = format!("{why}, so the Route is not served");
@@ -119,7 +137,17 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
         }));
         let said = settings.backend != BackendSettings::default();
         let backend_settings = said.then(|| Arc::new(settings.backend.clone()));
-        claims.push(claim(route, (host, path), backend_settings, &object, &mut findings));
+        let plain = claim(route, (host, path), backend_settings, &object, &mut findings);
+        if passes {
+            claims.push(Claim {
+                spot: Spot::Path(plain.spot.host().clone(), PathPattern::passthrough()),
+                ..plain.clone()
+            });
+        }
+        let redirects = (route.tls.as_ref()).is_some_and(|tls| &*tls.insecure_policy == "Redirect");
+        if !passes || redirects {
+            claims.push(plain);
+        }
     }
     Reading {
         claims,
@@ -249,9 +277,24 @@ fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refus
                     "a Route that passes TLS through has no path: nobody reads it".to_owned(),
                 );
             }
-            let message = "narthex does not pass TLS through for Routes yet, so the Route is not served";
-            refused.push((Code::RouteNotAdmitted, "spec.tls.termination", message.to_owned()));
-            return;
+            let ends_here = [
+                ("spec.tls.certificate", &*tls.certificate),
+                ("spec.tls.key", &*tls.key),
+                ("spec.tls.caCertificate", &*tls.ca_certificate),
+                ("spec.tls.destinationCACertificate", &*tls.destination_ca_certificate),
+                ("spec.tls.externalCertificate", &*tls.external_certificate),
+            ];
+            for (field, _) in ends_here.into_iter().filter(|(_, text)| !text.is_empty()) {
+                refuse(
+                    field,
+                    "with the termination passthrough, pods have the certificates".to_owned(),
+                );
+            }
+            if &*tls.insecure_policy == "Allow" {
+                let message = "Allow is not possible with the termination passthrough, so the Route is not served";
+                refuse("spec.tls.insecureEdgeTerminationPolicy", message.to_owned());
+            }
+            settings.hsts = None;
         }
         other => {
             let message = format!("\"{other}\" is not one of edge, reencrypt, passthrough, so the Route is not served");
