@@ -1,8 +1,10 @@
 //! What the admin API and the commands show, as JSON and as text: one set of types for both.
 
 mod question;
+mod shares;
 
 pub use question::{Question, Terms};
+pub use shares::{BackendShare, backend_words, backends, shares};
 
 use crate::model::visible::{Keep, visible};
 use crate::model::{Code, Diagnostic, Report};
@@ -12,10 +14,11 @@ use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain};
-use crate::table::{Backend, HostPattern, ListenerId, Presented, Route, Shown, Table, Verify};
+use crate::table::{Destination, HostPattern, ListenerId, Presented, Route, Shown, Table, Verify};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shares::name as backend_name;
 use std::sync::Arc;
 
 /// One problem.
@@ -134,6 +137,9 @@ pub struct Decision {
     /// Those among them that would have the place by their age but have yielded it, each with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub yielded: Vec<String>,
+    /// The backends that share its requests, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub shares: Vec<BackendShare>,
     /// The endpoints behind it.
     pub endpoints: Vec<Address>,
     /// The hosts asked, best first, with the number of rules of each.
@@ -154,17 +160,7 @@ fn rule(route: &Route, table: &Table) -> Rule {
             .map_or("default backend".to_owned(), ToString::to_string),
         object: route.origin.object.to_string(),
         field: route.origin.field.to_string(),
-        backend: table
-            .backend_of(route)
-            .map_or("(none)".to_owned(), |backend| backend_name(backend)),
-    }
-}
-
-fn backend_name(backend: &Backend) -> String {
-    if backend.service.is_empty() {
-        "(no Service)".to_owned()
-    } else {
-        backend.to_string()
+        backend: backend_words(table, route),
     }
 }
 
@@ -175,10 +171,10 @@ fn backend_name(backend: &Backend) -> String {
 pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms) -> Result<Decision, String> {
     let url = Url::of(question)?;
     let mut decision = Decision {
-        method: if question.method.is_empty() {
-            "GET".to_owned()
-        } else {
-            question.method.clone()
+        method: match question.method.as_str() {
+            _ if url.bare => "TLS".to_owned(),
+            "" => "GET".to_owned(),
+            method => method.to_owned(),
         },
         path: url.path().to_owned(),
         ..Decision::default()
@@ -186,6 +182,16 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
     let name = url.server_name(question);
     if url.tls {
         decision.certificate = Some(certificate(table, name.as_deref()));
+    }
+    if url.bare {
+        decision.path = String::new();
+        decision.host.clone_from(&name);
+        if decision.pass_through(table, question, &url) {
+            decision.refused_for(report, name.as_deref());
+        } else {
+            decision.summary = "TLS ends at narthex, and requests are answered by the rules for their hosts".to_owned();
+        }
+        return Ok(decision);
     }
     let Head { request } = match Head::of(question, &decision.method, &url, terms) {
         Ok(head) => head,
@@ -317,8 +323,8 @@ impl Decision {
         self.summary = match (found.guard(backend.map(|backend| &**backend)), backend) {
             (Some(guard), _) => format!("{what}: connections are refused, because {}", guard.why()),
             (None, None) => format!("{what}: connections are closed, since there is no backend"),
-            (None, Some(backend)) => {
-                let to = backend_name(backend);
+            (None, Some(_)) => {
+                let to = backend_words(table, route);
                 format!(
                     "{what} of {}: connections are passed on to {to} as they come",
                     route.origin.object
@@ -326,6 +332,20 @@ impl Decision {
             }
         };
         true
+    }
+
+    /// Adds what is said of objects that do not get the TLS connections for a host.
+    fn refused_for(&mut self, report: &Report, host: Option<&str>) {
+        let Some((host, rule)) = host.zip(self.rule.as_ref()) else {
+            return;
+        };
+        let says = |diagnostic: &&Diagnostic| {
+            let (message, code) = (&diagnostic.message, diagnostic.code);
+            matches!(code, Code::HostAlreadyClaimed | Code::PathConflict)
+                && message.contains(host)
+                && message.contains(&rule.object)
+        };
+        self.problems = report.iter().filter(says).take(50).map(Problem::from).collect();
     }
 
     fn answer(&mut self, status: u16, why: String) {
@@ -424,6 +444,15 @@ impl Decision {
                 route, backend, path, ..
             } => {
                 self.forwarded_path = path.clone();
+                if matches!(route.to, Destination::Split(_)) {
+                    self.summary = format!(
+                        "{} of {} answers: one of {} backends, by weight",
+                        route.describe(),
+                        route.origin.object,
+                        self.shares.len()
+                    );
+                    return;
+                }
                 self.summary = format!(
                     "{} of {} answers: {} with {} endpoint{}",
                     route.describe(),
@@ -483,12 +512,10 @@ impl Decision {
             Some(format!("{}: {why}", shadow.origin))
         });
         self.yielded = yielded.collect();
-        let Some(backend) = table.backend_of(route) else {
-            return;
-        };
-        self.endpoints = backend
-            .endpoints
-            .iter()
+        self.shares = shares(table, route);
+        let backends = backends(table, route);
+        let endpoints = backends.iter().flat_map(|backend| backend.endpoints.iter());
+        self.endpoints = endpoints
             .map(|endpoint| Address {
                 address: endpoint.address.to_string(),
                 pod: endpoint.pod.as_deref().map(str::to_owned),
@@ -508,7 +535,7 @@ impl Decision {
 
     fn write(&self, line: &mut dyn FnMut(String)) {
         let host = self.host.as_deref().unwrap_or("(no host)");
-        line(format!("{} {host} {}", self.method, self.path));
+        line(format!("{} {host} {}", self.method, self.path).trim_end().to_owned());
         line(format!("  {}", self.summary));
         if let Some(location) = &self.location {
             line(format!("  location  {location}"));
@@ -533,7 +560,17 @@ impl Decision {
         if let Some(rule) = &self.rule {
             line(format!("  rule      {} {}", rule.host, rule.path));
             line(format!("  from      {} {}", rule.object, rule.field));
-            line(format!("  backend   {}", rule.backend));
+            if self.shares.is_empty() {
+                line(format!("  backend   {}", rule.backend));
+            }
+            let sum: u32 = self.shares.iter().map(|share| share.weight).sum();
+            for share in &self.shares {
+                let (backend, weight, endpoints) = (&share.backend, share.weight, share.endpoints);
+                let plural = if endpoints == 1 { "" } else { "s" };
+                line(format!(
+                    "  backend   {backend}: {weight} of {sum}, with {endpoints} endpoint{plural}"
+                ));
+            }
             for endpoint in &self.endpoints {
                 let pod = endpoint
                     .pod

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// Flags of `explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// URL that a client would request: http://HOST/PATH
+    /// URL that a client would request: http://HOST/PATH; tls://HOST for where its TLS connections go
     pub url: String,
     /// Use these manifests instead of a running narthex; `-` means standard input. Can be repeated
     #[arg(long, value_name = "PATH", conflicts_with = "admin")]

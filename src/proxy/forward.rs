@@ -454,6 +454,7 @@ impl Plan<'_> {
             told: self.told,
             changes: self.changes.as_deref(),
             closes: false,
+            mode: self.settings.forwarded_fields.unwrap_or_default(),
         }
     }
 

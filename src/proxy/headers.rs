@@ -9,8 +9,8 @@ use super::names::{is_hop_by_hop, is_managed, misleads};
 use super::peer::Peer;
 use super::upgrade::Key;
 use crate::message::{Field, Fields, Name, Value};
-use crate::table::RequestFields;
 use crate::table::canonical::canonical_host;
+use crate::table::{ForwardedFields, RequestFields};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -50,6 +50,8 @@ pub struct Forwarded<'a> {
     pub changes: Option<&'a Changes<'a>>,
     /// Whether it is told to be the last one of its connection.
     pub closes: bool,
+    /// What becomes of the words of a trusted proxy.
+    pub mode: ForwardedFields,
 }
 
 /// What a route changes of the fields that a pod gets.
@@ -121,8 +123,17 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
     } else {
         ConnectionOptions::new()
     };
-    let trusted = client.peer.trusted;
-    let passes = |field: Field<'_>| stays(field, &options, trusted, forwarded);
+    let mode = forwarded.mode;
+    let trusted = client.peer.trusted && mode != ForwardedFields::Replace;
+    let keeps_list = trusted
+        && match mode {
+            ForwardedFields::Append | ForwardedFields::Replace => false,
+            ForwardedFields::IfNone => original.contains(&Name::XForwardedFor),
+            ForwardedFields::Never => true,
+        };
+    let passes = |field: Field<'_>| {
+        stays(field, &options, trusted, forwarded) || (keeps_list && field.known == Name::XForwardedFor)
+    };
     match (forwarded.granted, forwarded.changes, forwarded.told) {
         (None, None, None) => write_those(out, original, passes),
         (granted, changes, told) => write_those(out, original, |field| {
@@ -133,10 +144,10 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
         }),
     }
     write_framing(out, original, forwarded);
-    if trusted {
-        append_to_trusted(out, original, client, forwarded);
-    } else {
-        write_origin(out, &client.peer, forwarded);
+    match mode {
+        ForwardedFields::Never => {}
+        _ if trusted => append_to_trusted(out, original, (client, keeps_list), forwarded),
+        _ => write_origin(out, &client.peer, forwarded),
     }
     out.field("X-Request-Id", forwarded.request_id);
     out.field("X-Narthex-Hops", hops(forwarded.hops));
@@ -242,11 +253,46 @@ fn write_origin(out: &mut impl Sink, peer: &Peer, forwarded: &Forwarded<'_>) {
     }
     let port = forwarded.port.unwrap_or(if peer.scheme == "https" { 443 } else { 80 });
     out.field("X-Forwarded-Port", Digits::of(port).as_bytes());
-    out.lines(&peer.origin, 0..peer.origin.len());
+    if peer.trusted {
+        let origin = super::peer::origin(peer.ip, peer.scheme);
+        out.lines(&origin, 0..origin.len());
+    } else {
+        out.lines(&peer.origin, 0..peer.origin.len());
+    }
 }
 
-/// A trusted proxy's words stay; our part is added.
-fn append_to_trusted(out: &mut impl Sink, original: &Fields, client: &Client, forwarded: &Forwarded<'_>) {
+/// A trusted proxy's words stay; our part is added. A list that is kept as it is gets none.
+fn append_to_trusted(
+    out: &mut impl Sink,
+    original: &Fields,
+    (client, keeps_list): (&Client, bool),
+    forwarded: &Forwarded<'_>,
+) {
+    if !keeps_list {
+        append_to_lists(out, original, client);
+    }
+    let said = client.told_host();
+    if !original.contains(&Name::XForwardedProto) {
+        out.field("X-Forwarded-Proto", client.scheme().as_bytes());
+    }
+    if !original.contains(&Name::XForwardedPort) {
+        let named = original.get(&Name::XForwardedHost).map(Value::as_bytes);
+        let named = named.or(said.as_deref().map(str::as_bytes));
+        let port = told_port(client.scheme(), named, forwarded.port);
+        out.field("X-Forwarded-Port", Digits::of(port).as_bytes());
+    }
+    if !original.contains(&Name::XForwardedHost)
+        && let Some(host) = said.as_deref().map(str::as_bytes).or(forwarded.asked_host)
+    {
+        out.field("X-Forwarded-Host", host);
+    }
+    if !original.contains(&Name::XRealIp) {
+        out.field("X-Real-IP", client.address().to_string().as_bytes());
+    }
+}
+
+/// Adds the proxy that we see to the lists of those that the request came through.
+fn append_to_lists(out: &mut impl Sink, original: &Fields, client: &Client) {
     let peer = &*client.peer;
     let mut list = Vec::new();
     for line in original.get_all(&Name::XForwardedFor) {
@@ -266,24 +312,6 @@ fn append_to_trusted(out: &mut impl Sink, original: &Fields, client: &Client, fo
             IpAddr::V6(v6) => format!("\"[{v6}]\""),
         };
         out.field("Forwarded", format!("for={node};proto={}", peer.scheme).as_bytes());
-    }
-    let said = client.told_host();
-    if !original.contains(&Name::XForwardedProto) {
-        out.field("X-Forwarded-Proto", client.scheme().as_bytes());
-    }
-    if !original.contains(&Name::XForwardedPort) {
-        let named = original.get(&Name::XForwardedHost).map(Value::as_bytes);
-        let named = named.or(said.as_deref().map(str::as_bytes));
-        let port = told_port(client.scheme(), named, forwarded.port);
-        out.field("X-Forwarded-Port", Digits::of(port).as_bytes());
-    }
-    if !original.contains(&Name::XForwardedHost)
-        && let Some(host) = said.as_deref().map(str::as_bytes).or(forwarded.asked_host)
-    {
-        out.field("X-Forwarded-Host", host);
-    }
-    if !original.contains(&Name::XRealIp) {
-        out.field("X-Real-IP", client.address().to_string().as_bytes());
     }
 }
 
@@ -375,6 +403,7 @@ mod tests {
             told: None,
             changes: None,
             closes: false,
+            mode: ForwardedFields::Append,
         };
         let mut out = Vec::new();
         write_fields(&mut out, &original, &client, &forwarded);

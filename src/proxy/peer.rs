@@ -61,6 +61,15 @@ pub struct Handshake {
     pub shown: Option<Box<Presented>>,
 }
 
+/// The fields that tell pods of the other end of a connection.
+pub fn origin(ip: IpAddr, scheme: &str) -> Fields {
+    let (mut origin, address) = (Fields::new(), ip.to_string());
+    origin.append("X-Forwarded-For", &address);
+    origin.append("X-Forwarded-Proto", scheme);
+    origin.append("X-Real-IP", &address);
+    origin
+}
+
 impl Peer {
     /// The other end of a connection. `https_port` is the port by which clients come in over HTTPS.
     pub fn new(
@@ -74,13 +83,8 @@ impl Peer {
         let ip = ends.client.ip().to_canonical();
         let version = tls.as_ref().map(|handshake| Cow::Borrowed(handshake.version));
         let tls_version = version.or(ends.tls_version);
-        let (address, scheme) = (ip.to_string(), if https { "https" } else { "http" });
-        let mut origin = Fields::new();
-        if !trusted {
-            origin.append("X-Forwarded-For", &address);
-            origin.append("X-Forwarded-Proto", scheme);
-            origin.append("X-Real-IP", &address);
-        }
+        let scheme = if https { "https" } else { "http" };
+        let origin = if trusted { Fields::new() } else { origin(ip, scheme) };
         Self {
             listener,
             socket: ends.client,

@@ -50,7 +50,8 @@ pub use policies::{After, Before, Policies};
 pub use route::{HostPattern, PathKind, PathPattern, Route, Shadow, Yields, route_key};
 pub use served::{RouteAdmission, Served};
 pub use settings::{
-    BackendProtocol, BackendSettings, Balance, CookieAttributes, HashKey, HealthProtocol, RetryOn, UpstreamHost,
+    BackendProtocol, BackendSettings, Balance, CookieAttributes, ForwardedFields, HashKey, HealthProtocol, RetryOn,
+    UpstreamHost,
 };
 pub use slots::Slots;
 pub use steps::{
@@ -230,6 +231,17 @@ impl Table {
     /// The backend that gets most of a route's requests, as this table knows it.
     pub fn backend_of(&self, route: &Route) -> Option<&Arc<Backend>> {
         self.backend(route.to.main()?)
+    }
+
+    /// The backends that share a route's requests by weight, each with its weight; none where there is only one.
+    pub fn shares_of(&self, route: &Route) -> impl Iterator<Item = (&Arc<Backend>, u32)> {
+        let shares: &[_] = match &route.to {
+            Destination::Split(split) => &split.0,
+            _ => &[],
+        };
+        shares
+            .iter()
+            .filter_map(|(id, weight)| Some((self.backend(*id)?, *weight)))
     }
 
     /// The guard that closes a route: its own, else that of its host, else that of the Service it leads to.

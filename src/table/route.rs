@@ -238,7 +238,7 @@ pub enum Yields {
     Empty,
     /// Its host belongs to another namespace, which has an older Route for it, or it is a Route and that has an older Ingress.
     Stranger,
-    /// It is a Route, and an older one says that TLS for its host ends elsewhere.
+    /// It is a Route, and an older one says where TLS for its host ends.
     Tls,
 }
 
@@ -249,7 +249,7 @@ impl Yields {
             Yields::Leaving => "it, or its namespace, is being deleted",
             Yields::Empty => "its Service has no ready endpoints (--yield-empty)",
             Yields::Stranger => "its host belongs to another namespace (--route-ownership)",
-            Yields::Tls => "an older Route says that TLS for its host ends elsewhere",
+            Yields::Tls => "an older Route says where TLS for its host ends",
         }
     }
 }

@@ -46,6 +46,8 @@ settings! {
     service_upstream: bool,
     /// Whether connections to its pods begin with a PROXY protocol header, version 2; they do not.
     proxy_protocol: bool,
+    /// What becomes of the fields that say where a request comes from; [`ForwardedFields::Append`].
+    forwarded_fields: ForwardedFields,
     /// Whether each request is told to be the last one of its connection; it is not.
     one_request: bool,
     /// How a pod is chosen; [`Balance::P2c`].
@@ -166,6 +168,21 @@ pub enum BackendProtocol {
     Grpc,
     /// gRPC under TLS: HTTP/2, chosen by ALPN.
     Grpcs,
+}
+
+/// What becomes of `X-Forwarded-For` and its companions where a trusted proxy has written them. Those of anybody else never
+/// reach a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ForwardedFields {
+    /// They stay, and narthex adds its part.
+    #[default]
+    Append,
+    /// Only what narthex knows itself is said.
+    Replace,
+    /// They stay as they are, and narthex writes those that are missing.
+    IfNone,
+    /// They stay as they are, and narthex writes none.
+    Never,
 }
 
 /// How one of several pods is chosen.

@@ -413,3 +413,77 @@ fn what_the_api_would_refuse_is_not_served_and_takes_nothing_from_others() {
         assert_eq!(ask(&rig, host, "/").status, 404, "{host}");
     }
 }
+
+#[test]
+fn fields_about_the_client_are_kept_only_from_trusted_proxies() {
+    let flags = [FLAGS, &["--trusted-proxies", "127.0.0.1"]].concat();
+    let manifests = |pods: &[crate::rig::Pod]| {
+        let modes = ["append", "replace", "if-none", "never"];
+        let routes = modes.map(|mode| {
+            let key = ("haproxy.router.openshift.io/set-forwarded-headers", mode);
+            annotated("default", mode, 1, &[key], &to_web(&format!("host: {mode}.test")))
+        });
+        service_with("web", pods, "") + &routes.concat()
+    };
+    let list = "X-Forwarded-For";
+    let trusting = Rig::with(1, &flags, manifests);
+    let strict = Rig::with(1, FLAGS, manifests);
+    let told = |rig: &Rig, mode: &str, fields: &str| {
+        assert_eq!(ask_with(rig, &format!("{mode}.test"), "/", fields).status, 200);
+        let got = rig.pods[0].last();
+        (got.field(list).join("|"), got.field("X-Forwarded-Proto").join("|"))
+    };
+    let said = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n";
+    for (mode, wanted, without, from_others) in [
+        (
+            "append",
+            ("192.0.2.7, 127.0.0.1", "https"),
+            ("127.0.0.1", "http"),
+            "127.0.0.1",
+        ),
+        ("replace", ("127.0.0.1", "http"), ("127.0.0.1", "http"), "127.0.0.1"),
+        ("if-none", ("192.0.2.7", "https"), ("127.0.0.1", "http"), "127.0.0.1"),
+        ("never", ("192.0.2.7", "https"), ("", ""), ""),
+    ] {
+        let owned = |(list, scheme): (&str, &str)| (list.to_owned(), scheme.to_owned());
+        assert_eq!(told(&trusting, mode, said), owned(wanted), "{mode}");
+        assert_eq!(told(&trusting, mode, ""), owned(without), "{mode}, without any");
+        assert_eq!(told(&strict, mode, said).0, from_others, "{mode}, of a stranger");
+    }
+}
+
+#[test]
+fn all_services_of_a_route_are_shown_with_their_weights() {
+    let rig = Rig::with(2, FLAGS, |pods| {
+        let spec = "  host: a.test\n  to: {name: one, weight: 20}\n  alternateBackends: [{name: two, weight: 80}]";
+        service_with("one", &pods[..1], "") + &service_with("two", &pods[1..], "") + &route("default", "r", 1, spec)
+    });
+    let asked = |path: &str| {
+        let (_, said) = crate::rig::get(rig.admin, path);
+        let (_, body) = said.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str::<serde_json::Value>(body).unwrap()
+    };
+    let decision = asked("/api/v1/explain?url=http://a.test/");
+    let shares: Vec<_> = decision["shares"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|share| &share["weight"])
+        .collect();
+    assert_eq!(shares, [20, 80], "{decision}");
+    assert_eq!(decision["endpoints"].as_array().unwrap().len(), 2);
+    let backend = decision["rule"]["backend"].as_str().unwrap();
+    assert!(
+        backend.contains("default/one") && backend.contains("(80 of 100)"),
+        "{backend}"
+    );
+    let page = asked("/api/v1/routes");
+    let item = page["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| item["name"] == "r")
+        .unwrap();
+    assert_eq!(item["shares"][1]["endpoints"], 1, "{item}");
+    assert_eq!(item["endpoints"].as_array().unwrap().len(), 2);
+}

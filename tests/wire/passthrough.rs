@@ -1,5 +1,6 @@
 //! TLS that is passed on by name: it ends at the pod, and who may say so.
 
+use crate::openshift::{FLAGS, ask, route};
 use crate::rig::{Rig, eventually, get, ingress, slice};
 use crate::tls_rig::{Made, Tls, config, make, secret, secure};
 use rustls::ServerConfig;
@@ -225,4 +226,79 @@ fn what_guards_an_ingress_guards_what_is_passed_on() {
         let line = log.line("a.test");
         assert_eq!(line["status"] == 200, passes, "{annotation}: {line}");
     }
+}
+
+/// A Route with a termination.
+fn terminating(name: &str, age: u32, host: &str, to: &str, tls: &str) -> String {
+    let spec = format!("  host: {host}\n  to: {{name: {to}}}\n  tls: {{termination: {tls}}}");
+    route("default", name, age, &spec)
+}
+
+#[test]
+fn a_route_passes_tls_through_and_excludes_others_with_tls() {
+    let own = make(&["a.test", "b.test", "c.test"]);
+    let pod = tls_pod(&own, "itself");
+    let manifests = |web: &[crate::rig::Pod], with_first: bool| {
+        let first = terminating("first", 9, "a.test", "tls", "passthrough");
+        [
+            service("tls", pod),
+            service("web", web[0].address),
+            if with_first { first } else { String::new() },
+            terminating("edge", 5, "a.test", "web", "edge, insecureEdgeTerminationPolicy: Allow"),
+            route(
+                "default",
+                "plain",
+                1,
+                "  host: a.test\n  path: /plain\n  to: {name: web}",
+            ),
+            terminating(
+                "redirects",
+                5,
+                "b.test",
+                "tls",
+                "passthrough, insecureEdgeTerminationPolicy: Redirect",
+            ),
+            // Here TLS ends already, so the younger one is refused.
+            terminating(
+                "older",
+                9,
+                "c.test",
+                "web",
+                "edge, insecureEdgeTerminationPolicy: Allow",
+            ),
+            terminating("younger", 5, "c.test", "tls", "passthrough"),
+        ]
+        .concat()
+    };
+    let rig = Rig::with(1, FLAGS, |pods| manifests(pods, true));
+    let is_pods_own =
+        |name: &str| asked(&rig, name).is_some_and(|(shown, said)| shown == own.der && said.contains("itself"));
+    assert!(is_pods_own("a.test") && is_pods_own("b.test"));
+    assert!(!is_pods_own("c.test"));
+    for (host, path, status) in [
+        ("a.test", "/plain", 200),
+        // The Route with edge is excluded, and what passes TLS through has no plain.
+        ("a.test", "/", 503),
+        ("b.test", "/", 302),
+        ("c.test", "/", 200),
+    ] {
+        assert_eq!(ask(&rig, host, path).status, status, "{host}{path}");
+    }
+    let (_, said) = get(rig.admin, "/api/v1/explain?url=tls://a.test");
+    for part in [
+        "passed on to default/tls",
+        "Route default/edge",
+        "is older, so this Route is not served",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+
+    // When it goes, the next one has the host.
+    std::fs::write(rig.manifest("all.yaml"), manifests(&rig.pods, false)).unwrap();
+    eventually("the Route with edge is served", || {
+        (ask(&rig, "a.test", "/").status == 200).then_some(())
+    });
+    assert!(!is_pods_own("a.test"));
+    std::fs::write(rig.manifest("all.yaml"), manifests(&rig.pods, true)).unwrap();
+    eventually("the older one has it again", || is_pods_own("a.test").then_some(()));
 }

@@ -3,7 +3,7 @@
 use super::super::Admin;
 use super::super::reply::{Reply, as_json};
 use super::super::sampler::{Sampler, TrafficView};
-use super::super::view::Problem;
+use super::super::view::{BackendShare, Problem, backend_words, backends, shares};
 use super::query::{Page, Query};
 use super::{ErrorView, Status, bad};
 use crate::control::lock;
@@ -56,6 +56,9 @@ pub struct RouteInfo {
     pub(crate) name: String,
     pub(crate) field: String,
     pub(crate) backend: String,
+    /// The backends that share its requests, where there are several.
+    #[serde(default)]
+    pub(crate) shares: Vec<BackendShare>,
     pub(crate) service: Option<String>,
     pub(crate) state: Cow<'static, str>,
     /// What closes it: a guard that narthex does not enforce.
@@ -172,8 +175,9 @@ impl View<'_> {
         let backend = self.table.backend_of(route).map(|backend| &**backend);
         let (status, problems) = status(self.report, self.table, found);
         let object = &route.origin.object;
-        let endpoints = backend.map(|backend| endpoints_of(backend, &self.commons, self.sampler));
-        let endpoints = endpoints.unwrap_or_default();
+        let all = backends(self.table, route).into_iter();
+        let endpoints = all.flat_map(|backend| endpoints_of(backend, &self.commons, self.sampler));
+        let endpoints: Vec<EndpointInfo> = endpoints.collect();
         let guard = self.table.guard_of(found);
         let aside = endpoints.iter().any(|endpoint| endpoint.set_aside.is_some());
         RouteInfo {
@@ -185,7 +189,8 @@ impl View<'_> {
             namespace: object.namespace.to_string(),
             name: object.name.to_string(),
             field: route.origin.field.to_string(),
-            backend: backend.map_or_else(|| "(none)".to_owned(), ToString::to_string),
+            backend: backend_words(self.table, route),
+            shares: shares(self.table, route),
             service: backend
                 .filter(|backend| !backend.service.is_empty())
                 .map(|backend| backend.service.to_string()),

@@ -138,6 +138,8 @@ impl Terms {
 pub(super) struct Url {
     /// Whether it is asked for over TLS.
     pub(super) tls: bool,
+    /// Whether it is about TLS connections and not about requests: `tls://HOST`.
+    pub(super) bare: bool,
     /// Its host and port.
     pub(super) host: Option<String>,
     /// The request target: without a fragment, and with a path.
@@ -159,10 +161,17 @@ impl Url {
         let (tls, rest) = match url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
-            Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is neither http nor https")),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tls") => (true, rest),
+            Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is none of http, https and tls")),
             None if url.starts_with('/') || url == "*" => {
                 let (tls, host, target) = (false, None, target(url));
-                return Ok(Self { tls, host, target });
+                let bare = false;
+                return Ok(Self {
+                    tls,
+                    bare,
+                    host,
+                    target,
+                });
             }
             None => (false, url),
         };
@@ -171,8 +180,19 @@ impl Url {
         if host.is_empty() {
             return Err(format!("\"{url}\" names no host: write http://HOST/PATH"));
         }
+        let bare = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tls://"));
+        if bare && path.len() > 1 {
+            return Err(format!(
+                "\"{url}\" has a path, and connections have none: write tls://HOST"
+            ));
+        }
         let (host, target) = (Some(host.to_owned()), target(path));
-        Ok(Self { tls, host, target })
+        Ok(Self {
+            tls,
+            bare,
+            host,
+            target,
+        })
     }
 
     /// The path of the target.

@@ -26,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The time in which `rate-limit-connections.rate-http` counts requests.
 const RATE_SECONDS: u32 = 10;
 
+/// The time in which `rate-limit-connections.rate-tcp` counts.
+const TCP_RATE_SECONDS: u32 = 3;
+
 /// What an annotation asks for of which narthex takes no notice.
 pub(super) struct Unserved {
     /// With its prefix.
@@ -62,6 +65,7 @@ pub(crate) struct Asked {
     limits: bool,
     connections: Option<u32>,
     rate: Option<u32>,
+    rate_tcp: Option<u32>,
     /// What takes the place of the Route's path.
     rewrite: Option<Box<str>>,
 }
@@ -106,13 +110,18 @@ impl Settings {
                 native: true,
             }))
         });
-        let rate = asked.rate.filter(|_| asked.limits);
-        let rate = rate.and_then(|most| Rate::new(most, RATE_SECONDS, most.saturating_sub(1)));
-        let rate = rate.map(|rate| {
+        let rates = [
+            (asked.rate.filter(|_| !passes), RATE_SECONDS),
+            (asked.rate_tcp, TCP_RATE_SECONDS),
+        ];
+        let rates = rates.into_iter().filter(|_| asked.limits);
+        let rates = rates.filter_map(|(most, seconds)| Rate::new(most?, seconds, most?.saturating_sub(1)));
+        let rates: Box<[Rate]> = rates.collect();
+        let rate = (!rates.is_empty()).then(|| {
             Before::Rates(Arc::new(Rates {
                 id,
                 exempt: Networks::default(),
-                limits: Box::new([rate]),
+                limits: rates,
                 status: StatusCode::TOO_MANY_REQUESTS,
                 key: RateKey::Client,
                 native: true,

@@ -5,7 +5,7 @@ use super::value::{networks, time};
 use crate::dialect::annotations::hsts;
 use crate::dialect::annotations::nginx::{Served, Wrong};
 use crate::dialect::annotations::value::{Value, token};
-use crate::table::{Balance, HashKey, Target};
+use crate::table::{Balance, ForwardedFields, HashKey, Target};
 use http::HeaderValue;
 
 /// A switch that is on by `true` alone, in any case.
@@ -151,6 +151,16 @@ pub(super) static SERVED: &[Served] = &[
         }),
     },
     Served {
+        name: "haproxy.router.openshift.io/rate-limit-connections.rate-tcp",
+        differs: "requests are counted, and connections only where TLS is passed through; a bucket that empties at a steady \
+                  pace counts, not a window of three seconds",
+        wrong: Wrong::Closes,
+        value: limit(|settings, text| {
+            settings.openshift.rate_tcp = Some(number(text)?);
+            Ok(())
+        }),
+    },
+    Served {
         name: "haproxy.router.openshift.io/rewrite-target",
         differs: "",
         wrong: Wrong::Default("pods get the path as it came"),
@@ -163,6 +173,25 @@ pub(super) static SERVED: &[Served] = &[
                 }
                 Target::new(text).map_err(|why| format!("\"{text}\" {why}"))?;
                 settings.openshift.rewrite = Some(text.into());
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "haproxy.router.openshift.io/set-forwarded-headers",
+        differs: "what clients say that are no `--trusted-proxies` is never kept",
+        wrong: Wrong::Default("append applies"),
+        value: Value::Text {
+            form: "one of `append`, `replace`, `if-none`, `never`",
+            pattern: "^(append|replace|if-none|never)$",
+            read: |settings, text| {
+                settings.backend.forwarded_fields = Some(match text {
+                    "append" => ForwardedFields::Append,
+                    "replace" => ForwardedFields::Replace,
+                    "if-none" => ForwardedFields::IfNone,
+                    "never" => ForwardedFields::Never,
+                    _ => return Err(format!("\"{text}\" is not one of append, replace, if-none, never")),
+                });
                 Ok(())
             },
         },
@@ -235,17 +264,6 @@ pub(super) static UNSERVED: &[Unserved] = &[
         name: "haproxy.router.openshift.io/pod-concurrent-connections",
         no_effect: false,
         why: "narthex.io/max-in-flight limits the requests of a Service",
-    },
-    Unserved {
-        name: "haproxy.router.openshift.io/rate-limit-connections.rate-tcp",
-        no_effect: false,
-        why: "narthex counts requests and not connections; it guards, so it closes the Route where \
-              rate-limit-connections is on",
-    },
-    Unserved {
-        name: "haproxy.router.openshift.io/set-forwarded-headers",
-        no_effect: false,
-        why: "what trusted proxies say is appended to, and what others say is replaced",
     },
     Unserved {
         name: "router.openshift.io/pool-size",
