@@ -229,6 +229,10 @@ impl Snapshot {
     }
 
     fn encode_state(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.gauges(
+            ("narthex_build_info", "Always 1; the label has the version"),
+            [([("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+        )?;
         for (name, help, value) in &self.gauges {
             page.gauges((name, help), [((), *value)])?;
         }

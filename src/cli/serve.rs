@@ -163,7 +163,7 @@ async fn serve(args: &ServeArgs, stop: &mut Stop) -> anyhow::Result<ExitCode> {
         own: own_admin.clone(),
         places,
         metrics: Labelled {
-            labels: args.metrics.metrics_labels.clone(),
+            labels: args.metrics.metrics_labels.0.clone(),
             most: args.metrics.metrics_series,
         },
     }));

@@ -81,7 +81,7 @@ NONSENSE = {
     "--set=proxyProtocol=v2": "/proxyProtocol",
     "--set=trustedProxies={everybody}": "/trustedProxies/0",
     "--set=traces.sample=2": "/traces/sample",
-    "--set=metrics.labels={}": "/metrics/labels",
+    "--set=metrics.labels={pod}": "/metrics/labels/0",
     "--set=limits.maxMemory=much": "/limits/maxMemory",
     "--set=updateStrategy.maxSurge=some": "/updateStrategy/maxSurge",
     "--set=readinessProbe.periodSeconds=0": "/readinessProbe/periodSeconds",

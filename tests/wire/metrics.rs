@@ -48,6 +48,10 @@ fn rules_and_endpoints_are_counted_apart() {
     for (line, least) in [
         ("narthex_table_routes", 2.0),
         ("narthex_ready", 1.0),
+        (
+            concat!("narthex_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"),
+            1.0,
+        ),
         ("process_resident_memory_bytes", 1e6),
         ("process_open_fds", 10.0),
         ("narthex_change_duration_seconds_count", 1.0),
@@ -76,6 +80,19 @@ fn rules_and_endpoints_are_counted_apart() {
         "the older format"
     );
     assert!(!all.contains("# EOF"));
+}
+
+#[test]
+fn an_empty_list_of_labels_leaves_only_totals() {
+    let rig = Rig::with(1, &["--metrics-labels="], |pods| {
+        service("web", &[(pods[0].address, "p")]) + &ingress("shop", "shop.test", "/", "web", "")
+    });
+    assert_eq!(ask(&rig, "shop.test", "/"), 200);
+    let text = get(rig.admin, "/metrics").1;
+    assert!(
+        value(&text, "narthex_ready").is_some() && !text.contains("{namespace="),
+        "{text}"
+    );
 }
 
 #[test]
