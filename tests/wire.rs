@@ -140,6 +140,8 @@ mod not_yet;
 mod one_reply;
 #[path = "wire/openshift.rs"]
 mod openshift;
+#[path = "wire/openshift_hands.rs"]
+mod openshift_hands;
 #[path = "wire/openshift_tls.rs"]
 mod openshift_tls;
 #[path = "wire/overload.rs"]
