@@ -29,6 +29,7 @@ use clap::Args;
 use http::HeaderValue;
 use ipnet::IpNet;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,19 @@ pub struct RuleArgs {
     #[arg(long, env = "NARTHEX_CLASS_LESS", value_name = "BOOL", default_value_t = true,
           action = clap::ArgAction::Set)]
     pub class_less: bool,
+    /// Class of the Gateways to serve. No GatewayClass object of that name is needed.
+    #[arg(long, env = "NARTHEX_GATEWAY_CLASS", value_name = "NAME", default_value = "narthex")]
+    pub gateway_class: String,
+    /// Ports that listeners of Gateways may have beside those of --listen-http and --listen-https.
+    #[arg(
+        long,
+        env = "NARTHEX_GATEWAY_PORTS",
+        value_name = "PORTS",
+        value_delimiter = ',',
+        default_value = "80,443,1024-29999",
+        value_parser = values::ports
+    )]
+    pub gateway_ports: Vec<RangeInclusive<u16>>,
     /// Allow ExternalName Services as backends. They can lead anywhere.
     #[arg(long, env = "NARTHEX_ALLOW_EXTERNAL_NAMES")]
     pub allow_external_names: bool,

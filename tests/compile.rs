@@ -13,6 +13,7 @@ use narthex::testing::model::object::{Meta, Secret};
 use narthex::testing::model::{Report, Timestamp};
 use narthex::testing::source::directory::load;
 use narthex::testing::table::{HostPattern, Match, Table};
+use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -68,6 +69,7 @@ fn render(folder: &Path) -> String {
     let table = state.table();
     render_table(&table, &mut out);
     render_report(state.refresh(), &mut out);
+    render_statuses(&mut state, &mut out);
     for advice in lint::lint(&state) {
         writeln!(out, "{} {}: {advice}", advice.severity().name(), advice.code.name()).unwrap();
     }
@@ -78,6 +80,8 @@ fn render(folder: &Path) -> String {
         render_table(&backwards.table(), &mut other);
         render_report(state.refresh(), &mut one);
         render_report(backwards.refresh(), &mut other);
+        render_statuses(&mut state, &mut one);
+        render_statuses(&mut backwards, &mut other);
         assert_eq!(one, other, "{}", folder.display());
     }
     out.replace(&format!("{}/", folder.display()), "")
@@ -280,6 +284,49 @@ fn render_table(table: &Table, out: &mut String) {
         for certificate in set.iter() {
             writeln!(out, "  {} {:?}", certificate.secret, certificate.algorithm).unwrap();
         }
+    }
+}
+
+/// The statuses of objects of Gateway API, a line for each condition.
+fn render_statuses(state: &mut State, out: &mut String) {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for (object, status) in state.gateway_statuses() {
+        writeln!(out, "status of {object}").unwrap();
+        render_conditions("", status, out);
+        for listener in list(&status["listeners"]) {
+            let kinds = list(&listener["supportedKinds"]);
+            let kinds: Vec<_> = kinds.iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
+            let (name, kinds) = (listener["name"].as_str().unwrap(), kinds.join(", "));
+            writeln!(
+                out,
+                "  listener {name}: {} routes of [{kinds}]",
+                listener["attachedRoutes"]
+            )
+            .unwrap();
+            render_conditions("  ", &listener, out);
+        }
+        for parent in list(&status["parents"]) {
+            assert_eq!(parent["controllerName"], "narthex.io/gateway-controller");
+            writeln!(out, "  parent {}", parent["parentRef"]).unwrap();
+            render_conditions("  ", &parent, out);
+        }
+        for feature in list(&status["supportedFeatures"]) {
+            writeln!(out, "  feature {}", feature["name"].as_str().unwrap()).unwrap();
+        }
+    }
+}
+
+fn render_conditions(indent: &str, of: &Value, out: &mut String) {
+    for condition in of["conditions"].as_array().into_iter().flatten() {
+        let text = |name: &str| condition[name].as_str().unwrap();
+        let (kind, status, reason) = (text("type"), text("status"), text("reason"));
+        let generation = &condition["observedGeneration"];
+        writeln!(
+            out,
+            "  {indent}{kind}={status} {reason} (generation {generation}): {}",
+            text("message")
+        )
+        .unwrap();
     }
 }
 

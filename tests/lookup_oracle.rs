@@ -278,6 +278,7 @@ fn when() -> impl Strategy<Value = When> {
         prop::collection::vec(parameter, 0..3),
     )
         .prop_map(|(method, field, query)| When {
+            expressions: None,
             method,
             fields: field
                 .map(|value| (HeaderName::from_static("x-tier"), value))

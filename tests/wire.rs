@@ -54,6 +54,10 @@ mod flags;
 mod floods;
 #[path = "wire/framing.rs"]
 mod framing;
+#[path = "wire/gateway.rs"]
+mod gateway;
+#[path = "wire/gateway_tls.rs"]
+mod gateway_tls;
 #[path = "wire/gone_clients.rs"]
 mod gone_clients;
 #[path = "wire/grpc.rs"]

@@ -13,7 +13,7 @@ use crate::proxy::ProxyError;
 use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
-use crate::table::explain::{Explanation, explain};
+use crate::table::explain::{Explanation, explain, explain_gateways};
 use crate::table::{Destination, HostPattern, ListenerId, Presented, Route, Shown, Table, Verify};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
@@ -181,7 +181,10 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
     };
     let name = url.server_name(question);
     if url.tls {
-        decision.certificate = Some(certificate(table, name.as_deref()));
+        let listener = question
+            .listener(table, &url, name.as_deref())
+            .map(|listener| listener.id);
+        decision.certificate = Some(certificate(table, listener, name.as_deref()));
     }
     if url.bare {
         decision.path = String::new();
@@ -238,7 +241,11 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
             let hosts = table
                 .hosts_of(ask.listener, server_name)
                 .unwrap_or(table.ingress_hosts());
-            let explanation = explain(hosts, canonical.host.as_deref(), &canonical.path, &ask.says());
+            let (host, says) = (canonical.host.as_deref(), ask.says());
+            let gateways = table.gateways_of(ask.listener, server_name);
+            let explanation = gateways
+                .and_then(|port| explain_gateways(port, host, &canonical.path, &says))
+                .unwrap_or_else(|| explain(hosts, host, &canonical.path, &says));
             decision.fill(table, report, &canonical.path, &explanation);
             decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);
         }
@@ -255,8 +262,8 @@ fn host_of(text: &str) -> Option<String> {
 }
 
 /// What a client that asks for a host is shown.
-fn certificate(table: &Table, host: Option<&str>) -> String {
-    let set = table.certificates(host);
+fn certificate(table: &Table, listener: Option<ListenerId>, host: Option<&str>) -> String {
+    let set = table.certificates_at(listener, host);
     let secrets: Vec<String> = set
         .iter()
         .flat_map(|set| set.iter())

@@ -2,6 +2,7 @@
 
 mod sarif;
 mod source;
+mod statuses;
 
 use super::paint::{Sheet, Style};
 use super::print;
@@ -32,6 +33,9 @@ pub struct CheckArgs {
     /// Whether the files hold all Secrets
     #[arg(long, value_enum, default_value = "partial")]
     pub secrets: Secrets,
+    /// Print the status that each object of Gateway API would get, as YAML, in place of what is wrong
+    #[arg(long)]
+    pub statuses: bool,
     /// What the running narthex would be told.
     #[command(flatten)]
     pub rules: RuleArgs,
@@ -180,6 +184,10 @@ fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
 /// A flag that cannot be read.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let ((mut state, places), refused) = compile_to_check(args)?;
+    if args.statuses {
+        print(&statuses::yaml(state.gateway_statuses()));
+        return Ok(ExitCode::SUCCESS);
+    }
     let said = diagnostics(&mut state, &places, refused, args.secrets);
     let rated: Vec<Rated<'_>> = said
         .iter()

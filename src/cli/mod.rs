@@ -61,7 +61,7 @@ pub enum Command {
     ///
     /// Exits with status 0 if there are no errors, 1 if there are, and 2 if it cannot check anything, because of its arguments. With
     /// --strict warnings count as errors.
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
     /// Show which rule answers a URL, and why
     Explain(Box<explain::ExplainArgs>),
     /// Convert manifests of old API versions to current ones, on standard output

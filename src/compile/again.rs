@@ -1,6 +1,7 @@
 //! Beginning again from the objects, when a step went wrong half-way.
 
 use super::State;
+use super::gateways::Gateways;
 use crate::dialect::{Change, Object};
 use crate::model::ObjectRef;
 
@@ -13,6 +14,7 @@ impl State {
         next.next_pods = self.next_pods;
         next.nodes = self.nodes.clone();
         next.table.generation = self.table.generation;
+        next.gateways = Gateways::after(&self.gateways);
         next.stale.extend(self.report.objects.keys().cloned());
         let claimants = self.claimants.iter().map(|known| known.claimant.clone().object());
         // A Secret that went bad comes in its last good version first, so that its certificate stays in use.
@@ -25,6 +27,7 @@ impl State {
             .chain(self.services.values().cloned().map(Object::Service))
             .chain(self.slices.values().map(|(_, slice)| Object::Endpoints(slice.clone())))
             .chain(secrets.map(Object::Secret))
+            .chain(self.gateways.iter().cloned().map(Object::Gateways))
             .chain(self.config_maps.iter().cloned().map(Object::ConfigMap))
             .chain(claimants);
         let mut changes = vec![Change::Time(self.now)];

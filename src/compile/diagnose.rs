@@ -40,6 +40,9 @@ impl State {
             }
             Kind::IngressClass => self.diagnose_class(object, &mut said),
             Kind::Namespace => {}
+            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::ReferenceGrant => {
+                self.diagnose_gateway_object(object, &mut said);
+            }
             _ => self.diagnose_claimant(object, &mut said),
         }
         for one in &mut said {
@@ -205,7 +208,7 @@ impl State {
         })
     }
 
-    fn diagnose_backend(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
+    pub(super) fn diagnose_backend(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
         let backend = self.backend(key)?;
         let name = &key.service;
         let service = self.service(&(key.namespace.clone(), name.clone()));
@@ -309,7 +312,12 @@ impl State {
 
     /// What is to be said of an `appProtocol` that narthex does not know. Of Services that no rule leads to there is
     /// nothing to say: they may speak anything.
-    fn diagnose_app_protocol(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
+    pub(super) fn diagnose_app_protocol(
+        &self,
+        object: &ObjectRef,
+        key: &BackendKey,
+        field: &str,
+    ) -> Option<Diagnostic> {
         let backend = self.backend(key)?;
         let unknown = backend.unknown_protocol()?;
         let hint = meant_protocol(unknown).map(|meant| format!(": did you mean {meant}?"));

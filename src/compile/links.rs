@@ -50,6 +50,8 @@ pub(super) enum User {
     Backend(u32),
     /// The paths that have canaries: see [`Canaries`](super::canaries::Canaries).
     Canaries,
+    /// The routes of Gateways: see [`Gateways`](super::gateways::Gateways).
+    Gateways,
 }
 
 /// A set that is never empty, and most of the time holds one.
@@ -189,7 +191,7 @@ impl Links {
     pub fn objects<'l>(&'l self, cause: &Cause) -> impl Iterator<Item = u32> + use<'l> {
         self.users(cause).filter_map(|user| match user {
             User::Object(slot) => Some(slot),
-            User::Backend(_) | User::Canaries => None,
+            User::Backend(_) | User::Canaries | User::Gateways => None,
         })
     }
 
@@ -197,7 +199,7 @@ impl Links {
     pub fn backends<'l>(&'l self, cause: &Cause) -> impl Iterator<Item = u32> + use<'l> {
         self.users(cause).filter_map(|user| match user {
             User::Backend(slot) => Some(slot),
-            User::Object(_) | User::Canaries => None,
+            User::Object(_) | User::Canaries | User::Gateways => None,
         })
     }
 
@@ -281,6 +283,7 @@ impl State {
                     }
                     User::Backend(slot) => slots.extend(self.links.objects(&Cause::Backend(slot))),
                     User::Canaries => {}
+                    User::Gateways => objects.extend(self.gateways.users(&cause, &self.backend_keys)),
                 }
             }
         }

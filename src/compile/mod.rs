@@ -18,6 +18,7 @@ mod clients;
 mod config_maps;
 mod diagnose;
 mod empty;
+mod gateways;
 mod guards;
 mod hints;
 mod host_claims;
@@ -50,6 +51,7 @@ use claimants::{Claimants, Common};
 use claims::Claimed;
 use config_maps::ConfigMaps;
 use empty::Empty;
+use gateways::Gateways;
 pub use journal::Journal;
 use links::{Cause, Links, Stale};
 use namespaces::Namespaces;
@@ -57,6 +59,7 @@ use offers::Offers;
 use secrets::Secrets;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use token_keys::TokenKeys;
 
@@ -108,6 +111,10 @@ pub struct Options {
     pub suggest: bool,
     /// The flags about Routes.
     pub routes: RouteOptions,
+    /// `--gateway-class`: Gateways of this class are ours also where no GatewayClass says so.
+    pub gateway_class: String,
+    /// `--gateway-ports`: the ports that Gateways may have beside those of the flags.
+    pub gateway_ports: Vec<RangeInclusive<u16>>,
 }
 
 impl Options {
@@ -149,6 +156,8 @@ impl Default for Options {
             ssl_redirect: true,
             suggest: false,
             routes: RouteOptions::default(),
+            gateway_class: "narthex".to_owned(),
+            gateway_ports: vec![80..=80, 443..=443, 1024..=29999],
         }
     }
 }
@@ -188,6 +197,7 @@ pub struct State {
     host_wide: host_wide::HostsWide,
     canaries: canaries::Canaries,
     host_claims: host_claims::HostClaims,
+    gateways: Gateways,
     /// Claims that lost to the route the table has, the oldest first.
     losers: HashMap<Spot, Vec<Claimed>>,
     backends: HashMap<BackendKey, BackendEntry>,
@@ -285,6 +295,7 @@ impl State {
 
     /// The table as of now; cheap, for it shares all it can. Its generation rises whenever it differs from the last.
     pub fn table(&mut self) -> Table {
+        self.settle_gateways();
         if std::mem::take(&mut self.changed) {
             self.table.generation += 1;
         }
@@ -298,6 +309,7 @@ impl State {
 
     /// Brings the report up to date; apart from the table, since requests do not wait for it.
     pub fn refresh(&mut self) -> &Report {
+        self.settle_gateways();
         for object in self.take_stale() {
             let diagnostics = self.diagnose(&object);
             self.report.set(&object, diagnostics);
@@ -353,6 +365,9 @@ impl State {
         for kind in Kind::ALL.into_iter().filter(|kind| kind.claims()) {
             counts.insert(kind, 0);
         }
+        for kind in [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute, Kind::ReferenceGrant] {
+            counts.insert(kind, self.gateways.names(kind).count());
+        }
         for known in self.claimants.iter() {
             *counts.entry(known.claimant.kind()).or_default() += 1;
         }
@@ -382,11 +397,19 @@ impl State {
                 self.services.insert(key.clone(), service);
                 self.stale.insert(reference);
                 self.service_changed(&key);
+                self.gateways_changed();
             }
             Object::Endpoints(endpoints) => self.put_endpoints(reference, endpoints),
             Object::Secret(secret) => self.put_secret(&key, secret),
             Object::ConfigMap(map) => self.put_config_map(key, map),
-            Object::Namespace(namespace) => self.put_namespace(namespace),
+            Object::Namespace(namespace) => {
+                self.put_namespace(namespace);
+                self.gateways_changed();
+            }
+            Object::Gateways(object) => {
+                self.stale.insert(reference.clone());
+                self.put_gateway_object(reference, object);
+            }
             // The Service is known already, and every other object is a claimant.
             _ => {}
         }
@@ -426,12 +449,19 @@ impl State {
             Kind::Service => {
                 if self.services.remove(&key).is_some() {
                     self.service_changed(&key);
+                    self.gateways_changed();
                 }
             }
             Kind::EndpointSlice | Kind::Endpoints => self.delete_endpoints(object),
             Kind::Secret => self.delete_secret(&key),
             Kind::ConfigMap => self.delete_config_map(&key),
-            Kind::Namespace => self.delete_namespace(&object.name),
+            Kind::Namespace => {
+                self.delete_namespace(&object.name);
+                self.gateways_changed();
+            }
+            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::ReferenceGrant => {
+                self.delete_gateway_object(object);
+            }
             // Every other object is a claimant.
             _ => self.delete_claimant(object),
         }
@@ -485,6 +515,9 @@ impl State {
                 .names()
                 .map(|name| ObjectRef::new(kind, "", name.clone()))
                 .collect(),
+            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::ReferenceGrant => {
+                self.gateways.names(kind).cloned().collect()
+            }
             Kind::EndpointSlice | Kind::Endpoints => self
                 .slices
                 .keys()

@@ -329,6 +329,7 @@ impl State {
 
     /// Replaces a Secret, or removes it. Nothing of the old one stays in use.
     pub(super) fn replace_secret(&mut self, key: &Key, secret: Option<Arc<Secret>>) {
+        self.gateway_secret_changed(key);
         let before = self.secrets.certificate(key).cloned();
         self.secrets.remove(key);
         if let Some(secret) = secret {

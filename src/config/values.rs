@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use http::HeaderValue;
 use ipnet::IpNet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -241,4 +242,19 @@ pub fn annotation(text: &str) -> Result<Arc<str>, String> {
         return Err("write the name of an annotation, in which * stands for any text".to_owned());
     }
     Ok(text.into())
+}
+
+/// A port, or the first and last of several.
+pub fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let wrong = |_| format!("\"{text}\" is neither a port nor two with a `-` between");
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (
+        first.trim().parse().map_err(wrong)?,
+        last.trim().parse().map_err(wrong)?,
+    );
+    match first {
+        0 => Err("ports begin at 1".to_owned()),
+        first if first > last => Err(format!("{first} is more than {last}")),
+        first => Ok(first..=last),
+    }
 }

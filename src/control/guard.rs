@@ -46,6 +46,16 @@ impl Guard {
         (0..BEGINNINGS).any(|_| self.begin_again(&copy))
     }
 
+    /// Brings what Gateways have up to date. If that panics, the last good listeners and routes stay.
+    pub fn settle(&mut self) {
+        let state = &mut self.state;
+        if catch_unwind(AssertUnwindSafe(|| state.settle_gateways())).is_err() {
+            tracing::error!(
+                "the compiler panics on objects of Gateway API: this is a bug in narthex, please report it"
+            );
+        }
+    }
+
     /// The diagnostics of objects; absent if that panicked, and then the last report stays.
     pub fn report(&mut self) -> Option<Report> {
         let state = &mut self.state;

@@ -9,7 +9,7 @@ pub use changes::{ChangeRecord, Changes};
 pub use guard::Guard;
 
 use crate::dialect::Change;
-use crate::model::{Code, Diagnostic, Kind, Report, Severity, Timestamp};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef, Report, Severity, Timestamp};
 use crate::peers::MOST_PEERS;
 use crate::serve::{BindError, Bound, Server};
 use crate::source::{Event, Wanted, Watches};
@@ -44,6 +44,8 @@ pub struct Shared {
     pub tables: Arc<ArcSwap<Table>>,
     /// What is wrong with objects.
     pub report: ArcSwap<Report>,
+    /// What the statuses of Gateway API objects should say, without addresses and times.
+    pub statuses: ArcSwap<BTreeMap<ObjectRef, serde_json::Value>>,
     /// Where the sources stand.
     pub watches: Arc<Watches>,
     /// Whether the table is live and narthex listens.
@@ -69,6 +71,7 @@ impl Shared {
         Self {
             tables: Arc::default(),
             report: ArcSwap::default(),
+            statuses: ArcSwap::default(),
             watches,
             ready: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -285,6 +288,7 @@ impl Control {
         if !self.guard.state.changed() {
             return None;
         }
+        self.guard.settle();
         let table = Arc::new(self.guard.state.table());
         let old = self.shared.tables.swap(table.clone());
         self.shared.swaps.fetch_add(1, Ordering::Relaxed);
@@ -363,6 +367,10 @@ impl Control {
             tracing::warn!("and {more} more problems: see /api/v1/diagnostics on the admin address");
         }
         drop(before);
+        let statuses = self.guard.state.gateway_statuses();
+        if **self.shared.statuses.load() != *statuses {
+            self.shared.statuses.store(Arc::new(statuses.clone()));
+        }
         self.shared.report.store(Arc::new(report));
         *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner) = self.guard.state.counts();
     }

@@ -8,6 +8,7 @@ pub mod annotations;
 pub(crate) mod claimant;
 pub mod decode;
 pub mod drop_in;
+pub mod gateway;
 mod host;
 pub mod ingress;
 mod object;

@@ -1,6 +1,7 @@
 //! Any object narthex reads, and what a source says of it.
 
 use super::claimant::Claimant;
+use super::gateway::GatewayObject;
 use crate::model::kind::with_kinds;
 use crate::model::object::{ConfigMap, Endpoints, IngressClass, Meta, Namespace, Secret, Service, Undecoded};
 use crate::model::{Diagnostic, Kind, ObjectRef, Timestamp};
@@ -23,6 +24,8 @@ macro_rules! make_object {
             Secret(Arc<Secret>),
             ConfigMap(Arc<ConfigMap>),
             Namespace(Arc<Namespace>),
+            /// Any object of Gateway API.
+            Gateways(Arc<GatewayObject>),
             $($($kind(Arc<super::$dialect::$kind>),)?)*
         }
 
@@ -36,6 +39,7 @@ macro_rules! make_object {
                     Object::Secret(_) => Kind::Secret,
                     Object::ConfigMap(_) => Kind::ConfigMap,
                     Object::Namespace(_) => Kind::Namespace,
+                    Object::Gateways(object) => object.kind(),
                     $($(Object::$kind(_) => { let _: Option<super::$dialect::$kind> = None; Kind::$kind })?)*
                 }
             }
@@ -49,6 +53,7 @@ macro_rules! make_object {
                     Object::Secret(object) => &object.meta,
                     Object::ConfigMap(object) => &object.meta,
                     Object::Namespace(object) => &object.meta,
+                    Object::Gateways(object) => object.meta(),
                     $($(Object::$kind(object) => { let object: &super::$dialect::$kind = object; &object.meta })?)*
                 }
             }
@@ -61,6 +66,7 @@ macro_rules! make_object {
                     Object::Secret(object) => &mut Arc::make_mut(object).meta,
                     Object::ConfigMap(object) => &mut Arc::make_mut(object).meta,
                     Object::Namespace(object) => &mut Arc::make_mut(object).meta,
+                    Object::Gateways(object) => Arc::make_mut(object).meta_mut(),
                     $($(Object::$kind(object) => {
                         let object: &mut super::$dialect::$kind = Arc::make_mut(object);
                         &mut object.meta
@@ -100,7 +106,11 @@ impl Object {
     pub fn with_undecoded(mut self, undecoded: Option<Arc<Undecoded>>) -> Self {
         let is_without = matches!(
             self,
-            Object::Endpoints(_) | Object::Secret(_) | Object::ConfigMap(_) | Object::Namespace(_)
+            Object::Endpoints(_)
+                | Object::Secret(_)
+                | Object::ConfigMap(_)
+                | Object::Namespace(_)
+                | Object::Gateways(_)
         );
         if !is_without {
             self.meta_mut().undecoded = undecoded;

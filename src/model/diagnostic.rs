@@ -171,6 +171,14 @@ codes! {
     RouteNotAdmitted => Error,
     /// A field of a Route that OpenShift's API would refuse: the Route is not served.
     InvalidRoute => Error,
+    /// A listener of a Gateway that is not served: its port, protocol or hostname does not allow it, or its certificate.
+    ListenerRefused => Error,
+    /// A route of Gateway API that a Gateway it names does not take, or a Gateway that does not exist.
+    RouteNotAttached => Error,
+    /// A reference to an object of another namespace that no ReferenceGrant of that namespace allows.
+    RefNotPermitted => Error,
+    /// A value of a Gateway API object that narthex cannot act on. Requests for a rule with such a value get 500.
+    UnsupportedValue => Error,
     /// An `appProtocol` that narthex does not know: its pods are spoken to by HTTP/1.1.
     UnknownAppProtocol => Warning,
     /// TLS to pods whose certificates are not verified, as an annotation asks.

@@ -27,6 +27,8 @@ pub enum Watch {
     /// Only a flag has them watched. Where the API server has the kind, narthex is not ready before it has listed them once;
     /// where it has not, that is said and the kind is looked for now and then.
     Installed,
+    /// As [`Watch::Optional`], but nobody expects the API server to have the kind, so it is looked for without a word.
+    Sought,
 }
 
 /// What a kind's row says.
@@ -99,7 +101,28 @@ macro_rules! with_kinds {
                 versions: ["v1"],
                 scope: Namespaced, watch: Named, events: false, metadata_only: false, decoder: config_map,
             }
-            // Read for whether it is being deleted.
+            // Those of Gateway API.
+            GatewayClass {
+                plural: "gatewayclasses", short: ["gc"],
+                versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
+                scope: Cluster, watch: Sought, events: false, metadata_only: false, decoder: gateway_class,
+            }
+            Gateway {
+                plural: "gateways", short: ["gtw"],
+                versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
+                scope: Namespaced, watch: Sought, events: true, metadata_only: false, decoder: gateway,
+            }
+            HTTPRoute {
+                plural: "httproutes", short: [],
+                versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
+                scope: Namespaced, watch: Sought, events: true, metadata_only: false, decoder: http_route,
+            }
+            ReferenceGrant {
+                plural: "referencegrants", short: ["refgrant"],
+                versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
+                scope: Namespaced, watch: Sought, events: false, metadata_only: false, decoder: reference_grant,
+            }
+            // Read for whether it is being deleted, and for its labels.
             Namespace {
                 plural: "namespaces", short: ["ns"],
                 versions: ["v1"],

@@ -100,6 +100,7 @@ impl PassedOn {
                 | Before::Fields(_)
                 | Before::Host(_)
                 | Before::Redirect(_)
+                | Before::SendTo(_)
                 | Before::Return(_)
                 | Before::Rewrite(_)
                 | Before::Mirror(_) => {}

@@ -7,7 +7,8 @@ use crate::config::TlsVersion;
 use crate::proxy::Handshake;
 use crate::proxy::reply::PLAIN_ON_HTTPS;
 use crate::table::{
-    Destination, Guard, Listener, ListenerId, ListenerProtocol, Route, Table, TlsMode, TlsProfile, public_key,
+    CertificateSet, Destination, Guard, Listener, ListenerId, ListenerProtocol, Route, Table, TlsMode, TlsProfile,
+    public_key,
 };
 use crate::upstream::Stream;
 use arc_swap::ArcSwap;
@@ -242,6 +243,18 @@ impl ResolvesServerCert for Chooser {
     }
 }
 
+/// The certificates of a listener of a Gateway, whatever others have for the name.
+#[derive(Debug)]
+struct OfListener(Arc<CertificateSet>);
+
+impl ResolvesServerCert for OfListener {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0
+            .choose(hello.signature_schemes())
+            .map(|chosen| chosen.key.clone())
+    }
+}
+
 /// Where a connection goes that is passed on.
 pub struct Passed {
     pub to: Destination,
@@ -346,8 +359,13 @@ impl Tls {
         let passes_some = shard.worker.table().ingress_hosts().passes_some();
         let keeps = passes_some || listener.protocol() == ListenerProtocol::Tls;
         let Hello { accepted, bytes } = Hello::read(&mut tcp, &shard.scratch, keeps).await?;
+        let mut of_gateway = None;
         let profile = match terms(shard, listener.id, accepted.client_hello().server_name()) {
             Some(Terms::Ends(profile)) => profile,
+            Some(Terms::OfGateway(certificates)) => {
+                of_gateway = Some(certificates);
+                None
+            }
             Some(Terms::Passes(to)) if keeps => {
                 return Ok(Greeted::Passed { stream: tcp, bytes, to });
             }
@@ -359,9 +377,14 @@ impl Tls {
             }
         };
         drop(bytes);
-        let config = match &profile {
-            None => self.config.clone(),
-            Some(profile) => self.config_of(profile).ok_or(io::ErrorKind::InvalidData)?,
+        let config = match (&profile, of_gateway) {
+            (None, None) => self.config.clone(),
+            (None, Some(certificates)) => {
+                let mut config = ServerConfig::clone(&self.config);
+                config.cert_resolver = Arc::new(OfListener(certificates));
+                Arc::new(config)
+            }
+            (Some(profile), _) => self.config_of(profile).ok_or(io::ErrorKind::InvalidData)?,
         };
         let start = StartHandshake::from_parts(accepted, tcp);
         let mut rest = pin!(start.into_stream(config));
@@ -407,6 +430,8 @@ impl Tls {
 enum Terms {
     /// TLS ends here, with the profile of its name.
     Ends(Option<Arc<TlsProfile>>),
+    /// The same at a listener of a Gateway, which has certificates of its own.
+    OfGateway(Arc<CertificateSet>),
     Passes(Passed),
 }
 
@@ -422,6 +447,10 @@ fn terms(shard: &Shard, listener: ListenerId, server_name: Option<&str>) -> Opti
     };
     if let TlsMode::Passthrough(to) = table.listener(listener)?.tls(server_name)? {
         return passed(to.clone(), None);
+    }
+    let gateways = table.gateways_of(listener, server_name);
+    if let Some(certificates) = gateways.and_then(|port| port.certificates(server_name)) {
+        return Some(Terms::OfGateway(certificates.clone()));
     }
     match table
         .hosts_of(listener, server_name)

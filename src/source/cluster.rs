@@ -186,7 +186,7 @@ fn duties(options: &ClusterOptions) -> Vec<Duty> {
     let watched = |scope: Scope| {
         let all = Kind::ALL.into_iter();
         let is_wide = |kind: Kind| match kind.facts().watch {
-            Watch::Required | Watch::Optional => true,
+            Watch::Required | Watch::Optional | Watch::Sought => true,
             Watch::Installed => options.asked_for.contains(&kind),
             Watch::Fallback | Watch::Named => false,
         };

@@ -6,6 +6,7 @@ pub mod api;
 pub mod cleanup;
 pub mod desired;
 mod events;
+mod gateways;
 pub mod lease;
 pub mod routes;
 
@@ -17,6 +18,7 @@ use addresses::{Finder, OwnPods, Source, ask};
 use api::{Api, Failed};
 use desired::{Address, next};
 use events::Events;
+use gateways::Statuses;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -93,6 +95,7 @@ async fn write_while_leading(api: &Api, options: &StatusOptions, shared: &Shared
             generation: u64::MAX,
             settled: false,
             routes: routes::Routes::default(),
+            gateways: Statuses::default(),
         };
         tokio::select! {
             () = writer.write() => {}
@@ -117,6 +120,8 @@ struct Writer<'a> {
     /// Whether all objects of that one have the status they should.
     settled: bool,
     routes: routes::Routes,
+    /// What objects of Gateway API have.
+    gateways: Statuses,
 }
 
 impl Writer<'_> {
@@ -165,6 +170,12 @@ impl Writer<'_> {
             }
             if most > 0 && self.wait_until.is_none_or(|until| Instant::now() >= until) {
                 self.write_status(most).await;
+            }
+            let (desired, namespaces) = (self.shared.statuses.load_full(), &*self.options.namespaces);
+            let addresses = self.addresses.as_ref();
+            if most > 0 {
+                let writing = self.gateways.write(&self.api, &desired, addresses, (namespaces, most));
+                writing.await;
             }
         }
     }

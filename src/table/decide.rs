@@ -8,8 +8,8 @@ mod clients;
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
 use super::steps::is_own_url;
 use super::{
-    Answer, Backend, Before, CanonicalPath, ClientRules, Cors, Destination, Guard, Known, ListenerId, Presented,
-    Protocol, Route, Says, Table,
+    Answer, Asked, Backend, Before, CanonicalPath, ClientRules, Cors, Destination, Guard, HostSet, Known, ListenerId,
+    Match, Presented, Protocol, Route, Says, Table,
 };
 use crate::message::{Fields, Value};
 use http::{Method, StatusCode, Version};
@@ -21,6 +21,12 @@ use std::sync::Arc;
 pub const ACME: &str = "/.well-known/acme-challenge/";
 /// How often a request may pass through narthex.
 pub const MAX_HOPS: u8 = 5;
+
+/// What a request gets whose share of a split goes to no Service.
+static NO_BACKEND: Answer = Answer {
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    location: None,
+};
 
 /// The settings that decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -319,7 +325,24 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
     };
     let host = canonical.host.as_deref();
     // On a connection of a listener that is gone nothing can be asked any more.
-    let hosts = table.hosts_of(ask.listener, ask.server_name);
+    let hosts = match table
+        .listener(ask.listener)
+        .and_then(|listener| listener.hosts(ask.server_name))
+    {
+        None => None,
+        Some(HostSet::Ingress) => Some(table.ingress_hosts()),
+        Some(HostSet::Own(hosts)) => Some(&**hosts),
+        Some(HostSet::Gateways(port)) => {
+            // A trusted proxy sends the requests of many clients over a connection that it opened for one of them.
+            let connection = (ask.tls && !ask.trusted).then_some(ask.server_name);
+            match port.find(connection, host, &canonical.path, &ask.says()) {
+                Asked::Route(route) => return follow(table, ask, canonical, rules, Match::plain(route)),
+                Asked::Misdirected => return refused(Refusal::Misdirected),
+                Asked::Nothing if port.then_ingresses => Some(table.ingress_hosts()),
+                Asked::Nothing => return refused(Refusal::NoRoute),
+            }
+        }
+    };
     let Some(hosts) = hosts.filter(|_| ask.may_ask(table, host)) else {
         return refused(Refusal::Misdirected);
     };
@@ -334,8 +357,35 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
             ..refused(Refusal::NoRoute)
         };
     };
-    let route = found.route;
+    follow(table, ask, canonical, rules, found)
+}
+
+/// What becomes of a request whose route has been found.
+#[inline]
+fn follow<'d>(
+    table: &'d Table,
+    ask: &'d Ask<'_>,
+    canonical: &'d Canonical<'_>,
+    rules: &Rules,
+    found: Match<'d>,
+) -> Decision<'d> {
+    let mut route = found.route;
     let clients = found.asked_host.or(found.own_host);
+    if let Destination::Shares(shares) = &route.to {
+        // The share decides about the steps too, for each has its own.
+        match shares.choose(ask.draw) {
+            Some(share) => route = share,
+            None => {
+                return Decision {
+                    route: Some(route),
+                    backend: None,
+                    passed: &[],
+                    clients,
+                    outcome: Outcome::Answer(&NO_BACKEND),
+                };
+            }
+        }
+    }
     let steps = &*route.policies.before;
     let ended = |passed, outcome| Decision {
         route: Some(route),
@@ -366,7 +416,7 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         let outcome = match &route.to {
             Destination::Answer(answer) => Outcome::Answer(answer),
             Destination::Nowhere => Outcome::Refused(Refusal::NoRoute),
-            Destination::Backend(_) | Destination::Choice(_) | Destination::Split(_) => {
+            Destination::Backend(_) | Destination::Choice(_) | Destination::Split(_) | Destination::Shares(_) => {
                 Outcome::Refused(Refusal::BackendGone)
             }
         };
@@ -458,6 +508,10 @@ fn take<'d>(
         | Before::Mirror(_)
         | Before::Fields(_)
         | Before::Host(_) => None,
+        Before::SendTo(change) => Some(Outcome::Elsewhere {
+            status: change.status,
+            location: change.location(&known(ask, canonical, route), route.path.as_ref()),
+        }),
         Before::Return(returned) => Some(Outcome::Text {
             status: returned.status,
             text: returned

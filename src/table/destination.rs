@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, BackendId};
 use super::choice::Choice;
-use super::{Table, sticky};
+use super::{Route, Table, sticky};
 use crate::message::Fields;
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub enum Destination {
     Choice(Arc<Choice>),
     /// To one of several, by weight.
     Split(Arc<Split>),
+    /// As one of several routes says, by weight.
+    Shares(Arc<Shares>),
     /// To none: narthex answers.
     Answer(Arc<Answer>),
     /// To none: the answer is that there is no such route.
@@ -25,6 +27,35 @@ pub enum Destination {
 /// Several backends and their shares. A backend with a share of 0 keeps the clients that have a session with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split(pub Box<[(BackendId, u32)]>);
+
+/// Routes of the same rule that differ in where they lead and in their steps, each with its weight. A part of the requests
+/// may lead nowhere: these get an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares(pub Box<[(Option<Arc<Route>>, u32)]>);
+
+impl Shares {
+    /// The route of a request; absent where that is an error, as where all weights are 0. Whether a backend has endpoints
+    /// does not matter: each gets its share.
+    pub fn choose(&self, draw: fn(u32) -> u32) -> Option<&Arc<Route>> {
+        let weights = self.0.iter().map(|(_, weight)| *weight);
+        let sum = weights.fold(0_u32, u32::saturating_add);
+        let mut drawn = (sum > 0).then(|| draw(sum))?;
+        for (route, weight) in &self.0 {
+            if drawn < *weight {
+                return route.as_ref();
+            }
+            drawn -= weight;
+        }
+        None
+    }
+
+    /// The routes that lead somewhere, with their weights.
+    fn routes(&self) -> impl Iterator<Item = (&Arc<Route>, u32)> {
+        self.0
+            .iter()
+            .filter_map(|(route, weight)| Some((route.as_ref()?, *weight)))
+    }
+}
 
 /// A reply that a route names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,20 +72,29 @@ impl Destination {
             Self::Backend(id) => Some(*id),
             Self::Choice(choice) => Some(choice.main),
             Self::Split(split) => split.0.iter().max_by_key(|(_, weight)| *weight).map(|(id, _)| *id),
+            Self::Shares(shares) => {
+                let best = shares.routes().max_by_key(|(_, weight)| *weight);
+                best.and_then(|(route, _)| route.to.main())
+            }
             Self::Answer(_) | Self::Nowhere => None,
         }
     }
 
     /// Every backend that requests may go to.
     pub fn backends(&self) -> impl Iterator<Item = BackendId> {
-        let (one, choice, several): (_, _, &[(BackendId, u32)]) = match self {
-            Self::Backend(id) => (Some(*id), None, &[]),
-            Self::Choice(choice) => (None, Some(choice), &[]),
-            Self::Split(split) => (None, None, &split.0),
-            Self::Answer(_) | Self::Nowhere => (None, None, &[]),
+        let (one, choice, several, shares): (_, _, &[(BackendId, u32)], _) = match self {
+            Self::Backend(id) => (Some(*id), None, &[], None),
+            Self::Choice(choice) => (None, Some(choice), &[], None),
+            Self::Split(split) => (None, None, &split.0, None),
+            Self::Shares(shares) => (None, None, &[], Some(shares)),
+            Self::Answer(_) | Self::Nowhere => (None, None, &[], None),
         };
         let choice = choice.into_iter().flat_map(|choice| choice.backends());
-        one.into_iter().chain(choice).chain(several.iter().map(|(id, _)| *id))
+        // A share leads to one backend, or to none.
+        let shares = shares.into_iter().flat_map(|shares| shares.routes());
+        let shares = shares.filter_map(|(route, _)| route.to.main());
+        let several = several.iter().map(|(id, _)| *id);
+        one.into_iter().chain(choice).chain(several).chain(shares)
     }
 
     /// The backend of one request, if nothing else of it decides. `draw` gives a number below the one it is given.
@@ -63,6 +103,7 @@ impl Destination {
             Self::Backend(id) => Some(*id),
             Self::Choice(choice) => Some(choice.main),
             Self::Split(split) => split.choose(draw),
+            Self::Shares(shares) => shares.choose(draw)?.to.choose(draw),
             Self::Answer(_) | Self::Nowhere => None,
         }
     }

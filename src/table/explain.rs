@@ -1,7 +1,7 @@
 //! Which rule answers, which came close, and why not.
 
 use super::route::{HostPattern, PathKind, Route};
-use super::{CanonicalPath, Hosts, Says};
+use super::{CanonicalPath, GatewayPort, HostTable, Hosts, Pattern, Says};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -30,25 +30,52 @@ pub fn explain(hosts: &Hosts, host: Option<&str>, path: &CanonicalPath<'_>, says
         }
     }
     patterns.push(HostPattern::Any);
+    let tables = patterns.into_iter().filter_map(|pattern| {
+        let table = hosts.host(&pattern).or_else(|| hosts.alias(&pattern))?;
+        Some((pattern, &**table))
+    });
+    explain_among(route, tables.collect(), hosts.fallback(), path, says)
+}
 
+/// The same of the listener of a Gateway that a host belongs to; absent where that has no route for the request.
+pub fn explain_gateways(
+    port: &GatewayPort,
+    host: Option<&str>,
+    path: &CanonicalPath<'_>,
+    says: &Says<'_>,
+) -> Option<Explanation> {
+    let listener = port.listener(host)?;
+    let route = listener.find(host, path, says)?.clone();
+    // A table has routes of one hostname.
+    let tables = listener.hosts.fitting(host).filter_map(|table| {
+        let pattern = table.routes().next()?.host.clone();
+        Some((pattern, table))
+    });
+    Some(explain_among(Some(route), tables.collect(), None, path, says))
+}
+
+fn explain_among(
+    route: Option<Arc<Route>>,
+    tables: Vec<(HostPattern, &HostTable)>,
+    fallback: Option<&Arc<Route>>,
+    path: &CanonicalPath<'_>,
+    says: &Says<'_>,
+) -> Explanation {
     let mut asked = Vec::new();
     let mut candidates: Vec<Arc<Route>> = Vec::new();
-    for pattern in patterns {
-        let Some(host) = hosts.host(&pattern).or_else(|| hosts.alias(&pattern)) else {
-            continue;
-        };
-        let routes: Vec<_> = host.routes().cloned().collect();
-        asked.push((pattern, routes.len()));
+    for (pattern, table) in &tables {
+        let routes: Vec<_> = table.routes().cloned().collect();
+        asked.push((pattern.clone(), routes.len()));
         candidates.extend(routes);
     }
-    candidates.extend(hosts.fallback().cloned());
+    candidates.extend(fallback.cloned());
     if let Some(winner) = &route {
         candidates.retain(|candidate| !Arc::ptr_eq(candidate, winner));
     }
     // Those that match come first, in order of precedence; then those whose path is most alike.
     candidates.sort_by_cached_key(|candidate| {
         let text = path.form(candidate.keep_slashes);
-        let fits = fits(hosts, candidate, path) && candidate.holds(says);
+        let fits = fits(&tables, candidate, path) && candidate.holds(says);
         let alike = candidate.path.as_ref().map_or(0, |pattern| common(&pattern.path, text));
         Reverse((fits, candidate.path.is_some(), alike, candidate.precedence()))
     });
@@ -56,7 +83,7 @@ pub fn explain(hosts: &Hosts, host: Option<&str>, path: &CanonicalPath<'_>, says
     let lost = candidates
         .into_iter()
         .map(|candidate| {
-            let fits = fits(hosts, &candidate, path);
+            let fits = fits(&tables, &candidate, path);
             let reason = why_lost(&candidate, route.as_deref(), (path, fits), says);
             (candidate, reason)
         })
@@ -73,11 +100,12 @@ fn common(a: &str, b: &str) -> usize {
 }
 
 /// Whether a path fits a route: by definition, or by its compiled expression.
-fn fits(hosts: &Hosts, route: &Arc<Route>, path: &CanonicalPath<'_>) -> bool {
+fn fits(tables: &[(HostPattern, &HostTable)], route: &Arc<Route>, path: &CanonicalPath<'_>) -> bool {
     let text = path.form(route.keep_slashes);
     let compiled = || {
-        let patterns = hosts.host(&route.host)?.patterns.as_ref()?;
-        let mine = patterns.iter().find(|pattern| Arc::ptr_eq(&pattern.route, route))?;
+        let mut patterns = tables.iter().filter_map(|(_, table)| table.patterns.as_ref());
+        let is_mine = |pattern: &&Pattern| Arc::ptr_eq(&pattern.route, route);
+        let mine = patterns.find_map(|patterns| patterns.iter().find(is_mine))?;
         Some(mine.regex.matches(text))
     };
     match &route.path {

@@ -107,6 +107,16 @@ pub struct Match<'t> {
 }
 
 impl<'t> Match<'t> {
+    /// A route of a listener that has no guards of hosts and asks its clients for nothing.
+    pub(super) fn plain(route: &'t Arc<Route>) -> Self {
+        Self {
+            route,
+            host_guard: None,
+            asked_host: None,
+            own_host: None,
+        }
+    }
+
     /// The guard that closes the route for this host: its own, else that of the host, else that of the Service it
     /// leads to. All of its requests are refused then, by the one check in [`decide`](super::decide).
     pub fn guard<'g>(&self, backend: Option<&'g Backend>) -> Option<&'g Arc<Guard>>

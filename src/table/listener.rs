@@ -1,6 +1,7 @@
 //! The addresses that narthex listens on, and what each of them serves.
 
 use super::destination::Destination;
+use super::gateways::GatewayPort;
 use super::hosts::Hosts;
 use super::route::wildcard_suffix;
 use super::slots::Placed;
@@ -47,6 +48,8 @@ pub enum HostSet {
     /// Those of Ingresses, which all of their listeners share.
     Ingress,
     Own(Arc<Hosts>),
+    /// What the listeners of Gateways have; behind them perhaps those of Ingresses.
+    Gateways(Arc<GatewayPort>),
 }
 
 /// What is done with TLS, by the name that a client asks for (SNI).
@@ -110,6 +113,20 @@ impl Listener {
         Self { id, address, serves }
     }
 
+    /// The same listener with what Gateways have on its port before what Ingresses have.
+    #[must_use]
+    pub fn with_gateways(&self, port: &Arc<GatewayPort>) -> Self {
+        let hosts = HostSet::Gateways(port.clone());
+        let serves = match &self.serves {
+            Serves::Tls(names) => Serves::Tls(Arc::new(Names {
+                any: Some(TlsMode::Terminate(hosts)),
+                ..Names::clone(names)
+            })),
+            _ => Serves::Http(hosts),
+        };
+        Self { serves, ..self.clone() }
+    }
+
     /// What is spoken there.
     pub fn protocol(&self) -> ListenerProtocol {
         match &self.serves {
@@ -154,7 +171,7 @@ impl Listener {
             TlsMode::Passthrough(_) => None,
         });
         plain.into_iter().chain(under_tls).filter_map(|hosts| match hosts {
-            HostSet::Ingress => None,
+            HostSet::Ingress | HostSet::Gateways(_) => None,
             HostSet::Own(hosts) => Some(&**hosts),
         })
     }

@@ -13,6 +13,7 @@ mod compression;
 pub mod decide;
 mod destination;
 pub mod explain;
+pub mod gateways;
 mod guard;
 mod hosts;
 mod listener;
@@ -40,7 +41,8 @@ pub use client_tls::{
     public_key,
 };
 pub use compression::{Coding, Compression};
-pub use destination::{Answer, Destination, Split};
+pub use destination::{Answer, Destination, Shares, Split};
+pub use gateways::{Asked, GatewayListener, GatewayPort};
 pub use guard::{Guard, PARAMETERS};
 pub use hosts::{HostTable, Hosts, Match};
 pub use listener::{HostSet, Listener, ListenerId, ListenerProtocol, Names, Serves, TlsMode};
@@ -56,12 +58,12 @@ pub use settings::{
 pub use slots::Slots;
 pub use steps::{
     Access, Addresses, At, Basic, Blocked, BlockedField, Claims, Connections, Converter, Cors, Edit, ErrorPages,
-    Exchanged, External, FieldChanges, FieldPattern, Jwt, JwtKeys, JwtKeysRead, Known, Mirror, Networks, Origin,
-    Origins, Pace, PasswordHash, Places, Rate, RateKey, Rates, Redirection, Remembered, Replies, ReplyFields,
-    RequestFields, Returned, Rewrite, Sample, Satisfy, Share, Target, Template, Texts, Users, UsersRead, VARIABLES,
-    Verified, What, is_same_name, may_be_replied,
+    Exchanged, External, FieldChanges, FieldPattern, Jwt, JwtKeys, JwtKeysRead, Known, Mirror, Networks, NewPath,
+    Origin, Origins, Pace, PasswordHash, Places, Rate, RateKey, Rates, Redirection, Remembered, Replies, ReplyFields,
+    RequestFields, Returned, Rewrite, Sample, Satisfy, SendTo, Share, Target, Template, Texts, Users, UsersRead,
+    VARIABLES, Verified, What, is_same_name, may_be_replied,
 };
-pub use when::{Says, When};
+pub use when::{Expressions, Says, When};
 
 use foldhash::fast::FixedState;
 use parts::Parts;
@@ -85,6 +87,8 @@ pub struct Table {
     default_certificate: Option<Arc<CertificateSet>>,
     /// Counts the changes of what hosts ask of their clients' connections.
     client_rules: u64,
+    /// What Gateways have, by port; those of one port are shared by all listeners of the port.
+    gateway_ports: Arc<[Arc<GatewayPort>]>,
 }
 
 fn hash(name: &str) -> u64 {
@@ -120,7 +124,26 @@ impl Table {
         match self.listener(listener)?.hosts(server_name)? {
             HostSet::Ingress => Some(&self.ingress_hosts),
             HostSet::Own(hosts) => Some(hosts),
+            HostSet::Gateways(port) => port.then_ingresses.then_some(&self.ingress_hosts),
         }
+    }
+
+    /// What Gateways have for the connections of a listener.
+    pub fn gateways_of(&self, listener: ListenerId, server_name: Option<&str>) -> Option<&Arc<GatewayPort>> {
+        match self.listener(listener)?.hosts(server_name)? {
+            HostSet::Gateways(port) => Some(port),
+            HostSet::Ingress | HostSet::Own(_) => None,
+        }
+    }
+
+    /// Replaces what Gateways have. For the compiler, which puts the same into listeners.
+    pub fn set_gateway_ports(&mut self, ports: Arc<[Arc<GatewayPort>]>) {
+        self.gateway_ports = ports;
+    }
+
+    /// What Gateways have, by port.
+    pub fn gateway_ports(&self) -> &[Arc<GatewayPort>] {
+        &self.gateway_ports
     }
 
     /// The profile of connections to a listener whose clients ask for a name in their handshake, or for none.
@@ -150,6 +173,16 @@ impl Table {
     /// default. None where only a certificate of our own making is left.
     pub fn certificates(&self, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
         self.certificates_for(name).or(self.default_certificate.as_ref())
+    }
+
+    /// What a client gets at a listener: where a listener of a Gateway has the name, what that one has.
+    pub fn certificates_at(&self, listener: Option<ListenerId>, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
+        if self.gateway_ports.is_empty() {
+            return self.certificates(name);
+        }
+        let port = listener.and_then(|listener| self.gateways_of(listener, name));
+        let own = port.and_then(|port| port.certificates(name));
+        own.or_else(|| self.certificates(name))
     }
 
     /// As [`Table::certificates`], but without the default. An exact name for which the compiler put down an empty set
@@ -266,7 +299,9 @@ impl Table {
     /// Every route of every listener, default backends too, with the guard of its host, in no order.
     pub fn matches(&self) -> impl Iterator<Item = Match<'_>> {
         let own = self.listeners().flat_map(|listener| listener.own_hosts());
-        std::iter::once(&self.ingress_hosts).chain(own).flat_map(Hosts::matches)
+        let of_gateways = self.gateway_ports.iter().flat_map(|port| port.matches());
+        let all = std::iter::once(&self.ingress_hosts).chain(own);
+        all.flat_map(Hosts::matches).chain(of_gateways)
     }
 
     /// The routes alone.

@@ -180,6 +180,11 @@ impl PathRegex {
             })
     }
 
+    /// Its text, as it is compiled.
+    pub fn text(&self) -> &str {
+        self.regex.as_str()
+    }
+
     /// Whether a path matches.
     pub fn matches(&self, path: &str) -> bool {
         self.matches_readable(&readable(path))

@@ -5,7 +5,7 @@ use super::compression::Compression;
 use super::guard::Guard;
 use super::steps::{
     Access, Addresses, Blocked, BlockedField, Connections, Cors, ErrorPages, FieldChanges, Mirror, Pace, Rates,
-    Redirection, Returned, Rewrite, Satisfy, Template,
+    Redirection, Returned, Rewrite, Satisfy, SendTo, Template,
 };
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub enum Before {
     Host(Arc<Template>),
     /// Every request is sent elsewhere.
     Redirect(Arc<Redirection>),
+    /// Every request is sent elsewhere, as Gateway API has it.
+    SendTo(Arc<SendTo>),
     /// Every request gets this answer.
     Return(Arc<Returned>),
     /// The pod gets another path.
@@ -118,6 +120,7 @@ impl Before {
             Before::Fields(_) => Some("fields".to_owned()),
             Before::Host(_) => Some("host".to_owned()),
             Before::Return(returned) => Some(format!("return={}", returned.status.as_u16())),
+            Before::SendTo(change) => Some(format!("redirect={}", change.status.as_u16())),
             Before::Redirect(redirection) => Some(format!("redirect={}", redirection.status.as_u16())),
         }
     }

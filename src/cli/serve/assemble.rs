@@ -152,6 +152,8 @@ impl RuleArgs {
             nginx_default_backend: self.nginx_default_backend.clone(),
             ssl_redirect: self.ssl_redirect,
             routes: self.routes.options()?,
+            gateway_class: self.gateway_class.clone(),
+            gateway_ports: self.gateway_ports.clone(),
             ..compile::Options::default()
         })
     }

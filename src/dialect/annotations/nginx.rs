@@ -11,7 +11,7 @@ pub(super) mod value;
 
 pub(crate) use config::{Beside, Config, Finding, named_by};
 pub use page::markdown;
-pub(super) use snippet::is_ours;
+pub(crate) use snippet::is_ours;
 
 use super::access::AccessWanted;
 use super::native::Steps;

@@ -3,6 +3,7 @@
 use super::fields::Unknown;
 use super::{Mistake, Version, endpoints, read, secret as secrets, set};
 use crate::dialect::Object;
+use crate::dialect::gateway;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -53,4 +54,20 @@ pub(super) fn config_map(encoded: Encoded<'_>) -> Result<Object, Mistake> {
 pub(super) fn namespace(encoded: Encoded<'_>) -> Result<Object, Mistake> {
     let namespace = super::namespace(read(encoded.value, encoded.unknown)?);
     Ok(Object::Namespace(Arc::new(namespace)))
+}
+
+pub(super) fn gateway_class(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    Ok(Object::Gateways(Arc::new(gateway::gateway_class(encoded)?)))
+}
+
+pub(super) fn gateway(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    Ok(Object::Gateways(Arc::new(gateway::gateway(encoded)?)))
+}
+
+pub(super) fn http_route(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    Ok(Object::Gateways(Arc::new(gateway::http_route(encoded)?)))
+}
+
+pub(super) fn reference_grant(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    Ok(Object::Gateways(Arc::new(gateway::reference_grant(encoded)?)))
 }

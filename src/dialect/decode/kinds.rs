@@ -69,6 +69,21 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("discovery.k8s.io", &["EndpointSlice"]),
     ("route.openshift.io", &["Route"]),
     (
+        "gateway.networking.k8s.io",
+        &[
+            "BackendTLSPolicy",
+            "GRPCRoute",
+            "Gateway",
+            "GatewayClass",
+            "HTTPRoute",
+            "ListenerSet",
+            "ReferenceGrant",
+            "TCPRoute",
+            "TLSRoute",
+            "UDPRoute",
+        ],
+    ),
+    (
         "extensions",
         &[
             "DaemonSet",

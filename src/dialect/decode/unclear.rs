@@ -4,7 +4,7 @@
 
 use super::fields::Unknown;
 use super::{DecodeError, failure};
-use crate::dialect::Object;
+use crate::dialect::{Object, gateway};
 use crate::model::diagnostic::shortened;
 use crate::model::nearest::is_near;
 use crate::model::{Code, Diagnostic, ObjectRef};
@@ -64,6 +64,9 @@ fn effect(object: &mut Object, field: &Unknown) -> Effect {
     }
     if matches!(*path, [_] | ["metadata", _]) && (is_near(name, "namespace") || name == "ns") {
         return Effect::Object("without it the object would be in the namespace \"default\"");
+    }
+    if let Object::Gateways(object) = object {
+        return gateway::leave_out(object, field);
     }
     let claimant = object.claimant_mut();
     claimant.map_or(Effect::Ignored, |claimant| claimant.leave_out(field))

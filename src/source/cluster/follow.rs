@@ -223,7 +223,10 @@ impl Follower {
         }
         let order = &self.order;
         let advice = order.advice(failure);
-        order.watches.failing(&order.name, advice.as_str());
+        let is_quiet = matches!(failure, ApiError::Missing(_)) && order.kind.facts().watch == Watch::Sought;
+        if !is_quiet {
+            order.watches.failing(&order.name, advice.as_str());
+        }
         if let Some((ledger, voice)) = &order.secrets {
             ledger.failed(voice, failure).await;
         }
@@ -235,6 +238,7 @@ impl Follower {
             trouble => {
                 // Of many watches for one object each, their keeper says it for all.
                 match order.only() {
+                    None if is_quiet => debug!(watch = order.name, "{advice}"),
                     Some(_) => debug!(watch = order.name, error = %failure, "{advice}"),
                     None => warn!(watch = order.name, error = %failure, "{advice}"),
                 }

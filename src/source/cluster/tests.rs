@@ -8,11 +8,15 @@ fn without_namespaces_everything_is_watched_once() {
         .collect();
     let expected = [
         ("ingressclasses", false),
+        ("gatewayclasses", false),
         ("namespaces", false),
         ("ingresses", true),
         ("services", true),
         ("endpointslices", true),
         ("secrets", false),
+        ("gateways", false),
+        ("httproutes", false),
+        ("referencegrants", false),
     ];
     assert_eq!(names, expected.map(|(name, required)| (name.to_owned(), required)));
 }
@@ -41,11 +45,11 @@ fn with_namespaces_only_what_has_none_is_watched_everywhere() {
     let duties = duties(&options);
     let everywhere: Vec<_> = duties.iter().filter(|duty| duty.namespace.is_none()).collect();
     let kinds: Vec<_> = everywhere.iter().map(|duty| duty.kind).collect();
-    assert_eq!(kinds, [Kind::IngressClass, Kind::Namespace]);
+    assert_eq!(kinds, [Kind::IngressClass, Kind::GatewayClass, Kind::Namespace]);
     let names: Vec<_> = duties.iter().map(Duty::name).collect();
     assert_eq!(
         names.iter().filter(|name| name.ends_with(" in b")).count(),
-        4,
+        7,
         "{names:?}"
     );
     assert!(names.contains(&"services in a".to_owned()));

@@ -3,7 +3,7 @@
 use super::places::Places;
 use super::template::{Known, Template};
 use crate::message::{Fields, Name, fold};
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 /// What a route changes of fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,6 +23,8 @@ pub struct RequestFields {
     lengths: u64,
     /// Fields that come beside those of the client.
     added: Box<[(Box<str>, Template)]>,
+    /// Texts that come behind what the client says under a name, as one value. The client's fields of these names go.
+    joined: Box<[(HeaderName, Box<str>)]>,
 }
 
 impl RequestFields {
@@ -41,6 +43,7 @@ impl RequestFields {
             gone,
             lengths,
             added: Box::default(),
+            joined: Box::default(),
         }
     }
 
@@ -49,6 +52,18 @@ impl RequestFields {
     pub fn with_added(self, added: Vec<(Box<str>, Template)>) -> Self {
         let added = added.into();
         Self { added, ..self }
+    }
+
+    /// The same with texts that come behind what the client says under a name, with a comma between.
+    #[must_use]
+    pub fn with_joined(mut self, joined: Vec<(HeaderName, Box<str>)>) -> Self {
+        let names = joined.iter().map(|(name, _)| name.as_str().bytes().map(fold).collect());
+        let mut gone = self.gone.into_vec();
+        gone.extend(names);
+        self.lengths = gone.iter().fold(0, |all, name| all | length(name));
+        self.gone = gone.into();
+        self.joined = joined.into();
+        self
     }
 
     /// Whether nothing is changed.
@@ -71,6 +86,11 @@ impl RequestFields {
             if !value.is_empty() {
                 fields.append(&**name, value.as_bytes());
             }
+        }
+        for (name, text) in &self.joined {
+            let lines = known.fields.get_all(name).map(|line| line.as_bytes());
+            let lines = lines.chain([text.as_bytes()]).collect::<Vec<_>>();
+            fields.append(name.as_str(), &*lines.join(&b','));
         }
         fields
     }
@@ -107,6 +127,8 @@ pub enum What {
     SetFromReply(Box<str>, Template),
     /// The field has this value too.
     Add(Box<str>, Template),
+    /// This text comes behind what the field says, as one value.
+    Join(HeaderName, Box<str>),
     /// The fields go.
     Clear(Pattern),
 }
@@ -207,6 +229,12 @@ impl ReplyFields {
                     if !value.is_empty() {
                         fields.append(&**name, value.as_bytes());
                     }
+                }
+                What::Join(name, text) => {
+                    let lines = fields.get_all(name).map(|line| line.as_bytes());
+                    let lines = lines.chain([text.as_bytes()]).collect::<Vec<_>>();
+                    let value = lines.join(&b',');
+                    fields.insert(name.as_str(), &*value);
                 }
                 What::Clear(pattern) => fields.retain(|field| is_framing(field.known) || !pattern.fits(field.name)),
             }

@@ -15,6 +15,7 @@ mod places;
 mod rates;
 mod redirection;
 mod rewrite;
+mod send_to;
 mod template;
 mod users;
 
@@ -36,6 +37,7 @@ pub use rates::{Rate, RateKey, Rates};
 pub(super) use redirection::is_own_url;
 pub use redirection::{Redirection, Returned};
 pub use rewrite::{Rewrite, Target};
+pub use send_to::{NewPath, SendTo};
 pub(super) use template::escaped;
 pub use template::{Converter, Known, Sample, Template, VARIABLES};
 pub use users::{PasswordHash, Users, UsersRead};

@@ -58,6 +58,11 @@ impl Target {
 }
 
 impl Target {
+    /// A path in which nothing is a group.
+    pub fn literal(path: &str) -> Self {
+        Self([Part::Text(path.into())].into())
+    }
+
     /// Whether it refers to groups.
     pub fn has_groups(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Group(_)))

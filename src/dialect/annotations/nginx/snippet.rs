@@ -63,7 +63,7 @@ const OURS: &[(&str, &[&str])] = &[
 ];
 
 /// Whether narthex alone says a field of requests. A server may read `x_real_ip` as `X-Real-IP`.
-pub(in crate::dialect::annotations) fn is_ours(name: &str) -> bool {
+pub(crate) fn is_ours(name: &str) -> bool {
     let mut known = OURS.iter().map(|(known, _)| known.as_bytes());
     known.any(|known| is_same_name(known, name.as_bytes()))
 }
@@ -123,6 +123,7 @@ impl Snippet {
             What::Set(other, _) | What::SetFromReply(other, _) | What::Add(other, _) => {
                 other.eq_ignore_ascii_case(name)
             }
+            What::Join(other, _) => other.as_str().eq_ignore_ascii_case(name),
             What::Clear(pattern) => pattern.name.eq_ignore_ascii_case(name),
         })
     }

@@ -195,6 +195,7 @@ fn no_snippet_ends_a_field() {
                     format!("{name}{}", value.expand(&known))
                 }
                 What::Clear(pattern) => pattern.name.to_string(),
+                What::Join(name, text) => format!("{name}{text}"),
             };
             assert!(!ends(&written), "{text:?}: {written}");
         }

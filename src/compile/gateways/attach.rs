@@ -1,0 +1,346 @@
+//! Which routes are served by which listeners, and what is to be said of all objects.
+
+use super::listeners::{Seen, SeenListener, Why, hostname, intersects};
+use super::rules::RulePlan;
+use super::statuses;
+use crate::compile::State;
+use crate::dialect::gateway::{GROUP, HttpRoute, ParentRef};
+use crate::dialect::reading::BackendKey;
+use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
+use crate::table::{CertificateSet, HostPattern, ListenerProtocol};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What all objects of Gateway API come to.
+pub(super) struct Plan {
+    pub ports: BTreeMap<u16, PortPlan>,
+    pub routes: Vec<RoutePlan>,
+    pub findings: BTreeMap<ObjectRef, Vec<Diagnostic>>,
+    pub named: BTreeMap<ObjectRef, Vec<(String, BackendKey)>>,
+    pub statuses: BTreeMap<ObjectRef, Value>,
+}
+
+/// A port of the addresses that Gateways share.
+pub(super) struct PortPlan {
+    protocol: ListenerProtocol,
+    /// Where it is listened on for Gateways alone.
+    addresses: Vec<SocketAddr>,
+    pub listeners: Vec<ListenerPlan>,
+}
+
+pub(super) struct ListenerPlan {
+    /// `namespace/gateway/listener`.
+    pub name: Arc<str>,
+    pub hostname: HostPattern,
+    pub certificates: Option<Arc<CertificateSet>>,
+    /// The places of its routes in the plan.
+    pub routes: Vec<usize>,
+}
+
+/// A route as the tables are made of it.
+pub(super) struct RoutePlan {
+    pub object: ObjectRef,
+    pub seniority: Seniority,
+    /// Whether its listeners count it: one that has nothing to serve is not accepted, and answers 500 all the same.
+    is_accepted: bool,
+    /// Its own hostnames.
+    pub hosts: Vec<HostPattern>,
+    pub rules: Vec<RulePlan>,
+}
+
+/// What becomes of a route at one of its parents.
+pub(super) struct AtParent<'r> {
+    pub parent: &'r ParentRef,
+    /// Why it is not served there.
+    pub refused: Option<Why>,
+}
+
+impl Plan {
+    /// The addresses that are listened on for Gateways alone, and whether TLS ends there.
+    pub fn addresses_of(&self, port: u16) -> impl Iterator<Item = (SocketAddr, bool)> {
+        let port = self.ports.get(&port).into_iter();
+        port.flat_map(|port| {
+            let tls = port.protocol == ListenerProtocol::Https;
+            port.addresses.iter().map(move |address| (*address, tls))
+        })
+    }
+}
+
+impl State {
+    /// Makes the plan from all objects.
+    pub(super) fn plan_gateways(&self) -> Plan {
+        let mut said = Vec::new();
+        let mut gateways = self.see_gateways(&mut said);
+        let mut plan = Plan {
+            ports: BTreeMap::new(),
+            routes: Vec::new(),
+            findings: BTreeMap::new(),
+            named: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+        };
+        let mut attached: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for route in self.gateways.routes() {
+            self.plan_route(route, &gateways, &mut plan, &mut attached, &mut said);
+        }
+        for ((gateway, listener), routes) in &attached {
+            if let Some(listener) = gateways
+                .get_mut(*gateway)
+                .and_then(|seen| seen.listeners.get_mut(*listener))
+            {
+                let counts = |place: &&usize| plan.routes.get(**place).is_some_and(|route| route.is_accepted);
+                listener.attached = routes.iter().filter(counts).count();
+            }
+        }
+        for (place, seen) in gateways.iter().enumerate() {
+            plan.statuses.insert(seen.object.clone(), statuses::gateway(seen));
+            if seen.refused.is_some() || seen.unusable.is_some() {
+                continue;
+            }
+            for listener in &seen.listeners {
+                let routes = attached.remove(&(place, listener.index)).unwrap_or_default();
+                self.plan_listener(seen, listener, routes, &mut plan);
+            }
+        }
+        for class in self.gateways.classes() {
+            if *class.controller == *crate::dialect::gateway::GATEWAY_CONTROLLER {
+                let object = ObjectRef::new(Kind::GatewayClass, "", class.meta.name.clone());
+                if let Some((_, why)) = super::listeners::class_refused(class) {
+                    said.push(Diagnostic::new(
+                        Code::UnsupportedValue,
+                        &object,
+                        "spec.parametersRef",
+                        why,
+                    ));
+                }
+                plan.statuses.insert(object, statuses::class(class));
+            }
+        }
+        for diagnostic in said {
+            if let Some(object) = diagnostic.object.clone() {
+                plan.findings.entry(object).or_default().push(diagnostic);
+            }
+        }
+        plan
+    }
+
+    fn plan_listener(&self, seen: &Seen<'_>, listener: &SeenListener<'_>, routes: Vec<usize>, plan: &mut Plan) {
+        let (Some(protocol), Some(hostname)) = (listener.protocol, &listener.hostname) else {
+            return;
+        };
+        if !listener.is_served() {
+            return;
+        }
+        let port = plan.ports.entry(listener.port).or_insert_with(|| PortPlan {
+            protocol,
+            addresses: self.gateway_addresses(listener.port, protocol),
+            listeners: Vec::new(),
+        });
+        port.listeners.push(ListenerPlan {
+            name: format!("{}/{}", seen.object.path(), listener.listener.name).into(),
+            hostname: hostname.clone(),
+            certificates: listener.certificates.clone(),
+            routes,
+        });
+    }
+
+    fn plan_route(
+        &self,
+        route: &HttpRoute,
+        gateways: &[Seen<'_>],
+        plan: &mut Plan,
+        attached: &mut BTreeMap<(usize, usize), Vec<usize>>,
+        said: &mut Vec<Diagnostic>,
+    ) {
+        let object = ObjectRef::new(Kind::HTTPRoute, route.meta.namespace.clone(), route.meta.name.clone());
+        let mut hosts = Vec::new();
+        let mut findings = Vec::new();
+        for (index, text) in route.hostnames.iter().enumerate() {
+            match hostname(text) {
+                Ok(host) if hosts.contains(&host) => {}
+                Ok(host) if self.options.host_owners.against(&route.meta.namespace, &host).is_some() => {
+                    let owners = self
+                        .options
+                        .host_owners
+                        .against(&route.meta.namespace, &host)
+                        .unwrap_or_default();
+                    let field = format!("spec.hostnames[{index}]");
+                    let why = format!("--host-owners gives {host} to {owners}, so it is left out");
+                    findings.push(Diagnostic::new(Code::HostNotOwned, &object, field, why));
+                }
+                Ok(host) => hosts.push(host),
+                Err(why) => {
+                    let field = format!("spec.hostnames[{index}]");
+                    findings.push(Diagnostic::new(
+                        Code::InvalidHost,
+                        &object,
+                        field,
+                        format!("{why}, so it is left out"),
+                    ));
+                }
+            }
+        }
+        if route.hostnames.is_empty() {
+            hosts.push(HostPattern::Any);
+        }
+        let rules = (0_u32..).zip(&*route.rules);
+        let rules: Vec<RulePlan> = rules.map(|(index, rule)| self.plan_rule(route, rule, index)).collect();
+        // A route all of whose rules are unfit is not accepted.
+        let is_unfit = !rules.is_empty() && rules.iter().all(|rule| !rule.unfit.is_empty());
+        let place = plan.routes.len();
+        let mut parents = Vec::new();
+        for (index, parent) in route.parents.iter().enumerate() {
+            let field = format!("spec.parentRefs[{index}]");
+            let found = match find_parent(route, parent, gateways) {
+                Ok(found) => found,
+                Err(Unowned::NotYet(why)) => {
+                    findings.push(Diagnostic::new(Code::NotYet, &object, field, why));
+                    continue;
+                }
+                Err(Unowned::Others) => {
+                    let namespace = parent.namespace.as_deref().unwrap_or(&route.meta.namespace);
+                    if !self.has_gateway(namespace, &parent.name) {
+                        let why = format!("there is no Gateway \"{}\" in namespace \"{namespace}\"", parent.name);
+                        findings.push(Diagnostic::new(Code::RouteNotAttached, &object, field, why));
+                    }
+                    continue;
+                }
+            };
+            let Some(seen) = gateways.get(found) else { continue };
+            let listeners = self.attach(route, &hosts, parent, seen);
+            let refused = match listeners {
+                Ok(_) if is_unfit => {
+                    let why = "none of its rules can be served, and requests for them get 500".to_owned();
+                    Some(("UnsupportedValue", why))
+                }
+                Ok(_) => None,
+                Err(ref why) => Some(why.clone()),
+            };
+            for listener in listeners.iter().flatten() {
+                // Two references may lead to the same listener.
+                let routes = attached.entry((found, *listener)).or_default();
+                if routes.last() != Some(&place) {
+                    routes.push(place);
+                }
+            }
+            if let Err((_, why)) = &listeners {
+                findings.push(Diagnostic::new(Code::RouteNotAttached, &object, field, why));
+            }
+            parents.push(AtParent { parent, refused });
+        }
+        if parents.is_empty() {
+            // It is nobody's, or another controller's, and no concern of ours.
+            said.extend(findings);
+            return;
+        }
+        for (index, rule) in rules.iter().enumerate() {
+            for (field, why) in &rule.unfit {
+                let message = format!("{why}; requests for this rule get 500");
+                let field = format!("spec.rules[{index}].{field}");
+                findings.push(Diagnostic::new(Code::UnsupportedValue, &object, field, message));
+            }
+            for (field, (_, why, code)) in &rule.unresolved {
+                let effect = if field.contains("requestMirror") {
+                    "no copies are made"
+                } else {
+                    "its share of requests gets 500"
+                };
+                let field = format!("spec.rules[{index}].{field}");
+                findings.push(Diagnostic::new(*code, &object, field, format!("{why}; {effect}")));
+            }
+            let named = rule.named.iter();
+            let named = named.map(|(field, key)| (format!("spec.rules[{index}].{field}"), key.clone()));
+            plan.named.entry(object.clone()).or_default().extend(named);
+        }
+        if route.uses_default_gateways {
+            let why = "narthex knows no default Gateways";
+            findings.push(Diagnostic::new(Code::NotYet, &object, "spec.useDefaultGateways", why));
+        }
+        let status = statuses::http_route(route, &parents, &rules);
+        plan.statuses.insert(object.clone(), status);
+        said.extend(findings);
+        plan.routes.push(RoutePlan {
+            seniority: Seniority {
+                created: route.meta.created,
+                ..Seniority::default()
+            },
+            object,
+            is_accepted: !is_unfit,
+            hosts,
+            rules,
+        });
+    }
+
+    fn has_gateway(&self, namespace: &str, name: &str) -> bool {
+        let mut gateways = self.gateways.gateways();
+        gateways.any(|gateway| *gateway.meta.namespace == *namespace && *gateway.meta.name == *name)
+    }
+
+    /// The listeners of a Gateway that a route is served by.
+    fn attach(
+        &self,
+        route: &HttpRoute,
+        hosts: &[HostPattern],
+        parent: &ParentRef,
+        seen: &Seen<'_>,
+    ) -> Result<BTreeSet<usize>, Why> {
+        let is_named = |listener: &&SeenListener<'_>| {
+            let section = parent.section_name.as_deref();
+            section.is_none_or(|section| *section == *listener.listener.name)
+                && parent.port.is_none_or(|port| port == listener.listener.port)
+        };
+        let named: Vec<&SeenListener<'_>> = seen.listeners.iter().filter(is_named).collect();
+        if named.is_empty() {
+            let why = format!("{} has no listener that it names", seen.object);
+            return Err(("NoMatchingParent", why));
+        }
+        let takes = |listener: &&&SeenListener<'_>| {
+            listener.kinds.contains(&"HTTPRoute")
+                && self.takes_namespace(seen, listener.listener, &route.meta.namespace)
+        };
+        let taking: Vec<&&SeenListener<'_>> = named.iter().filter(takes).collect();
+        if taking.is_empty() {
+            let why = format!(
+                "no listener of {} that it names takes HTTPRoutes of its namespace",
+                seen.object
+            );
+            return Err(("NotAllowedByListeners", why));
+        }
+        let fits = |listener: &&&&SeenListener<'_>| {
+            let own = listener.hostname.as_ref();
+            own.is_some_and(|own| hosts.iter().any(|host| intersects(own, host)))
+        };
+        let fitting: BTreeSet<usize> = taking.iter().filter(fits).map(|listener| listener.index).collect();
+        if fitting.is_empty() {
+            let why = format!(
+                "no listener of {} that takes it has a hostname in common with it",
+                seen.object
+            );
+            return Err(("NoMatchingListenerHostname", why));
+        }
+        Ok(fitting)
+    }
+}
+
+/// Why a parent is none of ours.
+enum Unowned {
+    /// It is of a kind that narthex does not serve.
+    NotYet(String),
+    /// It is another controller's, or does not exist.
+    Others,
+}
+
+/// The place of the Gateway that a route names.
+fn find_parent(route: &HttpRoute, parent: &ParentRef, gateways: &[Seen<'_>]) -> Result<usize, Unowned> {
+    let group = parent.group.as_deref().unwrap_or(GROUP);
+    let kind = parent.kind.as_deref().unwrap_or("Gateway");
+    if (group, kind) != (GROUP, "Gateway") {
+        return Err(Unowned::NotYet(format!(
+            "narthex serves no routes of parents of the kind {kind}"
+        )));
+    }
+    let namespace = parent.namespace.as_deref().unwrap_or(&route.meta.namespace);
+    let is_it = |seen: &Seen<'_>| *seen.object.namespace == *namespace && *seen.object.name == *parent.name;
+    gateways.iter().position(is_it).ok_or(Unowned::Others)
+}

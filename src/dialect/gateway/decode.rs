@@ -1,0 +1,153 @@
+//! Decodes the kinds of Gateway API. No Kubernetes crate knows v1.7 of it. The two versions of each kind have the same fields.
+
+use super::object::{
+    Gateway, GatewayAsk, GatewayClass, GatewayListener, GatewayObject, GrantFrom, GrantTo, ParentRef, ReferenceGrant,
+};
+use super::{HttpMatch, HttpRoute, HttpRule};
+use crate::dialect::decode::{Encoded, Mistake, meta, read, revision};
+use crate::model::shared::shared;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// What every object has around its spec.
+#[derive(Deserialize)]
+struct Whole<S> {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    #[serde(default)]
+    metadata: ObjectMeta,
+    spec: S,
+    /// Written by controllers, and no concern of the compiler.
+    #[serde(default, rename = "status")]
+    _status: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ClassSpec {
+    controller_name: String,
+    #[serde(default)]
+    parameters_ref: Option<IgnoredAny>,
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GatewaySpec {
+    gateway_class_name: String,
+    #[serde(default)]
+    listeners: Option<Vec<GatewayListener>>,
+    #[serde(default)]
+    addresses: Option<Vec<IgnoredAny>>,
+    #[serde(default)]
+    infrastructure: Option<Infrastructure>,
+    #[serde(default)]
+    allowed_listeners: Option<IgnoredAny>,
+    #[serde(default)]
+    tls: Option<GatewayTls>,
+    #[serde(default)]
+    default_scope: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Infrastructure {
+    labels: Option<IgnoredAny>,
+    annotations: Option<IgnoredAny>,
+    parameters_ref: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct GatewayTls {
+    frontend: Option<IgnoredAny>,
+    backend: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HttpRouteSpec {
+    #[serde(default)]
+    parent_refs: Option<Vec<ParentRef>>,
+    #[serde(default)]
+    hostnames: Option<Vec<String>>,
+    #[serde(default)]
+    rules: Option<Vec<HttpRule>>,
+    #[serde(default)]
+    use_default_gateways: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct GrantSpec {
+    from: Vec<GrantFrom>,
+    to: Vec<GrantTo>,
+}
+
+pub(in crate::dialect) fn gateway_class(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
+    let mut whole: Whole<ClassSpec> = read(encoded.value, encoded.unknown)?;
+    Ok(GatewayObject::Class(GatewayClass {
+        revision: revision(&mut whole.metadata),
+        meta: meta(whole.metadata),
+        controller: whole.spec.controller_name.into(),
+        has_parameters: whole.spec.parameters_ref.is_some(),
+    }))
+}
+
+pub(in crate::dialect) fn gateway(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
+    let mut whole: Whole<GatewaySpec> = read(encoded.value, encoded.unknown)?;
+    let spec = whole.spec;
+    let (infrastructure, tls) = (spec.infrastructure.unwrap_or_default(), spec.tls.unwrap_or_default());
+    let asks_for = [
+        (GatewayAsk::Addresses, spec.addresses.is_some_and(|all| !all.is_empty())),
+        (GatewayAsk::Parameters, infrastructure.parameters_ref.is_some()),
+        (
+            GatewayAsk::Infrastructure,
+            infrastructure.labels.is_some() || infrastructure.annotations.is_some(),
+        ),
+        (GatewayAsk::Listeners, spec.allowed_listeners.is_some()),
+        (GatewayAsk::ClientCertificates, tls.frontend.is_some()),
+        (GatewayAsk::OwnCertificate, tls.backend.is_some()),
+        (GatewayAsk::Scope, spec.default_scope.is_some()),
+    ];
+    let asks_for = asks_for.into_iter().filter(|(_, is_there)| *is_there);
+    Ok(GatewayObject::Gateway(Gateway {
+        revision: revision(&mut whole.metadata),
+        meta: meta(whole.metadata),
+        class: shared(&spec.gateway_class_name),
+        listeners: spec.listeners.unwrap_or_default().into(),
+        asks_for: asks_for.map(|(ask, _)| ask).collect(),
+    }))
+}
+
+pub(in crate::dialect) fn http_route(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
+    let mut whole: Whole<HttpRouteSpec> = read(encoded.value, encoded.unknown)?;
+    let spec = whole.spec;
+    // Without rules the API has one for all requests, which leads nowhere.
+    let one = || {
+        vec![HttpRule {
+            matches: Some(vec![HttpMatch::default()]),
+            ..HttpRule::default()
+        }]
+    };
+    Ok(GatewayObject::HttpRoute(HttpRoute {
+        revision: revision(&mut whole.metadata),
+        meta: meta(whole.metadata),
+        parents: spec.parent_refs.unwrap_or_default().into(),
+        hostnames: spec.hostnames.into_iter().flatten().map(Into::into).collect(),
+        rules: spec.rules.unwrap_or_else(one).into(),
+        uses_default_gateways: spec.use_default_gateways.is_some(),
+    }))
+}
+
+pub(in crate::dialect) fn reference_grant(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
+    let whole: Whole<GrantSpec> = read(encoded.value, encoded.unknown)?;
+    Ok(GatewayObject::Grant(ReferenceGrant {
+        meta: meta(whole.metadata),
+        from: whole.spec.from.into(),
+        to: whole.spec.to.into(),
+    }))
+}

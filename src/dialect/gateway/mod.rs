@@ -1,0 +1,26 @@
+//! The kinds of Gateway API (gateway.networking.k8s.io).
+//!
+//! Their objects refer to each other: a route names the Gateways that it wants to be served by, and these say which routes
+//! they take. So none of them is read by itself, and the compiler has a room for all of them together
+//! (`compile/gateways`).
+
+mod decode;
+mod http_route;
+mod object;
+mod unclear;
+
+pub(super) use decode::{gateway, gateway_class, http_route, reference_grant};
+pub use http_route::{
+    BackendRef, HeaderFilter, HttpFilter, HttpMatch, HttpRoute, HttpRule, Mirror, NamedValue, PathMatch, PathModifier,
+    Redirect, Timeouts, ValueMatch,
+};
+pub use object::{
+    Gateway, GatewayAsk, GatewayClass, GatewayListener, GatewayObject, ObjectReference, ParentRef, ReferenceGrant,
+};
+pub(super) use unclear::leave_out;
+
+/// The name that GatewayClasses of ours carry.
+pub const GATEWAY_CONTROLLER: &str = "narthex.io/gateway-controller";
+
+/// The group of all kinds of Gateway API.
+pub const GROUP: &str = "gateway.networking.k8s.io";

@@ -1,0 +1,36 @@
+//! What an unknown field of a Gateway API object leaves open.
+
+use super::GatewayObject;
+use crate::dialect::decode::{Effect, Unknown};
+use crate::model::nearest::is_near;
+
+/// Says whether an object is left out because of an unknown field: what is misspelled must not make it be for more than
+/// is meant.
+pub(in crate::dialect) fn leave_out(object: &GatewayObject, field: &Unknown) -> Effect {
+    let (path, name) = (field.keys(), field.name());
+    match (object, &*path) {
+        (GatewayObject::HttpRoute(route), ["spec", _])
+            if route.hostnames.is_empty() && near(name, &["hostnames", "hosts"]) =>
+        {
+            Effect::Object("without hostnames it would be for all hosts")
+        }
+        (GatewayObject::HttpRoute(_), ["spec", "rules", "[]", _]) if near(name, &["matches"]) => {
+            Effect::Object("without matches a rule would be for all requests")
+        }
+        (GatewayObject::HttpRoute(_), ["spec", "rules", "[]", "matches", ..]) => {
+            Effect::Object("a match without one of its conditions would be for more requests")
+        }
+        (GatewayObject::Gateway(_), ["spec", "listeners", "[]", _]) if near(name, &["hostname"]) => {
+            Effect::Object("without a hostname a listener would be for all hosts")
+        }
+        (GatewayObject::Grant(_), ["spec", "to", "[]", _]) => {
+            Effect::Object("without a name a grant would be for all objects of a kind")
+        }
+        _ => Effect::Ignored,
+    }
+}
+
+fn near(name: &str, known: &[&str]) -> bool {
+    let name = name.to_lowercase();
+    known.iter().any(|known| is_near(&name, known) || name == *known)
+}

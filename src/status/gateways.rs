@@ -1,0 +1,358 @@
+//! The statuses of Gateway API objects. Others write into them too, and lists such as `parents` are replaced as a whole by
+//! a patch, so each object is read, changed and written with the resourceVersion that it was read with.
+
+use super::api::{Api, Failed};
+use super::desired::Address;
+use super::resource;
+use crate::dialect::gateway::GATEWAY_CONTROLLER;
+use crate::model::{Kind, ObjectRef};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// The kinds whose status narthex writes, in the order in which it is written.
+const KINDS: [Kind; 3] = [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute];
+/// How often all statuses are read anew.
+const READ: Duration = Duration::from_secs(60);
+/// How long nothing is tried after it was refused.
+const REFUSED: Duration = Duration::from_secs(60);
+/// The most addresses of a Gateway, and parents of a route: the API refuses more.
+const MOST_ADDRESSES: usize = 16;
+const MOST_PARENTS: usize = 32;
+/// The types of conditions that narthex writes. All others are somebody else's.
+const OURS: [&str; 5] = [
+    "Accepted",
+    "Conflicted",
+    "PartiallyInvalid",
+    "Programmed",
+    "ResolvedRefs",
+];
+
+/// What is known of the statuses that objects have.
+#[derive(Default)]
+pub(super) struct Statuses {
+    known: HashMap<ObjectRef, Value>,
+    read: Option<Instant>,
+    wait_until: Option<Instant>,
+}
+
+impl Statuses {
+    /// Writes some of what differs.
+    pub async fn write(
+        &mut self,
+        api: &Api,
+        desired: &BTreeMap<ObjectRef, Value>,
+        addresses: Option<&BTreeSet<Address>>,
+        (namespaces, most): (&[String], usize),
+    ) {
+        if self.wait_until.is_some_and(|until| Instant::now() < until) || (desired.is_empty() && self.known.is_empty())
+        {
+            return;
+        }
+        if self.read.is_none_or(|at| at.elapsed() >= READ) {
+            self.read_all(api, namespaces).await;
+        }
+        let addresses = addresses.map(written);
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        for (object, wanted) in self.due(desired, addresses.as_deref(), &now, most) {
+            match write_one(api, &object, &wanted, addresses.as_deref(), &now).await {
+                Ok(status) => drop(self.known.insert(object, status)),
+                Err(Failed::Missing) => drop(self.known.remove(&object)),
+                // It is read again before it is written again.
+                Err(Failed::Conflict) => {}
+                Err(error @ Failed::Forbidden(_)) => {
+                    let resource = object.kind.plural();
+                    tracing::warn!(%error, "cannot write the status: grant update on {resource}/status, and get on {resource}");
+                    self.wait_until = Some(Instant::now() + REFUSED);
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, %object, "cannot write the status of an object");
+                    self.wait_until = Some(Instant::now() + Duration::from_secs(1));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads the statuses of all objects, as far as they can be listed.
+    async fn read_all(&mut self, api: &Api, namespaces: &[String]) {
+        self.read = Some(Instant::now());
+        let mut known = HashMap::new();
+        for kind in KINDS {
+            let places = match namespaces {
+                some if !some.is_empty() && kind.namespaced() => some
+                    .iter()
+                    .map(|namespace| resource(kind, &format!("namespaces/{namespace}/")))
+                    .collect(),
+                _ => vec![resource(kind, "")],
+            };
+            for place in places {
+                let take = |object: Value| {
+                    let metadata = &object["metadata"];
+                    let namespace = metadata["namespace"].as_str().unwrap_or_default();
+                    let name = metadata["name"].as_str().unwrap_or_default();
+                    known.insert(ObjectRef::new(kind, namespace, name), object["status"].clone());
+                };
+                if let Err(error) = api.each(&place, "", take).await {
+                    tracing::debug!(%error, "cannot read the status of {}", kind.plural());
+                }
+            }
+        }
+        self.known = known;
+    }
+
+    /// The objects whose status is to be written next, with what it should say.
+    fn due(
+        &self,
+        desired: &BTreeMap<ObjectRef, Value>,
+        addresses: Option<&[Value]>,
+        now: &str,
+        most: usize,
+    ) -> Vec<(ObjectRef, Value)> {
+        let differs = |object: &ObjectRef, wanted: &Value| {
+            let known = self.known.get(object).unwrap_or(&Value::Null);
+            merged(object.kind, known, wanted, addresses, now).is_some_and(|status| status != *known)
+        };
+        let wanted = desired.iter().map(|(object, status)| (object.clone(), status.clone()));
+        // Routes that name no Gateway of ours any more.
+        let left = self
+            .known
+            .keys()
+            .filter(|object| object.kind == Kind::HTTPRoute && !desired.contains_key(object));
+        let left = left.map(|object| (object.clone(), json!({"parents": []})));
+        let due = wanted.chain(left).filter(|(object, wanted)| differs(object, wanted));
+        due.take(most).collect()
+    }
+}
+
+/// Reads an object, and writes its status if that differs from what it should be. Gives the status that it has.
+async fn write_one(
+    api: &Api,
+    object: &ObjectRef,
+    wanted: &Value,
+    addresses: Option<&[Value]>,
+    now: &str,
+) -> Result<Value, Failed> {
+    let place = match object.namespace.is_empty() {
+        true => String::new(),
+        false => format!("namespaces/{}/", object.namespace),
+    };
+    let path = format!("{}/{}", resource(object.kind, &place), object.name);
+    let mut read = api.get(&path).await?;
+    let current = read["status"].clone();
+    match merged(object.kind, &current, wanted, addresses, now) {
+        Some(status) if status != current => {
+            read["status"] = status;
+            let written = api
+                .replace(&format!("{path}/status?fieldManager={}", super::WRITER), &read)
+                .await?;
+            Ok(written["status"].clone())
+        }
+        // Somebody who knows a newer generation was here, or it is as it should be.
+        _ => Ok(current),
+    }
+}
+
+/// Addresses as a Gateway's status has them.
+fn written(addresses: &BTreeSet<Address>) -> Vec<Value> {
+    let entry = |address: &Address| match address {
+        Address::Ip(ip) => json!({"type": "IPAddress", "value": ip.to_string()}),
+        Address::Name(name) => json!({"type": "Hostname", "value": name}),
+    };
+    addresses.iter().take(MOST_ADDRESSES).map(entry).collect()
+}
+
+/// A status with what narthex wants in it: what others have written stays, and what narthex wrote and does not want any
+/// more goes. Absent where the status knows a newer generation of the object.
+fn merged(kind: Kind, current: &Value, wanted: &Value, addresses: Option<&[Value]>, now: &str) -> Option<Value> {
+    let mut status = current.as_object().cloned().unwrap_or_default();
+    match kind {
+        Kind::HTTPRoute => {
+            let parents = parents(&current["parents"], &wanted["parents"], now)?;
+            status.insert("parents".to_owned(), parents);
+        }
+        _ => {
+            let own = conditions(&current["conditions"], &wanted["conditions"], now)?;
+            status.insert("conditions".to_owned(), own);
+        }
+    }
+    if kind == Kind::Gateway {
+        let listeners = listeners(&current["listeners"], &wanted["listeners"], now)?;
+        status.insert("listeners".to_owned(), listeners);
+        let is_served = list(&wanted["conditions"])
+            .iter()
+            .any(|one| one["type"] == "Programmed" && one["status"] == "True");
+        match addresses {
+            Some(addresses) if is_served => drop(status.insert("addresses".to_owned(), addresses.into())),
+            Some(_) => drop(status.remove("addresses")),
+            None => {}
+        }
+    }
+    if let Some(features) = wanted.get("supportedFeatures") {
+        status.insert("supportedFeatures".to_owned(), features.clone());
+    }
+    Some(Value::Object(status))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Conditions with those that are wanted: each keeps the time of its last change unless its status changes.
+fn conditions(current: &Value, wanted: &Value, now: &str) -> Option<Value> {
+    let (current, wanted) = (list(current), list(wanted));
+    let known = |kind: &Value| current.iter().find(|one| one["type"] == *kind);
+    let mut all = Vec::new();
+    for one in wanted {
+        let before = known(&one["type"]);
+        let generation = |one: &Value| one["observedGeneration"].as_i64().unwrap_or_default();
+        if before.is_some_and(|before| generation(before) > generation(one)) {
+            return None;
+        }
+        let since = before.filter(|before| before["status"] == one["status"]);
+        let since = since
+            .and_then(|before| before["lastTransitionTime"].as_str())
+            .unwrap_or(now);
+        let mut fields: Map<String, Value> = one.as_object().cloned().unwrap_or_default();
+        fields.insert("lastTransitionTime".to_owned(), since.into());
+        all.push(Value::Object(fields));
+    }
+    let is_others = |one: &&Value| !one["type"].as_str().is_some_and(|kind| OURS.contains(&kind));
+    // In the place that they have, so that nothing is written where nothing changes.
+    let mut out: Vec<Value> = Vec::new();
+    for one in current {
+        match all.iter().position(|new| new["type"] == one["type"]) {
+            Some(place) => out.push(all.remove(place)),
+            None if is_others(&one) => out.push(one.clone()),
+            None => {}
+        }
+    }
+    out.extend(all);
+    Some(Value::Array(out))
+}
+
+fn listeners(current: &Value, wanted: &Value, now: &str) -> Option<Value> {
+    let mut out = Vec::new();
+    for one in list(wanted) {
+        let before = list(current).iter().find(|before| before["name"] == one["name"]);
+        let mut listener = one.clone();
+        let before = before.map_or(&Value::Null, |before| &before["conditions"]);
+        listener["conditions"] = conditions(before, &one["conditions"], now)?;
+        out.push(listener);
+    }
+    Some(Value::Array(out))
+}
+
+/// The parents of a route: those of other controllers stay to the letter.
+fn parents(current: &Value, wanted: &Value, now: &str) -> Option<Value> {
+    let mut new = Vec::new();
+    for one in list(wanted) {
+        let is_it =
+            |before: &&Value| before["controllerName"] == GATEWAY_CONTROLLER && before["parentRef"] == one["parentRef"];
+        let before = list(current).iter().find(is_it);
+        let mut parent = one.clone();
+        let before = before.map_or(&Value::Null, |before| &before["conditions"]);
+        parent["conditions"] = conditions(before, &one["conditions"], now)?;
+        new.push(parent);
+    }
+    let mut out = Vec::new();
+    for one in list(current) {
+        if one["controllerName"] != GATEWAY_CONTROLLER {
+            out.push(one.clone());
+        } else if let Some(place) = new.iter().position(|other| other["parentRef"] == one["parentRef"]) {
+            out.push(new.remove(place));
+        }
+    }
+    out.extend(new);
+    out.truncate(MOST_PARENTS);
+    Some(Value::Array(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(kind: &str, status: &str, generation: i64) -> Value {
+        json!({"type": kind, "status": status, "reason": kind, "message": "", "observedGeneration": generation})
+    }
+
+    fn since(mut condition: Value, time: &str) -> Value {
+        condition["lastTransitionTime"] = time.into();
+        condition
+    }
+
+    fn parent(controller: &str, name: &str, conditions: &[Value]) -> Value {
+        json!({"controllerName": controller, "parentRef": {"name": name}, "conditions": conditions})
+    }
+
+    /// Traps 1 and 6.
+    #[test]
+    fn what_others_wrote_stays_to_the_letter_and_ours_goes_with_its_cause() {
+        let theirs = parent("a.test/other", "x", &[since(condition("Accepted", "True", 9), "t0")]);
+        let foreign = since(condition("a.test/Extra", "True", 1), "t0");
+        let ours = |name: &str, conditions: &[Value]| parent(GATEWAY_CONTROLLER, name, conditions);
+        let old = since(condition("Accepted", "True", 1), "t1");
+        let partly = since(condition("PartiallyInvalid", "True", 1), "t1");
+        let current = json!({"parents": [
+            ours("gone", std::slice::from_ref(&old)), theirs, ours("x", &[foreign.clone(), old, partly]),
+        ]});
+        let wanted = json!({"parents": [
+            ours("x", &[condition("Accepted", "True", 2), condition("ResolvedRefs", "False", 2)]),
+            ours("new", &[condition("Accepted", "False", 2)]),
+        ]});
+        let status = merged(Kind::HTTPRoute, &current, &wanted, None, "t2").unwrap();
+        let expected = json!({"parents": [
+            theirs,
+            ours("x", &[
+                foreign,
+                since(condition("Accepted", "True", 2), "t1"),
+                since(condition("ResolvedRefs", "False", 2), "t2"),
+            ]),
+            ours("new", &[since(condition("Accepted", "False", 2), "t2")]),
+        ]});
+        assert_eq!(status, expected);
+        // Nothing is written where nothing changes.
+        assert_eq!(
+            merged(Kind::HTTPRoute, &status, &wanted, None, "t3").as_ref(),
+            Some(&status)
+        );
+        let none = merged(Kind::HTTPRoute, &status, &json!({"parents": []}), None, "t4").unwrap();
+        assert_eq!(none, json!({"parents": [theirs]}));
+    }
+
+    /// Traps 2, 3 and 43.
+    #[test]
+    fn a_gateway_shows_addresses_where_it_is_served_and_no_more_than_fit() {
+        let wanted = |served: &str| {
+            json!({
+                "conditions": [condition("Accepted", "True", 2), condition("Programmed", served, 2)],
+                "listeners": [{"name": "web", "attachedRoutes": 1, "supportedKinds": [],
+                               "conditions": [condition("Accepted", "True", 2)]}],
+            })
+        };
+        let current = json!({
+            "attachedListenerSets": 3,
+            "conditions": [since(condition("a.test/Extra", "True", 1), "t0"), since(condition("Accepted", "False", 1), "t0")],
+            "listeners": [{"name": "gone", "conditions": []},
+                          {"name": "web", "conditions": [since(condition("Accepted", "True", 1), "t0")]}],
+        });
+        let addresses = (1..=17).map(|last| Address::new(&format!("10.0.0.{last}"))).collect();
+        let addresses = written(&addresses);
+        assert_eq!(addresses.len(), MOST_ADDRESSES);
+        let status = merged(Kind::Gateway, &current, &wanted("True"), Some(&addresses), "t1").unwrap();
+        assert_eq!(
+            status["addresses"][0],
+            json!({"type": "IPAddress", "value": "10.0.0.1"})
+        );
+        assert_eq!(status["attachedListenerSets"], 3);
+        assert_eq!(status["conditions"][0], current["conditions"][0]);
+        assert_eq!(status["conditions"][1]["lastTransitionTime"], "t1");
+        assert_eq!(list(&status["listeners"]).len(), 1);
+        assert_eq!(status["listeners"][0]["conditions"][0]["lastTransitionTime"], "t0");
+        let closed = merged(Kind::Gateway, &status, &wanted("False"), Some(&addresses), "t2").unwrap();
+        assert_eq!(closed.get("addresses"), None);
+        let newer = json!({"conditions": [since(condition("Accepted", "True", 3), "t0")]});
+        assert_eq!(merged(Kind::Gateway, &newer, &wanted("True"), None, "t1"), None);
+    }
+}

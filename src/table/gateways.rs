@@ -1,0 +1,191 @@
+//! What the listeners of Gateways serve on a port. A request is for the one listener whose hostname fits it best, and no
+//! route of another one answers it.
+
+use super::CertificateSet;
+use super::canonical::CanonicalPath;
+use super::hosts::{HostTable, Match};
+use super::route::{HostPattern, Route};
+use super::when::Says;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Things by host. A wildcard stands for any number of labels here, but at least one.
+#[derive(Clone, Debug)]
+pub struct ByHost<T> {
+    exact: HashMap<Arc<str>, T>,
+    /// By what follows the `*.`.
+    wildcard: HashMap<Arc<str>, T>,
+    any: Option<T>,
+}
+
+impl<T> Default for ByHost<T> {
+    fn default() -> Self {
+        Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            any: None,
+        }
+    }
+}
+
+impl<T> ByHost<T> {
+    /// Everything that fits a host, the best first: the very name, then the longest wildcard, then what is for any host.
+    pub fn fitting<'t, 'h>(&'t self, host: Option<&'h str>) -> impl Iterator<Item = &'t T> + use<'t, 'h, T> {
+        let host = host.unwrap_or_default();
+        let exact = self.exact.get(host);
+        // A host that is an address has no labels.
+        let is_name = !self.wildcard.is_empty() && !host.starts_with('[');
+        let dots = host.match_indices('.').filter(move |_| is_name);
+        let wildcard = dots.filter_map(move |(at, _)| self.wildcard.get(host.get(at + 1..)?));
+        exact.into_iter().chain(wildcard).chain(&self.any)
+    }
+
+    /// What is there for exactly this pattern, to be changed; made where there is nothing.
+    pub fn entry(&mut self, pattern: &HostPattern) -> &mut T
+    where
+        T: Default,
+    {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
+            HostPattern::Wildcard(suffix) => self.wildcard.entry(suffix.clone()).or_default(),
+            HostPattern::Any => self.any.get_or_insert_default(),
+        }
+    }
+
+    /// Puts something where a pattern has nothing yet.
+    pub fn insert(&mut self, pattern: HostPattern, thing: T) {
+        match pattern {
+            HostPattern::Exact(name) => drop(self.exact.insert(name, thing)),
+            HostPattern::Wildcard(suffix) => drop(self.wildcard.insert(suffix, thing)),
+            HostPattern::Any => self.any = Some(thing),
+        }
+    }
+
+    /// Everything, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.exact.values().chain(self.wildcard.values()).chain(&self.any)
+    }
+}
+
+/// A listener of a Gateway.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayListener {
+    /// `namespace/gateway/listener`.
+    pub name: Arc<str>,
+    /// Its routes, by the hostnames that they have themselves: the better of two for a request is the one whose own
+    /// hostname is the more specific, also where the listener's is narrower than both.
+    pub hosts: ByHost<HostTable>,
+    /// What its clients are shown, where it is one for HTTPS.
+    pub certificates: Option<Arc<CertificateSet>>,
+}
+
+/// The listeners of Gateways on a port of the addresses that they share with Ingresses, or on a port that they have for
+/// themselves.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayPort {
+    pub listeners: ByHost<GatewayListener>,
+    /// Whether a request that no listener has a route for may have a rule of an Ingress.
+    pub then_ingresses: bool,
+}
+
+/// What the listeners of Gateways say of a request.
+#[derive(Debug)]
+pub enum Asked<'t> {
+    /// This route answers.
+    Route(&'t Arc<Route>),
+    /// The connection is for another listener than the host.
+    Misdirected,
+    /// They have no route for it.
+    Nothing,
+}
+
+impl GatewayListener {
+    /// The route for a host and path. What the best hostname has no rule for falls to the next one.
+    pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&Arc<Route>> {
+        let mut hosts = self.hosts.fitting(host);
+        hosts.find_map(|host| host.find(path, says))
+    }
+
+    /// Every route, in no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.hosts.iter().flat_map(HostTable::routes)
+    }
+}
+
+impl GatewayPort {
+    /// The listener that a host belongs to, or a connection by the name that its client asks for.
+    pub fn listener(&self, host: Option<&str>) -> Option<&GatewayListener> {
+        self.listeners.fitting(host).next()
+    }
+
+    /// What becomes of a request. `connection` is the name that the client of a TLS connection has asked for, if the
+    /// connection is bound to that.
+    pub fn find(
+        &self,
+        connection: Option<Option<&str>>,
+        host: Option<&str>,
+        path: &CanonicalPath<'_>,
+        says: &Says<'_>,
+    ) -> Asked<'_> {
+        let listener = self.listener(host);
+        if let Some(name) = connection {
+            let of_connection = self.listener(name);
+            let is_same = match (of_connection, listener) {
+                (Some(one), Some(other)) => std::ptr::eq(one, other),
+                (None, None) => true,
+                _ => false,
+            };
+            if !is_same {
+                return Asked::Misdirected;
+            }
+        }
+        match listener.and_then(|listener| listener.find(host, path, says)) {
+            Some(route) => Asked::Route(route),
+            None => Asked::Nothing,
+        }
+    }
+
+    /// What clients are shown that ask for a name; absent where no listener is for it.
+    pub fn certificates(&self, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
+        self.listener(name)?.certificates.as_ref()
+    }
+
+    /// Every route, in no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.listeners.iter().flat_map(GatewayListener::routes)
+    }
+
+    /// The same as what is found.
+    pub fn matches(&self) -> impl Iterator<Item = Match<'_>> {
+        self.routes().map(Match::plain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_spans_labels_and_the_longer_one_is_better() {
+        let mut all = ByHost::default();
+        for (pattern, number) in [
+            (HostPattern::Any, 0),
+            (HostPattern::Wildcard("test".into()), 1),
+            (HostPattern::Wildcard("b.test".into()), 2),
+            (HostPattern::Exact("a.b.test".into()), 3),
+        ] {
+            all.insert(pattern, number);
+        }
+        for (host, wanted) in [
+            (Some("a.b.test"), &[3, 2, 1, 0][..]),
+            (Some("x.y.b.test"), &[2, 1, 0]),
+            (Some("b.test"), &[1, 0]),
+            (Some("test"), &[0]),
+            (Some("[::1.test]"), &[0]),
+            (None, &[0]),
+        ] {
+            let found: Vec<i32> = all.fitting(host).copied().collect();
+            assert_eq!(found, wanted, "{host:?}");
+        }
+    }
+}
