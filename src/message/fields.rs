@@ -14,6 +14,26 @@ const MORE: usize = 128;
 pub struct Fields {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// Which names there may be lines of. Most names that are looked for are not there.
+    names: Names,
+}
+
+/// A set of names, which may seem to have more of them than were put in.
+#[derive(Clone, Copy, Default)]
+struct Names(u64);
+
+impl Names {
+    const fn bit(name: Name) -> u64 {
+        1 << (name as u8 % 64)
+    }
+
+    fn put(&mut self, name: Name) {
+        self.0 |= Self::bit(name);
+    }
+
+    fn may_have(self, name: Name) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
 }
 
 /// One field line.
@@ -132,6 +152,7 @@ impl Fields {
         Self {
             bytes: Vec::new(),
             lines: Vec::new(),
+            names: Names(0),
         }
     }
 
@@ -140,12 +161,15 @@ impl Fields {
         self.bytes.clear();
         self.bytes.reserve(bytes.len() + MORE);
         self.bytes.extend_from_slice(bytes);
+        self.names = Names(0);
+        lines.iter().for_each(|line| self.names.put(line.known));
         self.lines = lines;
     }
 
     /// Takes all lines out, but keeps the memory of their bytes. The list of them is handed out.
     pub(super) fn clear(&mut self) -> Vec<Line> {
         self.bytes.clear();
+        self.names = Names(0);
         std::mem::take(&mut self.lines)
     }
 
@@ -160,6 +184,7 @@ impl Fields {
         let mut fields = Self {
             bytes: Vec::with_capacity(lines.sum::<usize>() + more),
             lines: Vec::with_capacity(map.len()),
+            names: Names(0),
         };
         for (name, value) in map {
             fields.append(name, value);
@@ -193,15 +218,23 @@ impl Fields {
         name: &'f (impl FieldName + ?Sized),
     ) -> impl DoubleEndedIterator<Item = Value<'f>> + Clone {
         let (known, text) = (name.known(), name.text());
-        let lines = self.lines.iter();
+        let lines = self.lines_to_search(known).iter();
         let named = lines.filter(move |line| self.is_named(line, known, text));
         named.map(|line| self.value(line))
     }
 
+    /// All lines, or none if none of them has this name.
+    #[inline]
+    fn lines_to_search(&self, known: Name) -> &[Line] {
+        if self.names.may_have(known) { &self.lines } else { &[] }
+    }
+
     /// The first line of a name.
+    #[inline]
     pub fn get(&self, name: &(impl FieldName + ?Sized)) -> Option<Value<'_>> {
         let (known, text) = (name.known(), name.text());
-        let line = self.lines.iter().find(|line| self.is_named(line, known, text))?;
+        let mut lines = self.lines_to_search(known).iter();
+        let line = lines.find(|line| self.is_named(line, known, text))?;
         Some(self.value(line))
     }
 
@@ -245,7 +278,8 @@ impl Fields {
     /// removed.
     pub fn insert(&mut self, name: &(impl FieldName + ?Sized), value: impl AsRef<[u8]>) {
         let (known, text) = (name.known(), name.text());
-        let first = self.lines.iter().position(|line| self.is_named(line, known, text));
+        let mut lines = self.lines_to_search(known).iter();
+        let first = lines.position(|line| self.is_named(line, known, text));
         let new = self.write(name, value.as_ref());
         let Some(first) = first else {
             return self.lines.push(new);
@@ -266,6 +300,9 @@ impl Fields {
     /// Takes all lines of a name out.
     pub fn remove(&mut self, name: &(impl FieldName + ?Sized)) {
         let (known, text) = (name.known(), name.text());
+        if !self.names.may_have(known) {
+            return;
+        }
         let bytes = &self.bytes;
         self.lines.retain(|line| !is_named(bytes, line, known, text));
     }
@@ -330,6 +367,7 @@ impl Fields {
         self.bytes.extend_from_slice(value);
         let until = at(&self.bytes);
         self.bytes.extend_from_slice(b"\r\n");
+        self.names.put(name.known());
         Line {
             name: Span { start, end },
             value: Span {
