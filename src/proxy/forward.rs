@@ -133,6 +133,8 @@ pub struct Luggage {
     pub body: Option<ClientBody>,
     /// Its place among the requests under way to the backend it was routed to.
     pub place: Option<RequestPermit>,
+    /// Whether something was waited for since its head was there.
+    pub waited: bool,
 }
 
 impl<T: Into<ForwardError>> From<T> for Stop {
@@ -227,7 +229,7 @@ pub async fn forward(
         }
         let reused = connection.reused();
         // Where it had to wait, for a place, a connection or another try, a guard may have come meanwhile.
-        let waited = !reused || luggage.place.is_some() || retries.attempts > 1;
+        let waited = luggage.waited || !reused || luggage.place.is_some() || retries.attempts > 1;
         if waited && let Some(guard) = closed_since(worker, plan) {
             attempt.tells_nothing();
             return Err(Stop::anew(ForwardError {
@@ -240,7 +242,8 @@ pub async fn forward(
         let sent = body.map_or_else(|| plan.upload.again(client, worker), ClientBody::unsent);
         // The time in which a client sends its body is not the pod's.
         let began = (plan.upload.is_done() && lease.is_timed()).then(Instant::now);
-        let sent_at = Instant::now();
+        // What has waited for nothing is sent as soon as its head is there, and reading the clock takes time too.
+        let sent_at = if waited { Instant::now() } else { plan.trail.began() };
         let limit = retries.limit();
         let outcome = match &mut connection {
             Connection::Http1(connection) => {

@@ -107,6 +107,7 @@ pub async fn take(
     let mut luggage = Luggage {
         body: Some(ClientBody::new(body, &upload, client, worker)),
         place: None,
+        waited: false,
     };
     // Looked at where it is, as the plan below: an await would keep room for it in two places.
     let admitted = admit(worker, client, (request, upload), trail);
@@ -148,6 +149,7 @@ pub async fn take(
                 id: trail.request_id(),
             };
             // On the heap, for few routes have such a step.
+            luggage.waited = true;
             match Box::pin(access::ask(&asked, wanted)).await {
                 Ok(_) if anew >= MOST_ANEW => refused = Some((place, Box::new(ProxyError::AccessUnclear.into()))),
                 Ok(shown) => {
@@ -210,6 +212,7 @@ pub async fn take(
                                 return Ok(());
                             }
                             Err(Stop::Anew(_)) if anew < MOST_ANEW => {
+                                luggage.waited = true;
                                 anew += 1;
                                 continue;
                             }
