@@ -218,6 +218,7 @@ impl KnownTraffic {
     fn renew(&mut self, epoch: u64) {
         if self.epoch != epoch {
             self.epoch = epoch;
+            self.last = None;
             self.by_key.clear();
         }
     }
@@ -255,6 +256,8 @@ pub struct Worker {
 /// Where the numbers of routes are, as far as this shard has met them.
 #[derive(Default)]
 struct KnownTraffic {
+    /// Those of the last request, since the next one is mostly for the same route.
+    last: Option<(RouteKey, Arc<Traffic>)>,
     by_key: HashMap<RouteKey, Arc<Traffic>>,
     epoch: u64,
 }
@@ -311,12 +314,21 @@ impl Worker {
     /// Where requests of a route are counted.
     pub fn traffic(&self, route: &Route) -> Arc<Traffic> {
         let mut known = self.traffic.borrow_mut();
-        if let Some(traffic) = known.by_key.get(&route.key) {
+        if let Some((key, traffic)) = &known.last
+            && *key == route.key
+        {
             return traffic.clone();
         }
-        let (traffic, epoch) = self.counters.traffic.of(route.key);
-        known.renew(epoch);
-        known.by_key.insert(route.key, traffic.clone());
+        let traffic = match known.by_key.get(&route.key) {
+            Some(traffic) => traffic.clone(),
+            None => {
+                let (traffic, epoch) = self.counters.traffic.of(route.key);
+                known.renew(epoch);
+                known.by_key.insert(route.key, traffic.clone());
+                traffic
+            }
+        };
+        known.last = Some((route.key, traffic.clone()));
         traffic
     }
 
