@@ -403,10 +403,10 @@ where
     }
 
     /// Makes it ready for another request, if that is possible: both messages have ended, neither side closes, and nothing
-    /// was said behind the response.
+    /// was read behind the response. Whether something has come that was not read is looked at when it is used again.
     pub(super) fn rest(&mut self) -> bool {
         let both_ended = self.is_ended() && self.outgoing.is_done() && !self.unflushed && !self.deaf;
-        if !both_ended || !self.keeps || !self.input.is_empty() || !self.is_quiet() {
+        if !both_ended || !self.keeps || !self.input.is_empty() {
             return false;
         }
         self.reading = Reading::Idle;

@@ -233,7 +233,8 @@ async fn only_what_both_sides_keep_is_used_again() {
         let (mut ours, came) = answered(get(), &said, closes).await;
         let came = came.unwrap_or_else(|error| panic!("{said:?}: {error}"));
         assert_eq!(came.data.is_empty(), !said.ends_with("until the end"), "{said:?}");
-        assert_eq!(ours.rest(), again, "{said:?}");
+        // The pool asks the first when it gets a connection back, and the second before it is used again.
+        assert_eq!(ours.rest() && ours.is_quiet(), again, "{said:?}");
     }
 }
 
