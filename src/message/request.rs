@@ -143,8 +143,17 @@ impl Request {
 
     /// The path of the target; `*` for `OPTIONS *`, and empty for a CONNECT.
     pub fn path(&self) -> &str {
+        self.fields.text(self.path_alone())
+    }
+
+    /// Whether this is its path.
+    pub fn has_path(&self, path: &str) -> bool {
+        self.fields.bytes_at(self.path_alone()) == path.as_bytes()
+    }
+
+    fn path_alone(&self) -> Span {
         let end = self.query.map_or(self.path.end, |query| query - 1);
-        self.fields.text(Span { end, ..self.path })
+        Span { end, ..self.path }
     }
 
     /// The query of the target, without its `?`.

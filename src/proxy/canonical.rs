@@ -102,7 +102,7 @@ impl Canonical<'_> {
     /// The target a pod gets, where that is not the client's: the very path that was matched, with the query as it came.
     pub fn target(&self, request: &Request, route: &Route) -> Option<String> {
         let path = self.path.form(route.keep_slashes);
-        if path == request.path() {
+        if request.has_path(path) {
             return None;
         }
         Some(match request.query() {

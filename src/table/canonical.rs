@@ -228,12 +228,17 @@ pub fn canonical_host(text: &str) -> Result<CanonicalHost<'_>, HostError> {
             port,
         });
     }
-    // Hosts are short: other ways to look for a byte take longer to begin.
-    let colon = text.bytes().position(|byte| byte == b':');
-    let (name, port) = match colon.and_then(|at| text.split_at_checked(at)) {
-        Some((name, port)) => (name, parse_port(port.get(1..).unwrap_or_default())?),
-        None => (text, None),
-    };
+    // Most hosts come without a port, and are looked at once.
+    match named(text, None) {
+        Err(HostError::Invalid | HostError::TooLong) if text.contains(':') => {}
+        done => return done,
+    }
+    let (name, port) = text.split_once(':').unwrap_or((text, ""));
+    named(name, parse_port(port)?)
+}
+
+/// Reads a host without its port.
+fn named(name: &str, port: Option<u16>) -> Result<CanonicalHost<'_>, HostError> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.is_empty() {
         return Err(HostError::Empty);
@@ -246,10 +251,10 @@ pub fn canonical_host(text: &str) -> Result<CanonicalHost<'_>, HostError> {
     for &byte in name.as_bytes() {
         let class = HOST_CLASSES[usize::from(byte)];
         seen |= class;
-        twice |= class & previous & DOT;
+        twice |= class & previous;
         previous = class;
     }
-    if seen & NOT_HOST != 0 || twice != 0 || previous == DOT {
+    if seen & NOT_HOST != 0 || twice & DOT != 0 || previous == DOT {
         return Err(HostError::Invalid);
     }
     Ok(CanonicalHost {
