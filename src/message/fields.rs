@@ -307,6 +307,13 @@ impl Fields {
         self.lines.retain(|line| !is_named(bytes, line, known, text));
     }
 
+    /// Takes out the line at a place, if there is one.
+    pub fn remove_at(&mut self, place: usize) {
+        if place < self.lines.len() {
+            self.lines.remove(place);
+        }
+    }
+
     /// Takes out the lines that are not to stay.
     pub fn retain(&mut self, mut stays: impl FnMut(Field<'_>) -> bool) {
         let bytes = &self.bytes;

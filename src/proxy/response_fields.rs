@@ -13,10 +13,12 @@ use http::StatusCode;
 /// [`ProxyError::BadResponse`] for a transfer coding other than `chunked`, whose name would be lost with the field, and
 /// for a `Connection` that names too many fields.
 pub fn clean_response(fields: &mut Fields) -> Result<bool, ProxyError> {
-    let (mut chunked, mut length, mut names_fields, mut of_hop) = (false, false, false, false);
-    for field in fields.iter() {
+    let (mut chunked, mut length, mut names_fields) = (false, false, false);
+    let (mut of_hop, mut last_of_hop) = (0, 0);
+    for (place, field) in fields.iter().enumerate() {
         if is_hop_by_hop(field.known) {
-            of_hop = true;
+            of_hop += 1;
+            last_of_hop = place;
             if field.known == Name::TransferEncoding {
                 let is_chunked = field.value.as_bytes().eq_ignore_ascii_case(b"chunked");
                 if std::mem::replace(&mut chunked, true) || !is_chunked {
@@ -42,7 +44,9 @@ pub fn clean_response(fields: &mut Fields) -> Result<bool, ProxyError> {
             stays || !named.iter().any(|name| field.name.eq_ignore_ascii_case(name))
         });
     }
-    if of_hop {
+    if of_hop == 1 && !names_fields && !(chunked && length) {
+        fields.remove_at(last_of_hop);
+    } else if of_hop > 0 {
         // Chunked is what was read (RFC 9112 §6.3).
         let length_too = chunked && length;
         fields.retain(|field| !(is_hop_by_hop(field.known) || length_too && field.known == Name::ContentLength));
