@@ -171,12 +171,16 @@ fn write_those(out: &mut impl Sink, original: &Fields, passes: impl Fn(Field<'_>
     let mut run = 0..0;
     for field in original.iter() {
         if !passes(field) {
-            out.lines(original, run.clone());
+            if !run.is_empty() {
+                out.lines(original, run.clone());
+            }
             run.start = run.end + 1;
         }
         run.end += 1;
     }
-    out.lines(original, run);
+    if !run.is_empty() {
+        out.lines(original, run);
+    }
 }
 
 /// Whether a field of the client's passes as it is.

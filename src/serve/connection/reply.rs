@@ -293,7 +293,9 @@ fn write_lines(out: &mut Vec<u8>, fields: &Fields, stays: impl Fn(Field<'_>) -> 
     let mut run = 0..0;
     for field in fields.iter() {
         if !stays(field) {
-            fields.write_lines(run.clone(), out);
+            if !run.is_empty() {
+                fields.write_lines(run.clone(), out);
+            }
             run.start = run.end + 1;
         }
         run.end += 1;
