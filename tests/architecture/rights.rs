@@ -97,6 +97,11 @@ fn asked() -> BTreeSet<Right> {
         right("networking.k8s.io", "ingresses/status", "patch"),
         // status/routes.rs
         right("route.openshift.io", "routes/status", "update"),
+        // status/gateways.rs
+        right("gateway.networking.k8s.io", "gatewayclasses", "get"),
+        right("gateway.networking.k8s.io", "gatewayclasses/status", "update"),
+        right("gateway.networking.k8s.io", "gateways/status", "update"),
+        right("gateway.networking.k8s.io", "httproutes/status", "update"),
         // status/events.rs
         right("events.k8s.io", "events", "create"),
         right("events.k8s.io", "events", "get"),
