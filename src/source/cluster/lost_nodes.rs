@@ -42,7 +42,8 @@ pub(super) async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
     let mut denied = false;
     loop {
         let nodes = wanted.borrow_and_update().nodes.clone();
-        for name in due(&mut known, &nodes) {
+        let (asked, more) = due(&mut known, &nodes);
+        for name in asked {
             let unready = nodes.get(&name).copied().unwrap_or_default();
             let lost = match ask(&cluster.client, &name).await {
                 Answer::Lost(lost) => Some(lost),
@@ -88,6 +89,8 @@ pub(super) async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
             known.insert(name, news);
         }
         let next = known.values().map(|known| known.due).min();
+        // Others are waiting to be asked about.
+        let next = if more { Some(Instant::now()) } else { next };
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {}
@@ -96,15 +99,22 @@ pub(super) async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
     }
 }
 
-/// The nodes that are to be asked about now, and forgets those that are not wanted any more.
-fn due(known: &mut HashMap<Arc<str>, Known>, wanted: &BTreeMap<Arc<str>, usize>) -> Vec<Arc<str>> {
+/// The nodes that are to be asked about now, and whether there are more. Those about which nothing is known come first, then those that
+/// have waited longest. Forgets those that are not wanted any more.
+fn due(known: &mut HashMap<Arc<str>, Known>, wanted: &BTreeMap<Arc<str>, usize>) -> (Vec<Arc<str>>, bool) {
     known.retain(|name, _| wanted.contains_key(name));
     let now = Instant::now();
     let due = wanted.iter().filter(|(name, unready)| {
         let known = known.get(*name);
         known.is_none_or(|known| known.due <= now || known.unready < **unready)
     });
-    due.map(|(name, _)| name.clone()).take(AT_ONCE).collect()
+    let mut due: Vec<_> = due
+        .map(|(name, _)| (known.get(name).map(|known| known.due), name))
+        .collect();
+    due.sort();
+    let more = due.len() > AT_ONCE;
+    due.truncate(AT_ONCE);
+    (due.into_iter().map(|(_, name)| name.clone()).collect(), more)
 }
 
 /// Whether a node can have this name. No other is asked about: names go into the request.
@@ -184,7 +194,7 @@ mod tests {
     fn a_node_is_asked_about_again_when_more_of_its_pods_become_unready() {
         let mut known = HashMap::new();
         let wanted = |unready| BTreeMap::from([(Arc::from("a"), unready)]);
-        assert_eq!(due(&mut known, &wanted(1)).len(), 1);
+        assert_eq!(due(&mut known, &wanted(1)).0.len(), 1);
         known.insert(
             Arc::from("a"),
             Known {
@@ -193,9 +203,29 @@ mod tests {
                 lost: Some(false),
             },
         );
-        assert!(due(&mut known, &wanted(1)).is_empty());
-        assert_eq!(due(&mut known, &wanted(2)).len(), 1);
-        assert!(due(&mut known, &BTreeMap::new()).is_empty());
+        assert!(due(&mut known, &wanted(1)).0.is_empty());
+        assert_eq!(due(&mut known, &wanted(2)).0.len(), 1);
+        assert!(due(&mut known, &BTreeMap::new()).0.is_empty());
         assert!(known.is_empty());
+    }
+
+    #[test]
+    fn every_node_has_its_turn() {
+        let mut known = HashMap::new();
+        let names = (0..=AT_ONCE).map(|number| Arc::<str>::from(format!("node-{number:03}")));
+        let wanted: BTreeMap<_, _> = names.map(|name| (name, 1)).collect();
+        let (first, more) = due(&mut known, &wanted);
+        assert_eq!((first.len(), more), (AT_ONCE, true));
+        for name in first {
+            let answered = Known {
+                unready: 1,
+                due: Instant::now(),
+                lost: Some(false),
+            };
+            known.insert(name, answered);
+        }
+        // All of them are due again, but one was never asked about.
+        let (second, _) = due(&mut known, &wanted);
+        assert_eq!(&*second[0], format!("node-{AT_ONCE:03}"));
     }
 }
