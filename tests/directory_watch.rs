@@ -152,6 +152,10 @@ async fn the_first_list_names_every_kind() {
     let synced = format!("synced manifests {}", world.folder.path().display());
     let expected = [
         "Namespace=0",
+        "ReferenceGrant=0",
+        "HTTPRoute=0",
+        "Gateway=0",
+        "GatewayClass=0",
         "ConfigMap=0",
         "Secret=0",
         "Endpoints=0",
