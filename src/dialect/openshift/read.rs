@@ -274,7 +274,7 @@ fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refus
             if !matches!(&*route.path, "" | "/") {
                 refuse(
                     "spec.path",
-                    "a Route that passes TLS through has no path: nobody reads it".to_owned(),
+                    "narthex cannot read the path of a connection whose TLS it passes through: leave it out, or this Route is not served".to_owned(),
                 );
             }
             let ends_here = [
@@ -383,7 +383,7 @@ fn weights(route: &Route, refused: &mut Vec<Refused>) {
         }
         let given = target.weight.unwrap_or(WEIGHT);
         if !(0..=MOST_WEIGHT).contains(&given) {
-            refuse(weight, format!("{given} is not from 0 to {MOST_WEIGHT}"));
+            refuse(weight, format!("{given} is not from 0 to {MOST_WEIGHT}, so this Route is not served"));
         }
     }
     let port = match &route.port {
