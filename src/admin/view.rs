@@ -244,7 +244,7 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
             let (host, says) = (canonical.host.as_deref(), ask.says());
             let gateways = table.gateways_of(ask.listener, server_name);
             let explanation = gateways
-                .and_then(|port| explain_gateways(port, host, &canonical.path, &says))
+                .and_then(|port| explain_gateways(port, hosts, host, &canonical.path, &says))
                 .unwrap_or_else(|| explain(hosts, host, &canonical.path, &says));
             decision.fill(table, report, &canonical.path, &explanation);
             decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);

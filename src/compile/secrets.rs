@@ -329,7 +329,6 @@ impl State {
 
     /// Replaces a Secret, or removes it. Nothing of the old one stays in use.
     pub(super) fn replace_secret(&mut self, key: &Key, secret: Option<Arc<Secret>>) {
-        self.gateway_secret_changed(key);
         let before = self.secrets.certificate(key).cloned();
         self.secrets.remove(key);
         if let Some(secret) = secret {
@@ -347,6 +346,7 @@ impl State {
         if is_default {
             self.default_changed();
         }
+        self.gateway_secret_changed(key);
         self.tls_secret_changed(key);
         self.stale.insert_users(cause);
         self.forget_keys(&(Kind::Secret, key.clone()));

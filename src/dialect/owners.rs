@@ -44,13 +44,46 @@ impl HostOwners {
         Self { by_pattern }
     }
 
+    /// As [`HostOwners::against`], for a wildcard that stands for any number of labels. Who owns that wildcard has it for
+    /// one label, and not for deeper names of others.
+    pub(crate) fn against_below(&self, namespace: &str, host: &HostPattern) -> Option<String> {
+        let HostPattern::Wildcard(suffix) = host else {
+            return self.against(namespace, host);
+        };
+        let below = |name: &str| name.strip_suffix(&**suffix).is_some_and(|rest| rest.ends_with('.'));
+        let deeper = |pattern: &HostPattern| match pattern {
+            HostPattern::Exact(name) => below(name) && wildcard_suffix(name) != Some(suffix),
+            HostPattern::Wildcard(name) => below(name),
+            HostPattern::Any => false,
+        };
+        self.against(namespace, host).or_else(|| {
+            let mut fitting = self.by_pattern.iter().filter(|(pattern, _)| deeper(pattern));
+            let (_, owners) = fitting.find(|(_, owners)| !owners.contains(namespace))?;
+            Some(names(owners))
+        })
+    }
+
+    /// Who stands against a namespace's having a listener of a Gateway for a host. A listener for all hosts is nobody's: it
+    /// takes no host from a listener that names it, and its routes are judged by themselves.
+    pub(crate) fn against_listener(&self, namespace: &str, host: &HostPattern) -> Option<String> {
+        let is_owner = self
+            .by_pattern
+            .get(host)
+            .is_some_and(|owners| owners.contains(namespace));
+        match host {
+            HostPattern::Any => None,
+            _ if is_owner => None,
+            host => self.against_below(namespace, host),
+        }
+    }
+
     /// Who stands against a namespace's having a host: those to name, none where nobody does.
     pub(crate) fn against(&self, namespace: &str, host: &HostPattern) -> Option<String> {
         if self.by_pattern.is_empty() {
             return None;
         }
         let refuses = |owners: &&BTreeSet<Arc<str>>| !owners.contains(namespace);
-        let named = |owners: &BTreeSet<Arc<str>>| owners.iter().map(|name| &**name).collect::<Vec<_>>().join(", ");
+        let named = names;
         if let Some(owners) = self.by_pattern.get(host) {
             return Some(owners).filter(refuses).map(named);
         }
@@ -70,6 +103,10 @@ impl HostOwners {
             HostPattern::Any => Some("nobody".to_owned()),
         }
     }
+}
+
+fn names(owners: &BTreeSet<Arc<str>>) -> String {
+    owners.iter().map(|name| &**name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -117,6 +154,31 @@ mod tests {
         assert_eq!(owners.against("b", &host("*.a.test")).as_deref(), Some("a"));
         assert!(owners.against("a", &host("*")).is_some());
         assert_eq!(owners.against("c", &host("*.b.test")), None);
+    }
+
+    #[test]
+    fn a_wildcard_that_spans_labels_is_against_deeper_owners_too() {
+        let owners = owners(&["ops=*.test", "bank=x.b.test", "shop=*.c.test"]);
+        for (namespace, name, may, may_listen) in [
+            ("evil", "*.test", false, false),
+            ("evil", "*.b.test", false, false),
+            ("evil", "x.b.test", false, false),
+            ("evil", "y.b.test", true, true),
+            ("evil", "*.d.c.test", true, true),
+            ("evil", "*", false, true),
+            ("ops", "*.test", false, true),
+            ("bank", "*.b.test", true, true),
+            ("shop", "*.c.test", true, true),
+        ] {
+            let host = host(name);
+            assert_eq!(
+                owners.against_below(namespace, &host).is_none(),
+                may,
+                "{namespace} {name}"
+            );
+            let listener = owners.against_listener(namespace, &host);
+            assert_eq!(listener.is_none(), may_listen, "{namespace} {name}");
+        }
     }
 
     #[test]

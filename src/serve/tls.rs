@@ -448,8 +448,7 @@ fn terms(shard: &Shard, listener: ListenerId, server_name: Option<&str>) -> Opti
     if let TlsMode::Passthrough(to) = table.listener(listener)?.tls(server_name)? {
         return passed(to.clone(), None);
     }
-    let gateways = table.gateways_of(listener, server_name);
-    if let Some(certificates) = gateways.and_then(|port| port.certificates(server_name)) {
+    if let Some(certificates) = table.gateway_certificates(listener, server_name) {
         return Some(Terms::OfGateway(certificates.clone()));
     }
     match table

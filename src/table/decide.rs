@@ -335,11 +335,17 @@ pub fn decide<'d>(table: &'d Table, ask: &'d Ask<'_>, canonical: &'d Canonical<'
         Some(HostSet::Gateways(port)) => {
             // A trusted proxy sends the requests of many clients over a connection that it opened for one of them.
             let connection = (ask.tls && !ask.trusted).then_some(ask.server_name);
-            match port.find(connection, host, &canonical.path, &ask.says()) {
-                Asked::Route(route) => return follow(table, ask, canonical, rules, Match::plain(route)),
-                Asked::Misdirected => return refused(Refusal::Misdirected),
-                Asked::Nothing if port.then_ingresses => Some(table.ingress_hosts()),
-                Asked::Nothing => return refused(Refusal::NoRoute),
+            let (path, says) = (&canonical.path, ask.says());
+            let ingresses = port.then_ingresses.then(|| table.ingress_hosts());
+            match (port.find(connection, host, path, &says), ingresses) {
+                (Asked::Route(listener, route), Some(hosts)) if listener.yields(route, hosts, host, path, &says) => {
+                    Some(hosts)
+                }
+                (Asked::Route(_, route), _) => return follow(table, ask, canonical, rules, Match::plain(route)),
+                (Asked::Misdirected, Some(hosts)) if port.is_ingress_host(hosts, host) => Some(hosts),
+                (Asked::Misdirected, _) => return refused(Refusal::Misdirected),
+                (Asked::Nothing, Some(hosts)) => Some(hosts),
+                (Asked::Nothing, None) => return refused(Refusal::NoRoute),
             }
         }
     };

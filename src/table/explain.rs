@@ -40,12 +40,16 @@ pub fn explain(hosts: &Hosts, host: Option<&str>, path: &CanonicalPath<'_>, says
 /// The same of the listener of a Gateway that a host belongs to; absent where that has no route for the request.
 pub fn explain_gateways(
     port: &GatewayPort,
+    ingresses: &Hosts,
     host: Option<&str>,
     path: &CanonicalPath<'_>,
     says: &Says<'_>,
 ) -> Option<Explanation> {
     let listener = port.listener(host)?;
     let route = listener.find(host, path, says)?.clone();
+    if listener.yields(&route, ingresses, host, path, says) {
+        return None;
+    }
     // A table has routes of one hostname.
     let tables = listener.hosts.fitting(host).filter_map(|table| {
         let pattern = table.routes().next()?.host.clone();

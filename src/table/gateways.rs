@@ -3,7 +3,7 @@
 
 use super::CertificateSet;
 use super::canonical::CanonicalPath;
-use super::hosts::{HostTable, Match};
+use super::hosts::{HostTable, Hosts, Match};
 use super::route::{HostPattern, Route};
 use super::when::Says;
 use std::collections::HashMap;
@@ -68,10 +68,13 @@ impl<T> ByHost<T> {
 }
 
 /// A listener of a Gateway.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct GatewayListener {
     /// `namespace/gateway/listener`.
     pub name: Arc<str>,
+    /// The namespace of its Gateway.
+    pub namespace: Arc<str>,
+    pub hostname: HostPattern,
     /// Its routes, by the hostnames that they have themselves: the better of two for a request is the one whose own
     /// hostname is the more specific, also where the listener's is narrower than both.
     pub hosts: ByHost<HostTable>,
@@ -91,8 +94,8 @@ pub struct GatewayPort {
 /// What the listeners of Gateways say of a request.
 #[derive(Debug)]
 pub enum Asked<'t> {
-    /// This route answers.
-    Route(&'t Arc<Route>),
+    /// This route answers, unless a rule of an Ingress comes first: see [`GatewayListener::yields`].
+    Route(&'t GatewayListener, &'t Arc<Route>),
     /// The connection is for another listener than the host.
     Misdirected,
     /// They have no route for it.
@@ -106,6 +109,23 @@ impl GatewayListener {
         hosts.find_map(|host| host.find(path, says))
     }
 
+    /// Whether a rule of an Ingress answers in place of a route: a rule for fewer hosts does, and so does a rule of another
+    /// namespace for the same hosts. Nobody takes requests from the Ingress of somebody else.
+    pub fn yields(
+        &self,
+        route: &Route,
+        ingresses: &Hosts,
+        host: Option<&str>,
+        path: &CanonicalPath<'_>,
+        says: &Says<'_>,
+    ) -> bool {
+        let rank = self.hostname.rank().max(route.host.rank());
+        ingresses.find(host, path, says).is_some_and(|found| {
+            let (theirs, namespace) = (found.route.host.rank(), &found.route.origin.object.namespace);
+            theirs > rank || (theirs == rank && *namespace != route.origin.object.namespace)
+        })
+    }
+
     /// Every route, in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.hosts.iter().flat_map(HostTable::routes)
@@ -116,6 +136,12 @@ impl GatewayPort {
     /// The listener that a host belongs to, or a connection by the name that its client asks for.
     pub fn listener(&self, host: Option<&str>) -> Option<&GatewayListener> {
         self.listeners.fitting(host).next()
+    }
+
+    /// Whether Ingresses name a host with a pattern for fewer hosts than the listener that it belongs to.
+    pub fn is_ingress_host(&self, ingresses: &Hosts, host: Option<&str>) -> bool {
+        let listener = self.listener(host);
+        listener.is_none_or(|listener| ingresses.rank(host) > listener.hostname.rank())
     }
 
     /// What becomes of a request. `connection` is the name that the client of a TLS connection has asked for, if the
@@ -132,22 +158,19 @@ impl GatewayPort {
             let of_connection = self.listener(name);
             let is_same = match (of_connection, listener) {
                 (Some(one), Some(other)) => std::ptr::eq(one, other),
-                (None, None) => true,
-                _ => false,
+                (None, Some(_)) => false,
+                // No listener has the host, so there is no other connection on which one would answer.
+                (_, None) => true,
             };
             if !is_same {
                 return Asked::Misdirected;
             }
         }
-        match listener.and_then(|listener| listener.find(host, path, says)) {
-            Some(route) => Asked::Route(route),
+        let found = listener.and_then(|listener| Some((listener, listener.find(host, path, says)?)));
+        match found {
+            Some((listener, route)) => Asked::Route(listener, route),
             None => Asked::Nothing,
         }
-    }
-
-    /// What clients are shown that ask for a name; absent where no listener is for it.
-    pub fn certificates(&self, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
-        self.listener(name)?.certificates.as_ref()
     }
 
     /// Every route, in no order.

@@ -226,6 +226,20 @@ impl Hosts {
         named.unwrap_or(&self.any)
     }
 
+    /// How specific the best pattern is that names a host, by [`HostPattern::rank`].
+    pub fn rank(&self, host: Option<&str>) -> usize {
+        let Some(host) = host else { return 0 };
+        let aliases = self.aliases.as_ref();
+        if by_name(&self.exact, host).is_some() || aliases.is_some_and(|aliases| aliases.exact(host).is_some()) {
+            return usize::MAX;
+        }
+        let Some(suffix) = wildcard_suffix(host) else { return 0 };
+        match by_name(&self.wildcard, suffix).or_else(|| self.aliases_of(host)) {
+            Some(_) => suffix.len() + 1,
+            None => 0,
+        }
+    }
+
     /// Replaces or removes what a host asks of its clients. For the compiler.
     pub fn set_client_rules(&mut self, pattern: &HostPattern, rules: Option<Arc<ClientRules>>) {
         self.update(pattern, |host| host.clients = rules);

@@ -180,14 +180,44 @@ impl Table {
         if self.gateway_ports.is_empty() {
             return self.certificates(name);
         }
-        let port = listener.and_then(|listener| self.gateways_of(listener, name));
-        let own = port.and_then(|port| port.certificates(name));
+        let own = listener.and_then(|listener| self.gateway_certificates(listener, name));
         own.or_else(|| self.certificates(name))
+    }
+
+    /// What the listener of a Gateway shows clients that ask for a name. Absent where no Gateway has the name, and where an
+    /// Ingress has it: with a pattern for fewer hosts, or with the same one and passed-on connections, client certificates
+    /// or another namespace's certificate. Then all that the Ingress says of TLS holds.
+    pub fn gateway_certificates(&self, listener: ListenerId, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
+        let port = self.gateways_of(listener, name)?;
+        let gateway = port.listener(name)?;
+        let rank = gateway.hostname.rank();
+        let is_kept = |of_ingress: usize, is_kept_if_same: bool| {
+            port.then_ingresses && (of_ingress > rank || (of_ingress == rank && is_kept_if_same))
+        };
+        let hosts = &self.ingress_hosts;
+        let has_profile = || hosts.client_rules(name).is_some_and(|rules| rules.profile().is_some());
+        if is_kept(hosts.rank(name), hosts.passes(name).is_some() || has_profile()) {
+            return None;
+        }
+        if let Some((pattern, set)) = self.named_certificates(name) {
+            let is_foreign = set.iter().any(|one| one.secret.namespace != gateway.namespace);
+            if is_kept(pattern.rank(), is_foreign) {
+                return None;
+            }
+        }
+        gateway.certificates.as_ref()
     }
 
     /// As [`Table::certificates`], but without the default. An exact name for which the compiler put down an empty set
     /// has none, whatever its wildcard has: that is another namespace's.
     pub fn certificates_for(&self, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
+        self.named_certificates(name)
+            .map(|(_, set)| set)
+            .filter(|set| !set.is_empty())
+    }
+
+    /// The best pattern of a certificate that fits a name, with what the compiler put down for it.
+    fn named_certificates(&self, name: Option<&str>) -> Option<&(HostPattern, Arc<CertificateSet>)> {
         if self.certificates.is_empty() {
             return None;
         }
@@ -196,14 +226,13 @@ impl Table {
             certificate_hash(false, name),
             |(pattern, _)| matches!(pattern, HostPattern::Exact(other) if **other == *name),
         );
-        let found = exact.or_else(|| {
+        exact.or_else(|| {
             let suffix = route::wildcard_suffix(name)?;
             self.certificates.find(
                 certificate_hash(true, suffix),
                 |(pattern, _)| matches!(pattern, HostPattern::Wildcard(other) if **other == *suffix),
             )
-        });
-        found.map(|(_, set)| set).filter(|set| !set.is_empty())
+        })
     }
 
     /// Whether a host may be asked for on a connection that was opened for a name (RFC 9110, section 15.5.20): where

@@ -29,6 +29,15 @@ impl HostPattern {
             HostPattern::Wildcard(suffix) => host.and_then(wildcard_suffix) == Some(suffix),
         }
     }
+
+    /// How specific it is: of two patterns that fit the same host, the one with the higher rank is for fewer hosts.
+    pub fn rank(&self) -> usize {
+        match self {
+            HostPattern::Any => 0,
+            HostPattern::Wildcard(suffix) => suffix.len() + 1,
+            HostPattern::Exact(_) => usize::MAX,
+        }
+    }
 }
 
 impl fmt::Display for HostPattern {

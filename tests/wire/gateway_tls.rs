@@ -176,3 +176,149 @@ fn check_prints_the_statuses_as_yaml() {
         "{text}"
     );
 }
+
+/// A Gateway in the namespace `evil` asks for every host of every Ingress.
+#[test]
+fn a_gateway_takes_nothing_from_the_ingress_of_another_namespace() {
+    let (ours, theirs) = (make(&["a.test", "*.b.test", "c.test"]), make(&["a.test", "x.test"]));
+    let rig = Rig::with(2, FLAGS, |pods| {
+        let passed = ingress(
+            "p",
+            "p.test",
+            "/",
+            "web",
+            ", annotations: {narthex.io/tls-passthrough: \"true\"}",
+        );
+        service_with("web", &pods[..1], "")
+            + &secret("ours", &ours.certificate, &ours.key)
+            + &secure("a", "a.test", "a.test", "ours", "")
+            + &secure("b", "'*.b.test'", "'*.b.test'", "ours", "")
+            + &secure("c", "c.test", "c.test", "ours", "")
+            + &passed
+    });
+    let port = rig.https.port();
+    let listeners = [
+        https("any", port, "", "{name: theirs}"),
+        https("deep", port, "*.test", "{name: theirs}"),
+        https("same", port, "c.test", "{name: theirs}"),
+        https("own", port, "x.y.b.test", "{name: theirs}"),
+    ];
+    let evil = services(&rig.pods)
+        + &secret("theirs", &theirs.certificate, &theirs.key)
+        + &gateway("gw", &listeners)
+        + &route("r", "", &rule("{path: {value: /}}", 1));
+    std::fs::write(rig.manifest("evil.yaml"), within("evil", &evil)).unwrap();
+    eventually("the Gateway is served", || {
+        (open(port, Some("x.test")).certificate() == theirs.der).then_some(())
+    });
+    for (name, shown, pod) in [
+        ("a.test", &ours, 0),
+        ("x.b.test", &ours, 0),
+        ("c.test", &ours, 0),
+        // No Ingress names these.
+        ("x.test", &theirs, 1),
+        ("x.y.b.test", &theirs, 1),
+    ] {
+        let mut client = open(port, Some(name));
+        assert!(client.certificate() == shown.der, "{name}");
+        let before = rig.pods[pod].requests().len();
+        assert_eq!(client.get(name, "/").0, 200, "{name}");
+        assert_eq!(rig.pods[pod].requests().len(), before + 1, "{name}");
+    }
+    // TLS for this name would end at the pod, which does not speak it.
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    assert!(Tls::with(address, Some("p.test"), Arc::new(config(rustls::ALL_VERSIONS))).is_err());
+}
+
+#[test]
+fn host_owners_hold_for_listeners_and_for_routes_without_hostnames() {
+    let port = free_address().port();
+    let flags = [
+        FLAGS,
+        &["--host-owners", "bank=bank.test", "--host-owners", "bank=x.b.test"],
+    ]
+    .concat();
+    let _rig = Rig::with(2, &flags, |pods| {
+        let all = ", allowedRoutes: {namespaces: {from: All}}";
+        let evil = services(pods)
+            + &gateway(
+                "gw",
+                &[
+                    http("bank", port, ", hostname: bank.test"),
+                    http("deep", port, ", hostname: '*.test'"),
+                ],
+            )
+            + &route("all", "", &rule("{path: {value: /}}", 1));
+        let attached = services(pods)
+            + &route_of(
+                "more",
+                "[{name: gw, namespace: default}]",
+                "",
+                &rule("{path: {value: /}}", 1),
+            )
+            + &route_of(
+                "deep",
+                "[{name: gw, namespace: default}]",
+                "'*.test'",
+                &rule("{path: {value: /}}", 1),
+            )
+            + &route_of(
+                "other",
+                "[{name: gw, namespace: default}]",
+                "other.test",
+                &rule("{path: {value: /}}", 1),
+            );
+        gateway("gw", &[http("any", port, all)])
+            + &within("evil", &(evil + &attached))
+            + &within(
+                "bank",
+                &(services(pods)
+                    + &route_of(
+                        "r",
+                        "[{name: gw, namespace: default}]",
+                        "bank.test, x.b.test",
+                        &rule("{path: {value: /bank}}", 0),
+                    )),
+            )
+    });
+    for (host, path, status) in [
+        ("bank.test", "/bank", 200),
+        ("x.b.test", "/bank", 200),
+        ("bank.test", "/", 404),
+        ("x.b.test", "/", 404),
+        ("unknown.test", "/", 404),
+        ("other.test", "/", 200),
+    ] {
+        assert_eq!(get(port, host, path).status, status, "{host}{path}");
+    }
+}
+
+/// The Secret of a listener comes after its Gateway, is replaced, and goes.
+#[test]
+fn a_listener_follows_its_secret() {
+    let port = free_address().port();
+    let (one, other) = (make(&["a.test"]), make(&["a.test"]));
+    let rig = Rig::with(1, FLAGS, |pods| {
+        services(pods)
+            + &gateway("gw", &[https("tls", port, "", "{name: late}")])
+            + &route("r", "", &rule("{path: {value: /}}", 0))
+    });
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let shown = || {
+        let tls = Tls::with(address, Some("a.test"), Arc::new(config(rustls::ALL_VERSIONS))).ok()?;
+        Some(tls.certificate())
+    };
+    assert!(std::net::TcpStream::connect(address).is_err());
+    let path = rig.manifest("late.yaml");
+    for made in [&one, &other] {
+        std::fs::write(&path, secret("late", &made.certificate, &made.key)).unwrap();
+        eventually("the certificate is shown", || {
+            std::net::TcpStream::connect(address).ok()?;
+            (shown()? == made.der).then_some(())
+        });
+    }
+    std::fs::remove_file(&path).unwrap();
+    eventually("the listener is gone", || {
+        std::net::TcpStream::connect(address).is_err().then_some(())
+    });
+}

@@ -33,6 +33,8 @@ pub(super) struct PortPlan {
 pub(super) struct ListenerPlan {
     /// `namespace/gateway/listener`.
     pub name: Arc<str>,
+    /// The namespace of the Gateway.
+    pub namespace: Arc<str>,
     pub hostname: HostPattern,
     pub certificates: Option<Arc<CertificateSet>>,
     /// The places of its routes in the plan.
@@ -139,6 +141,7 @@ impl State {
         });
         port.listeners.push(ListenerPlan {
             name: format!("{}/{}", seen.object.path(), listener.listener.name).into(),
+            namespace: seen.object.namespace.clone(),
             hostname: hostname.clone(),
             certificates: listener.certificates.clone(),
             routes,
@@ -159,16 +162,6 @@ impl State {
         for (index, text) in route.hostnames.iter().enumerate() {
             match hostname(text) {
                 Ok(host) if hosts.contains(&host) => {}
-                Ok(host) if self.options.host_owners.against(&route.meta.namespace, &host).is_some() => {
-                    let owners = self
-                        .options
-                        .host_owners
-                        .against(&route.meta.namespace, &host)
-                        .unwrap_or_default();
-                    let field = format!("spec.hostnames[{index}]");
-                    let why = format!("--host-owners gives {host} to {owners}, so it is left out");
-                    findings.push(Diagnostic::new(Code::HostNotOwned, &object, field, why));
-                }
                 Ok(host) => hosts.push(host),
                 Err(why) => {
                     let field = format!("spec.hostnames[{index}]");
@@ -184,7 +177,17 @@ impl State {
         if route.hostnames.is_empty() {
             hosts.push(HostPattern::Any);
         }
-        let rules = (0_u32..).zip(&*route.rules);
+        if !route.parents.is_empty() && route.parents.iter().all(is_of_mesh) {
+            // It is another controller's.
+            return;
+        }
+        let is_ours = |parent: &ParentRef| find_parent(route, parent, gateways).is_ok();
+        let read = if route.parents.iter().any(is_ours) {
+            &*route.rules
+        } else {
+            &[]
+        };
+        let rules = (0_u32..).zip(read);
         let rules: Vec<RulePlan> = rules.map(|(index, rule)| self.plan_rule(route, rule, index)).collect();
         // A route all of whose rules are unfit is not accepted.
         let is_unfit = !rules.is_empty() && rules.iter().all(|rule| !rule.unfit.is_empty());
@@ -208,6 +211,7 @@ impl State {
                 }
             };
             let Some(seen) = gateways.get(found) else { continue };
+            self.report_owners(&object, &hosts, seen, &mut findings);
             let listeners = self.attach(route, &hosts, parent, seen);
             let refused = match listeners {
                 Ok(_) if is_unfit => {
@@ -277,6 +281,47 @@ impl State {
         gateways.any(|gateway| *gateway.meta.namespace == *namespace && *gateway.meta.name == *name)
     }
 
+    /// Whether routes of a namespace are served for a host on a listener: the two have a hostname in common, and
+    /// `--host-owners` gives it to nobody else. Where it does, the error says to whom.
+    pub(super) fn serves_host(
+        &self,
+        namespace: &str,
+        listener: &HostPattern,
+        host: &HostPattern,
+    ) -> Result<(), Option<(HostPattern, String)>> {
+        if !intersects(listener, host) {
+            return Err(None);
+        }
+        let common = if listener.rank() > host.rank() { listener } else { host };
+        match self.options.host_owners.against_below(namespace, common) {
+            Some(owners) => Err(Some((common.clone(), owners))),
+            None => Ok(()),
+        }
+    }
+
+    /// Says which hosts a route does not get at a Gateway because they are those of other namespaces.
+    fn report_owners(
+        &self,
+        object: &ObjectRef,
+        hosts: &[HostPattern],
+        seen: &Seen<'_>,
+        findings: &mut Vec<Diagnostic>,
+    ) {
+        let mut refused = BTreeSet::new();
+        for listener in seen.listeners.iter().filter_map(|listener| listener.hostname.as_ref()) {
+            let all = hosts.iter();
+            refused.extend(all.filter_map(|host| self.serves_host(&object.namespace, listener, host).err()?));
+        }
+        for (host, owners) in refused {
+            let host = match host {
+                HostPattern::Any => "all hosts".to_owned(),
+                host => host.to_string(),
+            };
+            let why = format!("--host-owners gives {host} to {owners}, so it is left out");
+            findings.push(Diagnostic::new(Code::HostNotOwned, object, "spec.hostnames", why));
+        }
+    }
+
     /// The listeners of a Gateway that a route is served by.
     fn attach(
         &self,
@@ -309,12 +354,13 @@ impl State {
         }
         let fits = |listener: &&&&SeenListener<'_>| {
             let own = listener.hostname.as_ref();
-            own.is_some_and(|own| hosts.iter().any(|host| intersects(own, host)))
+            let namespace = &route.meta.namespace;
+            own.is_some_and(|own| hosts.iter().any(|host| self.serves_host(namespace, own, host).is_ok()))
         };
         let fitting: BTreeSet<usize> = taking.iter().filter(fits).map(|listener| listener.index).collect();
         if fitting.is_empty() {
             let why = format!(
-                "no listener of {} that takes it has a hostname in common with it",
+                "no listener of {} that takes it has a hostname in common with it, of those that it may have",
                 seen.object
             );
             return Err(("NoMatchingListenerHostname", why));
@@ -329,6 +375,11 @@ enum Unowned {
     NotYet(String),
     /// It is another controller's, or does not exist.
     Others,
+}
+
+/// Whether a parent is a Service, so that its routes are those of a mesh.
+fn is_of_mesh(parent: &ParentRef) -> bool {
+    parent.group.as_deref() == Some("") && parent.kind.as_deref() == Some("Service")
 }
 
 /// The place of the Gateway that a route names.

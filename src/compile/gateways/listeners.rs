@@ -247,6 +247,15 @@ impl State {
                 }
             }
         }
+        if let Ok(hostname) = &hostname
+            && let Some(owners) = self
+                .options
+                .host_owners
+                .against_listener(&gateway.meta.namespace, hostname)
+        {
+            let why = format!("--host-owners gives {hostname} to {owners}");
+            refused.get_or_insert(("HostNotOwned", why));
+        }
         let (kinds, unresolved) = kinds(listener, protocol);
         let mut seen = SeenListener {
             listener,
@@ -384,7 +393,7 @@ impl State {
                     let labels = known.into_iter().flat_map(|known| known.labels.iter());
                     // A namespace has this label also where nobody wrote it down.
                     let name = [("kubernetes.io/metadata.name", &**namespace)];
-                    selector.selects(&labels.chain(name).collect::<Annotations>())
+                    selector.selects(&labels.chain(name).collect::<Annotations>(), known.is_some())
                 })
             }
             _ => false,
@@ -511,6 +520,7 @@ fn report(seen: &Seen<'_>, findings: &mut Vec<Diagnostic>) {
             let field = match *reason {
                 "UnsupportedProtocol" => "protocol",
                 "PortUnavailable" => "port",
+                "HostNotOwned" => "hostname",
                 _ if listener.hostname.is_none() => "hostname",
                 _ => "tls",
             };

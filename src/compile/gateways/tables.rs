@@ -6,6 +6,7 @@ use super::rules::{MatchPlan, RulePlan, To};
 use crate::compile::State;
 use crate::dialect::reading::BackendKey;
 use crate::model::Origin;
+use crate::table::gateways::ByHost;
 use crate::table::route::MAX_SHADOWS;
 use crate::table::{
     Answer, Before, Destination, GatewayListener, GatewayPort, HostPattern, HostSet, HostTable, Listener, ListenerId,
@@ -57,12 +58,15 @@ impl State {
     fn gateway_listener(&self, listener: &ListenerPlan, port: u16, plan: &Plan) -> GatewayListener {
         let mut by_host: BTreeMap<HostPattern, Vec<Route>> = BTreeMap::new();
         for route in listener.routes.iter().filter_map(|index| plan.routes.get(*index)) {
+            let namespace = &route.object.namespace;
+            let hosts = route.hosts.iter();
+            let hosts = hosts.filter(|host| self.serves_host(namespace, &listener.hostname, host).is_ok());
             for rule in &route.rules {
                 // On each listener the same, whatever the host and the match.
                 let mut made = None;
                 for one in &rule.matches {
                     let (to, policies) = made.get_or_insert_with(|| self.lead(rule, port)).clone();
-                    for host in &route.hosts {
+                    for host in hosts.clone() {
                         let entry = make(&listener.name, route, (host, one), (to.clone(), policies.clone()));
                         by_host.entry(host.clone()).or_default().push(entry);
                     }
@@ -71,8 +75,10 @@ impl State {
         }
         let mut table = GatewayListener {
             name: listener.name.clone(),
+            namespace: listener.namespace.clone(),
+            hostname: listener.hostname.clone(),
             certificates: listener.certificates.clone(),
-            ..GatewayListener::default()
+            hosts: ByHost::default(),
         };
         for (host, routes) in by_host {
             *table.hosts.entry(&host) = host_table(routes);

@@ -176,23 +176,26 @@ pub struct Requirement {
 }
 
 impl LabelSelector {
-    /// Whether labels fulfil all of it. An operator that nobody knows is never fulfilled.
-    pub fn selects(&self, labels: &Annotations) -> bool {
+    /// Whether labels fulfil all of it. An operator that nobody knows is never fulfilled. Where not all labels are known,
+    /// nothing is fulfilled that asks for the absence of one.
+    pub fn selects(&self, labels: &Annotations, are_all_known: bool) -> bool {
         let mut equal = self.match_labels.iter().flatten();
-        equal.all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().flatten().all(|one| one.holds(labels))
+        equal.all(|(key, value)| labels.get(key) == Some(value)) && {
+            let mut requirements = self.match_expressions.iter().flatten();
+            requirements.all(|one| one.holds(labels, are_all_known))
+        }
     }
 }
 
 impl Requirement {
-    fn holds(&self, labels: &Annotations) -> bool {
+    fn holds(&self, labels: &Annotations, are_all_known: bool) -> bool {
         let value = labels.get(&self.key);
         let is_listed = || value.is_some_and(|value| self.values.iter().flatten().any(|one| **one == *value));
         match &*self.operator {
             "In" => is_listed(),
-            "NotIn" => !is_listed(),
+            "NotIn" => (value.is_some() || are_all_known) && !is_listed(),
             "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
+            "DoesNotExist" => are_all_known && value.is_none(),
             _ => false,
         }
     }
@@ -230,9 +233,7 @@ impl ReferenceGrant {
         let is_from =
             |from: &GrantFrom| *from.group == *super::GROUP && *from.kind == *kind && *from.namespace == *namespace;
         let is_to = |one: &GrantTo| {
-            *one.group == *group
-                && *one.kind == *to
-                && one.name.as_deref().is_none_or(|own| own.is_empty() || own == name)
+            *one.group == *group && *one.kind == *to && one.name.as_deref().is_none_or(|own| own == name)
         };
         self.from.iter().any(is_from) && self.to.iter().any(is_to)
     }
@@ -279,7 +280,7 @@ mod tests {
         let labels = Annotations::from_iter([("team", "a"), ("env", "prod")]);
         let selects = |text: &str| {
             let selector: LabelSelector = serde_json::from_str(text).unwrap();
-            selector.selects(&labels)
+            selector.selects(&labels, true)
         };
         assert!(selects("{}"));
         assert!(selects(r#"{"matchLabels": {"team": "a"}}"#));
@@ -298,5 +299,38 @@ mod tests {
                 "{expression}"
             );
         }
+        for (expression, wanted) in [
+            (r#"{"key": "none", "operator": "NotIn", "values": ["a"]}"#, false),
+            (r#"{"key": "team", "operator": "NotIn", "values": ["b"]}"#, true),
+            (r#"{"key": "none", "operator": "DoesNotExist"}"#, false),
+        ] {
+            let text = format!(r#"{{"matchExpressions": [{expression}]}}"#);
+            let selector: LabelSelector = serde_json::from_str(&text).unwrap();
+            assert_eq!(selector.selects(&labels, false), wanted, "{expression}");
+        }
+    }
+
+    #[test]
+    fn an_empty_name_in_a_grant_grants_nothing() {
+        let grants = |name: Option<&str>| {
+            let grant = ReferenceGrant {
+                from: [GrantFrom {
+                    group: super::super::GROUP.into(),
+                    kind: "HTTPRoute".into(),
+                    namespace: "a".into(),
+                }]
+                .into(),
+                to: [GrantTo {
+                    kind: "Service".into(),
+                    name: name.map(Into::into),
+                    ..GrantTo::default()
+                }]
+                .into(),
+                ..ReferenceGrant::default()
+            };
+            grant.grants(("HTTPRoute", "a"), ("", "Service", "web"))
+        };
+        assert!(grants(None) && grants(Some("web")));
+        assert!(!grants(Some("")) && !grants(Some("other")));
     }
 }

@@ -20,6 +20,17 @@ pub(in crate::dialect) fn leave_out(object: &GatewayObject, field: &Unknown) -> 
         (GatewayObject::HttpRoute(_), ["spec", "rules", "[]", "matches", ..]) => {
             Effect::Object("a match without one of its conditions would be for more requests")
         }
+        (GatewayObject::HttpRoute(_), ["spec", "rules", "[]", _] | ["spec", "rules", "[]", "backendRefs", "[]", _])
+            if near(name, &["filters"]) =>
+        {
+            Effect::Object("without its filters a rule would do less than is meant")
+        }
+        (GatewayObject::HttpRoute(_), ["spec", "parentRefs", "[]", _]) => {
+            Effect::Object("a parent without its section or port would be all listeners of a Gateway")
+        }
+        (GatewayObject::Gateway(_), ["spec", "listeners", "[]", "allowedRoutes", "namespaces", "selector", ..]) => {
+            Effect::Object("a selector without one of its requirements would select more namespaces")
+        }
         (GatewayObject::Gateway(_), ["spec", "listeners", "[]", _]) if near(name, &["hostname"]) => {
             Effect::Object("without a hostname a listener would be for all hosts")
         }
