@@ -383,7 +383,10 @@ fn weights(route: &Route, refused: &mut Vec<Refused>) {
         }
         let given = target.weight.unwrap_or(WEIGHT);
         if !(0..=MOST_WEIGHT).contains(&given) {
-            refuse(weight, format!("{given} is not from 0 to {MOST_WEIGHT}, so this Route is not served"));
+            refuse(
+                weight,
+                format!("{given} is not from 0 to {MOST_WEIGHT}, so this Route is not served"),
+            );
         }
     }
     let port = match &route.port {
