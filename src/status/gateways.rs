@@ -116,11 +116,12 @@ impl Statuses {
         };
         let wanted = desired.iter().map(|(object, status)| (object.clone(), status.clone()));
         // Routes that name no Gateway of ours any more.
-        let left = self
-            .known
-            .keys()
-            .filter(|object| object.kind == Kind::HTTPRoute && !desired.contains_key(object));
-        let left = left.map(|object| (object.clone(), json!({"parents": []})));
+        let left = self.known.iter().filter(|(object, status)| {
+            let is_ours = |parent: &Value| parent["controllerName"] == GATEWAY_CONTROLLER;
+            let has_ours = list(&status["parents"]).iter().any(is_ours);
+            has_ours && object.kind == Kind::HTTPRoute && !desired.contains_key(object)
+        });
+        let left = left.map(|(object, _)| (object.clone(), json!({"parents": []})));
         let due = wanted.chain(left).filter(|(object, wanted)| differs(object, wanted));
         due.take(most).collect()
     }
@@ -143,11 +144,12 @@ async fn write_one(
     let current = read["status"].clone();
     match merged(object.kind, &current, wanted, addresses, now) {
         Some(status) if status != current => {
-            read["status"] = status;
-            let written = api
-                .replace(&format!("{path}/status?fieldManager={}", super::WRITER), &read)
+            read["status"] = status.clone();
+            api.replace(&format!("{path}/status?fieldManager={}", super::WRITER), &read)
                 .await?;
-            Ok(written["status"].clone())
+            // Not what the server says: older definitions of the kinds drop fields, and what never comes back would be
+            // written again and again.
+            Ok(status)
         }
         // Somebody who knows a newer generation was here, or it is as it should be.
         _ => Ok(current),

@@ -136,6 +136,14 @@ impl PathRegex {
         plain_beginning(text).len() > 1
     }
 
+    /// The text of an expression, to be matched as a whole, that fits every path which begins as a text does that cannot be
+    /// compiled.
+    pub fn closing_text(text: &str) -> String {
+        let beginning = plain_beginning(text);
+        let beginning = beginning.get(..MAX_OPEN_TEXT / 2).unwrap_or(beginning);
+        format!("{}.*", regex::escape(beginning))
+    }
+
     /// What matches every path that begins as a text does which cannot be compiled.
     ///
     /// # Errors

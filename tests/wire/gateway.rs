@@ -306,6 +306,81 @@ fn filters_change_what_pods_and_clients_get() {
 
 /// Trap 23: the port of a redirect.
 #[test]
+fn what_cannot_be_read_of_a_match_is_closed() {
+    let port = free_address().port();
+    let _rig = Rig::with(1, FLAGS, |pods| {
+        let rules = [
+            rule(&path("RegularExpression", "/admin/(?!public).*"), 0),
+            rule(
+                "{path: {type: PathPrefix, value: /fields}, headers: [{name: \"a b\", value: x}]}",
+                0,
+            ),
+            rule(&path("PathPrefix", "/"), 0),
+        ];
+        services(pods) + &gateway("gw", &[http("web", port, "")]) + &route("r", "", &rules.join(", "))
+    });
+    for (path, status) in [
+        ("/", 200),
+        ("/admi", 200),
+        ("/admin/x", 500),
+        ("/fields", 500),
+        ("/fields/x", 500),
+    ] {
+        assert_eq!(get(port, "a.test", path).status, status, "{path}");
+    }
+}
+
+#[test]
+fn annotations_that_restrict_access_close_a_route() {
+    let port = free_address().port();
+    let _rig = Rig::with(1, FLAGS, |pods| {
+        let guarded = |name: &str, annotation: &str| {
+            let host = format!("{name}.test");
+            route(name, &host, &rule(&path("PathPrefix", "/"), 0))
+                .replace("metadata: {", &format!("metadata: {{annotations: {{{annotation}}}, "))
+        };
+        services(pods)
+            + &gateway("gw", &[http("web", port, "")])
+            + &guarded(
+                "vendor",
+                "nginx.ingress.kubernetes.io/whitelist-source-range: 10.0.0.0/8",
+            )
+            + &guarded("own", "narthex.io/allow-addresses: 10.0.0.0/8")
+            + &guarded("open", "example.com/team: web")
+    });
+    for (host, status) in [("vendor.test", 500), ("own.test", 500), ("open.test", 200)] {
+        assert_eq!(get(port, host, "/").status, status, "{host}");
+    }
+}
+
+#[test]
+fn a_value_that_a_filter_replaced_does_not_come_back() {
+    let port = free_address().port();
+    let rig = Rig::with(1, FLAGS, |pods| {
+        let of_rule = "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Role, value: user}], \
+                       remove: [X-Team], add: [{name: X-More, value: more}]}}";
+        let of_backend = "{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: X-Role, value: a}, \
+                          {name: X-Team, value: t}, {name: X-More, value: most}]}}";
+        let cookies = "{type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: Set-Cookie, value: c=3}]}}";
+        let rule = format!(
+            "{{filters: [{of_rule}, {cookies}], backendRefs: [{{name: s0, port: 80, filters: [{of_backend}]}}]}}"
+        );
+        services(pods) + &gateway("gw", &[http("web", port, "")]) + &route("r", "", &rule)
+    });
+    rig.pods[0].answers(crate::rig::Reply::text(
+        "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\ncontent-length: 0\r\n\r\n",
+    ));
+    let fields = "X-Role: admin\r\nX-Team: all\r\nX-More: c\r\n";
+    let answer = request(port, &format!("GET / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n"));
+    let got = rig.pods[0].last();
+    assert_eq!(got.field("x-role"), ["user,a"]);
+    assert_eq!(got.field("x-team"), ["t"]);
+    assert_eq!(got.field("x-more"), ["c,more,most"]);
+    let lines = answer.head.to_lowercase();
+    assert_eq!(lines.matches("set-cookie: ").count(), 3, "{lines}");
+}
+
+#[test]
 fn redirects_change_parts_of_the_url() {
     let port = free_address().port();
     let _rig = Rig::with(1, FLAGS, |pods| {

@@ -10,15 +10,14 @@ use crate::table::{
     Before, Edit, FieldChanges, FieldPattern, NewPath, PathPattern, Replies, ReplyFields, RequestFields, Rewrite,
     SendTo, Share, Target, Template, What, may_be_replied,
 };
-use http::header::HOST;
+use http::header::{HOST, SET_COOKIE};
 use http::{HeaderName, StatusCode};
 use std::sync::Arc;
 
 /// What filters come to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filters {
-    set: Vec<(Box<str>, Template)>,
-    joined: Vec<(HeaderName, Box<str>)>,
+    fields: Vec<Change>,
     edits: Vec<Edit>,
     host: Option<Template>,
     rewrite: Option<Rewrite>,
@@ -26,6 +25,16 @@ pub(super) struct Filters {
     /// Whether a redirect goes to the port of its listener.
     to_own_port: bool,
     pub mirrors: Vec<(BackendKey, Share)>,
+}
+
+/// What becomes of a field of requests.
+#[derive(Clone, Debug)]
+struct Change {
+    name: HeaderName,
+    /// Empty where the field goes.
+    text: Box<str>,
+    /// Whether the text comes behind what the client says.
+    is_added: bool,
 }
 
 /// What cannot be acted on: the field below the list of filters, and why.
@@ -41,8 +50,9 @@ impl Filters {
     pub fn with(&self, of_backend: &Filters) -> Filters {
         let mut all = self.clone();
         let one = of_backend.clone();
-        all.set.extend(one.set);
-        all.joined.extend(one.joined);
+        for Change { name, text, is_added } in one.fields {
+            all.change(name, text, is_added);
+        }
         all.edits.extend(one.edits);
         all.mirrors.extend(one.mirrors);
         all.host = one.host.or(all.host);
@@ -56,8 +66,16 @@ impl Filters {
     /// The steps of a route on a listener of this port. `mirrors` are made of [`Filters::mirrors`].
     pub fn policies(&self, port: u16, mirrors: Vec<Before>) -> Policies {
         let mut before = Vec::new();
+        let (mut set, mut joined) = (Vec::new(), Vec::new());
+        for Change { name, text, is_added } in &self.fields {
+            match is_added {
+                true => joined.push((name.clone(), text.clone())),
+                // It was read once before.
+                false => set.push((name.as_str().into(), Template::literal(text).unwrap_or_default())),
+            }
+        }
         let changes = FieldChanges {
-            request: RequestFields::new(self.set.clone()).with_joined(self.joined.clone()),
+            request: RequestFields::new(set).with_joined(joined),
             reply: ReplyFields {
                 edits: self.edits.clone().into(),
                 ..ReplyFields::default()
@@ -151,21 +169,35 @@ impl State {
 }
 
 impl Filters {
+    /// Changes a field after all changes so far: what was set or taken away does not come back from the client.
+    fn change(&mut self, name: HeaderName, text: Box<str>, is_added: bool) {
+        match self.fields.iter_mut().find(|known| known.name == name) {
+            Some(known) if is_added && !known.text.is_empty() => {
+                known.text = format!("{},{text}", known.text).into();
+            }
+            Some(known) => {
+                known.text = text;
+                known.is_added &= is_added;
+            }
+            None => self.fields.push(Change { name, text, is_added }),
+        }
+    }
+
     fn change_request(&mut self, said: &HeaderFilter) -> Result<(), Unfit> {
         let at = |list: &str, index: usize, why: String| (format!(".requestHeaderModifier.{list}[{index}]"), why);
         for (index, header) in said.set.iter().flatten().enumerate() {
             let name = requested(&header.name).map_err(|why| at("set", index, why))?;
-            let value = Template::literal(&header.value).map_err(|why| at("set", index, format!("the value {why}")))?;
-            self.set.push((name.as_str().into(), value));
+            Template::literal(&header.value).map_err(|why| at("set", index, format!("the value {why}")))?;
+            self.change(name, header.value.clone(), false);
         }
         for (index, name) in said.remove.iter().flatten().enumerate() {
             let name = requested(name).map_err(|why| at("remove", index, why))?;
-            self.set.push((name.as_str().into(), Template::default()));
+            self.change(name, Box::default(), false);
         }
         for (index, header) in said.add.iter().flatten().enumerate() {
             let name = requested(&header.name).map_err(|why| at("add", index, why))?;
             Template::literal(&header.value).map_err(|why| at("add", index, format!("the value {why}")))?;
-            self.joined.push((name, header.value.clone()));
+            self.change(name, header.value.clone(), true);
         }
         Ok(())
     }
@@ -185,8 +217,12 @@ impl Filters {
         }
         for (index, header) in said.add.iter().flatten().enumerate() {
             let name = replied(&header.name).map_err(|why| at("add", index, why))?;
-            Template::literal(&header.value).map_err(|why| at("add", index, format!("the value {why}")))?;
-            edit(What::Join(name, header.value.clone()));
+            let value = Template::literal(&header.value).map_err(|why| at("add", index, format!("the value {why}")))?;
+            // Cookies stay on lines of their own (RFC 9110, section 5.3).
+            edit(match name == SET_COOKIE {
+                true => What::Add(name.as_str().into(), value),
+                false => What::Join(name, header.value.clone()),
+            });
         }
         for (index, name) in said.remove.iter().flatten().enumerate() {
             let name = replied(name).map_err(|why| at("remove", index, why))?;

@@ -43,6 +43,8 @@ pub(super) struct SeenListener<'g> {
     /// What it refers to and cannot be used.
     pub unresolved: Option<Refused>,
     pub certificates: Option<Arc<CertificateSet>>,
+    /// Whether some of its certificates are never shown.
+    pub has_more_certificates: bool,
     /// How many routes it has.
     pub attached: usize,
 }
@@ -242,7 +244,11 @@ impl State {
                 refused = Some(("UnsupportedProtocol", why));
             }
             Some(protocol) => {
-                if let Err(why) = self.port_for(port, protocol) {
+                let read = match port {
+                    0 => Err(format!("{} is not a port from 1 to 65535", listener.port)),
+                    port => self.port_for(port, protocol),
+                };
+                if let Err(why) = read {
                     refused.get_or_insert(("PortUnavailable", why));
                 }
             }
@@ -256,6 +262,9 @@ impl State {
             let why = format!("--host-owners gives {hostname} to {owners}");
             refused.get_or_insert(("HostNotOwned", why));
         }
+        if let Some(why) = bad_namespaces(listener) {
+            refused.get_or_insert(("UnsupportedValue", why));
+        }
         let (kinds, unresolved) = kinds(listener, protocol);
         let mut seen = SeenListener {
             listener,
@@ -268,6 +277,7 @@ impl State {
             conflict: None,
             unresolved,
             certificates: None,
+            has_more_certificates: false,
             attached: 0,
         };
         if seen.is_tls() {
@@ -306,7 +316,10 @@ impl State {
             }
         }
         if !certificates.is_empty() {
-            seen.certificates = Some(Arc::new(CertificateSet::new(certificates)));
+            let count = certificates.len();
+            let set = CertificateSet::new(certificates);
+            seen.has_more_certificates = set.iter().count() < count;
+            seen.certificates = Some(Arc::new(set));
         }
     }
 
@@ -405,6 +418,19 @@ impl State {
 pub(super) fn class_refused(class: &GatewayClass) -> Option<Why> {
     let why = "narthex reads no parameters of GatewayClasses yet";
     class.has_parameters.then(|| ("InvalidParameters", why.to_owned()))
+}
+
+/// What is wrong with the namespaces whose routes a listener takes.
+fn bad_namespaces(listener: &GatewayListener) -> Option<String> {
+    let namespaces = listener.allowed_routes.as_ref()?.namespaces.as_ref()?;
+    match namespaces.from.as_deref()? {
+        "All" | "Same" | "None" => None,
+        "Selector" if namespaces.selector.is_some() => None,
+        "Selector" => Some("its allowedRoutes.namespaces has no selector".to_owned()),
+        other => Some(format!(
+            "allowedRoutes.namespaces.from is \"{other}\" and not one of All, Same, Selector"
+        )),
+    }
 }
 
 /// The kinds of routes that a listener takes, and what it asks for beside those that narthex knows.
@@ -522,6 +548,7 @@ fn report(seen: &Seen<'_>, findings: &mut Vec<Diagnostic>) {
                 "PortUnavailable" => "port",
                 "HostNotOwned" => "hostname",
                 _ if listener.hostname.is_none() => "hostname",
+                _ if bad_namespaces(listener.listener).is_some() => "allowedRoutes.namespaces",
                 _ => "tls",
             };
             say(field, Code::ListenerRefused, why);
@@ -553,6 +580,12 @@ fn report(seen: &Seen<'_>, findings: &mut Vec<Diagnostic>) {
                 ));
             }
             None => {}
+        }
+        if listener.has_more_certificates {
+            let why =
+                "narthex shows only the first certificate for each kind of key yet, whatever name a client asks for";
+            let field = listener.field("tls.certificateRefs");
+            findings.push(Diagnostic::new(Code::NotYet, &seen.object, field, why));
         }
     }
 }

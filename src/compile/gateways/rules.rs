@@ -7,7 +7,8 @@ use crate::dialect::gateway::{
     BackendRef, HttpMatch, HttpRoute, HttpRule, NamedValue, PathMatch, Timeouts, ValueMatch,
 };
 use crate::dialect::reading::BackendKey;
-use crate::model::{Field, FieldForm};
+use crate::dialect::{Dialect, annotations};
+use crate::model::{Field, FieldForm, Kind};
 use crate::table::canonical::canonical_rule_path;
 use crate::table::paths::prefix_key;
 use crate::table::{BackendSettings, Expressions, PathKind, PathPattern, PathRegex, When};
@@ -69,6 +70,19 @@ impl State {
             named: Vec::new(),
         };
         plan.read_matches(rule, index);
+        let guards = annotations::guards(
+            Dialect::Narthex,
+            Kind::HTTPRoute,
+            &route.meta,
+            &self.options.ignored_annotations,
+        );
+        for (name, _) in guards {
+            let why = format!(
+                "annotation {name} of the route restricts access, and narthex does not enforce it on HTTPRoutes; remove it, or \
+                 name it in --ignore-annotation"
+            );
+            plan.unfit.push(("backendRefs".to_owned(), why));
+        }
         let unserved = [
             ("retry", rule.retry.is_some()),
             ("sessionPersistence", rule.session_persistence.is_some()),
@@ -178,16 +192,20 @@ impl RulePlan {
             let path = match path(said.path.as_ref()) {
                 Ok(path) => path,
                 Err(why) => {
-                    // Without a path nobody knows which requests it is for.
+                    // All that it may be for is closed. Otherwise a rule for more paths would answer.
                     self.unfit.push((at("path"), why));
-                    continue;
+                    let text = said.path.as_ref().and_then(|path| path.value.as_deref()).unwrap_or("/");
+                    PathPattern {
+                        kind: PathKind::RegularExpression,
+                        path: PathRegex::closing_text(text).into(),
+                    }
                 }
             };
             let when = match when(said) {
                 Ok(when) => when,
                 Err((field, why)) => {
                     self.unfit.push((at(&field), why));
-                    continue;
+                    None
                 }
             };
             let field = match rule.matches.is_some() {

@@ -83,7 +83,10 @@ pub(super) fn gateway(seen: &Seen<'_>) -> Value {
         None if is_all => condition("Accepted", true, ("Accepted", ""), generation),
         // One good listener is enough.
         None => {
-            let why = "not all of its listeners can be served";
+            let why = match good == seen.listeners.len() {
+                true => "its listeners are served, but something that they refer to cannot be used",
+                false => "not all of its listeners can be served",
+            };
             condition("Accepted", good > 0, ("ListenersNotValid", why), generation)
         }
     };
@@ -158,7 +161,7 @@ pub(super) fn http_route(route: &HttpRoute, parents: &[AtParent<'_>], rules: &[R
         let mut conditions = vec![accepted, resolved];
         if at.refused.is_none() && !unfit.is_empty() {
             // Set only where it is so.
-            let why = format!("Dropped Rule: requests for it get 500: {}", unfit.join("; "));
+            let why = format!("Dropped Rule: requests for the rule get 500: {}", unfit.join("; "));
             conditions.push(condition(
                 "PartiallyInvalid",
                 true,

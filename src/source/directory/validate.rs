@@ -31,7 +31,9 @@ pub fn object(node: &Node, (kind, version): (&str, &str), path: &Path, said: &mu
         object,
         said,
     };
-    if kind.versions().first() != Some(&version) {
+    // Both versions of the kinds of Gateway API are served.
+    let is_served = kind.versions().contains(&version) && version.starts_with("gateway.networking.k8s.io/");
+    if kind.versions().first() != Some(&version) && !is_served {
         let current = kind.versions().first().copied().unwrap_or_default();
         let message =
             format!("Kubernetes does not serve {version} of {kind} any more: `narthex convert` writes {current}");
