@@ -25,6 +25,8 @@ SKIPPED = {"annotations.md", "from-ingress-nginx.md", "from-openshift.md", "from
 COMMANDS = ["serve", "check", "explain", "convert", "demo", "routes", "top", "cleanup", "healthcheck", "reference"]
 # Flags of other programs that pages name in the middle of a sentence. Others are noted, unless they look like one of narthex's.
 FOREIGN = {"--connect-to", "--resolve", "--http1.1", "--disable", "--set", "--without", "--reuse-values", "--reset-then-reuse-values"}
+# Names of controllers, which look like annotations.
+CONTROLLERS = {"narthex.io/ingress-controller", "narthex.io/gateway-controller"}
 # A page may show an Ingress without the Service and the Secret that go with it.
 LEFT_OUT = {"ServiceNotFound", "SecretNotFound", "CanaryAlone"}
 
@@ -79,7 +81,7 @@ def applications():
 def manifests(where, text):
     """What `narthex check` says about the manifests of a page."""
     for found in check(text, ROOT, flags_in(text)):
-        left_out = found["code"] in LEFT_OUT or re.search("there is no (Secret|ConfigMap)", found["message"])
+        left_out = found["code"] in LEFT_OUT or re.search("^ConfigMap .* does not exist", found["message"])
         if found["severity"] != "info" and not left_out:
             yield f"{where}: {found['code']}: {found['message']}"
 
@@ -148,7 +150,7 @@ def pages():
                 elif flag not in every:
                     print(f"{name}: {flag} is taken for another program's")
         for annotation in re.findall(r"narthex\.io/[a-z][a-z-]*[a-z]", text):
-            if annotation not in annotations and annotation != "narthex.io/ingress-controller":
+            if annotation not in annotations and annotation not in CONTROLLERS:
                 yield f"{name}: narthex has no annotation {annotation}"
 
 
