@@ -9,17 +9,22 @@ from common import BIN, CASES, CHART, helm, objects_of, pod_of, rendered, run, t
 from variants import HOME, VARIANTS
 
 
-def crd(kind):
-    """A CRD of the Prometheus operator's group that takes everything."""
+def crd(kind, group="monitoring.coreos.com", scope="Namespaced"):
+    """A CRD, of the Prometheus operator's group unless another is named, that takes everything."""
     singular = kind.lower()
+    plural = singular + ("es" if singular.endswith("s") else "s")
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
         "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{singular}s.monitoring.coreos.com"},
+        "metadata": {
+            "name": f"{plural}.{group}",
+            # The API server asks for it in groups of Kubernetes' own.
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+        },
         "spec": {
-            "group": "monitoring.coreos.com", "scope": "Namespaced",
-            "names": {"kind": kind, "plural": f"{singular}s", "singular": singular}, "versions": [version],
+            "group": group, "scope": scope,
+            "names": {"kind": kind, "plural": plural, "singular": singular}, "versions": [version],
         },
     }
 
@@ -36,8 +41,8 @@ class Served(unittest.TestCase):
             assert made.returncode == 0, made.stderr
         restricted = ("enforce", "restricted")
         cls.kubectl("label", "namespace", "strict", "pod-security.kubernetes.io/" + "=".join(restricted))
-        # The CRDs are the operator's; these say only what they are called.
-        crds = [crd("ServiceMonitor"), crd("PrometheusRule")]
+        # The CRDs are others'; these say only what they are called.
+        crds = [crd("ServiceMonitor"), crd("PrometheusRule"), crd("GatewayClass", "gateway.networking.k8s.io", "Cluster")]
         made = cls.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": crds}))
         assert made.returncode == 0, made.stderr
         for one in crds:
