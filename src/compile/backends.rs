@@ -6,7 +6,7 @@ use super::pods::Located;
 use super::{Key, OfService, State, annotations};
 use crate::dialect::Dialect;
 use crate::dialect::reading::{BackendKey, OUTSIDE};
-use crate::model::object::{Endpoints, Meta, PortRef, Service, ServicePort};
+use crate::model::object::{EndpointSubset, Endpoints, Meta, PortRef, Service, ServicePort};
 use crate::model::{Diagnostic, Kind, ObjectRef};
 use crate::table::backend::protocol;
 use crate::table::{Backend, BackendId, BackendSettings, BackendState, Check, Endpoint, PodSet, Terms, UpstreamHost};
@@ -374,6 +374,15 @@ pub(super) fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'
             PortRef::OfPods(number) => port.target.map_or(port.port, i32::from) == i32::from(*number),
             PortRef::Missing => false,
         })
+}
+
+/// What says where a Service's pods are: the slices or Endpoints in use with their subsets, but for address types that nobody knows.
+pub(super) fn subsets_in_use(of_service: &OfService) -> impl Iterator<Item = (&(Kind, Arc<str>), &EndpointSubset)> {
+    let wanted = kind_in_use(of_service);
+    of_service
+        .iter()
+        .filter(move |((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
+        .flat_map(|(name, endpoints)| endpoints.subsets.iter().map(move |subset| (name, subset)))
 }
 
 /// Whether slices or Endpoints say where a Service's pods are: slices, as soon as there is one.

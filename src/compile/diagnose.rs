@@ -5,7 +5,7 @@ mod tls;
 
 pub(super) use guards::host_field;
 
-use super::backends::{find_port, kind_in_use, service_settings};
+use super::backends::{find_port, kind_in_use, service_settings, subsets_in_use};
 use super::links::Cause;
 use super::passthrough::passing;
 use super::{State, key};
@@ -342,16 +342,11 @@ impl State {
         let Some(of_service) = self.endpoints.get(&(key.namespace.clone(), key.service.clone())) else {
             return " (no EndpointSlice or Endpoints describes it)".to_owned();
         };
-        let kind = kind_in_use(of_service);
         let mut total = 0;
         let mut names = BTreeSet::new();
-        for ((other, _), endpoints) in of_service {
-            if *other == kind && endpoints.unsupported_type.is_none() {
-                for subset in &endpoints.subsets {
-                    total += subset.endpoints.len();
-                    names.extend(subset.ports.iter().map(|port| port_name(&port.name)));
-                }
-            }
+        for (_, subset) in subsets_in_use(of_service) {
+            total += subset.endpoints.len();
+            names.extend(subset.ports.iter().map(|port| port_name(&port.name)));
         }
         if total == 0 {
             return match of_service
@@ -362,7 +357,7 @@ impl State {
                 Some(kind) => format!(" (it has only EndpointSlices of type {kind}, and narthex reads IPv4 and IPv6)"),
                 None => format!(
                     " (its {} empty)",
-                    if kind == Kind::Endpoints {
+                    if kind_in_use(of_service) == Kind::Endpoints {
                         "Endpoints are"
                     } else {
                         "EndpointSlices are"

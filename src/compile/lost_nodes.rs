@@ -2,7 +2,7 @@
 //! marks every pod of the node as unready, although nothing is wrong with the pods. Where a Service has no other endpoints, those
 //! that were ready last stay in use until the node is heard of again.
 
-use super::backends::{is_tcp, kind_in_use};
+use super::backends::{is_tcp, subsets_in_use};
 use super::{Key, OfService, State};
 use crate::model::ObjectRef;
 use crate::model::object::{EndpointAddress, Endpoints};
@@ -63,12 +63,16 @@ impl LostNodes {
         self.lapsed.remove(object);
     }
 
+    /// Whether an endpoint was ready before it became unready.
+    fn has_lapsed_at(&self, slice: &ObjectRef, endpoint: &EndpointAddress) -> bool {
+        let lapsed = self.lapsed.get(slice).zip(endpoint.addresses.first());
+        lapsed.is_some_and(|(lapsed, address)| lapsed.contains(address))
+    }
+
     /// Whether an endpoint was ready before, and its node has been lost since, or may have been.
     pub fn is_unknown(&self, slice: &ObjectRef, endpoint: &EndpointAddress) -> bool {
-        let (Some(node), Some(address)) = (&endpoint.node, endpoint.addresses.first()) else {
-            return false;
-        };
-        self.lapsed.get(slice).is_some_and(|lapsed| lapsed.contains(address)) && self.lost.get(node) != Some(&false)
+        let is_here = |node: &Arc<str>| self.lost.get(node) == Some(&false);
+        self.has_lapsed_at(slice, endpoint) && endpoint.node.as_ref().is_some_and(|node| !is_here(node))
     }
 }
 
@@ -104,26 +108,22 @@ impl State {
 
     /// The nodes of a Service's lapsed endpoints, where none of its endpoints is ready.
     fn nodes_of_lapsed(&self, (namespace, _): &Key, slices: &OfService) -> BTreeMap<Arc<str>, usize> {
-        let wanted = kind_in_use(slices);
         let mut nodes = BTreeMap::new();
-        for ((kind, name), endpoints) in slices.iter().filter(|((kind, _), _)| *kind == wanted) {
+        for ((kind, name), subset) in subsets_in_use(slices) {
+            if !subset.ports.iter().any(|port| is_tcp(port.protocol.as_deref())) {
+                continue;
+            }
             let slice = ObjectRef::new(*kind, namespace.clone(), name.clone());
-            let lapsed = self.nodes.lapsed.get(&slice);
-            for subset in &endpoints.subsets {
-                if !subset.ports.iter().any(|port| is_tcp(port.protocol.as_deref())) {
-                    continue;
+            for endpoint in &subset.endpoints {
+                if endpoint.ready.unwrap_or(true) {
+                    return BTreeMap::new();
                 }
-                for endpoint in &subset.endpoints {
-                    if endpoint.ready.unwrap_or(true) {
-                        return BTreeMap::new();
-                    }
-                    let address = endpoint.addresses.first();
-                    let is_lapsed = address
-                        .zip(lapsed)
-                        .is_some_and(|(address, lapsed)| lapsed.contains(address));
-                    if let Some(node) = endpoint.node.as_ref().filter(|_| is_lapsed) {
-                        *nodes.entry(node.clone()).or_default() += 1;
-                    }
+                if let Some(node) = endpoint
+                    .node
+                    .as_ref()
+                    .filter(|_| self.nodes.has_lapsed_at(&slice, endpoint))
+                {
+                    *nodes.entry(node.clone()).or_default() += 1;
                 }
             }
         }

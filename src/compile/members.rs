@@ -1,7 +1,7 @@
 //! Who is behind a Service, well or not: for narthex's own, whose silent pods are to be seen too.
 
 use super::State;
-use super::backends::{is_tcp, kind_in_use};
+use super::backends::{is_tcp, subsets_in_use};
 use crate::model::object::EndpointSubset;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,12 +17,7 @@ impl State {
         let Some(of_service) = self.endpoints.get(service) else {
             return members;
         };
-        let wanted = kind_in_use(of_service);
-        let subsets = of_service
-            .iter()
-            .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
-            .flat_map(|(_, endpoints)| &endpoints.subsets);
-        for subset in subsets {
+        for (_, subset) in subsets_in_use(of_service) {
             let Some(port) = port(subset) else { continue };
             for endpoint in &subset.endpoints {
                 let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {

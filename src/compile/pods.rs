@@ -1,6 +1,6 @@
 //! Pod sets: which there are of a Service, what is in them, and what backends ask of them.
 
-use super::backends::{find_port, is_tcp, kind_in_use};
+use super::backends::{find_port, is_tcp, subsets_in_use};
 use super::hints::Near;
 use super::{Key, OfService, State};
 use crate::dialect::reading::{BackendKey, OUTSIDE};
@@ -364,13 +364,8 @@ impl State {
         numbers: impl Fn(&EndpointSubset) -> BTreeSet<u16>,
         of_service: &OfService,
     ) -> (BackendState, Vec<Endpoint>) {
-        let wanted = kind_in_use(of_service);
         let mut merged: BTreeMap<SocketAddr, Merged<'_>> = BTreeMap::new();
-        let subsets = of_service
-            .iter()
-            .filter(|((kind, _), endpoints)| *kind == wanted && endpoints.unsupported_type.is_none())
-            .flat_map(|(slice, endpoints)| endpoints.subsets.iter().map(move |subset| (slice, subset)));
-        for (slice, subset) in subsets {
+        for (slice, subset) in subsets_in_use(of_service) {
             for number in numbers(subset) {
                 for endpoint in &subset.endpoints {
                     let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
