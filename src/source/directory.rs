@@ -8,7 +8,7 @@ pub mod node;
 pub mod parse;
 mod scan;
 mod state;
-mod validate;
+pub(super) mod validate;
 mod watch;
 pub mod yaml;
 

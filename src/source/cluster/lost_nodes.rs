@@ -2,11 +2,10 @@
 //! unready: watching all nodes would cost a large cluster more than the answer is worth.
 
 use super::Cluster;
-use super::one_line;
+use super::node::{self, Unread};
 use crate::dialect::Change;
 use crate::model::Timestamp;
 use crate::source::{Event, Wanted};
-use http::Request;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::{BTreeMap, HashMap};
@@ -15,8 +14,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// How long one answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// When a question is asked again that got no answer.
 const SOON: Duration = Duration::from_secs(1);
 /// When it is asked again after an answer.
@@ -45,9 +42,9 @@ pub(super) async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
         let (asked, more) = due(&mut known, &nodes);
         for name in asked {
             let unready = nodes.get(&name).copied().unwrap_or_default();
-            let lost = match ask(&cluster.client, &name).await {
-                Answer::Lost(lost) => Some(lost),
-                Answer::Denied(error) => {
+            let lost = match node::read(&cluster.client, &name).await {
+                Ok(node) => Some(is_lost(&node, Timestamp::now())),
+                Err(Unread::Denied(error)) => {
                     if !std::mem::replace(&mut denied, true) {
                         info!(
                             node = &*name,
@@ -56,7 +53,7 @@ pub(super) async fn run(cluster: Cluster, mut wanted: watch::Receiver<Wanted>) {
                     }
                     Some(false)
                 }
-                Answer::Failed(error) => {
+                Err(Unread::Failed(error)) => {
                     warn!(
                         node = &*name,
                         error, "cannot read whether a node is ready: trying again"
@@ -117,36 +114,6 @@ fn due(known: &mut HashMap<Arc<str>, Known>, wanted: &BTreeMap<Arc<str>, usize>)
     (due.into_iter().map(|(_, name)| name.clone()).collect(), more)
 }
 
-/// Whether a node can have this name. No other is asked about: names go into the request.
-fn can_be(name: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    name.len() < 254
-        && name
-            .split('.')
-            .all(|label| !label.is_empty() && label.bytes().all(is_word))
-}
-
-enum Answer {
-    Lost(bool),
-    /// It is not there, or may not be read.
-    Denied(String),
-    /// Nobody answered.
-    Failed(String),
-}
-
-async fn ask(client: &kube::Client, name: &str) -> Answer {
-    let request = Request::get(format!("/api/v1/nodes/{name}")).body(Vec::new());
-    let Some(request) = request.ok().filter(|_| can_be(name)) else {
-        return Answer::Denied("this is not the name of a node".to_owned());
-    };
-    match tokio::time::timeout(PATIENCE, client.request::<Node>(request)).await {
-        Err(_) => Answer::Failed("the API server does not answer".to_owned()),
-        Ok(Ok(node)) => Answer::Lost(is_lost(&node, Timestamp::now())),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => Answer::Denied(status.message),
-        Ok(Err(error)) => Answer::Failed(one_line(&error)),
-    }
-}
-
 /// Whether a node is not ready, or was not until a moment ago.
 fn is_lost(node: &Node, now: Timestamp) -> bool {
     let status = node.status.as_ref();
@@ -180,14 +147,6 @@ mod tests {
         assert!(is_lost(&node("True", just_now), noon));
         assert!(!is_lost(&node("True", long_ago), noon));
         assert!(!is_lost(&Node::default(), noon));
-    }
-
-    #[test]
-    fn only_names_of_nodes_go_into_a_request() {
-        assert!(can_be("node-1.example.com"));
-        for name in ["", "a/proxy", "..", "a..b", "a?b", "A"] {
-            assert!(!can_be(name), "{name:?}");
-        }
     }
 
     #[test]

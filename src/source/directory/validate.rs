@@ -243,7 +243,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// Names that DNS joins by dots (RFC 1123), whose parts the API server does not measure.
-fn is_subdomain(text: &str) -> bool {
+pub(in crate::source) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_word)
 }
 
@@ -255,4 +255,17 @@ fn is_service(text: &str) -> bool {
 /// The name of a port (RFC 6335).
 fn is_port(text: &str) -> bool {
     text.len() <= 15 && is_word(text) && !text.contains("--") && text.contains(|one: char| one.is_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_name_of_dns_goes_into_no_request() {
+        assert!(is_subdomain("node-1.example.com"));
+        for name in ["", "a/proxy", "..", "a..b", "a?b", "A"] {
+            assert!(!is_subdomain(name), "{name:?}");
+        }
+    }
 }
