@@ -3,7 +3,7 @@
 
 use super::api::{Api, Failed};
 use super::desired::Address;
-use super::resource;
+use super::{READ, REFUSED, WRITER, now, path_of, places};
 use crate::dialect::gateway::GATEWAY_CONTROLLER;
 use crate::model::{Kind, ObjectRef};
 use serde_json::{Map, Value, json};
@@ -12,10 +12,6 @@ use std::time::{Duration, Instant};
 
 /// The kinds whose status narthex writes, in the order in which it is written.
 const KINDS: [Kind; 3] = [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute];
-/// How often all statuses are read anew.
-const READ: Duration = Duration::from_secs(60);
-/// How long nothing is tried after it was refused.
-const REFUSED: Duration = Duration::from_secs(60);
 /// The most addresses of a Gateway, and parents of a route: the API refuses more.
 const MOST_ADDRESSES: usize = 16;
 const MOST_PARENTS: usize = 32;
@@ -53,7 +49,7 @@ impl Statuses {
             self.read_all(api, namespaces).await;
         }
         let addresses = addresses.map(written);
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = now();
         for (object, wanted) in self.due(desired, addresses.as_deref(), &now, most) {
             match write_one(api, &object, &wanted, addresses.as_deref(), &now).await {
                 Ok(status) => drop(self.known.insert(object, status)),
@@ -80,14 +76,7 @@ impl Statuses {
         self.read = Some(Instant::now());
         let mut known = HashMap::new();
         for kind in KINDS {
-            let places = match namespaces {
-                some if !some.is_empty() && kind.namespaced() => some
-                    .iter()
-                    .map(|namespace| resource(kind, &format!("namespaces/{namespace}/")))
-                    .collect(),
-                _ => vec![resource(kind, "")],
-            };
-            for place in places {
+            for place in places(kind, namespaces) {
                 let take = |object: Value| {
                     let metadata = &object["metadata"];
                     let namespace = metadata["namespace"].as_str().unwrap_or_default();
@@ -114,16 +103,18 @@ impl Statuses {
             let known = self.known.get(object).unwrap_or(&Value::Null);
             merged(object.kind, known, wanted, addresses, now).is_some_and(|status| status != *known)
         };
-        let wanted = desired.iter().map(|(object, status)| (object.clone(), status.clone()));
+        let wanted = desired.iter().filter(|(object, wanted)| differs(object, wanted));
+        let wanted = wanted.map(|(object, status)| (object.clone(), status.clone()));
         // Routes that name no Gateway of ours any more.
         let left = self.known.iter().filter(|(object, status)| {
             let is_ours = |parent: &Value| parent["controllerName"] == GATEWAY_CONTROLLER;
             let has_ours = list(&status["parents"]).iter().any(is_ours);
             has_ours && object.kind == Kind::HTTPRoute && !desired.contains_key(object)
         });
-        let left = left.map(|(object, _)| (object.clone(), json!({"parents": []})));
-        let due = wanted.chain(left).filter(|(object, wanted)| differs(object, wanted));
-        due.take(most).collect()
+        let nothing = json!({"parents": []});
+        let left = left.filter(|(object, _)| differs(object, &nothing));
+        let left = left.map(|(object, _)| (object.clone(), nothing.clone()));
+        wanted.chain(left).take(most).collect()
     }
 }
 
@@ -135,17 +126,13 @@ async fn write_one(
     addresses: Option<&[Value]>,
     now: &str,
 ) -> Result<Value, Failed> {
-    let place = match object.namespace.is_empty() {
-        true => String::new(),
-        false => format!("namespaces/{}/", object.namespace),
-    };
-    let path = format!("{}/{}", resource(object.kind, &place), object.name);
+    let path = path_of(object);
     let mut read = api.get(&path).await?;
     let current = read["status"].clone();
     match merged(object.kind, &current, wanted, addresses, now) {
         Some(status) if status != current => {
             read["status"] = status.clone();
-            api.replace(&format!("{path}/status?fieldManager={}", super::WRITER), &read)
+            api.replace(&format!("{path}/status?fieldManager={}", WRITER), &read)
                 .await?;
             // Not what the server says: older definitions of the kinds drop fields, and what never comes back would be
             // written again and again.
@@ -288,7 +275,6 @@ mod tests {
         json!({"controllerName": controller, "parentRef": {"name": name}, "conditions": conditions})
     }
 
-    /// Traps 1 and 6.
     #[test]
     fn what_others_wrote_stays_to_the_letter_and_ours_goes_with_its_cause() {
         let theirs = parent("a.test/other", "x", &[since(condition("Accepted", "True", 9), "t0")]);
@@ -323,7 +309,6 @@ mod tests {
         assert_eq!(none, json!({"parents": [theirs]}));
     }
 
-    /// Traps 2, 3 and 43.
     #[test]
     fn a_gateway_shows_addresses_where_it_is_served_and_no_more_than_fit() {
         let wanted = |served: &str| {

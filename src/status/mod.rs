@@ -56,6 +56,30 @@ pub struct StatusOptions {
     pub router: Option<routes::Router>,
 }
 
+/// Where the objects of a kind are listed: in some namespaces, or all together.
+fn places(kind: Kind, namespaces: &[String]) -> Vec<String> {
+    if namespaces.is_empty() || !kind.namespaced() {
+        return vec![resource(kind, "")];
+    }
+    let each = namespaces.iter();
+    each.map(|namespace| resource(kind, &format!("namespaces/{namespace}/")))
+        .collect()
+}
+
+/// Where one object is.
+fn path_of(object: &ObjectRef) -> String {
+    let place = match object.kind.namespaced() {
+        true => resource(object.kind, &format!("namespaces/{}/", object.namespace)),
+        false => resource(object.kind, ""),
+    };
+    format!("{place}/{}", object.name)
+}
+
+/// The time, as the times of conditions are written.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// Writes as long as this process holds the Lease. Never ends.
 pub async fn run(client: kube::Client, options: StatusOptions, shared: Arc<Shared>) {
     // Nothing is said of a world that is not known yet.
@@ -184,14 +208,7 @@ impl Writer<'_> {
     async fn read(&mut self) -> Result<(), Failed> {
         let mut known = HashMap::new();
         for kind in desired::by_kind(&BTreeSet::new()).into_keys() {
-            let places = match self.options.namespaces.as_slice() {
-                [] => vec![resource(kind, "")],
-                some => some
-                    .iter()
-                    .map(|namespace| resource(kind, &format!("namespaces/{namespace}/")))
-                    .collect(),
-            };
-            for place in places {
+            for place in places(kind, &self.options.namespaces) {
                 let take = |object| known.extend(status_of(kind, &object));
                 self.api.each(&place, "", take).await?;
             }
@@ -232,8 +249,7 @@ impl Writer<'_> {
         }
         let live: Vec<ObjectRef> = live.into_iter().map(|ingress| ingress.object.clone()).collect();
         let writes = live.iter().map(|object| {
-            let place = resource(object.kind, &format!("namespaces/{}/", object.namespace));
-            let path = format!("{place}/{}/status?fieldManager={WRITER}", object.name);
+            let path = format!("{}/status?fieldManager={WRITER}", path_of(object));
             let (api, status) = (&self.api, json!({"status": desired.get(&object.kind)}));
             async move { api.merge(&path, &status).await }
         });

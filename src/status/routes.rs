@@ -2,7 +2,7 @@
 //! are, so it reads the object, changes the entry and writes the object back under its resourceVersion.
 
 use super::api::{Api, Failed};
-use super::{REFUSED, WRITER, resource};
+use super::{REFUSED, WRITER, now, path_of, places};
 use crate::model::{Kind, ObjectRef};
 use crate::table::{RouteAdmission, Table};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub struct Router {
 pub(super) struct Known {
     /// Which Route it was: another one of the same name has lost nothing.
     uid: String,
-    /// The entry without times, as it was last read or written; absent where there is none.
+    /// The entry without times, as it was last read or written; absent if the Route has no entry of this router.
     entry: Option<Value>,
 }
 
@@ -44,17 +44,10 @@ pub(super) struct Routes {
 impl Routes {
     /// Reads the entries that all Routes have.
     pub async fn read(&mut self, api: &Api, router: &Router, namespaces: &[String]) -> Result<(), Failed> {
-        let places: Vec<String> = match namespaces {
-            [] => vec![String::new()],
-            some => some
-                .iter()
-                .map(|namespace| format!("namespaces/{namespace}/"))
-                .collect(),
-        };
         let mut found = HashMap::new();
-        for place in places {
+        for place in places(Kind::Route, namespaces) {
             let take = |object: Value| found.extend(entry_of(&object, &router.name));
-            match api.each(&resource(Kind::Route, &place), "", take).await {
+            match api.each(&place, "", take).await {
                 // The API server has no such kind.
                 Ok(()) | Err(Failed::Missing) => {}
                 // Ingresses get their addresses all the same.
@@ -158,8 +151,7 @@ impl Routes {
         object: &ObjectRef,
         wanted: Option<&Value>,
     ) -> Result<(), Failed> {
-        let place = resource(Kind::Route, &format!("namespaces/{}/", object.namespace));
-        match bring(api, &format!("{place}/{}", object.name), &router.name, wanted).await {
+        match bring(api, &path_of(object), &router.name, wanted).await {
             Ok(uid) => {
                 let entry = wanted.cloned();
                 self.known.insert(object.clone(), Known { uid, entry });
@@ -182,8 +174,7 @@ impl Routes {
 pub(super) async fn bring(api: &Api, path: &str, router: &str, wanted: Option<&Value>) -> Result<String, Failed> {
     let mut route = api.get(path).await?;
     let uid = uid(&route);
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    if !put(&mut route, router, wanted, &now) {
+    if !put(&mut route, router, wanted, &now()) {
         return Ok(uid);
     }
     let path = format!("{path}/status?fieldManager={WRITER}");
