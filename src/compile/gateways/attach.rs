@@ -181,21 +181,22 @@ impl State {
             // It is another controller's.
             return;
         }
-        let is_ours = |parent: &ParentRef| find_parent(route, parent, gateways).is_ok();
-        let read = if route.parents.iter().any(is_ours) {
-            &*route.rules
+        let all = route.parents.iter();
+        let all: Vec<_> = all
+            .map(|parent| (parent, find_parent(route, parent, gateways)))
+            .collect();
+        let rules = if all.iter().any(|(_, found)| found.is_ok()) {
+            self.plan_rules(route)
         } else {
-            &[]
+            Vec::new()
         };
-        let rules = (0_u32..).zip(read);
-        let rules: Vec<RulePlan> = rules.map(|(index, rule)| self.plan_rule(route, rule, index)).collect();
         // A route all of whose rules are unfit is not accepted.
         let is_unfit = !rules.is_empty() && rules.iter().all(|rule| !rule.unfit.is_empty());
         let place = plan.routes.len();
         let mut parents = Vec::new();
-        for (index, parent) in route.parents.iter().enumerate() {
+        for (index, (parent, found)) in all.into_iter().enumerate() {
             let field = format!("spec.parentRefs[{index}]");
-            let found = match find_parent(route, parent, gateways) {
+            let found = match found {
                 Ok(found) => found,
                 Err(Unowned::NotYet(why)) => {
                     findings.push(Diagnostic::new(Code::NotYet, &object, field, why));
@@ -369,7 +370,7 @@ impl State {
     }
 }
 
-/// Why a parent is none of ours.
+/// Why a parent is not a Gateway that narthex serves.
 enum Unowned {
     /// It is of a kind that narthex does not serve.
     NotYet(String),

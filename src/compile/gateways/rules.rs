@@ -60,29 +60,34 @@ pub(super) enum To {
 }
 
 impl State {
-    /// Reads a rule.
-    pub(super) fn plan_rule(&self, route: &HttpRoute, rule: &HttpRule, index: u32) -> RulePlan {
-        let mut plan = RulePlan {
-            matches: Vec::new(),
-            to: To::Error,
-            unfit: Vec::new(),
-            unresolved: Vec::new(),
-            named: Vec::new(),
-        };
-        plan.read_matches(rule, index);
-        let guards = annotations::guards(
-            Dialect::Narthex,
-            Kind::HTTPRoute,
-            &route.meta,
-            &self.options.ignored_annotations,
-        );
-        for (name, _) in guards {
+    /// Reads the rules of a route.
+    pub(super) fn plan_rules(&self, route: &HttpRoute) -> Vec<RulePlan> {
+        let ignored = &self.options.ignored_annotations;
+        let guards = annotations::guards(Dialect::Narthex, Kind::HTTPRoute, &route.meta, ignored);
+        let closed = guards.map(|(name, _)| {
             let why = format!(
                 "annotation {name} of the route restricts access, and narthex does not enforce it on HTTPRoutes; remove it, or \
                  name it in --ignore-annotation"
             );
-            plan.unfit.push(("backendRefs".to_owned(), why));
-        }
+            ("backendRefs".to_owned(), why)
+        });
+        let closed: Vec<_> = closed.collect();
+        let rules = (0_u32..).zip(&*route.rules);
+        rules
+            .map(|(index, rule)| self.plan_rule(route, (index, rule), closed.clone()))
+            .collect()
+    }
+
+    /// Reads a rule. `closed` says why the whole route is.
+    fn plan_rule(&self, route: &HttpRoute, (index, rule): (u32, &HttpRule), closed: Vec<(String, String)>) -> RulePlan {
+        let mut plan = RulePlan {
+            matches: Vec::new(),
+            to: To::Error,
+            unfit: closed,
+            unresolved: Vec::new(),
+            named: Vec::new(),
+        };
+        plan.read_matches(rule, index);
         let unserved = [
             ("retry", rule.retry.is_some()),
             ("sessionPersistence", rule.session_persistence.is_some()),
