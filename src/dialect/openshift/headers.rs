@@ -127,26 +127,12 @@ mod tests {
     use super::*;
     use crate::message::Fields;
     use crate::table::Known;
-    use http::Method;
 
     fn expanded(value: &str) -> String {
         let mut fields = Fields::new();
         fields.append("X-A", "First");
         fields.append("X-A", "Last");
-        let known = Known {
-            secure: true,
-            host: None,
-            http_host: None,
-            path: "/",
-            query: None,
-            method: &Method::GET,
-            client: None,
-            fields: &fields,
-            request_id: None,
-            shown: None,
-            route: None,
-            backend: None,
-        };
+        let known = Known::of_get(None, "/", &fields);
         let Ok(template) = template(value, false) else {
             return "-".to_owned();
         };

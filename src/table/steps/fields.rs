@@ -266,22 +266,11 @@ pub fn may_be_replied(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Method;
 
     fn known(fields: &Fields) -> Known<'_> {
         Known {
             secure: true,
-            host: Some("a.test"),
-            http_host: Some("a.test"),
-            path: "/",
-            query: None,
-            method: &Method::GET,
-            client: None,
-            fields,
-            request_id: None,
-            shown: None,
-            route: None,
-            backend: None,
+            ..Known::of_get(Some("a.test"), "/", fields)
         }
     }
 

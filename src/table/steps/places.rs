@@ -110,7 +110,6 @@ fn refresh(text: &str, location: &Exchanged, known: &Known<'_>) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Method;
 
     fn exchanged(from: &str, to: &str) -> Option<Exchanged> {
         Some(Exchanged {
@@ -124,17 +123,8 @@ mod tests {
         let asked = Fields::new();
         let known = Known {
             secure: true,
-            host: Some("a.test"),
-            http_host: Some("a.test"),
-            path: "/",
             query: Some("x=1;y"),
-            method: &Method::GET,
-            client: None,
-            fields: &asked,
-            request_id: None,
-            shown: None,
-            route: None,
-            backend: None,
+            ..Known::of_get(Some("a.test"), "/", &asked)
         };
         let places = Places {
             location: exchanged("http://pod:8080/", "$scheme://$host/app/"),

@@ -2,7 +2,7 @@
 
 use super::template::{Known, Template};
 use crate::message::Fields;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use std::sync::Arc;
 
 /// Where all requests of a route are sent.
@@ -29,19 +29,10 @@ pub struct Returned {
 impl Redirection {
     /// Whether it leads a GET for this URL, which has no query and no fields, to the same URL.
     pub fn leads_to_itself(&self, host: &str, path: &str, secure: bool) -> bool {
+        let fields = Fields::new();
         let known = Known {
             secure,
-            host: Some(host),
-            http_host: Some(host),
-            path,
-            query: None,
-            method: &Method::GET,
-            client: None,
-            fields: &Fields::new(),
-            request_id: None,
-            shown: None,
-            route: None,
-            backend: None,
+            ..Known::of_get(Some(host), path, &fields)
         };
         is_own_url(&self.location(&known), &known)
     }
@@ -111,17 +102,8 @@ mod tests {
             };
             redirection.location(&Known {
                 secure,
-                host: Some("a.test"),
                 http_host: Some(http_host),
-                path: "/",
-                query: None,
-                method: &Method::GET,
-                client: None,
-                fields: &fields,
-                request_id: None,
-                shown: None,
-                route: None,
-                backend: None,
+                ..Known::of_get(Some("a.test"), "/", &fields)
             })
         };
         for (asked, secure, http_host, wanted) in [

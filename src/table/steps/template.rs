@@ -150,6 +150,26 @@ pub struct Known<'r> {
     pub backend: Option<&'r Backend>,
 }
 
+impl<'r> Known<'r> {
+    /// Of a GET over plain HTTP without a query, of which nothing else is known.
+    pub fn of_get(host: Option<&'r str>, path: &'r str, fields: &'r Fields) -> Self {
+        Self {
+            secure: false,
+            host,
+            http_host: host,
+            path,
+            query: None,
+            method: &Method::GET,
+            client: None,
+            fields,
+            request_id: None,
+            shown: None,
+            route: None,
+            backend: None,
+        }
+    }
+}
+
 /// The longest text of a template.
 const MAX_TEXT: usize = 8 * 1024;
 
@@ -432,17 +452,11 @@ mod tests {
         fields.append("Cookie", "a=1; b=2");
         let known = Known {
             secure: true,
-            host: Some("a.test"),
             http_host: Some("A.test:8443"),
-            path: "/p%20q",
             query: Some("x=1&y=%0d"),
-            method: &Method::GET,
             client: Some("::ffff:10.0.0.1".parse().unwrap()),
-            fields: &fields,
             request_id: Some("id"),
-            shown: None,
-            route: None,
-            backend: None,
+            ..Known::of_get(Some("a.test"), "/p%20q", &fields)
         };
         Template::new(text).unwrap().expand(&known).into_owned()
     }
