@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
@@ -30,6 +31,7 @@ impl SecretUrl {
         let mut basic = None;
         if let Some((user, address)) = authority.rsplit_once('@') {
             let user = user.split_once(':').unwrap_or((user, ""));
+            let decode = |text| percent_decode_str(text).collect::<Vec<u8>>();
             let credentials = [&*decode(user.0), b":", &*decode(user.1)].concat();
             let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(credentials))).ok()?;
             value.set_sensitive(true);
@@ -42,23 +44,6 @@ impl SecretUrl {
         let is_whole = uri.port_u16().is_some() || uri.authority()?.as_str() == host;
         is_whole.then_some((uri, basic))
     }
-}
-
-/// Undoes percent-encoding. A percent sign that begins no escape stays as it is.
-fn decode(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let digits = after.split_at_checked(2).filter(|_| *byte == b'%');
-        let decoded = digits.and_then(|(digits, after)| {
-            let byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-            Some((byte, after))
-        });
-        let (byte, after) = decoded.unwrap_or((*byte, after));
-        out.push(byte);
-        rest = after;
-    }
-    out
 }
 
 impl From<&str> for SecretUrl {

@@ -4,6 +4,7 @@ use super::patterns::PathRegex;
 use crate::message::Fields;
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -16,7 +17,7 @@ pub struct When {
     pub fields: Box<[(HeaderName, HeaderValue)]>,
     /// Query parameters that have to be there with these values.
     pub query: Box<[(Box<str>, Box<str>)]>,
-    /// Fields and query parameters that have to fit expressions; absent where there are none.
+    /// Fields and query parameters that have to fit expressions.
     pub expressions: Option<Box<Expressions>>,
 }
 
@@ -131,28 +132,13 @@ fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, [u8]>> {
     values.next().map(|(_, value)| decoded(value))
 }
 
-/// A part of a query without its escapes. One that is none stays as it is.
+/// A part of a query without its escapes, as forms write them (WHATWG URL, "application/x-www-form-urlencoded parsing"). What is not
+/// an escape stays as it is.
 fn decoded(text: &str) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
         return Cow::Borrowed(text.as_bytes());
     }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, after @ ..] = rest {
-        let digits = after.split_at_checked(2).filter(|_| *byte == b'%');
-        let value = digits.and_then(|(digits, _)| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        match (value, digits) {
-            (Some(value), Some((_, left))) => {
-                out.push(value);
-                rest = left;
-            }
-            _ => {
-                out.push(if *byte == b'+' { b' ' } else { *byte });
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(out)
+    Cow::Owned(percent_decode_str(&text.replace('+', " ")).collect())
 }
 
 #[cfg(test)]
