@@ -63,8 +63,8 @@ impl HostOwners {
         })
     }
 
-    /// Who stands against a namespace's having a listener of a Gateway for a host. A listener for all hosts is nobody's: it
-    /// takes no host from a listener that names it, and its routes are judged by themselves.
+    /// The owners of a host because of whom a namespace may not have a listener of a Gateway for it; absent if it may. A listener
+    /// for all hosts needs no right: it takes no host from a listener that names the host, and its routes are checked one by one.
     pub(crate) fn against_listener(&self, namespace: &str, host: &HostPattern) -> Option<String> {
         let is_owner = self
             .by_pattern

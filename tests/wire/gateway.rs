@@ -119,7 +119,7 @@ fn the_order_of_matches_is_that_of_gateway_api() {
     }
 }
 
-/// Traps 18, 19 and 37: the best listener alone answers, and in it the best hostname comes first.
+/// The best listener alone answers, and in it the best hostname comes first.
 #[test]
 fn a_request_is_for_the_best_listener_and_its_best_hostname() {
     let port = free_address().port();
@@ -160,7 +160,7 @@ fn a_request_is_for_the_best_listener_and_its_best_hostname() {
     }
 }
 
-/// Trap 22, and what falls to the rules of Ingresses.
+/// An invalid backend is 500 and an empty Service 503; and what falls to the rules of Ingresses.
 #[test]
 fn what_no_backend_can_answer_has_the_status_that_says_why() {
     let port = free_address().port();
@@ -237,7 +237,7 @@ fn requests_are_spread_by_weight_and_an_invalid_share_gets_500() {
     assert!(failed.abs_diff(200) < 64, "{failed}");
 }
 
-/// Trap 24: `add` makes one value.
+/// `add` makes one value.
 #[test]
 fn filters_change_what_pods_and_clients_get() {
     let port = free_address().port();
@@ -304,7 +304,6 @@ fn filters_change_what_pods_and_clients_get() {
     );
 }
 
-/// Trap 23: the port of a redirect.
 #[test]
 fn what_cannot_be_read_of_a_match_is_closed() {
     let port = free_address().port();
@@ -380,6 +379,7 @@ fn a_value_that_a_filter_replaced_does_not_come_back() {
     assert_eq!(lines.matches("set-cookie: ").count(), 3, "{lines}");
 }
 
+/// A redirect has the port of its own, or the usual one of its scheme, or the listener's.
 #[test]
 fn redirects_change_parts_of_the_url() {
     let port = free_address().port();

@@ -32,7 +32,7 @@ fn grant(kind: &str, to: &str) -> String {
     )
 }
 
-/// Trap 13: the handshake chooses the listener, and a host of another one is misdirected, though all have one certificate.
+/// The handshake chooses the listener, and a host of another one is misdirected, though all have one certificate.
 #[test]
 fn the_handshake_chooses_the_listener_and_another_ones_host_is_misdirected() {
     let port = free_address().port();
@@ -78,7 +78,7 @@ fn the_handshake_chooses_the_listener_and_another_ones_host_is_misdirected() {
     assert!(crate::tls_rig::shown(&rig, "a.test") == theirs.der);
 }
 
-/// Traps 20 and 21: a grant that comes or goes holds for what comes after it.
+/// A grant that comes or goes holds for what comes after it.
 #[test]
 fn references_to_other_namespaces_hold_as_long_as_their_grants() {
     let (port, tls) = (free_address().port(), free_address().port());

@@ -162,7 +162,7 @@ impl Url {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tls") => (true, rest),
-            Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is none of http, https and tls")),
+            Some((scheme, _)) => return Err(format!("\"{url}\": {scheme} is not http, https or tls")),
             None if url.starts_with('/') || url == "*" => {
                 let (tls, host, target) = (false, None, target(url));
                 let bare = false;

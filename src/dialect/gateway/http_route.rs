@@ -26,7 +26,7 @@ pub struct HttpRoute {
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRule {
     pub name: Option<Box<str>>,
-    /// Any request where there is none.
+    /// Absent for any request.
     pub matches: Option<Vec<HttpMatch>>,
     pub filters: Option<Vec<HttpFilter>>,
     pub backend_refs: Option<Vec<BackendRef>>,

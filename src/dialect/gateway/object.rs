@@ -209,7 +209,7 @@ pub struct ReferenceGrant {
     pub to: Box<[GrantTo]>,
 }
 
-/// Who may refer.
+/// A kind and a namespace whose objects may refer to others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct GrantFrom {

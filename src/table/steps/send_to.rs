@@ -8,9 +8,9 @@ use http::StatusCode;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SendTo {
     pub status: StatusCode,
-    /// That of the request if absent.
+    /// Absent to keep the request's scheme.
     pub scheme: Option<Box<str>>,
-    /// That of the request if absent.
+    /// Absent to keep the request's host.
     pub host: Option<Box<str>>,
     /// The port; absent for the usual one of the scheme.
     pub port: Option<u16>,
