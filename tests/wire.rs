@@ -42,6 +42,8 @@ mod client_rig;
 mod commands;
 #[path = "wire/compression.rs"]
 mod compression;
+#[path = "wire/digest.rs"]
+mod digest;
 #[path = "wire/downgrade.rs"]
 mod downgrade;
 #[path = "wire/early.rs"]

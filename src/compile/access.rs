@@ -1,11 +1,14 @@
 //! What decides who may come in, where that is in other objects (Secrets, Services) than the Ingress that asks for it.
 
+use super::secrets::Known;
 use super::{Key, State};
-use crate::dialect::annotations::{BasicWanted, ExternalWanted, Settings};
+use crate::dialect::annotations::{BasicWanted, DigestWanted, ExternalWanted, Settings};
 use crate::dialect::reading::{BackendKey, OUTSIDE, Reading};
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::{Access, At, BackendState, Basic, Before, ErrorPages, External, Guard, Jwt, Mirror, Satisfy, Users};
+use crate::table::{
+    Access, At, BackendState, Basic, Before, Digest, ErrorPages, External, Guard, Jwt, Mirror, Satisfy, Users,
+};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +19,10 @@ impl State {
         if let Some(basic) = &reading.settings.access.basic {
             self.secrets
                 .need_users(&(meta.namespace.clone(), basic.secret.clone()), basic.map);
+        }
+        if let Some(digest) = &reading.settings.access.digest {
+            self.secrets
+                .need_digests(&(meta.namespace.clone(), digest.secret.clone()), digest.map);
         }
         if let Some(jwt) = &reading.settings.access.jwt {
             self.need_keys((jwt.kind, (meta.namespace.clone(), jwt.name.clone())));
@@ -33,17 +40,18 @@ impl State {
         if wanted.is_empty() {
             return (Cow::Borrowed(settings), None);
         }
+        let closed_by = |name: &'static str| {
+            let closed = Guard {
+                object: object.clone(),
+                name: name.into(),
+                invalid: true,
+            };
+            (Cow::Borrowed(settings), Some(Arc::new(closed)))
+        };
         let basic = match &wanted.basic {
             None => None,
             Some(basic) => match self.users(object, basic) {
-                None => {
-                    let closed = Guard {
-                        object: object.clone(),
-                        name: basic.named_by.into(),
-                        invalid: true,
-                    };
-                    return (Cow::Borrowed(settings), Some(Arc::new(closed)));
-                }
+                None => return closed_by(basic.named_by),
                 Some(users) => Some(Basic {
                     challenge: basic.challenge.clone(),
                     users,
@@ -51,17 +59,17 @@ impl State {
                 }),
             },
         };
+        let digest = match &wanted.digest {
+            None => None,
+            Some(digest) => match self.digest(object, digest) {
+                None => return closed_by(digest.named_by),
+                found => found,
+            },
+        };
         let jwt = match &wanted.jwt {
             None => None,
             Some(jwt) => match self.keys_of(object, jwt) {
-                None => {
-                    let closed = Guard {
-                        object: object.clone(),
-                        name: jwt.named_by.into(),
-                        invalid: true,
-                    };
-                    return (Cow::Borrowed(settings), Some(Arc::new(closed)));
-                }
+                None => return closed_by(jwt.named_by),
                 Some(keys) => Some(Arc::new(Jwt::new(
                     keys,
                     (jwt.issuers.clone(), jwt.audiences.clone()),
@@ -71,12 +79,7 @@ impl State {
             },
         };
         if let Some(external) = wanted.external.as_ref().filter(|external| self.needs_flag(external)) {
-            let closed = Guard {
-                object: object.clone(),
-                name: external.named_by.into(),
-                invalid: true,
-            };
-            return (Cow::Borrowed(settings), Some(Arc::new(closed)));
+            return closed_by(external.named_by);
         }
         let external = wanted.external.as_ref().map(|external| self.asks(external));
         let satisfy = if wanted.any {
@@ -87,6 +90,7 @@ impl State {
         let mut settings = settings.clone();
         let access = Before::Access(Arc::new(Access {
             basic,
+            digest: digest.map(Arc::new),
             jwt,
             external,
             satisfy,
@@ -186,8 +190,14 @@ impl State {
     }
 
     fn users(&self, object: &ObjectRef, basic: &BasicWanted) -> Option<Arc<Users>> {
-        let known = self.secrets.get(&secret_of(object, basic))?;
+        let known = self.secrets.get(&secret_of(object, &basic.secret))?;
         known.users(basic.map)?.users.clone()
+    }
+
+    fn digest(&self, object: &ObjectRef, wanted: &DigestWanted) -> Option<Digest> {
+        let known = self.secrets.get(&secret_of(object, &wanted.secret))?;
+        let users = known.digests(wanted.map)?.users.as_ref()?;
+        users.asked_for(wanted.realm.as_deref()).ok()
     }
 
     /// Why the service that is asked cannot be.
@@ -250,21 +260,49 @@ impl State {
 
     /// What is wrong with the Secret that says who may sign in.
     pub(super) fn diagnose_users(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
-        let Some(basic) = &reading.settings.access.basic else {
-            return;
-        };
+        let access = &reading.settings.access;
+        if let Some(basic) = &access.basic {
+            let place = (basic.named_by, &basic.secret);
+            self.diagnose_users_of(object, place, said, |known| {
+                let read = known.users(basic.map)?;
+                Some((read.wrong.clone(), read.users.is_none()))
+            });
+        }
+        if let Some(digest) = &access.digest {
+            let place = (digest.named_by, &digest.secret);
+            self.diagnose_users_of(object, place, said, |known| {
+                let read = known.digests(digest.map)?;
+                let mut wrong = read.wrong.clone();
+                let asked_for = read
+                    .users
+                    .as_ref()
+                    .map(|users| users.asked_for(digest.realm.as_deref()));
+                let closes = !matches!(asked_for, Some(Ok(_)));
+                wrong.extend(asked_for.and_then(Result::err));
+                Some((wrong, closes))
+            });
+        }
+    }
+
+    /// The same of one Secret: `read` says what is wrong with it, and whether nobody can sign in.
+    fn diagnose_users_of(
+        &self,
+        object: &ObjectRef,
+        (named_by, secret): (&str, &Arc<str>),
+        said: &mut Vec<Diagnostic>,
+        read: impl FnOnce(&Known) -> Option<(Vec<String>, bool)>,
+    ) {
         let mut say = |code, message| {
-            let field = format!("annotation {}", basic.named_by);
+            let field = format!("annotation {named_by}");
             said.push(Diagnostic::new(code, object, field, message));
         };
-        let (namespace, name) = secret_of(object, basic);
-        let Some(known) = self.secrets.get(&(namespace.clone(), name.clone())) else {
-            let (code, message) = self.no_secret(&namespace, &name);
+        let Some(known) = self.secrets.get(&secret_of(object, secret)) else {
+            let (code, message) = self.no_secret(&object.namespace, secret);
             return say(code, format!("{message}, {CLOSED}"));
         };
-        let Some(read) = known.users(basic.map) else { return };
-        let whose = format!("Secret \"{name}\"");
-        for (code, message) in entries_wrong(&whose, &read.wrong, (read.users.is_none(), Code::InvalidUser)) {
+        let Some((wrong, closes)) = read(known) else { return };
+        let whose = format!("Secret \"{secret}\"");
+        for (code, message) in entries_wrong(&whose, &wrong, (closes, Code::InvalidUser)) {
             say(code, message);
         }
     }
@@ -298,8 +336,8 @@ fn field_of(named_by: &str) -> String {
     }
 }
 
-fn secret_of(object: &ObjectRef, basic: &BasicWanted) -> Key {
-    (object.namespace.clone(), basic.secret.clone())
+fn secret_of(object: &ObjectRef, secret: &Arc<str>) -> Key {
+    (object.namespace.clone(), secret.clone())
 }
 
 #[cfg(test)]

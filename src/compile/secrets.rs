@@ -5,7 +5,7 @@ use super::{Key, State, certificate};
 use crate::dialect::openshift::OWN_SECRET;
 use crate::model::object::Secret;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Timestamp};
-use crate::table::{Certificate, CertificateSet, HostPattern, Users, UsersRead};
+use crate::table::{Certificate, CertificateSet, DigestUsers, DigestUsersRead, HostPattern, Users, UsersRead};
 use rustls::RootCertStore;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(super) struct Known {
     good_authorities: Option<(Arc<Secret>, Arc<Authorities>)>,
     /// The users of its entry `auth`, and those of all its entries, where somebody needs them.
     users: [Option<UsersRead>; 2],
+    /// Likewise those whose digests are asked for.
+    digests: [Option<DigestUsersRead>; 2],
 }
 
 /// Whom pods' certificates may be signed by.
@@ -45,6 +47,7 @@ impl Known {
             authorities: None,
             good_authorities: None,
             users: [None, None],
+            digests: [None, None],
         }
     }
 
@@ -53,22 +56,39 @@ impl Known {
         self.users.get(usize::from(map))?.as_ref()
     }
 
+    /// Likewise those whose digests are asked for.
+    pub fn digests(&self, map: bool) -> Option<&DigestUsersRead> {
+        self.digests.get(usize::from(map))?.as_ref()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.secret.others.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    fn file(&self) -> Result<&[u8], Vec<String>> {
+        let file = self.entries().find(|(name, _)| *name == FILE);
+        file.map(|(_, text)| text)
+            .ok_or_else(|| vec![format!("there is no entry \"{FILE}\" in it")])
+    }
+
     fn read_users(&mut self, map: bool) {
-        let others = || self.secret.others.iter();
-        let read = || {
-            if map {
-                return Users::of_map(others().map(|(name, value)| (&**name, &**value)));
-            }
-            match others().find(|(name, _)| &**name == FILE) {
-                Some((_, text)) => Users::of_file(text),
-                None => UsersRead {
-                    users: None,
-                    wrong: vec![format!("there is no entry \"{FILE}\" in it")],
-                },
-            }
+        let new = match self.file() {
+            _ if map => Users::of_map(self.entries()),
+            Ok(text) => Users::of_file(text),
+            Err(wrong) => UsersRead { users: None, wrong },
         };
-        let new = read();
         if let Some(known) = self.users.get_mut(usize::from(map)) {
+            known.get_or_insert(new);
+        }
+    }
+
+    fn read_digests(&mut self, map: bool) {
+        let new = match self.file() {
+            _ if map => DigestUsers::of_map(self.entries()),
+            Ok(text) => DigestUsers::of_file(text),
+            Err(wrong) => DigestUsersRead { users: None, wrong },
+        };
+        if let Some(known) = self.digests.get_mut(usize::from(map)) {
             known.get_or_insert(new);
         }
     }
@@ -138,6 +158,7 @@ impl Known {
         if same && self.secret.ca == secret.ca {
             self.secret = secret;
             self.users = [None, None];
+            self.digests = [None, None];
             return;
         }
         let mut new = Known::new(secret);
@@ -203,6 +224,13 @@ impl Secrets {
     pub fn need_users(&mut self, key: &Key, map: bool) {
         if let Some(known) = self.known.get_mut(key) {
             known.read_users(map);
+        }
+    }
+
+    /// Likewise whose digests are asked for.
+    pub fn need_digests(&mut self, key: &Key, map: bool) {
+        if let Some(known) = self.known.get_mut(key) {
+            known.read_digests(map);
         }
     }
 

@@ -14,7 +14,7 @@ pub mod openshift;
 mod page;
 mod value;
 
-pub(crate) use access::{AccessWanted, BasicWanted, ExternalWanted, JwtWanted};
+pub(crate) use access::{AccessWanted, BasicWanted, DigestWanted, ExternalWanted, JwtWanted};
 pub(crate) use clients::{ClientsWanted, VerifyWanted};
 pub use foreign::Ignored;
 pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};

@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod compress;
 mod counted;
+pub mod digests;
 pub mod passwords;
 pub mod rate;
 pub mod reply_fields;

@@ -13,8 +13,11 @@ use super::subrequest::{self, NoReply, SubRequest};
 use super::worker::Worker;
 use crate::http1::fold;
 use crate::message::{Field, Fields, Name, Request, Response, Value};
+use crate::policy::digests::{self, Shown};
 use crate::table::decide::{Ask, MAX_HOPS, Outcome, Subject, decide, known};
-use crate::table::{Access, Addresses, At, Backend, Basic, Before, External, Jwt, Known, Route, Satisfy, Table};
+use crate::table::{
+    Access, Addresses, At, Backend, Basic, Before, Digest, External, Jwt, Known, Route, Satisfy, Table,
+};
 use http::{HeaderValue, StatusCode};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -79,12 +82,17 @@ impl Granted {
     /// Whether a field of the client's does not reach the pod.
     pub fn takes(&self, field: Field<'_>) -> bool {
         let by = &*self.by;
-        let is_password = || {
-            let scheme = field.value.as_bytes().get(..6);
-            by.jwt.is_none() || scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Basic "))
+        let is_of = |scheme: &[u8]| {
+            let said = field.value.as_bytes().get(..scheme.len());
+            said.is_some_and(|said| said.eq_ignore_ascii_case(scheme))
         };
-        let is_hidden = by.basic.as_ref().is_some_and(|basic| !basic.is_kept);
-        (field.known == Name::Authorization && is_hidden && is_password())
+        let is_hidden = || {
+            let basic = by.basic.as_ref().is_some_and(|basic| !basic.is_kept);
+            // Where nothing else is asked for, nothing else goes to the pod either.
+            let is_alone = by.jwt.is_none() && (by.basic.is_none() || by.digest.is_none());
+            (basic && (is_alone || is_of(b"Basic "))) || (by.digest.is_some() && (is_alone || is_of(b"Digest ")))
+        };
+        (field.known == Name::Authorization && is_hidden())
             || by.jwt.as_ref().is_some_and(|jwt| jwt.says(field.name))
             || by.external.as_ref().is_some_and(|external| external.says(field.name))
     }
@@ -161,7 +169,8 @@ pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Ref
         Satisfy::Any(addresses) => {
             let address = asked.client.address();
             // To be on no list of denied addresses says nothing of who a client is.
-            let alone = access.basic.is_none() && access.jwt.is_none() && access.external.is_none();
+            let by_password = access.basic.is_some() || access.digest.is_some();
+            let alone = !by_password && access.jwt.is_none() && access.external.is_none();
             let admits = |addresses: &Addresses| (alone || addresses.allow.is_some()) && addresses.admits(address);
             if addresses.as_deref().is_some_and(admits) {
                 return Ok(Granted::new(access));
@@ -175,6 +184,20 @@ pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Ref
             Ok(()) if any => return Ok(Granted::new(access)),
             Ok(()) => {}
             Err(why) if any && why.is_plain() => refused = Some(why),
+            Err(why) => return Err(sign_in(asked, access, why)),
+        }
+    }
+    if let Some(digest) = &access.digest {
+        match by_digest(asked.worker, asked.request, digest) {
+            Ok(()) if any => return Ok(Granted::new(access)),
+            Ok(()) => {}
+            Err(mut why) if any && why.is_plain() => {
+                // Both ways to come in are told.
+                if let Some(before) = &refused {
+                    why.fields.extend(&before.fields);
+                }
+                refused = Some(why);
+            }
             Err(why) => return Err(sign_in(asked, access, why)),
         }
     }
@@ -223,17 +246,17 @@ pub async fn ask(asked: &Asked<'_>, access: &Arc<Access>) -> Result<Granted, Ref
     }
 }
 
+/// `Authorization`. Of two lines nobody knows which the pod would read.
+fn authorization(request: &Request) -> Option<&[u8]> {
+    let mut said = request.fields.get_all(&Name::Authorization).map(Value::as_bytes);
+    said.next().filter(|_| said.next().is_none())
+}
+
 /// What a token says of its client (RFC 6750).
 fn by_token(worker: &Worker, request: &Request, jwt: &Arc<Jwt>) -> Result<Fields, Refused> {
-    let mut said = request.fields.get_all(&Name::Authorization).map(Value::as_bytes);
-    let token = match (said.next(), said.next()) {
-        (Some(said), None) => {
-            let scheme = said.split_at_checked(7);
-            scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
-        }
-        // Of two lines nobody knows which the pod would read.
-        _ => None,
-    };
+    let token = authorization(request)
+        .and_then(|said| said.split_at_checked(7))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
     let refuse = |challenge: &str, cause| {
         let mut refused = Refused::from(ForwardError {
             error: ProxyError::Unauthorized,
@@ -261,17 +284,15 @@ fn by_token(worker: &Worker, request: &Request, jwt: &Arc<Jwt>) -> Result<Fields
 }
 
 async fn by_password(worker: &Worker, request: &Request, basic: &Basic) -> Result<(), Refused> {
-    let mut said = request.fields.get_all(&Name::Authorization).map(Value::as_bytes);
-    let checked = match (said.next(), said.next()) {
-        (Some(said), None) => {
+    let checked = match authorization(request) {
+        Some(said) => {
             let (checked, forgotten) = worker.settings.passwords.check(&basic.users, said).await;
             if forgotten > 0 {
                 worker.counters.passwords_forgotten.add();
             }
             checked
         }
-        // Of two lines nobody knows which the pod would read.
-        _ => Checked::Wrong,
+        None => Checked::Wrong,
     };
     match checked {
         Checked::Right => Ok(()),
@@ -282,6 +303,32 @@ async fn by_password(worker: &Worker, request: &Request, basic: &Basic) -> Resul
             Err(refused)
         }
     }
+}
+
+/// Whether a client has shown a digest of a password (RFC 7616).
+fn by_digest(worker: &Worker, request: &Request, digest: &Digest) -> Result<(), Refused> {
+    let digests = &worker.settings.digests;
+    let asked = digests::Asked {
+        method: request.method.as_str(),
+        target: request.target(),
+        host: request.host(),
+    };
+    let shown = authorization(request).map(|said| digests.check(digest, said, asked));
+    let (shown, forgotten) = shown.unwrap_or((Shown::Wrong, 0));
+    for _ in 0..forgotten {
+        worker.counters.nonces_forgotten.add();
+    }
+    if shown == Shown::Right {
+        return Ok(());
+    }
+    let Some(challenges) = digests.challenges(digest, shown == Shown::Stale) else {
+        return Err(ProxyError::PasswordsBusy.into());
+    };
+    let mut refused = Refused::from(ProxyError::Unauthorized);
+    for challenge in challenges {
+        refused.fields.append(&Name::WwwAuthenticate, &challenge);
+    }
+    Err(refused)
 }
 
 /// Sends a client that has not shown who it is where it can sign in, if there is such a place.

@@ -11,6 +11,7 @@ use crate::message::Buffers;
 use crate::model::RouteKey;
 use crate::policy::answers::Answers;
 use crate::policy::compress::Memory;
+use crate::policy::digests::Digests;
 use crate::policy::rate::Buckets;
 use crate::policy::tokens::Tokens;
 use crate::policy::under_way::UnderWay;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub under_way: Arc<UnderWay>,
     /// The passwords of clients, of all shards.
     pub passwords: Arc<Passwords>,
+    /// The nonces of digests, likewise.
+    pub digests: Arc<Digests>,
     /// What services that say who may come in have answered lately, over all shards.
     pub answers: Arc<Answers>,
     /// The tokens of clients, likewise.
@@ -170,6 +173,8 @@ counters! {
     answers_forgotten,
     /// Verified tokens that were forgotten for others.
     tokens_forgotten,
+    /// Nonces of digests that were forgotten for others.
+    nonces_forgotten,
     /// Clients whose rate was forgotten because there were too many of them.
     rates_forgotten,
     /// HTTP/2 connections closed because their client sent too many resets, questions or idle frames.

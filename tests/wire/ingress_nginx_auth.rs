@@ -172,7 +172,7 @@ fn without_a_secret_that_can_be_read_the_routes_are_closed() {
         (
             "digest.test",
             &[("auth-type", "digest"), ("auth-secret", "good")],
-            "digest",
+            "has no realm between two colons",
         ),
         (
             "kind.test",

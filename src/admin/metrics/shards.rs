@@ -77,6 +77,11 @@ const METRICS: &[(&str, &str, &str)] = &[
         "Verified tokens that were forgotten because there were too many of them",
     ),
     (
+        "nonces_forgotten",
+        "narthex_nonces_forgotten",
+        "Nonces of digest authentication that were forgotten because there were too many of them",
+    ),
+    (
         "rates_forgotten",
         "narthex_rates_forgotten",
         "Clients whose rate was forgotten because there were too many of them",

@@ -94,6 +94,7 @@ impl ServeArgs {
             buckets: Arc::default(),
             under_way: Arc::default(),
             passwords: Arc::default(),
+            digests: Arc::default(),
             answers: Arc::default(),
             tokens: Arc::default(),
             count_routes: self.metrics.count_routes,

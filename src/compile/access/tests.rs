@@ -14,7 +14,7 @@ const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 
 /// Annotations that guard, with values that can be read and values that cannot.
 const GUARDS: &[(&str, &[&str], &[&str])] = &[
-    ("auth-type", &["basic"], &["digest", "ldap", "Basic"]),
+    ("auth-type", &["basic", "digest"], &["ldap", "Basic"]),
     ("auth-secret", &["s0", "s1", "s2", "n/s0"], &["other/s0", "s 0", "/"]),
     ("auth-secret-type", &["auth-file", "auth-map"], &["file"]),
     ("auth-realm", &["Staff", ""], &["a\"b", "a\r\nb", "\0"]),
@@ -65,22 +65,37 @@ const NOT_ENFORCED: &[(&str, &str)] = &[
 
 type Entries = &'static [(&'static str, &'static str)];
 
-/// What a Secret may hold, whether as a file somebody can sign in, and whether as a map.
-const SECRETS: &[(Entries, bool, bool)] = &[
-    (&[("auth", "ann:{PLAIN}p\n")], true, false),
-    (&[("auth", "ann:{PLAIN}p\nbob\n")], true, false),
-    (&[("auth", "no colon")], false, false),
+/// What a Secret may hold, and whether somebody can sign in by it: with a password as a file, with one as a map, with a
+/// digest as a file, with one as a map.
+const SECRETS: &[(Entries, [bool; 4])] = &[
+    (&[("auth", "ann:{PLAIN}p\n")], [true, false, false, false]),
+    (&[("auth", "ann:{PLAIN}p\nbob\n")], [true, false, false, false]),
+    (&[("auth", "no colon")], [false; 4]),
+    (
+        &[("auth", "ann:Staff:939e7578ed9e3c518a452acee763bce9\n")],
+        [false, false, true, false],
+    ),
+    (
+        &[(
+            "auth",
+            "ann:Other:939e7578ed9e3c518a452acee763bce9\nann:Third:939e7578ed9e3c518a452acee763bce9",
+        )],
+        [false; 4],
+    ),
+    (
+        &[("ann", "Staff:939e7578ed9e3c518a452acee763bce9")],
+        [false, false, false, true],
+    ),
     (
         &[(
             "auth",
             "ann:$2y$31$WqmhP2z1sbD8E2gLRTCcHOSqgZ6JBDFd3nmCmCCcVfmTfjd8QFbPu",
         )],
-        false,
-        false,
+        [false; 4],
     ),
-    (&[("ann", "{PLAIN}p"), ("bob", "x")], false, true),
-    (&[("auth", "{PLAIN}ann:p")], false, true),
-    (&[], false, false),
+    (&[("ann", "{PLAIN}p"), ("bob", "x")], [false, true, false, false]),
+    (&[("auth", "{PLAIN}ann:p")], [false, true, false, false]),
+    (&[], [false; 4]),
 ];
 
 const NAMES: &[&str] = &["i0", "i1", "i2"];
@@ -110,11 +125,14 @@ impl World {
         let users = || {
             let name = value("auth-secret")?.trim_start_matches("n/");
             let number: usize = name.strip_prefix('s')?.parse().ok()?;
-            let (_, file, map) = SECRETS[*self.secrets.get(&number)?];
+            let (_, fits) = SECRETS[*self.secrets.get(&number)?];
             let is_map = value("auth-secret-type") == Some("auth-map");
-            (if is_map { map } else { file }).then_some(())
+            let is_digest = value("auth-type") == Some("digest");
+            fits[usize::from(is_map) + 2 * usize::from(is_digest)].then_some(())
         };
-        unreadable || (value("auth-type") == Some("basic") && users().is_none())
+        // What names users without saying how they sign in closes too.
+        let wanted = value("auth-type").is_some() || value("auth-secret").is_some();
+        unreadable || value("auth-type").is_some() != value("auth-secret").is_some() || (wanted && users().is_none())
     }
 }
 
@@ -214,8 +232,9 @@ fn guards_all(policies: &Policies, annotations: &[(String, String)]) -> Result<(
         _ => None,
     });
     let wants_basic = value("auth-type") == Some("basic");
+    let wants_digest = value("auth-type") == Some("digest");
     let wants_external = value("auth-url").is_some();
-    let any = value("satisfy") == Some("any") && (wants_basic || wants_external);
+    let any = value("satisfy") == Some("any") && (wants_basic || wants_digest || wants_external);
     let lists = value("whitelist-source-range").is_some() || value("denylist-source-range").is_some();
     let has = |found: bool, what: &str| {
         if found {
@@ -226,6 +245,10 @@ fn guards_all(policies: &Policies, annotations: &[(String, String)]) -> Result<(
     };
     has(
         !wants_basic || access.is_some_and(|access| access.basic.is_some()),
+        "auth-type",
+    )?;
+    has(
+        !wants_digest || access.is_some_and(|access| access.digest.is_some()),
         "auth-type",
     )?;
     has(

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(crate) struct AccessWanted {
     /// A password.
     pub basic: Option<BasicWanted>,
+    /// A digest of a password.
+    pub digest: Option<DigestWanted>,
     /// A token.
     pub jwt: Option<JwtWanted>,
     /// What a service wants to see.
@@ -36,6 +38,19 @@ pub(crate) struct BasicWanted {
     pub challenge: HeaderValue,
     /// Whether pods get `Authorization`.
     pub is_kept: bool,
+}
+
+/// A digest of the password of one of the users that a Secret names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DigestWanted {
+    /// The annotation that names the Secret.
+    pub named_by: &'static str,
+    /// The Secret, in the namespace of the object.
+    pub secret: Arc<str>,
+    /// Whether each of its entries is a user; else one entry is a file by htdigest.
+    pub map: bool,
+    /// Where users of another realm cannot sign in; absent for the realm that all users of the Secret have.
+    pub realm: Option<Box<str>>,
 }
 
 /// A token that was signed by one of the keys of a set.
@@ -83,13 +98,23 @@ pub(crate) struct ExternalWanted {
 impl AccessWanted {
     /// Whether nothing is wanted.
     pub fn is_empty(&self) -> bool {
-        self.basic.is_none() && self.jwt.is_none() && self.external.is_none()
+        self.named_by().is_none()
+    }
+
+    /// The first annotation that asks for something of clients.
+    pub fn named_by(&self) -> Option<&'static str> {
+        let basic = self.basic.as_ref().map(|basic| basic.named_by);
+        let digest = self.digest.as_ref().map(|digest| digest.named_by);
+        let jwt = self.jwt.as_ref().map(|jwt| jwt.named_by);
+        let external = self.external.as_ref().map(|external| external.named_by);
+        basic.or(digest).or(jwt).or(external)
     }
 
     /// The Secrets that name users or have keys.
     pub fn secrets(&self) -> impl Iterator<Item = &Arc<str>> {
         let users = self.basic.as_ref().map(|basic| &basic.secret);
-        users.into_iter().chain(self.keys(Kind::Secret))
+        let digests = self.digest.as_ref().map(|digest| &digest.secret);
+        users.into_iter().chain(digests).chain(self.keys(Kind::Secret))
     }
 
     /// The object of a kind that has keys.

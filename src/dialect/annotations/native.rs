@@ -2,7 +2,7 @@
 
 pub(super) mod value;
 
-use super::access::{AccessWanted, BasicWanted, ExternalWanted, JwtWanted};
+use super::access::{AccessWanted, BasicWanted, DigestWanted, ExternalWanted, JwtWanted};
 use super::nginx::auth::Url;
 use super::{Paths, Settings};
 use crate::model::Kind;
@@ -19,6 +19,8 @@ use value::Line;
 
 /// The annotation that names the Secret of users.
 const SECRET: &str = "narthex.io/auth-basic-secret";
+/// The annotation that names the Secret of users whose digests are asked for.
+const DIGEST: &str = "narthex.io/auth-digest-secret";
 /// The annotation that names the service that is asked.
 const URL: &str = "narthex.io/auth-url";
 
@@ -70,8 +72,10 @@ pub(super) struct Asked {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Auth {
     pub secret: Option<Arc<str>>,
-    pub challenge: Option<HeaderValue>,
+    pub realm: Option<Box<str>>,
     pub is_kept: bool,
+    pub digest: Option<Arc<str>>,
+    pub digest_realm: Option<Box<str>>,
     /// The kind and name of the object with the keys of tokens, and the annotation that names it.
     pub keys: Option<(&'static str, Kind, Arc<str>)>,
     pub issuers: Texts,
@@ -305,7 +309,6 @@ impl Asked {
     }
 
     fn access(&mut self, say: &mut dyn FnMut(Unfit)) -> AccessWanted {
-        const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Restricted\"");
         let auth = std::mem::take(&mut self.auth);
         let keys = "auth-jwt-secret or auth-jwt-configmap";
         let alone = [
@@ -319,8 +322,13 @@ impl Asked {
             ("auth-jwt-leeway", auth.leeway.is_some() && auth.keys.is_none(), keys),
             (
                 "auth-basic-realm",
-                auth.challenge.is_some() && auth.secret.is_none(),
+                auth.realm.is_some() && auth.secret.is_none(),
                 "auth-basic-secret",
+            ),
+            (
+                "auth-digest-realm",
+                auth.digest_realm.is_some() && auth.digest.is_none(),
+                "auth-digest-secret",
             ),
             (
                 "auth-basic-forward",
@@ -352,14 +360,27 @@ impl Asked {
             named_by: SECRET,
             secret,
             map: false,
-            challenge: auth.challenge.unwrap_or(CHALLENGE),
+            challenge: super::nginx::auth::challenge(auth.realm.as_deref().unwrap_or("Restricted")),
             is_kept: auth.is_kept,
         });
-        if auth.keys.is_some() && basic.is_some() && !auth.any {
+        let digest = auth.digest.map(|secret| DigestWanted {
+            named_by: DIGEST,
+            secret,
+            map: false,
+            realm: auth.digest_realm,
+        });
+        let shown = [auth.keys.is_some(), digest.is_some(), basic.is_some()];
+        if shown.iter().filter(|is_shown| **is_shown).count() > 1 && !auth.any {
             say(Unfit {
-                annotation: "auth-basic-secret",
-                message: "a request has one Authorization, which cannot be both a password and a token: use auth-satisfy: any"
-                    .to_owned(),
+                annotation: if basic.is_some() {
+                    "auth-basic-secret"
+                } else {
+                    "auth-digest-secret"
+                },
+                message:
+                    "a request has one Authorization, which cannot be more than one of a password, a digest and a \
+                          token: use auth-satisfy: any"
+                        .to_owned(),
                 closes: true,
             });
         }
@@ -393,11 +414,12 @@ impl Asked {
             remembered: None,
             needs_flag: true,
         });
-        let is_asked = basic.is_some() || jwt.is_some() || external.is_some();
+        let is_asked = basic.is_some() || digest.is_some() || jwt.is_some() || external.is_some();
         let any = auth.any && is_asked;
         let addresses = any.then(|| self.allow.take()).flatten();
         AccessWanted {
             basic,
+            digest,
             jwt,
             external,
             any,

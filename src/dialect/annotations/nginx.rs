@@ -363,6 +363,7 @@ impl Asked {
         let own = std::mem::take(&mut self.own.access);
         settings.access = AccessWanted {
             basic: own.basic.or(asked.basic),
+            digest: own.digest.or(asked.digest),
             jwt: own.jwt.or(asked.jwt),
             external: own.external.or(asked.external),
             any: own.any || asked.any,

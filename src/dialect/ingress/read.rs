@@ -414,11 +414,8 @@ impl<'i> Reader<'i> {
     /// What closes TLS connections that are passed on: nobody can be asked who it is there.
     fn passthrough_guard(&mut self) -> Option<Arc<Guard>> {
         let settings = &self.settings;
-        let basic = settings.access.basic.as_ref().map(|basic| basic.named_by);
-        let jwt = settings.access.jwt.as_ref().map(|jwt| jwt.named_by);
-        let external = settings.access.external.as_ref().map(|external| external.named_by);
         let clients = settings.clients.is_asked().then(|| settings.clients.named_by());
-        let name = basic.or(jwt).or(external).or(clients)?;
+        let name = settings.access.named_by().or(clients)?;
         let message = "nobody can be asked who it is where TLS connections are passed on, so these are refused";
         self.say(Code::GuardInvalid, &format!("annotation {name}"), message.to_owned());
         Some(Arc::new(Guard {

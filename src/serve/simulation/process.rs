@@ -206,6 +206,7 @@ impl Process {
             buckets: Arc::default(),
             under_way: Arc::default(),
             passwords: Arc::default(),
+            digests: Arc::default(),
             answers: Arc::default(),
             tokens: Arc::default(),
             count_routes: true,

@@ -1,6 +1,7 @@
 //! Who may come in, where that takes more than a look at the request's head.
 
 use super::addresses::Addresses;
+use super::digest::Digest;
 use super::external::External;
 use super::jwt::Jwt;
 use super::users::Users;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct Access {
     /// A password.
     pub basic: Option<Basic>,
+    /// A digest of a password.
+    pub digest: Option<Arc<Digest>>,
     /// A token.
     pub jwt: Option<Arc<Jwt>>,
     /// What a service wants to see.
@@ -48,9 +51,14 @@ impl fmt::Display for Access {
         };
         let basic = self.basic.as_ref();
         let basic = basic.map(|basic| format!("basic(users={})", basic.users.count()));
+        let digest = self.digest.as_ref();
+        let digest = digest.map(|digest| format!("digest(users={})", digest.count()));
         let jwt = self.jwt.as_ref().map(ToString::to_string);
         let external = self.external.as_ref().map(ToString::to_string);
-        let all: Vec<String> = addresses.into_iter().chain(basic).chain(jwt).chain(external).collect();
+        let all: Vec<String> = [addresses, basic, digest, jwt, external]
+            .into_iter()
+            .flatten()
+            .collect();
         let word = if self.satisfy == Satisfy::All { " and " } else { " or " };
         write!(f, "access({})", all.join(word))
     }

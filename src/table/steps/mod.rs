@@ -5,6 +5,7 @@ mod addresses;
 mod blocked;
 mod connections;
 mod cors;
+mod digest;
 mod error_pages;
 mod external;
 mod fields;
@@ -24,6 +25,7 @@ pub use addresses::{Addresses, Networks};
 pub use blocked::{Blocked, BlockedField};
 pub use connections::Connections;
 pub use cors::{Cors, Origin, Origins};
+pub use digest::{Digest, DigestHash, DigestUsers, DigestUsersRead, is_realm};
 pub use error_pages::ErrorPages;
 pub use external::{At, External, Remembered, is_same_name};
 pub use fields::{

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use twox_hash::XxHash3_64;
 
 /// Users that are kept of one Secret. An API server takes Secrets of up to 1 MiB, in which there are fewer.
-const MOST_USERS: usize = 100_000;
+pub(super) const MOST_USERS: usize = 100_000;
 /// Lines that are named where something is wrong with them.
 const NAMED: usize = 3;
 /// The greatest cost of a hash by bcrypt: one more takes twice as long, and 14 takes more than a second.
@@ -82,9 +82,9 @@ impl Users {
         Self::gather(
             text,
             lines.map(|(number, line)| {
-                let user = line.split_once_at(b':').ok_or("has no colon").map(|(name, hash)| {
+                let user = split_once_at(line, b':').ok_or("has no colon").map(|(name, hash)| {
                     // What stands behind another colon is a comment.
-                    let hash = hash.split_once_at(b':').map_or(hash, |(hash, _)| hash);
+                    let hash = split_once_at(hash, b':').map_or(hash, |(hash, _)| hash);
                     (name, hash)
                 });
                 (format!("line {number}"), user)
@@ -179,20 +179,20 @@ impl Users {
 
 /// The first few things that are wrong, and how many more there are.
 #[derive(Default)]
-struct Few {
+pub(super) struct Few {
     named: Vec<String>,
     count: usize,
 }
 
 impl Few {
-    fn add(&mut self, what: impl FnOnce() -> String) {
+    pub fn add(&mut self, what: impl FnOnce() -> String) {
         if self.named.len() < NAMED {
             self.named.push(what());
         }
         self.count += 1;
     }
 
-    fn said(mut self) -> Option<String> {
+    pub fn said(mut self) -> Option<String> {
         if self.count > self.named.len() {
             self.named.push(format!("and {} more", self.count - self.named.len()));
         }
@@ -200,16 +200,10 @@ impl Few {
     }
 }
 
-trait SplitAt {
-    /// What stands before and behind the first such byte.
-    fn split_once_at(&self, byte: u8) -> Option<(&[u8], &[u8])>;
-}
-
-impl SplitAt for [u8] {
-    fn split_once_at(&self, byte: u8) -> Option<(&[u8], &[u8])> {
-        let place = memchr::memchr(byte, self)?;
-        Some((self.get(..place)?, self.get(place + 1..)?))
-    }
+/// What stands before and behind the first such byte.
+pub(super) fn split_once_at(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let place = memchr::memchr(byte, text)?;
+    Some((text.get(..place)?, text.get(place + 1..)?))
 }
 
 impl PasswordHash {

@@ -1,7 +1,7 @@
 //! Annotations by which clients have to show who they are.
 
 use super::super::native::value::{auth_url, claims, parties};
-use super::super::nginx::auth::{challenge, fields, method, sign_in};
+use super::super::nginx::auth::{fields, method, realm, sign_in};
 use super::super::value::{Value, object_name};
 use super::super::{Annotation, Scope};
 use super::CLOSES;
@@ -27,7 +27,7 @@ pub(super) static ALL: &[Annotation] = &[
             form: "printable ASCII without quotes and backslashes",
             pattern: "^[ !#-\\[\\]-~]{0,256}$",
             read: |settings, text| {
-                settings.native.auth.challenge = Some(challenge(text)?);
+                settings.native.auth.realm = Some(realm(text)?);
                 Ok(())
             },
         },
@@ -43,6 +43,36 @@ pub(super) static ALL: &[Annotation] = &[
             pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             read: |settings, text| {
                 settings.native.auth.secret = Some(object_name(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-digest-realm",
+        scope: Scope::Guard,
+        about: "Realm that clients without a digest are told. Users of other realms cannot sign in. Without this, it is the realm that all users of the Secret have.",
+        default: CLOSES,
+        example: "Staff only",
+        value: Value::Text {
+            form: "printable ASCII without quotes and backslashes",
+            pattern: "^[ !#-\\[\\]-~]{0,256}$",
+            read: |settings, text| {
+                settings.native.auth.digest_realm = Some(realm(text)?);
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-digest-secret",
+        scope: Scope::Guard,
+        about: "Secret whose entry `auth` is a file by htdigest: clients have to show a digest of the password of one of its users (RFC 7616), or get 401. Hashes are MD5, or SHA-256 with 64 digits. Pods do not get the digest. Use `auth-basic-secret` and TLS unless your clients know nothing else.",
+        default: CLOSES,
+        example: "users",
+        value: Value::Text {
+            form: "the name of a Secret in the same namespace",
+            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            read: |settings, text| {
+                settings.native.auth.digest = Some(object_name(text)?);
                 Ok(())
             },
         },
@@ -168,7 +198,7 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "auth-satisfy",
         scope: Scope::Guard,
-        about: "Whether clients have to satisfy all of `allow-addresses`, `auth-basic-secret`, `auth-jwt-secret` and `auth-url`, or any one of them. Clients that `deny-addresses` names stay out in either case.",
+        about: "Whether clients have to satisfy all of `allow-addresses`, `auth-basic-secret`, `auth-digest-secret`, `auth-jwt-secret` and `auth-url`, or any one of them. Clients that `deny-addresses` names stay out in either case.",
         default: CLOSES,
         example: "any",
         value: Value::Choice {

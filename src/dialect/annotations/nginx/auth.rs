@@ -1,10 +1,12 @@
 //! What the annotations about authentication ask for, before they are put together.
 
-use crate::dialect::annotations::access::{AccessWanted, BasicWanted, ExternalWanted};
+use crate::dialect::annotations::access::{AccessWanted, BasicWanted, DigestWanted, ExternalWanted};
 use crate::dialect::annotations::value::token;
 use crate::dialect::reading::{BackendKey, outside};
 use crate::model::object::PortRef;
-use crate::table::{Addresses, BackendProtocol, BackendSettings, Remembered, RequestFields, Template, canonical_host};
+use crate::table::{
+    Addresses, BackendProtocol, BackendSettings, Remembered, RequestFields, Template, canonical_host, is_realm,
+};
 use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,20 +57,27 @@ type Times = Box<[(Option<StatusCode>, Duration)]>;
 /// What they ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::dialect::annotations) struct Asked {
-    /// `auth-type: basic`.
-    pub basic: bool,
+    /// `auth-type`.
+    pub scheme: Option<Scheme>,
     /// `auth-secret`.
     pub secret: Option<Arc<str>>,
     /// `auth-secret-type: auth-map`.
     pub map: bool,
-    /// `WWW-Authenticate` with `auth-realm`.
-    pub challenge: Option<HeaderValue>,
+    /// `auth-realm`.
+    pub realm: Option<Box<str>>,
     /// The service that is asked.
     pub external: External,
     /// `enable-global-auth: "false"`.
     pub no_global: bool,
     /// `satisfy: any`.
     pub any: bool,
+}
+
+/// How passwords are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dialect::annotations) enum Scheme {
+    Basic,
+    Digest,
 }
 
 /// What is asked for of a service that says who may come in: by the annotations of an Ingress, or by the ConfigMap for all.
@@ -109,16 +118,17 @@ pub(in crate::dialect::annotations) struct Incomplete {
 impl Asked {
     /// What is missing of what belongs together.
     pub fn incomplete(&self) -> Option<Incomplete> {
-        match (self.basic, &self.secret) {
-            (true, None) => Some(Incomplete {
+        match (self.scheme, &self.secret) {
+            (Some(_), None) => Some(Incomplete {
                 annotation: "auth-type",
                 message: "it needs auth-secret, which is missing or wrong",
                 closes: true,
             }),
-            (false, Some(_)) => Some(Incomplete {
+            // Whoever names users wants somebody to sign in.
+            (None, Some(_)) => Some(Incomplete {
                 annotation: "auth-secret",
-                message: "it does nothing without auth-type, so nobody is asked for a password",
-                closes: false,
+                message: "it needs auth-type, which is missing or wrong",
+                closes: true,
             }),
             _ => None,
         }
@@ -137,23 +147,29 @@ impl Asked {
         patience: Option<Duration>,
         addresses: &mut Option<Arc<Addresses>>,
     ) -> AccessWanted {
-        const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"\"");
-        let secret = self.secret.as_ref().filter(|_| self.basic);
-        let basic = secret.map(|secret| BasicWanted {
+        let of = |scheme| self.secret.clone().filter(|_| self.scheme == Some(scheme));
+        let basic = of(Scheme::Basic).map(|secret| BasicWanted {
             named_by: SECRET,
-            secret: secret.clone(),
+            secret,
             map: self.map,
-            challenge: self.challenge.clone().unwrap_or(CHALLENGE),
+            challenge: challenge(self.realm.as_deref().unwrap_or_default()),
             is_kept: false,
+        });
+        let digest = of(Scheme::Digest).map(|secret| DigestWanted {
+            named_by: SECRET,
+            secret,
+            map: self.map,
+            realm: self.realm.clone().filter(|realm| !realm.is_empty()),
         });
         let external = if self.is_global() {
             global.clone().settle(GLOBAL_URL, id, patience)
         } else {
             self.external.settle(URL, id, patience)
         };
-        let any = self.any && (basic.is_some() || external.is_some());
+        let any = self.any && (basic.is_some() || digest.is_some() || external.is_some());
         AccessWanted {
             basic,
+            digest,
             jwt: None,
             external,
             any,
@@ -210,14 +226,16 @@ pub(in crate::dialect::annotations) fn sign_in_with(place: &str, parameter: &str
     Template::new(&text).ok()
 }
 
-/// `auth-realm`, as `WWW-Authenticate` has it.
-pub(in crate::dialect::annotations) fn challenge(text: &str) -> Result<HeaderValue, String> {
-    let fits = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-    let wrong = || format!("\"{text}\" has a character that a realm may not have, or is longer than 256 bytes");
-    if text.len() > 256 || !text.bytes().all(fits) {
-        return Err(wrong());
-    }
-    HeaderValue::from_str(&format!("Basic realm=\"{text}\"")).map_err(|_| wrong())
+/// `auth-realm`.
+pub(in crate::dialect::annotations) fn realm(text: &str) -> Result<Box<str>, String> {
+    is_realm(text)
+        .then(|| text.into())
+        .ok_or_else(|| format!("\"{text}\" has a character that a realm may not have, or is longer than 256 bytes"))
+}
+
+/// A realm as `WWW-Authenticate` has it.
+pub(in crate::dialect::annotations) fn challenge(realm: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("Basic realm=\"{realm}\"")).unwrap_or(HeaderValue::from_static("Basic realm=\"\""))
 }
 
 /// Where a service is.

@@ -1,6 +1,6 @@
 //! Annotations by which clients have to show who they are.
 
-use super::super::auth::{Url, cache_key, cache_times, challenge, fields, method, returns_to, sign_in};
+use super::super::auth::{Scheme, Url, cache_key, cache_times, fields, method, realm, returns_to, sign_in};
 use super::super::config::told;
 use super::super::snippet::Snippet;
 use super::super::value::{boolean, secret, switch};
@@ -78,7 +78,7 @@ pub(super) static ALL: &[Served] = &[
             form: "printable ASCII without quotes and backslashes",
             pattern: "^[ !#-\\[\\]-~]{0,256}$",
             read: |settings, text| {
-                settings.nginx.auth.challenge = Some(challenge(text)?);
+                settings.nginx.auth.realm = Some(realm(text)?);
                 Ok(())
             },
         },
@@ -111,7 +111,7 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "auth-secret",
-        differs: "lines with hashes by DES, or by bcrypt with a cost above 14, are reported, and their users cannot sign in",
+        differs: "lines with hashes by DES, or by bcrypt with a cost above 14, are reported, and their users cannot sign in; without `auth-type` it closes the routes",
         wrong: Wrong::Closes,
         value: Value::Text {
             form: "the name of a Secret in the namespace of the Ingress, perhaps with that before a `/`",
@@ -180,17 +180,17 @@ pub(super) static ALL: &[Served] = &[
     },
     Served {
         name: "auth-type",
-        differs: "`digest` closes the routes",
+        differs: "with `digest`, a client also has to show that nobody repeats its request, and SHA-256 is known beside MD5; without `auth-realm`, the realm is that of the users in the Secret",
         wrong: Wrong::Closes,
         value: Value::Text {
-            form: "`basic`",
-            pattern: "^basic$",
+            form: "`basic` or `digest`",
+            pattern: "^(basic|digest)$",
             read: |settings, text| {
-                settings.nginx.auth.basic = match text.trim() {
+                settings.nginx.auth.scheme = match text.trim() {
                     // Without a value it is as if it were not there.
-                    "" => false,
-                    "basic" => true,
-                    "digest" => return Err("narthex does not do digest authentication".to_owned()),
+                    "" => None,
+                    "basic" => Some(Scheme::Basic),
+                    "digest" => Some(Scheme::Digest),
                     other => return Err(format!("\"{other}\" is neither basic nor digest")),
                 };
                 Ok(())
