@@ -292,8 +292,8 @@ impl Mirror {
                 broken.into_iter().for_each(|diagnostic| self.mark(diagnostic));
             }
             Change::Broken(diagnostic) => self.mark(diagnostic),
-            // No node is lost in these histories.
-            Change::Files(_) | Change::Listed | Change::Node { .. } => {}
+            // No node is lost in these histories, and no keys are fetched.
+            Change::Files(_) | Change::Listed | Change::Node { .. } | Change::KeySet { .. } => {}
             Change::Time(now) => self.now = now,
             Change::Resolved { name, addresses } => {
                 self.resolved.insert(name, addresses);

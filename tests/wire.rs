@@ -140,6 +140,8 @@ mod native_fields;
 mod native_jwt;
 #[path = "wire/native_limits.rs"]
 mod native_limits;
+#[path = "wire/native_services.rs"]
+mod native_services;
 #[path = "wire/not_yet.rs"]
 mod not_yet;
 #[path = "wire/one_reply.rs"]
@@ -180,6 +182,8 @@ mod strict_pod;
 mod tenants;
 #[path = "wire/tls.rs"]
 mod tls;
+#[path = "wire/tls_by_host.rs"]
+mod tls_by_host;
 #[path = "wire/tls_rig.rs"]
 mod tls_rig;
 #[path = "wire/told_pod.rs"]

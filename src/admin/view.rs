@@ -14,7 +14,7 @@ use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain, explain_gateways};
-use crate::table::{Destination, HostPattern, ListenerId, Presented, Route, Shown, Table, Verify};
+use crate::table::{Destination, HostPattern, ListenerId, Presented, Route, Shown, Table, TlsTerms, Verify};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -299,7 +299,13 @@ fn outcome_for_people(outcome: &str) -> &str {
 
 /// What clients of a profile are asked for.
 fn asked_for(shown: &Presented) -> String {
-    let made_of = &shown.profile.made_of;
+    let terms = shown.profile.made_of.terms;
+    let terms = (terms != TlsTerms::default()).then(|| terms.to_string());
+    let Some(made_of) = &shown.profile.made_of.clients else {
+        return format!("not asked for; the connection has to use {}", terms.unwrap_or_default());
+    };
+    let terms = terms.map(|terms| format!("; the connection has to use {terms}"));
+    let terms = terms.unwrap_or_default();
     let how = match made_of.verify {
         Verify::Required => "required",
         Verify::Optional => "optional",
@@ -309,7 +315,7 @@ fn asked_for(shown: &Presented) -> String {
         (Some(certificate), Shown::Verified) => format!("this client shows one for {}", certificate.subject),
         _ => "this client shows none (--client-subject supposes one)".to_owned(),
     };
-    format!("{how}, verified by {}; {has}", made_of.secret)
+    format!("{how}, verified by {}; {has}{terms}", made_of.secret)
 }
 
 impl Decision {
@@ -386,7 +392,7 @@ impl Decision {
                     || decided.clients.is_some_and(|clients| clients.profile().is_some())
                 {
                     true => format!(
-                        "the connection is for {name}, and its client has not shown there what {asked} asks clients for"
+                        "the connection is for {name}, which asks something else of clients and their TLS than {asked}"
                     ),
                     false => format!(
                         "the connection is for {name}, and the certificate shown for that name does not cover {asked}"

@@ -1,6 +1,7 @@
 //! What decides who may come in, where that is in other objects (Secrets, Services) than the Ingress that asks for it.
 
 use super::secrets::Known;
+use super::token_keys::place_of;
 use super::{Key, State};
 use crate::dialect::annotations::{BasicWanted, DigestWanted, ExternalWanted, Settings};
 use crate::dialect::reading::{BackendKey, OUTSIDE, Reading};
@@ -25,7 +26,7 @@ impl State {
                 .need_digests(&(meta.namespace.clone(), digest.secret.clone()), digest.map);
         }
         if let Some(jwt) = &reading.settings.access.jwt {
-            self.need_keys((jwt.kind, (meta.namespace.clone(), jwt.name.clone())));
+            self.need_keys(place_of(&meta.namespace, jwt), jwt.from.as_ref());
         }
     }
 
@@ -70,12 +71,11 @@ impl State {
             None => None,
             Some(jwt) => match self.keys_of(object, jwt) {
                 None => return closed_by(jwt.named_by),
-                Some(keys) => Some(Arc::new(Jwt::new(
-                    keys,
-                    (jwt.issuers.clone(), jwt.audiences.clone()),
-                    jwt.leeway,
-                    jwt.claims.clone(),
-                ))),
+                Some(keys) => {
+                    let parties = (jwt.issuers.clone(), jwt.audiences.clone());
+                    let jwt = Jwt::new(keys, parties, jwt.leeway, jwt.claims.clone()).with_cookie(jwt.cookie.clone());
+                    Some(Arc::new(jwt))
+                }
             },
         };
         if let Some(external) = wanted.external.as_ref().filter(|external| self.needs_flag(external)) {
@@ -149,7 +149,13 @@ impl State {
 
     /// What is said of error pages for which there is nobody.
     pub(super) fn diagnose_error_pages(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
-        let named_by = reading.settings.error_pages.as_ref().and_then(|wanted| wanted.named_by);
+        let wanted = reading.settings.error_pages.as_ref();
+        let named_by = wanted.and_then(|wanted| wanted.named_by);
+        let own = wanted.and_then(|wanted| wanted.from.as_ref());
+        if let (Some(name), Some((code, why))) = (named_by, own.and_then(|own| self.unusable(own))) {
+            let message = format!("no error pages can be had ({why}), so errors stay as they are");
+            said.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
+        }
         if let (Some(name), None) = (named_by, &reading.error_pages) {
             let message = "there is no default backend to make error pages, so errors stay as they are: name one by \
                            nginx.ingress.kubernetes.io/default-backend or --nginx-default-backend";
@@ -231,7 +237,7 @@ impl State {
     }
 
     /// Why a backend that an annotation names by a URL gets no requests, where that is known.
-    fn unusable(&self, key: &BackendKey) -> Option<(Code, String)> {
+    pub(super) fn unusable(&self, key: &BackendKey) -> Option<(Code, String)> {
         let backend = self.backend(key)?;
         // Nobody has asked DNS yet, or, as in `check`, nobody will.
         let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();

@@ -44,6 +44,10 @@ impl State {
             name: name.clone(),
             addresses: addresses.clone(),
         }));
+        changes.extend(self.fetched_key_sets().map(|(url, text)| Change::KeySet {
+            url: url.clone(),
+            said: Ok(text.clone()),
+        }));
         if self.is_listed() {
             changes.push(Change::Listed);
         }

@@ -132,10 +132,13 @@ impl Known {
         let read = read.flat_map(|secret| [Cause::secret(secret.clone()), Cause::Users(secret)]);
         let keys = access.and_then(|access| access.keys(Kind::ConfigMap));
         let keys = keys.map(|name| Cause::config_map((namespace.clone(), name.clone())));
+        let key_set = access.and_then(|access| access.key_set());
+        let key_set = key_set.map(|url| Cause::Users(super::token_keys::of_url(url)));
         let class = self.claimant.class().map(Cause::class);
         secrets
             .chain(read)
             .chain(keys)
+            .chain(key_set)
             .chain(class)
             .chain([Cause::namespace(namespace)])
             .collect()
@@ -413,7 +416,9 @@ impl Default for Common {
 
 fn backends(reading: Option<&Reading>) -> HashSet<&BackendKey> {
     let claims = reading.into_iter().flat_map(|reading| &reading.claims);
-    let asked = reading.and_then(|reading| reading.settings.access.backend());
+    let asked = reading
+        .into_iter()
+        .flat_map(|reading| reading.settings.access.backends());
     let of_claims = claims.flat_map(|claim| {
         let backends = claim.backends().map(|(_, backend)| backend);
         backends.chain(&claim.canary)

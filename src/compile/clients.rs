@@ -1,7 +1,8 @@
 //! What hosts ask of the connections of their clients: whose word counts, and what comes of the Secret that it names.
 //!
 //! A connection is for one name, so a host asks all of its clients for the same. The oldest object of the namespace that
-//! has the host decides. Where what it names is missing or cannot be read, all routes of the host are closed.
+//! has the host decides. Where what it names is missing or cannot be read, all routes of the host are closed. Versions and
+//! cipher suites of TLS are those that all objects of that namespace take.
 
 use super::claimants::hosts;
 use super::{Key, State, certificate};
@@ -10,7 +11,7 @@ use crate::dialect::reading::Reading;
 use crate::model::annotation::PREFIX;
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, ObjectRef, Seniority};
-use crate::table::{ClientRules, Guard, HostPattern, HostTls, ProfileParts, TlsProfile, Verify};
+use crate::table::{ClientParts, ClientRules, Guard, HostPattern, HostTls, ProfileParts, TlsProfile, TlsTerms, Verify};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
@@ -79,7 +80,8 @@ impl State {
         new: &Option<(Reading, &Meta)>,
     ) {
         // A canary's hosts are those of the object that it is the canary of.
-        let asks = |(reading, _): &&(Reading, &Meta)| reading.settings.clients.is_asked() && !reading.seniority.canary;
+        let asks =
+            |(reading, _): &&(Reading, &Meta)| reading.settings.clients.concerns_tls() && !reading.seniority.canary;
         for host in old.iter().filter(asks).flat_map(|(reading, _)| hosts(reading)) {
             if let Some(of_host) = self.clients.hosts.get_mut(&host) {
                 of_host.parts.retain(|part| part.object != *object);
@@ -120,10 +122,12 @@ impl State {
         let parts = of_host.parts.clone();
         let owner = self.namespace_of_host(host);
         let has_host = |part: &&Part| owner.as_ref() == Some(&part.object.namespace);
-        let first = parts.iter().find(has_host);
+        let first = parts.iter().filter(|part| part.wanted.is_asked()).find(has_host);
+        let terms = terms_of(parts.iter().filter(has_host));
         let mut fault = None;
         let closed = |part: &&Part| {
-            let differs = |first: &Part| part.insists() && !part.wanted.asks_as(&first.wanted);
+            let asks = part.wanted.is_asked();
+            let differs = |first: &Part| asks && part.insists() && !part.wanted.asks_as(&first.wanted);
             !has_host(part) || first.is_some_and(differs)
         };
         let closed: Box<[Arc<Guard>]> = parts.iter().filter(closed).map(Part::guard).collect();
@@ -131,10 +135,11 @@ impl State {
             Some(first) => {
                 let wanted = &first.wanted;
                 let tls = match (wanted.broken, &wanted.secret, wanted.verify) {
-                    (None, Some(_), VerifyWanted::Off) => Ok(HostTls::Usual),
+                    (None, Some(_), VerifyWanted::Off) => terms.map(|terms| self.usual(terms)),
                     (None, Some((_, secret)), VerifyWanted::As(verify)) => {
                         let key = (first.object.namespace.clone(), secret.clone());
-                        self.profile(&key, verify, wanted.depth()).map(HostTls::Profile)
+                        let profile = |terms| self.profile(terms, &key, verify, wanted.depth());
+                        terms.and_then(profile).map(HostTls::Profile)
                     }
                     _ => Err((Code::GuardInvalid, "its value cannot be read".to_owned())),
                 };
@@ -152,15 +157,23 @@ impl State {
                     closed,
                 })
             }
-            None => parts.first().filter(|_| !closed.is_empty()).map(|part| ClientRules {
-                guard: part.guard(),
-                tls: HostTls::Usual,
-                subject: None,
-                error_page: None,
-                told: false,
-                passed: false,
-                closed,
-            }),
+            None => {
+                let tls = terms.map(|terms| self.usual(terms)).unwrap_or_else(|why| {
+                    fault = Some(why);
+                    HostTls::Broken
+                });
+                let is_needed = !closed.is_empty() || tls != HostTls::Usual;
+                let part = parts.iter().find(has_host).or(parts.first());
+                part.filter(|_| is_needed).map(|part| ClientRules {
+                    guard: part.guard(),
+                    tls,
+                    subject: None,
+                    error_page: None,
+                    told: false,
+                    passed: false,
+                    closed,
+                })
+            }
         };
         let decides = first.map(|first| first.object.clone());
         let known = self.table.host(host).and_then(|table| table.clients.clone());
@@ -194,8 +207,33 @@ impl State {
         Some(oldest.origin.object.namespace)
     }
 
+    /// TLS of a host that asks clients for no certificate.
+    fn usual(&mut self, terms: TlsTerms) -> HostTls {
+        if terms == TlsTerms::default() {
+            return HostTls::Usual;
+        }
+        let made_of = ProfileParts { terms, clients: None };
+        HostTls::Profile(match self.known_profile(&made_of) {
+            Some(profile) => profile,
+            None => self.keep_profile(TlsProfile::new(made_of, None)),
+        })
+    }
+
+    fn known_profile(&self, made_of: &ProfileParts) -> Option<Arc<TlsProfile>> {
+        self.clients.profiles.get(made_of).and_then(Weak::upgrade)
+    }
+
+    fn keep_profile(&mut self, profile: TlsProfile) -> Arc<TlsProfile> {
+        let profile = Arc::new(profile);
+        self.clients.profiles.retain(|_, profile| profile.strong_count() > 0);
+        self.clients
+            .profiles
+            .insert(profile.made_of.clone(), Arc::downgrade(&profile));
+        profile
+    }
+
     /// The profile that is made of a Secret, or what is wrong with that.
-    fn profile(&mut self, key: &Key, verify: Verify, depth: u32) -> Result<Arc<TlsProfile>, Fault> {
+    fn profile(&mut self, terms: TlsTerms, key: &Key, verify: Verify, depth: u32) -> Result<Arc<TlsProfile>, Fault> {
         let (namespace, name) = key;
         let Some(known) = self.secrets.get(key) else {
             return Err(self.no_secret(namespace, name));
@@ -207,26 +245,56 @@ impl State {
         let unread = || (Code::GuardInvalid, "nobody has read it".to_owned());
         let authorities = known.authorities().ok_or_else(unread)?;
         let made_of = ProfileParts {
-            secret: ObjectRef::new(crate::model::Kind::Secret, namespace.clone(), name.clone()),
-            authorities: authorities.pem.clone(),
-            revoked: known.secret.revoked.clone(),
-            verify,
-            depth,
+            terms,
+            clients: Some(ClientParts {
+                secret: ObjectRef::new(crate::model::Kind::Secret, namespace.clone(), name.clone()),
+                authorities: authorities.pem.clone(),
+                revoked: known.secret.revoked.clone(),
+                verify,
+                depth,
+            }),
         };
-        let in_use = self.clients.profiles.get(&made_of).and_then(Weak::upgrade);
-        if let Some(profile) = in_use {
+        if let Some(profile) = self.known_profile(&made_of) {
             return Ok(profile);
         }
         let authorities = certificate::client_authorities(&known.secret, authorities)
             .map_err(|fault| (Code::GuardInvalid, fault.to_string()))?;
-        let profile = Arc::new(TlsProfile::new(made_of.clone(), authorities));
-        self.clients.profiles.retain(|_, profile| profile.strong_count() > 0);
-        self.clients.profiles.insert(made_of, Arc::downgrade(&profile));
-        Ok(profile)
+        Ok(self.keep_profile(TlsProfile::new(made_of, Some(authorities))))
+    }
+
+    /// What an object asks of the TLS of its hosts, where that is not as the object wants it.
+    fn diagnose_terms(
+        &self,
+        object: &ObjectRef,
+        (host, of_host): (&HostPattern, &OfHost),
+        reading: &Reading,
+        said: &mut Vec<Diagnostic>,
+    ) {
+        let asked_by = reading.settings.clients.terms.asked_by();
+        let field = match asked_by {
+            Some(name) => format!("annotation {name}"),
+            None => super::diagnose::host_field(reading, host),
+        };
+        let is_owner = self.namespace_of_host(host).as_ref() == Some(&object.namespace);
+        if asked_by.is_some() && !is_owner {
+            let message = format!(
+                "another namespace has {host} and decides about its TLS, so the routes of this Ingress for it are closed: \
+                 requests get 503"
+            );
+            said.push(Diagnostic::new(Code::GuardInvalid, object, field, message));
+        } else if let (None, Some((code, fault))) = (&of_host.decides, &of_host.fault) {
+            let message = format!("{fault}, so all routes of {host} are closed: requests get 503");
+            said.push(Diagnostic::new(*code, object, field, message));
+        }
     }
 
     /// What an object's hosts ask of clients, and what of that is not as the object wants it.
     pub(super) fn diagnose_clients(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
+        if let Some((name, suites)) = &reading.settings.clients.terms.unknown {
+            let message = format!("narthex has no cipher suite of TLS 1.2 named {suites}, so clients cannot use it");
+            let field = format!("annotation {name}");
+            said.push(Diagnostic::new(Code::InvalidAnnotation, object, field, message));
+        }
         if self.clients.hosts.is_empty() || reading.seniority.canary {
             return;
         }
@@ -236,6 +304,7 @@ impl State {
             let Some(of_host) = self.clients.hosts.get(&host) else {
                 continue;
             };
+            self.diagnose_terms(object, (&host, of_host), reading, said);
             let field = match wanted {
                 Some(wanted) => format!("annotation {}", wanted.named_by()),
                 None => super::diagnose::host_field(reading, &host),
@@ -300,6 +369,31 @@ impl State {
             }
         }
     }
+}
+
+/// The versions and suites that all of some objects take.
+fn terms_of<'p>(parts: impl Iterator<Item = &'p Part>) -> Result<TlsTerms, Fault> {
+    let mut all = TlsTerms::default();
+    for part in parts {
+        let wanted = &part.wanted.terms;
+        let wrong = |why: &str| {
+            (
+                Code::GuardInvalid,
+                format!(
+                    "annotation {} of {} {why}",
+                    wanted.asked_by().unwrap_or_default(),
+                    part.object
+                ),
+            )
+        };
+        if wanted.broken.is_some() {
+            return Err(wrong("cannot be read"));
+        }
+        all = all
+            .and(wanted.terms)
+            .ok_or_else(|| wrong("leaves no cipher suite that older Ingresses of the host take"))?;
+    }
+    Ok(all)
 }
 
 fn serves_anybody(decides: &ObjectRef, parts: &[Part]) -> bool {

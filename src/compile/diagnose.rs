@@ -141,6 +141,7 @@ impl State {
         self.diagnose_keys(object, &reading, said);
         self.diagnose_external(object, &reading, said);
         self.diagnose_clients(object, &reading, said);
+        self.diagnose_left_out(object, &reading, said);
         if known.dialect == Dialect::IngressNginx {
             self.diagnose_patterns(object, &reading, said);
             self.diagnose_host_wide(object, &reading, said);

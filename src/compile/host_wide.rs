@@ -78,6 +78,8 @@ pub(super) struct HostsWide {
     with_expressions: BTreeSet<HostPattern>,
     /// Whether the expressions of a host changed.
     expressions_changed: bool,
+    /// The objects of which expressions are left out, since there are too many.
+    crowded_out: BTreeSet<ObjectRef>,
 }
 
 impl HostsWide {
@@ -98,11 +100,18 @@ impl State {
         for host in before.into_iter().flat_map(hosts) {
             if let Some(of_host) = self.host_wide.hosts.get_mut(&host) {
                 of_host.parts.retain(|part| part.age.origin.object != *object);
+                let roots = of_host.parts.iter().filter(|part| part.wide.app_root.is_some());
+                self.stale.extend(roots.map(|part| part.age.origin.object.clone()));
                 self.patterns.mark(&host);
             }
         }
         for (host, part) in new {
             let parts = &mut self.host_wide.hosts.entry(host.clone()).or_default().parts;
+            if part.wide.app_root.is_some() {
+                // Of two, the older counts.
+                self.stale
+                    .extend(parts.iter().map(|part| part.age.origin.object.clone()));
+            }
             let place = parts.partition_point(|other| other.age < part.age);
             parts.insert(place, part);
             self.patterns.mark(&host);
@@ -300,6 +309,18 @@ impl State {
                 say(Code::HostOfTwoDialects, message);
                 continue;
             }
+            let older = of_host
+                .parts
+                .iter()
+                .take_while(|part| part.age.origin.object != *object);
+            let mut older = older.filter(|part| part.wide.app_root.is_some() && mine.wide.app_root.is_some());
+            if let Some(first) = older.next() {
+                let message = format!(
+                    "app-root has no effect for {host}: {} is older and says where its / is redirected",
+                    first.age.origin.object
+                );
+                say(Code::InvalidAnnotation, message);
+            }
             for message in self.names_not_given(&host, mine) {
                 say(Code::HostTaken, message);
             }
@@ -315,7 +336,13 @@ fn pattern(kind: PathKind, path: &str) -> PathPattern {
 }
 
 /// A route that no rule lists.
-fn own_route(host: &HostPattern, path: PathPattern, age: &Age, to: Destination, policies: Arc<Policies>) -> Route {
+pub(super) fn own_route(
+    host: &HostPattern,
+    path: PathPattern,
+    age: &Age,
+    to: Destination,
+    policies: Arc<Policies>,
+) -> Route {
     Route {
         key: route_key(None, host, Some(&path), None),
         origin: age.origin.clone(),

@@ -59,10 +59,10 @@ impl Journal {
     pub(super) fn clients(&mut self, host: &HostPattern, rules: Option<&ClientRules>) {
         self.altered.note(|| match rules.map(|rules| &rules.tls) {
             None | Some(HostTls::Usual) => format!("{host}: clients are asked for no certificate"),
-            Some(HostTls::Profile(profile)) => {
-                let secret = &profile.made_of.secret;
-                format!("{host}: clients are asked for a certificate by {secret}")
-            }
+            Some(HostTls::Profile(profile)) => match &profile.made_of.clients {
+                Some(clients) => format!("{host}: clients are asked for a certificate by {}", clients.secret),
+                None => format!("{host}: clients have to use {}", profile.made_of.terms),
+            },
             Some(HostTls::Broken) => format!("{host}: closed, since nothing verifies clients' certificates"),
         });
     }

@@ -61,6 +61,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+pub use token_keys::KeySet;
 use token_keys::TokenKeys;
 
 /// The controller name IngressClasses of ours carry.
@@ -284,6 +285,7 @@ impl State {
             Change::Listed => self.set_listed(),
             Change::Time(now) => self.set_now(now),
             Change::Resolved { name, addresses } => self.set_resolved(name, addresses),
+            Change::KeySet { url, said } => self.set_key_set(&url, said),
             Change::Node { name, lost } => self.set_lost(&name, lost),
         }
         self.settle_empty();

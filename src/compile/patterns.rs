@@ -2,13 +2,24 @@
 //! makes patterns of all paths of its hosts that the dialect has.
 
 use super::State;
-use super::host_wide::OwnRoutes;
+use super::host_wide::{OwnRoutes, own_route};
 use crate::dialect::reading::{Reading, Spot};
 use crate::model::{Code, Diagnostic, ObjectRef};
-use crate::table::{HostPattern, PathPattern, PathRegex, Pattern, Patterns, Route};
+use crate::table::{
+    Destination, Guard, HostPattern, PathKind, PathPattern, PathRegex, Pattern, Patterns, Policies, Route,
+};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+/// The annotation by which paths are regular expressions.
+const USES_REGEX: &str = "narthex.io/path-regex";
+
+/// The most patterns of one host: each takes memory, and those that begin alike are asked one after the other.
+const MOST: usize = 1000;
+
+/// The most expressions that close what begins as the patterns do that are left out.
+const MOST_CLOSING: usize = 16;
 
 /// The hosts whose paths are patterns.
 #[derive(Debug, Default)]
@@ -25,6 +36,8 @@ struct OfHost {
     because_of: BTreeSet<ObjectRef>,
     /// The routes whose paths are regular expressions as written.
     routes: HashMap<PathPattern, Arc<Route>>,
+    /// The paths that are left out, since there are too many.
+    left_out: HashSet<PathPattern>,
 }
 
 impl PatternHosts {
@@ -105,6 +118,27 @@ impl State {
         }
     }
 
+    /// Which paths of an object are left out.
+    pub(super) fn diagnose_left_out(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
+        for claim in &reading.claims {
+            let Spot::Path(host, path) = &claim.spot else { continue };
+            let known = self.patterns.hosts.get(host);
+            if known.is_some_and(|known| known.left_out.contains(path)) {
+                let message = format!(
+                    "{host} has more than {MOST} paths that are regular expressions, and those of older Ingresses come first, \
+                     so this one is left out: requests whose path begins as it does, and that no other expression is for, get \
+                     503"
+                );
+                said.push(Diagnostic::new(
+                    Code::GuardInvalid,
+                    object,
+                    claim.field.to_string(),
+                    message,
+                ));
+            }
+        }
+    }
+
     /// Why the paths of an object are patterns, where that is because of another one.
     pub(super) fn diagnose_patterns(&self, object: &ObjectRef, reading: &Reading, said: &mut Vec<Diagnostic>) {
         let mut hosts = HashSet::new();
@@ -123,6 +157,17 @@ impl State {
                     message,
                 ));
             }
+        }
+    }
+
+    /// Notes which paths of a host are left out.
+    fn note_left_out(&mut self, host: &HostPattern, left_out: HashSet<PathPattern>) {
+        let Some(known) = self.patterns.hosts.get_mut(host) else {
+            return;
+        };
+        if known.left_out != left_out {
+            known.left_out = left_out;
+            self.stale.extend(self.claimants_of(host));
         }
     }
 
@@ -166,6 +211,7 @@ impl State {
             let written = known.routes.values().filter(|route| route.policies.follows_patterns);
             routes.extend(written.chain(plain).cloned());
         }
+        let left_out = leave_out(&mut whole, &mut routes);
         for routes in [&mut whole, &mut routes] {
             routes.sort_by_cached_key(|route| {
                 let kind = route.path.as_ref().map(|pattern| Reverse(pattern.kind));
@@ -196,13 +242,18 @@ impl State {
             PathRegex::is_beginning_known(&text) || PathRegex::whole(&text).is_ok()
         };
         let (whole, unknown): (Vec<_>, Vec<_>) = whole.into_iter().partition(is_known);
-        let whole = whole.into_iter().filter_map(&compiled).collect();
+        let mut whole: Vec<Pattern> = whole.into_iter().filter_map(&compiled).collect();
         let unknown: Vec<Pattern> = unknown.into_iter().filter_map(&compiled).collect();
         let (mut first, mut last) = (routes.into_iter().filter_map(compiled).collect(), Vec::new());
         if stranger {
             std::mem::swap(&mut first, &mut last);
         }
         last.extend(unknown);
+        let (close_first, close_last) = closing(host, &left_out);
+        whole.extend(close_first);
+        last.extend(close_last);
+        let left_out = left_out.iter().filter_map(|route| route.path.clone()).collect();
+        self.note_left_out(host, left_out);
         let patterns = Patterns::with_redirects(own.redirects, first, whole, last);
         self.table
             .update_host(host, |table| (table.patterns, table.rest) = (patterns, own.rest));
@@ -212,6 +263,55 @@ impl State {
             self.patterns.hosts.remove(host);
         }
     }
+}
+
+/// Leaves out what is too much for one host: the routes of the youngest objects.
+fn leave_out(whole: &mut Vec<Arc<Route>>, routes: &mut Vec<Arc<Route>>) -> Vec<Arc<Route>> {
+    if whole.len() + routes.len() <= MOST {
+        return Vec::new();
+    }
+    let mut all: Vec<Arc<Route>> = whole.drain(..).chain(routes.drain(..)).collect();
+    all.sort_by(|one, other| one.cmp_age(other));
+    let left_out = all.split_off(MOST);
+    (*routes, *whole) = all.into_iter().partition(|route| route.policies.follows_patterns);
+    left_out
+}
+
+/// What closes the paths that begin as those do that are left out: before the prefixes of the host, and, where it is not
+/// known how they begin, behind all else.
+fn closing(host: &HostPattern, left_out: &[Arc<Route>]) -> (Vec<Pattern>, Vec<Pattern>) {
+    let Some(first) = left_out.first() else {
+        return (Vec::new(), Vec::new());
+    };
+    let policies = Arc::new(Policies {
+        guard: Some(Arc::new(Guard {
+            object: first.origin.object.clone(),
+            name: USES_REGEX.into(),
+            invalid: true,
+        })),
+        ..Policies::default()
+    });
+    let path = PathPattern {
+        kind: PathKind::RegularExpression,
+        path: "".into(),
+    };
+    let route = Arc::new(own_route(host, path, &first.age(), Destination::Nowhere, policies));
+    let texts: Vec<Arc<str>> = left_out.iter().map(|route| text_of(route)).collect();
+    let (known, unknown): (Vec<&str>, Vec<&str>) = texts
+        .iter()
+        .map(|text| &**text)
+        .partition(|text| PathRegex::is_beginning_known(text));
+    let patterns = |texts: Vec<&str>| -> Vec<Pattern> {
+        let some = !texts.is_empty();
+        let all = some.then(|| PathRegex::beginnings_of(texts.into_iter(), MOST_CLOSING));
+        let all = all.and_then(Result::ok).into_iter().flatten();
+        all.map(|regex| Pattern {
+            regex,
+            route: route.clone(),
+        })
+        .collect()
+    };
+    (patterns(known), patterns(unknown))
 }
 
 /// The path of a route as it was written.

@@ -1,12 +1,13 @@
 //! Sets of keys for tokens: each is read once per version of its Secret or ConfigMap, and only when something needs it.
 
 use super::access::{CLOSED, entries_wrong};
+use super::links::Cause;
 use super::{Key, State};
-use crate::dialect::annotations::JwtWanted;
+use crate::dialect::annotations::{JwtWanted, KeySetWanted};
 use crate::dialect::reading::Reading;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::{JwtKeys, JwtKeysRead};
-use std::collections::HashMap;
+use crate::table::{BackendId, JwtKeys, JwtKeysRead};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The entry that has the set; another may have it if it is the only one.
@@ -17,16 +18,55 @@ pub(super) type Place = (Kind, Key);
 
 /// The sets that were read.
 #[derive(Debug, Default)]
-pub(super) struct TokenKeys(HashMap<Place, JwtKeysRead>);
+pub(super) struct TokenKeys {
+    read: HashMap<Place, JwtKeysRead>,
+    /// The URLs that somebody has asked for keys by, and what came of it.
+    urls: HashMap<Arc<str>, Fetched>,
+}
+
+#[derive(Debug)]
+struct Fetched {
+    wanted: KeySetWanted,
+    /// What the Service has said last; absent if nothing yet.
+    text: Option<Arc<[u8]>>,
+    /// Why there is nothing, once that is known.
+    fault: Option<String>,
+}
+
+/// A set of keys that is to be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySet {
+    /// Who has it.
+    pub backend: BackendId,
+    /// The `Host` of the request.
+    pub host: Box<str>,
+    /// Its path and query.
+    pub target: Box<str>,
+}
+
+/// The key under which a URL stands among those of Secrets, none of which has an empty namespace.
+pub(super) fn of_url(url: &Arc<str>) -> Key {
+    (Arc::default(), url.clone())
+}
 
 impl State {
     /// Reads a set of keys that somebody needs, if it is there.
-    pub(super) fn need_keys(&mut self, place: Place) {
-        if self.token_keys.0.contains_key(&place) {
+    pub(super) fn need_keys(&mut self, place: Place, from: Option<&KeySetWanted>) {
+        let (kind, key) = &place;
+        if let Some(from) = from {
+            self.token_keys.urls.entry(key.1.clone()).or_insert_with(|| Fetched {
+                wanted: from.clone(),
+                text: None,
+                fault: None,
+            });
+        }
+        if self.token_keys.read.contains_key(&place) {
             return;
         }
-        let (kind, key) = &place;
-        let text = if *kind == Kind::Secret {
+        let text = if *kind == Kind::Service {
+            let fetched = self.token_keys.urls.get(&key.1);
+            fetched.and_then(|fetched| Some(Some(&**fetched.text.as_ref()?)))
+        } else if *kind == Kind::Secret {
             let secret = self.secrets.get(key).map(|known| &known.secret);
             secret.map(|secret| the_entry(secret.others.iter().map(|(name, text)| (&**name, &**text))))
         } else {
@@ -41,17 +81,73 @@ impl State {
                 wrong: vec![format!("there is no entry \"{ENTRY}\" in it")],
             },
         };
-        self.token_keys.0.insert(place, read);
+        self.token_keys.read.insert(place, read);
+    }
+
+    /// The sets of keys that are to be fetched, by their URLs.
+    pub fn wanted_key_sets(&mut self) -> BTreeMap<Arc<str>, KeySet> {
+        let mut urls = std::mem::take(&mut self.token_keys.urls);
+        urls.retain(|url, _| self.links.is_used(&Cause::Users(of_url(url))));
+        let sets = urls.iter().map(|(url, fetched)| {
+            let set = KeySet {
+                backend: self.backend_id(&fetched.wanted.backend),
+                host: fetched.wanted.host.clone(),
+                target: fetched.wanted.target.clone(),
+            };
+            (url.clone(), set)
+        });
+        let sets = sets.collect();
+        self.token_keys.urls = urls;
+        sets
+    }
+
+    /// What came of asking for a set of keys. One that was had stays in use if there is no other.
+    pub(super) fn set_key_set(&mut self, url: &Arc<str>, said: Result<Arc<[u8]>, String>) {
+        let Some(fetched) = self.token_keys.urls.get_mut(url) else {
+            return;
+        };
+        let before = fetched.fault.take();
+        let mut is_new = false;
+        match said {
+            Ok(text) if fetched.text.as_ref() == Some(&text) => {}
+            // A page for errors, say, does not take the place of keys.
+            Ok(text) if fetched.text.is_some() && JwtKeys::read(&text).keys.is_none() => {
+                fetched.fault = Some("its last answer is no set of keys".to_owned());
+            }
+            Ok(text) => {
+                fetched.text = Some(text);
+                is_new = true;
+            }
+            Err(why) => fetched.fault = Some(why),
+        }
+        let users = Cause::Users(of_url(url));
+        if is_new || before != fetched.fault {
+            self.stale.insert_users(users.clone());
+        }
+        if is_new {
+            self.forget_keys(&(Kind::Service, of_url(url)));
+            self.recompile_users(&users);
+        }
+    }
+
+    /// What is known of sets of keys that were fetched.
+    pub(super) fn fetched_key_sets(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<[u8]>)> {
+        let urls = self.token_keys.urls.iter();
+        urls.filter_map(|(url, fetched)| Some((url, fetched.text.as_ref()?)))
     }
 
     /// A Secret or ConfigMap changed.
     pub(super) fn forget_keys(&mut self, place: &Place) {
-        self.token_keys.0.remove(place);
+        self.token_keys.read.remove(place);
     }
 
     /// The keys that an object names.
     pub(super) fn keys_of(&self, object: &ObjectRef, jwt: &JwtWanted) -> Option<Arc<JwtKeys>> {
-        self.token_keys.0.get(&place_of(object, jwt))?.keys.clone()
+        self.token_keys
+            .read
+            .get(&place_of(&object.namespace, jwt))?
+            .keys
+            .clone()
     }
 
     /// What is wrong with the keys that an object names.
@@ -64,8 +160,16 @@ impl State {
             said.push(Diagnostic::new(code, object, field, message));
         };
         let (kind, name) = (jwt.kind, &jwt.name);
-        let Some(read) = self.token_keys.0.get(&place_of(object, jwt)) else {
+        let unusable = jwt.from.as_ref().and_then(|from| self.unusable(&from.backend));
+        let Some(read) = self.token_keys.read.get(&place_of(&object.namespace, jwt)) else {
             let (code, message) = match kind {
+                Kind::Service => {
+                    let fault = self.token_keys.urls.get(name).and_then(|fetched| fetched.fault.clone());
+                    // Nobody has asked yet, or, as in `check`, nobody will.
+                    let fault = fault.map(|fault| (Code::GuardInvalid, fault));
+                    let Some((code, why)) = unusable.or(fault) else { return };
+                    (code, format!("{name} has no keys yet ({why})"))
+                }
                 Kind::Secret => self.no_secret(&object.namespace, name),
                 _ => {
                     let message = format!("{kind} \"{name}\" does not exist in namespace \"{}\"", object.namespace);
@@ -74,7 +178,19 @@ impl State {
             };
             return say(code, format!("{message}, {CLOSED}"));
         };
-        let whose = format!("{kind} \"{name}\"");
+        let fault = self
+            .token_keys
+            .urls
+            .get(name)
+            .and_then(|fetched| fetched.fault.as_ref());
+        if let (Kind::Service, Some(fault)) = (kind, fault) {
+            let message = format!("{name} gives no keys ({fault}), so those that it had stay in use");
+            say(Code::InvalidKey, message);
+        }
+        let whose = match kind {
+            Kind::Service => format!("what {name} answers"),
+            _ => format!("{kind} \"{name}\""),
+        };
         for (code, message) in entries_wrong(&whose, &read.wrong, (read.keys.is_none(), Code::InvalidKey)) {
             say(code, message);
         }
@@ -92,6 +208,9 @@ fn the_entry<'e>(entries: impl Iterator<Item = (&'e str, &'e [u8])>) -> Option<&
     named.map(|(_, text)| *text).or_else(only)
 }
 
-fn place_of(object: &ObjectRef, jwt: &JwtWanted) -> Place {
-    (jwt.kind, (object.namespace.clone(), jwt.name.clone()))
+pub(super) fn place_of(namespace: &Arc<str>, jwt: &JwtWanted) -> Place {
+    match jwt.kind {
+        Kind::Service => (Kind::Service, of_url(&jwt.name)),
+        kind => (kind, (namespace.clone(), jwt.name.clone())),
+    }
 }

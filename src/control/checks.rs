@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -146,34 +147,48 @@ async fn ask(plan: &Plan) -> Result<(), String> {
     let grpc = plan.check.protocol == HealthProtocol::Grpc;
     let http2 = grpc || plan.terms.protocol == Protocol::Http2;
     let request = question(plan, grpc, http2)?;
-    let unreachable = |error: std::io::Error| format!("it cannot be reached: {error}");
-    let mut stream = TcpStream::connect(plan.endpoint.address).await.map_err(unreachable)?;
-    if plan.terms.proxied {
-        let own = stream.local_addr().map_err(unreachable)?;
-        let header = proxy_protocol::header(own, plan.endpoint.address, None);
-        stream.write_all(&header).await.map_err(unreachable)?;
-    }
-    let stream = match &plan.terms.tls {
-        None => Stream::Plain(stream),
-        Some(tls) => tls::shake_hands(stream, tls).await.map_err(|error| error.to_string())?,
-    };
-    let broken = |error: hyper::Error| format!("it does not answer as it should: {error}");
-    let stream = TokioIo::new(stream);
-    let response = if http2 {
-        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.map_err(broken)?;
-        let _driver = Driver(tokio::spawn(connection).abort_handle());
-        let response = sender.send_request(request).await.map_err(broken)?;
-        return judge(response, grpc).await;
-    } else {
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
-        let _driver = Driver(tokio::spawn(connection).abort_handle());
-        sender.send_request(request).await.map_err(broken)?
-    };
+    let stream = connect(plan.endpoint.address, &plan.terms).await?;
+    let (response, _driver) = exchange(stream, request, http2).await?;
     judge(response, grpc).await
 }
 
+/// Opens a connection to a pod; the error says what is wrong.
+pub(super) async fn connect(address: SocketAddr, terms: &Terms) -> Result<Stream, String> {
+    let unreachable = |error: std::io::Error| format!("it cannot be reached: {error}");
+    let mut stream = TcpStream::connect(address).await.map_err(unreachable)?;
+    if terms.proxied {
+        let own = stream.local_addr().map_err(unreachable)?;
+        let header = proxy_protocol::header(own, address, None);
+        stream.write_all(&header).await.map_err(unreachable)?;
+    }
+    match &terms.tls {
+        None => Ok(Stream::Plain(stream)),
+        Some(tls) => tls::shake_hands(stream, tls).await.map_err(|error| error.to_string()),
+    }
+}
+
+/// Sends one request over a connection. Its body can be read as long as the second value is there.
+pub(super) async fn exchange(
+    stream: Stream,
+    request: Request<Full<Bytes>>,
+    http2: bool,
+) -> Result<(Response<Incoming>, Driver), String> {
+    let broken = |error: hyper::Error| format!("it does not answer as it should: {error}");
+    let stream = TokioIo::new(stream);
+    if http2 {
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.map_err(broken)?;
+        let driver = Driver(tokio::spawn(connection).abort_handle());
+        let response = sender.send_request(request).await.map_err(broken)?;
+        return Ok((response, driver));
+    }
+    let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
+    let driver = Driver(tokio::spawn(connection).abort_handle());
+    let response = sender.send_request(request).await.map_err(broken)?;
+    Ok((response, driver))
+}
+
 /// The task of a connection, which ends with it.
-struct Driver(AbortHandle);
+pub(super) struct Driver(AbortHandle);
 
 impl Drop for Driver {
     fn drop(&mut self) {

@@ -4,6 +4,7 @@ mod changes;
 mod checks;
 mod external;
 mod guard;
+mod key_sets;
 
 pub use changes::{ChangeRecord, Changes};
 pub use guard::Guard;
@@ -135,6 +136,8 @@ impl Control {
     pub async fn run(mut self) -> Result<(), BindError> {
         let (names, wanted) = watch::channel(BTreeSet::new());
         tokio::spawn(external::run(wanted, self.sender.clone()));
+        let (key_sets, wanted) = watch::channel(BTreeMap::new());
+        tokio::spawn(key_sets::run(wanted, self.shared.tables.clone(), self.sender.clone()));
         let (swapped, swaps) = watch::channel(0);
         let commons = lock(&self.server).commons();
         tokio::spawn(checks::run(self.shared.tables.clone(), commons, swaps));
@@ -199,6 +202,12 @@ impl Control {
             names.send_if_modified(|names| {
                 let changed = *names != wanted;
                 *names = wanted;
+                changed
+            });
+            let wanted = self.guard.state.wanted_key_sets();
+            key_sets.send_if_modified(|sets| {
+                let changed = *sets != wanted;
+                *sets = wanted;
                 changed
             });
             self.want_secrets();

@@ -14,7 +14,7 @@ pub mod openshift;
 mod page;
 mod value;
 
-pub(crate) use access::{AccessWanted, BasicWanted, DigestWanted, ExternalWanted, JwtWanted};
+pub(crate) use access::{AccessWanted, BasicWanted, DigestWanted, ExternalWanted, JwtWanted, KeySetWanted};
 pub(crate) use clients::{ClientsWanted, VerifyWanted};
 pub use foreign::Ignored;
 pub(crate) use foreign::{NOT_ENFORCED, guards, is_canary, undecoded_guards, uses_regex, without};
@@ -185,6 +185,8 @@ pub(crate) struct ErrorPagesWanted {
     pub of_pods: bool,
     /// The annotation that asks for them; absent where it is the ConfigMap.
     pub named_by: Option<&'static str>,
+    /// The Service that makes them, where it is not the default backend.
+    pub from: Option<BackendKey>,
 }
 
 /// What an annotation is about, and so where it may stand.
@@ -443,6 +445,9 @@ fn read_nginx(
 ) {
     let find = |name: &str| name.strip_prefix(nginx::PREFIX).and_then(nginx::served);
     read_served(find, settings, (meta, object), ignored, findings);
+    if ignored.by(&format!("{}auth-type", nginx::PREFIX)).is_some() {
+        settings.nginx.auth.secret = None;
+    }
     if let Some(incomplete) = settings.nginx.auth.incomplete() {
         let name = format!("{}{}", nginx::PREFIX, incomplete.annotation);
         let mut message = incomplete.message.to_owned();
@@ -453,6 +458,17 @@ fn read_nginx(
             settings.closed_by.get_or_insert_with(|| name.as_str().into());
         }
         findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
+    }
+    for name in steps.replaced().map(|name| format!("{}{name}", nginx::PREFIX)) {
+        if meta.annotations.iter().any(|(known, _)| *known == *name) {
+            let message = format!("an annotation with {PREFIX} says the same and wins, so this has no effect");
+            findings.push(Diagnostic::new(
+                Code::InvalidAnnotation,
+                object,
+                format!("annotation {name}"),
+                message,
+            ));
+        }
     }
     std::mem::take(&mut settings.nginx).settle(steps, settings);
     settings.chain.follows_patterns = true;

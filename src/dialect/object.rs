@@ -151,6 +151,13 @@ pub enum Change {
     Listed,
     /// What time it is: the compiler has no clock, but certificates expire.
     Time(Timestamp),
+    /// A set of keys for tokens that a Service was asked for.
+    KeySet {
+        /// The URL that it was asked by.
+        url: Arc<str>,
+        /// The set, or why there is none.
+        said: Result<Arc<[u8]>, String>,
+    },
     /// An ExternalName's addresses, as last resolved; empty where it does not resolve.
     Resolved {
         name: Arc<str>,

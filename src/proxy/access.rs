@@ -15,6 +15,7 @@ use crate::http1::fold;
 use crate::message::{Field, Fields, Name, Request, Response, Value};
 use crate::policy::digests::{self, Shown};
 use crate::table::decide::{Ask, MAX_HOPS, Outcome, Subject, decide, known};
+use crate::table::sticky::cookies;
 use crate::table::{
     Access, Addresses, At, Backend, Basic, Before, Digest, External, Jwt, Known, Route, Satisfy, Table,
 };
@@ -252,11 +253,18 @@ fn authorization(request: &Request) -> Option<&[u8]> {
     said.next().filter(|_| said.next().is_none())
 }
 
+/// The token in the cookie that may have it. Of two nobody knows which the pod would read.
+fn of_cookie<'r>(request: &'r Request, jwt: &Jwt) -> Option<&'r [u8]> {
+    let mut said = cookies(&request.fields, jwt.cookie.as_deref()?);
+    said.next().filter(|_| said.next().is_none())
+}
+
 /// What a token says of its client (RFC 6750).
 fn by_token(worker: &Worker, request: &Request, jwt: &Arc<Jwt>) -> Result<Fields, Refused> {
     let token = authorization(request)
         .and_then(|said| said.split_at_checked(7))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
+    let token = token.map(|(_, token)| token).or_else(|| of_cookie(request, jwt));
     let refuse = |challenge: &str, cause| {
         let mut refused = Refused::from(ForwardError {
             error: ProxyError::Unauthorized,
@@ -266,7 +274,7 @@ fn by_token(worker: &Worker, request: &Request, jwt: &Arc<Jwt>) -> Result<Fields
         refused.fields.append(&Name::WwwAuthenticate, challenge);
         refused
     };
-    let Some((_, token)) = token else {
+    let Some(token) = token else {
         return Err(refuse("Bearer realm=\"Restricted\"", None));
     };
     match worker.settings.tokens.check(jwt, token.trim_ascii()) {

@@ -171,6 +171,9 @@ pub async fn take(
                 match refused.why {
                     Why::Error(failure) => Some(failure),
                     Why::SignIn(location) => {
+                        if let Some(route) = decision.route {
+                            trail.has_to_sign_in(route);
+                        }
                         let location = Some(location);
                         let status = StatusCode::FOUND;
                         reply::direct(draft, &Answer { status, location });

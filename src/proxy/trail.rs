@@ -209,6 +209,11 @@ impl Trail {
         );
     }
 
+    /// Its client is sent to a page of this route where it can sign in.
+    pub fn has_to_sign_in(&self, route: &Route) {
+        self.worker.counters.traffic.refused(Named::of(route).key(), "sign_in");
+    }
+
     /// It fails on this route.
     pub fn fails_on(&self, route: &Route) {
         self.named.replace(Some(Box::new(Named::of(route))));

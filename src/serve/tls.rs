@@ -102,16 +102,41 @@ impl Tls {
     /// certificate is shown, and verified, with each connection.
     fn config_of(&self, profile: &TlsProfile) -> Option<Arc<ServerConfig>> {
         let make = || {
-            let builder = ServerConfig::builder_with_provider(self.provider.clone());
-            let builder = builder.with_protocol_versions(self.versions).ok()?;
-            let takes_any = Arc::new(TakesAny {
-                names: profile.authorities.names(),
-                algorithms: *profile.authorities.algorithms(),
-            });
-            let builder = builder.with_client_cert_verifier(takes_any);
-            let mut config = builder.with_cert_resolver(self.chooser.clone());
+            let terms = profile.made_of.terms;
+            let provider = match terms.suites {
+                None => self.provider.clone(),
+                Some(suites) => {
+                    let mut provider = CryptoProvider::clone(&self.provider);
+                    provider.cipher_suites.retain(|known| suites.has(known.suite()));
+                    Arc::new(provider)
+                }
+            };
+            let versions = if terms.only_13 {
+                versions(TlsVersion::Tls13)
+            } else {
+                self.versions
+            };
+            let builder = ServerConfig::builder_with_provider(provider);
+            let builder = builder.with_protocol_versions(versions).ok()?;
+            let mut config = match &profile.authorities {
+                Some(authorities) => {
+                    let takes_any = Arc::new(TakesAny {
+                        names: authorities.names(),
+                        algorithms: *authorities.algorithms(),
+                    });
+                    let builder = builder.with_client_cert_verifier(takes_any);
+                    let mut config = builder.with_cert_resolver(self.chooser.clone());
+                    config.send_tls13_tickets = 0;
+                    config
+                }
+                None => {
+                    let mut config = builder.with_no_client_auth().with_cert_resolver(self.chooser.clone());
+                    // Sessions of other profiles are not resumed under this one.
+                    config.ticketer = aws_lc_rs::Ticketer::new().ok()?;
+                    config
+                }
+            };
             set_up(&mut config);
-            config.send_tls13_tickets = 0;
             Some(Arc::new(config))
         };
         profile.config(make).cloned()

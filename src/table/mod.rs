@@ -37,8 +37,8 @@ pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use choice::{Canary, CanaryHeader, CanaryRule, Choice, HeaderRegex};
 pub use client_tls::{
-    Authorities, ClientRules, HostTls, NOTHING, Presented, ProfileParts, Shown, SubjectPattern, TlsProfile, Verify,
-    public_key,
+    Authorities, CipherSuites, ClientParts, ClientRules, HostTls, NOTHING, Presented, ProfileParts, Shown,
+    SubjectPattern, TlsProfile, TlsTerms, Verify, public_key,
 };
 pub use compression::{Coding, Compression};
 pub use destination::{Answer, Destination, Shares, Split};

@@ -6,6 +6,7 @@ use super::route::{PathKind, Route};
 use super::when::Says;
 use regex::bytes::{Regex, RegexBuilder};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -142,6 +143,30 @@ impl PathRegex {
         let beginning = plain_beginning(text);
         let beginning = beginning.get(..MAX_OPEN_TEXT / 2).unwrap_or(beginning);
         format!("{}.*", regex::escape(beginning))
+    }
+
+    /// What matches every path that begins as one of some texts does: as few expressions as that takes, but not more than
+    /// `most`. Beyond that, and where no beginning is known, it is one that matches every path.
+    ///
+    /// # Errors
+    /// As [`PathRegex::new`].
+    pub fn beginnings_of<'t>(texts: impl Iterator<Item = &'t str>, most: usize) -> Result<Vec<Self>, String> {
+        let beginnings: BTreeSet<&str> = texts.map(plain_beginning).collect();
+        let everything = || Self::new("").map(|all| vec![all]);
+        if beginnings.iter().any(|beginning| beginning.len() <= 1) {
+            return everything();
+        }
+        let mut all: Vec<String> = Vec::new();
+        for beginning in beginnings {
+            let beginning = regex::escape(beginning.get(..MAX_OPEN_TEXT / 2).unwrap_or(beginning));
+            let is_full = all.len() == most;
+            match all.last_mut() {
+                Some(last) if last.len() + beginning.len() < MAX_TEXT / 2 => *last += &format!("|{beginning}"),
+                _ if is_full => return everything(),
+                _ => all.push(beginning),
+            }
+        }
+        all.iter().map(|text| Self::new(&format!("(?i)^(?:{text})"))).collect()
     }
 
     /// What matches every path that begins as a text does which cannot be compiled.

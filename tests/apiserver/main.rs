@@ -9,6 +9,7 @@ mod cleanup;
 mod fixture;
 mod nodes;
 mod outage;
+mod policies;
 mod rights;
 mod routes;
 mod secrets;

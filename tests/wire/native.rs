@@ -1,7 +1,7 @@
 //! narthex's own policies by annotations: patterns, rewrites and redirects. The other files named `native_*` have the rest.
 
 use crate::ingress_nginx::{ask, nginx};
-use crate::rig::{Pod, Rig, get, service_with};
+use crate::rig::{Pod, Rig, eventually, get, service_with};
 
 /// An Ingress of narthex's own class with these annotations of its own.
 pub fn native(host: &str, annotations: &[(&str, &str)], paths: &[(&str, &str)]) -> String {
@@ -276,4 +276,55 @@ fn in_an_ingress_of_another_controller_they_win() {
         (got.field("x-own"), got.field("x-scheme")),
         (vec!["1".to_owned()], vec!["http".to_owned()])
     );
+}
+
+#[test]
+fn a_host_has_at_most_a_thousand_patterns() {
+    let paths: Vec<String> = (0..1000).map(|number| format!("/p{number}/x[0-9]+")).collect();
+    let paths: Vec<(&str, &str)> = paths.iter().map(|path| ("ImplementationSpecific", &**path)).collect();
+    let regex = ("path-regex", "true");
+    let rig = rig(&[], || {
+        let late = [
+            ("ImplementationSpecific", "/late/[a-z]+"),
+            ("ImplementationSpecific", "/p7/y+"),
+        ];
+        native("a.test", &[regex], &paths)
+            + &native("a.test", &[regex], &late).replace("name: 'xa-test'", "name: 'xlate'")
+            + &native("a.test", &[], ALL).replace("name: 'xa-test'", "name: 'xrest'")
+            + &native("b.test", &[regex], &paths[..5])
+    });
+    for (target, status) in [
+        ("/p7/x7", 200),
+        ("/p999/x0", 200),
+        ("/late/abc", 503),
+        ("/LATE/0", 503),
+        ("/p7/y", 503),
+        ("/other", 200),
+    ] {
+        assert_eq!(ask(&rig, "GET", "a.test", target, &[]).status, status, "{target}");
+    }
+    assert_eq!(ask(&rig, "GET", "b.test", "/p1/x1", &[]).status, 200);
+    eventually("it is said of both paths", || {
+        let said = problems(&rig, "late");
+        (said.matches("has more than 1000 paths").count() == 2).then_some(())
+    });
+}
+
+#[test]
+fn what_has_no_effect_beside_an_own_annotation_is_said() {
+    let rig = rig(&["--drop-in", "ingress-nginx"], || {
+        nginx(
+            "a.test",
+            &[("rewrite-target", "/theirs"), ("narthex.io/rewrite-target", "/own")],
+            ALL,
+        ) + &nginx("self.test", &[("mirror-target", "http://web.default.svc/")], ALL)
+    });
+    assert_eq!(forwarded(&rig, "a.test", "/x"), "/own");
+    let said = problems(&rig, "a.test");
+    assert!(
+        said.contains("ingress.kubernetes.io/rewrite-target") && said.contains("wins"),
+        "{said}"
+    );
+    let said = problems(&rig, "self.test");
+    assert!(said.contains("gets each of them twice"), "{said}");
 }

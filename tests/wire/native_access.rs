@@ -2,7 +2,7 @@
 
 use crate::ingress_nginx_auth::{basic, secret};
 use crate::native::{ALL, native, problems};
-use crate::rig::{Answer, Pod, Reply, Rig, service_with};
+use crate::rig::{Answer, Pod, Reply, Rig, get, service_with};
 
 /// A pod, and a service behind `auth` that says who may come in.
 fn rig(flags: &[&str], manifests: impl FnOnce() -> String) -> Rig {
@@ -108,6 +108,11 @@ fn a_service_is_asked() {
     let answer = ask(&rig, "a.test", &[]);
     let wanted = "https://login.test/start?rd=http://a.test%2Fa%3Fb%3Dc";
     assert_eq!((answer.status, answer.field("location")), (302, Some(wanted)));
+    let (_, metrics) = get(rig.admin, "/metrics");
+    let counted = metrics.lines().any(|line| {
+        line.starts_with("narthex_route_refusals_total{") && line.contains("reason=\"sign_in\"") && line.ends_with(" 1")
+    });
+    assert!(counted, "a redirect to the page is a refusal");
     assert_eq!(ask(&rig, "post.test", &[]).status, 401);
     for (reply, status) in [
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", 403),

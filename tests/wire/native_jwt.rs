@@ -2,7 +2,7 @@
 
 use crate::ingress_nginx_auth::{basic, secret};
 use crate::native::{ALL, native, problems};
-use crate::rig::{Answer, Pod, Rig, eventually, get, service_with};
+use crate::rig::{Answer, Pod, Reply, Rig, eventually, get, service_with};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine;
@@ -434,4 +434,120 @@ fn what_cannot_be_verified_closes_the_routes() {
         assert!(said.contains(why), "{why}: {said}");
     }
     assert!(rig.pod().requests().is_empty());
+}
+
+#[test]
+fn a_cookie_may_have_the_token() {
+    let signer = Signer::ed25519("ed");
+    let rig = rig(&set(&[&signer]), || {
+        native(
+            "a.test",
+            &[KEYS, ("auth-jwt-cookie", "session"), ("auth-jwt-claims", "sub=X-User")],
+            ALL,
+        ) + &native("none.test", &[KEYS], ALL)
+            + &native("alone.test", &[("auth-jwt-cookie", "session")], ALL)
+    });
+    let (ann, bob) = (
+        signer.token(&claims(json!({}))),
+        signer.token(&claims(json!({"sub": "bob"}))),
+    );
+    let late = signer.token(&claims(json!({"exp": 1})));
+    let bearer = format!("Bearer {bob}");
+    let cookie = |token: &str| format!("a=b; session={token}; c=d");
+    for (host, fields, wanted) in [
+        ("a.test", vec![("Cookie", cookie(&ann))], Some("ann")),
+        (
+            "a.test",
+            vec![("Cookie", cookie(&ann)), ("Authorization", bearer.clone())],
+            Some("bob"),
+        ),
+        (
+            "a.test",
+            vec![("Cookie", cookie(&ann)), ("Authorization", basic("ann", "x"))],
+            Some("ann"),
+        ),
+        (
+            "a.test",
+            vec![("Cookie", cookie(&ann)), ("Authorization", format!("Bearer {late}"))],
+            None,
+        ),
+        ("a.test", vec![("Cookie", cookie(&late))], None),
+        ("a.test", vec![("Cookie", cookie(""))], None),
+        ("a.test", vec![("Cookie", cookie(&ann)), ("Cookie", cookie(&bob))], None),
+        ("a.test", vec![("Cookie", format!("Session={ann}"))], None),
+        ("a.test", vec![], None),
+        ("none.test", vec![("Cookie", cookie(&ann))], None),
+    ] {
+        let named: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = ask(&rig, host, &named);
+        assert_eq!(
+            answer.status,
+            if wanted.is_some() { 200 } else { 401 },
+            "{host} {fields:?}"
+        );
+        if let Some(user) = wanted {
+            assert_eq!(rig.pod().last().field("x-user"), [user]);
+        }
+    }
+    assert!(problems(&rig, "alone.test").contains("it needs narthex.io/auth-jwt-secret"));
+}
+
+#[test]
+fn a_service_may_have_the_keys() {
+    let (old, new) = (Signer::ed25519("old"), Signer::p256("new"));
+    let url = ("auth-jwt-url", "http://login.default.svc:80/keys?for=web");
+    let rig = Rig::with(2, &[], |pods: &[Pod]| {
+        service_with("web", &pods[..1], "")
+            + &native("a.test", &[url, ("auth-jwt-claims", "sub=X-User")], ALL)
+            + &native("gone.test", &[("auth-jwt-url", "http://gone.default.svc/keys")], ALL)
+            + &native("outside.test", &[("auth-jwt-url", "https://login.test/keys")], ALL)
+            + &native(
+                "variable.test",
+                &[("auth-jwt-url", "http://login.default.svc/$host")],
+                ALL,
+            )
+    });
+    let answer = |status: &str, body: &str| {
+        let length = body.len();
+        rig.pods[1].answers(Reply::text(&format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )));
+    };
+    let (first, second) = (old.token(&claims(json!({}))), new.token(&claims(json!({"sub": "bob"}))));
+    for (host, why) in [
+        ("outside.test", "names no Service"),
+        ("variable.test", "has a variable"),
+        ("gone.test", "has no keys yet"),
+    ] {
+        assert_eq!(with_token(&rig, host, &first).status, 503, "{host}");
+        eventually("it is said", || problems(&rig, host).contains(why).then_some(()));
+    }
+    // The Service comes later, and has no keys at first.
+    assert_eq!(with_token(&rig, "a.test", &first).status, 503);
+    answer("500 Internal Server Error", "oops");
+    let service = rig.manifest("login.yaml");
+    std::fs::write(&service, service_with("login", &rig.pods[1..], "")).unwrap();
+    eventually("it is asked", || {
+        problems(&rig, "a.test").contains("it answered 500").then_some(())
+    });
+    assert_eq!(with_token(&rig, "a.test", &first).status, 503);
+    answer("200 OK", &set(&[&old]));
+    eventually("the keys are there", || {
+        (with_token(&rig, "a.test", &first).status == 200).then_some(())
+    });
+    assert_eq!(rig.pod().last().field("x-user"), ["ann"]);
+    assert_eq!(rig.pods[1].last().line(), "GET /keys?for=web HTTP/1.1");
+    assert_eq!(rig.pods[1].last().field("host"), ["login.default.svc:80"]);
+    assert_eq!(with_token(&rig, "a.test", &second).status, 401);
+    eventually("nothing is wrong any more", || {
+        problems(&rig, "a.test").is_empty().then_some(())
+    });
+    // Without the Service, the keys that it had stay in use, also for an Ingress that comes now.
+    std::fs::remove_file(&service).unwrap();
+    let file = rig.manifest("b.yaml");
+    std::fs::write(&file, native("b.test", &[url], ALL)).unwrap();
+    eventually("the keys are known", || {
+        (with_token(&rig, "b.test", &first).status == 200).then_some(())
+    });
+    assert_eq!(with_token(&rig, "a.test", &first).status, 200);
 }

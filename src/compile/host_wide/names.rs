@@ -131,7 +131,11 @@ impl State {
             }
         }
         all.sort_by_cached_key(|(age, ..)| Age::clone(age));
-        all.truncate(MAX_EXPRESSIONS);
+        let left_out = all.split_off(MAX_EXPRESSIONS.min(all.len()));
+        let crowded_out = left_out.iter().map(|(age, ..)| age.origin.object.clone()).collect();
+        let before = std::mem::replace(&mut self.host_wide.crowded_out, crowded_out);
+        let changed = before.symmetric_difference(&self.host_wide.crowded_out);
+        self.stale.extend(changed.cloned());
         let all = all.into_iter().map(|(_, regex, table)| (regex, table)).collect();
         self.table.set_alias_expressions(all);
     }
@@ -156,6 +160,12 @@ impl State {
                 continue;
             }
             if name == HostPattern::Any {
+                if self.host_wide.crowded_out.contains(&mine.age.origin.object) {
+                    said.push(format!(
+                        "other names of {host} are left out: there are more than {MAX_EXPRESSIONS} regular expressions for \
+                         hosts, and those of older Ingresses come first"
+                    ));
+                }
                 continue;
             }
             let guests = self.host_wide.guests.get(&name);

@@ -58,16 +58,30 @@ pub(crate) struct DigestWanted {
 pub(crate) struct JwtWanted {
     /// The annotation that names the set.
     pub named_by: &'static str,
-    /// Whether the set is in a Secret or in a ConfigMap.
+    /// Whether the set is in a Secret or in a ConfigMap, or a Service is asked for it.
     pub kind: Kind,
-    /// The name of that, in the namespace of the object.
+    /// The name of that, in the namespace of the object; or the URL that is asked for.
     pub name: Arc<str>,
+    /// Where the Service is.
+    pub from: Option<KeySetWanted>,
     pub issuers: Texts,
     pub audiences: Texts,
+    /// The cookie that may have the token too.
+    pub cookie: Option<Box<str>>,
     /// Seconds by which clocks may differ.
     pub leeway: u64,
     /// Claims, and the fields that pods get them in.
     pub claims: Claims,
+}
+
+/// A set of keys that a Service has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeySetWanted {
+    pub backend: BackendKey,
+    /// Its `Host`.
+    pub host: Box<str>,
+    /// The path and query.
+    pub target: Box<str>,
 }
 
 /// A service that says who may come in.
@@ -122,8 +136,15 @@ impl AccessWanted {
         self.jwt.as_ref().filter(|jwt| jwt.kind == kind).map(|jwt| &jwt.name)
     }
 
-    /// The backend that is asked.
-    pub fn backend(&self) -> Option<&BackendKey> {
-        self.external.as_ref()?.backend.as_ref()
+    /// The URL of the set of keys.
+    pub fn key_set(&self) -> Option<&Arc<str>> {
+        self.keys(Kind::Service)
+    }
+
+    /// The backends that are asked.
+    pub fn backends(&self) -> impl Iterator<Item = &BackendKey> {
+        let external = self.external.as_ref().and_then(|external| external.backend.as_ref());
+        let keys = self.jwt.as_ref().and_then(|jwt| jwt.from.as_ref());
+        external.into_iter().chain(keys.map(|keys| &keys.backend))
     }
 }

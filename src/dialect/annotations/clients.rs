@@ -2,7 +2,7 @@
 //! looked up yet.
 
 use super::value::object_name;
-use crate::table::{SubjectPattern, Template, Verify};
+use crate::table::{CipherSuites, SubjectPattern, Template, TlsTerms, Verify};
 use std::sync::Arc;
 
 /// How many certificates may stand between a client's and that of an authority where nothing is said.
@@ -25,6 +25,54 @@ pub(crate) struct ClientsWanted {
     pub broken: Option<&'static str>,
     /// An annotation that does nothing where no Secret is named.
     pub beside: Option<&'static str>,
+    /// What connections have to use, and the annotation that asks for it first.
+    pub terms: TermsWanted,
+}
+
+/// What is asked of the connections of clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TermsWanted {
+    pub terms: TlsTerms,
+    /// The first annotation that asks for something.
+    pub named_by: Option<&'static str>,
+    /// One that cannot be read.
+    pub broken: Option<&'static str>,
+    /// Suites that narthex does not know, and the annotation that names them.
+    pub unknown: Option<(&'static str, Box<str>)>,
+}
+
+impl TermsWanted {
+    /// Reads the least version.
+    pub fn least(&mut self, name: &'static str, text: &str) -> Result<(), String> {
+        self.terms.only_13 = match text {
+            "1.2" => false,
+            "1.3" => true,
+            other => {
+                self.broken.get_or_insert(name);
+                return Err(format!("\"{}\" is neither 1.2 nor 1.3", other.escape_debug()));
+            }
+        };
+        if self.terms.only_13 {
+            self.named_by.get_or_insert(name);
+        }
+        Ok(())
+    }
+
+    /// Reads a list of cipher suites.
+    pub fn suites(&mut self, name: &'static str, text: &str) -> Result<(), String> {
+        let list = CipherSuites::read(text).inspect_err(|_| {
+            self.broken.get_or_insert(name);
+        })?;
+        self.terms.suites = Some(list.suites);
+        self.named_by.get_or_insert(name);
+        self.unknown = (!list.unknown.is_empty()).then(|| (name, list.unknown.join(", ").into()));
+        Ok(())
+    }
+
+    /// The annotation that asks for something.
+    pub fn asked_by(&self) -> Option<&'static str> {
+        self.broken.or(self.named_by)
+    }
 }
 
 /// What becomes of clients that show no certificate, or another one.
@@ -42,9 +90,14 @@ impl Default for VerifyWanted {
 }
 
 impl ClientsWanted {
-    /// Whether something is asked.
+    /// Whether clients are asked for something.
     pub fn is_asked(&self) -> bool {
         self.secret.is_some() || self.broken.is_some()
+    }
+
+    /// Whether something is asked of clients or of their connections.
+    pub fn concerns_tls(&self) -> bool {
+        self.is_asked() || self.terms.asked_by().is_some()
     }
 
     /// How many certificates may stand between a client's and that of an authority.
@@ -55,7 +108,7 @@ impl ClientsWanted {
     /// The annotation that asks for it.
     pub fn named_by(&self) -> &'static str {
         let secret = self.secret.as_ref().map(|(name, _)| *name);
-        self.broken.or(secret).unwrap_or_default()
+        self.broken.or(secret).or(self.terms.asked_by()).unwrap_or_default()
     }
 
     /// Whether both ask for the same, by whichever annotations.

@@ -6,6 +6,7 @@ mod cors;
 mod fields;
 mod limits;
 mod paths;
+mod services;
 mod sessions;
 
 use super::hsts;
@@ -37,6 +38,7 @@ pub(super) fn all() -> &'static [&'static Annotation] {
             fields::ALL,
             limits::ALL,
             paths::ALL,
+            services::ALL,
             sessions::ALL,
         ];
         let mut all: Vec<&Annotation> = lists.into_iter().flatten().collect();
@@ -638,6 +640,34 @@ static BASIC: &[Annotation] = &[
             least: SECOND,
             most: DAY,
             set: |settings, time| settings.backend.stream_timeout = Some(time),
+        },
+    },
+    Annotation {
+        name: "tls-ciphers",
+        scope: Scope::Route,
+        about: "Cipher suites of TLS 1.2 that connections for the hosts of this Ingress may use; those of TLS 1.3 always \
+                may. Names are those of OpenSSL or IANA. Where several Ingresses of a host say so, what all of them name \
+                counts. A request on a connection for a name with other suites gets 421. See [TLS](tls.md#tls-by-host).",
+        default: "all suites of narthex are taken; if no name is known, requests for these hosts get 503",
+        example: "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384",
+        value: Value::Text {
+            form: "names with colons, commas or blanks between",
+            pattern: "^[!-~ ]+$",
+            read: |settings, text| settings.clients.terms.suites("narthex.io/tls-ciphers", text),
+        },
+    },
+    Annotation {
+        name: "tls-min-version",
+        scope: Scope::Route,
+        about: "Oldest version of TLS that connections for the hosts of this Ingress may use. An older one is refused in its \
+                handshake. It cannot be older than `--tls-min-version` says. A request on a connection for a name with \
+                another oldest version gets 421. See [TLS](tls.md#tls-by-host).",
+        default: "--tls-min-version applies; if the value is wrong, requests for these hosts get 503",
+        example: "1.3",
+        value: Value::Text {
+            form: "`1.2` or `1.3`",
+            pattern: "^1\\.[23]$",
+            read: |settings, text| settings.clients.terms.least("narthex.io/tls-min-version", text),
         },
     },
     Annotation {

@@ -2,15 +2,17 @@
 
 pub(super) mod value;
 
-use super::access::{AccessWanted, BasicWanted, DigestWanted, ExternalWanted, JwtWanted};
+use super::access::{AccessWanted, BasicWanted, DigestWanted, ExternalWanted, JwtWanted, KeySetWanted};
 use super::nginx::auth::Url;
-use super::{Paths, Settings};
+use super::{ErrorPagesWanted, MirrorWanted, Paths, Settings};
+use crate::dialect::reading::BackendKey;
 use crate::model::Kind;
 use crate::model::annotation::PREFIX;
 use crate::model::object::PortRef;
 use crate::table::{
     Addresses, After, Before, CanaryHeader, CanaryRule, Claims, Connections, Cors, Edit, FieldChanges, Networks,
-    Origins, Places, Rate, RateKey, Rates, Redirection, ReplyFields, RequestFields, Rewrite, Target, Template, Texts,
+    Origins, Pace, Places, Rate, RateKey, Rates, Redirection, ReplyFields, RequestFields, Rewrite, Share, Target,
+    Template, Texts,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::sync::Arc;
@@ -66,7 +68,19 @@ pub(super) struct Asked {
     pub auth: Auth,
     pub canary: Canary,
     pub logged: Option<bool>,
+    pub errors: Option<Box<[StatusCode]>>,
+    pub errors_of_pods: Option<bool>,
+    pub error_service: Option<Named>,
+    pub mirror: Option<Named>,
+    pub mirror_body: Option<bool>,
+    pub mirror_share: Option<u32>,
+    /// Bytes of replies, in a second and before that counts.
+    pub rate: Option<u64>,
+    pub rate_after: Option<u64>,
 }
+
+/// A Service in the namespace of the object, and its port if that is said.
+type Named = (Arc<str>, Option<PortRef>);
 
 /// What is asked of clients that want to come in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,9 +92,12 @@ pub(super) struct Auth {
     pub digest_realm: Option<Box<str>>,
     /// The kind and name of the object with the keys of tokens, and the annotation that names it.
     pub keys: Option<(&'static str, Kind, Arc<str>)>,
+    /// Where a Service has them.
+    pub key_set: Option<KeySetWanted>,
     pub issuers: Texts,
     pub audiences: Texts,
     pub leeway: Option<u64>,
+    pub cookie: Option<Box<str>>,
     pub claims: Claims,
     pub url: Option<Url>,
     pub method: Option<Method>,
@@ -93,7 +110,7 @@ pub(super) struct Auth {
 /// What is asked of a second Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Canary {
-    pub service: Option<(Arc<str>, Option<PortRef>)>,
+    pub service: Option<Named>,
     pub weight: Option<u32>,
     pub header: Option<HeaderName>,
     pub value: Option<Box<str>>,
@@ -133,6 +150,9 @@ pub(super) struct Steps {
     /// What all paths become.
     pub rewrite: Option<Arc<Rewrite>>,
     pub logged: Option<bool>,
+    pub error_pages: Option<ErrorPagesWanted>,
+    pub mirror: Option<MirrorWanted>,
+    pub pace: Option<Pace>,
 }
 
 /// Changes of fields.
@@ -201,6 +221,12 @@ impl Asked {
         let cors = self.cors(say);
         let access = self.access(say);
         settings.canary_service = self.canary_service(say);
+        let error_pages = self.error_pages(&settings.namespace, say);
+        let mirror = self.mirror(&settings.namespace, say);
+        let rate = self.rate.filter(|rate| *rate > 0);
+        if rate.is_none() && self.rate_after.is_some() {
+            say(unfit("reply-rate-after", "it does nothing without reply-rate"));
+        }
         let removed = self.remove_requests.drain(..);
         let removed = removed.map(|name| (name, Template::default()));
         let set: Vec<Line> = removed.chain(self.set_requests.drain(..)).collect();
@@ -236,6 +262,12 @@ impl Asked {
             allow: self.allow,
             deny: self.deny,
             logged: self.logged,
+            error_pages,
+            mirror,
+            pace: rate.map(|rate| Pace {
+                rate,
+                after: self.rate_after.unwrap_or(0),
+            }),
         }
     }
 
@@ -310,7 +342,7 @@ impl Asked {
 
     fn access(&mut self, say: &mut dyn FnMut(Unfit)) -> AccessWanted {
         let auth = std::mem::take(&mut self.auth);
-        let keys = "auth-jwt-secret or auth-jwt-configmap";
+        let keys = "auth-jwt-secret, auth-jwt-configmap or auth-jwt-url";
         let alone = [
             (
                 "auth-jwt-audience",
@@ -318,6 +350,7 @@ impl Asked {
                 keys,
             ),
             ("auth-jwt-claims", !auth.claims.is_empty() && auth.keys.is_none(), keys),
+            ("auth-jwt-cookie", auth.cookie.is_some() && auth.keys.is_none(), keys),
             ("auth-jwt-issuer", !auth.issuers.is_empty() && auth.keys.is_none(), keys),
             ("auth-jwt-leeway", auth.leeway.is_some() && auth.keys.is_none(), keys),
             (
@@ -386,10 +419,12 @@ impl Asked {
         }
         let jwt = auth.keys.map(|(named_by, kind, name)| JwtWanted {
             named_by,
+            from: auth.key_set.filter(|_| kind == Kind::Service),
             kind,
             name,
             issuers: auth.issuers,
             audiences: auth.audiences,
+            cookie: auth.cookie,
             leeway: auth.leeway.unwrap_or(LEEWAY),
             claims: auth.claims,
         });
@@ -433,6 +468,62 @@ impl Asked {
         }
     }
 
+    fn error_pages(&mut self, namespace: &Arc<str>, say: &mut dyn FnMut(Unfit)) -> Option<ErrorPagesWanted> {
+        let (statuses, from) = (self.errors.take(), self.error_service.take());
+        let lone = match (&statuses, &from) {
+            (Some(_), None) => Some((
+                "error-pages",
+                "it needs error-pages-service, so errors stay as they are",
+            )),
+            (None, Some(_)) => Some(("error-pages-service", "it does nothing without error-pages")),
+            (None, None) if self.errors_of_pods.is_some() => {
+                Some(("error-pages-of-pods", "it does nothing without error-pages"))
+            }
+            _ => None,
+        };
+        if let Some((annotation, message)) = lone {
+            say(Unfit {
+                annotation,
+                message: message.to_owned(),
+                closes: false,
+            });
+        }
+        Some(ErrorPagesWanted {
+            statuses: statuses?,
+            of_pods: self.errors_of_pods.unwrap_or(true),
+            named_by: Some("narthex.io/error-pages-service"),
+            from: Some(backend(from?, namespace)),
+        })
+    }
+
+    fn mirror(&mut self, namespace: &Arc<str>, say: &mut dyn FnMut(Unfit)) -> Option<MirrorWanted> {
+        let Some(to) = self.mirror.take() else {
+            let lone = [
+                ("mirror-body", self.mirror_body.is_some()),
+                ("mirror-share", self.mirror_share.is_some()),
+            ];
+            for (annotation, _) in lone.into_iter().filter(|(_, is_said)| *is_said) {
+                say(Unfit {
+                    annotation,
+                    message: "it does nothing without mirror-service".to_owned(),
+                    closes: false,
+                });
+            }
+            return None;
+        };
+        Some(MirrorWanted {
+            named_by: "annotation narthex.io/mirror-service",
+            to: backend(to, namespace),
+            target: None,
+            host: None,
+            body: self.mirror_body.unwrap_or(true),
+            share: Share {
+                part: self.mirror_share.unwrap_or(100),
+                whole: 100,
+            },
+        })
+    }
+
     fn canary_service(&mut self, say: &mut dyn FnMut(Unfit)) -> Option<CanaryService> {
         let canary = std::mem::take(&mut self.canary);
         let says_more = canary.weight.is_some() || canary.header.is_some() || canary.cookie.is_some();
@@ -469,7 +560,42 @@ impl Asked {
     }
 }
 
+/// A port of a Service that is spoken to by HTTP.
+fn backend((service, port): Named, namespace: &Arc<str>) -> BackendKey {
+    BackendKey {
+        service,
+        port: port.unwrap_or(PortRef::First),
+        ..BackendKey::none(namespace)
+    }
+}
+
 impl Steps {
+    /// The annotations of ingress-nginx for which these take their place.
+    pub fn replaced(&self) -> impl Iterator<Item = &'static str> {
+        let all: [(bool, &[&str]); 10] = [
+            (
+                self.rewrite.is_some() || self.paths.rewrite.is_some(),
+                &["rewrite-target"],
+            ),
+            (self.body.is_some(), &["proxy-body-size"]),
+            (
+                self.allow.is_some(),
+                &["whitelist-source-range", "allowlist-source-range"],
+            ),
+            (self.deny.is_some(), &["denylist-source-range"]),
+            (self.connections.is_some(), &["limit-connections"]),
+            (self.rates.is_some(), &["limit-rps", "limit-rpm"]),
+            (self.cors.is_some(), &["enable-cors"]),
+            (self.redirect.is_some(), &["permanent-redirect", "temporal-redirect"]),
+            (self.error_pages.is_some(), &["custom-http-errors"]),
+            (self.mirror.is_some(), &["mirror-target"]),
+        ];
+        all.into_iter()
+            .filter(|(is_own, _)| *is_own)
+            .flat_map(|(_, names)| names)
+            .copied()
+    }
+
     /// Puts them into narthex's own order: limits of bodies, addresses, limits of clients, preflight requests, redirects,
     /// authentication, fields, rewrites. The redirect to HTTPS comes before all of them.
     pub fn settle(self, settings: &mut Settings) {
@@ -493,9 +619,16 @@ impl Steps {
         let inner = [fields.clone().map(Before::Fields), self.rewrite.map(Before::Rewrite)];
         chain.inner = inner.into_iter().flatten().collect();
         let reply = fields.filter(|changes| !changes.reply.is_empty()).map(After::Fields);
-        chain.after = reply.into_iter().chain(self.cors.map(After::Cors)).collect();
+        let pace = self.pace.map(After::Pace);
+        chain.after = reply
+            .into_iter()
+            .chain(self.cors.map(After::Cors))
+            .chain(pace)
+            .collect();
         chain.is_unlogged = self.logged == Some(false);
         settings.access = self.access;
         settings.paths = self.paths;
+        settings.error_pages = self.error_pages;
+        settings.mirrors = self.mirror.into_iter().collect();
     }
 }

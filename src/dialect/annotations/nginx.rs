@@ -370,14 +370,17 @@ impl Asked {
             addresses: own.addresses.or(asked.addresses),
         };
         settings.host_wide = Some(Arc::new(std::mem::take(&mut self.host_wide)));
-        settings.mirrors = std::mem::take(&mut self.mirror).settle().into_iter().collect();
+        let mirror = std::mem::take(&mut self.mirror).settle();
+        settings.mirrors = self.own.mirror.take().or(mirror).into_iter().collect();
         let own = self.errors.is_some();
         let statuses = self.errors.take().unwrap_or_else(|| config.errors.clone());
         settings.error_pages = (!statuses.is_empty()).then(|| ErrorPagesWanted {
             statuses,
             of_pods: !self.leaves_errors.unwrap_or(config.leaves_errors),
             named_by: own.then_some("nginx.ingress.kubernetes.io/custom-http-errors"),
+            from: None,
         });
+        settings.error_pages = self.own.error_pages.take().or(settings.error_pages.take());
         settings.canary = std::mem::take(&mut self.canary).rule();
         let of_snippet = std::mem::take(&mut self.fields.snippet.addresses).into_iter();
         let of_snippet = of_snippet.map(|addresses| Before::Addresses(Arc::new(addresses)));
@@ -395,7 +398,7 @@ impl Asked {
             Before::Fields(changes) if !changes.reply.is_empty() => Some(After::Fields(changes.clone())),
             _ => None,
         });
-        let pace = self.pace.settle(config).map(After::Pace);
+        let pace = self.own.pace.or(self.pace.settle(config)).map(After::Pace);
         settings.chain.after = fields
             .into_iter()
             .chain(self.cors().map(After::Cors))

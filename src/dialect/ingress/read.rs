@@ -64,6 +64,7 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
     }
     let is_default = reader.default_backend();
     reader.canary_service();
+    reader.mirrors();
     reader.circles();
     reader.passthrough();
     reader.undecoded(context);
@@ -81,9 +82,8 @@ pub(super) fn read(ingress: &Ingress, context: Context<'_>) -> Reading {
         settings: None,
         ..spare
     });
-    let error_pages = own
-        .or_else(|| rest.clone())
-        .filter(|_| reader.settings.error_pages.is_some());
+    let wanted = reader.settings.error_pages.as_ref();
+    let error_pages = wanted.and_then(|wanted| wanted.from.clone().or(own).or_else(|| rest.clone()));
     let mut guards = reader.guards;
     if guards.rules.is_some() || !guards.unclear.is_empty() {
         guards.hosts = reader.hosts;
@@ -180,6 +180,19 @@ impl<'i> Reader<'i> {
                 port,
                 ..claim.backend.clone()
             });
+        }
+    }
+
+    /// Says which copies go to the Service that the requests are for.
+    fn mirrors(&mut self) {
+        let is_own = |mirror: &&annotations::MirrorWanted| {
+            let mut backends = self.claims.iter().map(|claim| &claim.backend);
+            backends.any(|own| own.namespace == mirror.to.namespace && own.service == mirror.to.service)
+        };
+        let own = self.settings.mirrors.iter().find(is_own);
+        if let Some(field) = own.map(|mirror| mirror.named_by) {
+            let message = "copies go to the Service that answers the requests, which so gets each of them twice";
+            self.say(Code::InvalidAnnotation, field, message.to_owned());
         }
     }
 
@@ -414,7 +427,7 @@ impl<'i> Reader<'i> {
     /// What closes TLS connections that are passed on: nobody can be asked who it is there.
     fn passthrough_guard(&mut self) -> Option<Arc<Guard>> {
         let settings = &self.settings;
-        let clients = settings.clients.is_asked().then(|| settings.clients.named_by());
+        let clients = settings.clients.concerns_tls().then(|| settings.clients.named_by());
         let name = settings.access.named_by().or(clients)?;
         let message = "nobody can be asked who it is where TLS connections are passed on, so these are refused";
         self.say(Code::GuardInvalid, &format!("annotation {name}"), message.to_owned());

@@ -4,8 +4,10 @@
 //! a certificate counts only under the profile that it was verified by.
 
 mod name;
+mod terms;
 mod verify;
 
+pub use terms::{CipherSuites, TlsTerms};
 use verify::Unverified;
 pub use verify::{Authorities, public_key};
 
@@ -24,8 +26,8 @@ use std::sync::{Arc, OnceLock};
 pub struct TlsProfile {
     /// What it is made of.
     pub made_of: ProfileParts,
-    /// Whom clients' certificates are verified by.
-    pub authorities: Authorities,
+    /// Whom clients' certificates are verified by; absent where clients are asked for none.
+    pub authorities: Option<Authorities>,
     /// What rustls makes handshakes with, once there was one.
     config: OnceLock<Option<Arc<ServerConfig>>>,
 }
@@ -33,6 +35,15 @@ pub struct TlsProfile {
 /// What a profile is made of: of the same parts comes the same profile.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProfileParts {
+    /// The versions and suites.
+    pub terms: TlsTerms,
+    /// What clients' certificates are verified by; absent where clients are asked for none.
+    pub clients: Option<ClientParts>,
+}
+
+/// What clients' certificates are verified by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientParts {
     /// The Secret with the authorities.
     pub secret: ObjectRef,
     /// Its `ca.crt`, in PEM.
@@ -58,7 +69,7 @@ pub enum Verify {
 
 impl TlsProfile {
     /// A profile that no client has met.
-    pub fn new(made_of: ProfileParts, authorities: Authorities) -> Self {
+    pub fn new(made_of: ProfileParts, authorities: Option<Authorities>) -> Self {
         Self {
             made_of,
             authorities,
@@ -74,12 +85,15 @@ impl TlsProfile {
     /// What a client has shown in its handshake: a chain, its own certificate first, or none.
     pub fn look_at(self: &Arc<Self>, chain: &[CertificateDer<'_>], now: UnixTime) -> Presented {
         let certificate = chain.first().map(|der| ClientCertificate::new(der));
-        let result = match chain {
-            [] => Shown::Nothing,
-            [leaf, others @ ..] => match self.authorities.verify(leaf, others, self.made_of.depth, now) {
-                Ok(()) => Shown::Verified,
-                Err(why) => Shown::Unverified(why),
-            },
+        let by = self.authorities.as_ref().zip(self.made_of.clients.as_ref());
+        let result = match (chain, by) {
+            ([], _) | (_, None) => Shown::Nothing,
+            ([leaf, others @ ..], Some((authorities, parts))) => {
+                match authorities.verify(leaf, others, parts.depth, now) {
+                    Ok(()) => Shown::Verified,
+                    Err(why) => Shown::Unverified(why),
+                }
+            }
         };
         Presented {
             profile: self.clone(),
@@ -90,6 +104,7 @@ impl TlsProfile {
 
     /// What a client would have shown that has a certificate with this subject which can be verified, or that has none.
     pub fn suppose(self: &Arc<Self>, subject: Option<&str>) -> Presented {
+        let subject = subject.filter(|_| self.made_of.clients.is_some());
         let certificate = subject.map(|subject| ClientCertificate {
             der: Box::default(),
             subject: subject.into(),
@@ -107,11 +122,18 @@ impl TlsProfile {
     }
 }
 
+impl TlsProfile {
+    /// What becomes of clients without a certificate; absent where they are asked for none.
+    pub fn verify(&self) -> Option<Verify> {
+        self.made_of.clients.as_ref().map(|clients| clients.verify)
+    }
+}
+
 impl fmt::Debug for TlsProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsProfile")
-            .field("secret", &self.made_of.secret)
-            .field("verify", &self.made_of.verify)
+            .field("terms", &self.made_of.terms)
+            .field("secret", &self.made_of.clients.as_ref().map(|clients| &clients.secret))
             .finish_non_exhaustive()
     }
 }
@@ -303,7 +325,7 @@ impl ClientRules {
 
     /// Whether a client without a certificate is served, by whatever way it comes.
     pub fn serves_anybody(&self) -> bool {
-        let needs = |profile: &Arc<TlsProfile>| profile.made_of.verify == Verify::Required;
+        let needs = |profile: &Arc<TlsProfile>| profile.verify() == Some(Verify::Required);
         self.subject.is_none() && !self.profile().is_some_and(needs)
     }
 
@@ -313,7 +335,7 @@ impl ClientRules {
     /// Why it is refused.
     pub fn admits(&self, shown: Option<&Presented>) -> Result<(), Refusal> {
         let shown = self.counts(shown);
-        let verify = self.profile().map(|profile| profile.made_of.verify);
+        let verify = self.profile().and_then(|profile| profile.verify());
         match (verify, shown.map(|shown| shown.result)) {
             (Some(Verify::Required), None | Some(Shown::Nothing)) => return Err(Refusal::NoClientCertificate),
             (Some(Verify::OptionalNoCa), Some(Shown::Unverified(Unverified::UnknownIssuer))) => {}

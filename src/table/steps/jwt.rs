@@ -36,6 +36,8 @@ pub struct Jwt {
     pub issuers: Texts,
     /// It is for one of these; for anybody where there are none.
     pub audiences: Texts,
+    /// The cookie that may have the token too.
+    pub cookie: Option<Box<str>>,
     /// Seconds by which clocks may differ.
     pub leeway: u64,
     /// Claims, and the fields that pods get them in. No client's get there.
@@ -49,6 +51,7 @@ impl PartialEq for Jwt {
         self.keys == other.keys
             && self.issuers == other.issuers
             && self.audiences == other.audiences
+            && self.cookie == other.cookie
             && self.leeway == other.leeway
             && self.claims == other.claims
     }
@@ -232,10 +235,16 @@ impl Jwt {
             keys,
             issuers,
             audiences,
+            cookie: None,
             leeway,
             claims,
             id,
         }
+    }
+
+    /// The same where a cookie may have the token too.
+    pub fn with_cookie(self, cookie: Option<Box<str>>) -> Self {
+        Self { cookie, ..self }
     }
 
     /// A number by which it is found. Others may have the same.

@@ -1,8 +1,8 @@
 //! Annotations by which clients have to show who they are.
 
-use super::super::native::value::{auth_url, claims, parties};
+use super::super::native::value::{auth_url, claims, key_set, parties};
 use super::super::nginx::auth::{fields, method, realm, sign_in};
-use super::super::value::{Value, object_name};
+use super::super::value::{Value, object_name, token};
 use super::super::{Annotation, Scope};
 use super::CLOSES;
 use crate::model::Kind;
@@ -124,6 +124,21 @@ pub(super) static ALL: &[Annotation] = &[
         },
     },
     Annotation {
+        name: "auth-jwt-cookie",
+        scope: Scope::Guard,
+        about: "Cookie that may have the token as well. `Authorization` counts where it has a token. Browsers send cookies with requests that other sites have them make, so set `SameSite` where you set the cookie. Of two cookies with this name, none counts.",
+        default: CLOSES,
+        example: "session",
+        value: Value::Text {
+            form: "the name of a cookie",
+            pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$",
+            read: |settings, text| {
+                settings.native.auth.cookie = Some((&*token(text)?).into());
+                Ok(())
+            },
+        },
+    },
+    Annotation {
         name: "auth-jwt-issuer",
         scope: Scope::Guard,
         about: "Issuers of which one has to have issued a token (`iss`). Without this, any token that was signed by one of the keys is good.",
@@ -161,6 +176,23 @@ pub(super) static ALL: &[Annotation] = &[
             pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             read: |settings, text| {
                 settings.native.auth.keys = Some(("narthex.io/auth-jwt-secret", Kind::Secret, object_name(text)?));
+                Ok(())
+            },
+        },
+    },
+    Annotation {
+        name: "auth-jwt-url",
+        scope: Scope::Guard,
+        about: "URL of a Service in the cluster that has the keys of tokens, as `auth-jwt-secret` has them: `http://NAME.NAMESPACE.svc:PORT/PATH`. narthex asks one of its pods each minute. If that fails, the keys that it had stay in use; until it has some, requests get 503.",
+        default: CLOSES,
+        example: "http://login.auth.svc:8080/jwks",
+        value: Value::Text {
+            form: "a URL of a Service, without variables",
+            pattern: "^https?://[!-#%-~]+$",
+            read: |settings, text| {
+                let (url, wanted) = key_set(text)?;
+                settings.native.auth.keys = Some(("narthex.io/auth-jwt-url", Kind::Service, url));
+                settings.native.auth.key_set = Some(wanted);
                 Ok(())
             },
         },

@@ -117,4 +117,26 @@ pub(super) static ALL: &[Annotation] = &[
             },
         },
     },
+    Annotation {
+        name: "reply-rate",
+        scope: Scope::Policy,
+        about: "How many bytes of a reply are sent in a second. Each reply has this rate by itself, also those over one connection.",
+        default: "replies are sent as fast as clients take them",
+        example: "1MiB",
+        value: Value::Bytes {
+            most: 1 << 36,
+            set: |settings, bytes| settings.native.rate = u64::try_from(bytes).ok(),
+        },
+    },
+    Annotation {
+        name: "reply-rate-after",
+        scope: Scope::Policy,
+        about: "How many bytes of a reply are sent before `reply-rate` counts.",
+        default: "the rate counts from the first byte",
+        example: "5MiB",
+        value: Value::Bytes {
+            most: 1 << 36,
+            set: |settings, bytes| settings.native.rate_after = u64::try_from(bytes).ok(),
+        },
+    },
 ];

@@ -1,8 +1,10 @@
 //! How narthex's own policies are written.
 
+use crate::dialect::annotations::KeySetWanted;
 use crate::dialect::annotations::nginx::auth::Url;
 use crate::dialect::annotations::nginx::is_ours;
 use crate::dialect::annotations::value::{object_name, token};
+use crate::dialect::reading::OUTSIDE;
 use crate::model::object::PortRef;
 use crate::table::canonical::canonical_rule_path;
 use crate::table::paths::prefix_key;
@@ -211,6 +213,30 @@ pub fn auth_url(text: &str) -> Result<Url, String> {
         return Err(format!("\"{text}\" has a variable in its host"));
     }
     Ok(url)
+}
+
+/// `auth-jwt-url`: the URL, and where that is. Only Services are asked, since narthex's own network is not the tenant's.
+pub fn key_set(text: &str) -> Result<(Arc<str>, KeySetWanted), String> {
+    let text = text.trim();
+    let wrong = |why: &str| format!("\"{}\" {why}", text.escape_debug());
+    if text.contains('$') {
+        return Err(wrong("has a variable"));
+    }
+    let url = auth_url(text)?;
+    let backend = url.backend.filter(|backend| !backend.service.starts_with(OUTSIDE));
+    let backend = backend.ok_or_else(|| wrong("names no Service: its name is NAME.NAMESPACE.svc"))?;
+    let behind = text.split_once("://").map_or(text, |(_, behind)| behind);
+    let target = behind.find(['/', '?']).and_then(|at| behind.get(at..)).unwrap_or("/");
+    let target = match target.strip_prefix('?') {
+        Some(query) => format!("/?{query}"),
+        None => target.to_owned(),
+    };
+    let wanted = KeySetWanted {
+        backend,
+        host: url.authority,
+        target: target.into(),
+    };
+    Ok((text.into(), wanted))
 }
 
 /// `canary-service`.

@@ -198,7 +198,7 @@ fn what_narthex_does_not_act_on_closes_or_is_reported_as_without_the_dialect() {
     let (settings, findings) = said(&[
         ("stream-snippet", "deny all;"),
         ("ssl-passthrough", "false"),
-        ("ssl-ciphers", "ALL"),
+        ("proxy-ssl-ciphers", "ALL"),
         ("proxy-buffering", "on"),
     ]);
     let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();

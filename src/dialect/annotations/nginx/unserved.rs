@@ -64,12 +64,7 @@ pub(super) static ALL: &[Unserved] = &[
          goes on",
     ),
     row(
-        &[
-            "proxy-ssl-verify-depth",
-            "proxy-ssl-protocols",
-            "proxy-ssl-ciphers",
-            "ssl-ciphers",
-        ],
+        &["proxy-ssl-verify-depth", "proxy-ssl-protocols", "proxy-ssl-ciphers"],
         NotYet,
         "TLS has the versions and suites of the flags",
     ),

@@ -101,7 +101,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// Statuses of errors, with commas between.
-pub(super) fn errors(text: &str) -> Result<Box<[StatusCode]>, String> {
+pub(in crate::dialect::annotations) fn errors(text: &str) -> Result<Box<[StatusCode]>, String> {
     let read = |one: &str| {
         let code = number(one).ok().and_then(|code| u16::try_from(code).ok());
         let status = code.filter(|code| (400..600).contains(code));

@@ -11,6 +11,7 @@ const VERIFY: &str = "nginx.ingress.kubernetes.io/auth-tls-verify-client";
 const DEPTH: &str = "nginx.ingress.kubernetes.io/auth-tls-verify-depth";
 const PAGE: &str = "nginx.ingress.kubernetes.io/auth-tls-error-page";
 const PASS: &str = "nginx.ingress.kubernetes.io/auth-tls-pass-certificate-to-upstream";
+const CIPHERS: &str = "nginx.ingress.kubernetes.io/ssl-ciphers";
 const SUBJECT: &str = "nginx.ingress.kubernetes.io/auth-tls-match-cn";
 
 pub(super) static ALL: &[Served] = &[
@@ -123,6 +124,18 @@ pub(super) static ALL: &[Served] = &[
                     Ok(())
                 })
             },
+        },
+    },
+    Served {
+        name: "ssl-ciphers",
+        differs: "suites that narthex does not have are reported and left out, and if none is left the routes of the host are \
+                  closed; those of TLS 1.3 are always taken, the client's order counts, and a connection for a host with \
+                  other suites gets 421",
+        wrong: Wrong::Closes,
+        value: Value::Text {
+            form: "a list of OpenSSL, such as `ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305`",
+            pattern: "^[!-~ ]+$",
+            read: |settings, text| settings.clients.terms.suites(CIPHERS, text),
         },
     },
 ];
