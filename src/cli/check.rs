@@ -33,7 +33,7 @@ pub struct CheckArgs {
     /// Whether the files hold all Secrets
     #[arg(long, value_enum, default_value = "partial")]
     pub secrets: Secrets,
-    /// Print the status that each object of Gateway API would get, as YAML, in place of what is wrong
+    /// Print the status that each object of Gateway API and each Route would get, as YAML, in place of what is wrong
     #[arg(long)]
     pub statuses: bool,
     /// What the running narthex would be told.
@@ -185,7 +185,9 @@ fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let ((mut state, places), refused) = compile_to_check(args)?;
     if args.statuses {
-        print(&statuses::yaml(state.gateway_statuses()));
+        let mut all = state.gateway_statuses().clone();
+        all.extend(statuses::routes(&state.table()));
+        print(&statuses::yaml(&all));
         return Ok(ExitCode::SUCCESS);
     }
     let said = diagnostics(&mut state, &places, refused, args.secrets);

@@ -1,6 +1,8 @@
 //! Reading and writing single objects of the API server.
 
+use futures_util::Stream;
 use http::{Method, Request, StatusCode, header};
+use kube::core::WatchEvent;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -47,22 +49,40 @@ impl Api {
         self.call(Method::GET, path, "", None).await
     }
 
-    /// Each object of a list, page by page. `query` is what stands in it besides, each part with `&` before it.
+    /// Each object of a list, page by page, and the resourceVersion of the list. `query` is what stands in it besides, each part with `&` before it.
     ///
     /// # Errors
     /// As [`Failed`] has them.
-    pub async fn each(&self, path: &str, query: &str, mut take: impl FnMut(Value)) -> Result<(), Failed> {
-        let mut next = String::new();
+    pub async fn each(&self, path: &str, query: &str, mut take: impl FnMut(Value)) -> Result<String, Failed> {
+        let (mut next, mut version) = (String::new(), None);
         loop {
             let mut page = self.get(&format!("{path}?limit={PAGE}{query}{next}")).await?;
             if let Value::Array(items) = page["items"].take() {
                 items.into_iter().for_each(&mut take);
             }
+            // All pages are of the same version, unless the API server has forgotten that one.
+            let of_page = page["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+            let version = version.get_or_insert_with(|| of_page.to_owned());
             match page["metadata"]["continue"].as_str() {
                 Some(token) if !token.is_empty() => next = format!("&continue={}", escape(token)),
-                _ => return Ok(()),
+                _ => return Ok(std::mem::take(version)),
             }
         }
+    }
+
+    /// What happens to the objects of a list from a resourceVersion on, until the API server ends it.
+    ///
+    /// # Errors
+    /// As [`Failed`] has them.
+    pub async fn watch(
+        &self,
+        path: &str,
+        version: &str,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, kube::Error>> + use<>, Failed> {
+        let path = format!("{path}?watch=true&resourceVersion={}", escape(version));
+        let request = Request::builder().method(Method::GET).uri(path).body(Vec::new());
+        let request = request.map_err(|error| Failed::Other(error.to_string()))?;
+        self.client.request_events(request).await.map_err(failed)
     }
 
     /// A new object.
@@ -110,15 +130,21 @@ impl Api {
             .map_err(|error| Failed::Other(error.to_string()))?;
         match tokio::time::timeout(PATIENCE, self.client.request::<Value>(request)).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(kube::Error::Api(status))) => Err(match StatusCode::from_u16(status.code) {
-                Ok(StatusCode::NOT_FOUND) => Failed::Missing,
-                Ok(StatusCode::CONFLICT) => Failed::Conflict,
-                Ok(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => Failed::Forbidden(status.message.clone()),
-                _ => Failed::Other(status.message.clone()),
-            }),
-            Ok(Err(error)) => Err(Failed::Other(error.to_string())),
+            Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(Failed::Other("the API server does not answer".to_owned())),
         }
+    }
+}
+
+fn failed(error: kube::Error) -> Failed {
+    let kube::Error::Api(status) = error else {
+        return Failed::Other(error.to_string());
+    };
+    match StatusCode::from_u16(status.code) {
+        Ok(StatusCode::NOT_FOUND) => Failed::Missing,
+        Ok(StatusCode::CONFLICT) => Failed::Conflict,
+        Ok(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => Failed::Forbidden(status.message),
+        _ => Failed::Other(status.message),
     }
 }
 

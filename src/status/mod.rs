@@ -190,7 +190,8 @@ impl Writer<'_> {
                 (self.options.rate as usize * usize::try_from(TURN.as_millis()).unwrap_or(1000) / 1000).max(1);
             if let Some(router) = &self.options.router {
                 let table = self.shared.tables.load_full();
-                most -= self.routes.write(&self.api, router, &table, most).await;
+                let namespaces = &self.options.namespaces;
+                most -= self.routes.write(&self.api, router, namespaces, (&table, most)).await;
             }
             if most > 0 && self.wait_until.is_none_or(|until| Instant::now() >= until) {
                 self.write_status(most).await;

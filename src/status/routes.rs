@@ -1,16 +1,21 @@
 //! The status of Routes: a list in which each router has one entry. narthex changes its own and leaves those of others as they
 //! are, so it reads the object, changes the entry and writes the object back under its resourceVersion.
 
+mod watch;
+
 use super::api::{Api, Failed};
-use super::{REFUSED, WRITER, now, path_of, places};
+use super::{LOOK, REFUSED, WRITER, now, path_of, places};
 use crate::model::{Kind, ObjectRef};
 use crate::table::{RouteAdmission, Table};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// How often an entry may be found changed before narthex stops writing it: two routers of one name would go on for ever.
 const MOST_UNDONE: u32 = 3;
+/// How long an entry has to stay as it is for the count to begin anew.
+const CALM: Duration = Duration::from_secs(600);
 
 /// What a router is called in the status of Routes.
 #[derive(Clone, Debug)]
@@ -28,28 +33,35 @@ pub(super) struct Known {
     uid: String,
     /// The entry without times, as it was last read or written; absent if the Route has no entry of this router.
     entry: Option<Value>,
+    /// The Route's resourceVersion then.
+    version: u64,
 }
 
 /// What is known of the entries of this router.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     known: HashMap<ObjectRef, Known>,
-    /// How often in a row another writer has changed an entry.
-    undone: HashMap<ObjectRef, u32>,
+    /// How often in a row another writer has changed an entry, and when last.
+    undone: HashMap<ObjectRef, (u32, Instant)>,
+    watch: Option<Watch>,
+    /// When the entries were last read, or that was tried.
+    read: Option<Instant>,
     /// The generation of the table whose Routes all have the entries they should.
     settled: Option<u64>,
     wait_until: Option<Instant>,
 }
 
 impl Routes {
-    /// Reads the entries that all Routes have.
+    /// Reads the entries that all Routes have, and watches them from there on.
     pub async fn read(&mut self, api: &Api, router: &Router, namespaces: &[String]) -> Result<(), Failed> {
-        let mut found = HashMap::new();
+        self.read = Some(Instant::now());
+        let (mut found, mut watched) = (HashMap::new(), Vec::new());
         for place in places(Kind::Route, namespaces) {
             let take = |object: Value| found.extend(entry_of(&object, &router.name));
             match api.each(&place, "", take).await {
+                Ok(version) => watched.push((place, version)),
                 // The API server has no such kind.
-                Ok(()) | Err(Failed::Missing) => {}
+                Err(Failed::Missing) => {}
                 // Ingresses get their addresses all the same.
                 Err(error @ Failed::Forbidden(_)) => {
                     tracing::warn!(%error, "cannot read the status of Routes: grant list on routes");
@@ -59,23 +71,51 @@ impl Routes {
                 Err(error) => return Err(error),
             }
         }
-        self.take(router, found);
+        if !watched.is_empty() && !self.watch.as_mut().is_some_and(Watch::is_live) {
+            self.watch = Some(Watch::begin(api, &router.name, watched));
+        }
+        let gone = self.known.keys().filter(|object| !found.contains_key(*object));
+        let gone: Vec<ObjectRef> = gone.cloned().collect();
+        for object in gone {
+            self.observe(router, object, None, Instant::now());
+        }
+        for (object, known) in found {
+            self.observe(router, object, Some(known), Instant::now());
+        }
+        self.settled = None;
         Ok(())
     }
 
-    /// Takes what was read, and notes which entries others have changed since.
-    fn take(&mut self, router: &Router, found: HashMap<ObjectRef, Known>) {
-        for (object, now) in &found {
-            let Some(known) = self.known.get(object) else { continue };
+    /// Whether Routes are served that nobody watches yet: their kind came later than this writer, or the watch has ended.
+    fn is_blind(&mut self, table: &Table) -> bool {
+        let is_early = self.read.is_some_and(|at| at.elapsed() < LOOK);
+        !is_early
+            && !self.watch.as_mut().is_some_and(Watch::is_live)
+            && table.all_served().any(|served| served.admission.is_some())
+    }
+
+    /// Takes what was seen of a Route, and counts what others have changed of its entry since it was read or written.
+    fn observe(&mut self, router: &Router, object: ObjectRef, now: Option<Known>, at: Instant) {
+        let Some(now) = now else {
+            self.undone.remove(&object);
+            self.known.remove(&object);
+            self.settled = None;
+            return;
+        };
+        let may_write = self.may_write(&object);
+        if let Some(known) = self.known.get(&object) {
             if known.uid != now.uid {
-                self.undone.remove(object);
-            } else if !self.may_write(object) {
-                // What another writer does with it is of no interest any more.
-            } else if known.entry == now.entry {
-                self.undone.remove(object);
-            } else {
-                let undone = self.undone.entry(object.clone()).or_default();
-                *undone += 1;
+                self.undone.remove(&object);
+            } else if now.version < known.version {
+                // A watch shows also what has been written over since.
+                return;
+            } else if may_write && known.entry != now.entry {
+                let (undone, last) = self.undone.entry(object.clone()).or_insert((0, at));
+                *undone = match at.duration_since(*last) < CALM {
+                    true => *undone + 1,
+                    false => 1,
+                };
+                *last = at;
                 if *undone == MOST_UNDONE {
                     tracing::warn!(
                         %object,
@@ -86,15 +126,30 @@ impl Routes {
                 }
             }
         }
-        self.undone.retain(|object, _| found.contains_key(object));
-        self.known = found;
         self.settled = None;
+        self.known.insert(object, now);
     }
 
     /// Writes some of the entries that differ from what they should be. Returns how many it tried.
-    pub async fn write(&mut self, api: &Api, router: &Router, table: &Table, most: usize) -> usize {
-        let waits = self.wait_until.is_some_and(|until| Instant::now() < until);
-        if waits || self.settled == Some(table.generation) {
+    pub async fn write(
+        &mut self,
+        api: &Api,
+        router: &Router,
+        namespaces: &[String],
+        (table, most): (&Table, usize),
+    ) -> usize {
+        while let Some((object, known)) = self.watch.as_mut().and_then(Watch::next) {
+            self.observe(router, object, known, Instant::now());
+        }
+        if self.wait_until.is_some_and(|until| Instant::now() < until) {
+            return 0;
+        }
+        if self.is_blind(table)
+            && let Err(error) = self.read(api, router, namespaces).await
+        {
+            tracing::debug!(%error, "cannot read the status of Routes");
+        }
+        if self.settled == Some(table.generation) {
             return 0;
         }
         let due = self.due(router, table);
@@ -141,7 +196,7 @@ impl Routes {
     }
 
     fn may_write(&self, object: &ObjectRef) -> bool {
-        self.undone.get(object).is_none_or(|undone| *undone < MOST_UNDONE)
+        self.undone.get(object).is_none_or(|(undone, _)| *undone < MOST_UNDONE)
     }
 
     async fn bring(
@@ -152,9 +207,9 @@ impl Routes {
         wanted: Option<&Value>,
     ) -> Result<(), Failed> {
         match bring(api, &path_of(object), &router.name, wanted).await {
-            Ok(uid) => {
+            Ok((uid, version)) => {
                 let entry = wanted.cloned();
-                self.known.insert(object.clone(), Known { uid, entry });
+                self.known.insert(object.clone(), Known { uid, entry, version });
             }
             Err(Failed::Missing) => {
                 self.known.remove(object);
@@ -167,26 +222,38 @@ impl Routes {
     }
 }
 
-/// Brings the entry of a router in the status of one Route to what it should be; absent takes it away. Returns the Route's UID.
+/// Brings the entry of a router in the status of one Route to what it should be; absent takes it away. Returns the Route's UID and
+/// its resourceVersion.
 ///
 /// # Errors
 /// As [`Failed`] has them; a conflict where somebody else has written meanwhile.
-pub(super) async fn bring(api: &Api, path: &str, router: &str, wanted: Option<&Value>) -> Result<String, Failed> {
+pub(super) async fn bring(
+    api: &Api,
+    path: &str,
+    router: &str,
+    wanted: Option<&Value>,
+) -> Result<(String, u64), Failed> {
     let mut route = api.get(path).await?;
     let uid = uid(&route);
     if !put(&mut route, router, wanted, &now()) {
-        return Ok(uid);
+        return Ok((uid, version(&route)));
     }
     let path = format!("{path}/status?fieldManager={WRITER}");
-    api.replace(&path, &route).await.map(|_| uid)
+    api.replace(&path, &route).await.map(|written| (uid, version(&written)))
 }
 
 fn uid(route: &Value) -> String {
     route["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
 }
 
+/// Of one object they can be compared as numbers.
+fn version(route: &Value) -> u64 {
+    let version = route["metadata"]["resourceVersion"].as_str();
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
 /// The entry that a router should have, without times.
-fn desired(router: &Router, admission: &RouteAdmission) -> Value {
+pub fn desired(router: &Router, admission: &RouteAdmission) -> Value {
     let mut condition = json!({"type": "Admitted", "status": "True"});
     if let Some((reason, message)) = &admission.refused {
         condition = json!({"type": "Admitted", "status": "False", "reason": reason, "message": message});
@@ -219,8 +286,12 @@ fn entry_of(object: &Value, router: &str) -> Option<(ObjectRef, Known)> {
         .into_iter()
         .flatten()
         .find(|entry| entry["routerName"] == router);
-    let (uid, entry) = (uid(object), ours.map(without_times));
-    Some((reference, Known { uid, entry }))
+    let known = Known {
+        uid: uid(object),
+        entry: ours.map(without_times),
+        version: version(object),
+    };
+    Some((reference, known))
 }
 
 fn without_times(entry: &Value) -> Value {
@@ -351,32 +422,42 @@ mod tests {
             json!({"routerName": "narthex"}),
             json!({"routerName": "narthex", "host": "x"}),
         );
-        let known = |uid: &str, entry: &Value| {
-            let (uid, entry) = (uid.to_owned(), Some(entry.clone()));
-            HashMap::from([(object.clone(), Known { uid, entry })])
+        let known = |uid: &str, entry: &Value, version: u64| Known {
+            uid: uid.to_owned(),
+            entry: Some(entry.clone()),
+            version,
         };
+        let mut now = Instant::now();
+        let mut version = 0;
         // After each time it is written again.
-        let undo = |routes: &mut Routes, uid: &str| {
-            routes.take(&router(), known(uid, &theirs));
+        let mut undo = |routes: &mut Routes, uid: &str, later: Duration| {
+            version += 10;
+            now += later;
+            routes.observe(&router(), object.clone(), Some(known(uid, &theirs, version)), now);
             if routes.may_write(&object) {
-                routes.known = known(uid, &ours);
+                routes.known.insert(object.clone(), known(uid, &ours, version + 5));
+            }
+            // What was written over since is nobody's doing, and what narthex wrote itself neither.
+            routes.observe(&router(), object.clone(), Some(known(uid, &theirs, version)), now);
+            if routes.may_write(&object) {
+                routes.observe(&router(), object.clone(), Some(known(uid, &ours, version + 5)), now);
             }
         };
-        routes.known = known("1", &ours);
-        undo(&mut routes, "1");
-        undo(&mut routes, "1");
-        // A time when it stays begins the count anew, and so does another Route of this name.
-        routes.take(&router(), known("1", &ours));
-        undo(&mut routes, "1");
-        undo(&mut routes, "1");
-        undo(&mut routes, "2");
-        undo(&mut routes, "2");
+        let soon = Duration::from_millis(100);
+        routes.known.insert(object.clone(), known("1", &ours, 1));
+        undo(&mut routes, "1", soon);
+        undo(&mut routes, "1", soon);
+        // A time in which it stays begins the count anew, and so does another Route of this name.
+        undo(&mut routes, "1", CALM);
+        undo(&mut routes, "1", soon);
+        undo(&mut routes, "2", soon);
+        undo(&mut routes, "2", soon);
+        undo(&mut routes, "2", soon);
         assert!(routes.may_write(&object));
-        undo(&mut routes, "2");
-        undo(&mut routes, "2");
+        undo(&mut routes, "2", soon);
         assert!(!routes.may_write(&object));
         // It stays so.
-        routes.take(&router(), known("2", &theirs));
+        undo(&mut routes, "2", CALM);
         assert!(!routes.may_write(&object));
     }
 }

@@ -110,8 +110,9 @@ async fn routes_come_when_the_kind_does_and_their_status_is_shared() {
 
     admin.apply(definition()).await;
     let good = route("good", "a.test");
-    admin.apply(good.clone()).await;
     let theirs = json!({"routerName": "default", "host": "a.test", "conditions": [{"type": "Admitted", "status": "True"}], "odd": [1]});
+    admin.apply(good.clone()).await;
+    // This takes away what narthex may have written already.
     admin.status(&good, json!({"ingress": [theirs]})).await;
     eventually("the Route is admitted", async || {
         (admitted(&admin, "good").await? == ("True".to_owned(), String::new())).then_some(())
@@ -137,10 +138,25 @@ async fn routes_come_when_the_kind_does_and_their_status_is_shared() {
     })
     .await;
 
-    // What others have made of the entry is put right; `cleanup` takes it back and leaves theirs.
+    // What others have made of the entry is put right at once. If they keep on, narthex leaves it alone.
     let younger = route("younger", "a.test");
+    for _ in 0..2 {
+        admin.status(&younger, json!({"ingress": [theirs]})).await;
+        eventually("the entry is written again", async || {
+            (admitted(&admin, "younger").await?.0 == "True").then_some(())
+        })
+        .await;
+    }
     admin.status(&younger, json!({"ingress": [theirs]})).await;
+    eventually("narthex says that it stops", async || {
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        log.contains("another writer keeps changing the entry").then_some(())
+    })
+    .await;
+
+    // Another process begins anew; `cleanup` takes the entry back and leaves theirs.
     drop(narthex);
+    assert_eq!(entries(&admin, "younger").await, [theirs.clone()]);
     let again = Narthex::start(&server, folder.path());
     eventually("a new holder of the Lease writes it again", async || {
         (admitted(&admin, "younger").await?.0 == "True").then_some(())

@@ -1,8 +1,23 @@
-//! The statuses of Gateway API objects as YAML: `check --statuses`.
+//! The statuses of Gateway API objects and Routes as YAML: `check --statuses`.
 
 use crate::model::ObjectRef;
+use crate::status::routes::{Router, desired};
+use crate::table::Table;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// What narthex would write into the status of each Route, under the usual name of a router.
+pub(super) fn routes(table: &Table) -> BTreeMap<ObjectRef, Value> {
+    let router = Router {
+        name: "narthex".to_owned(),
+        hostname: None,
+    };
+    let entry = |admission| json!({"ingress": [desired(&router, admission)]});
+    let served = table.all_served();
+    served
+        .filter_map(|served| Some((served.object.clone(), entry(served.admission.as_ref()?))))
+        .collect()
+}
 
 /// A document for each object, with what narthex would write into its status. Addresses and times are not known here.
 pub(super) fn yaml(statuses: &BTreeMap<ObjectRef, Value>) -> String {
