@@ -180,8 +180,16 @@ pub async fn forward(
     loop {
         retries.attempts += 1;
         let first = !std::mem::replace(&mut begun, true);
-        let lease = match pick(worker, plan, &target, &mut retries.tried, first) {
+        let picked = match pick(worker, plan, &target, &mut retries.tried, first) {
+            Picked::Full => {
+                luggage.waited = true;
+                Box::pin(target.room(|| pick(worker, plan, &target, &mut retries.tried, false))).await
+            }
+            picked => picked,
+        };
+        let lease = match picked {
             Picked::Lease(lease) => lease,
+            Picked::Full => return Err(ProxyError::BackendFull.into()),
             Picked::Gone => return Err(Stop::anew(ProxyError::BackendGone)),
             Picked::Nobody(state) if is_elsewhere(worker, plan) => {
                 return Err(Stop::anew(ProxyError::NoBackend(state)));

@@ -112,6 +112,7 @@ async fn attempts(
             Picked::Nobody(_) if !tried.is_empty() => return Err("no endpoint accepts a connection".into()),
             Picked::Nobody(state) => return Err(state.reason().into()),
             Picked::Gone => return Err("its pods are gone".into()),
+            Picked::Full => return Err("each of its pods has as many requests as it may have".into()),
         };
         let endpoint = lease.endpoint.clone();
         match attempt(worker, client, asked, &lease, fresh, until).await {

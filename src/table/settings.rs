@@ -108,11 +108,18 @@ settings! {
     max_in_flight: u32,
     /// Requests that wait for one of these to end.
     max_pending: u32,
+    /// Requests under way to each pod, in the whole process; no limit.
+    max_in_flight_per_pod: u32,
     /// How long one waits.
     queue_timeout: Duration,
 }
 
 impl BackendSettings {
+    /// Whether something is counted for whoever states it.
+    pub fn is_limited(&self) -> bool {
+        self.max_in_flight.is_some() || self.max_in_flight_per_pod.is_some()
+    }
+
     /// Whether one of the annotations about TLS is among them.
     pub fn names(&self, annotation: &str) -> bool {
         match annotation {

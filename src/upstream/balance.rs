@@ -2,6 +2,7 @@
 
 use super::LiveEndpoint;
 use super::clock::Clock;
+use super::pod_limit::PodLimit;
 use crate::table::{BackendSettings, Balance, Check};
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -41,6 +42,8 @@ pub(super) struct Choice<'c, B> {
     pub panics: bool,
     /// Whether some endpoint is not near.
     pub by_hints: bool,
+    /// How many requests each may have, where that is limited.
+    pub room: Option<&'c PodLimit>,
 }
 
 impl<'c, B> Choice<'c, B> {
@@ -66,9 +69,13 @@ impl<'c, B> Choice<'c, B> {
             matches!(self.settings.balance, Some(Balance::Hash(_))),
             self.affinity.key,
         ) {
-            return self
-                .by_key(key, usable)
-                .or_else(|| self.by_key(key, |live| self.is_free(live)));
+            return self.by_key(key, usable).or_else(|| {
+                if self.awaits_room() {
+                    None
+                } else {
+                    self.by_key(key, |live| self.is_free(live))
+                }
+            });
         }
         let turn = self.turn();
         let warm = |live: &Rc<LiveEndpoint<B>>| self.is_warm(live) && usable(live);
@@ -80,7 +87,13 @@ impl<'c, B> Choice<'c, B> {
         }
         self.spread(turn, warm)
             .or_else(|| self.spread(turn, usable))
-            .or_else(|| self.spread(turn, |live| self.is_free(live)))
+            .or_else(|| {
+                if self.awaits_room() {
+                    None
+                } else {
+                    self.spread(turn, |live| self.is_free(live))
+                }
+            })
     }
 
     /// Where this request's turn is, where it has one: few requests are spread evenly by turns, however many shards
@@ -92,7 +105,22 @@ impl<'c, B> Choice<'c, B> {
     }
 
     fn is_free(&self, live: &Rc<LiveEndpoint<B>>) -> bool {
+        self.is_untried(live) && self.room.is_none_or(|room| room.has_room(live))
+    }
+
+    fn is_untried(&self, live: &Rc<LiveEndpoint<B>>) -> bool {
         !self.tried.iter().any(|other| Rc::ptr_eq(live, other))
+    }
+
+    /// Whether an endpoint that is well has no room now: it is better waited for than one that is not well is tried.
+    fn awaits_room(&self) -> bool {
+        let is_well = |live: &LiveEndpoint<B>| self.panics || live.is_well(self.clock, self.check);
+        self.room.is_some() && self.endpoints.iter().any(|live| self.is_untried(live) && is_well(live))
+    }
+
+    /// Whether there is an endpoint that was not tried, and none of those has room.
+    pub fn is_full(&self) -> bool {
+        self.room.is_some() && self.endpoints.iter().any(|live| self.is_untried(live))
     }
 
     fn is_warm(&self, live: &LiveEndpoint<B>) -> bool {

@@ -3,6 +3,7 @@
 //! but a backend with a limit pays for one shared counter.
 
 use super::limit::Limit;
+use super::pod_limit::PodCounts;
 use crate::table::backend::EndpointIdentity;
 use crate::table::{Check, InFlightLimit, PodSetId, Table};
 use crate::telemetry::traffic::EndpointTraffic;
@@ -10,7 +11,7 @@ use foldhash::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -21,6 +22,8 @@ pub struct Common {
     pub rotation: AtomicUsize,
     /// By who limits. As many as Ingresses once limited, which lead to one Service port.
     limits: Mutex<HashMap<Option<Arc<str>>, Arc<Limit>>>,
+    /// The same for the limits of each pod.
+    pod_limits: Mutex<HashMap<Option<Arc<str>>, Arc<PodCounts>>>,
     checked: Mutex<HashMap<EndpointIdentity, Checked>>,
     /// By shard.
     traffic: Mutex<HashMap<EndpointIdentity, Vec<Arc<EndpointTraffic>>>>,
@@ -86,6 +89,11 @@ impl Common {
         limit
     }
 
+    /// The requests under way to each pod, as far as this one limits them.
+    pub(super) fn pod_counts(&self, by: Option<&Arc<str>>) -> Arc<PodCounts> {
+        lock(&self.pod_limits).entry(by.cloned()).or_default().clone()
+    }
+
     /// What a check says of an endpoint: well, until it says otherwise.
     pub fn checked(&self, endpoint: &EndpointIdentity, check: &Arc<Check>) -> Arc<AtomicBool> {
         lock(&self.checked).entry(endpoint.clone()).or_default().of(check)
@@ -115,6 +123,10 @@ impl Common {
     /// Forgets limits and checks that nobody holds, and endpoints that are gone.
     fn tidy(&self, mut is_there: impl FnMut(&EndpointIdentity) -> bool) {
         lock(&self.limits).retain(|_, limit| Arc::strong_count(limit) > 1);
+        lock(&self.pod_limits).retain(|_, counts| {
+            counts.tidy();
+            Arc::strong_count(counts) > 1
+        });
         lock(&self.checked).retain(|endpoint, checked| {
             checked.tidy();
             !checked.by.is_empty() || (!checked.last && is_there(endpoint))

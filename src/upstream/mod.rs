@@ -14,6 +14,7 @@ pub mod health;
 pub mod http1;
 mod limit;
 mod lost;
+mod pod_limit;
 pub mod pool;
 pub mod proxy_protocol;
 #[cfg(test)]

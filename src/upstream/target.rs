@@ -5,11 +5,13 @@ use super::clock::Clock;
 use super::endpoint::{Connections, LiveEndpoint};
 use super::health::Why;
 use super::limit::{Limit, QUEUE_TIMEOUT};
+use super::pod_limit::{PodLimit, PodPlace};
 use super::{BUDGET_MOST, BUDGET_SHARE, Upstream};
 use crate::table::{Backend, BackendState, Balance, Table};
 use bytes::Bytes;
 use http_body::Body;
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,8 @@ pub struct Target<B> {
     upstream: Rc<Upstream<B>>,
     /// Whether too few endpoints are well to believe it.
     panics: Cell<bool>,
+    /// How many requests each pod may have, where that is limited.
+    room: Option<Box<PodLimit>>,
 }
 
 /// What came of choosing an endpoint.
@@ -40,6 +44,8 @@ pub enum Picked<B> {
     Lease(Lease<B>),
     /// None that was not tried yet, for the pods are so.
     Nobody(BackendState),
+    /// None, for each has as many requests as it may have; see [`Target::room`].
+    Full,
     /// The pods are nobody's any more, or are not to be connected to on these terms.
     Gone,
 }
@@ -53,6 +59,9 @@ pub struct Lease<B> {
     pub connections: Rc<Connections<B>>,
     /// Whether the request tries an endpoint that was set aside.
     pub probes: bool,
+    /// Its place at the pod, where those are limited.
+    #[expect(dead_code, reason = "it is given back when it is dropped")]
+    place: Option<Box<PodPlace>>,
 }
 
 impl<B> Drop for Lease<B> {
@@ -70,8 +79,11 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(super) fn new(backend: &Arc<Backend>, upstream: Rc<Upstream<B>>) -> Self {
+        let counts = || upstream.common.pod_counts(backend.limited_by.as_ref());
+        let most = backend.settings.max_in_flight_per_pod;
         Self {
             backend: backend.clone(),
+            room: most.map(|most| Box::new(PodLimit::new(most, counts()))),
             upstream,
             panics: Cell::new(false),
         }
@@ -121,9 +133,21 @@ where
             rotation: &upstream.common.rotation,
             panics: self.panics.get(),
             by_hints: upstream.by_hints.get(),
+            room: self.room.as_deref(),
         };
-        let Some(chosen) = choice.make() else {
-            return Picked::Nobody(set.state);
+        let (chosen, place) = loop {
+            let Some(chosen) = choice.make() else {
+                return if choice.is_full() {
+                    Picked::Full
+                } else {
+                    Picked::Nobody(set.state)
+                };
+            };
+            let Some(room) = choice.room else { break (chosen, None) };
+            // Another shard may have taken the last place meanwhile: then this pod is full.
+            if let Some(place) = room.take(chosen) {
+                break (chosen, Some(place));
+            }
         };
         let probes = chosen.health.picked(clock);
         chosen.in_flight.set(chosen.in_flight.get() + 1);
@@ -135,7 +159,26 @@ where
             endpoint: chosen.clone(),
             connections: chosen.connections(terms),
             probes,
+            place,
         })
+    }
+
+    /// Chooses once more, as soon as and whenever a pod may have room, for as long as a request may wait for its turn.
+    pub async fn room(&self, mut again: impl FnMut() -> Picked<B>) -> Picked<B> {
+        let Some(limit) = &self.room else { return again() };
+        let until = tokio::time::Instant::now() + self.queue().1;
+        loop {
+            let mut freed = pin!(limit.counts.freed());
+            // Before one looks: a place that is given back meanwhile would be missed.
+            freed.as_mut().enable();
+            match again() {
+                Picked::Full => {}
+                picked => return picked,
+            }
+            if tokio::time::timeout_at(until, freed).await.is_err() {
+                return Picked::Full;
+            }
+        }
     }
 
     /// A request adds to the budget of retries.

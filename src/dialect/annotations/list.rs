@@ -454,6 +454,20 @@ static BASIC: &[Annotation] = &[
         },
     },
     Annotation {
+        name: "max-in-flight-per-pod",
+        scope: Scope::Backend,
+        about: "Maximum number of requests in flight to each pod of the Service, in the whole process. Narthex chooses \
+                among the pods with room. Where there is none, requests wait for `queue-timeout` and then get 503 with \
+                `Retry-After`.",
+        default: "pods get any number",
+        example: "20",
+        value: Value::Integer {
+            least: 1,
+            most: 1000000,
+            set: |settings, number| settings.backend.max_in_flight_per_pod = Some(number),
+        },
+    },
+    Annotation {
         name: "max-pending",
         scope: Scope::Backend,
         about: "Maximum number of requests that wait because of `max-in-flight`.",
@@ -490,7 +504,7 @@ static BASIC: &[Annotation] = &[
     Annotation {
         name: "queue-timeout",
         scope: Scope::Backend,
-        about: "How long a request may wait because of `max-in-flight`.",
+        about: "How long a request may wait because of `max-in-flight` or `max-in-flight-per-pod`.",
         default: "the time is 1s",
         example: "500ms",
         value: Value::Time {

@@ -23,6 +23,9 @@ const PREFIXES: [&str; 2] = ["haproxy.router.openshift.io/", "router.openshift.i
 /// `timeout` where nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long requests wait for a pod with room: that router's time for connections holds for its queues too.
+const QUEUE: Duration = Duration::from_secs(5);
+
 /// The time in which `rate-limit-connections.rate-http` counts requests.
 const RATE_SECONDS: u32 = 10;
 
@@ -64,6 +67,8 @@ pub(crate) struct Asked {
     old_allow: Option<Networks>,
     limits: bool,
     connections: Option<u32>,
+    /// `pod-concurrent-connections`.
+    per_pod: Option<u32>,
     rate: Option<u32>,
     rate_tcp: Option<u32>,
     /// What takes the place of the Route's path.
@@ -99,6 +104,10 @@ impl Settings {
                     ..CookieAttributes::default()
                 })
             });
+        }
+        if backend.max_in_flight_per_pod.is_none() && asked.per_pod.is_some() {
+            backend.max_in_flight_per_pod = asked.per_pod;
+            backend.queue_timeout.get_or_insert(QUEUE);
         }
         let id = self.identity;
         let connections = asked.connections.filter(|_| asked.limits).map(|most| {
@@ -148,7 +157,7 @@ impl Settings {
         self.chain.after = Box::new([after]);
     }
 
-    /// Says what becomes of requests in plain.
+    /// Says what becomes of requests in plain, or of all others.
     pub(crate) fn insecure(&mut self, step: Before) {
         let behind = std::mem::take(&mut self.chain.behind);
         self.chain.behind = [step].into_iter().chain(behind).collect();

@@ -124,6 +124,15 @@ pub(super) static SERVED: &[Served] = &[
         }),
     },
     Served {
+        name: "haproxy.router.openshift.io/pod-concurrent-connections",
+        differs: "requests under way are counted, and connections where TLS is passed through",
+        wrong: Wrong::Default("pods get any number"),
+        value: limit(|settings, text| {
+            settings.openshift.per_pod = Some(number(text)?);
+            Ok(())
+        }),
+    },
+    Served {
         name: "haproxy.router.openshift.io/rate-limit-connections",
         differs: "each node counts by itself, and a client that is over a limit gets 429",
         wrong: Wrong::Closes,
@@ -259,11 +268,6 @@ pub(super) static UNSERVED: &[Unserved] = &[
         name: "haproxy.router.openshift.io/h1-adjust-case",
         no_effect: true,
         why: "narthex keeps the case of names over HTTP/1.1",
-    },
-    Unserved {
-        name: "haproxy.router.openshift.io/pod-concurrent-connections",
-        no_effect: false,
-        why: "narthex.io/max-in-flight limits the requests of a Service",
     },
     Unserved {
         name: "router.openshift.io/pool-size",
