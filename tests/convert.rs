@@ -146,3 +146,10 @@ proptest! {
         prop_assert_eq!(json(&out), json(&text), "{}", out);
     }
 }
+
+#[test]
+fn routes_of_openshift_become_ingresses() {
+    let (out, notes) = converted(include_str!("fixtures/convert/routes.yaml"));
+    insta::assert_snapshot!("routes", out);
+    insta::assert_snapshot!("routes_notes", notes.join("\n"));
+}

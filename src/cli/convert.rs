@@ -1,10 +1,13 @@
-//! `narthex convert`: manifests of old API versions to today's, ready for `kubectl apply -f -`.
+//! `narthex convert`: manifests of old API versions to today's, and Routes of OpenShift to Ingresses, ready for
+//! `kubectl apply -f -`.
 //!
 //! What is not old passes through: the same fields in the same order, though without comments, and with `kind: List`
 //! taken apart. Nothing is written unless everything could be read, so that a pipe to kubectl never applies a half.
 
+mod annotations;
 mod rbac;
 mod rewrite;
+mod route;
 
 use super::complain;
 use crate::model::visible::{Keep, visible};
@@ -43,6 +46,7 @@ pub fn run(paths: &[PathBuf]) -> anyhow::Result<()> {
 /// When a file cannot be read or parsed, or `out` cannot be written; then nothing has been written.
 pub fn convert(paths: &[PathBuf], out: &mut impl Write) -> anyhow::Result<Vec<String>> {
     let mut converted = Converted::default();
+    let mut documents = Vec::new();
     for path in paths {
         let (files, problems) = files(std::slice::from_ref(path));
         if let Some(problem) = problems.first() {
@@ -50,8 +54,14 @@ pub fn convert(paths: &[PathBuf], out: &mut impl Write) -> anyhow::Result<Vec<St
         }
         for file in files {
             let text = parse::read(&file).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-            converted.text(&file, &text)?;
+            read(&file, &text, &mut |document| documents.push((file.clone(), document)))?;
         }
+    }
+    for (_, document) in &documents {
+        converted.services.note(document);
+    }
+    for (file, document) in documents {
+        converted.document(&file, document)?;
     }
     out.write_all(converted.output.as_bytes())
         .and_then(|()| out.flush())
@@ -63,42 +73,60 @@ pub fn convert(paths: &[PathBuf], out: &mut impl Write) -> anyhow::Result<Vec<St
 struct Converted {
     output: String,
     notes: Vec<String>,
+    services: route::Services,
+}
+
+/// Reads the documents of a text, those of a list one by one.
+fn read(file: &Path, text: &str, take: &mut dyn FnMut(Node)) -> anyhow::Result<()> {
+    let json = file
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    yaml::documents(text, json, &mut |document| each(document, take))
+        .map_err(|error| anyhow::anyhow!("{}:{error}", file.display()))
+}
+
+fn each(mut document: Node, take: &mut dyn FnMut(Node)) {
+    if !parse::is_list(&document) {
+        return take(document);
+    }
+    let of = ["kind", "apiVersion"].map(|field| document.str_at(field).unwrap_or_default().to_owned());
+    let items = document.get_mut("items").and_then(Node::items_mut).map(std::mem::take);
+    for mut item in items.unwrap_or_default() {
+        name_item(&mut item, &of);
+        each(item, take);
+    }
 }
 
 impl Converted {
-    fn text(&mut self, file: &Path, text: &str) -> anyhow::Result<()> {
-        let json = file
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        let mut documents = Vec::new();
-        yaml::documents(text, json, &mut |document| documents.push(document))
-            .map_err(|error| anyhow::anyhow!("{}:{error}", file.display()))?;
-        documents
-            .into_iter()
-            .try_for_each(|document| self.document(file, document))
-    }
-
     fn document(&mut self, file: &Path, mut document: Node) -> anyhow::Result<()> {
-        if parse::is_list(&document) {
-            let of = ["kind", "apiVersion"].map(|field| document.str_at(field).unwrap_or_default().to_owned());
-            let items = document.get_mut("items").and_then(Node::items_mut).map(std::mem::take);
-            for mut item in items.unwrap_or_default() {
-                name_item(&mut item, &of);
-                self.document(file, item)?;
-            }
-            return Ok(());
-        }
         let place = format!("{}:{}:{}", file.display(), document.at.line, document.at.column);
         let whose = describe(&document);
-        let notes = rewrite::rewrite(&mut document);
+        let mut objects = Vec::new();
+        let notes = if route::is_route(&document) {
+            let converted = route::convert(&document, &self.services);
+            objects = converted.objects;
+            converted.notes
+        } else {
+            rewrite::rewrite(&mut document)
+        };
         self.notes
             .extend(notes.into_iter().map(|note| format!("{place}: {whose}: {note}")));
+        if objects.is_empty() {
+            objects.push(document);
+        }
+        for object in objects {
+            self.write(&object)
+                .with_context(|| format!("{place}: {whose} cannot be written as YAML"))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, document: &Node) -> anyhow::Result<()> {
         if !self.output.is_empty() {
             self.output.push_str("---\n");
         }
         let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-        serde_saphyr::to_fmt_writer_with_options(&mut self.output, &document, options)
-            .with_context(|| format!("{place}: {whose} cannot be written as YAML"))?;
+        serde_saphyr::to_fmt_writer_with_options(&mut self.output, document, options)?;
         if !self.output.ends_with('\n') {
             self.output.push('\n');
         }

@@ -64,7 +64,7 @@ pub enum Command {
     Check(Box<check::CheckArgs>),
     /// Show which rule answers a URL, and why
     Explain(Box<explain::ExplainArgs>),
-    /// Convert manifests of old API versions to current ones, on standard output
+    /// Convert manifests of old API versions to current ones, and Routes of OpenShift to Ingresses, on standard output
     Convert {
         /// Files of Kubernetes manifests; `-` means standard input
         #[arg(required = true, value_name = "FILE")]
