@@ -150,16 +150,22 @@ mod one_reply;
 mod openshift;
 #[path = "wire/openshift_hands.rs"]
 mod openshift_hands;
+#[path = "wire/openshift_refused.rs"]
+mod openshift_refused;
 #[path = "wire/openshift_tls.rs"]
 mod openshift_tls;
 #[path = "wire/overload.rs"]
 mod overload;
 #[path = "wire/passthrough.rs"]
 mod passthrough;
+#[path = "wire/passthrough_handover.rs"]
+mod passthrough_handover;
 #[path = "wire/peers.rs"]
 mod peers;
 #[path = "wire/pod_connections.rs"]
 mod pod_connections;
+#[path = "wire/pod_limits.rs"]
+mod pod_limits;
 #[path = "wire/pods.rs"]
 mod pods;
 #[path = "wire/proxied_pods.rs"]

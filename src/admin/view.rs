@@ -14,7 +14,9 @@ use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain, explain_gateways};
-use crate::table::{Destination, HostPattern, ListenerId, Presented, Route, Shown, Table, TlsTerms, Verify};
+use crate::table::{
+    Destination, HostPattern, ListenerId, Presented, Route, Served, Shown, Table, TlsTerms, Verify,
+};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -505,6 +507,14 @@ impl Decision {
             .iter()
             .chain(explanation.lost.iter().map(|(route, _)| route))
             .map(|route| &route.origin.object);
+        // Routes that are not admitted have no rule that could have lost.
+        let host = self.host.as_deref().unwrap_or_default();
+        let is_refused = |served: &&Arc<Served>| {
+            let admission = served.admission.as_ref();
+            admission.is_some_and(|asked| asked.refused.is_some() && asked.is_for(host))
+        };
+        let refused = table.all_served().filter(is_refused).map(|served| &served.object);
+        let concerned = concerned.chain(refused);
         let concerned: std::collections::BTreeSet<_> = concerned.collect();
         let of_concerned = concerned
             .into_iter()

@@ -253,6 +253,13 @@ impl State {
                     ),
                 )
             }
+            BackendState::NoEndpoints if let Some(ports) = self.other_pod_ports(key) => (
+                Code::PortNotFound,
+                format!(
+                    "no endpoint of Service \"{name}\" has port {} (ports: {ports}); requests get 503",
+                    key.port
+                ),
+            ),
             BackendState::NoEndpoints => (
                 Code::NoEndpoints,
                 format!(
@@ -339,6 +346,24 @@ impl State {
     }
 
     /// A few words on what there is instead of endpoints.
+    /// The ports of a Service's endpoints, where a port of the pods is asked for and none of them has it.
+    fn other_pod_ports(&self, key: &BackendKey) -> Option<String> {
+        let PortRef::OfPods(wanted) = key.port else { return None };
+        let of_service = self.endpoints.get(&(key.namespace.clone(), key.service.clone()))?;
+        let mut ports = BTreeSet::new();
+        for (_, subset) in subsets_in_use(of_service) {
+            for port in &subset.ports {
+                // Endpoints that are not restricted to a port may have any.
+                ports.insert(port.port?);
+            }
+        }
+        let ports: Vec<String> = match ports.contains(&i32::from(wanted)) || ports.is_empty() {
+            true => return None,
+            false => ports.iter().map(ToString::to_string).collect(),
+        };
+        Some(ports.join(", "))
+    }
+
     fn why_no_endpoints(&self, key: &BackendKey) -> String {
         let Some(of_service) = self.endpoints.get(&(key.namespace.clone(), key.service.clone())) else {
             return " (no EndpointSlice or Endpoints describes it)".to_owned();

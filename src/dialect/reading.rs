@@ -2,6 +2,7 @@
 
 use super::annotations::{self, Settings};
 use super::claimant::Context;
+use super::host::read_host;
 pub(crate) use super::tls::{TlsEntry, TlsPlace};
 use crate::model::annotation::Reach;
 use crate::model::object::{Meta, PortRef};
@@ -207,6 +208,37 @@ impl Guards {
         });
         self.rules = self.rules.or(invalid);
         self
+    }
+
+    /// Takes in what is known of a version that cannot be decoded: its guards, and of its hosts nobody knows which requests
+    /// they guard. Returns these hosts, and what is to be said.
+    pub fn take_undecoded(
+        &mut self,
+        object: &ObjectRef,
+        meta: &Meta,
+        context: Context<'_>,
+    ) -> (Vec<HostPattern>, Option<Diagnostic>) {
+        let Some(undecoded) = &meta.undecoded else {
+            return (Vec::new(), None);
+        };
+        let mut guards = annotations::undecoded_guards(meta, context.ignored);
+        let Some((name, _)) = guards.next() else {
+            return (Vec::new(), None);
+        };
+        let pattern = |host: &Option<String>| match host.as_deref().filter(|host| !host.is_empty()) {
+            None => Some(HostPattern::Any),
+            Some(host) => read_host(host).ok(),
+        };
+        let hosts: Vec<HostPattern> = undecoded.hosts.iter().filter_map(pattern).collect();
+        self.unclear.extend(hosts.iter().cloned());
+        let message = format!(
+            "{}, and the object cannot be decoded, so its routes and all routes of its hosts in this namespace are closed: \
+             requests get 503 (to serve them without it, start narthex with --ignore-annotation={name})",
+            annotations::NOT_ENFORCED
+        );
+        let field = format!("annotation {name}");
+        let said = Diagnostic::new(Code::GuardNotEnforced, object, field, message);
+        (hosts, Some(said))
     }
 
     /// Whether one of them holds for whole hosts by what it is.

@@ -91,6 +91,7 @@ impl From<Refusal> for ProxyError {
             Refusal::Blocked => Self::Blocked,
             Refusal::RedirectsToItself => Self::RedirectsToItself,
             Refusal::PlainNotServed => Self::PlainNotServed,
+            Refusal::TlsNotServed => Self::TlsNotServed,
             Refusal::NoClientCertificate => Self::NoClientCertificate,
             Refusal::BadClientCertificate => Self::BadClientCertificate,
             Refusal::SubjectNotAllowed => Self::SubjectNotAllowed,

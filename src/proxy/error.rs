@@ -116,6 +116,9 @@ pub enum ProxyError {
     /// The client speaks plain HTTP, and the route is for HTTPS alone.
     #[error("the route is served over HTTPS only")]
     PlainNotServed,
+    /// The client speaks HTTPS, and the route is for plain HTTP alone.
+    #[error("the route is served over plain HTTP only")]
+    TlsNotServed,
     /// The client has shown no certificate, and the host asks for one.
     #[error("the host asks clients for a certificate, and the client has shown none")]
     NoClientCertificate,
@@ -269,6 +272,7 @@ impl ProxyError {
                 | Self::PasswordsBusy
                 | Self::Blocked
                 | Self::PlainNotServed
+                | Self::TlsNotServed
                 | Self::TooManyUnderWay(_)
                 | Self::TooOften(_)
                 | Self::RedirectsToItself
@@ -326,6 +330,7 @@ impl ProxyError {
             Self::AddressNotAllowed => (403, "forbidden", 7, Client, Never, false, "address_not_allowed"),
             Self::Blocked => (403, "forbidden", 7, Client, Never, false, "blocked"),
             Self::PlainNotServed => (503, "service unavailable", 14, Client, Never, false, "plain_not_served"),
+            Self::TlsNotServed => (503, "service unavailable", 14, Client, Never, false, "tls_not_served"),
             Self::NoClientCertificate => (
                 400,
                 "no client certificate",

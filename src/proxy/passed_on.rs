@@ -94,6 +94,7 @@ impl PassedOn {
                 Before::ErrorPages(_)
                 | Before::RedirectToHttps(_)
                 | Before::HttpsOnly
+                | Before::PlainOnly
                 | Before::BodyLimit(_)
                 | Before::Blocked(_)
                 | Before::Cors(_)

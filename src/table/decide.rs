@@ -123,6 +123,8 @@ pub enum Refusal {
     RedirectsToItself,
     /// The client speaks plain HTTP, and the route is for HTTPS alone.
     PlainNotServed,
+    /// The client speaks HTTPS, and the route is for plain HTTP alone.
+    TlsNotServed,
     /// The client has shown no certificate, and the host asks for one.
     NoClientCertificate,
     /// The client's certificate cannot be verified.
@@ -496,6 +498,7 @@ fn take<'d>(
     match step {
         Before::RedirectToHttps(status) => redirect(ask, canonical, route, (*status, rules)).map(Outcome::Redirect),
         Before::HttpsOnly => (!ask.secure).then_some(Outcome::Refused(Refusal::PlainNotServed)),
+        Before::PlainOnly => ask.tls.then_some(Outcome::Refused(Refusal::TlsNotServed)),
         Before::Blocked(blocked) => (blocked.refuses(ask.fields)).then_some(Outcome::Refused(Refusal::Blocked)),
         Before::BodyLimit(most) => {
             let too_large = ask.length.is_some_and(|length| length > *most);

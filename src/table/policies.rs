@@ -39,6 +39,8 @@ pub enum Before {
     RedirectToHttps(StatusCode),
     /// A client that speaks plain HTTP is refused with 503.
     HttpsOnly,
+    /// A client whose TLS ends here is refused with 503.
+    PlainOnly,
     /// A body of more bytes is refused with 413: at once if its length is said, else as soon as it is longer.
     BodyLimit(u64),
     /// A client at another address is refused with 403.
@@ -93,6 +95,7 @@ impl Before {
         match self {
             Before::RedirectToHttps(_) => None,
             Before::HttpsOnly => Some("https-only".to_owned()),
+            Before::PlainOnly => Some("plain-only".to_owned()),
             Before::BodyLimit(most) => Some(format!("body-limit={most}")),
             Before::Addresses(addresses) => Some(format!(
                 "addresses(allow={} deny={})",

@@ -27,6 +27,14 @@ pub struct RouteAdmission {
     pub refused: Option<(&'static str, String)>,
 }
 
+impl RouteAdmission {
+    /// Whether it is for a host, if it is admitted.
+    pub fn is_for(&self, host: &str) -> bool {
+        let domain = |host: &str| host.split_once('.').map(|(_, domain)| domain.to_owned());
+        *self.host == *host || (self.wildcard && domain(&self.host) == domain(host))
+    }
+}
+
 impl Served {
     fn hash(object: &ObjectRef) -> u64 {
         hash(&object.name) ^ hash(&object.namespace).rotate_left(1)

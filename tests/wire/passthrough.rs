@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 /// A pod that speaks TLS itself, and answers each request with its own name.
-fn tls_pod(made: &Made, name: &'static str) -> SocketAddr {
+pub fn tls_pod(made: &Made, name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let chain = vec![CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap()];
@@ -48,12 +48,12 @@ fn tls_pod(made: &Made, name: &'static str) -> SocketAddr {
 }
 
 /// A Service with one endpoint.
-fn service(name: &str, address: SocketAddr) -> String {
+pub fn service(name: &str, address: SocketAddr) -> String {
     format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n---\n")
         + &slice(name, address, name)
 }
 
-fn passing(name: &str, host: &str, service: &str, more: &str) -> String {
+pub fn passing(name: &str, host: &str, service: &str, more: &str) -> String {
     let extra = format!(", annotations: {{narthex.io/tls-passthrough: \"true\"{more}}}");
     ingress(name, host, "/", service, &extra)
 }

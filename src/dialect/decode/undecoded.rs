@@ -4,6 +4,7 @@
 use super::text;
 use crate::dialect::Object;
 use crate::dialect::ingress::Ingress;
+use crate::dialect::openshift::Route;
 use crate::model::annotation;
 use crate::model::object::{IngressClass, Meta, OLD_CLASS, Service, Undecoded};
 use crate::model::{Annotations, Kind, ObjectRef};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 /// The object with nothing but its guards, if it has some.
 pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
-    if !matches!(kind, Kind::Ingress | Kind::IngressClass | Kind::Service) {
+    if !matches!(kind, Kind::Ingress | Kind::IngressClass | Kind::Route | Kind::Service) {
         return None;
     }
     let annotations = value.pointer("/metadata/annotations").and_then(Value::as_object);
@@ -37,7 +38,11 @@ pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
             .map(|class| (OLD_CLASS, class))
             .collect(),
         undecoded: Some(Arc::new(Undecoded {
-            hosts: hosts(value),
+            hosts: if kind == Kind::Route {
+                route_host(value)
+            } else {
+                hosts(value)
+            },
             annotations,
             parameters,
         })),
@@ -55,6 +60,17 @@ pub fn guards(kind: Kind, object: &ObjectRef, value: &Value) -> Option<Object> {
             controller: text(value, "/spec/controller").unwrap_or_default().into(),
             ..IngressClass::default()
         })),
+        Kind::Route => {
+            let labels = value.pointer("/metadata/labels").and_then(Value::as_object);
+            let labels = labels.into_iter().flatten();
+            let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+            Object::Route(Arc::new(Route {
+                meta,
+                // Whose Route it is goes by these.
+                labels: labels.filter_map(text).collect(),
+                ..Route::default()
+            }))
+        }
         _ => Object::Service(Arc::new(Service {
             meta,
             ..Service::default()
@@ -69,6 +85,18 @@ fn parameters(value: &Value) -> Option<String> {
         (Some(kind), Some(name)) => format!("{kind} \"{name}\""),
         _ => "what they name".to_owned(),
     })
+}
+
+/// The host of a Route, if it can be read. One that is made of its name is not known here.
+fn route_host(value: &Value) -> Vec<Option<String>> {
+    let Some(host) = text(value, "/spec/host") else {
+        return Vec::new();
+    };
+    let is_wildcard = text(value, "/spec/wildcardPolicy") == Some("Subdomain");
+    let domain = host.split_once('.').filter(|_| is_wildcard);
+    vec![Some(
+        domain.map_or_else(|| host.to_owned(), |(_, domain)| format!("*.{domain}")),
+    )]
 }
 
 /// The hosts of an Ingress's rules, as far as they can be read; absent is any host.

@@ -441,31 +441,13 @@ impl<'i> Reader<'i> {
     /// What is known of a version that cannot be decoded: its guards, and of its hosts nobody knows which requests they
     /// guard.
     fn undecoded(&mut self, context: Context<'_>) {
-        let ingress = self.ingress;
-        let Some(undecoded) = &ingress.meta.undecoded else {
-            return;
-        };
-        let mut guards = annotations::undecoded_guards(&ingress.meta, context.ignored);
-        let Some((name, _)) = guards.next() else { return };
-        for host in &undecoded.hosts {
-            let pattern = match host.as_deref().filter(|host| !host.is_empty()) {
-                None => HostPattern::Any,
-                Some(host) => match read_host(host) {
-                    Ok(pattern) => pattern,
-                    Err(_) => continue,
-                },
-            };
-            if self.known_hosts.insert(pattern.clone()) {
-                self.hosts.push(pattern.clone());
+        let (hosts, said) = self.guards.take_undecoded(&self.object, &self.ingress.meta, context);
+        for host in hosts {
+            if self.known_hosts.insert(host.clone()) {
+                self.hosts.push(host);
             }
-            self.guards.unclear.insert(pattern);
         }
-        let message = format!(
-            "{}, and the object cannot be decoded, so its routes and all routes of its hosts in this namespace are closed: \
-             requests get 503 (to serve them without it, start narthex with --ignore-annotation={name})",
-            annotations::NOT_ENFORCED
-        );
-        self.say(Code::GuardNotEnforced, &format!("annotation {name}"), message);
+        self.findings.extend(said);
     }
 
     fn host(&mut self, host: Option<&Arc<str>>, field: &str) -> Option<HostPattern> {
@@ -692,7 +674,7 @@ fn backend_key(
                 service: name.clone(),
                 port: port.clone(),
                 limited_by: (settings.as_ref())
-                    .filter(|settings| settings.max_in_flight.is_some())
+                    .filter(|settings| settings.is_limited())
                     .map(|_| ingress.meta.name.clone()),
                 settings,
             }),

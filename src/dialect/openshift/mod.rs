@@ -78,6 +78,10 @@ impl Claimant for Route {
         read::read(self, context)
     }
 
+    fn is_bare(&self) -> bool {
+        self.targets.is_empty() && self.host.is_empty()
+    }
+
     fn secret(&self) -> Option<Arc<Secret>> {
         tls::secret(self)
     }

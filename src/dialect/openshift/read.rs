@@ -84,6 +84,12 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
     settings.ssl_redirect = Some(false);
     let guards = Guards::of(&object, &route.meta, context);
     let mut guards = guards.with_invalid(&object, settings.closed_by.as_deref());
+    let (undecoded, said) = guards.take_undecoded(&object, &route.meta, context);
+    findings.extend(said);
+    guards.hosts = undecoded;
+    if route.is_bare() && route.meta.undecoded.is_some() {
+        return guards_alone(route, settings, guards, findings);
+    }
     let host = claimed_host(route, context);
     let mut refused: Vec<Refused> = host.as_ref().err().cloned().into_iter().collect();
     let path = path(route).map_err(|why| refused.push(why)).ok();
@@ -123,7 +129,9 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
     if admission.refused.is_none()
         && let (Ok(host), Some(path)) = (host, path)
     {
-        guards.hosts = vec![host.clone()];
+        if !guards.hosts.contains(&host) {
+            guards.hosts.push(host.clone());
+        }
         tls.extend(certificate(route).map(|secret| TlsEntry {
             index: 0,
             hosts: vec![(0, host.clone())],
@@ -161,6 +169,23 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
         patterns: Vec::new(),
         findings,
         admission: Some(admission),
+    }
+}
+
+/// Of a Route that cannot be decoded, and was never known otherwise, only the guards count.
+fn guards_alone(route: &Route, settings: Settings, guards: Guards, findings: Vec<Diagnostic>) -> Reading {
+    Reading {
+        claims: Vec::new(),
+        settings,
+        seniority: route.seniority(),
+        tls: Vec::new(),
+        spare: None,
+        error_pages: None,
+        rest: None,
+        guards,
+        patterns: Vec::new(),
+        findings,
+        admission: None,
     }
 }
 
@@ -247,10 +272,12 @@ fn path(route: &Route) -> Result<PathPattern, Refused> {
     })
 }
 
-/// Where TLS ends, and what becomes of plain HTTP.
+/// Where TLS ends, and what becomes of the scheme that a Route is not for.
 fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refused: &mut Vec<Refused>) {
     let Some(tls) = &route.tls else {
         settings.hsts = None;
+        // OpenShift's router looks for Routes without tls only where requests come in plain.
+        settings.insecure(Before::PlainOnly);
         return;
     };
     let mut refuse = |field, message: String| refused.push((Code::InvalidRoute, field, message));
@@ -415,7 +442,7 @@ fn claim(
         service: target.name.clone(),
         port: port.clone(),
         limited_by: (settings.as_ref())
-            .filter(|settings| settings.max_in_flight.is_some())
+            .filter(|settings| settings.is_limited())
             .map(|_| route.meta.name.clone()),
         settings: settings.clone(),
     };

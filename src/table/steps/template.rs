@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, Method};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A text with variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -111,6 +112,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
 pub enum Sample {
     /// The last line of a field.
     Field(HeaderName),
+    /// What an earlier step has made of a field.
+    Made(Arc<Template>),
     /// The client's certificate in DER.
     Certificate,
 }
@@ -245,6 +248,7 @@ impl Variable {
                         let last = known.fields.get_all(name).filter_map(Value::to_str).next_back();
                         last.unwrap_or_default().as_bytes().to_vec()
                     }
+                    Sample::Made(template) => template.expand(known).into_owned().into_bytes(),
                     Sample::Certificate => {
                         let shown = known.shown.and_then(|shown| shown.certificate.as_ref());
                         shown.map(|shown| shown.der().to_vec()).unwrap_or_default()
