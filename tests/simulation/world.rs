@@ -41,7 +41,7 @@ impl Rng {
         }
     }
 
-    fn one<T: Clone>(&mut self, from: &[T]) -> T {
+    pub fn one<T: Clone>(&mut self, from: &[T]) -> T {
         self.pick(from).unwrap().clone()
     }
 
@@ -79,7 +79,7 @@ const TLS_HOSTS: &[&str] = &[
     "*",
 ];
 /// Certificate and key by their files in tests/data/tls; the last three make none.
-const CERTIFICATES: &[(&str, &str)] = &[
+pub const CERTIFICATES: &[(&str, &str)] = &[
     ("a-ecdsa", "a-ecdsa"),
     ("b-ecdsa", "b-ecdsa"),
     ("wildcard", "wildcard"),
@@ -98,7 +98,7 @@ pub fn namespace(rng: &mut Rng) -> &'static str {
     rng.one(&["n", "m"])
 }
 
-fn meta(rng: &mut Rng, names: &[&str]) -> Meta {
+pub fn meta(rng: &mut Rng, names: &[&str]) -> Meta {
     Meta {
         namespace: namespace(rng).into(),
         name: rng.one(names).into(),
@@ -109,7 +109,7 @@ fn meta(rng: &mut Rng, names: &[&str]) -> Meta {
 }
 
 /// Gives an object one more annotation.
-fn annotate(meta: &mut Meta, key: &str, value: &str) {
+pub fn annotate(meta: &mut Meta, key: &str, value: &str) {
     meta.annotations = meta.annotations.iter().chain([(key, value)]).collect();
 }
 
@@ -134,10 +134,10 @@ fn backend(rng: &mut Rng) -> IngressBackend {
 }
 
 /// Certificate and key.
-type Pair = (Option<Arc<[u8]>>, Option<Arc<[u8]>>);
+pub type Pair = (Option<Arc<[u8]>>, Option<Arc<[u8]>>);
 
 /// What a Secret holds, by place in [`CERTIFICATES`].
-fn pem(place: usize) -> Pair {
+pub fn pem(place: usize) -> Pair {
     static READ: LazyLock<Vec<Pair>> = LazyLock::new(|| {
         let read = |stem: &str, ending: &str| {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
@@ -411,7 +411,8 @@ fn endpoints(rng: &mut Rng) -> Object {
 
 /// Any object of the universe.
 pub fn object(rng: &mut Rng) -> Object {
-    match rng.below(24) {
+    match rng.below(27) {
+        24.. => crate::routes::route(rng),
         22 | 23 => {
             let mut meta = meta(rng, &["n", "m"]);
             meta.namespace = "".into();
