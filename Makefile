@@ -12,7 +12,7 @@ DEBUG := target/debug/narthex
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx policies agreement
+.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx differential-haproxy policies agreement
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -94,6 +94,12 @@ differential-nginx: debug ## compare paths, rewrites and policies of --drop-in i
 	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
 	$(CACHE)/peers-venv/bin/python tests/peers/ingress_nginx.py $(DEBUG)
 	$(CACHE)/peers-venv/bin/python tests/peers/ingress_nginx_policies.py $(DEBUG)
+
+differential-haproxy: debug ## compare hosts, paths, weights and rewrites of --drop-in openshift with HAProxy (from Debian)
+	tests/cluster/deps.sh balancers
+	[ -x $(CACHE)/peers-venv/bin/python ] || python3 -m venv $(CACHE)/peers-venv
+	$(CACHE)/peers-venv/bin/pip install --quiet websockets==17.4
+	$(CACHE)/peers-venv/bin/python tests/peers/openshift_haproxy.py $(DEBUG)
 
 differential: debug ## fill the table of docs/security.md: the same hostile bytes for narthex, nginx and HAProxy (from Debian), in four minutes
 	python3 tests/peers/differential.py $(DEBUG) docs/security.md
@@ -178,9 +184,10 @@ kube-binaries: ## build kube-apiserver and kubectl from their Go modules, once
 bench: ## measure lookup and compile times
 	cargo bench --locked
 
-bench-compare: build ## measure CPU per request beside nginx and HAProxy (and Envoy and Caddy with PEERS=all), in plain text and under TLS
+bench-compare: build ## measure CPU per request beside nginx and HAProxy (and Envoy and Caddy with PEERS=all), in plain text, under TLS, and where TLS is passed through
 	benches/compare/run.sh
 	benches/compare/tls.sh
+	benches/compare/passthrough.sh
 
 bench-instructions: build ## count user-space instructions per request, beside nginx
 	benches/compare/instructions.sh

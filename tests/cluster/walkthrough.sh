@@ -139,6 +139,33 @@ class_of_another() {
   k delete ingress not-ours
 }
 
+routes_applied() {
+  k apply -f "$story/route-kind.yaml"
+  within 20 k apply -f "$story/routes.yaml"
+  everywhere 10 answer_is 404 '404 page not found\n' routes.example.com
+}
+
+narthex_serves_routes() {
+  k -n narthex-system set env daemonset/narthex NARTHEX_DROP_IN=openshift
+  rolled_out -n narthex-system daemonset/narthex
+  within 90 old_narthexes_gone
+  everywhere 10 status_is 200 www.example.com
+}
+
+routes_answer() {
+  rotation routes.example.com deploy1
+  rotation routes.yolo.org deploy2
+  local app
+  for app in deploy1 deploy2; do everywhere 10 service_answers "$app" routes.example.com /both; done
+  everywhere 10 status_is 200 www.example.com
+}
+service_answers() { ask "$2" "$4" "$3" && grep -q "^$1-" "$work/body"; } # APP HOST PATH ADDRESS
+
+routes_are_admitted() {
+  [ "$(k get routes -o json | jq '[.items[].status.ingress[] | select(.routerName == "narthex") | .conditions[]
+    | select(.type == "Admitted" and .status == "True")] | length')" = 3 ]
+}
+
 narthex_removed() {
   k delete -k "$root/manifests" --timeout=120s
   everywhere 30 nothing_listens
@@ -240,12 +267,15 @@ step "a deleted Ingress: 404" ingress_deleted
 
 step "the logs of the pods of narthex" logs_are_calm narthex-system app.kubernetes.io/name=narthex
 
-title "narthex itself is replaced"
+title "narthex itself is replaced, by one that serves Routes of OpenShift too"
+step "Routes for both Services: nobody serves them yet" routes_applied
 client_start www.example.com
 step "a client asks both nodes" within 15 client_saw '.requests > 50'
-step "kubectl rollout restart daemonset/narthex" narthex_rolls
+step "--drop-in openshift for daemonset/narthex" narthex_serves_routes
 client_stop
 step "no request failed during the update" client_had_no_failure
+step "the Routes answer at each node's address, and both Services by weights" routes_answer
+step "the status of each Route says that it is admitted" within 20 routes_are_admitted
 step "kubectl delete -k manifests" narthex_removed
 
 title "The walkthrough of 2020, only the image changed"
