@@ -14,9 +14,7 @@ use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain, explain_gateways};
-use crate::table::{
-    Destination, HostPattern, ListenerId, Presented, Route, Served, Shown, Table, TlsTerms, Verify,
-};
+use crate::table::{Destination, HostPattern, ListenerId, Presented, Route, Served, Shown, Table, TlsTerms, Verify};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
