@@ -156,7 +156,7 @@ async fn routes_come_when_the_kind_does_and_their_status_is_shared() {
 
     // Another process begins anew; `cleanup` takes the entry back and leaves theirs.
     drop(narthex);
-    assert_eq!(entries(&admin, "younger").await, [theirs.clone()]);
+    assert_eq!(entries(&admin, "younger").await, std::slice::from_ref(&theirs));
     let again = Narthex::start(&server, folder.path());
     eventually("a new holder of the Lease writes it again", async || {
         (admitted(&admin, "younger").await?.0 == "True").then_some(())
