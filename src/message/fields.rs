@@ -212,6 +212,16 @@ impl Fields {
         self.lines.iter().map(|line| self.field(line))
     }
 
+    /// The names of all lines, in order, as far as they are well-known ones.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        self.lines.iter().map(|line| line.known)
+    }
+
+    /// The value of the line at a place, if there is one.
+    pub fn value_at(&self, place: usize) -> &[u8] {
+        self.lines.get(place).map_or(&[], |line| line.value.of(&self.bytes))
+    }
+
     /// The lines of one name, in order.
     pub fn get_all<'f>(
         &'f self,

@@ -92,14 +92,16 @@ fn is_grpc(kind: &[u8]) -> bool {
 }
 
 /// Whether a `Connection` is one of the two everyday ones.
-pub fn names_no_field(line: Value<'_>) -> bool {
-    line.as_bytes() == b"keep-alive" || line.as_bytes() == b"close"
+pub fn names_no_field(line: &[u8]) -> bool {
+    line == b"keep-alive" || line == b"close"
 }
 
 /// What `Connection` lists, over all its lines.
 fn listed(fields: &Fields) -> impl Iterator<Item = &[u8]> {
     let lines = fields.get_all(&Name::Connection);
-    lines.filter(|line| !names_no_field(*line)).flat_map(Value::options)
+    lines
+        .filter(|line| !names_no_field(line.as_bytes()))
+        .flat_map(Value::options)
 }
 
 /// Whether `Connection` lists more than can be obeyed.

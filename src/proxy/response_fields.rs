@@ -15,20 +15,20 @@ use http::StatusCode;
 pub fn clean_response(fields: &mut Fields) -> Result<bool, ProxyError> {
     let (mut chunked, mut length, mut names_fields) = (false, false, false);
     let (mut of_hop, mut last_of_hop) = (0, 0);
-    for (place, field) in fields.iter().enumerate() {
-        if is_hop_by_hop(field.known) {
+    for (place, known) in fields.names().enumerate() {
+        if is_hop_by_hop(known) {
             of_hop += 1;
             last_of_hop = place;
-            if field.known == Name::TransferEncoding {
-                let is_chunked = field.value.as_bytes().eq_ignore_ascii_case(b"chunked");
+            if known == Name::TransferEncoding {
+                let is_chunked = fields.value_at(place).eq_ignore_ascii_case(b"chunked");
                 if std::mem::replace(&mut chunked, true) || !is_chunked {
                     return Err(ProxyError::BadResponse);
                 }
             }
-            names_fields |= field.known == Name::Connection && !names_no_field(field.value);
-        } else if field.known == Name::ContentLength {
+            names_fields |= known == Name::Connection && !names_no_field(fields.value_at(place));
+        } else if known == Name::ContentLength {
             // Two readers may not agree on `5, 5` (RFC 9112 §6.3).
-            let digits = field.value.as_bytes().iter().all(u8::is_ascii_digit);
+            let digits = fields.value_at(place).iter().all(u8::is_ascii_digit);
             if std::mem::replace(&mut length, true) || !digits {
                 return Err(ProxyError::BadResponse);
             }

@@ -370,7 +370,9 @@ where
             _ => None,
         };
         let most = known.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-        let wanted = self.room.min(most.max(1));
+        // With room behind the body's end the last read is a short one, after which the kernel need not be asked whether the
+        // pod has said anything else.
+        let wanted = self.room.min(most.saturating_add(1));
         if self.input.capacity() == 0 && wanted <= FIRST_READ {
             self.input = self.buffers.input();
         } else if self.input.capacity() - self.input.len() < wanted {
