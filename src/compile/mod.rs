@@ -295,6 +295,11 @@ impl State {
         self.settle_admissions();
     }
 
+    /// All objects of Gateway API.
+    pub fn gateway_objects(&self) -> Vec<Object> {
+        self.gateways.iter().cloned().map(Object::Gateways).collect()
+    }
+
     /// The table as of now; cheap, for it shares all it can. Its generation rises whenever it differs from the last.
     pub fn table(&mut self) -> Table {
         self.settle_gateways();

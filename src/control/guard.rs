@@ -1,7 +1,7 @@
 //! Keeps a bug in the compiler from taking the service down: an object that makes it panic is left out, and named.
 
 use crate::compile::State;
-use crate::dialect::Change;
+use crate::dialect::{Change, Object};
 use crate::model::{Code, Diagnostic, ObjectRef, Report};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,7 @@ pub struct Guard {
     pub state: State,
     poison: BTreeSet<ObjectRef>,
     apply: fn(&mut State, Change),
+    settle: fn(&mut State),
 }
 
 impl Guard {
@@ -24,6 +25,7 @@ impl Guard {
             state,
             poison: BTreeSet::new(),
             apply: State::apply,
+            settle: State::settle_gateways,
         }
     }
 
@@ -46,13 +48,51 @@ impl Guard {
         (0..BEGINNINGS).any(|_| self.begin_again(&copy))
     }
 
-    /// Brings what Gateways have up to date. If that panics, the last good listeners and routes stay.
+    /// Brings what Gateways have up to date. The objects of Gateway API that make this panic are left out.
     pub fn settle(&mut self) {
-        let state = &mut self.state;
-        if catch_unwind(AssertUnwindSafe(|| state.settle_gateways())).is_err() {
-            tracing::error!(
-                "the compiler panics on objects of Gateway API: this is a bug in narthex, please report it"
-            );
+        if self.try_settle() {
+            return;
+        }
+        tracing::error!("objects of Gateway API made the compiler panic: looking for those that do");
+        let objects = self.state.gateway_objects();
+        for object in &objects {
+            self.state.apply(Change::Delete(object.reference()));
+        }
+        if self.try_settle() {
+            self.settle_with(&objects);
+        }
+    }
+
+    /// Whether it did not panic.
+    fn try_settle(&mut self) -> bool {
+        let (settle, state) = (self.settle, &mut self.state);
+        catch_unwind(AssertUnwindSafe(|| settle(state))).is_ok()
+    }
+
+    /// Puts these objects back, but for those that make the compiler panic.
+    fn settle_with(&mut self, objects: &[Object]) {
+        for object in objects {
+            self.state.apply(Change::Apply(object.clone()));
+        }
+        if self.try_settle() {
+            return;
+        }
+        for object in objects {
+            self.state.apply(Change::Delete(object.reference()));
+        }
+        match objects {
+            [] => {}
+            [object] => {
+                let object = object.reference();
+                tracing::error!(%object, "the compiler panics on this object, which is left out: this is a bug in narthex, please report it");
+                self.state.apply(left_out(&object));
+                self.poison.insert(object);
+            }
+            _ => {
+                let (some, others) = objects.split_at(objects.len() / 2);
+                self.settle_with(some);
+                self.settle_with(others);
+            }
         }
     }
 
@@ -87,24 +127,23 @@ impl Guard {
             }
         }
         for object in &self.poison {
-            let message = "left out, since narthex fails on it: a bug, please report it with this object";
-            next.apply(Change::Broken(Diagnostic::new(
-                Code::InvalidObject,
-                object,
-                "",
-                message,
-            )));
+            next.apply(left_out(object));
         }
         self.state = next;
         true
     }
 }
 
+/// What is said of an object that makes the compiler panic.
+fn left_out(object: &ObjectRef) -> Change {
+    let message = "left out, since narthex fails on it: a bug, please report it with this object";
+    Change::Broken(Diagnostic::new(Code::InvalidObject, object, "", message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::compile::Options;
-    use crate::dialect::Object;
     use crate::dialect::ingress::{Ingress, IngressBackend, IngressPath, IngressRule};
     use crate::model::object::{Meta, PortRef};
     use std::sync::Arc;
@@ -180,5 +219,40 @@ mod tests {
             !report.iter().any(|said| said.message.contains("left out")),
             "{report:?}"
         );
+    }
+
+    fn gateway(name: &str) -> Object {
+        let object = serde_json::json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"gatewayClassName": "x", "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}]},
+        });
+        crate::dialect::decode::from_value(object).unwrap().unwrap()
+    }
+
+    #[test]
+    fn an_object_that_makes_the_plan_of_gateways_panic_costs_only_itself() {
+        let mut guard = Guard::new(State::new(Options::default()));
+        guard.settle = |state| {
+            state.settle_gateways();
+            let bad = |object: &Object| object.meta().name.starts_with("bad");
+            assert!(!state.gateway_objects().iter().any(bad), "a bug");
+        };
+        let names = ["a", "bad-1", "b", "c", "bad-2", "d"];
+        for name in names {
+            assert!(guard.apply(Change::Apply(gateway(name))));
+        }
+        guard.settle();
+        let left: BTreeSet<String> = guard
+            .state
+            .gateway_objects()
+            .iter()
+            .map(|object| object.meta().name.to_string())
+            .collect();
+        assert_eq!(left, ["a", "b", "c", "d"].map(String::from).into());
+        let report = guard.state.refresh();
+        let said = report.iter().filter(|said| said.message.contains("left out"));
+        assert_eq!(said.count(), 2, "{report:?}");
     }
 }

@@ -27,7 +27,8 @@ pub enum Watch {
     /// Only a flag has them watched. Where the API server has the kind, narthex is not ready before it has listed them once;
     /// where it has not, that is said and the kind is looked for now and then.
     Installed,
-    /// As [`Watch::Optional`], but nobody expects the API server to have the kind, so it is looked for without a word.
+    /// Nobody expects the API server to have the kind, so it is looked for without a word. Where the API server has it and lets
+    /// narthex list it, narthex is not ready before that was done once.
     Sought,
 }
 

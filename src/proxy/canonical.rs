@@ -6,6 +6,7 @@ use super::facts::Facts;
 use crate::message::Request;
 use crate::table::decide::{Ask, Refusal};
 use crate::table::{ListenerId, Presented, Route};
+use std::cell::Cell;
 use std::net::IpAddr;
 
 pub use crate::table::decide::Canonical;
@@ -67,6 +68,7 @@ pub fn ask_of<'r>(request: &'r Request, facts: &Facts<'r>, came: Came<'r>, webso
         length: facts.length.and_then(|length| length.to_str()?.parse().ok()),
         websocket,
         draw: |below| fastrand::u32(..below),
+        share: Cell::new(None),
     }
 }
 

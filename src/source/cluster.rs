@@ -195,7 +195,7 @@ fn duties(options: &ClusterOptions) -> Vec<Duty> {
     let duty = |kind: Kind, namespace: Option<String>| Duty {
         kind,
         namespace,
-        required: matches!(kind.facts().watch, Watch::Required | Watch::Installed)
+        required: matches!(kind.facts().watch, Watch::Required | Watch::Installed | Watch::Sought)
             || (kind == Kind::Namespace && options.needs_namespaces),
     };
     let mut duties: Vec<Duty> = watched(Scope::Cluster).map(|kind| duty(kind, None)).collect();

@@ -24,6 +24,9 @@ pub enum Failed {
     /// We may not.
     #[error("forbidden: {0}")]
     Forbidden(String),
+    /// The API server finds fault with what is written (400, 422).
+    #[error("refused: {0}")]
+    Invalid(String),
     /// Anything else, which may pass.
     #[error("{0}")]
     Other(String),
@@ -144,6 +147,7 @@ fn failed(error: kube::Error) -> Failed {
         Ok(StatusCode::NOT_FOUND) => Failed::Missing,
         Ok(StatusCode::CONFLICT) => Failed::Conflict,
         Ok(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => Failed::Forbidden(status.message),
+        Ok(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) => Failed::Invalid(status.message),
         _ => Failed::Other(status.message),
     }
 }

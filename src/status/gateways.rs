@@ -30,6 +30,9 @@ pub(super) struct Statuses {
     known: HashMap<ObjectRef, Value>,
     read: Option<Instant>,
     wait_until: Option<Instant>,
+    /// The objects whose status the API server has not taken, and until when they are left alone: those behind them have
+    /// their turn meanwhile.
+    refused: HashMap<ObjectRef, Instant>,
 }
 
 impl Statuses {
@@ -48,6 +51,7 @@ impl Statuses {
         if self.read.is_none_or(|at| at.elapsed() >= READ) {
             self.read_all(api, namespaces).await;
         }
+        self.refused.retain(|_, until| Instant::now() < *until);
         let addresses = addresses.map(written);
         let now = now();
         for (object, wanted) in self.due(desired, addresses.as_deref(), &now, most) {
@@ -61,6 +65,10 @@ impl Statuses {
                     tracing::warn!(%error, "cannot write the status: grant update on {resource}/status, and get on {resource}");
                     self.wait_until = Some(Instant::now() + REFUSED);
                     return;
+                }
+                Err(error @ Failed::Invalid(_)) => {
+                    tracing::warn!(%error, %object, "the API server refuses the status of an object, which is tried again in a minute");
+                    self.refused.insert(object, Instant::now() + REFUSED);
                 }
                 Err(error) => {
                     tracing::debug!(%error, %object, "cannot write the status of an object");
@@ -100,6 +108,9 @@ impl Statuses {
         most: usize,
     ) -> Vec<(ObjectRef, Value)> {
         let differs = |object: &ObjectRef, wanted: &Value| {
+            if self.refused.contains_key(object) {
+                return false;
+            }
             let known = self.known.get(object).unwrap_or(&Value::Null);
             merged(object.kind, known, wanted, addresses, now).is_some_and(|status| status != *known)
         };

@@ -14,6 +14,7 @@ use super::{
 use crate::message::{Fields, Value};
 use http::{Method, StatusCode, Version};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -82,6 +83,8 @@ pub struct Ask<'r> {
     pub websocket: bool,
     /// Draws a number below the one it is given, for routes that split their requests.
     pub draw: fn(u32) -> u32,
+    /// Which share of a rule's requests it belongs to, once that is drawn. It stays in its share if it is decided anew.
+    pub share: Cell<Option<u32>>,
 }
 
 /// Why a request is refused, whatever its backend.
@@ -280,6 +283,14 @@ impl<'r> Ask<'r> {
         }))
     }
 
+    /// Draws a number below this one, always the same for a request and a number.
+    fn share(&self, below: u32) -> u32 {
+        let drawn = self.share.get().unwrap_or_else(|| (self.draw)(u32::MAX));
+        self.share.set(Some(drawn));
+        // A part of what is below it, so it fits.
+        (u64::from(drawn) * u64::from(below) / u64::from(u32::MAX)) as u32
+    }
+
     /// What conditions of routes are about.
     pub fn says(&self) -> Says<'r> {
         Says {
@@ -381,7 +392,7 @@ fn follow<'d>(
     let clients = found.asked_host.or(found.own_host);
     if let Destination::Shares(shares) = &route.to {
         // The share decides about the steps too, for each has its own.
-        match shares.choose(ask.draw) {
+        match shares.choose(|below| ask.share(below)) {
             Some(share) => route = share,
             None => {
                 return Decision {

@@ -36,7 +36,7 @@ pub struct Shares(pub Box<[(Option<Arc<Route>>, u32)]>);
 impl Shares {
     /// The route of a request; absent where that is an error, as where all weights are 0. Whether a backend has endpoints
     /// does not matter: each gets its share.
-    pub fn choose(&self, draw: fn(u32) -> u32) -> Option<&Arc<Route>> {
+    pub fn choose(&self, draw: impl Fn(u32) -> u32) -> Option<&Arc<Route>> {
         let weights = self.0.iter().map(|(_, weight)| *weight);
         let sum = weights.fold(0_u32, u32::saturating_add);
         let mut drawn = (sum > 0).then(|| draw(sum))?;

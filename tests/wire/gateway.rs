@@ -237,6 +237,29 @@ fn requests_are_spread_by_weight_and_an_invalid_share_gets_500() {
     assert!(failed.abs_diff(200) < 64, "{failed}");
 }
 
+/// A Service without endpoints keeps its share: its requests get 503, and no other Service gets them.
+#[test]
+fn an_empty_service_keeps_its_share() {
+    let port = free_address().port();
+    let rig = Rig::with(1, FLAGS, |pods| {
+        let split = "{backendRefs: [{name: s0, port: 80}, {name: empty, port: 80}]}";
+        services(pods)
+            + &service_with("empty", &[], "")
+            + &gateway("gw", &[http("web", port, "")])
+            + &route("r", "", split)
+    });
+    let mut client = connect(port);
+    const ALL: usize = 600;
+    let mut failed = 0;
+    for _ in 0..ALL {
+        let answer = client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").answer();
+        failed += usize::from(answer.status == 503);
+    }
+    assert_eq!(rig.pods[0].requests().len() + failed, ALL);
+    // Five standard deviations.
+    assert!(failed.abs_diff(ALL / 2) < 62, "{failed}");
+}
+
 /// `add` makes one value.
 #[test]
 fn filters_change_what_pods_and_clients_get() {
@@ -422,6 +445,25 @@ fn redirects_change_parts_of_the_url() {
             (status, Some(&*wanted)),
             "{path}"
         );
+    }
+}
+
+/// Behind a proxy that ends TLS the client has not used the listener's port.
+#[test]
+fn a_redirect_behind_a_trusted_proxy_has_no_port_of_the_listener() {
+    let port = free_address().port();
+    let flags = [FLAGS, &["--trusted-proxies", "127.0.0.1"]].concat();
+    let _rig = Rig::with(1, &flags, |pods| {
+        let redirect = "{filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, \
+                        replaceFullPath: /x}}}]}";
+        services(pods) + &gateway("gw", &[http("web", port, "")]) + &route("r", "", redirect)
+    });
+    for (told, wanted) in [
+        ("X-Forwarded-Proto: https\r\n", "https://a.test/x".to_owned()),
+        ("", format!("http://a.test:{port}/x")),
+    ] {
+        let answer = request(port, &format!("GET / HTTP/1.1\r\nHost: a.test\r\n{told}\r\n"));
+        assert_eq!(answer.field("location"), Some(&*wanted), "{told}");
     }
 }
 

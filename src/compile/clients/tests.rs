@@ -181,6 +181,7 @@ fn outcome(table: &Table, host: &str, path: &str, tls: bool, shown: Option<&Pres
         length: None,
         websocket: false,
         draw: |_| 0,
+        share: Default::default(),
     };
     let rules = Rules::default();
     let Ok(Subject::Resource(canonical)) = ask.subject(&rules) else {

@@ -7,8 +7,8 @@ use crate::dialect::gateway::{HeaderFilter, HttpFilter, Mirror, PathModifier, Re
 use crate::dialect::reading::BackendKey;
 use crate::table::{After, PathKind, Policies};
 use crate::table::{
-    Before, Edit, FieldChanges, FieldPattern, NewPath, PathPattern, Replies, ReplyFields, RequestFields, Rewrite,
-    SendTo, Share, Target, Template, What, may_be_replied,
+    Before, Edit, FieldChanges, FieldPattern, NewPath, NewPort, PathPattern, Replies, ReplyFields, RequestFields,
+    Rewrite, SendTo, Share, Target, Template, What, may_be_replied,
 };
 use http::header::{HOST, SET_COOKIE};
 use http::{HeaderName, StatusCode};
@@ -63,8 +63,8 @@ impl Filters {
         all
     }
 
-    /// The steps of a route on a listener of this port. `mirrors` are made of [`Filters::mirrors`].
-    pub fn policies(&self, port: u16, mirrors: Vec<Before>) -> Policies {
+    /// The steps of a route on a listener of this port, which has TLS or not. `mirrors` are made of [`Filters::mirrors`].
+    pub fn policies(&self, (port, tls): (u16, bool), mirrors: Vec<Before>) -> Policies {
         let mut before = Vec::new();
         let (mut set, mut joined) = (Vec::new(), Vec::new());
         for Change { name, text, is_added } in &self.fields {
@@ -86,7 +86,7 @@ impl Filters {
         if let Some(redirect) = &self.redirect {
             let mut redirect = redirect.clone();
             if self.to_own_port {
-                redirect.port = Some(port);
+                redirect.port = NewPort::Own { port, tls };
             }
             before.push(Before::SendTo(Arc::new(redirect)));
         }
@@ -272,7 +272,7 @@ impl Filters {
             status: status.unwrap_or(StatusCode::FOUND),
             scheme,
             host: host.map(|host| host.to_string().into()),
-            port,
+            port: port.map_or(NewPort::Usual, NewPort::Named),
             path,
         });
         Ok(())

@@ -65,7 +65,8 @@ impl State {
                 // On each listener the same, whatever the host and the match.
                 let mut made = None;
                 for one in &rule.matches {
-                    let (to, policies) = made.get_or_insert_with(|| self.lead(rule, port)).clone();
+                    let own = (port, listener.certificates.is_some());
+                    let (to, policies) = made.get_or_insert_with(|| self.lead(rule, own)).clone();
                     for host in hosts.clone() {
                         let entry = make(&listener.name, route, (host, one), (to.clone(), policies.clone()));
                         by_host.entry(host.clone()).or_default().push(entry);
@@ -86,8 +87,8 @@ impl State {
         table
     }
 
-    /// Where the requests of a rule go, and by which steps.
-    fn lead(&self, rule: &RulePlan, port: u16) -> (Lead, Arc<Policies>) {
+    /// Where the requests of a rule go, and by which steps, on a port with TLS or without.
+    fn lead(&self, rule: &RulePlan, port: (u16, bool)) -> (Lead, Arc<Policies>) {
         let steps = |filters: &Filters| Arc::new(filters.policies(port, self.mirrors(filters)));
         let plain = Arc::<Policies>::default();
         let shares = match &rule.to {

@@ -217,7 +217,12 @@ impl Follower {
 
     /// Says what is wrong (once), and waits.
     async fn wait(&mut self, failure: &ApiError) -> Result<(), Closed> {
-        if matches!(failure, ApiError::Missing(_)) && self.order.kind.facts().watch == Watch::Installed {
+        let is_over = match self.order.kind.facts().watch {
+            Watch::Installed => matches!(failure, ApiError::Missing(_)),
+            Watch::Sought => failure.denied(),
+            _ => false,
+        };
+        if is_over {
             // There is nothing to wait for.
             self.note_synced().await?;
         }

@@ -8,15 +8,15 @@ fn without_namespaces_everything_is_watched_once() {
         .collect();
     let expected = [
         ("ingressclasses", false),
-        ("gatewayclasses", false),
+        ("gatewayclasses", true),
         ("namespaces", false),
         ("ingresses", true),
         ("services", true),
         ("endpointslices", true),
         ("secrets", false),
-        ("gateways", false),
-        ("httproutes", false),
-        ("referencegrants", false),
+        ("gateways", true),
+        ("httproutes", true),
+        ("referencegrants", true),
     ];
     assert_eq!(names, expected.map(|(name, required)| (name.to_owned(), required)));
 }

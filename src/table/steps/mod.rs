@@ -39,7 +39,7 @@ pub use rates::{Rate, RateKey, Rates};
 pub(super) use redirection::is_own_url;
 pub use redirection::{Redirection, Returned};
 pub use rewrite::{Rewrite, Target};
-pub use send_to::{NewPath, SendTo};
+pub use send_to::{NewPath, NewPort, SendTo};
 pub(super) use template::escaped;
 pub use template::{Converter, Known, Sample, Template, VARIABLES};
 pub use users::{PasswordHash, Users, UsersRead};

@@ -12,9 +12,20 @@ pub struct SendTo {
     pub scheme: Option<Box<str>>,
     /// Absent to keep the request's host.
     pub host: Option<Box<str>>,
-    /// The port; absent for the usual one of the scheme.
-    pub port: Option<u16>,
+    pub port: NewPort,
     pub path: NewPath,
+}
+
+/// What becomes of the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NewPort {
+    /// The usual one of the scheme.
+    Usual,
+    /// This one.
+    Named(u16),
+    /// The one of the listener, which has TLS or not. Where a trusted proxy says that its client used the other scheme, the
+    /// client did not use this port either.
+    Own { port: u16, tls: bool },
 }
 
 /// What becomes of the path.
@@ -38,7 +49,11 @@ impl SendTo {
             _ => 80,
         };
         let host = self.host.as_deref().or(known.host).unwrap_or_default();
-        let port = self.port.filter(|port| *port != usual);
+        let port = match self.port {
+            NewPort::Usual => None,
+            NewPort::Own { tls, .. } if tls != known.secure => None,
+            NewPort::Own { port, .. } | NewPort::Named(port) => Some(port).filter(|port| *port != usual),
+        };
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let query = known.query.map(|query| format!("?{query}")).unwrap_or_default();
         let mut path = match &self.path {
