@@ -12,7 +12,7 @@ DEBUG := target/debug/narthex
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help drawing demo build static static-quick debug image test e2e lint deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx differential-haproxy policies agreement
+.PHONY: help drawing demo build static static-quick debug image test e2e lint lint-no-clippy deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx differential-haproxy policies agreement
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -115,7 +115,7 @@ e2e: deps static-quick ## the walkthrough, bad days, Helm, ports, and a balancer
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60) from its corpus, two at a time; FUZZ_TARGETS="request ..." for some of them
 	@command -v cargo-fuzz >/dev/null || [ -x $(CACHE)/tools/bin/cargo-fuzz ] || \
-		cargo install --locked --quiet --debug --root $(CACHE)/tools cargo-fuzz
+		CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --quiet --debug --root $(CACHE)/tools cargo-fuzz
 	PATH="$(CACHE)/tools/bin:$$PATH" fuzz/run.sh $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
 
 chaos: static ## measure what a good client notices while bad clients attack the release binary, in two minutes
@@ -151,9 +151,11 @@ screenshots: dashboard debug ## draw docs/img from the real dashboard
 	tests/cluster/deps.sh chromium
 	cd dashboard && NARTHEX=$(CURDIR)/$(DEBUG) node tests/screenshots.mjs
 
-lint: lint-text ## check formatting, run clippy, check scripts, pages and dependencies
-	cargo fmt --check
+lint: lint-no-clippy ## check formatting, run clippy, check scripts, pages and dependencies
 	cargo clippy --locked --all-targets -- -D warnings
+
+lint-no-clippy: lint-text # what .ci/run does, where clippy runs while the tests are built
+	cargo fmt --check
 	$(MAKE) deny
 
 # What is in the tree and not built or fetched. Not by git, which refuses a tree that belongs to another user.
@@ -172,7 +174,7 @@ lint-text: $(CACHE)/text-venv/done-1 ## check shell scripts, Python and Markdown
 
 deny: ## check licences, and look for banned and duplicate crates
 	@command -v cargo-deny >/dev/null || [ -x $(CACHE)/tools/bin/cargo-deny ] || \
-		cargo install --locked --quiet --debug --root $(CACHE)/tools cargo-deny # in half the time, and fast enough
+		CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --quiet --debug --root $(CACHE)/tools cargo-deny # in half the time, and fast enough
 	PATH="$(CACHE)/tools/bin:$$PATH" cargo deny --offline --locked check bans licenses sources
 
 deps: ## install the Debian packages that the tests need
