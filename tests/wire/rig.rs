@@ -306,11 +306,13 @@ impl Rig {
         // A free port may be taken between here and there; then another is tried.
         for _ in 0..5 {
             let (http, https, admin) = (free_address(), free_address(), free_address());
-            let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
+            // NARTHEX is another program, such as a release build whose times are looked at.
+            let program = std::env::var("NARTHEX").unwrap_or_else(|_| env!("CARGO_BIN_EXE_narthex").to_owned());
+            let mut command = Command::new(&program);
             if let Some(descriptors) = descriptors {
                 let limit = format!("ulimit -n {descriptors} && exec \"$@\"");
                 command = Command::new("sh");
-                command.args(["-c", &limit, "sh", env!("CARGO_BIN_EXE_narthex")]);
+                command.args(["-c", &limit, "sh", &program]);
             }
             let quiet = flags.contains(&"--log-level");
             let level: &[&str] = if quiet { &[] } else { &["--log-level", "debug"] };
