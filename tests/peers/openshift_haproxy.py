@@ -36,6 +36,8 @@ class Pod(http.server.BaseHTTPRequestHandler):
     """Says which pod it is, and the target and the host that it got."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body leave in one piece: else the second waits for an acknowledgement.
+    wbufsize = -1
 
     def do_GET(self):
         body = f"{self.server.number} {self.path} {self.headers['Host']}\n".encode()
@@ -96,7 +98,7 @@ spec:
     def backend(self, ports):
         lines = [f"backend {self.name}", "  balance " + ("roundrobin" if len(self.to) > 1 else "random")]
         if self.target:
-            path = re.escape(self.path or "/")
+            path = re.escape(self.path)
             rewrite = f"'^{path}/?(.*)$' '/\\1'" if self.target == "/" else f"'^{path}(.*)$' '{self.target}\\1'"
             lines.append(f"  http-request replace-path {rewrite}")
         most = max(weight for _, weight in self.to) or 1
