@@ -59,7 +59,6 @@ END
 printf '^%s$ passed\n' "${HOST//./\\.}" >"$scratch/conf/map"
 cat >"$scratch/conf/passed.cfg" <<END
 global
-  maxconn 30000
   nbthread 1
 defaults
   mode tcp
