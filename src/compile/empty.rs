@@ -14,6 +14,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 pub(super) struct Empty {
     /// Each with when it was found to have none.
     since: HashMap<BackendId, (Timestamp, BackendKey)>,
+    /// The backends that have some. What has neither is set up wrongly, or is not known yet.
+    ready: HashSet<BackendId>,
     /// Those that have had none for less than the time that counts, in order.
     waiting: BTreeSet<(Timestamp, BackendId)>,
     /// Backends whose users' claims are to be judged again.
@@ -30,6 +32,11 @@ fn is_empty(backend: &Backend) -> bool {
         backend.state,
         BackendState::NoEndpoints | BackendState::OnlyTerminating | BackendState::ServiceNotFound
     )
+}
+
+/// Whether a claim may be given to a backend, as another one has none that are ready.
+fn has_some(backend: &Backend) -> bool {
+    matches!(backend.state, BackendState::Ready) && !backend.endpoints.is_empty()
 }
 
 impl State {
@@ -51,6 +58,14 @@ impl State {
     pub(super) fn note_endpoints(&mut self, key: &BackendKey, id: BackendId, backend: Option<&Backend>) {
         if self.options.yield_empty.is_none() {
             return;
+        }
+        // One that is ready from now on, or was until now, may get a claim or lose it.
+        let changed = match backend.is_some_and(has_some) {
+            true => self.empty.ready.insert(id),
+            false => self.empty.ready.remove(&id),
+        };
+        if changed {
+            self.empty.changed.insert(key.clone());
         }
         let empty = backend.is_some_and(is_empty);
         if empty == self.empty.since.contains_key(&id) {
@@ -183,9 +198,7 @@ impl State {
         for (place, claim) in admitted {
             let id = claim.to.main();
             let backend = id.and_then(|id| self.table.backend(id)).map(|backend| &**backend);
-            let has_some = backend
-                .is_some_and(|backend| matches!(backend.state, BackendState::Ready) && !backend.endpoints.is_empty());
-            if place > first && has_some {
+            if place > first && backend.is_some_and(has_some) {
                 return Some(place);
             }
             let guarded = claim.policies.guard.is_some()
