@@ -39,12 +39,13 @@ pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, passed: Pa
             return noted.ends(worker, Err(error), None);
         }
     };
-    match connect(&shard, &backend, ends).await {
+    // On the heap, which is given back when the connection is there.
+    match Box::pin(connect(&shard, &backend, ends)).await {
         Ok((lease, pod, _held)) => {
             noted.connected(began.elapsed());
             let endpoint = lease.endpoint.endpoint.clone();
             let limit = backend.settings.tunnel_timeout;
-            let pod = (pod, &*first);
+            let pod = (pod, first);
             noted.bytes = tunnel::relay(&shard, Stream::Plain(client), pod, &endpoint, limit).await;
             noted.ends(&shard.worker, Ok(()), Some(&endpoint));
         }

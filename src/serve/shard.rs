@@ -173,6 +173,8 @@ pub struct Shard {
     pub limits: Limits,
     /// Where clients' bytes are read before they are looked at.
     pub scratch: RefCell<Vec<u8>>,
+    /// Where bytes are read that tunnels pass on.
+    pub passing: Cell<Vec<u8>>,
     /// Futures that answer requests.
     pub turns: Turns,
     /// What replies over HTTP/2 say of the time.
@@ -219,6 +221,7 @@ impl Shard {
             worker: Rc::new(worker),
             limits: settings.limits,
             scratch: RefCell::new(vec![0; SCRATCH]),
+            passing: Cell::default(),
             turns: Turns::default(),
             date: Date::default(),
             connections: RefCell::default(),

@@ -12,12 +12,14 @@ use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes under way in each direction.
-const BUFFER: usize = 16 << 10;
+/// Bytes that are read at once, and the most that wait in each direction for the side that does not take them.
+const PIECE: usize = 32 << 10;
+/// Pieces that one direction passes on before others have their turn.
+const TURN: usize = 16;
 
 /// When the tunnel last moved.
 struct Pulse {
@@ -149,8 +151,16 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     };
     let pod = connection.upgraded();
     let endpoint = exchange.lease.endpoint.endpoint.clone();
-    let pod_side = (pod.stream, &[][..]);
-    between(shard, (client, earned), pod_side, &pod.read, (&endpoint, limit), reset).await;
+    let (first, said) = (Vec::new(), pod.read.to_vec());
+    between(
+        shard,
+        (client, earned),
+        (pod.stream, first),
+        said,
+        (&endpoint, limit),
+        reset,
+    )
+    .await;
 }
 
 /// A connection that is passed on from its first byte. `first` was read from the client already. How many bytes came from
@@ -158,21 +168,113 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
 pub async fn relay(
     shard: &Rc<Shard>,
     mut client: Stream,
-    (pod, first): (Stream, &[u8]),
+    (pod, first): (Stream, Vec<u8>),
     endpoint: &Endpoint,
     limit: Option<Duration>,
 ) -> (u64, u64) {
-    let client = (&mut client, None);
-    let (up, down) = between(shard, client, (pod, first), &[], (endpoint, limit), pending()).await;
-    (up + first.len() as u64, down)
+    let (client, length) = ((&mut client, None), first.len());
+    let (up, down) = between(shard, client, (pod, first), Vec::new(), (endpoint, limit), pending()).await;
+    (up + length as u64, down)
+}
+
+/// One direction of a tunnel. What is read goes to the other side at once, and only what that does not take is kept, so a
+/// tunnel that is silent has no buffers.
+struct Direction {
+    held: Vec<u8>,
+    /// How much of it was written.
+    written: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Something was written that the other side may hold back.
+    Unflushed,
+    /// The reader has come to the end, which the writer is still to be told.
+    Ending,
+    Ended,
+}
+
+impl Direction {
+    fn new(held: Vec<u8>) -> Self {
+        Self {
+            held,
+            written: 0,
+            stage: Stage::Open,
+        }
+    }
+
+    /// Passes on what there is. Ready when the end was passed on too.
+    fn poll(
+        &mut self,
+        (mut from, mut to): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+        scratch: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        for _ in 0..TURN {
+            ready!(self.poll_held(&mut to, cx))?;
+            match self.stage {
+                Stage::Ended => return Poll::Ready(Ok(())),
+                Stage::Ending => {
+                    ready!(Pin::new(&mut to).poll_flush(cx))?;
+                    ready!(Pin::new(&mut to).poll_shutdown(cx))?;
+                    self.stage = Stage::Ended;
+                    return Poll::Ready(Ok(()));
+                }
+                Stage::Open | Stage::Unflushed => {}
+            }
+            let mut read = ReadBuf::new(scratch);
+            match Pin::new(&mut from).poll_read(cx, &mut read) {
+                Poll::Pending => {
+                    if self.stage == Stage::Unflushed {
+                        ready!(Pin::new(&mut to).poll_flush(cx))?;
+                        self.stage = Stage::Open;
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(result) => result?,
+            }
+            let read = read.filled();
+            if read.is_empty() {
+                self.stage = Stage::Ending;
+                continue;
+            }
+            self.stage = Stage::Unflushed;
+            let taken = match Pin::new(&mut to).poll_write(cx, read) {
+                Poll::Ready(taken) => taken?,
+                Poll::Pending => 0,
+            };
+            if let Some(left) = read.get(taken..).filter(|left| !left.is_empty()) {
+                self.held = left.to_vec();
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes what is held.
+    fn poll_held(&mut self, to: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(left) = self.held.get(self.written..).filter(|left| !left.is_empty()) {
+            let count = ready!(Pin::new(&mut *to).poll_write(cx, left))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+            self.stage = Stage::Unflushed;
+        }
+        self.held = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// Passes bytes on, beginning with what was read from either side already: `first` from the client, `said` from the pod.
 async fn between<C: AsyncRead + AsyncWrite + Unpin>(
     shard: &Rc<Shard>,
     (client, earned): (&mut C, Option<&Earned>),
-    (pod, first): (Stream, &[u8]),
-    said: &[u8],
+    (pod, first): (Stream, Vec<u8>),
+    said: Vec<u8>,
     (endpoint, limit): (&Endpoint, Option<Duration>),
     reset: impl Future<Output = ()>,
 ) -> (u64, u64) {
@@ -191,11 +293,20 @@ async fn between<C: AsyncRead + AsyncWrite + Unpin>(
         earned: None,
         read: &down,
     };
-    let pass_on = async {
-        client.write_all(said).await?;
-        pod_side.write_all(first).await?;
-        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut pod_side, BUFFER, BUFFER).await
-    };
+    let (mut to_pod, mut to_client) = (Direction::new(first), Direction::new(said));
+    let pass_on = poll_fn(|cx| {
+        // Taken out, so that nobody comes upon it half used.
+        let mut scratch = shard.passing.take();
+        scratch.resize(PIECE, 0);
+        let up = to_pod.poll((&mut client, &mut pod_side), &mut scratch, cx);
+        let down = to_client.poll((&mut pod_side, &mut client), &mut scratch, cx);
+        shard.passing.set(scratch);
+        match (up, down) {
+            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
+    });
     tokio::select! {
         ended = pass_on => {
             if let Err(error) = &ended {
