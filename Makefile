@@ -125,8 +125,9 @@ high-availability: deps ## test docs/high-availability.md: HAProxy, nginx, DNS a
 	tests/cluster/kube-binaries.sh
 	tests/cluster/balancers.sh
 
-soak: deps ## run the bad days in their long form: a million simulated histories, a million requests under changes, 20 upgrades, ten minutes without an API server (root, an hour)
+soak: deps ## run the bad days in their long form: a million simulated histories, 20,000 of the compiler, a million requests under changes, 20 upgrades, ten minutes without an API server (root, an hour)
 	NARTHEX_SIMULATION_HISTORIES=1000000 cargo test --locked --release --lib serve::simulation -- --nocapture
+	NARTHEX_SIM_SEEDS=20000 cargo test --locked --release --test simulation
 	NARTHEX_SOAK_REQUESTS=1000000 cargo test --locked --release --test wire nothing_is_lost_while_everything_changes -- --nocapture
 	tests/cluster/kube-binaries.sh
 	E2E_UPGRADES=20 E2E_OUTAGE=600 tests/cluster/bad-days.sh

@@ -217,7 +217,7 @@ fn any_history_equals_a_fresh_compile() {
     let seeds = std::env::var("NARTHEX_SIM_SEEDS")
         .ok()
         .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(2000);
+        .unwrap_or(1000);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     std::thread::scope(|scope| {
         for thread in 0..threads {
