@@ -46,7 +46,7 @@ impl State {
         self.ensure_pods(key);
         let backend = Arc::new(self.resolve(key, id));
         self.table.set_backend(id.slot, Some(backend.clone()));
-        self.note_endpoints(key, id, Some(&backend));
+        self.note_endpoints(key, id, (None, Some(&backend)));
         self.changed = true;
         if self
             .links
@@ -65,7 +65,7 @@ impl State {
         let Some(entry) = self.backends.get(key) else {
             return;
         };
-        let id = entry.backend.id;
+        let (id, before) = (entry.backend.id, entry.backend.clone());
         if !self.links.unlink(&Cause::Backend(id.slot), user) {
             return;
         }
@@ -80,7 +80,7 @@ impl State {
             self.outside.remove(&service);
         }
         self.table.set_backend(id.slot, None);
-        self.note_endpoints(key, id, None);
+        self.note_endpoints(key, id, (Some(&before), None));
         self.changed = true;
         self.free_slots.push(BackendId {
             slot: id.slot,
@@ -172,9 +172,9 @@ impl State {
         }
         let guarded_otherwise = entry.backend.guard.is_some() != backend.guard.is_some();
         self.journal.backend(&entry.backend, &backend);
-        let backend = Arc::new(backend);
+        let (before, backend) = (entry.backend.clone(), Arc::new(backend));
         self.table.set_backend(backend.id.slot, Some(backend.clone()));
-        self.note_endpoints(key, backend.id, Some(&backend));
+        self.note_endpoints(key, backend.id, (Some(&before), Some(&backend)));
         if guarded_otherwise {
             self.note_guard(key);
         }

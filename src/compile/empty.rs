@@ -14,8 +14,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 pub(super) struct Empty {
     /// Each with when it was found to have none.
     since: HashMap<BackendId, (Timestamp, BackendKey)>,
-    /// The backends that have some. What has neither is set up wrongly, or is not known yet.
-    ready: HashSet<BackendId>,
     /// Those that have had none for less than the time that counts, in order.
     waiting: BTreeSet<(Timestamp, BackendId)>,
     /// Backends whose users' claims are to be judged again.
@@ -54,17 +52,18 @@ impl State {
         self.empty.listed
     }
 
-    /// Notes whether a backend has ready endpoints now; none is one that is gone.
-    pub(super) fn note_endpoints(&mut self, key: &BackendKey, id: BackendId, backend: Option<&Backend>) {
+    /// Notes whether a backend has ready endpoints now. It is absent before it comes and when it is gone.
+    pub(super) fn note_endpoints(
+        &mut self,
+        key: &BackendKey,
+        id: BackendId,
+        (before, backend): (Option<&Backend>, Option<&Backend>),
+    ) {
         if self.options.yield_empty.is_none() {
             return;
         }
         // One that is ready from now on, or was until now, may get a claim or lose it.
-        let changed = match backend.is_some_and(has_some) {
-            true => self.empty.ready.insert(id),
-            false => self.empty.ready.remove(&id),
-        };
-        if changed {
+        if before.is_some_and(has_some) != backend.is_some_and(has_some) {
             self.empty.changed.insert(key.clone());
         }
         let empty = backend.is_some_and(is_empty);

@@ -36,7 +36,7 @@ struct Fetched {
 /// A set of keys that is to be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySet {
-    /// Who has it.
+    /// The backend that serves it.
     pub backend: BackendId,
     /// The `Host` of the request.
     pub host: Box<str>,
@@ -44,7 +44,7 @@ pub struct KeySet {
     pub target: Box<str>,
 }
 
-/// The key under which a URL stands among those of Secrets, none of which has an empty namespace.
+/// The key of a URL. It has no namespace, so it is never the key of a Secret.
 pub(super) fn of_url(url: &Arc<str>) -> Key {
     (Arc::default(), url.clone())
 }
@@ -161,12 +161,13 @@ impl State {
         };
         let (kind, name) = (jwt.kind, &jwt.name);
         let unusable = jwt.from.as_ref().and_then(|from| self.unusable(&from.backend));
+        let fetched = self.token_keys.urls.get(name).filter(|_| kind == Kind::Service);
+        let fault = fetched.and_then(|fetched| fetched.fault.as_ref());
         let Some(read) = self.token_keys.read.get(&place_of(&object.namespace, jwt)) else {
             let (code, message) = match kind {
                 Kind::Service => {
-                    let fault = self.token_keys.urls.get(name).and_then(|fetched| fetched.fault.clone());
                     // Nobody has asked yet, or, as in `check`, nobody will.
-                    let fault = fault.map(|fault| (Code::GuardInvalid, fault));
+                    let fault = fault.map(|fault| (Code::GuardInvalid, fault.clone()));
                     let Some((code, why)) = unusable.or(fault) else { return };
                     (code, format!("{name} has no keys yet ({why})"))
                 }
@@ -178,12 +179,7 @@ impl State {
             };
             return say(code, format!("{message}, {CLOSED}"));
         };
-        let fault = self
-            .token_keys
-            .urls
-            .get(name)
-            .and_then(|fetched| fetched.fault.as_ref());
-        if let (Kind::Service, Some(fault)) = (kind, fault) {
+        if let Some(fault) = fault {
             let message = format!("{name} gives no keys ({fault}), so those that it had stay in use");
             say(Code::InvalidKey, message);
         }

@@ -155,7 +155,7 @@ pub enum Change {
     KeySet {
         /// The URL that it was asked by.
         url: Arc<str>,
-        /// The set, or why there is none.
+        /// The set as the Service sent it, or why it did not.
         said: Result<Arc<[u8]>, String>,
     },
     /// An ExternalName's addresses, as last resolved; empty where it does not resolve.

@@ -64,7 +64,7 @@ pub struct Settings {
     pub under_way: Arc<UnderWay>,
     /// The passwords of clients, of all shards.
     pub passwords: Arc<Passwords>,
-    /// The nonces of digests, likewise.
+    /// The nonces of digests, of all shards.
     pub digests: Arc<Digests>,
     /// What services that say who may come in have answered lately, over all shards.
     pub answers: Arc<Answers>,

@@ -1,12 +1,13 @@
 //! The annotations of OpenShift's router as narthex's own.
 
 use super::route::Writer;
+use crate::dialect::annotations::openshift::{RATE_SECONDS, TCP_RATE_SECONDS};
 use crate::source::directory::node::Node;
 
 const ROUTER: &str = "haproxy.router.openshift.io/";
-/// What `rate-http` and `rate-tcp` count in, as parts of a minute.
-const HTTP_WINDOWS: u64 = 6;
-const TCP_WINDOWS: u64 = 20;
+/// How often a minute holds the time in which `rate-http` counts, and that of `rate-tcp`.
+const HTTP_WINDOWS: u64 = 60 / RATE_SECONDS as u64;
+const TCP_WINDOWS: u64 = 60 / TCP_RATE_SECONDS as u64;
 
 /// Says natively what the annotations of a Route say. Returns those that stay as they are: others' and, so that guards close, what
 /// cannot be said.

@@ -10,7 +10,9 @@ mod services;
 mod sessions;
 
 use super::hsts;
-use super::value::{Value, balance, compression, object_name, path, retry_on, server_name, token, upstream_host};
+use super::value::{
+    Value, balance, compression, object_name, path, retry_on, secret, server_name, token, upstream_host,
+};
 use super::{Annotation, Scope, clients};
 use crate::table::{BackendProtocol, HealthProtocol, SubjectPattern};
 use std::sync::LazyLock;
@@ -57,14 +59,10 @@ static BASIC: &[Annotation] = &[
                 narthex speaks TLS to the pods.",
         default: "the authorities of the system are trusted",
         example: "pods-ca",
-        value: Value::Text {
-            form: "the name of a Secret in the same namespace",
-            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            read: |settings, text| {
-                settings.backend.ca_secret = Some(object_name(text)?);
-                Ok(())
-            },
-        },
+        value: secret(|settings, text| {
+            settings.backend.ca_secret = Some(object_name(text)?);
+            Ok(())
+        }),
     },
     Annotation {
         name: "backend-client-secret",
@@ -73,14 +71,10 @@ static BASIC: &[Annotation] = &[
                 speaks TLS to them.",
         default: "no certificate is presented",
         example: "narthex-client",
-        value: Value::Text {
-            form: "the name of a Secret in the same namespace",
-            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            read: |settings, text| {
-                settings.backend.client_secret = Some(object_name(text)?);
-                Ok(())
-            },
-        },
+        value: secret(|settings, text| {
+            settings.backend.client_secret = Some(object_name(text)?);
+            Ok(())
+        }),
     },
     Annotation {
         name: "backend-protocol",
@@ -181,14 +175,10 @@ static BASIC: &[Annotation] = &[
                 value, requests for these hosts get 503.",
         default: "clients are not asked for a certificate",
         example: "clients-ca",
-        value: Value::Text {
-            form: "the name of a Secret in the same namespace",
-            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            read: |settings, text| {
-                let read = |wanted: &mut _| clients::authorities(wanted, "narthex.io/client-ca-secret", text);
-                settings.clients.guarded("narthex.io/client-ca-secret", read)
-            },
-        },
+        value: secret(|settings, text| {
+            let read = |wanted: &mut _| clients::authorities(wanted, "narthex.io/client-ca-secret", text);
+            settings.clients.guarded("narthex.io/client-ca-secret", read)
+        }),
     },
     Annotation {
         name: "client-error-page",
@@ -457,8 +447,8 @@ static BASIC: &[Annotation] = &[
         name: "max-in-flight-per-pod",
         scope: Scope::Backend,
         about: "Maximum number of requests in flight to each pod of the Service, in the whole process. Narthex chooses \
-                among the pods with room. Where there is none, requests wait for `queue-timeout` and then get 503 with \
-                `Retry-After`.",
+                among the pods that have fewer. If all pods have that many, requests wait for `queue-timeout` and then \
+                get 503 with `Retry-After`.",
         default: "pods get any number",
         example: "20",
         value: Value::Integer {

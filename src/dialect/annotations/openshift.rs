@@ -27,10 +27,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const QUEUE: Duration = Duration::from_secs(5);
 
 /// The time in which `rate-limit-connections.rate-http` counts requests.
-const RATE_SECONDS: u32 = 10;
+pub(crate) const RATE_SECONDS: u32 = 10;
 
 /// The time in which `rate-limit-connections.rate-tcp` counts.
-const TCP_RATE_SECONDS: u32 = 3;
+pub(crate) const TCP_RATE_SECONDS: u32 = 3;
 
 /// What an annotation asks for of which narthex takes no notice.
 pub(super) struct Unserved {

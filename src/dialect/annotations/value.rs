@@ -54,6 +54,18 @@ pub(super) enum Value {
     },
 }
 
+/// What a name of an object looks like.
+pub(super) const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+
+/// The name of a Secret.
+pub(super) const fn secret(read: fn(&mut Settings, &str) -> Result<(), String>) -> Value {
+    Value::Text {
+        form: "the name of a Secret in the same namespace",
+        pattern: OBJECT_NAME,
+        read,
+    }
+}
+
 impl Value {
     /// How a value is written, in Markdown.
     pub fn form(&self) -> String {

@@ -159,16 +159,9 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
     }
     Reading {
         claims,
-        settings,
-        seniority: route.seniority(),
         tls,
-        spare: None,
-        error_pages: None,
-        rest: None,
-        guards,
-        patterns: Vec::new(),
-        findings,
         admission: Some(admission),
+        ..guards_alone(route, settings, guards, findings)
     }
 }
 

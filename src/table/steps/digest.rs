@@ -1,4 +1,4 @@
-//! Who may sign in with a digest of a password (RFC 7616): the lines that htdigest writes.
+//! The users who may sign in with a digest of their password (RFC 7616), as files by htdigest list them.
 
 use super::users::{Few, MOST_USERS, split_once_at};
 use aws_lc_rs::digest;

@@ -2,7 +2,7 @@
 
 use super::super::native::value::{auth_url, claims, key_set, parties};
 use super::super::nginx::auth::{fields, method, realm, sign_in};
-use super::super::value::{Value, object_name, token};
+use super::super::value::{OBJECT_NAME, Value, object_name, secret, token};
 use super::super::{Annotation, Scope};
 use super::CLOSES;
 use crate::model::Kind;
@@ -38,14 +38,10 @@ pub(super) static ALL: &[Annotation] = &[
         about: "Secret whose entry `auth` is a file by htpasswd: clients have to show the password of one of its users, or get 401. Hashes by bcrypt (with a cost up to 14), apr1, SHA-1, salted SHA-1, SHA-256 and SHA-512 are known.",
         default: CLOSES,
         example: "users",
-        value: Value::Text {
-            form: "the name of a Secret in the same namespace",
-            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            read: |settings, text| {
-                settings.native.auth.secret = Some(object_name(text)?);
-                Ok(())
-            },
-        },
+        value: secret(|settings, text| {
+            settings.native.auth.secret = Some(object_name(text)?);
+            Ok(())
+        }),
     },
     Annotation {
         name: "auth-digest-realm",
@@ -68,14 +64,10 @@ pub(super) static ALL: &[Annotation] = &[
         about: "Secret whose entry `auth` is a file by htdigest: clients have to show a digest of the password of one of its users (RFC 7616), or get 401. Hashes are MD5, or SHA-256 with 64 digits. Pods do not get the digest. Use `auth-basic-secret` and TLS unless your clients know nothing else.",
         default: CLOSES,
         example: "users",
-        value: Value::Text {
-            form: "the name of a Secret in the same namespace",
-            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            read: |settings, text| {
-                settings.native.auth.digest = Some(object_name(text)?);
-                Ok(())
-            },
-        },
+        value: secret(|settings, text| {
+            settings.native.auth.digest = Some(object_name(text)?);
+            Ok(())
+        }),
     },
     Annotation {
         name: "auth-jwt-audience",
@@ -115,7 +107,7 @@ pub(super) static ALL: &[Annotation] = &[
         example: "login-keys",
         value: Value::Text {
             form: "the name of a ConfigMap in the same namespace",
-            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            pattern: OBJECT_NAME,
             read: |settings, text| {
                 settings.native.auth.keys =
                     Some(("narthex.io/auth-jwt-configmap", Kind::ConfigMap, object_name(text)?));
@@ -171,14 +163,10 @@ pub(super) static ALL: &[Annotation] = &[
         about: "Secret whose entry `jwks.json` (or whose only entry) is a JWK Set (RFC 7517): clients have to show a JSON Web Token (RFC 7519) that one of its keys has signed, as `Authorization: Bearer`, or get 401. The algorithms are RS256 to RS512, PS256 to PS512, ES256, ES384 and EdDSA (Ed25519); a token without a signature, or with a shared secret, is never good. A token needs `exp`, and `nbf` counts. Pods get the token.",
         default: CLOSES,
         example: "login-keys",
-        value: Value::Text {
-            form: "the name of a Secret in the same namespace",
-            pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            read: |settings, text| {
-                settings.native.auth.keys = Some(("narthex.io/auth-jwt-secret", Kind::Secret, object_name(text)?));
-                Ok(())
-            },
-        },
+        value: secret(|settings, text| {
+            settings.native.auth.keys = Some(("narthex.io/auth-jwt-secret", Kind::Secret, object_name(text)?));
+            Ok(())
+        }),
     },
     Annotation {
         name: "auth-jwt-url",
