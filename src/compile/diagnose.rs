@@ -136,11 +136,16 @@ impl State {
         for entry in reading.tls.iter().filter(|_| shown) {
             self.diagnose_tls((object, seniority), entry, redirected, said);
         }
-        self.diagnose_guards(object, claimant, &reading, said);
+        // A Route that is not served has nothing of its host, so it is not told what closes that.
+        if refused.is_none() {
+            self.diagnose_guards(object, claimant, &reading, said);
+        }
         self.diagnose_users(object, &reading, said);
         self.diagnose_keys(object, &reading, said);
         self.diagnose_external(object, &reading, said);
-        self.diagnose_clients(object, &reading, said);
+        if refused.is_none() || reading.settings.clients.concerns_tls() {
+            self.diagnose_clients(object, &reading, said);
+        }
         self.diagnose_left_out(object, &reading, said);
         if known.dialect == Dialect::IngressNginx {
             self.diagnose_patterns(object, &reading, said);

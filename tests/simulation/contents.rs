@@ -1,7 +1,7 @@
 //! What a state says, as text that can be compared.
 
 use narthex::testing::compile::State;
-use narthex::testing::model::{Code, Diagnostic, Kind, Report};
+use narthex::testing::model::Report;
 use narthex::testing::table::{Backend, Certificate, Destination, HostPattern, Route, Table, canonical_path};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -174,18 +174,8 @@ pub fn contents(state: &mut State) -> Contents {
 }
 
 fn report_text(report: &Report) -> Vec<String> {
-    // What is said of a Route about guards of its host may be out of date: docs/plan.md has it.
-    let is_known = |said: &&Diagnostic| {
-        let of_route = said.object.as_ref().is_some_and(|object| object.kind == Kind::Route);
-        of_route
-            && matches!(
-                said.code,
-                Code::GuardInvalid | Code::GuardOfOtherNamespace | Code::GuardNotEnforced
-            )
-    };
     report
         .iter()
-        .filter(|said| !is_known(said))
         .map(|diagnostic| format!("{:?} {diagnostic}", diagnostic.code))
         .collect()
 }
