@@ -9,6 +9,7 @@ use crate::dialect::host::read_host;
 use crate::dialect::reading::{
     Admission, BackendKey, Claim, Guards, Reading, Share, Spot, TlsEnds, TlsEntry, TlsPlace,
 };
+use crate::model::nearest::nearest;
 use crate::model::object::PortRef;
 use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef};
 use crate::table::canonical::canonical_rule_path;
@@ -317,7 +318,7 @@ fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refus
             settings.hsts = None;
         }
         other => {
-            let message = format!("\"{other}\" is not one of edge, reencrypt, passthrough, so the Route is not served");
+            let message = none_of(other, ["edge", "reencrypt", "passthrough"]);
             refuse("spec.tls.termination", message);
             return;
         }
@@ -327,7 +328,7 @@ fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refus
         "Allow" => {}
         "Redirect" => settings.insecure(Before::RedirectToHttps(StatusCode::FOUND)),
         other => {
-            let message = format!("\"{other}\" is not one of None, Allow, Redirect, so the Route is not served");
+            let message = none_of(other, ["None", "Allow", "Redirect"]);
             refuse("spec.tls.insecureEdgeTerminationPolicy", message);
         }
     }
@@ -339,6 +340,17 @@ fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refus
     if let Some((field, message)) = half_written(tls) {
         refused.push((Code::ExtendedValidationFailed, field, message.to_owned()));
     }
+}
+
+/// That a word is none of those that are allowed.
+fn none_of(word: &str, allowed: [&str; 3]) -> String {
+    let list = allowed.join(", ");
+    if word.is_empty() {
+        return format!("it is missing, so the Route is not served: write one of {list}");
+    }
+    let meant = nearest(word, allowed).map(|meant| format!(" (did you mean {meant}?)"));
+    let meant = meant.unwrap_or_default();
+    format!("\"{word}\" is not one of {list}{meant}, so the Route is not served")
 }
 
 /// What is missing of a certificate.

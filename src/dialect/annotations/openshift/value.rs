@@ -33,7 +33,12 @@ pub(super) fn networks(text: &str) -> Result<Networks, String> {
     let read = |one: &str| {
         let network = one.parse::<IpNet>().ok();
         let network = network.or_else(|| one.parse::<IpAddr>().ok().map(IpNet::from));
-        network.ok_or_else(|| format!("\"{one}\" is not a network such as 10.0.0.0/8"))
+        let hint = if one.contains([',', ';']) {
+            ": write blanks between networks"
+        } else {
+            ""
+        };
+        network.ok_or_else(|| format!("\"{one}\" is not a network such as 10.0.0.0/8{hint}"))
     };
     let given: Vec<IpNet> = text.split_whitespace().map(read).collect::<Result<_, _>>()?;
     if given.is_empty() {
