@@ -1,5 +1,6 @@
 //! TLS to pods: which Secrets a backend needs for it, and what comes of them.
 
+use super::backend_trust::{AnyCertificate, OwnAuthorities};
 use super::links::{Cause, User};
 use super::secrets::{Authorities, Validity, validity};
 use super::{Key, State, certificate};
@@ -9,11 +10,9 @@ use crate::model::Code;
 use crate::model::object::Secret;
 use crate::table::backend::tls_wanted;
 use crate::table::{BackendSettings, BackendTls, Ingredients};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use smallvec::SmallVec;
 use std::sync::{Arc, LazyLock};
 
@@ -228,20 +227,21 @@ impl State {
         let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| wrong(CA, error.to_string()))?;
-        let builder = if made_of.verify {
-            let roots = match authorities {
-                Some(authorities) => authorities.roots.clone(),
-                None if self.options.system_roots.is_empty() => {
-                    let why =
-                        "this system has no certificate authorities, so narthex cannot trust any certificate of a pod";
-                    return Err(wrong(CA, why.to_owned()));
-                }
-                None => self.options.system_roots.clone(),
-            };
-            builder.with_root_certificates(roots)
-        } else {
-            let any = Arc::new(AnyCertificate(PROVIDER.signature_verification_algorithms));
-            builder.dangerous().with_custom_certificate_verifier(any)
+        let builder = match authorities.filter(|_| made_of.verify) {
+            Some(authorities) => {
+                let own = OwnAuthorities::new(&authorities, &PROVIDER).map_err(|why| wrong(CA, why))?;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(own))
+            }
+            None if !made_of.verify => {
+                let any = Arc::new(AnyCertificate(PROVIDER.signature_verification_algorithms));
+                builder.dangerous().with_custom_certificate_verifier(any)
+            }
+            None if self.options.system_roots.is_empty() => {
+                let why =
+                    "this system has no certificate authorities, so narthex cannot trust any certificate of a pod";
+                return Err(wrong(CA, why.to_owned()));
+            }
+            None => builder.with_root_certificates(self.options.system_roots.clone()),
         };
         let mut config = match &made_of.shown {
             None => builder.with_no_client_auth(),
@@ -292,43 +292,4 @@ pub fn system_roots() -> Arc<RootCertStore> {
     // What cannot be read is not trusted; where nothing can, backends say so.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     Arc::new(roots)
-}
-
-/// `backend-verify: "false"`: any certificate will do, but its owner must have its key.
-#[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }

@@ -147,7 +147,15 @@ pub(super) fn client_authorities(secret: &Secret, known: &Authorities) -> Result
     read.map_err(|place| wrong(&format!("has as list {place} one that cannot be read")))
 }
 
-fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// When a certificate is valid, in seconds since 1970; absent if it cannot be read.
+pub(super) fn validity_of(certificate: &[u8]) -> Option<RangeInclusive<i64>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let validity = certificate.validity();
+    Some(validity.not_before.timestamp()..=validity.not_after.timestamp())
+}
+
+/// The certificates of a text in PEM; one at least.
+pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match chain {
         Ok(chain) if chain.is_empty() => {

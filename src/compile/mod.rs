@@ -8,6 +8,7 @@ mod access;
 mod addresses;
 mod again;
 pub mod backend_tls;
+mod backend_trust;
 mod backends;
 mod canaries;
 mod certificate;

@@ -152,7 +152,15 @@ fn explain(error: io::Error, tls: &BackendTls) -> io::Error {
                     format!("it is not for \"{name}\" (narthex.io/backend-server-name): {why}")
                 }
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!("it has expired: {why}"),
-                why => why.to_string(),
+                why => match why.to_string() {
+                    // rustls passes on what webpki says by its name.
+                    text if text.contains("CaUsedAsEndEntity") => {
+                        "it is that of an authority (CA:TRUE), and not one that is trusted by itself \
+                         (narthex.io/backend-ca-secret)"
+                            .to_owned()
+                    }
+                    text => text,
+                },
             };
             HandshakeError::error(
                 HandshakeErrorKind::Untrusted,

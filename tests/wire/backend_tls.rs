@@ -178,6 +178,34 @@ fn expired_certificates_of_pods_are_refused() {
     assert!(said.contains("it has expired"), "{said}");
 }
 
+/// What `openssl req -x509` makes says of itself that it is an authority. It is trusted if it is in the list, as OpenSSL does.
+#[test]
+fn an_authority_that_is_a_pods_own_certificate_is_trusted() {
+    let authority = |names: &[&str], until: i32| {
+        make_with(names, &PKCS_ECDSA_P256_SHA256, |parameters| {
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
+        })
+    };
+    let other = authority(&[NAME], 2100);
+    for (made, listed, wanted) in [
+        (authority(&[NAME], 2100), None, "200"),
+        (authority(&["another.name"], 2100), None, "it is not for"),
+        (authority(&[NAME], 2021), None, "it has expired"),
+        (authority(&[NAME], 2100), Some(&other), "it is that of an authority"),
+    ] {
+        let pod = TlsPod::start(pod_config(&made, None));
+        let listed = listed.unwrap_or(&made);
+        let (status, said) =
+            outcome(world(pod.address, "narthex.io/backend-ca-secret: ca") + &authorities("ca", &listed.certificate));
+        match wanted {
+            "200" => assert_eq!((status, &*said), (200, NAME)),
+            wanted => assert!(status == 502 && said.contains(wanted), "{wanted}: {status} {said}"),
+        }
+    }
+}
+
 #[test]
 fn pods_that_ask_for_a_certificate_get_the_one_that_is_named() {
     let (made, ours) = (make(&[NAME]), make(&["narthex.example"]));
