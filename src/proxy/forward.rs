@@ -180,10 +180,14 @@ pub async fn forward(
     loop {
         retries.attempts += 1;
         let first = !std::mem::replace(&mut begun, true);
-        let picked = match pick(worker, plan, &target, &mut retries.tried, first) {
+        let picked = match first && target.is_awaited() {
+            true => Picked::Full,
+            false => pick(worker, plan, &target, &mut retries.tried, first),
+        };
+        let picked = match picked {
             Picked::Full => {
                 luggage.waited = true;
-                Box::pin(target.room(|| pick(worker, plan, &target, &mut retries.tried, false))).await
+                Box::pin(target.room(first, || pick(worker, plan, &target, &mut retries.tried, false))).await
             }
             picked => picked,
         };

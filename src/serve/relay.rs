@@ -85,7 +85,7 @@ async fn connect(
     let (mut tried, mut last) = (Vec::new(), io::Error::from(io::ErrorKind::NotFound));
     for _ in 0..worker.settings.attempts.max(1) {
         let pick = || target.pick(&worker.table(), &tried, affinity, &worker.clock);
-        let lease = match Box::pin(target.room(pick)).await {
+        let lease = match Box::pin(target.room(tried.is_empty(), pick)).await {
             Picked::Lease(lease) => lease,
             Picked::Full => return Err(io::Error::other("each pod has as many connections as it may have")),
             Picked::Nobody(_) | Picked::Gone => break,

@@ -13,12 +13,37 @@ use tokio::sync::Notify;
 pub struct PodCounts {
     by_pod: Mutex<HashMap<u64, Arc<AtomicU32>>>,
     freed: Notify,
+    /// How many requests wait for a pod with room.
+    waiting: AtomicU32,
+    /// The first of them holds this, and the others wait for it in their order.
+    first: tokio::sync::Mutex<()>,
+}
+
+/// A request that waits, until dropped.
+pub(super) struct Waiting<'c>(&'c PodCounts);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl PodCounts {
     /// Forgets pods that nobody counts for.
     pub(super) fn tidy(&self) {
         lock(&self.by_pod).retain(|_, count| Arc::strong_count(count) > 1);
+    }
+
+    /// Waits until the requests that came before have found a pod, or given up.
+    pub(super) async fn turn(&self) -> (Waiting<'_>, tokio::sync::MutexGuard<'_, ()>) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Waiting(self);
+        (waiting, self.first.lock().await)
+    }
+
+    /// Whether requests wait for a pod with room.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Ends when a request to one of the pods has ended. It has to be enabled before one looks for room.

@@ -163,17 +163,33 @@ where
         })
     }
 
-    /// Chooses once more, as soon as and whenever a pod may have room, for as long as a request may wait for its turn.
-    pub async fn room(&self, mut again: impl FnMut() -> Picked<B>) -> Picked<B> {
+    /// Whether requests wait for a pod with room: those that come now wait behind them.
+    pub fn is_awaited(&self) -> bool {
+        self.room.as_ref().is_some_and(|limit| limit.counts.is_awaited())
+    }
+
+    /// Chooses once more, as soon as and whenever a pod may have room, for as long as a request may wait for its turn. Requests
+    /// take turns in the order in which they came, but for another try: it may be for some pods only, and would hold up others.
+    pub async fn room(&self, is_first_try: bool, mut again: impl FnMut() -> Picked<B>) -> Picked<B> {
         let Some(limit) = &self.room else { return again() };
         let until = tokio::time::Instant::now() + self.queue().1;
+        let mut turn = None;
+        if is_first_try {
+            match tokio::time::timeout_at(until, limit.counts.turn()).await {
+                Ok(mine) => turn = Some(mine),
+                Err(_) => return Picked::Full,
+            }
+        }
         loop {
             let mut freed = pin!(limit.counts.freed());
             // Before one looks: a place that is given back meanwhile would be missed.
             freed.as_mut().enable();
             match again() {
                 Picked::Full => {}
-                picked => return picked,
+                picked => {
+                    drop(turn);
+                    return picked;
+                }
             }
             if tokio::time::timeout_at(until, freed).await.is_err() {
                 return Picked::Full;

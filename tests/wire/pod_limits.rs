@@ -87,3 +87,40 @@ fn a_pod_that_is_well_and_full_is_waited_for() {
     drop(held);
     assert_eq!(waits.answer().status, 200);
 }
+
+#[test]
+fn those_that_wait_come_before_those_that_come_later() {
+    let rig = Rig::with(1, &["--shards", "1"], |pods| {
+        let limit = ", annotations: {narthex.io/max-in-flight-per-pod: \"1\", narthex.io/queue-timeout: 1m}";
+        service_with("web", pods, "") + &ingress("web", "a.test", "/", "web", limit)
+    });
+    let lines = || {
+        let got = rig.pod().requests().into_iter();
+        got.map(|got| got.line()).collect::<Vec<_>>()
+    };
+    // The pod has sent the head of its reply, and not the body.
+    rig.pod()
+        .answers(Reply::text("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n"));
+    let mut first = Client::connect(rig.http);
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    first.send(ask("/first"));
+    eventually("the pod has the first", || (lines().len() == 1).then_some(()));
+    let waiting = |text: String| {
+        let mut client = Client::connect(rig.http);
+        client.send(text);
+        // Another request has its reply, so the shard has seen this one.
+        assert_eq!(send(&rig, "none.test").answer().status, 404);
+        client
+    };
+    // The last one comes as soon as the one before it has its reply, when the place becomes free.
+    let mut one = waiting(ask("/0") + &ask("/late"));
+    let mut others = [waiting(ask("/1")), waiting(ask("/2"))];
+    rig.pod().answers(Reply::text(OK));
+    drop(first);
+    for client in &mut others {
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!((one.answer().status, one.answer().status), (200, 200));
+    let wanted = ["/first", "/0", "/1", "/2", "/late"].map(|path| format!("GET {path} HTTP/1.1"));
+    assert_eq!(lines(), wanted);
+}
