@@ -112,8 +112,8 @@ pub mod testing {
         pub use crate::table::{
             Answer, Backend, BackendState, CanonicalPath, Certificate, Destination, HostPattern, HostSet, Hosts, Jwt,
             JwtKeys, Known, Listener, ListenerId, Match, Names, PathKind, PathPattern, PathRegex, Pattern, Patterns,
-            PodSet, Route, Says, Serves, Split, Table, Template, TlsMode, Users, When, canonical_host, canonical_path,
-            route_key,
+            PodSet, Route, Says, Scheme, Schemes, Serves, Split, Table, Template, TlsMode, Users, When, canonical_host,
+            canonical_path, route_key,
         };
         pub mod canonical {
             pub use crate::table::canonical::{canonical_host, canonical_path, canonical_rule_path};

@@ -13,7 +13,8 @@ use narthex::testing::model::object::{Meta, PortRef};
 use narthex::testing::model::{Field, FieldForm};
 use narthex::testing::table::route::HostRank;
 use narthex::testing::table::{
-    CanonicalPath, HostPattern, Route, Says, Table, When, canonical_host, canonical_path, explain, route_key,
+    CanonicalPath, HostPattern, PathPattern, Route, Says, Scheme, Schemes, Table, When, canonical_host, canonical_path,
+    explain, route_key,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -215,7 +216,7 @@ proptest! {
             if let Some(value) = field {
                 fields.append("x-tier", &value);
             }
-            let says = Says { method: &method, fields: Some(&fields), query: query.as_deref() };
+            let says = Says { method: &method, fields: Some(&fields), query: query.as_deref(), ..Says::default() };
             let found = table.ingress_hosts().find(Some(&host), &path, &says).map(|found| found.route.clone());
             let wanted = oracle(&table, Some(&host), &path, &says);
             prop_assert_eq!(&found, &wanted, "{:?} {:?} {:?}", host, path, says);
@@ -232,6 +233,80 @@ proptest! {
         }
         prop_assert!(table.routes().all(|route| route.path.is_none()));
     }
+}
+
+/// The same where routes are for some schemes only. The best host that has a fitting path decides: of its paths those for the
+/// request's scheme, or all if there are none; and in plain a redirect comes before the others of OpenShift's Routes.
+fn oracle_by_scheme(table: &Table, host: &str, path: &CanonicalPath<'_>, scheme: Scheme) -> Option<Arc<Route>> {
+    let fits = |route: &&Arc<Route>| {
+        let text = path.form(route.keep_slashes);
+        let path_fits = |pattern: &PathPattern| pattern.matches(text);
+        route.host.matches(Some(host)) && route.path.as_ref().is_some_and(path_fits)
+    };
+    let all: Vec<&Arc<Route>> = table.routes().filter(fits).collect();
+    let rank = all.iter().map(|route| route.host.rank()).max()?;
+    let of_host = || all.iter().copied().filter(|route| route.host.rank() == rank);
+    let best = |is: &dyn Fn(&Route) -> bool| {
+        of_host()
+            .filter(|route| is(route))
+            .max_by_key(|route| route.precedence())
+    };
+    let found = best(&|route| route.policies.schemes.include(scheme));
+    let redirect = best(&|route| scheme == Scheme::Http && route.policies.schemes == Schemes::Redirected);
+    let gives_way = |route: &&Arc<Route>| matches!(route.policies.schemes, Schemes::Both | Schemes::Http);
+    match (found, redirect) {
+        (Some(found), Some(redirect)) if gives_way(&found) => Some(redirect.clone()),
+        (found, _) => found.or_else(|| best(&|_| true)).cloned(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn lookup_by_scheme_is_the_definition(
+        ingresses in prop::collection::vec(ingress(), 1..8),
+        schemes in prop::collection::vec(schemes(), 8),
+        requests in prop::collection::vec((name(), path(), scheme()), 1..20),
+    ) {
+        let mut state = State::new(Options::default());
+        for (index, ingress) in ingresses.iter().enumerate() {
+            let mut ingress = Ingress { default_backend: None, ..ingress.clone() };
+            ingress.meta.name = format!("i{index}").into();
+            state.apply(Change::Apply(Object::Ingress(ingress.into())));
+        }
+        let mut table = state.table();
+        let routes: Vec<Arc<Route>> = table.routes().cloned().collect();
+        for (route, schemes) in routes.iter().zip(schemes.iter().cycle()) {
+            let mut made = Route::clone(route);
+            Arc::make_mut(&mut made.policies).schemes = *schemes;
+            table.update_host(&route.host, |host| host.paths.set(route.path.as_ref().unwrap(), Some(Arc::new(made))));
+        }
+        for (host, path, scheme) in requests {
+            let path = canonical_path(&path, false).unwrap();
+            let says = Says { scheme, ..Says::default() };
+            let found = table.ingress_hosts().find(Some(&host), &path, &says).map(|found| found.route.clone());
+            let wanted = oracle_by_scheme(&table, &host, &path, scheme);
+            prop_assert_eq!(&found, &wanted, "{:?} {:?} {:?}", host, path, scheme);
+            let explained = explain::explain(table.ingress_hosts(), Some(&host), &path, &says);
+            prop_assert_eq!(&explained.route, &wanted);
+        }
+    }
+}
+
+fn schemes() -> impl Strategy<Value = Schemes> {
+    let all = [
+        Schemes::All,
+        Schemes::Both,
+        Schemes::Http,
+        Schemes::Https,
+        Schemes::Redirected,
+    ];
+    prop::sample::select(all.to_vec())
+}
+
+fn scheme() -> impl Strategy<Value = Scheme> {
+    prop::sample::select(vec![Scheme::Http, Scheme::Https, Scheme::HttpsToProxy])
 }
 
 /// Adds a route with conditions for what a route is for; `alone` takes the latter away.

@@ -152,6 +152,8 @@ mod openshift;
 mod openshift_hands;
 #[path = "wire/openshift_refused.rs"]
 mod openshift_refused;
+#[path = "wire/openshift_schemes.rs"]
+mod openshift_schemes;
 #[path = "wire/openshift_tls.rs"]
 mod openshift_tls;
 #[path = "wire/overload.rs"]

@@ -12,8 +12,8 @@ use crate::model::{Code, Diagnostic, Field, FieldForm, ObjectRef, Origin};
 use crate::table::paths::prefix_key;
 use crate::table::route::Age;
 use crate::table::{
-    Before, Destination, HostPattern, HostRegex, PathKind, PathPattern, Policies, Redirection, Route, Template,
-    route_key,
+    Before, Destination, HostPattern, HostRegex, PathKind, PathPattern, Policies, Redirection, Route, Schemes,
+    Template, route_key,
 };
 use http::StatusCode;
 use std::collections::{BTreeSet, HashMap};
@@ -279,6 +279,7 @@ impl State {
                 follows_patterns: true,
                 is_unlogged: route.policies.is_unlogged,
                 closing_slash: false,
+                schemes: Schemes::All,
             };
             let path = pattern(PathKind::Exact, bare);
             let route = own_route(host, path, &route.age(), Destination::Nowhere, Arc::new(policies));
@@ -386,5 +387,6 @@ fn redirected(part: &Part, redirection: Redirection) -> Arc<Policies> {
         follows_patterns: true,
         is_unlogged: part.policies.is_unlogged,
         closing_slash: false,
+        schemes: Schemes::All,
     })
 }

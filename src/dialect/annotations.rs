@@ -29,7 +29,7 @@ use crate::model::nearest::nearest;
 use crate::model::object::Meta;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
 use crate::table::{
-    After, BackendSettings, Before, CanaryRule, Compression, Guard, Policies, Rewrite, Share, Target, Template,
+    After, BackendSettings, Before, CanaryRule, Compression, Guard, Policies, Rewrite, Schemes, Share, Target, Template,
 };
 use http::{HeaderValue, StatusCode};
 use list::all;
@@ -129,6 +129,8 @@ pub(crate) struct Chain {
     pub follows_patterns: bool,
     /// Whether requests are left out of the access log.
     pub is_unlogged: bool,
+    /// The schemes that routes are for.
+    pub schemes: Schemes,
 }
 
 impl Settings {
@@ -160,6 +162,7 @@ impl Settings {
             follows_patterns: self.chain.follows_patterns,
             is_unlogged: self.chain.is_unlogged,
             closing_slash: false,
+            schemes: self.chain.schemes,
         }
     }
 }

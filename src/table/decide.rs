@@ -9,7 +9,7 @@ use super::canonical::{HostError, PathError, canonical_host, canonical_path};
 use super::steps::is_own_url;
 use super::{
     Answer, Asked, Backend, Before, CanonicalPath, ClientRules, Cors, Destination, Guard, HostSet, Known, ListenerId,
-    Match, Presented, Protocol, Route, Says, Table,
+    Match, Presented, Protocol, Route, Says, Scheme, Table,
 };
 use crate::message::{Fields, Value};
 use http::{Method, StatusCode, Version};
@@ -294,6 +294,11 @@ impl<'r> Ask<'r> {
     /// What conditions of routes are about.
     pub fn says(&self) -> Says<'r> {
         Says {
+            scheme: match (self.tls, self.secure) {
+                (true, _) => Scheme::Https,
+                (false, true) => Scheme::HttpsToProxy,
+                (false, false) => Scheme::Http,
+            },
             method: self.method,
             fields: Some(self.fields),
             query: self.query,

@@ -1,7 +1,7 @@
 //! Which rule answers, which came close, and why not.
 
 use super::route::{HostPattern, PathKind, Route};
-use super::{CanonicalPath, GatewayPort, HostTable, Hosts, Pattern, Says};
+use super::{CanonicalPath, GatewayPort, HostTable, Hosts, Pattern, Says, Scheme, Schemes};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -154,8 +154,21 @@ fn why_lost(
         return "it matches".to_owned();
     };
     let (mine, best) = (candidate.precedence(), winner.precedence());
+    let (schemes, others) = (candidate.policies.schemes, winner.policies.schemes);
     if mine.host < best.host {
         format!("it matches, but host {} comes before {}", winner.host, candidate.host)
+    } else if others.include(says.scheme) && !schemes.include(says.scheme) {
+        let scheme = if says.scheme == Scheme::Http {
+            "HTTPS"
+        } else {
+            "plain HTTP"
+        };
+        format!("it matches, but it is for {scheme} only")
+    } else if mine.path_length > best.path_length && others == Schemes::Redirected && schemes.yield_to_redirects() {
+        format!(
+            "it matches, but {} redirects plain HTTP, and redirects come before longer paths",
+            winner.origin.object
+        )
     } else if ([candidate, winner].iter()).any(|route| route.is_pattern() || route.policies.follows_patterns) {
         format!(
             "it matches, but {} comes before it in the order of its host",

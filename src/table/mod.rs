@@ -48,7 +48,7 @@ pub use hosts::{HostTable, Hosts, Match};
 pub use listener::{HostSet, Listener, ListenerId, ListenerProtocol, Names, Serves, TlsMode};
 pub use patterns::{PathRegex, Pattern, Patterns};
 pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
-pub use policies::{After, Before, Policies};
+pub use policies::{After, Before, Policies, Schemes};
 pub use route::{HostPattern, PathKind, PathPattern, Route, Shadow, Yields, route_key};
 pub use served::{RouteAdmission, Served};
 pub use settings::{
@@ -64,7 +64,7 @@ pub use steps::{
     Share, Target, Template, Texts, Users, UsersRead, VARIABLES, Verified, What, is_realm, is_same_name,
     may_be_replied,
 };
-pub use when::{Expressions, Says, When};
+pub use when::{Expressions, Says, Scheme, When};
 
 use foldhash::fast::FixedState;
 use parts::Parts;

@@ -2,9 +2,11 @@
 //! and not on how many routes there are.
 
 use super::CanonicalPath;
+use super::decide::ACME;
 use super::parts::Parts;
+use super::policies::Schemes;
 use super::route::{PathKind, PathPattern, Route};
-use super::when::Says;
+use super::when::{Says, Scheme};
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -101,9 +103,9 @@ impl Entry {
         self.exact.is_none() && self.prefix.is_none() && self.narrow.is_none()
     }
 
-    /// How many routes keep empty segments.
-    fn keeping(&self) -> u32 {
-        self.routes().map(|route| u32::from(route.keep_slashes)).sum()
+    /// Counts routes.
+    fn count(&self, is_counted: fn(&Route) -> bool) -> u32 {
+        self.routes().map(|route| u32::from(is_counted(route))).sum()
     }
 
     /// The first of a kind that `accept` lets through and whose conditions hold.
@@ -129,6 +131,22 @@ pub struct Paths {
     exacts: u32,
     /// How many routes keep empty segments.
     keeping: u32,
+    /// How many routes are for plain HTTP alone, or for HTTPS alone.
+    of_one_scheme: u32,
+    /// How many of them redirect plain HTTP.
+    redirecting: u32,
+}
+
+fn keeps_slashes(route: &Route) -> bool {
+    route.keep_slashes
+}
+
+fn is_of_one_scheme(route: &Route) -> bool {
+    !matches!(route.policies.schemes, Schemes::All | Schemes::Both)
+}
+
+fn is_redirected(route: &Route) -> bool {
+    route.policies.schemes == Schemes::Redirected
 }
 
 /// Hashes a path element by element, so that one walk over a request's path yields the hash of each of its prefixes.
@@ -210,15 +228,23 @@ impl Paths {
             // They have a list of their own.
             PathKind::RegularExpression | PathKind::Passthrough => return,
         }
-        let keeping = &mut self.keeping;
+        let mut counts = [
+            (&mut self.keeping, keeps_slashes as fn(&Route) -> bool),
+            (&mut self.of_one_scheme, is_of_one_scheme),
+            (&mut self.redirecting, is_redirected),
+        ];
         self.entries.update(
             hash,
             |entry| entry.key() == key,
             Entry::default,
             |entry| {
-                *keeping = keeping.saturating_sub(entry.keeping());
+                for (count, is_counted) in &mut counts {
+                    **count = count.saturating_sub(entry.count(*is_counted));
+                }
                 change(entry);
-                *keeping += entry.keeping();
+                for (count, is_counted) in &mut counts {
+                    **count += entry.count(*is_counted);
+                }
                 !entry.is_empty()
             },
         );
@@ -235,12 +261,42 @@ impl Paths {
     /// The best route for a canonical path: the exact one, else the longest prefix by element. Of those with the same
     /// pattern, the first whose conditions hold.
     pub fn find(&self, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&Arc<Route>> {
+        match self.of_one_scheme {
+            0 => self.find_among(path, says, |_| true),
+            _ => self.find_by_scheme(path, says),
+        }
+    }
+
+    /// The same where some routes are for one scheme only: the best of those that the request's scheme is for. If there is none,
+    /// the best of all, which refuses the request.
+    #[inline(never)]
+    fn find_by_scheme(&self, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&Arc<Route>> {
+        let found = self.find_among(path, says, |route| route.policies.schemes.include(says.scheme));
+        let Some(found) = found else {
+            return self.find_among(path, says, |_| true);
+        };
+        let comes_first = says.scheme == Scheme::Http
+            && self.redirecting > 0
+            && found.policies.schemes.yield_to_redirects()
+            && !path.merged.starts_with(ACME);
+        let redirect = comes_first.then(|| self.find_among(path, says, is_redirected));
+        redirect.flatten().or(Some(found))
+    }
+
+    /// The best route among those that `accept` lets through.
+    #[inline]
+    fn find_among(
+        &self,
+        path: &CanonicalPath<'_>,
+        says: &Says<'_>,
+        accept: impl Fn(&Route) -> bool,
+    ) -> Option<&Arc<Route>> {
         let kept = match &path.kept {
             Some(kept) if self.keeping > 0 => kept,
-            _ => return self.longest(&path.merged, says, |_| true),
+            _ => return self.longest(&path.merged, says, accept),
         };
-        let merged = self.longest(&path.merged, says, |route| !route.keep_slashes);
-        let kept = self.longest(kept, says, |route| route.keep_slashes);
+        let merged = self.longest(&path.merged, says, |route| !route.keep_slashes && accept(route));
+        let kept = self.longest(kept, says, |route| route.keep_slashes && accept(route));
         match (merged, kept) {
             (Some(merged), Some(kept)) if merged.precedence() >= kept.precedence() => Some(merged),
             (merged, None) => merged,

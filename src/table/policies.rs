@@ -7,8 +7,43 @@ use super::steps::{
     Access, Addresses, Blocked, BlockedField, Connections, Cors, ErrorPages, FieldChanges, Mirror, Pace, Rates,
     Redirection, Returned, Rewrite, Satisfy, SendTo, Template,
 };
+use super::when::Scheme;
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
+
+/// The schemes that a route is for. A path of OpenShift's Routes exists for some schemes only: a request by another one goes to
+/// the next shorter path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Schemes {
+    /// All, whatever other routes are for.
+    #[default]
+    All,
+    /// All, but a redirect of a shorter path comes first.
+    Both,
+    /// Plain HTTP, but a redirect of a shorter path comes first.
+    Http,
+    /// HTTPS.
+    Https,
+    /// HTTPS. Plain HTTP is redirected there.
+    Redirected,
+}
+
+impl Schemes {
+    /// Whether a request that comes by a scheme is for the route.
+    #[inline]
+    pub fn include(self, scheme: Scheme) -> bool {
+        match self {
+            Self::All | Self::Both | Self::Redirected => true,
+            Self::Http => scheme != Scheme::Https,
+            Self::Https => scheme != Scheme::Http,
+        }
+    }
+
+    /// Whether redirects of shorter paths come first where a request comes in plain.
+    pub fn yield_to_redirects(self) -> bool {
+        matches!(self, Self::Both | Self::Http)
+    }
+}
 
 /// The policies of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,6 +61,8 @@ pub struct Policies {
     pub is_unlogged: bool,
     /// Whether its path, which is a prefix, was written with a closing slash, and its dialect minds.
     pub closing_slash: bool,
+    /// The schemes that it is for.
+    pub schemes: Schemes,
 }
 
 /// A step before a request is forwarded. What follows from the request's head and its client alone is part of the decision

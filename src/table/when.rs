@@ -28,9 +28,22 @@ pub struct Expressions {
     pub query: Box<[(Box<str>, PathRegex)]>,
 }
 
+/// How a request comes to narthex.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// In plain.
+    #[default]
+    Http,
+    /// Over TLS that ends here.
+    Https,
+    /// In plain, from a trusted proxy whose client speaks HTTPS.
+    HttpsToProxy,
+}
+
 /// What a request says that conditions are about.
 #[derive(Clone, Copy, Debug)]
 pub struct Says<'r> {
+    pub scheme: Scheme,
     pub method: &'r Method,
     /// The fields; absent where nothing is known of them.
     pub fields: Option<&'r Fields>,
@@ -40,6 +53,7 @@ pub struct Says<'r> {
 impl Default for Says<'_> {
     fn default() -> Self {
         Self {
+            scheme: Scheme::Http,
             method: &Method::GET,
             fields: None,
             query: None,

@@ -1,8 +1,8 @@
-"""Routes as OpenShift's router reads them: random hosts, paths, weights and rewrites, once as manifests for narthex and once as the
-configuration that the router would have written for HAProxy. Status and what the pod sees must be the same, and Services must get
-their shares.
+"""Routes as OpenShift's router reads them: random hosts, paths, insecure policies, weights and rewrites, once as manifests for narthex
+and once as the configuration that the router would have written for HAProxy. Over HTTP and HTTPS, status and what the pod sees must
+be the same, and Services must get their shares.
 
-`make differential-haproxy` runs this. Needs Debian's haproxy. SEED repeats a run.
+`make differential-haproxy` runs this. Needs Debian's haproxy and openssl. SEED repeats a run.
 """
 
 import http.client
@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -64,15 +65,17 @@ def start_pod(number):
 
 
 class Route:
-    """One Route: `to` is its Services with their weights."""
+    """One Route: `to` is its Services with their weights, `policy` what becomes of plain HTTP; absent for a Route without TLS."""
 
-    def __init__(self, name, host, path, wildcard, target, to):
+    def __init__(self, name, host, path, wildcard, target, to, policy=None):
         self.name, self.host, self.path, self.wildcard, self.target, self.to = name, host, path, wildcard, target, to
+        self.policy = policy
 
     def manifest(self):
         targets = [f"{{kind: Service, name: pod{pod}, weight: {weight}}}" for pod, weight in self.to]
         rewrite = f"haproxy.router.openshift.io/rewrite-target: '{self.target}'" if self.target else ""
         policy = "Subdomain" if self.wildcard else "None"
+        tls = f"tls: {{termination: edge, insecureEdgeTerminationPolicy: {self.policy}}}" if self.policy else ""
         return f"""apiVersion: route.openshift.io/v1
 kind: Route
 metadata: {{name: {self.name}, annotations: {{haproxy.router.openshift.io/disable_cookies: "true", {rewrite}}}}}
@@ -82,6 +85,7 @@ spec:
   wildcardPolicy: {policy}
   to: {targets[0]}
   alternateBackends: [{', '.join(targets[1:])}]
+  {tls}
 """
 
     def pattern(self):
@@ -119,9 +123,11 @@ def make_routes(draw):
             target = draw.choice(TARGETS) if draw.random() < 0.3 else None
             # The router does not escape a path in its rewrite, so those with operators are for matching alone.
             target = None if re.search("[()+]", path) else target
-            routes.append(Route(f"r{number}-{index}", host, path, wildcard, target, [(draw.randrange(PODS), 100)]))
+            policy = draw.choice([None, None, "None", "Allow", "Redirect"])
+            routes.append(Route(f"r{number}-{index}", host, path, wildcard, target, [(draw.randrange(PODS), 100)], policy))
         if wildcard and draw.random() < 0.5:
-            routes.append(Route(f"r{number}-own", f"own.w{number}.test", "/", False, None, [(draw.randrange(PODS), 1)]))
+            policy = draw.choice([None, "None", "Allow"])
+            routes.append(Route(f"r{number}-own", f"own.w{number}.test", "/", False, None, [(draw.randrange(PODS), 1)], policy))
     return routes
 
 
@@ -136,14 +142,23 @@ def weighed_routes(draw):
     return routes
 
 
-def start_haproxy(folder, routes, port, ports):
+def start_haproxy(folder, routes, ports, doors):
     # The router sorts its lines so that longer paths come first, and puts wildcards behind all hosts.
     def order(route):
         return (not route.wildcard, route.pattern())
 
-    lines = [f"{route.pattern()} {route.name}" for route in sorted(routes, key=order, reverse=True)]
-    with open(f"{folder}/map", "w") as file:
-        file.write("\n".join(lines) + "\n")
+    # A Route is in the maps of the schemes that it is for.
+    plain = [route for route in routes if route.policy in (None, "Allow")]
+    redirected = [route for route in routes if route.policy == "Redirect"]
+    secure = [route for route in routes if route.policy]
+    for name, some in (("plain", plain), ("redirected", redirected), ("secure", secure)):
+        with open(f"{folder}/{name}", "w") as file:
+            file.writelines(f"{route.pattern()} {route.name}\n" for route in sorted(some, key=order, reverse=True))
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=haproxy.test", "-keyout", f"{folder}/both", "-out", f"{folder}/certificate"]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    with open(f"{folder}/both", "a") as both, open(f"{folder}/certificate") as certificate:
+        both.write(certificate.read())
     backends = "\n".join(route.backend(ports) for route in routes)
     with open(f"{folder}/conf", "w") as file:
         file.write(f"""global
@@ -154,9 +169,16 @@ defaults
   timeout client 10m
   timeout server 10m
 frontend public
-  bind 127.0.0.1:{port}
+  bind 127.0.0.1:{doors["http"]}
   http-request set-header Host %[req.hdr(Host),lower]
-  use_backend %[base,map_reg({folder}/map)]
+  acl secure_redirect base,map_reg({folder}/redirected) -m found
+  redirect scheme https if secure_redirect
+  use_backend %[base,map_reg({folder}/plain)]
+  default_backend nobody
+frontend fe_sni
+  bind 127.0.0.1:{doors["https"]} ssl crt {folder}/both
+  http-request set-header Host %[req.hdr(Host),lower]
+  use_backend %[base,map_reg({folder}/secure)]
   default_backend nobody
 backend nobody
   http-request return status 503
@@ -188,8 +210,18 @@ def names(draw, route):
     return draw.choice(known)
 
 
-def ask(port, connections, host, target):
-    connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port))
+def connect(scheme, port):
+    """A connection on which no name is asked for, so that requests for all hosts may go over it."""
+    if scheme == "http":
+        return http.client.HTTPConnection("127.0.0.1", port)
+    return http.client.HTTPSConnection("127.0.0.1", port, context=ssl._create_unverified_context())
+
+
+def ask(door, connections, host, target):
+    """`door` is a scheme and a port."""
+    if door not in connections:
+        connections[door] = connect(*door)
+    connection = connections[door]
     connection.putrequest("GET", target, skip_host=True)
     connection.putheader("Host", host)
     connection.endheaders()
@@ -222,17 +254,19 @@ def unescape(found):
     return char if re.fullmatch("[A-Za-z0-9._~-]", char) else found[0].upper()
 
 
-def why(port, connections, host, target, wanted, got):
+def why(door, connections, host, target, wanted, got):
     """The name of a difference that docs/from-openshift.md names; absent if it does not."""
     if wanted[0] == 503 and got[0] == 404:
         return "a host that no Route has gets 404"
+    if host.lower().startswith("own.") and (wanted[0] == 302 or (wanted[0] != 503 and got[0] == 503)):
+        return "a host of a Route is not answered by a Route for all hosts of its domain"
     path, mark, query = target.partition("?")
     plain = canonical(path)
     if plain is None and got[0] == 400:
         return "a path that leads above the root gets 400"
     if plain is not None and plain != path:
         # Asked for it as narthex reads it, that router does the same.
-        again = ask(port, connections, host, plain + mark + query)
+        again = ask(door, connections, host, plain + mark + query)
         if same(again, got):
             return "paths are compared and forwarded in canonical form"
     if got[0] == wanted[0] == 200 and canonical(wanted[1].split(" ")[1].partition("?")[0]) == got[1].split(" ")[1].partition("?")[0]:
@@ -245,10 +279,10 @@ def same(wanted, got):
     return wanted[0] == got[0] and wanted[1].lower().split(" ")[2:] == got[1].lower().split(" ")[2:] and wanted[1].split(" ")[:2] == got[1].split(" ")[:2]
 
 
-def shares(port, connections, route):
+def shares(door, connections, route):
     counts = Counter()
     for _ in range(WEIGHED):
-        status, body = ask(port, connections, route.host, "/")
+        status, body = ask(door, connections, route.host, "/")
         counts[body.split(" ")[0] if status == 200 else status] += 1
     return counts
 
@@ -261,12 +295,13 @@ def main(binary):
     routes, weighed = make_routes(draw), weighed_routes(draw)
     manifests = "".join(service(f"pod{pod}", port) for pod, port in enumerate(ports))
     manifests += "---\n".join(route.manifest() for route in routes + weighed)
-    port, asked, found, statuses, named, connections = free_port(), 0, [], Counter(), Counter(), {}
+    doors = {scheme: free_port() for scheme in ("http", "https")}
+    asked, found, statuses, named, connections = 0, [], Counter(), Counter(), {}
     with tempfile.TemporaryDirectory() as folder:
-        haproxy = start_haproxy(folder, routes + weighed, port, ports)
+        haproxy = start_haproxy(folder, routes + weighed, ports, doors)
         try:
             with narthex(binary, manifests, "--drop-in", "openshift", "--route-wildcards") as served:
-                until("haproxy is ready", lambda: haproxy.poll() is not None or listens(port))
+                until("haproxy is ready", lambda: haproxy.poll() is not None or all(map(listens, doors.values())))
                 if haproxy.poll() is not None:
                     sys.exit("haproxy does not start")
                 for route in routes:
@@ -274,18 +309,21 @@ def main(binary):
                     for target in targets(draw, paths):
                         asked += 1
                         host = names(draw, route)
-                        wanted, got = (ask(one, connections, host, target) for one in (port, served.http))
+                        scheme = draw.choice(["http", "https"])
+                        theirs, ours = (scheme, doors[scheme]), (scheme, served.http if scheme == "http" else served.https)
+                        wanted, got = (ask(door, connections, host, target) for door in (theirs, ours))
                         statuses[wanted[0]] += 1
                         if same(wanted, got):
                             continue
-                        name = why(port, connections, host, target, wanted, got)
+                        name = why(theirs, connections, host, target, wanted, got)
                         named[name] += 1
                         if name is None:
-                            found.append((host, target, wanted, got, [(one.host, one.path, one.target) for one in routes if one.host == route.host]))
+                            about = [(one.host, one.path, one.target, one.policy) for one in routes if one.host == route.host]
+                            found.append((f"{scheme}://{host}", target, wanted, got, about))
                 for route in weighed:
                     total = sum(weight for _, weight in route.to)
-                    for name, one in (("haproxy", port), ("narthex", served.http)):
-                        counts = shares(one, connections, route)
+                    for name, port in (("haproxy", doors["http"]), ("narthex", served.http)):
+                        counts = shares(("http", port), connections, route)
                         for pod, weight in route.to:
                             wanted = weight / total if total else 0
                             if abs(counts[str(pod)] / WEIGHED - wanted) > (SHARE_ERROR if 0 < wanted < 1 else 0):
@@ -299,7 +337,7 @@ def main(binary):
     for name, count in named.items():
         print(f"  {count}: {name}")
     for host, target, wanted, got, about in found[:10]:
-        print(f"  {host} {target}\n    haproxy {wanted}\n    narthex {got}\n    {about}")
+        print(f"  {host}{target}\n    haproxy {wanted}\n    narthex {got}\n    {about}")
     if found:
         sys.exit(1)
 

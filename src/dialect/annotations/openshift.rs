@@ -10,7 +10,7 @@ use super::Settings;
 use super::nginx::Served;
 use crate::table::{
     Addresses, After, Balance, Before, Connections, CookieAttributes, HashKey, Networks, PathRegex, Rate, RateKey,
-    Rates, Rewrite, Target,
+    Rates, Rewrite, Schemes, Target,
 };
 use http::StatusCode;
 use std::sync::Arc;
@@ -157,8 +157,15 @@ impl Settings {
         self.chain.after = Box::new([after]);
     }
 
-    /// Says what becomes of requests in plain, or of all others.
-    pub(crate) fn insecure(&mut self, step: Before) {
+    /// Says by which schemes requests may come, and what becomes of others where no other Route takes them.
+    pub(crate) fn serve_by(&mut self, schemes: Schemes) {
+        self.chain.schemes = schemes;
+        let step = match schemes {
+            Schemes::All | Schemes::Both => return,
+            Schemes::Http => Before::PlainOnly,
+            Schemes::Https => Before::HttpsOnly,
+            Schemes::Redirected => Before::RedirectToHttps(StatusCode::FOUND),
+        };
         let behind = std::mem::take(&mut self.chain.behind);
         self.chain.behind = [step].into_iter().chain(behind).collect();
     }

@@ -15,8 +15,7 @@ use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef};
 use crate::table::canonical::canonical_rule_path;
 use crate::table::paths::prefix_key;
 use crate::table::route::wildcard_suffix;
-use crate::table::{BackendProtocol, BackendSettings, Before, HostPattern, PathKind, PathPattern};
-use http::StatusCode;
+use crate::table::{BackendProtocol, BackendSettings, HostPattern, PathKind, PathPattern, Schemes};
 use std::sync::Arc;
 
 /// What all fields of a Route have: it has no lists that stand for themselves.
@@ -271,7 +270,7 @@ fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refus
     let Some(tls) = &route.tls else {
         settings.hsts = None;
         // OpenShift's router looks for Routes without tls only where requests come in plain.
-        settings.insecure(Before::PlainOnly);
+        settings.serve_by(Schemes::Http);
         return;
     };
     let mut refuse = |field, message: String| refused.push((Code::InvalidRoute, field, message));
@@ -324,9 +323,9 @@ fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refus
         }
     }
     match &*tls.insecure_policy {
-        "" | "None" => settings.insecure(Before::HttpsOnly),
-        "Allow" => {}
-        "Redirect" => settings.insecure(Before::RedirectToHttps(StatusCode::FOUND)),
+        "" | "None" => settings.serve_by(Schemes::Https),
+        "Allow" => settings.serve_by(Schemes::Both),
+        "Redirect" => settings.serve_by(Schemes::Redirected),
         other => {
             let message = none_of(other, ["None", "Allow", "Redirect"]);
             refuse("spec.tls.insecureEdgeTerminationPolicy", message);

@@ -15,6 +15,8 @@ pub struct World {
     pub paths: Vec<String>,
     /// The class that most Ingresses name, if the manifests are given.
     class: Option<String>,
+    /// Whether there are Routes of OpenShift.
+    routes: bool,
     /// How many pods there are so far, and their port.
     pods: u32,
     port: u16,
@@ -131,6 +133,9 @@ impl Flags {
         if self.proxy_protocol {
             all.extend(["--proxy-protocol".to_owned(), "optional".to_owned()]);
         }
+        if world.routes {
+            all.extend(["--drop-in", "openshift", "--route-wildcards"].map(str::to_owned));
+        }
         if let Some(class) = &world.class {
             all.extend(["--ingress-class".to_owned(), class.clone()]);
         }
@@ -149,6 +154,7 @@ impl World {
                 .map(ToString::to_string)
                 .collect(),
             class: None,
+            routes: false,
             pods: 0,
             port,
         }
@@ -190,6 +196,11 @@ impl World {
         for number in 0..rng.usize(8..24) {
             let ingress = world.ingress(rng, number);
             world.push(&ingress);
+        }
+        world.routes = often(rng, 50);
+        let routes = if world.routes { rng.usize(8..24) } else { 0 };
+        for number in 0..routes {
+            world.push(&route(rng, number));
         }
         world
     }
@@ -346,6 +357,31 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     });
     files.sort();
     files
+}
+
+/// A Route. Its namespace has what a host is for, so few hosts have several Routes, and paths for both schemes.
+fn route(rng: &mut fastrand::Rng, number: usize) -> Value {
+    let host = *one(rng, &["a.test", "a.test", "b.test", "www.a.test", "x.b.test"]);
+    let mut spec = json!({
+        "host": host,
+        "path": *one(rng, &["", "/", "/api", "/api/v1", "/foo", "/.well-known/acme-challenge", "/a/b"]),
+        "to": {"kind": "Service", "name": format!("s{}", rng.u32(..6))},
+    });
+    if host == "x.b.test" {
+        spec["wildcardPolicy"] = json!("Subdomain");
+    }
+    if often(rng, 60) {
+        let termination = *one(rng, &["edge", "edge", "reencrypt"]);
+        let policy = *one(rng, &["None", "Allow", "Redirect"]);
+        spec["tls"] = json!({"termination": termination, "insecureEdgeTerminationPolicy": policy});
+    }
+    let namespace = if often(rng, 80) { "default" } else { "shop" };
+    json!({
+        "apiVersion": "route.openshift.io/v1", "kind": "Route",
+        "metadata": {"name": format!("r{number}"), "namespace": namespace,
+                     "creationTimestamp": format!("2025-01-01T00:00:{:02}Z", rng.u32(..60))},
+        "spec": spec,
+    })
 }
 
 /// A folder and those in it, as far as they have manifests.
