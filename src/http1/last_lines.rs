@@ -21,8 +21,11 @@ pub(super) struct LastLines {
 #[derive(Clone, Debug, Default)]
 struct Kept {
     bytes: Vec<u8>,
-    /// By their offsets in `bytes`, one behind the other without a gap.
+    /// One behind the other without a gap, by their offsets in the head that they are from: in the next one they often have
+    /// the same.
     lines: Vec<Line>,
+    /// The offset of the first one.
+    start: usize,
 }
 
 /// Which of the last lines is expected next. It may be behind the last of them.
@@ -50,12 +53,22 @@ impl LastLines {
         let behind = kept.lines.get(expected.0..).unwrap_or_default();
         let Some(first) = behind.first() else { return 0 };
         let start = first.name.start as usize;
-        let same = start + common_prefix(left, kept.bytes.get(start..).unwrap_or_default());
+        let bytes = kept.bytes.get(start - kept.start..).unwrap_or_default();
+        let same = if left.starts_with(bytes) {
+            bytes.len()
+        } else {
+            common_prefix(left, bytes)
+        };
+        let same = start + same;
         let count = behind.iter().take(most).take_while(|line| end(line) <= same).count();
         let repeated = behind.get(..count).unwrap_or_default();
         let Some(last) = repeated.last() else { return 0 };
         let shift = ((total - left.len()) as u32).wrapping_sub(start as u32);
-        lines.extend(repeated.iter().map(|line| moved(line, shift)));
+        if shift == 0 {
+            lines.extend_from_slice(repeated);
+        } else {
+            lines.extend(repeated.iter().map(|line| moved(line, shift)));
+        }
         expected.0 += count;
         end(last) - start
     }
@@ -81,12 +94,13 @@ impl LastLines {
         let Kept {
             bytes: kept,
             lines: places,
+            start: first,
         } = &mut **self.kept.get_or_insert_default();
         kept.clear();
         kept.extend_from_slice(bytes);
-        let shift = 0u32.wrapping_sub(start as u32);
         places.clear();
-        places.extend(lines.iter().map(|line| moved(line, shift)));
+        places.extend_from_slice(lines);
+        *first = start;
     }
 
     /// Gives their memory back.

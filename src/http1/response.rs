@@ -314,7 +314,9 @@ impl ResponseReader {
                 .repeated(&mut expected, (w.len(), left), &mut head.lines, room);
             if repeated > 0 {
                 for line in head.lines.get(known..).unwrap_or_default() {
-                    self.plain(line.known, line.value.of(w))?;
+                    if matches!(line.known, Name::ContentLength | Name::TransferEncoding) {
+                        self.framing_field(line.known, line.value.of(w))?;
+                    }
                 }
                 left = left.get(repeated..).unwrap_or_default();
             }

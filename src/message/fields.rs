@@ -356,6 +356,13 @@ impl Fields {
         }
     }
 
+    /// Writes the first ones of lines that were all put in by [`Self::append`]: they lie as they are written.
+    pub fn write_appended(&self, count: usize, out: &mut Vec<u8>) {
+        let end = count.checked_sub(1).and_then(|last| self.lines.get(last));
+        let end = end.map_or(0, |last| last.value.end as usize + 2);
+        out.extend_from_slice(self.bytes.get(..end).unwrap_or_default());
+    }
+
     fn write_line(&self, line: &Line, out: &mut Vec<u8>) {
         out.extend_from_slice(line.name.of(&self.bytes));
         out.extend_from_slice(b": ");

@@ -5,7 +5,7 @@ use super::error::ProxyError;
 use super::facts::Facts;
 use crate::message::Request;
 use crate::table::decide::{Ask, Refusal};
-use crate::table::{ListenerId, Presented, Route};
+use crate::table::{KnownHost, ListenerId, Presented, Route};
 use std::cell::Cell;
 use std::net::IpAddr;
 
@@ -30,7 +30,13 @@ pub struct Came<'r> {
 }
 
 /// What decides of a request's head.
-pub fn ask<'r>(request: &'r Request, facts: &Facts<'r>, client: &'r Client, websocket: bool) -> Ask<'r> {
+pub fn ask<'r>(
+    request: &'r Request,
+    facts: &Facts<'r>,
+    client: &'r Client,
+    known_host: Option<&'r KnownHost>,
+    websocket: bool,
+) -> Ask<'r> {
     let tls = client.peer.tls.as_ref();
     let came = Came {
         listener: client.peer.listener,
@@ -41,7 +47,9 @@ pub fn ask<'r>(request: &'r Request, facts: &Facts<'r>, client: &'r Client, webs
         secure: client.is_secure(),
         client: Some(client.address()),
     };
-    ask_of(request, facts, came, websocket)
+    let mut ask = ask_of(request, facts, came, websocket);
+    ask.known_host = known_host;
+    ask
 }
 
 /// The same for a head without a connection, which somebody asks about.
@@ -61,6 +69,7 @@ pub fn ask_of<'r>(request: &'r Request, facts: &Facts<'r>, came: Came<'r>, webso
         query: request.query(),
         fields: &request.fields,
         host: facts.host,
+        known_host: None,
         second_host: facts.second_host,
         expect: facts.expect,
         hops: facts.hops,

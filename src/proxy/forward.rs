@@ -555,7 +555,10 @@ struct Unframed<'h>(&'h mut Vec<u8>);
 
 impl Sink for Unframed<'_> {
     fn field(&mut self, name: &'static str, value: &[u8]) {
-        if !matches!(name, "Content-Length" | "Transfer-Encoding" | "TE" | "Connection") {
+        if !matches!(
+            name,
+            "Content-Length: " | "Transfer-Encoding: " | "TE: " | "Connection: "
+        ) {
             self.0.field(name, value);
         }
     }

@@ -72,10 +72,23 @@ pub struct Trace {
 
 /// Where the fields for a pod are written.
 pub trait Sink {
-    /// Writes a field.
+    /// Writes a field. Its name ends with a colon and a blank.
     fn field(&mut self, name: &'static str, value: &[u8]);
+    /// Writes a whole line, which ends with CRLF.
+    fn line(&mut self, line: &'static str) {
+        if let Some((name, value)) = line
+            .trim_end()
+            .split_at_checked(line.find(": ").map_or(0, |colon| colon + 2))
+        {
+            self.field(name, value.as_bytes());
+        }
+    }
     /// Writes fields as they came.
     fn lines(&mut self, fields: &Fields, lines: Range<usize>);
+    /// Writes the first ones of fields that were put in one by one.
+    fn first_lines(&mut self, fields: &Fields, count: usize) {
+        self.lines(fields, 0..count);
+    }
 }
 
 /// A head of HTTP/1.1.
@@ -84,19 +97,28 @@ impl Sink for Vec<u8> {
     #[inline(always)]
     fn field(&mut self, name: &'static str, value: &[u8]) {
         self.extend_from_slice(name.as_bytes());
-        self.extend_from_slice(b": ");
         self.extend_from_slice(value);
         self.extend_from_slice(b"\r\n");
     }
 
+    #[inline(always)]
+    fn line(&mut self, line: &'static str) {
+        self.extend_from_slice(line.as_bytes());
+    }
+
     fn lines(&mut self, fields: &Fields, lines: Range<usize>) {
         fields.write_lines(lines, self);
+    }
+
+    fn first_lines(&mut self, fields: &Fields, count: usize) {
+        fields.write_appended(count, self);
     }
 }
 
 /// A head of HTTP/2. What the `http` crate does not take is left out, but every reader has checked it.
 impl Sink for HeaderMap {
     fn field(&mut self, name: &'static str, value: &[u8]) {
+        let name = name.trim_end_matches(": ");
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
             self.append(name, value);
         }
@@ -114,9 +136,9 @@ impl Sink for HeaderMap {
 /// Writes the fields that a pod gets: `Host`, then the client's in their order, then ours.
 pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, forwarded: &Forwarded<'_>) {
     match forwarded.host {
-        Some(host) => out.field("Host", host),
+        Some(host) => out.field("Host: ", host),
         // HTTP/1.1 has no requests without Host, and the pod gets HTTP/1.1.
-        None => out.field("Host", forwarded.endpoint.to_string().as_bytes()),
+        None => out.field("Host: ", forwarded.endpoint.to_string().as_bytes()),
     }
     let options = if forwarded.facts.connection {
         connection_options(original)
@@ -149,10 +171,10 @@ pub fn write_fields(out: &mut impl Sink, original: &Fields, client: &Client, for
         _ if trusted => append_to_trusted(out, original, (client, keeps_list), forwarded),
         _ => write_origin(out, &client.peer, forwarded),
     }
-    out.field("X-Request-Id", forwarded.request_id);
-    out.field("X-Narthex-Hops", hops(forwarded.hops));
+    out.field("X-Request-Id: ", forwarded.request_id);
+    out.line(hops(forwarded.hops));
     if let Some(trace) = forwarded.trace {
-        out.field("traceparent", trace.parent.as_bytes());
+        out.field("traceparent: ", trace.parent.as_bytes());
     }
     if let Some(changes) = forwarded.changes {
         out.lines(&changes.more, 0..changes.more.len());
@@ -207,32 +229,32 @@ fn stays(field: Field<'_>, options: &ConnectionOptions<'_>, trusted: bool, forwa
 fn write_framing(out: &mut impl Sink, original: &Fields, forwarded: &Forwarded<'_>) {
     let facts = forwarded.facts;
     if forwarded.chunked && !forwarded.multiplexed {
-        out.field("Transfer-Encoding", b"chunked");
+        out.field("Transfer-Encoding: ", b"chunked");
     }
     if let Some(length) = facts.length.filter(|length| is_padded(*length)) {
-        out.field("Content-Length", shortened(length));
+        out.field("Content-Length: ", shortened(length));
     }
     if facts.crumbs {
         // HTTP/2 clients send a cookie in crumbs; over HTTP/1.1 it must be one line again (RFC 9113, section 8.2.3).
         let crumbs: Vec<&[u8]> = original.get_all(&Name::Cookie).map(Value::as_bytes).collect();
-        out.field("Cookie", &crumbs.join(&b"; "[..]));
+        out.field("Cookie: ", &crumbs.join(&b"; "[..]));
     }
     if facts.takes_trailers {
-        out.field("TE", b"trailers");
+        out.field("TE: ", b"trailers");
     }
     if forwarded.upgrade {
-        out.field("Connection", b"upgrade");
-        out.field("Upgrade", b"websocket");
+        out.field("Connection: ", b"upgrade");
+        out.field("Upgrade: ", b"websocket");
     } else if forwarded.closes && !forwarded.multiplexed {
         let takes = facts.takes_trailers;
-        out.field("Connection", if takes { b"close, te" } else { b"close" });
+        out.field("Connection: ", if takes { b"close, te" } else { b"close" });
     } else if facts.takes_trailers && !forwarded.multiplexed {
-        out.field("Connection", b"te");
+        out.field("Connection: ", b"te");
     }
     if let Some(key) = forwarded.key {
-        out.field("Sec-WebSocket-Key", key.text().as_bytes());
+        out.field("Sec-WebSocket-Key: ", key.text().as_bytes());
         if !original.contains(&Name::SecWebsocketVersion) {
-            out.field("Sec-WebSocket-Version", b"13");
+            out.field("Sec-WebSocket-Version: ", b"13");
         }
     }
 }
@@ -253,15 +275,22 @@ fn shortened(length: Value<'_>) -> &[u8] {
 /// Writes where a stranger's request comes from.
 fn write_origin(out: &mut impl Sink, peer: &Peer, forwarded: &Forwarded<'_>) {
     if let Some(host) = forwarded.asked_host {
-        out.field("X-Forwarded-Host", host);
+        out.field("X-Forwarded-Host: ", host);
     }
-    let port = forwarded.port.unwrap_or(if peer.scheme == "https" { 443 } else { 80 });
-    out.field("X-Forwarded-Port", Digits::of(port).as_bytes());
-    if peer.trusted {
-        let origin = super::peer::origin(peer.ip, peer.scheme);
-        out.lines(&origin, 0..origin.len());
+    let told;
+    let origin = if peer.trusted {
+        told = super::peer::origin(peer.ip, peer.scheme);
+        &told
     } else {
-        out.lines(&peer.origin, 0..peer.origin.len());
+        &peer.origin
+    };
+    match forwarded.port {
+        // The last line says the usual port of the scheme.
+        Some(port) => {
+            out.first_lines(origin, origin.len().saturating_sub(1));
+            out.field("X-Forwarded-Port: ", Digits::of(port).as_bytes());
+        }
+        None => out.first_lines(origin, origin.len()),
     }
 }
 
@@ -277,21 +306,21 @@ fn append_to_trusted(
     }
     let said = client.told_host();
     if !original.contains(&Name::XForwardedProto) {
-        out.field("X-Forwarded-Proto", client.scheme().as_bytes());
+        out.field("X-Forwarded-Proto: ", client.scheme().as_bytes());
     }
     if !original.contains(&Name::XForwardedPort) {
         let named = original.get(&Name::XForwardedHost).map(Value::as_bytes);
         let named = named.or(said.as_deref().map(str::as_bytes));
         let port = told_port(client.scheme(), named, forwarded.port);
-        out.field("X-Forwarded-Port", Digits::of(port).as_bytes());
+        out.field("X-Forwarded-Port: ", Digits::of(port).as_bytes());
     }
     if !original.contains(&Name::XForwardedHost)
         && let Some(host) = said.as_deref().map(str::as_bytes).or(forwarded.asked_host)
     {
-        out.field("X-Forwarded-Host", host);
+        out.field("X-Forwarded-Host: ", host);
     }
     if !original.contains(&Name::XRealIp) {
-        out.field("X-Real-IP", client.address().to_string().as_bytes());
+        out.field("X-Real-IP: ", client.address().to_string().as_bytes());
     }
 }
 
@@ -309,13 +338,13 @@ fn append_to_lists(out: &mut impl Sink, original: &Fields, client: &Client) {
         let _ = write!(list, "{}, ", client.address());
     }
     let _ = write!(list, "{}", peer.ip);
-    out.field("X-Forwarded-For", &list);
+    out.field("X-Forwarded-For: ", &list);
     if original.contains(&Name::Forwarded) {
         let node = match peer.ip {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("\"[{v6}]\""),
         };
-        out.field("Forwarded", format!("for={node};proto={}", peer.scheme).as_bytes());
+        out.field("Forwarded: ", format!("for={node};proto={}", peer.scheme).as_bytes());
     }
 }
 
@@ -360,13 +389,13 @@ impl Digits {
     }
 }
 
-fn hops(hops: u8) -> &'static [u8] {
+fn hops(hops: u8) -> &'static str {
     match hops {
-        0 | 1 => b"1",
-        2 => b"2",
-        3 => b"3",
-        4 => b"4",
-        _ => b"5",
+        0 | 1 => "X-Narthex-Hops: 1\r\n",
+        2 => "X-Narthex-Hops: 2\r\n",
+        3 => "X-Narthex-Hops: 3\r\n",
+        4 => "X-Narthex-Hops: 4\r\n",
+        _ => "X-Narthex-Hops: 5\r\n",
     }
 }
 
@@ -414,8 +443,8 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    const OURS: &str = "X-Forwarded-Host: a.test:8000\r\nX-Forwarded-Port: 8000\r\nX-Forwarded-For: 10.0.0.1\r\n\
-                        X-Forwarded-Proto: http\r\nX-Real-IP: 10.0.0.1\r\nX-Request-Id: id\r\nX-Narthex-Hops: 2\r\n";
+    const OURS: &str = "X-Forwarded-Host: a.test:8000\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: http\r\n\
+                        X-Real-IP: 10.0.0.1\r\nX-Forwarded-Port: 8000\r\nX-Request-Id: id\r\nX-Narthex-Hops: 2\r\n";
 
     #[test]
     fn what_stays_keeps_its_order_and_its_case() {

@@ -67,6 +67,8 @@ pub fn origin(ip: IpAddr, scheme: &str) -> Fields {
     origin.append("X-Forwarded-For", &address);
     origin.append("X-Forwarded-Proto", scheme);
     origin.append("X-Real-IP", &address);
+    // The last line is left out where the request names a port.
+    origin.append("X-Forwarded-Port", if scheme == "https" { "443" } else { "80" });
     origin
 }
 

@@ -58,8 +58,8 @@ struct Admitted<'r> {
     client: &'r Rc<Client>,
     trail: &'r Trail,
     request: &'r Request,
-    facts: Facts<'r>,
-    ask: Ask<'r>,
+    facts: &'r Facts<'r>,
+    ask: &'r Ask<'r>,
     canonical: Canonical<'r>,
     /// For a WebSocket over HTTP/2.
     key: Option<upgrade::Key>,
@@ -74,7 +74,7 @@ impl Admitted<'_> {
         Known {
             request_id: Some(self.trail.request_id().as_str()),
             backend,
-            ..decide::known(&self.ask, &self.canonical, route)
+            ..decide::known(self.ask, &self.canonical, route)
         }
     }
 
@@ -85,7 +85,7 @@ impl Admitted<'_> {
             worker: self.worker,
             client: self.client,
             table,
-            ask: &self.ask,
+            ask: self.ask,
             known: self.known(route, backend.or_else(main).map(|backend| &**backend)),
             id: self.trail.request_id(),
         }
@@ -109,8 +109,12 @@ pub async fn take(
         place: None,
         waited: false,
     };
+    let facts = Facts::of(&request.fields);
+    let known_host = (facts.host).and_then(|host| worker.known_hosts.find(host.as_bytes()));
+    let key = upgrade::Key::of(request);
+    let ask = canonical::ask(request, &facts, client, known_host.as_deref(), key.is_some());
     // Looked at where it is, as the plan below: an await would keep room for it in two places.
-    let admitted = admit(worker, client, (request, upload), trail);
+    let admitted = admit((worker, client, trail), (request, upload), (&facts, &ask), key);
     let request = match admitted {
         Ok(Some(ref request)) => request,
         Ok(None) => {
@@ -126,7 +130,7 @@ pub async fn take(
     let mut granted: Option<Box<Granted>> = None;
     loop {
         let table = worker.table();
-        let decision = decide::decide(&table, &request.ask, &request.canonical, &worker.settings.rules());
+        let decision = decide::decide(&table, request.ask, &request.canonical, &worker.settings.rules());
         trail.decided(&table, &decision);
         let told = decision
             .clients
@@ -141,7 +145,7 @@ pub async fn take(
                 worker,
                 client,
                 request: request.request,
-                ask: &request.ask,
+                ask: request.ask,
                 canonical: &request.canonical,
                 route,
                 told: told.as_deref(),
@@ -192,7 +196,7 @@ pub async fn take(
                     Err(error) => Some((*error).into()),
                     Ok(plan) => {
                         if !std::mem::replace(&mut mirrored, true) {
-                            mirrors::begin((worker, client), plan, (&table, route), &request.ask);
+                            mirrors::begin((worker, client), plan, (&table, route), request.ask);
                         }
                         let forwarded = {
                             let forwarding = pin!(forward::forward(worker, client, plan, &mut luggage, draft));
@@ -287,24 +291,21 @@ pub async fn take(
 
 /// Reads what the request's head says, and refuses what no rule could answer. Absent for `OPTIONS *`.
 fn admit<'r>(
-    worker: &'r Rc<Worker>,
-    client: &'r Rc<Client>,
+    (worker, client, trail): (&'r Rc<Worker>, &'r Rc<Client>, &'r Trail),
     (request, upload): (&'r Request, Rc<Upload>),
-    trail: &'r Trail,
+    (facts, ask): (&'r Facts<'r>, &'r Ask<'r>),
+    key: Option<upgrade::Key>,
 ) -> Result<Option<Admitted<'r>>, ForwardError> {
     if worker.is_overloaded() {
         return Err(ProxyError::Overloaded.into());
     }
     #[cfg(debug_assertions)]
     super::fail::maybe(request.path());
-    let key = upgrade::Key::of(request);
     if !upload.is_empty() {
         trail.receives(&upload);
     }
-    let facts = Facts::of(&request.fields);
-    let ask = canonical::ask(request, &facts, client, key.is_some());
     let subject = ask.subject(&worker.settings.rules());
-    client.asks(request.version, &facts);
+    client.asks(request.version, facts);
     if !matches!(subject, Ok(Subject::Server)) {
         // A gRPC error has status 200, which would agree to a WebSocket.
         trail.expects_grpc(facts.grpc && client.is_multiplexed() && key.is_none());
@@ -314,7 +315,11 @@ fn admit<'r>(
         Ok(Subject::Server) => return Ok(None),
         Err(refusal) => return Err(ProxyError::from(refusal).into()),
     };
-    let deadline = deadline::deadline(&request.fields, &facts).filter(|_| trail.is_grpc());
+    let is_new = ask.host.is_some() && ask.known_host.is_none() && ask.authority.is_none();
+    if is_new && let (Some(host), Some(text)) = (&canonical.host, canonical.host_header) {
+        worker.known_hosts.put(text, host, canonical.port);
+    }
+    let deadline = deadline::deadline(&request.fields, facts).filter(|_| trail.is_grpc());
     Ok(Some(Admitted {
         worker,
         client,
@@ -445,7 +450,7 @@ fn before<'r>(
     });
     Ok(Plan {
         request: head,
-        ask: &request.ask,
+        ask: request.ask,
         canonical: &request.canonical,
         route,
         target: match path {
@@ -463,9 +468,9 @@ fn before<'r>(
         settings,
         affinity: affinity::affinity(head, &request.canonical, route, backend, client),
         upgrade: request.key.is_some()
-            || (protocol == Protocol::Http1 && upgrade::is_asked_for(head, &request.facts, request.upload.is_empty())),
+            || (protocol == Protocol::Http1 && upgrade::is_asked_for(head, request.facts, request.upload.is_empty())),
         key: request.key.as_ref(),
-        facts: &request.facts,
+        facts: request.facts,
         upload: &request.upload,
         trail: request.trail,
         until: (settings.request_timeout).map(|after| Instant::from_std(request.trail.began()) + after),

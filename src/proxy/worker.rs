@@ -16,7 +16,7 @@ use crate::policy::rate::Buckets;
 use crate::policy::tokens::Tokens;
 use crate::policy::under_way::UnderWay;
 use crate::table::decide::Rules;
-use crate::table::{After, Route, Table};
+use crate::table::{After, KnownHosts, Route, Table};
 use crate::telemetry::Counter;
 use crate::telemetry::access::{AccessLog, ShardLog};
 use crate::telemetry::traces::Tracer;
@@ -250,6 +250,8 @@ pub struct Worker {
     tables: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     current: RefCell<Rc<Held>>,
     traffic: RefCell<KnownTraffic>,
+    /// Hosts that requests have asked for lately.
+    pub known_hosts: KnownHosts,
     /// Rules in words, for logs and traces.
     pub words: RefCell<Dictionary>,
     /// The access log, where there is one.
@@ -291,6 +293,7 @@ impl Worker {
             tables: RefCell::new(cache),
             current: RefCell::new(current),
             traffic: RefCell::default(),
+            known_hosts: KnownHosts::default(),
             words: RefCell::default(),
             waiting_for_clients: Cell::new(0),
         }

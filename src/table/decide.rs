@@ -8,8 +8,8 @@ mod clients;
 use super::canonical::{HostError, PathError, canonical_host, canonical_path};
 use super::steps::is_own_url;
 use super::{
-    Answer, Asked, Backend, Before, CanonicalPath, ClientRules, Cors, Destination, Guard, HostSet, Known, ListenerId,
-    Match, Presented, Protocol, Route, Says, Scheme, Table,
+    Answer, Asked, Backend, Before, CanonicalPath, ClientRules, Cors, Destination, Guard, HostSet, Known, KnownHost,
+    ListenerId, Match, Presented, Protocol, Route, Says, Scheme, Table,
 };
 use crate::message::{Fields, Value};
 use http::{Method, StatusCode, Version};
@@ -69,6 +69,8 @@ pub struct Ask<'r> {
     pub fields: &'r Fields,
     /// The first `Host`.
     pub host: Option<Value<'r>>,
+    /// What is known of it, if other requests have said the same.
+    pub known_host: Option<&'r KnownHost>,
     /// Whether there is another.
     pub second_host: bool,
     /// `Expect`.
@@ -255,9 +257,13 @@ impl<'r> Ask<'r> {
             return Err(Refusal::MissingHost);
         }
         // Even where an absolute target overrules it, a malformed Host is refused (RFC 9112 §3.2).
-        let named = match self.host {
-            None => None,
-            Some(value) => {
+        let named = match (self.host, self.known_host) {
+            (None, _) => None,
+            (Some(value), Some(known)) => {
+                debug_assert_eq!(known.text().as_bytes(), value.as_bytes());
+                Some((known.canonical(), known.text()))
+            }
+            (Some(value), None) => {
                 // No host has other bytes than ASCII.
                 let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Refusal::BadHost(HostError::Invalid))?;
                 Some((canonical_host(text).map_err(Refusal::BadHost)?, text))

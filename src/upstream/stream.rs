@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+/// Up to this many bytes are written without asking first whether the socket takes any.
+const SHORT: usize = 4 << 10;
+
 /// One connection's byte stream.
 pub enum Stream {
     /// As it comes.
@@ -88,10 +91,16 @@ impl Stream {
     pub fn poll_write_out(&mut self, out: &Outgoing, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(b""); 3];
         let count = out.slices(&mut slices);
-        match slices.get(..count).unwrap_or_default() {
+        match (&mut *self, slices.get(..count).unwrap_or_default()) {
+            // What is short nearly always fits into the socket's buffer, and trying that takes less time than asking whether
+            // there is room. What is long may fit in part, which only `poll_write` remembers.
+            (Stream::Plain(tcp), [only]) if only.len() <= SHORT => match tcp.try_write(only) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(self).poll_write(cx, only),
+                done => Poll::Ready(done),
+            },
             // The kernel takes one slice in less time than a list of them.
-            [only] => Pin::new(self).poll_write(cx, only),
-            slices => Pin::new(self).poll_write_vectored(cx, slices),
+            (_, [only]) => Pin::new(self).poll_write(cx, only),
+            (_, slices) => Pin::new(self).poll_write_vectored(cx, slices),
         }
     }
 }

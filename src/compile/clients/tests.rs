@@ -167,6 +167,7 @@ fn outcome(table: &Table, host: &str, path: &str, tls: bool, shown: Option<&Pres
         trusted: false,
         secure: tls,
         client: None,
+        known_host: None,
         method: &Method::GET,
         version: Version::HTTP_2,
         authority: Some(host),

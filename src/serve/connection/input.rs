@@ -103,7 +103,10 @@ impl Input {
 
     /// Keeps bytes that were read.
     fn keep(&mut self, read: &[u8], buffers: &Buffers) {
-        if self.buffer.capacity() == 0 && (1..=FIRST_READ).contains(&read.len()) {
+        if read.is_empty() {
+            return;
+        }
+        if self.buffer.capacity() == 0 && read.len() <= FIRST_READ {
             self.buffer = buffers.input();
         }
         self.buffer.extend_from_slice(read);
@@ -190,7 +193,9 @@ impl Conn {
     /// The next request.
     pub(super) fn poll_request(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Heard> {
         loop {
-            if let Some(heard) = self.look(None) {
+            // Mostly nothing has come yet.
+            let is_empty = self.input.borrow().buffer.is_empty();
+            if !is_empty && let Some(heard) = self.look(None) {
                 return Poll::Ready(heard);
             }
             match ready!(self.poll_fill_head(cx)) {

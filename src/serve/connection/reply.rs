@@ -242,11 +242,17 @@ impl Conn {
     }
 
     /// Writes interim responses.
+    #[inline]
     pub(super) fn poll_pending(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let mut pending = self.pending.borrow_mut();
-        if pending.is_empty() {
+        if self.pending.borrow().is_empty() {
             return Poll::Ready(Ok(()));
         }
+        self.write_pending(cx)
+    }
+
+    #[cold]
+    fn write_pending(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut pending = self.pending.borrow_mut();
         let mut stream = self.stream.borrow_mut();
         while !pending.is_empty() {
             let poll = Pin::new(&mut *stream).poll_write(cx, &pending);
