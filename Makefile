@@ -190,6 +190,7 @@ bench: ## measure lookup and compile times
 bench-compare: build ## measure CPU per request beside nginx and HAProxy (and Envoy and Caddy with PEERS=all), in plain text, under TLS, and where TLS is passed through
 	benches/compare/run.sh
 	benches/compare/tls.sh
+	benches/compare/latency.sh
 	benches/compare/passthrough.sh
 
 bench-instructions: build ## count user-space instructions per request, beside nginx

@@ -31,7 +31,7 @@ die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 2; }
 note() { printf '%s\n' "$*" >&2; }
 
 # `make bench-compare` runs both halves with the same settings: each measures those of SCENARIOS that are its own.
-PLAIN="small 64k 1m conns"
+PLAIN="small browser 64k 1m conns"
 UNDER_TLS="tls h2 full resumed"
 
 # scenarios OWN: those of OWN that SCENARIOS asks for, in its order; all of them if it asks for none.
@@ -50,7 +50,7 @@ need() {
     done
 }
 
-# h2load's options for the 13 fields that a browser's head has besides Host and h2load's own.
+# Options of h2load and wrk for the fields that a browser's head has besides Host.
 # shellcheck disable=SC2034  # used by the scripts that read this one
 BROWSER=(
     -H 'sec-ch-ua: "Chromium";v="130", "Google Chrome";v="130", "Not?A_Brand";v="99"'

@@ -5,8 +5,8 @@
 # the whole time; a round measures each in turn, in an order that rotates, so that noise of the machine meets all alike.
 # The figure to trust is CPU time a request: utime+stime of all the proxy's processes over the round / requests answered.
 #
-#   SCENARIOS="small 64k 1m conns"  15-byte, 64 KiB and 1 MiB bodies on 64 (1m: 16) connections; 15 bytes on 1000 connections;
-#                                   those of tls.sh are left out here
+#   SCENARIOS="small browser 64k 1m conns"  15-byte, 64 KiB and 1 MiB bodies on 64 (1m: 16) connections; browser: as small, with
+#                                   a browser's head; conns: 15 bytes on 1000 connections; those of tls.sh are left out here
 #   ONLY="narthex nginx"            which proxies (default: narthex nginx nginx-noid haproxy, and envoy, caddy where present;
 #                                   nginx-noid sets no X-Request-Id, which alone is a good part of what nginx takes)
 #   BASE=nginx                      the proxy that the ratios are to, or nginx-noid
@@ -31,10 +31,12 @@ WARMUP=${WARMUP:-1}
 OUT=${OUT:-}
 ticks=$(getconf CLK_TCK)
 
-# Sets $uri and $conns. The largest body has fewer connections: what is under way when wrk stops is paid for but not counted.
+# Sets $uri, $conns and $fields. The largest body has fewer connections: what is under way when wrk stops is paid for but not counted.
 scenario() {
+    fields=()
     case $1 in
     small) uri=/ conns=64 ;;
+    browser) uri=/ conns=64 fields=("${BROWSER[@]}") ;;
     64k) uri=/64k conns=64 ;;
     1m) uri=/1m conns=16 ;;
     conns) uri=/ conns=1000 ;;
@@ -62,7 +64,7 @@ own_ticks() { echo $(($(cpu_ticks "$backend_pid") + $(sed 's/.*) //' "/proc/$$/s
 
 # load SECONDS PORT: in the background, wrk's report to tmp/wrk; the pid is left in $load_pid, so that the trap can stop it.
 load() {
-    wrk -t1 -c "$conns" -d "${1}s" --timeout 10s --latency -H "Host: $HOST" "http://127.0.0.1:$2$uri" >"$scratch/tmp/wrk" &
+    wrk -t1 -c "$conns" -d "${1}s" --timeout 10s --latency -H "Host: $HOST" "${fields[@]}" "http://127.0.0.1:$2$uri" >"$scratch/tmp/wrk" &
     load_pid=$!
 }
 

@@ -91,17 +91,30 @@ impl Stream {
     pub fn poll_write_out(&mut self, out: &Outgoing, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(b""); 3];
         let count = out.slices(&mut slices);
-        match (&mut *self, slices.get(..count).unwrap_or_default()) {
-            // What is short nearly always fits into the socket's buffer, and trying that takes less time than asking whether
-            // there is room. What is long may fit in part, which only `poll_write` remembers.
-            (Stream::Plain(tcp), [only]) if only.len() <= SHORT => match tcp.try_write(only) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(self).poll_write(cx, only),
-                done => Poll::Ready(done),
-            },
+        match slices.get(..count).unwrap_or_default() {
             // The kernel takes one slice in less time than a list of them.
-            (_, [only]) => Pin::new(self).poll_write(cx, only),
-            (_, slices) => Pin::new(self).poll_write_vectored(cx, slices),
+            [only] => Pin::new(self).poll_write(cx, only),
+            slices => Pin::new(self).poll_write_vectored(cx, slices),
         }
+    }
+
+    /// The same for what is short, which nearly always fits into the socket's buffer: trying takes less time than asking first
+    /// whether there is room. Absent if that has to be asked after all. What is long may fit in part, which only
+    /// [`Self::poll_write_out`] remembers. This does not count towards the turn of a task, so whoever calls it has to wait
+    /// for something else between two calls.
+    pub fn try_write_out(&mut self, out: &Outgoing) -> Option<io::Result<usize>> {
+        let Stream::Plain(tcp) = self else { return None };
+        let mut slices = [IoSlice::new(b""); 3];
+        let count = out.slices(&mut slices);
+        let [only] = slices.get(..count)? else { return None };
+        if only.len() > SHORT {
+            return None;
+        }
+        let done = tcp.try_write(only);
+        (!done
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock))
+        .then_some(done)
     }
 }
 

@@ -140,7 +140,11 @@ where
     /// Writes all that was taken.
     pub(super) fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_written() {
-            let count = ready!(stream.poll_write_out(&self.out, cx))?;
+            // Between two requests on a connection a response is waited for.
+            let count = match stream.try_write_out(&self.out) {
+                Some(done) => done?,
+                None => ready!(stream.poll_write_out(&self.out, cx))?,
+            };
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
