@@ -58,7 +58,6 @@ struct Admitted<'r> {
     client: &'r Rc<Client>,
     trail: &'r Trail,
     request: &'r Request,
-    facts: &'r Facts<'r>,
     ask: &'r Ask<'r>,
     canonical: Canonical<'r>,
     /// For a WebSocket over HTTP/2.
@@ -192,7 +191,13 @@ pub async fn take(
                 path,
             } => {
                 let known = (granted.as_deref(), told.as_deref());
-                match &before(request, table.generation, (route, backend), (hops, path), known) {
+                match &before(
+                    (request, &facts),
+                    table.generation,
+                    (route, backend),
+                    (hops, path),
+                    known,
+                ) {
                     Err(error) => Some((*error).into()),
                     Ok(plan) => {
                         if !std::mem::replace(&mut mirrored, true) {
@@ -325,7 +330,6 @@ fn admit<'r>(
         client,
         trail,
         request,
-        facts,
         ask,
         canonical,
         key,
@@ -420,7 +424,7 @@ fn own(
 
 /// Plans what a pod gets, by the route's and the backend's settings.
 fn before<'r>(
-    request: &'r Admitted<'_>,
+    (request, facts): (&'r Admitted<'_>, &'r Facts<'r>),
     generation: u64,
     (route, backend): (&'r Arc<Route>, &'r Arc<Backend>),
     (hops, path): (u8, Option<String>),
@@ -468,9 +472,9 @@ fn before<'r>(
         settings,
         affinity: affinity::affinity(head, &request.canonical, route, backend, client),
         upgrade: request.key.is_some()
-            || (protocol == Protocol::Http1 && upgrade::is_asked_for(head, request.facts, request.upload.is_empty())),
+            || (protocol == Protocol::Http1 && upgrade::is_asked_for(head, facts, request.upload.is_empty())),
         key: request.key.as_ref(),
-        facts: request.facts,
+        facts,
         upload: &request.upload,
         trail: request.trail,
         until: (settings.request_timeout).map(|after| Instant::from_std(request.trail.began()) + after),
