@@ -20,6 +20,7 @@ use slab::Slab;
 use std::cell::{Cell, Ref, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -299,7 +300,7 @@ impl Shard {
                 stream,
                 held.to_vec(),
                 Passed::connection(to),
-                &ends,
+                ends,
             ))
             .await;
         }
@@ -322,9 +323,15 @@ impl Shard {
             }
             return;
         }
-        // What is large is allocated only now: a silent client would hold it for nothing.
+        // What is large is allocated only now: a silent client would hold it for nothing. The memory of a handshake is given
+        // back before what follows it, which may last for days.
         if begins_with_tls {
-            return Box::pin(self.begin_tls(&fresh, listed, stream, listener, (ends, trusted, held))).await;
+            let next = Box::pin(self.begin_tls(&fresh, listed, stream, listener, (ends, trusted, held))).await;
+            drop(fresh);
+            if let Some(next) = next {
+                next.await;
+            }
+            return;
         }
         drop(listed);
         let peer = Rc::new(Peer::new(
@@ -360,8 +367,8 @@ impl Shard {
         stream: TcpStream,
         listener: &Listener,
         (ends, trusted, held): (Ends, bool, &'static [u8]),
-    ) {
-        let Some(tls) = &self.settings.tls else { return };
+    ) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        let tls = self.settings.tls.as_ref()?;
         let peer = ends.client;
         // No TLS begins like a PROXY header, so what is held back is neither.
         let greeted = match held {
@@ -371,20 +378,21 @@ impl Shard {
         drop(listed);
         match greeted {
             Ok(Greeted::Passed { stream, bytes, to }) => {
-                Box::pin(relay::run(self.clone(), stream, bytes, to, &ends)).await;
+                Some(Box::pin(relay::run(self.clone(), stream, bytes, to, ends)))
             }
             Ok(Greeted::Shaken(Shaken { stream, handshake, h2 })) => {
                 self.worker.counters.handshakes.add();
                 let peer = Rc::new(Peer::new(listener.id, ends, trusted, Some(handshake), None));
                 if h2 {
-                    Box::pin(h2::run(self.clone(), stream, peer, Bytes::new())).await;
+                    Some(Box::pin(h2::run(self.clone(), stream, peer, Bytes::new())))
                 } else {
-                    Box::pin(connection::run(self.clone(), stream, peer, b"")).await;
+                    Some(Box::pin(connection::run(self.clone(), stream, peer, b"")))
                 }
             }
             Err(error) => {
                 self.worker.counters.handshake_failures.add();
                 tracing::debug!(%peer, %error, "TLS handshake failed");
+                None
             }
         }
     }
