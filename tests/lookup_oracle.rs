@@ -235,8 +235,9 @@ proptest! {
     }
 }
 
-/// The same where routes are for some schemes only. The best host that has a fitting path decides: of its paths those for the
-/// request's scheme, or all if there are none; and in plain a redirect comes before the others of OpenShift's Routes.
+/// The same where routes are for some schemes only. The best host with a path that fits decides. Its routes for the request's
+/// scheme count, or all its routes if it has none for that scheme. Over plain HTTP, a Route that redirects comes before
+/// OpenShift's other Routes.
 fn oracle_by_scheme(table: &Table, host: &str, path: &CanonicalPath<'_>, scheme: Scheme) -> Option<Arc<Route>> {
     let fits = |route: &&Arc<Route>| {
         let text = path.form(route.keep_slashes);

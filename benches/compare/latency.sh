@@ -57,12 +57,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
 done
 
 # shellcheck disable=SC2016  # an awk program
-awk -v names="${proxies[*]}" '
-    function median(list,   a, n, i, j, x) {
-        n = split(list, a, " ")
-        for (i = 2; i <= n; i++) { x = a[i] + 0; for (j = i - 1; j > 0 && a[j] + 0 > x; j--) a[j + 1] = a[j]; a[j + 1] = x }
-        return n % 2 ? a[(n + 1) / 2] + 0 : (a[n / 2] + a[n / 2 + 1]) / 2
-    }
+awk -v names="${proxies[*]}" "$MEDIAN"'
     { p50[$2] = p50[$2] " " $3; p99[$2] = p99[$2] " " $4; p999[$2] = p999[$2] " " $5 }
     END {
         printf "\nmedians of the rounds\n%-10s %7s %7s %8s\n", "proxy", "p50 us", "p99 us", "p99.9 us"

@@ -43,6 +43,15 @@ scenarios() {
     done
 }
 
+# A function of awk: the median of a list of numbers.
+# shellcheck disable=SC2016,SC2034  # used by the scripts that read this one
+MEDIAN='
+    function median(list,   a, n, i, j, x) {
+        n = split(list, a, " ")
+        for (i = 2; i <= n; i++) { x = a[i] + 0; for (j = i - 1; j > 0 && a[j] + 0 > x; j--) a[j + 1] = a[j]; a[j + 1] = x }
+        return n % 2 ? a[(n + 1) / 2] + 0 : (a[n / 2] + a[n / 2 + 1]) / 2
+    }'
+
 need() {
     local tool
     for tool; do

@@ -121,12 +121,7 @@ esac
 
 status=0
 # shellcheck disable=SC2016  # an awk program
-awk -v max="${MAX_RATIO:-0}" -v secs="$SECS" '
-    function median(list,   a, n, i, j, x) {
-        n = split(list, a, " ")
-        for (i = 2; i <= n; i++) { x = a[i] + 0; for (j = i - 1; j > 0 && a[j] + 0 > x; j--) a[j + 1] = a[j]; a[j + 1] = x }
-        return n % 2 ? a[(n + 1) / 2] + 0 : (a[n / 2] + a[n / 2 + 1]) / 2
-    }
+awk -v max="${MAX_RATIO:-0}" -v secs="$SECS" "$MEDIAN"'
     { if (!($1 in seen)) { seen[$1]; scenarios[++ns] = $1 }
       one[$1, $3, $2] = $4; all[$1, $3] = all[$1, $3] " " $4; done[$1, $3] = done[$1, $3] " " $5 / secs
       if ($2 + 0 > rounds) rounds = $2 + 0 }

@@ -117,12 +117,7 @@ measure() {
 
 # shellcheck disable=SC2016  # an awk program
 # Medians, and the ratio to BASE: the median of the ratios of the rounds, so that a slow minute of the machine cancels out.
-summary='
-    function median(list,   a, n, i, j, x) {
-        n = split(list, a, " ")
-        for (i = 2; i <= n; i++) { x = a[i] + 0; for (j = i - 1; j > 0 && a[j] + 0 > x; j--) a[j + 1] = a[j]; a[j + 1] = x }
-        return n % 2 ? a[(n + 1) / 2] + 0 : (a[n / 2] + a[n / 2 + 1]) / 2
-    }
+summary=$MEDIAN'
     {
         s = $1; p = $3; k = s SUBSEP p
         if (!(s in seen_s)) { seen_s[s]; order_s[++ns] = s }

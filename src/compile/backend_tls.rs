@@ -1,6 +1,6 @@
 //! TLS to pods: which Secrets a backend needs for it, and what comes of them.
 
-use super::backend_trust::{AnyCertificate, OwnAuthorities};
+use super::backend_trust::Trust;
 use super::links::{Cause, User};
 use super::secrets::{Authorities, Validity, validity};
 use super::{Key, State, certificate};
@@ -229,12 +229,12 @@ impl State {
             .map_err(|error| wrong(CA, error.to_string()))?;
         let builder = match authorities.filter(|_| made_of.verify) {
             Some(authorities) => {
-                let own = OwnAuthorities::new(&authorities, &PROVIDER).map_err(|why| wrong(CA, why))?;
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(own))
+                let trust = Trust::by(&authorities, &PROVIDER).map_err(|why| wrong(CA, why))?;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(trust))
             }
             None if !made_of.verify => {
-                let any = Arc::new(AnyCertificate(PROVIDER.signature_verification_algorithms));
-                builder.dangerous().with_custom_certificate_verifier(any)
+                let trust = Trust::any(&PROVIDER);
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(trust))
             }
             None if self.options.system_roots.is_empty() => {
                 let why =

@@ -11,27 +11,52 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use std::sync::Arc;
 
-/// The authorities of a Secret or a Route. Certificates that they have signed are trusted, and their own too: `openssl req -x509`
-/// makes a pod the certificate of an authority that signs only itself, and OpenSSL trusts such a one if it is in the list.
+/// Which certificates of pods are trusted. Whatever they are, a pod must have the key of its certificate.
 #[derive(Debug)]
-pub(super) struct OwnAuthorities {
-    signed: Arc<WebPkiServerVerifier>,
-    themselves: Vec<CertificateDer<'static>>,
+pub(super) struct Trust {
+    algorithms: WebPkiSupportedAlgorithms,
+    trusted: Trusted,
 }
 
-impl OwnAuthorities {
+#[derive(Debug)]
+enum Trusted {
+    /// `backend-verify: "false"`: any certificate will do.
+    Any,
+    /// The authorities of a Secret or a Route. Certificates that they have signed are trusted, and their own too: `openssl req
+    /// -x509` makes a pod the certificate of an authority that signs only itself, and OpenSSL trusts such a one if it is in the
+    /// list.
+    By {
+        authorities: Arc<WebPkiServerVerifier>,
+        themselves: Vec<CertificateDer<'static>>,
+    },
+}
+
+impl Trust {
+    /// Trusts any certificate.
+    pub fn any(provider: &CryptoProvider) -> Self {
+        Self {
+            algorithms: provider.signature_verification_algorithms,
+            trusted: Trusted::Any,
+        }
+    }
+
+    /// Trusts authorities.
+    ///
     /// # Errors
     /// What is wrong with the authorities.
-    pub fn new(authorities: &Authorities, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+    pub fn by(authorities: &Authorities, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
         let signed = WebPkiServerVerifier::builder_with_provider(authorities.roots.clone(), provider.clone()).build();
         Ok(Self {
-            signed: signed.map_err(|error| error.to_string())?,
-            themselves: certificate::chain(&authorities.pem)?,
+            algorithms: provider.signature_verification_algorithms,
+            trusted: Trusted::By {
+                authorities: signed.map_err(|error| error.to_string())?,
+                themselves: certificate::chain(&authorities.pem)?,
+            },
         })
     }
 }
 
-impl ServerCertVerifier for OwnAuthorities {
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
@@ -40,11 +65,18 @@ impl ServerCertVerifier for OwnAuthorities {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let refused = match self.signed.verify_server_cert(shown, others, name, ocsp, now) {
+        let (authorities, themselves) = match &self.trusted {
+            Trusted::Any => return Ok(ServerCertVerified::assertion()),
+            Trusted::By {
+                authorities,
+                themselves,
+            } => (authorities, themselves),
+        };
+        let refused = match authorities.verify_server_cert(shown, others, name, ocsp, now) {
             Ok(verified) => return Ok(verified),
             Err(refused) => refused,
         };
-        if !self.themselves.contains(shown) {
+        if !themselves.contains(shown) {
             return Err(refused);
         }
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -64,7 +96,7 @@ impl ServerCertVerifier for OwnAuthorities {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signed.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -73,49 +105,10 @@ impl ServerCertVerifier for OwnAuthorities {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signed.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signed.supported_verify_schemes()
-    }
-}
-
-/// `backend-verify: "false"`: any certificate will do, but its owner must have its key.
-#[derive(Debug)]
-pub(super) struct AnyCertificate(pub WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

@@ -75,7 +75,6 @@ pub(super) fn line(w: &[u8], name: (usize, usize), start: usize, end: usize, kno
 /// around it, and CRLF. All but few are.
 pub(super) struct PlainLine<'a> {
     pub line: Line,
-    pub value: &'a [u8],
     /// What follows it.
     pub rest: &'a [u8],
 }
@@ -107,5 +106,5 @@ pub(super) fn plain_line(total: usize, left: &[u8]) -> Option<PlainLine<'_>> {
         value: span(end - value.len(), end),
         known,
     };
-    Some(PlainLine { line, value, rest })
+    Some(PlainLine { line, rest })
 }

@@ -8,7 +8,7 @@ use super::class::run_name;
 use super::head::{LONGEST_HEAD, line, plain_line, span};
 use super::last_lines::LastLines;
 use super::scan::text_end;
-use super::{Fault, Framing, Name, Position, ResponseHead, ResponseLimits};
+use super::{Fault, Framing, Line, Name, Position, ResponseHead, ResponseLimits};
 
 /// What the next byte is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,9 +314,7 @@ impl ResponseReader {
                 .repeated(&mut expected, (w.len(), left), &mut head.lines, room);
             if repeated > 0 {
                 for line in head.lines.get(known..).unwrap_or_default() {
-                    if matches!(line.known, Name::ContentLength | Name::TransferEncoding) {
-                        self.framing_field(line.known, line.value.of(w))?;
-                    }
+                    self.plain(line, w)?;
                 }
                 left = left.get(repeated..).unwrap_or_default();
             }
@@ -324,7 +322,7 @@ impl ResponseReader {
                 break;
             }
             let Some(plain) = plain_line(w.len(), left) else { break };
-            self.plain(plain.line.known, plain.value)?;
+            self.plain(&plain.line, w)?;
             self.last.read(&mut expected, plain.line.known);
             is_other = true;
             head.lines.push(plain.line);
@@ -339,9 +337,9 @@ impl ResponseReader {
 
     /// Looks at what a line may say of the body.
     #[inline(always)]
-    fn plain(&mut self, known: Name, value: &[u8]) -> Result<(), Fault> {
-        match known {
-            Name::ContentLength | Name::TransferEncoding => self.framing_field(known, value),
+    fn plain(&mut self, line: &Line, w: &[u8]) -> Result<(), Fault> {
+        match line.known {
+            Name::ContentLength | Name::TransferEncoding => self.framing_field(line.known, line.value.of(w)),
             _ => Ok(()),
         }
     }

@@ -267,8 +267,8 @@ impl Paths {
         }
     }
 
-    /// The same where some routes are for one scheme only: the best of those that the request's scheme is for. If there is none,
-    /// the best of all, which refuses the request.
+    /// The same where some routes are for one scheme only. The best of the routes for the request's scheme answers. If there is
+    /// none, the best of all routes is found, and that one refuses the request.
     #[inline(never)]
     fn find_by_scheme(&self, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&Arc<Route>> {
         let found = self.find_among(path, says, |route| route.policies.schemes.include(says.scheme));

@@ -341,7 +341,7 @@ fn terminate(route: &Route, context: Context<'_>, settings: &mut Settings, refus
     }
 }
 
-/// That a word is none of those that are allowed.
+/// The message about a word that is not one of those that are allowed.
 fn none_of(word: &str, allowed: [&str; 3]) -> String {
     let list = allowed.join(", ");
     if word.is_empty() {
