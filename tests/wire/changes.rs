@@ -311,9 +311,7 @@ fn a_pod_that_fails_its_check_stays_out_whatever_else_changes() {
     let rare = checked.replace("100ms", "1h").replace("\"2\"", "\"100\"");
     let rig = Rig::with(2, &["--shards", "2"], |pods| world(pods, checked));
     rig.pods[0].answers(Reply::text(BAD));
-    eventually("the first fails its check", || {
-        rig.log().contains("an endpoint fails its health check").then_some(())
-    });
+    rig.logged("an endpoint fails its health check");
     for (what, manifests) in worlds(&rig.pods, &rare) {
         change(&rig, &manifests);
         if what == "no Ingress" {

@@ -41,7 +41,8 @@ fn a_pod_that_fails_its_check_gets_no_requests_until_it_passes_again() {
     assert!(check.field("user-agent")[0].starts_with("narthex-health/"));
     rig.pods[0].answers(Reply::text("HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"));
     eventually("the first gets no requests", || passed_over(&rig, 0).then_some(()));
-    assert!(rig.log().contains("fails its health check") && rig.log().contains("it answered 404 Not Found"));
+    rig.logged("fails its health check");
+    rig.logged("it answered 404 Not Found");
     rig.pods[0].answers(Reply::text(
         "HTTP/1.1 302 Go\r\nlocation: /\r\ncontent-length: 0\r\n\r\n",
     ));
@@ -95,13 +96,9 @@ fn grpc_pods_are_asked_in_their_own_words() {
     });
     assert_eq!(rig.client().send(GET).answer().status, 200);
     serving.store(false, Ordering::SeqCst);
-    eventually("it fails", || {
-        rig.log().contains("it says that it does not serve").then_some(())
-    });
+    rig.logged("it says that it does not serve");
     serving.store(true, Ordering::SeqCst);
-    eventually("it passes again", || {
-        rig.log().contains("passes its health check again").then_some(())
-    });
+    rig.logged("passes its health check again");
 }
 
 #[test]
@@ -112,8 +109,6 @@ fn a_pod_that_takes_too_long_for_its_check_fails_it() {
         service_with("web", pods, annotations) + &ingress("web", "a.test", "/", "web", "")
     });
     rig.pods[0].takes(std::time::Duration::from_millis(300));
-    eventually("it fails", || {
-        rig.log().contains("it did not answer within 50ms").then_some(())
-    });
+    rig.logged("it did not answer within 50ms");
     assert!(passed_over(&rig, 0));
 }

@@ -54,9 +54,7 @@ fn the_password_of_a_collector_is_sent_to_it_and_shown_nowhere() {
     // What the collector says is in the log, but not where it is.
     write!(exporter, "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").unwrap();
     drop((exporter, collector));
-    eventually("it is said", || {
-        rig.log().contains("traces cannot be exported").then_some(())
-    });
+    rig.logged("traces cannot be exported");
     assert_eq!(
         ask(&rig, "/api/v1/config")["otlp-endpoint"],
         format!("http://***@{address}/***")

@@ -78,7 +78,7 @@ fn a_deadline_that_passes_before_the_answer_is_told() {
         assert_eq!(resets(&pod), [Reason::CANCEL; 2]);
     });
     assert_eq!(pod.connections(), 1, "the connection goes on");
-    eventually("it is said", || rig.log().contains("grpc-timeout").then_some(()));
+    rig.logged("grpc-timeout");
 }
 
 #[test]
@@ -130,6 +130,6 @@ fn what_is_answered_in_time_or_has_no_deadline_is_left_alone() {
             .unwrap();
         let answer = ask(&mut sender, asked, Some((Bytes::new(), None))).await.unwrap();
         assert_eq!(answer.status, 504);
-        eventually("it is said", || rig.log().contains("response_timeout").then_some(()));
+        rig.logged("response_timeout");
     });
 }

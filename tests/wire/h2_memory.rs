@@ -102,9 +102,7 @@ fn many_requests_with_large_heads_wait_for_their_turn() {
 #[test]
 fn short_of_memory_those_go_that_hold_it_for_nothing_and_newcomers_are_served() {
     let rig = Rig::new(1, &["--shards", "1", "--max-memory", "1MiB"]);
-    eventually("memory is short", || {
-        rig.log().contains("more memory than").then_some(())
-    });
+    rig.logged("more memory than");
     // More than are served in need.
     let mut clients: Vec<_> = (0..10).map(|_| Raw::connect_with(rig.http, &NO_WINDOW)).collect();
     for client in &mut clients {

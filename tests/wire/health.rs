@@ -31,7 +31,7 @@ fn a_pod_that_fails_is_set_aside_but_never_too_many() {
     let statuses: Vec<u16> = (0..60).map(|_| rig.client().send(GET).answer().status).collect();
     let failed = statuses.iter().filter(|status| **status == 503).count();
     assert_eq!(failed, 3, "{statuses:?}");
-    assert!(rig.log().contains("an endpoint is ejected for a while"));
+    rig.logged("an endpoint is ejected for a while");
     // A second would be more than half of three.
     rig.pods[1].answers(Reply::text(BAD));
     let statuses: Vec<u16> = (0..60).map(|_| rig.client().send(GET).answer().status).collect();

@@ -55,7 +55,7 @@ fn a_burst_passes_and_no_more() {
     );
     assert_eq!(status("broken.test"), 503);
     assert_eq!(rig.pod().requests().len(), 26 + 2 + 40);
-    assert!(rig.log().contains("too_often"), "the reason is logged");
+    rig.logged("too_often");
 }
 
 #[test]

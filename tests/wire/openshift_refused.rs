@@ -81,7 +81,7 @@ fn without_tls_a_route_is_served_in_plain_only() {
         assert_eq!(ask(&rig, host, "/").status, plain, "{host}");
         assert_eq!(Tls::open(&rig, host).get(host, "/").0, secure, "{host}");
     }
-    assert!(rig.log().contains("tls_not_served"));
+    rig.logged("tls_not_served");
     let said = get(rig.admin, "/api/v1/explain?url=https://a.test/").1;
     assert!(said.contains("the route is served over plain HTTP only"), "{said}");
 }

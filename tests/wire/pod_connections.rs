@@ -255,9 +255,7 @@ fn a_hundred_interim_responses_pass_and_thousands_are_no_answer() {
         let last = answers.find(|status| *status != 103);
         assert_eq!(last, Some(status), "{times}");
     }
-    eventually("the log says why", || {
-        rig.log().contains("too many interim").then_some(())
-    });
+    rig.logged("too many interim");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn each_pod_has_so_many_requests_and_others_wait() {
     assert_eq!(requests(&rig), [2, 2], "no pod has more than it may have");
     let late = send(&rig, "b.test").answer();
     assert_eq!((late.status, late.field("retry-after")), (503, Some("1")));
-    assert!(rig.log().contains("backend_full"));
+    rig.logged("backend_full");
     drop(held);
 
     let mut held: Vec<Client> = (0..4).map(|_| send(&rig, "a.test")).collect();

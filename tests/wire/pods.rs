@@ -320,7 +320,7 @@ fn a_request_that_comes_back_is_stopped_and_the_cause_named() {
             .contains("EndpointIsSelf")
             .then_some(())
     });
-    assert!(rig.log().contains("loop.test/"), "the log names no route");
+    rig.logged("loop.test/");
 }
 
 #[test]

@@ -369,6 +369,13 @@ impl Rig {
         std::fs::read_to_string(self.folder.path().join(".log")).unwrap()
     }
 
+    /// Waits until the log contains this. A line is written after the event it tells of: a client may have its reply first.
+    pub fn logged(&self, words: &str) {
+        eventually(&format!("the log says {words:?}"), || {
+            self.log().contains(words).then_some(())
+        });
+    }
+
     /// A counter, over all shards.
     pub fn counter(&self, name: &str) -> u64 {
         let metrics = get(self.admin, "/metrics").1;

@@ -237,7 +237,7 @@ fn a_stranger_gets_no_sockets_and_stops_nobody() {
     });
     let rig = Rig::new(1, &["--hand-over", &name]);
     babbling.join().unwrap();
-    assert!(rig.log().contains("does not hand over"), "{}", rig.log());
+    rig.logged("does not hand over");
     // Now narthex has it, and listens to no nonsense.
     let mut stream = eventually("narthex has the name", || UnixStream::connect_addr(&address).ok());
     stream.write_all(&vec![b'x'; 100_000]).unwrap_or_default();
@@ -294,7 +294,7 @@ fn the_deadline_ends_what_does_not_end() {
     assert!(client.answer_to("GET").is_none());
     let status = eventually("it ends", || rig.child.try_wait().unwrap());
     assert!(status.success(), "{status}");
-    assert!(rig.log().contains("the drain deadline has passed"), "{}", rig.log());
+    rig.logged("the drain deadline has passed");
 }
 
 pub fn terminate(child: &Child) {
