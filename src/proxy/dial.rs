@@ -76,6 +76,7 @@ async fn open(
         prelude: (known.terms.proxied)
             .then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
         tls: known.terms.tls.as_deref(),
+        notices_later: false,
         clock: &worker.clock,
     };
     let buffers = &worker.buffers;

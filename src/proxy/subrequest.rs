@@ -202,6 +202,7 @@ async fn open(worker: &Worker, client: &Client, lease: &Lease<ClientBody>) -> io
         patience: settings.connect_timeout,
         prelude: (terms.proxied).then(|| proxy_protocol::header(peer.socket, peer.local, peer.tls_version.as_deref())),
         tls: terms.tls.as_deref(),
+        notices_later: false,
         clock: &worker.clock,
     };
     let opened = connect(endpoint.address, &dial, &worker.buffers).await;

@@ -18,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 /// Connections the kernel may hold for us; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// Connections that are accepted before others have their turn on the thread.
+const AT_A_TIME: usize = 16;
+
 /// Why a socket cannot be had, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -152,9 +155,10 @@ impl Bound {
     /// As [`bind`]: another process that had bound the same address may have begun first.
     pub fn listen(self) -> Result<Socket, BindError> {
         if self.place.transport == Transport::Tcp {
-            self.socket
-                .listen(BACKLOG)
-                .map_err(|error| explain(self.role(), self.address, error))?;
+            let listens = self.socket.listen(BACKLOG);
+            listens.map_err(|error| explain(self.role(), self.address, error))?;
+            // On Linux each connection that is accepted inherits it.
+            let _ = self.socket.set_tcp_nodelay(true);
         }
         Ok(self.socket)
     }
@@ -167,6 +171,15 @@ pub struct ToShard {
     pub accepted: mpsc::UnboundedSender<Accepted>,
     /// How many connections it has.
     pub open: Arc<AtomicUsize>,
+}
+
+impl ToShard {
+    /// The way to a shard that has no connections yet, and the end where it takes them.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Accepted>) {
+        let (accepted, queue) = mpsc::unbounded_channel();
+        let open = Arc::default();
+        (Self { accepted, open }, queue)
+    }
 }
 
 /// Accepts connections and gives each to the shard that has fewest, until the intake is closed. Then the socket is too,
@@ -228,7 +241,11 @@ async fn accept_all(
     shards: &[ToShard],
     room: &Room,
 ) {
-    loop {
+    for count in 1_usize.. {
+        // Where it runs beside a shard, the connections that it has accepted are to be served too.
+        if count.is_multiple_of(AT_A_TIME) {
+            tokio::task::yield_now().await;
+        }
         let Ok(mut ready) = listener.readable().await else {
             return;
         };
@@ -267,7 +284,6 @@ fn hand_over(
     listener: &Arc<Listener>,
     permit: Option<OwnedSemaphorePermit>,
 ) {
-    let _ = stream.set_nodelay(true);
     if let Some(shard) = shards.iter().min_by_key(|shard| shard.open.load(Ordering::Relaxed)) {
         let place = ConnectionPermit::new(shard.open.clone(), permit);
         // A shard that is gone ends the process soon.
@@ -290,4 +306,27 @@ async fn pause_after(error: &io::Error) {
     }
     tracing::warn!(%error, "cannot accept connections at the moment");
     tokio::time::sleep(Duration::from_millis(fastrand::u64(20..100))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::handover::SocketKey;
+
+    #[test]
+    fn connections_inherit_that_small_writes_are_sent_at_once() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let place = SocketKey {
+            role: Role::Admin,
+            transport: Transport::Tcp,
+            address,
+        };
+        let bound = bind(place, false).unwrap();
+        let address = bound.address();
+        let listener = std::net::TcpListener::from(bound.listen().unwrap());
+        listener.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (accepted, _) = accept_one(&listener).unwrap();
+        assert!(accepted.nodelay().unwrap());
+    }
 }

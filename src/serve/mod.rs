@@ -38,11 +38,20 @@ use room::Room;
 use sockets::{Opened, Sockets, SocketsState};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
+
+/// Says that what accepts has ended, however it did.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
 
 /// All shards and the acceptor.
 pub struct Server {
@@ -55,7 +64,7 @@ pub struct Server {
     limits: Limits,
     holdings: Holdings,
     threads: Vec<JoinHandle<()>>,
-    acceptor: Option<JoinHandle<()>>,
+    accepts_no_more: Arc<AtomicBool>,
     begin: mpsc::UnboundedSender<Vec<Opened>>,
     sockets: Arc<SocketsState>,
 }
@@ -69,14 +78,15 @@ where
             .enable_all()
             .build_local(LocalOptions::default())
         {
-            Ok(runtime) => runtime.block_on(run()),
+            // As a task: before the runtime goes on with a future that it blocks on, it asks the kernel once more for events.
+            Ok(runtime) => runtime.block_on(async { drop(tokio::task::spawn_local(run()).await) }),
             Err(error) => tracing::error!(%error, "cannot create the runtime of a thread"),
         }
     })
 }
 
 impl Server {
-    /// Starts the shards and the thread that accepts for them; nothing listens yet.
+    /// Starts the shards and what accepts for them; nothing listens yet.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -89,46 +99,58 @@ impl Server {
     ) -> io::Result<Self> {
         let (stage, _) = watch::channel(Stage::Serving(0));
         let (begin, begun) = mpsc::unbounded_channel();
+        let all: Arc<[Arc<Counters>]> = (0..shards.max(1)).map(|_| Arc::default()).collect();
+        let (ways, queues): (Vec<_>, Vec<_>) = all.iter().map(|_| ToShard::new()).unzip();
         let mut server = Self {
             stage,
-            shards: Vec::new(),
-            counters: Vec::new(),
+            shards: ways,
+            counters: all.to_vec(),
             commons: Arc::default(),
             room: Arc::new(Room::new(max_connections)),
             settings: settings.clone(),
             limits: shard_settings.limits,
             holdings: Holdings::default(),
             threads: Vec::new(),
-            acceptor: None,
+            accepts_no_more: Arc::default(),
             begin,
             sockets: Arc::default(),
         };
-        let all: Arc<[Arc<Counters>]> = (0..shards.max(1)).map(|_| Arc::default()).collect();
-        for (index, counters) in all.iter().enumerate() {
-            let (accepted, queue) = mpsc::unbounded_channel();
-            let (counters, open) = (counters.clone(), Arc::new(AtomicUsize::new(0)));
-            server.shards.push(ToShard { accepted, open });
-            server.counters.push(counters.clone());
-            let (tables, settings, commons) = (tables.clone(), settings.clone(), server.commons.clone());
-            let all = all.clone();
-            let (shard_settings, room) = (shard_settings.clone(), server.room.clone());
-            let stage = server.stage.subscribe();
-            let run = move || {
-                let worker = Worker::new(tables, settings, counters, all, commons);
-                shard::run(worker, shard_settings, room, queue, stage)
-            };
-            server.threads.push(thread(format!("shard-{index}"), run)?);
-        }
         let sockets = Sockets {
-            tables,
+            tables: tables.clone(),
             shards: server.shards.clone(),
             room: server.room.clone(),
             holdings: server.holdings.clone(),
             share: shard_settings.share_ports,
             state: server.sockets.clone(),
         };
-        let stage = server.stage.subscribe();
-        server.acceptor = Some(thread("accept".to_owned(), move || sockets.run(begun, stage))?);
+        let ended = Ended(server.accepts_no_more.clone());
+        let (acceptor_stage, has_one) = (server.stage.subscribe(), all.len() == 1);
+        let accept = async move {
+            let _ended = ended;
+            sockets.run(begun, acceptor_stage).await;
+        };
+        // Where there is one shard, it accepts for itself: another thread would have to wake it for each connection.
+        let mut accept = Some(accept);
+        let mut beside = if has_one { accept.take() } else { None };
+        for (index, (counters, queue)) in all.iter().cloned().zip(queues).enumerate() {
+            let (tables, settings, commons) = (tables.clone(), settings.clone(), server.commons.clone());
+            let (all, beside) = (all.clone(), beside.take());
+            let (shard_settings, room) = (shard_settings.clone(), server.room.clone());
+            let stage = server.stage.subscribe();
+            let run = move || {
+                let worker = Worker::new(tables, settings, counters, all, commons);
+                async move {
+                    if let Some(accept) = beside {
+                        tokio::task::spawn_local(accept);
+                    }
+                    shard::run(worker, shard_settings, room, queue, stage).await;
+                }
+            };
+            server.threads.push(thread(format!("shard-{index}"), run)?);
+        }
+        if let Some(accept) = accept {
+            server.threads.push(thread("accept".to_owned(), || accept)?);
+        }
         Ok(server)
     }
 
@@ -171,7 +193,7 @@ impl Server {
 
     /// Whether, after [`Server::drain`], nothing is left to do.
     pub fn is_drained(&self) -> bool {
-        self.acceptor.as_ref().is_none_or(JoinHandle::is_finished) && self.open_connections() == 0
+        self.accepts_no_more.load(Ordering::Acquire) && self.open_connections() == 0
     }
 
     /// What the shards have in common of backends.
@@ -224,9 +246,7 @@ impl Server {
 
     /// Whether every thread still runs: one that ended while serving is a bug the process should not survive.
     pub fn is_whole(&self) -> bool {
-        self.threads
-            .iter()
-            .chain(&self.acceptor)
-            .all(|thread| !thread.is_finished())
+        let accepts = !self.accepts_no_more.load(Ordering::Acquire);
+        accepts && self.threads.iter().all(|thread| !thread.is_finished())
     }
 }

@@ -97,6 +97,7 @@ async fn connect(
             patience: backend.settings.connect_timeout.unwrap_or(pool.connect_timeout),
             prelude: (backend.terms.proxied).then(|| proxy_protocol::header(ends.client, ends.local, tls_version)),
             tls: None,
+            notices_later: true,
             clock: &worker.clock,
         };
         let endpoint = &lease.endpoint.endpoint;

@@ -5,7 +5,6 @@ use super::hello::Hello;
 use super::shard::Shard;
 use crate::config::TlsVersion;
 use crate::proxy::Handshake;
-use crate::proxy::reply::PLAIN_ON_HTTPS;
 use crate::table::{
     CertificateSet, Destination, Guard, Listener, ListenerId, ListenerProtocol, Route, Table, TlsMode, TlsProfile,
     public_key,
@@ -28,7 +27,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::StartHandshake;
@@ -371,16 +369,6 @@ impl Tls {
         fresh.awaits_us();
         let _place = self.places.acquire().await;
         fresh.awaits_client();
-        let mut first = [0];
-        tcp.peek(&mut first).await?;
-        if first[0].is_ascii_uppercase() {
-            tcp.write_all(PLAIN_ON_HTTPS).await?;
-            tcp.shutdown().await?;
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "plain HTTP on the HTTPS port",
-            ));
-        }
         let passes_some = shard.worker.table().ingress_hosts().passes_some();
         let keeps = passes_some || listener.protocol() == ListenerProtocol::Tls;
         let Hello { accepted, bytes } = Hello::read(&mut tcp, &shard.scratch, keeps).await?;

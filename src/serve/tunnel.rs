@@ -6,6 +6,7 @@ use crate::proxy::{Client, Exchange, Timeouts};
 use crate::table::Endpoint;
 use crate::upstream::Stream;
 use crate::upstream::frames::Earned;
+use crate::upstream::lost;
 use crate::upstream::{Clock, Connection, Tick};
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -28,13 +29,24 @@ struct Pulse {
     limit: Option<Duration>,
     last: Cell<Tick>,
     expired: Cell<bool>,
+    /// Whether the kernel is to be told to notice when the pod is gone. Many connections are over before that is of use, so it is
+    /// done at the first tick.
+    notices: Cell<Notices>,
     waker: RefCell<Option<Waker>>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notices {
+    Already,
+    WithTick,
+    Now,
+}
+
 impl Pulse {
-    fn new(shard: &Rc<Shard>, limit: Option<Duration>) -> Rc<Self> {
+    fn new(shard: &Rc<Shard>, limit: Option<Duration>, notices: Notices) -> Rc<Self> {
         Rc::new(Self {
             limit,
+            notices: Cell::new(notices),
             last: Cell::new(shard.worker.clock.now()),
             expired: Cell::new(false),
             waker: RefCell::default(),
@@ -62,11 +74,18 @@ impl Pulse {
 impl Swept for Pulse {
     fn sweep(&self, timeouts: &Timeouts) {
         let limit = self.limit.unwrap_or(timeouts.tunnel);
-        if self.clock().passed(self.last.get(), limit) {
+        let is_expired = self.clock().passed(self.last.get(), limit);
+        let is_first = self.notices.get() == Notices::WithTick;
+        if is_expired {
             self.expired.set(true);
-            if let Some(waker) = self.waker.take() {
-                waker.wake();
-            }
+        }
+        if is_first {
+            self.notices.set(Notices::Now);
+        }
+        if (is_expired || is_first)
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
         }
     }
 
@@ -119,6 +138,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Side<'_, S> {
     }
 }
 
+/// An end of a tunnel.
+trait End: AsyncRead + AsyncWrite + Unpin {
+    /// Whether dropping it tells the other side no less than shutting it down does.
+    fn is_plain(&self) -> bool;
+}
+
+impl End for Stream {
+    fn is_plain(&self) -> bool {
+        matches!(self, Stream::Plain(_))
+    }
+}
+
+impl End for Duplex {
+    fn is_plain(&self) -> bool {
+        false
+    }
+}
+
 /// A client's connection of its own, when the 101 has gone out.
 pub async fn run(shard: Rc<Shard>, mut client: Stream, exchange: Exchange, limit: Option<Duration>) {
     pass_on(&shard, (&mut client, None), exchange, limit, pending()).await;
@@ -139,9 +176,9 @@ pub async fn over_h2(
 
 /// Passes bytes on until both sides are done, one breaks off, or neither says anything for too long. `reset` is ready when
 /// the client breaks off unseen by its reader.
-async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
+async fn pass_on<C: End>(
     shard: &Rc<Shard>,
-    (client, earned): (&mut C, Option<&Earned>),
+    client: (&mut C, Option<&Earned>),
     mut exchange: Exchange,
     limit: Option<Duration>,
     reset: impl Future<Output = ()>,
@@ -152,15 +189,8 @@ async fn pass_on<C: AsyncRead + AsyncWrite + Unpin>(
     let pod = connection.upgraded();
     let endpoint = exchange.lease.endpoint.endpoint.clone();
     let (first, said) = (Vec::new(), pod.read.to_vec());
-    between(
-        shard,
-        (client, earned),
-        (pod.stream, first),
-        said,
-        (&endpoint, limit),
-        reset,
-    )
-    .await;
+    let pulse = Pulse::new(shard, limit, Notices::Already);
+    between(pulse, client, (pod.stream, first), said, &endpoint, reset).await;
 }
 
 /// A connection that is passed on from its first byte. `first` was read from the client already. How many bytes came from
@@ -173,7 +203,8 @@ pub async fn relay(
     limit: Option<Duration>,
 ) -> (u64, u64) {
     let (client, length) = ((&mut client, None), first.len());
-    let (up, down) = between(shard, client, (pod, first), Vec::new(), (endpoint, limit), pending()).await;
+    let pulse = Pulse::new(shard, limit, Notices::WithTick);
+    let (up, down) = between(pulse, client, (pod, first), Vec::new(), endpoint, pending()).await;
     (up + length as u64, down)
 }
 
@@ -205,11 +236,17 @@ impl Direction {
         }
     }
 
-    /// Passes on what there is. Ready when the end was passed on too.
+    fn has_ended(&self) -> bool {
+        self.stage == Stage::Ended
+    }
+
+    /// Passes on what there is. Ready when the end was passed on too. If the other direction has ended before and dropping the
+    /// writer passes the end on, `is_last`, that is left to it.
     fn poll(
         &mut self,
         (mut from, mut to): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
         scratch: &mut [u8],
+        is_last: bool,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         for _ in 0..TURN {
@@ -218,7 +255,9 @@ impl Direction {
                 Stage::Ended => return Poll::Ready(Ok(())),
                 Stage::Ending => {
                     ready!(Pin::new(&mut to).poll_flush(cx))?;
-                    ready!(Pin::new(&mut to).poll_shutdown(cx))?;
+                    if !is_last {
+                        ready!(Pin::new(&mut to).poll_shutdown(cx))?;
+                    }
                     self.stage = Stage::Ended;
                     return Poll::Ready(Ok(()));
                 }
@@ -270,15 +309,15 @@ impl Direction {
 }
 
 /// Passes bytes on, beginning with what was read from either side already: `first` from the client, `said` from the pod.
-async fn between<C: AsyncRead + AsyncWrite + Unpin>(
-    shard: &Rc<Shard>,
+async fn between<C: End>(
+    pulse: Rc<Pulse>,
     (client, earned): (&mut C, Option<&Earned>),
     (pod, first): (Stream, Vec<u8>),
     said: Vec<u8>,
-    (endpoint, limit): (&Endpoint, Option<Duration>),
+    endpoint: &Endpoint,
     reset: impl Future<Output = ()>,
 ) -> (u64, u64) {
-    let pulse = Pulse::new(shard, limit);
+    let shard = &pulse.shard;
     let _listed = shard.list(pulse.clone());
     let (up, down) = (Cell::new(0), Cell::new(0));
     let mut client = Side {
@@ -295,11 +334,18 @@ async fn between<C: AsyncRead + AsyncWrite + Unpin>(
     };
     let (mut to_pod, mut to_client) = (Direction::new(first), Direction::new(said));
     let pass_on = poll_fn(|cx| {
+        if pulse.notices.get() == Notices::Now {
+            pulse.notices.set(Notices::Already);
+            // At worst it is noticed by the time-out of the tunnel.
+            let _ = pod_side.stream.tcp().map(lost::notice);
+        }
         // Taken out, so that nobody comes upon it half used.
         let mut scratch = shard.passing.take();
         scratch.resize(PIECE, 0);
-        let up = to_pod.poll((&mut client, &mut pod_side), &mut scratch, cx);
-        let down = to_client.poll((&mut pod_side, &mut client), &mut scratch, cx);
+        let is_last = pod_side.stream.is_plain() && to_client.has_ended();
+        let up = to_pod.poll((&mut client, &mut pod_side), &mut scratch, is_last, cx);
+        let is_last = client.stream.is_plain() && to_pod.has_ended();
+        let down = to_client.poll((&mut pod_side, &mut client), &mut scratch, is_last, cx);
         shard.passing.set(scratch);
         match (up, down) {
             (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),

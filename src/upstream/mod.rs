@@ -13,7 +13,7 @@ pub mod h2;
 pub mod health;
 pub mod http1;
 mod limit;
-mod lost;
+pub mod lost;
 mod pod_limit;
 pub mod pool;
 pub mod proxy_protocol;

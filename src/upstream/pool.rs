@@ -182,6 +182,8 @@ pub struct Dial<'d> {
     pub prelude: Option<Vec<u8>>,
     /// The TLS that comes next, where it does.
     pub tls: Option<&'d BackendTls>,
+    /// Whether the caller has the kernel notice a pod that is gone, later: see [`lost::notice`].
+    pub notices_later: bool,
     /// The shard's.
     pub clock: &'d Clock,
 }
@@ -204,7 +206,9 @@ impl Dial<'_> {
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
-        lost::notice(&stream)?;
+        if !self.notices_later {
+            lost::notice(&stream)?;
+        }
         if let Some(prelude) = &self.prelude {
             // It fits into the socket's buffer, so nobody waits.
             stream.write_all(prelude).await?;

@@ -31,6 +31,7 @@ async fn pair() -> (Box<Http1<Sent>>, TcpStream) {
         patience: Duration::from_secs(5),
         prelude: None,
         tls: None,
+        notices_later: false,
         clock: &clock,
     };
     let ours = connect(listener.local_addr().unwrap(), &dial, &Rc::default())
