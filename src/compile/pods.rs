@@ -277,7 +277,7 @@ impl State {
                 asked.checks.push(check.clone());
             }
             if let Some(most) = backend.settings.max_in_flight {
-                let by = backend.limited_by.clone();
+                let by = backend.counts_for().cloned();
                 if !asked.limits.iter().any(|limit| limit.by == by) {
                     asked.limits.push(InFlightLimit { by, most });
                 }

@@ -97,7 +97,7 @@ pub struct Backend {
     pub terms: Arc<Terms>,
     /// How they are checked, where they are.
     pub check: Option<Arc<Check>>,
-    /// The Ingress that limits the requests under way, where an Ingress does.
+    /// The object that limits the requests under way, where it is not the Service: see [`Self::counts_for`].
     pub limited_by: Option<Arc<str>>,
     /// The TLS that its pods speak, if they do.
     pub tls: Option<Arc<BackendTls>>,
@@ -105,6 +105,24 @@ pub struct Backend {
     pub guard: Option<Arc<Guard>>,
     /// The endpoints in use, sorted by address; empty unless the state is Ready, OnlyTerminating or ReadinessUnknown.
     pub endpoints: Arc<[Endpoint]>,
+}
+
+impl Backend {
+    /// For which object `max-in-flight` is counted: the one that states it. Absent for the Service, which counts the requests of
+    /// all.
+    pub fn counts_for(&self) -> Option<&Arc<str>> {
+        self.stated(|asked| asked.max_in_flight)
+    }
+
+    /// The same for `max-in-flight-per-pod`.
+    pub fn counts_by_pod_for(&self) -> Option<&Arc<str>> {
+        self.stated(|asked| asked.max_in_flight_per_pod)
+    }
+
+    fn stated(&self, limit: impl Fn(&BackendSettings) -> Option<u32>) -> Option<&Arc<str>> {
+        let is_stated = self.asked.as_ref().and_then(|asked| limit(asked)).is_some();
+        self.limited_by.as_ref().filter(|_| is_stated)
+    }
 }
 
 /// Every `appProtocol` that narthex knows: what it means is said below.

@@ -79,7 +79,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(super) fn new(backend: &Arc<Backend>, upstream: Rc<Upstream<B>>) -> Self {
-        let counts = || upstream.common.pod_counts(backend.limited_by.as_ref());
+        let counts = || upstream.common.pod_counts(backend.counts_by_pod_for());
         let most = backend.settings.max_in_flight_per_pod;
         Self {
             backend: backend.clone(),
@@ -93,7 +93,8 @@ where
     pub fn limit(&self) -> Option<Arc<Limit>> {
         self.backend.settings.max_in_flight?;
         let limits = self.upstream.limits.borrow();
-        let ours = limits.iter().find(|(by, _)| *by == self.backend.limited_by);
+        let counts_for = self.backend.counts_for();
+        let ours = limits.iter().find(|(by, _)| by.as_ref() == counts_for);
         ours.map(|(_, limit)| limit.clone())
     }
 

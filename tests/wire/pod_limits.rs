@@ -60,6 +60,40 @@ fn each_pod_has_so_many_requests_and_others_wait() {
 }
 
 #[test]
+fn what_a_service_limits_is_counted_for_all() {
+    let rig = Rig::with(1, &["--shards", "1"], |pods| {
+        service_with("web", pods, "narthex.io/max-in-flight: \"1\"")
+            + &ingress("plain", "a.test", "/", "web", "")
+            + &ingress(
+                "own",
+                "b.test",
+                "/",
+                "web",
+                ", annotations: {narthex.io/max-in-flight-per-pod: \"5\"}",
+            )
+            + &ingress(
+                "more",
+                "c.test",
+                "/",
+                "web",
+                ", annotations: {narthex.io/max-in-flight: \"5\"}",
+            )
+    });
+    rig.pod().answers(Reply::Silence);
+    let _held = send(&rig, "a.test");
+    eventually("the pod has it", || (requests(&rig) == [1]).then_some(()));
+    assert_eq!(
+        send(&rig, "b.test").answer().status,
+        503,
+        "the Service's limit holds beside one of its own"
+    );
+    let _other = send(&rig, "c.test");
+    eventually("the Ingress's own limit replaces the Service's", || {
+        (requests(&rig) == [2]).then_some(())
+    });
+}
+
+#[test]
 fn a_pod_that_is_well_and_full_is_waited_for() {
     // Nobody listens at the second address.
     let gone = std::net::TcpListener::bind("127.0.0.1:0")
