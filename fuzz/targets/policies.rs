@@ -30,7 +30,7 @@ const KEYS: &[u8] = br#"{"keys": [
      "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
 
 fn jwt(text: &[u8]) -> Option<Jwt> {
-    let read = JwtKeys::read(text);
+    let read = JwtKeys::read(text, None);
     assert!(read.keys.is_some() || !read.wrong.is_empty(), "nothing is said of it");
     Some(Jwt::new(read.keys?, (Box::default(), Box::default()), 0, Box::default()))
 }

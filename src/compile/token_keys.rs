@@ -6,7 +6,7 @@ use super::{Key, State};
 use crate::dialect::annotations::{JwtWanted, KeySetWanted};
 use crate::dialect::reading::Reading;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef};
-use crate::table::{BackendId, JwtKeys, JwtKeysRead};
+use crate::table::{BackendId, JwtKeys, JwtKeysRead, KeyMissing};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ struct Fetched {
     text: Option<Arc<[u8]>>,
     /// Why there is nothing, once that is known.
     fault: Option<String>,
+    /// Said by tokens that name a key which is not in it.
+    missing: KeyMissing,
 }
 
 /// A set of keys that is to be fetched.
@@ -42,6 +44,8 @@ pub struct KeySet {
     pub host: Box<str>,
     /// Its path and query.
     pub target: Box<str>,
+    /// Said by tokens that name a key which it does not have.
+    pub missing: KeyMissing,
 }
 
 /// The key of a URL. It has no namespace, so it is never the key of a Secret.
@@ -58,13 +62,16 @@ impl State {
                 wanted: from.clone(),
                 text: None,
                 fault: None,
+                missing: KeyMissing::default(),
             });
         }
         if self.token_keys.read.contains_key(&place) {
             return;
         }
+        let mut missing = None;
         let text = if *kind == Kind::Service {
             let fetched = self.token_keys.urls.get(&key.1);
+            missing = fetched.map(|fetched| fetched.missing.clone());
             fetched.and_then(|fetched| Some(Some(&**fetched.text.as_ref()?)))
         } else if *kind == Kind::Secret {
             let secret = self.secrets.get(key).map(|known| &known.secret);
@@ -75,7 +82,7 @@ impl State {
         };
         let Some(text) = text else { return };
         let read = match text {
-            Some(text) => JwtKeys::read(text),
+            Some(text) => JwtKeys::read(text, missing),
             None => JwtKeysRead {
                 keys: None,
                 wrong: vec![format!("there is no entry \"{ENTRY}\" in it")],
@@ -93,6 +100,7 @@ impl State {
                 backend: self.backend_id(&fetched.wanted.backend),
                 host: fetched.wanted.host.clone(),
                 target: fetched.wanted.target.clone(),
+                missing: fetched.missing.clone(),
             };
             (url.clone(), set)
         });
@@ -111,7 +119,7 @@ impl State {
         match said {
             Ok(text) if fetched.text.as_ref() == Some(&text) => {}
             // A page for errors, say, does not take the place of keys.
-            Ok(text) if fetched.text.is_some() && JwtKeys::read(&text).keys.is_none() => {
+            Ok(text) if fetched.text.is_some() && JwtKeys::read(&text, None).keys.is_none() => {
                 fetched.fault = Some("its last answer is no set of keys".to_owned());
             }
             Ok(text) => {

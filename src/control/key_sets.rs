@@ -19,6 +19,10 @@ use tokio::sync::watch;
 /// How often a set is asked for, and how soon again if that failed.
 const INTERVAL: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often it is looked whether tokens name keys that a set does not have, and how soon it is asked for again then: anybody can
+/// make up names of keys.
+const LOOK: Duration = Duration::from_secs(1);
+const SOONEST: Duration = Duration::from_secs(5);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer.
@@ -31,11 +35,18 @@ const AT_ONCE: usize = 16;
 /// Asks for the sets in `wanted` until either side ends.
 pub async fn run(mut wanted: watch::Receiver<BTreeMap<Arc<str>, KeySet>>, tables: Arc<ArcSwap<Table>>, sender: Sender) {
     let mut due: BTreeMap<Arc<str>, Instant> = BTreeMap::new();
+    let mut asked: BTreeMap<Arc<str>, Instant> = BTreeMap::new();
     loop {
         let sets = wanted.borrow_and_update().clone();
         due.retain(|url, _| sets.contains_key(url));
-        for url in sets.keys() {
-            due.entry(url.clone()).or_insert_with(Instant::now);
+        asked.retain(|url, _| sets.contains_key(url));
+        for (url, set) in &sets {
+            let due = due.entry(url.clone()).or_insert_with(Instant::now);
+            if let Some(asked) = asked.get(url)
+                && set.missing.take()
+            {
+                *due = (*due).min(*asked + SOONEST);
+            }
         }
         let now = Instant::now();
         let ripe = sets
@@ -44,6 +55,7 @@ pub async fn run(mut wanted: watch::Receiver<BTreeMap<Arc<str>, KeySet>>, tables
         let ripe: Vec<(&Arc<str>, &KeySet)> = ripe.take(AT_ONCE).collect();
         let answers = join_all(ripe.iter().map(|(_, set)| fetch(&tables, set))).await;
         for ((url, _), said) in ripe.into_iter().zip(answers) {
+            asked.insert(url.clone(), Instant::now());
             let pause = if said.is_ok() { INTERVAL } else { AGAIN };
             due.insert(url.clone(), Instant::now() + pause);
             if let Err(why) = &said {
@@ -55,7 +67,8 @@ pub async fn run(mut wanted: watch::Receiver<BTreeMap<Arc<str>, KeySet>>, tables
                 return;
             }
         }
-        let next = due.values().min().copied().unwrap_or_else(|| Instant::now() + INTERVAL);
+        let look = Instant::now() + if due.is_empty() { INTERVAL } else { LOOK };
+        let next = due.values().min().copied().map_or(look, |due| due.min(look));
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
             () = tokio::time::sleep_until(next.into()) => {}

@@ -61,10 +61,10 @@ pub use slots::Slots;
 pub use steps::{
     Access, Addresses, At, Basic, Blocked, BlockedField, Claims, Connections, Converter, Cors, Digest, DigestHash,
     DigestUsers, DigestUsersRead, Edit, ErrorPages, Exchanged, External, FieldChanges, FieldPattern, Jwt, JwtKeys,
-    JwtKeysRead, Known, Mirror, Networks, NewPath, NewPort, Origin, Origins, Pace, PasswordHash, Places, Rate, RateKey,
-    Rates, Redirection, Remembered, Replies, ReplyFields, RequestFields, Returned, Rewrite, Sample, Satisfy, SendTo,
-    Share, Target, Template, Texts, Users, UsersRead, VARIABLES, Verified, What, is_realm, is_same_name,
-    may_be_replied,
+    JwtKeysRead, KeyMissing, Known, Mirror, Networks, NewPath, NewPort, Origin, Origins, Pace, PasswordHash, Places,
+    Rate, RateKey, Rates, Redirection, Remembered, Replies, ReplyFields, RequestFields, Returned, Rewrite, Sample,
+    Satisfy, SendTo, Share, Target, Template, Texts, Users, UsersRead, VARIABLES, Verified, What, is_realm,
+    is_same_name, may_be_replied,
 };
 pub use when::{Expressions, Says, Scheme, When};
 

@@ -542,6 +542,11 @@ fn a_service_may_have_the_keys() {
     eventually("nothing is wrong any more", || {
         problems(&rig, "a.test").is_empty().then_some(())
     });
+    // A token by a key that is new has the keys be asked for before their minute is over.
+    answer("200 OK", &set(&[&old, &new]));
+    eventually("the new key is known", || {
+        (with_token(&rig, "a.test", &second).status == 200).then_some(())
+    });
     // Without the Service, the keys that it had stay in use, also for an Ingress that comes now.
     std::fs::remove_file(&service).unwrap();
     let file = rig.manifest("b.yaml");

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use twox_hash::XxHash3_64;
 
 /// The longest set of keys, and the most keys of one.
@@ -71,6 +72,8 @@ pub struct JwtKeys {
     /// What they were read from.
     text: Box<[u8]>,
     all: Vec<Key>,
+    /// Who is told of tokens that name another key; absent where the keys cannot be fetched anew.
+    missing: Option<KeyMissing>,
 }
 
 impl PartialEq for JwtKeys {
@@ -80,6 +83,32 @@ impl PartialEq for JwtKeys {
 }
 
 impl Eq for JwtKeys {}
+
+/// Says to whoever fetches a set of keys that a token named one that is not in it. Clones say the same.
+#[derive(Clone, Debug, Default)]
+pub struct KeyMissing(Arc<AtomicBool>);
+
+impl KeyMissing {
+    fn say(&self) {
+        // Many tokens may name it, and the line of the cache is everybody's.
+        if !self.0.load(Ordering::Relaxed) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was said since this was asked last.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for KeyMissing {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for KeyMissing {}
 
 #[derive(Debug)]
 struct Key {
@@ -98,8 +127,8 @@ pub struct JwtKeysRead {
 }
 
 impl JwtKeys {
-    /// Reads a JWK Set. A key that cannot be used costs no other.
-    pub fn read(text: &[u8]) -> JwtKeysRead {
+    /// Reads a JWK Set. A key that cannot be used costs no other. `missing` is told of tokens that name another key.
+    pub fn read(text: &[u8], missing: Option<KeyMissing>) -> JwtKeysRead {
         let mut wrong = Vec::new();
         let nothing = |mut wrong: Vec<String>, why: &str| {
             wrong.push(why.to_owned());
@@ -130,7 +159,7 @@ impl JwtKeys {
         }
         let text = text.into();
         JwtKeysRead {
-            keys: Some(Arc::new(Self { text, all })),
+            keys: Some(Arc::new(Self { text, all, missing })),
             wrong,
         }
     }
@@ -138,6 +167,10 @@ impl JwtKeys {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.all.len()
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.all.iter().any(|key| key.id.as_deref() == Some(id))
     }
 }
 
@@ -262,6 +295,11 @@ impl Jwt {
             return Err(format!("the token is longer than {MAX_TOKEN} bytes"));
         }
         let header = jsonwebtoken::decode_header(token).map_err(|error| error.to_string())?;
+        if let (Some(missing), Some(id)) = (&self.keys.missing, &header.kid)
+            && !self.keys.has(id)
+        {
+            missing.say();
+        }
         let fitting = self
             .keys
             .all

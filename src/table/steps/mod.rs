@@ -31,7 +31,7 @@ pub use external::{At, External, Remembered, is_same_name};
 pub use fields::{
     Edit, FieldChanges, Pattern as FieldPattern, Replies, ReplyFields, RequestFields, What, may_be_replied,
 };
-pub use jwt::{Claims, Jwt, JwtKeys, JwtKeysRead, Texts, Verified};
+pub use jwt::{Claims, Jwt, JwtKeys, JwtKeysRead, KeyMissing, Texts, Verified};
 pub use mirror::{Mirror, Share};
 pub use pace::Pace;
 pub use places::{Exchanged, Places};

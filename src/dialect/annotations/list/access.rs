@@ -171,7 +171,7 @@ pub(super) static ALL: &[Annotation] = &[
     Annotation {
         name: "auth-jwt-url",
         scope: Scope::Guard,
-        about: "URL of a Service in the cluster that has the keys of tokens, as `auth-jwt-secret` has them: `http://NAME.NAMESPACE.svc:PORT/PATH`. narthex asks one of its pods each minute. If that fails, the keys that it had stay in use; until it has some, requests get 503.",
+        about: "URL of a Service in the cluster that has the keys of tokens, as `auth-jwt-secret` has them: `http://NAME.NAMESPACE.svc:PORT/PATH`. narthex asks one of its pods each minute, and within five seconds if a token names a key that is not among them. If that fails, the keys that it had stay in use; until it has some, requests get 503.",
         default: CLOSES,
         example: "http://login.auth.svc:8080/jwks",
         value: Value::Text {
