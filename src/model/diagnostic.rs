@@ -171,6 +171,9 @@ codes! {
     RouteNotAdmitted => Error,
     /// A field of a Route that OpenShift's API would refuse: the Route is not served.
     InvalidRoute => Error,
+    /// A Route with `reencrypt` that names no authorities for its pods, while there is no `--route-service-ca`: those of the system
+    /// verify them.
+    NoServiceCa => Warning,
     /// A listener of a Gateway that is not served: its port, protocol or hostname does not allow it, or its certificate.
     ListenerRefused => Error,
     /// A route of Gateway API that a Gateway it names does not take, or a Gateway that does not exist.

@@ -94,6 +94,12 @@ pub(super) fn read(route: &Route, context: Context<'_>) -> Reading {
     let mut refused: Vec<Refused> = host.as_ref().err().cloned().into_iter().collect();
     let path = path(route).map_err(|why| refused.push(why)).ok();
     terminate(route, context, &mut settings, &mut refused);
+    if lacks_authorities(route, &settings) {
+        let message = "without it, and without --route-service-ca, the authorities of the system verify the certificates of pods. \
+                       OpenShift signs those of Services itself: requests get 502 where a pod has such a certificate";
+        let field = "spec.tls.destinationCACertificate";
+        findings.push(Diagnostic::new(Code::NoServiceCa, &object, field, message));
+    }
     weights(route, &mut refused);
     let mut wrong_actions = Vec::new();
     match headers::steps(route, &mut wrong_actions) {
@@ -263,6 +269,13 @@ fn path(route: &Route) -> Result<PathPattern, Refused> {
             path: if key.is_empty() { "/".into() } else { key.into() },
         }
     })
+}
+
+/// Whether the pods of a Route are verified by nothing but the authorities of the system.
+fn lacks_authorities(route: &Route, settings: &Settings) -> bool {
+    let encrypts_again = route.tls.as_ref().is_some_and(|tls| &*tls.termination == "reencrypt");
+    let backend = &settings.backend;
+    encrypts_again && backend.ca_secret.is_none() && backend.verify != Some(false)
 }
 
 /// Where TLS ends, and what becomes of the scheme that a Route is not for.

@@ -287,6 +287,7 @@ impl Reader<'_> {
                 None if described.ends_with("List") => {
                     self.complain(node.at, "a list needs `items`, with the objects in it");
                 }
+                None if node.str_at("kind") == Some("Template") => self.template(node),
                 None => tracing::debug!(
                     file = %self.path.display(), line = node.at.line, kind = described, "not a kind narthex reads: ignored"
                 ),
@@ -319,6 +320,25 @@ impl Reader<'_> {
                 self.parsed.diagnostics.extend(more);
             }
         }
+    }
+
+    /// A Template of OpenShift holds objects whose text has `${PARAMETER}` in it, so they are not read.
+    fn template(&mut self, node: &Node) {
+        let objects = node.get("objects").map(Node::items).unwrap_or_default();
+        let is_ours = |object: &&Node| {
+            let kind = object.str_at("kind");
+            Kind::ALL.iter().any(|ours| kind == Some(ours.name()))
+        };
+        let Some(first) = objects.iter().find(is_ours) else {
+            return;
+        };
+        let kind = first.str_at("kind").unwrap_or_default();
+        let message = format!(
+            "the objects of a Template, such as this {kind}, are ignored until its parameters have values: \
+             `oc process --local -f {} | narthex check -` looks at them",
+            self.path.display()
+        );
+        self.say(Code::NotYet, first.at, message);
     }
 
     /// If `field` is an annotation whose value needs quotes: the object with quotes around all such values, and what is to be said

@@ -368,6 +368,17 @@ impl Template {
         Cow::Owned(out)
     }
 
+    /// The path of a target; absent where it has variables.
+    pub fn path(&self) -> Option<&str> {
+        let Some(Part::Text(first)) = self.0.first() else {
+            return None;
+        };
+        match first.split_once('?') {
+            Some((path, _)) => Some(path),
+            None => (self.0.len() == 1).then_some(&**first),
+        }
+    }
+
     /// Whether its text begins so, whatever the request.
     pub fn starts_with(&self, beginning: &str) -> bool {
         matches!(self.0.first(), Some(Part::Text(text)) if text.starts_with(beginning))
