@@ -80,6 +80,16 @@ pub struct RuleArgs {
         value_parser = values::ports
     )]
     pub gateway_ports: Vec<RangeInclusive<u16>>,
+    /// Addresses that Gateways have for themselves: each gets one, or those that it names. Without them, Gateways share the
+    /// addresses of --listen-http and --listen-https with each other and with Ingresses.
+    #[arg(
+        long,
+        env = "NARTHEX_GATEWAY_ADDRESSES",
+        value_name = "CIDR,…",
+        value_delimiter = ',',
+        value_parser = net
+    )]
+    pub gateway_addresses: Vec<IpNet>,
     /// Allow ExternalName Services as backends. They can lead anywhere.
     #[arg(long, env = "NARTHEX_ALLOW_EXTERNAL_NAMES")]
     pub allow_external_names: bool,

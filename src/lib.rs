@@ -50,7 +50,7 @@ pub mod testing {
         }
     }
     pub mod config {
-        pub use crate::config::annotation;
+        pub use crate::config::{annotation, net};
     }
     pub mod control {
         pub use crate::control::{Control, Guard, Shared};
@@ -85,7 +85,7 @@ pub mod testing {
         pub use crate::model::{Code, Diagnostic, Field, FieldForm, Kind, ObjectRef, Report, Revision, Timestamp};
     }
     pub mod serve {
-        pub use crate::serve::{Server, Tls, bind};
+        pub use crate::serve::{Binding, Server, Tls, bind};
         pub mod handover {
             pub use crate::serve::handover::{Name, SocketKey, ask, offer};
         }
@@ -110,10 +110,10 @@ pub mod testing {
     }
     pub mod table {
         pub use crate::table::{
-            Answer, Backend, BackendState, CanonicalPath, Certificate, Destination, HostPattern, HostSet, Hosts, Jwt,
-            JwtKeys, Known, Listener, ListenerId, Match, Names, PathKind, PathPattern, PathRegex, Pattern, Patterns,
-            PodSet, Route, Says, Scheme, Schemes, Serves, Split, Table, Template, TlsMode, Users, When, canonical_host,
-            canonical_path, route_key,
+            AddressPool, Answer, Backend, BackendState, CanonicalPath, Certificate, Destination, HostPattern, HostSet,
+            Hosts, Jwt, JwtKeys, Known, Listener, ListenerId, Match, Names, PathKind, PathPattern, PathRegex, Pattern,
+            Patterns, PodSet, Route, Says, Scheme, Schemes, Serves, Split, Table, Template, TlsMode, Users, When,
+            canonical_host, canonical_path, route_key,
         };
         pub mod canonical {
             pub use crate::table::canonical::{canonical_host, canonical_path, canonical_rule_path};

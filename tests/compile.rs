@@ -12,7 +12,7 @@ use narthex::testing::dialect::{annotations, owners};
 use narthex::testing::model::object::{Meta, Secret};
 use narthex::testing::model::{Report, Timestamp};
 use narthex::testing::source::directory::load;
-use narthex::testing::table::{HostPattern, Match, Table};
+use narthex::testing::table::{AddressPool, HostPattern, Match, Table};
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -137,6 +137,13 @@ fn options(text: &str) -> (Options, Vec<Change>, String) {
                     .map(|one| narthex::testing::config::annotation(one).unwrap())
                     .collect();
                 options.ignored_annotations = annotations::Ignored::new(&given);
+            }
+            "gateway-addresses" => {
+                let given: Vec<_> = value
+                    .split(',')
+                    .map(|one| narthex::testing::config::net(one).unwrap())
+                    .collect();
+                options.gateway_addresses = AddressPool::new(&given);
             }
             "own" => options.own_addresses.push(value.parse().unwrap()),
             "zone" => options.zone = Some(value.into()),
@@ -293,6 +300,12 @@ fn render_statuses(state: &mut State, out: &mut String) {
     for (object, status) in state.gateway_statuses() {
         writeln!(out, "status of {object}").unwrap();
         render_conditions("", status, out);
+        let addresses = list(&status["addresses"]);
+        let addresses = addresses.iter().map(|one| one["value"].as_str().unwrap());
+        let addresses: Vec<_> = addresses.collect();
+        if !addresses.is_empty() {
+            writeln!(out, "  addresses {}", addresses.join(", ")).unwrap();
+        }
         for listener in list(&status["listeners"]) {
             let kinds = list(&listener["supportedKinds"]);
             let kinds: Vec<_> = kinds.iter().map(|kind| kind["kind"].as_str().unwrap()).collect();

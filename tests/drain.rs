@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use clap::Parser;
 use narthex::testing::cli::Cli;
 use narthex::testing::serve::handover::SocketKey;
-use narthex::testing::serve::{Server, bind};
+use narthex::testing::serve::{Binding, Server, bind};
 use narthex::testing::table::{Listener, Table};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ fn started() -> (Server, SocketAddr) {
     let args = Cli::parse_from(["narthex"]).serve;
     let settings = Arc::new(args.proxy_settings(None, 1000));
     let listener = Arc::new(Listener::http(0, "127.0.0.1:0".parse().unwrap()));
-    let bound = bind(SocketKey::of(&listener), false).unwrap();
+    let bound = bind(SocketKey::of(&listener), &Binding::default()).unwrap();
     let mut table = Table::default();
     table.set_listener(0, Some(listener));
     let tables = Arc::new(ArcSwap::from_pointee(table));

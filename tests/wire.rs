@@ -58,6 +58,8 @@ mod floods;
 mod framing;
 #[path = "wire/gateway.rs"]
 mod gateway;
+#[path = "wire/gateway_addresses.rs"]
+mod gateway_addresses;
 #[path = "wire/gateway_tls.rs"]
 mod gateway_tls;
 #[path = "wire/gone_clients.rs"]

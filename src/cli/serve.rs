@@ -344,7 +344,7 @@ fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<
 fn bind_one(args: &ServeArgs, place: SocketKey, inherited: &mut Vec<Inherited>) -> Result<Bound, BindError> {
     match inherited.iter().position(|inherited| inherited.place == place) {
         Some(index) => Bound::inherited(inherited.swap_remove(index)),
-        None => bind(place, args.listen.share_ports),
+        None => bind(place, &args.binding()),
     }
 }
 

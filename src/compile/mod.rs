@@ -46,7 +46,7 @@ use crate::dialect::reading::{BackendKey, Spot};
 use crate::dialect::{Change, Dialect, Object, annotations, owners};
 use crate::model::object::{Endpoints, IngressClass, Service};
 use crate::model::{Diagnostic, Kind, ObjectRef, Report, Timestamp};
-use crate::table::{BackendId, Listener, PodSetId, Table};
+use crate::table::{AddressPool, BackendId, Listener, PodSetId, Table};
 use backends::BackendEntry;
 use claimants::{Claimants, Common};
 use claims::Claimed;
@@ -117,6 +117,8 @@ pub struct Options {
     pub gateway_class: String,
     /// `--gateway-ports`: the ports that Gateways may have beside those of the flags.
     pub gateway_ports: Vec<RangeInclusive<u16>>,
+    /// `--gateway-addresses`: those that Gateways have for themselves; they share those of the flags if there are none.
+    pub gateway_addresses: AddressPool,
 }
 
 impl Options {
@@ -160,6 +162,7 @@ impl Default for Options {
             routes: RouteOptions::default(),
             gateway_class: "narthex".to_owned(),
             gateway_ports: vec![80..=80, 443..=443, 1024..=29999],
+            gateway_addresses: AddressPool::default(),
         }
     }
 }

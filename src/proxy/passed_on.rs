@@ -4,7 +4,6 @@ use super::error::ProxyError;
 use super::peer::Ends;
 use super::worker::Worker;
 use crate::message::Fields;
-use crate::model::RouteKey;
 use crate::policy::rate::Asker;
 use crate::policy::under_way::Place;
 use crate::table::{Before, Endpoint, Guard, Route};
@@ -18,10 +17,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// request would have got.
 pub struct PassedOn {
     began: Instant,
-    key: Option<RouteKey>,
+    route: Option<Arc<Route>>,
     traffic: Option<Arc<Traffic>>,
-    rule: Option<(String, String)>,
-    is_unlogged: bool,
     server_name: Box<str>,
     client: SocketAddr,
     connect: Option<Duration>,
@@ -33,7 +30,7 @@ pub struct PassedOn {
 
 impl PassedOn {
     /// A connection begins.
-    pub fn begins(worker: &Worker, route: Option<&Route>, server_name: Option<&str>, ends: &Ends) -> Self {
+    pub fn begins(worker: &Worker, route: Option<&Arc<Route>>, server_name: Option<&str>, ends: &Ends) -> Self {
         let counted = route.filter(|_| worker.settings.count_routes);
         let traffic = counted.map(|route| worker.traffic(route));
         if let Some(traffic) = &traffic {
@@ -41,10 +38,8 @@ impl PassedOn {
         }
         Self {
             began: Instant::now(),
-            key: route.map(|route| route.key),
+            route: route.cloned(),
             traffic,
-            rule: route.map(|route| (route.describe(), route.origin.to_string())),
-            is_unlogged: route.is_some_and(|route| route.policies.is_unlogged),
             server_name: server_name.unwrap_or_default().into(),
             client: ends.client,
             connect: None,
@@ -130,16 +125,21 @@ impl PassedOn {
             traffic.bytes_in.add_many(self.bytes.0);
             traffic.bytes_out.add_many(self.bytes.1);
         }
-        let Some(log) = worker.access_log.as_ref().filter(|_| !self.is_unlogged) else {
+        let route = self.route.as_ref();
+        let is_unlogged = route.is_some_and(|route| route.policies.is_unlogged);
+        let Some(log) = worker.access_log.as_ref().filter(|_| !is_unlogged) else {
             return;
         };
         let total = self.began.elapsed();
-        if !log.wants(status, total, self.key) {
+        if !log.wants(status, total, route.map(|route| route.key)) {
             return;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let client: IpAddr = self.client.ip().to_canonical();
-        let rule = self.rule.as_ref();
+        let (route, origin) = (
+            route.map(|route| route.describe()),
+            route.map(|route| route.origin.to_string()),
+        );
         let entry = Entry {
             at: now.saturating_sub(total),
             client,
@@ -154,8 +154,8 @@ impl PassedOn {
             reason: verdict.map(|verdict| verdict.label),
             side: verdict.map(|verdict| verdict.side.name()),
             cause: None,
-            route: rule.map(|(route, _)| route.as_str()),
-            origin: rule.map(|(_, origin)| origin.as_str()),
+            route: route.as_deref(),
+            origin: origin.as_deref(),
             service: None,
             endpoint: endpoint.map(|endpoint| access::Endpoint {
                 address: endpoint.address,

@@ -139,6 +139,8 @@ counters! {
     handshake_failures,
     /// Connections closed because their PROXY header was missing, malformed or late, or who sent it is not trusted.
     proxy_protocol_failures,
+    /// Connections reset because they came to an address of a Gateway, on a port that the Gateway does not listen on.
+    strays,
     /// Requests with a complete head.
     requests,
     /// Responses 2xx.

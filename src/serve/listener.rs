@@ -3,7 +3,7 @@
 use super::handover::{self, Inherited, Intake, Role, Transport};
 use super::room::Room;
 use super::shard::{Accepted, ConnectionPermit};
-use crate::table::Listener;
+use crate::table::{AddressPool, Listener};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -78,19 +78,39 @@ fn explain(what: Role, address: SocketAddr, source: io::Error) -> BindError {
     }
 }
 
+/// How addresses are bound.
+#[derive(Clone, Debug, Default)]
+pub struct Binding {
+    /// Whether other sockets may have the same port (`SO_REUSEPORT`).
+    pub share: bool,
+    /// The addresses that Gateways have for themselves. They may come to this node later.
+    pub gateways: AddressPool,
+}
+
+impl Binding {
+    /// `share` is what the operator says. Where Gateways have addresses, the sockets for all addresses share their ports with
+    /// those for one.
+    pub fn new(share: bool, gateways: AddressPool) -> Self {
+        Self {
+            share: share || !gateways.is_empty(),
+            gateways,
+        }
+    }
+}
+
 /// Binds an address. `[::]` takes both families, and falls back to `0.0.0.0` where there is no IPv6.
 ///
 /// # Errors
 /// Says which listener, which address, and what to do.
-pub fn bind(place: handover::SocketKey, share: bool) -> Result<Bound, BindError> {
+pub fn bind(place: handover::SocketKey, how: &Binding) -> Result<Bound, BindError> {
     let handover::SocketKey { role, address, .. } = place;
     let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-    let bound = match try_bind(place.transport, address, share) {
+    let bound = match try_bind(place.transport, address, how) {
         Err(error)
             if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
                 && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
         {
-            try_bind(place.transport, v4, share).map_err(|error| (v4, error))
+            try_bind(place.transport, v4, how).map_err(|error| (v4, error))
         }
         other => other.map_err(|error| (address, error)),
     };
@@ -100,7 +120,7 @@ pub fn bind(place: handover::SocketKey, share: bool) -> Result<Bound, BindError>
     Ok(Bound { place, socket, address })
 }
 
-fn try_bind(transport: Transport, address: SocketAddr, share: bool) -> io::Result<Socket> {
+fn try_bind(transport: Transport, address: SocketAddr, how: &Binding) -> io::Result<Socket> {
     let (kind, protocol) = match transport {
         Transport::Tcp => (Type::STREAM, Protocol::TCP),
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
@@ -110,8 +130,14 @@ fn try_bind(transport: Transport, address: SocketAddr, share: bool) -> io::Resul
         // For UDP this would let another process take the same port.
         socket.set_reuse_address(true)?;
     }
-    if share {
+    if how.share {
         socket.set_reuse_port(true)?;
+    }
+    if how.gateways.contains(address.ip()) {
+        match address {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        }
     }
     if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         socket.set_only_v6(false)?;
@@ -321,7 +347,7 @@ mod tests {
             transport: Transport::Tcp,
             address,
         };
-        let bound = bind(place, false).unwrap();
+        let bound = bind(place, &Binding::default()).unwrap();
         let address = bound.address();
         let listener = std::net::TcpListener::from(bound.listen().unwrap());
         listener.set_nonblocking(false).unwrap();

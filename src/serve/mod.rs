@@ -23,7 +23,7 @@ mod tunnel;
 
 pub use h2::check_head as check_http2_head;
 pub use handover::Role;
-pub use listener::{BindError, Bound, bind};
+pub use listener::{BindError, Binding, Bound, bind};
 pub use shard::{ShardSettings, Stage};
 pub use tls::{Tls, TlsSettings};
 
@@ -120,7 +120,7 @@ impl Server {
             shards: server.shards.clone(),
             room: server.room.clone(),
             holdings: server.holdings.clone(),
-            share: shard_settings.share_ports,
+            binding: shard_settings.binding.clone(),
             state: server.sockets.clone(),
         };
         let ended = Ended(server.accepts_no_more.clone());

@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, passed: Passed, ends: Ends) {
     let worker = &shard.worker;
     let began = Instant::now();
-    let route = passed.rule.as_ref().map(|rule| rule.route.clone());
-    let mut noted = PassedOn::begins(worker, route.as_deref(), passed.server_name.as_deref(), &ends);
+    let route = passed.rule.as_ref().map(|rule| &rule.route);
+    let mut noted = PassedOn::begins(worker, route, passed.server_name.as_deref(), &ends);
     let table = worker.table();
     let draw = |below: u32| fastrand::u32(..below);
     let backend = match &passed.to {
@@ -30,7 +30,7 @@ pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, passed: Pa
     drop(table);
     let guard = passed.rule.as_ref().and_then(|rule| rule.guard.as_ref());
     let guard = guard.or_else(|| backend.as_ref()?.guard.as_ref());
-    let admitted = noted.admit(worker, route.as_deref(), guard.map(|guard| &**guard));
+    let admitted = noted.admit(worker, route.map(|route| &**route), guard.map(|guard| &**guard));
     let backend = admitted.and_then(|()| backend.ok_or(ProxyError::BackendGone));
     let backend = match backend {
         Ok(backend) => backend,

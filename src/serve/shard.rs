@@ -6,6 +6,7 @@ use super::connection::{self, Turns};
 use super::date::Date;
 use super::fresh::Fresh;
 use super::h2;
+use super::listener::Binding;
 use super::pace::Slow;
 use super::proxy_protocol::{HeaderError, Opened, ProxyProtocol};
 use super::relay;
@@ -98,8 +99,8 @@ pub struct ShardSettings {
     pub proxy_protocol: ProxyProtocol,
     /// For HTTPS, where that is listened for.
     pub tls: Option<Arc<Tls>>,
-    /// `--share-ports`, for listeners that come later.
-    pub share_ports: bool,
+    /// How addresses of listeners that come later are bound.
+    pub binding: Binding,
     /// `--http2-stream-window`.
     pub http2_window: u32,
 }
@@ -290,6 +291,11 @@ impl Shard {
 
     /// Serves a connection: its PROXY header, its TLS, its requests.
     async fn begin(self: Rc<Self>, mut stream: TcpStream, socket: SocketAddr, listener: &Listener) {
+        if self.is_stray(&stream, listener) {
+            self.worker.counters.strays.add();
+            Stream::Plain(stream).reset_when_dropped();
+            return;
+        }
         let Some((ends, trusted, held)) = self.open(listener.id, &mut stream, socket).await else {
             return;
         };
@@ -342,6 +348,15 @@ impl Shard {
             self.worker.settings.https_port,
         ));
         Box::pin(connection::run(self, Stream::Plain(stream), peer, held)).await;
+    }
+
+    /// Whether a connection has come to an address that Gateways have for themselves by a socket for all addresses: no Gateway
+    /// that has the address listens on the port.
+    fn is_stray(&self, stream: &TcpStream, listener: &Listener) -> bool {
+        let gateways = &self.settings.binding.gateways;
+        !gateways.is_empty()
+            && !gateways.contains(listener.address.ip())
+            && stream.local_addr().is_ok_and(|local| gateways.contains(local.ip()))
     }
 
     /// Waits for a client's first byte. Whether it came in time.

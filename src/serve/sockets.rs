@@ -2,7 +2,7 @@
 //! that went are closed. One thread accepts on all of them.
 
 use super::handover::{Holdings, Intake, SocketKey, Transport};
-use super::listener::{self, BindError, Bound, ToShard, bind};
+use super::listener::{self, BindError, Binding, Bound, ToShard, bind};
 use super::room::Room;
 use super::shard::Stage;
 use crate::table::{Listener, ListenerId, Table};
@@ -86,8 +86,8 @@ pub struct Sockets {
     pub room: Arc<Room>,
     /// What a successor may have.
     pub holdings: Holdings,
-    /// `--share-ports`.
-    pub share: bool,
+    /// How they are bound.
+    pub binding: Binding,
     /// What is known of them.
     pub state: Arc<SocketsState>,
 }
@@ -200,11 +200,11 @@ impl Open {
     }
 
     fn open(&mut self, listener: &Arc<Listener>, place: SocketKey) -> Result<(), BindError> {
-        let Sockets { share, holdings, .. } = &self.sockets;
+        let Sockets { binding, holdings, .. } = &self.sockets;
         let opened = match self.ready.iter().position(|ready| ready.place == place) {
             Some(index) => self.ready.swap_remove(index),
             None if self.open.len() >= MOST => return Err(BindError::TooMany { most: MOST }),
-            None => Opened::new(bind(place, *share)?, holdings)?,
+            None => Opened::new(bind(place, binding)?, holdings)?,
         };
         let (shards, room) = (self.sockets.shards.clone(), self.sockets.room.clone());
         let Opened { socket, intake, .. } = opened;

@@ -461,6 +461,13 @@ fn terms(shard: &Shard, listener: ListenerId, server_name: Option<&str>) -> Opti
     if let TlsMode::Passthrough(to) = table.listener(listener)?.tls(server_name)? {
         return passed(to.clone(), None);
     }
+    // Names that a Gateway with an address of its own does not have are nobody's there.
+    let own = table
+        .gateways_of(listener, server_name)
+        .filter(|port| !port.then_ingresses);
+    if own.is_some_and(|port| port.listener(server_name).is_none()) {
+        return None;
+    }
     if let Some(certificates) = table.gateway_certificates(listener, server_name) {
         return Some(Terms::OfGateway(certificates.clone()));
     }

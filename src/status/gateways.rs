@@ -183,7 +183,10 @@ fn merged(kind: Kind, current: &Value, wanted: &Value, addresses: Option<&[Value
         let is_served = list(&wanted["conditions"])
             .iter()
             .any(|one| one["type"] == "Programmed" && one["status"] == "True");
-        match addresses {
+        let own = wanted.get("addresses").map(list);
+        match own.or(addresses) {
+            Some([]) => drop(status.remove("addresses")),
+            Some(own) if wanted.get("addresses").is_some() => drop(status.insert("addresses".to_owned(), own.into())),
             Some(addresses) if is_served => drop(status.insert("addresses".to_owned(), addresses.into())),
             Some(_) => drop(status.remove("addresses")),
             None => {}

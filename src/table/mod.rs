@@ -23,6 +23,7 @@ pub mod paths;
 mod patterns;
 pub mod pods;
 mod policies;
+mod pool;
 pub mod route;
 mod served;
 pub mod settings;
@@ -51,6 +52,7 @@ pub use listener::{HostSet, Listener, ListenerId, ListenerProtocol, Names, Serve
 pub use patterns::{PathRegex, Pattern, Patterns};
 pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
 pub use policies::{After, Before, Policies, Schemes};
+pub use pool::AddressPool;
 pub use route::{HostPattern, PathKind, PathPattern, Route, Shadow, Yields, route_key};
 pub use served::{RouteAdmission, Served};
 pub use settings::{

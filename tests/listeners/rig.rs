@@ -5,7 +5,7 @@ use clap::Parser;
 use narthex::testing::cli::Cli;
 use narthex::testing::compile::{Options, State};
 use narthex::testing::serve::handover::SocketKey;
-use narthex::testing::serve::{Server, Tls, bind};
+use narthex::testing::serve::{Binding, Server, Tls, bind};
 use narthex::testing::source::directory::parse::parse;
 use narthex::testing::table::{Listener, Table};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -99,7 +99,7 @@ impl Rig {
         let parsed = parse(Path::new("all.yaml"), &manifests);
         assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
         let listener = Arc::new(Listener::http(0, "127.0.0.1:0".parse().unwrap()));
-        let bound = bind(SocketKey::of(&listener), false).unwrap();
+        let bound = bind(SocketKey::of(&listener), &Binding::default()).unwrap();
         let first = bound.address();
         let options = Options {
             listeners: vec![listener],

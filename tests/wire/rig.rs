@@ -315,17 +315,17 @@ impl Rig {
                 command.args(["-c", &limit, "sh", &program]);
             }
             let quiet = flags.contains(&"--log-level");
+            let http_flag = ["--listen-http".to_owned(), http.to_string()];
+            let http_flag = if flags.contains(&"--listen-http") {
+                &[][..]
+            } else {
+                &http_flag
+            };
             let level: &[&str] = if quiet { &[] } else { &["--log-level", "debug"] };
             let mut child = command
-                .args([
-                    "serve",
-                    "--listen-http",
-                    &http.to_string(),
-                    "--listen-https",
-                    &https.to_string(),
-                    "--admin",
-                    &admin.to_string(),
-                ])
+                .arg("serve")
+                .args(http_flag)
+                .args(["--listen-https", &https.to_string(), "--admin", &admin.to_string()])
                 .args(level)
                 .arg("--manifests")
                 .arg(folder.path())

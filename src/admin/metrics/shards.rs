@@ -23,6 +23,11 @@ const METRICS: &[(&str, &str, &str)] = &[
         "narthex_proxy_protocol_failures",
         "Connections closed because their PROXY header was missing, malformed, late or not trusted",
     ),
+    (
+        "strays",
+        "narthex_stray_connections",
+        "Connections reset because no listener of the Gateway that has their address has their port",
+    ),
     ("requests", "narthex_requests", "Requests with a complete head"),
     (
         "upstream_connects",

@@ -12,11 +12,11 @@ use crate::http1::Limits;
 use crate::policy::compress::Memory;
 use crate::proxy::{self, Timeouts, TrustedProxies};
 use crate::serve::handover::SocketKey;
-use crate::serve::{Bound, Role, ShardSettings, Tls, TlsSettings};
+use crate::serve::{Binding, Bound, Role, ShardSettings, Tls, TlsSettings};
 use crate::status;
 use crate::status::addresses::{OwnPods, Source};
 use crate::status::desired::Address;
-use crate::table::{After, Listener, ListenerProtocol};
+use crate::table::{AddressPool, After, Listener, ListenerProtocol};
 use crate::telemetry::access;
 use crate::upstream::{PoolSettings, Sockets};
 use std::net::SocketAddr;
@@ -103,6 +103,11 @@ impl ServeArgs {
         }
     }
 
+    /// How addresses are bound.
+    pub fn binding(&self) -> Binding {
+        Binding::new(self.listen.share_ports, AddressPool::new(&self.rules.gateway_addresses))
+    }
+
     /// Settings of client connections.
     pub fn shard_settings(&self, tls: Option<Arc<Tls>>) -> ShardSettings {
         ShardSettings {
@@ -110,7 +115,7 @@ impl ServeArgs {
             serves_half_closed: self.http.serve_half_closed,
             proxy_protocol: self.listen.proxy_protocol,
             tls,
-            share_ports: self.listen.share_ports,
+            binding: self.binding(),
             http2_window: self.limits.http2_stream_window,
         }
     }
@@ -155,6 +160,7 @@ impl RuleArgs {
             routes: self.routes.options()?,
             gateway_class: self.gateway_class.clone(),
             gateway_ports: self.gateway_ports.clone(),
+            gateway_addresses: AddressPool::new(&self.gateway_addresses),
             ..compile::Options::default()
         })
     }

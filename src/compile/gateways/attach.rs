@@ -1,5 +1,6 @@
 //! Which routes are served by which listeners, and what is to be said of all objects.
 
+use super::addresses::Given;
 use super::listeners::{Seen, SeenListener, Why, hostname, intersects};
 use super::rules::RulePlan;
 use super::statuses;
@@ -15,14 +16,18 @@ use std::sync::Arc;
 
 /// What all objects of Gateway API come to.
 pub(super) struct Plan {
-    pub ports: BTreeMap<u16, PortPlan>,
+    pub ports: BTreeMap<PortKey, PortPlan>,
     pub routes: Vec<RoutePlan>,
     pub findings: BTreeMap<ObjectRef, Vec<Diagnostic>>,
     pub named: BTreeMap<ObjectRef, Vec<(String, BackendKey)>>,
     pub statuses: BTreeMap<ObjectRef, Value>,
+    pub given: Given,
 }
 
-/// A port of the addresses that Gateways share.
+/// A port of the addresses that Gateways share, or of those that one of them has for itself.
+pub(super) type PortKey = (Option<ObjectRef>, u16);
+
+/// What is served on a port.
 pub(super) struct PortPlan {
     protocol: ListenerProtocol,
     /// Where it is listened on for Gateways alone.
@@ -61,8 +66,8 @@ pub(super) struct AtParent<'r> {
 
 impl Plan {
     /// The addresses that are listened on for Gateways alone, and whether TLS ends there.
-    pub fn addresses_of(&self, port: u16) -> impl Iterator<Item = (SocketAddr, bool)> {
-        let port = self.ports.get(&port).into_iter();
+    pub fn addresses_of(&self, port: &PortKey) -> impl Iterator<Item = (SocketAddr, bool)> {
+        let port = self.ports.get(port).into_iter();
         port.flat_map(|port| {
             let tls = port.protocol == ListenerProtocol::Https;
             port.addresses.iter().map(move |address| (*address, tls))
@@ -81,6 +86,7 @@ impl State {
             findings: BTreeMap::new(),
             named: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            given: Given::new(),
         };
         let mut attached: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         for route in self.gateways.routes() {
@@ -97,8 +103,11 @@ impl State {
         }
         for (place, seen) in gateways.iter().enumerate() {
             plan.statuses.insert(seen.object.clone(), statuses::gateway(seen));
-            if seen.refused.is_some() || seen.unusable.is_some() {
+            if !seen.is_served() {
                 continue;
+            }
+            if let own @ [_, ..] = seen.place.own() {
+                plan.given.insert(seen.object.clone(), own.to_vec());
             }
             for listener in &seen.listeners {
                 let routes = attached.remove(&(place, listener.index)).unwrap_or_default();
@@ -116,7 +125,10 @@ impl State {
                         why,
                     ));
                 }
-                plan.statuses.insert(object, statuses::class(class));
+                plan.statuses.insert(
+                    object,
+                    statuses::class(class, !self.options.gateway_addresses.is_empty()),
+                );
             }
         }
         for diagnostic in said {
@@ -134,9 +146,14 @@ impl State {
         if !listener.is_served() {
             return;
         }
-        let port = plan.ports.entry(listener.port).or_insert_with(|| PortPlan {
+        let own = seen.place.own();
+        let owner = (!own.is_empty()).then(|| seen.object.clone());
+        let port = plan.ports.entry((owner, listener.port)).or_insert_with(|| PortPlan {
             protocol,
-            addresses: self.gateway_addresses(listener.port, protocol),
+            addresses: match own {
+                [] => self.gateway_addresses(listener.port, protocol),
+                own => own.iter().map(|ip| SocketAddr::new(*ip, listener.port)).collect(),
+            },
             listeners: Vec::new(),
         });
         port.listeners.push(ListenerPlan {

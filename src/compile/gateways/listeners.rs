@@ -1,5 +1,6 @@
 //! Gateways and their listeners by themselves: whose they are, what keeps one from being served, and which routes it takes.
 
+use super::addresses::{Place, Placed};
 use super::backends::Refused;
 use crate::compile::{Key, State};
 use crate::dialect::gateway::{
@@ -21,8 +22,9 @@ pub(super) struct Seen<'g> {
     pub object: ObjectRef,
     /// Why it is not accepted.
     pub refused: Option<Why>,
-    /// Why it is accepted and not served all the same.
+    /// Why it does not have all the addresses that it asks for.
     pub unusable: Option<Why>,
+    pub place: Place,
     pub listeners: Vec<SeenListener<'g>>,
 }
 
@@ -47,6 +49,13 @@ pub(super) struct SeenListener<'g> {
     pub has_more_certificates: bool,
     /// How many routes it has.
     pub attached: usize,
+}
+
+impl Seen<'_> {
+    /// Whether its listeners are served, as far as it is up to the Gateway.
+    pub fn is_served(&self) -> bool {
+        self.refused.is_none() && self.place != Place::Nowhere
+    }
 }
 
 impl SeenListener<'_> {
@@ -135,7 +144,8 @@ impl State {
 
     /// All Gateways of ours, the oldest first, with what is found out of their listeners.
     pub(super) fn see_gateways(&self, findings: &mut Vec<Diagnostic>) -> Vec<Seen<'_>> {
-        let mut all = Vec::new();
+        let mut ours = Vec::new();
+        let mut classes = Vec::new();
         for gateway in self.gateways.gateways() {
             let object = ObjectRef::new(Kind::Gateway, gateway.meta.namespace.clone(), gateway.meta.name.clone());
             let Some(refused) = self.class_of(gateway) else {
@@ -151,12 +161,17 @@ impl State {
                 ));
                 continue;
             };
-            all.push(self.see(gateway, object, refused, findings));
+            ours.push((gateway, object));
+            classes.push(refused);
         }
-        all.sort_by(|one, other| {
-            let key = |seen: &Seen<'_>| (seen.gateway.meta.created, seen.object.clone());
-            key(one).cmp(&key(other))
-        });
+        let mut order: Vec<usize> = (0..ours.len()).collect();
+        order.sort_by_key(|place| ours.get(*place).map(|(gateway, object)| (gateway.meta.created, object)));
+        let ours: Vec<_> = order.iter().filter_map(|place| ours.get(*place).cloned()).collect();
+        let classes = order.iter().filter_map(|place| classes.get(*place).cloned());
+        let placed = self.place_gateways(&ours);
+        let mut all: Vec<Seen<'_>> = (ours.into_iter().zip(classes).zip(placed))
+            .map(|(((gateway, object), class), placed)| self.see(gateway, object, (class, placed), findings))
+            .collect();
         give_ports(&mut all);
         for seen in &all {
             report(seen, findings);
@@ -168,18 +183,21 @@ impl State {
         &self,
         gateway: &'g Gateway,
         object: ObjectRef,
-        class: Option<Why>,
+        (class, placed): (Option<Why>, Placed),
         findings: &mut Vec<Diagnostic>,
     ) -> Seen<'g> {
-        let (mut refused, mut unusable) = (class, None);
+        let mut refused = class.or(placed.refused);
+        for (_, why) in refused
+            .iter()
+            .filter(|(reason, _)| *reason == "UnsupportedAddress")
+            .chain(&placed.unusable)
+        {
+            let field = "spec.addresses";
+            findings.push(Diagnostic::new(Code::UnsupportedValue, &object, field, why));
+        }
         let mut no_https = false;
         for ask in &gateway.asks_for {
             let said = match ask {
-                GatewayAsk::Addresses => {
-                    let why = "narthex cannot give a Gateway an address of its own yet, so it is not served";
-                    unusable = Some(("AddressNotUsable", why.to_owned()));
-                    (Code::UnsupportedValue, why)
-                }
                 GatewayAsk::Parameters => {
                     let why = "narthex reads no parameters of Gateways yet, so it is not served";
                     refused = Some(("InvalidParameters", why.to_owned()));
@@ -203,7 +221,7 @@ impl State {
             .iter()
             .enumerate()
             .map(|(index, listener)| {
-                let mut seen = self.see_listener(gateway, listener, index);
+                let mut seen = self.see_listener((gateway, &placed.place), listener, index);
                 if no_https && seen.is_tls() {
                     let why =
                         "it would have to ask clients for certificates, which narthex does not do for Gateways yet";
@@ -217,12 +235,18 @@ impl State {
             gateway,
             object,
             refused,
-            unusable,
+            unusable: placed.unusable,
+            place: placed.place,
             listeners,
         }
     }
 
-    fn see_listener<'g>(&self, gateway: &Gateway, listener: &'g GatewayListener, index: usize) -> SeenListener<'g> {
+    fn see_listener<'g>(
+        &self,
+        (gateway, place): (&Gateway, &Place),
+        listener: &'g GatewayListener,
+        index: usize,
+    ) -> SeenListener<'g> {
         let protocol = match &*listener.protocol {
             "HTTP" => Some(ListenerProtocol::Http),
             "HTTPS" => Some(ListenerProtocol::Https),
@@ -246,7 +270,7 @@ impl State {
             Some(protocol) => {
                 let read = match port {
                     0 => Err(format!("{} is not a port from 1 to 65535", listener.port)),
-                    port => self.port_for(port, protocol),
+                    port => self.port_for(port, protocol, place),
                 };
                 if let Err(why) = read {
                     refused.get_or_insert(("PortUnavailable", why));
@@ -366,25 +390,27 @@ impl State {
     }
 
     /// Whether a port can be served for a protocol, as far as the flags say.
-    fn port_for(&self, port: u16, protocol: ListenerProtocol) -> Result<(), String> {
-        let flags = &self.options.listeners;
+    fn port_for(&self, port: u16, protocol: ListenerProtocol, place: &Place) -> Result<(), String> {
+        let (flags, own) = (&self.options.listeners, place.own());
         let here = flags.iter().find(|listener| listener.address.port() == port);
-        if let Some(here) = here {
+        if let Some(here) = here.filter(|_| own.is_empty()) {
             let is_same = here.protocol() == protocol;
             return is_same
                 .then_some(())
                 .ok_or_else(|| format!("port {port} is one for {}, by the flags of narthex", here.protocol()));
         }
-        if self.options.admin_addresses.iter().any(|admin| admin.port() == port) {
+        let mut admins = self.options.admin_addresses.iter();
+        if admins.any(|admin| admin.port() == port && (own.is_empty() || own.contains(&admin.ip()))) {
             return Err(format!("port {port} is that of narthex's admin address"));
         }
         if !self.options.gateway_ports.iter().any(|range| range.contains(&port)) {
             return Err(format!("port {port} is not one of --gateway-ports"));
         }
-        match self.gateway_addresses(port, protocol).is_empty() {
-            true => Err(format!("narthex listens nowhere for {protocol}")),
-            false => Ok(()),
+        // Without HTTPS in the flags, narthex has no settings for TLS.
+        if !flags.iter().any(|listener| listener.protocol() == protocol) {
+            return Err(format!("narthex listens nowhere for {protocol}"));
         }
+        Ok(())
     }
 
     /// Whether a listener takes routes of a namespace.
@@ -499,7 +525,7 @@ fn conflicts(listeners: &mut [SeenListener<'_>]) {
 fn give_ports(all: &mut [Seen<'_>]) {
     let mut given: Vec<(u16, ListenerProtocol, Option<HostPattern>, ObjectRef)> = Vec::new();
     for seen in all {
-        if seen.refused.is_some() || seen.unusable.is_some() {
+        if !seen.is_served() || seen.place != Place::Shared {
             continue;
         }
         for listener in &mut seen.listeners {

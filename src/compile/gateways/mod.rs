@@ -5,6 +5,7 @@
 //! labels of namespaces and on Services. So a change only notes that the plan is stale, and the plan is made anew as a
 //! whole before the next table. A cluster without Gateways pays nothing for it.
 
+mod addresses;
 mod attach;
 mod backends;
 mod filters;
@@ -19,7 +20,8 @@ use crate::dialect::gateway::{Gateway, GatewayClass, GatewayObject, HttpRoute, R
 use crate::dialect::reading::BackendKey;
 use crate::model::{Diagnostic, Kind, ObjectRef};
 use crate::table::{GatewayPort, ListenerId};
-use attach::Plan;
+use addresses::Given;
+use attach::{Plan, PortKey};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -41,6 +43,8 @@ pub(super) struct Gateways {
     statuses: BTreeMap<ObjectRef, Value>,
     /// The listeners of the table that are there because of Gateways, by address and whether TLS ends there.
     own: HashMap<(SocketAddr, bool), ListenerId>,
+    /// The addresses that Gateways have for themselves.
+    given: Given,
     /// Which generation the next listener in a slot gets.
     generation: u32,
     /// Whether listeners of the flags serve what Gateways have.
@@ -53,6 +57,7 @@ impl Gateways {
         Self {
             own: before.own.clone(),
             generation: before.generation,
+            given: before.given.clone(),
             ..Self::default()
         }
     }
@@ -164,8 +169,10 @@ impl State {
             findings,
             statuses,
             named,
+            given,
             ..
         } = plan;
+        self.gateways.given = given;
         let told = self.gateways.findings.keys().chain(findings.keys());
         let told: Vec<ObjectRef> = told
             .chain(named.keys())
@@ -223,14 +230,14 @@ impl State {
     }
 
     /// Replaces what Gateways have in the table.
-    fn set_gateway_listeners(&mut self, plan: &Plan, ports: BTreeMap<u16, Arc<GatewayPort>>) {
+    fn set_gateway_listeners(&mut self, plan: &Plan, ports: BTreeMap<PortKey, Arc<GatewayPort>>) {
         let flags = self.options.listeners.clone();
         let is_shared = flags
             .iter()
-            .any(|listener| ports.contains_key(&listener.address.port()));
+            .any(|listener| ports.contains_key(&(None, listener.address.port())));
         if is_shared || self.gateways.shared {
             for listener in &flags {
-                let changed = match ports.get(&listener.address.port()) {
+                let changed = match ports.get(&(None, listener.address.port())) {
                     Some(port) => Arc::new(listener.with_gateways(port)),
                     None => listener.clone(),
                 };
@@ -242,8 +249,8 @@ impl State {
         let mut own = HashMap::new();
         let mut taken: BTreeSet<u32> = flags.iter().map(|listener| listener.id.slot).collect();
         let mut wanted = Vec::new();
-        for (number, port) in &ports {
-            for (address, tls) in plan.addresses_of(*number) {
+        for (key, port) in &ports {
+            for (address, tls) in plan.addresses_of(key) {
                 match before.remove(&(address, tls)) {
                     Some(id) => {
                         taken.insert(id.slot);

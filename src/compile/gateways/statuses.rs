@@ -1,6 +1,7 @@
 //! The statuses of all objects, as narthex wants them to be: pure, without addresses and times, which whoever writes them
 //! adds. `check --statuses` prints them.
 
+use super::addresses::Place;
 use super::attach::AtParent;
 use super::listeners::{Seen, SeenListener, Why, class_refused};
 use super::rules::RulePlan;
@@ -10,10 +11,12 @@ use serde_json::{Value, json};
 /// The features of Gateway API that a GatewayClass of ours has, sorted.
 const FEATURES: &[&str] = &[
     "Gateway",
+    "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
     "GatewayRouteHostnameIntersectionPrecedence",
+    "GatewayStaticAddresses",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
@@ -41,6 +44,9 @@ const FEATURES: &[&str] = &[
     "ReferenceGrant",
 ];
 
+/// Those that need addresses for Gateways alone.
+const OF_POOL: &[&str] = &["GatewayAddressEmpty", "GatewayStaticAddresses"];
+
 /// The longest message of a condition, in bytes: the API allows 32,768 characters, and nobody reads as many.
 const LONGEST: usize = 1024;
 
@@ -63,14 +69,18 @@ fn unless(kind: &str, why: Option<&Why>, otherwise: &'static str, generation: i6
     }
 }
 
-pub(super) fn class(class: &GatewayClass) -> Value {
+/// `has_pool` says whether there are addresses for Gateways alone.
+pub(super) fn class(class: &GatewayClass, has_pool: bool) -> Value {
     let accepted = unless(
         "Accepted",
         class_refused(class).as_ref(),
         "Accepted",
         class.revision.generation,
     );
-    let features: Vec<Value> = FEATURES.iter().map(|name| json!({"name": name})).collect();
+    let features: Vec<Value> = (FEATURES.iter())
+        .filter(|name| has_pool || !OF_POOL.contains(name))
+        .map(|name| json!({"name": name}))
+        .collect();
     json!({"conditions": [accepted], "supportedFeatures": features})
 }
 
@@ -99,10 +109,18 @@ pub(super) fn gateway(seen: &Seen<'_>) -> Value {
             condition("Programmed", false, ("Invalid", why), generation)
         }
     };
-    let is_served = seen.refused.is_none() && seen.unusable.is_none();
+    let is_served = seen.is_served();
     let listeners = seen.listeners.iter().map(|one| listener(one, is_served, generation));
     let listeners: Vec<Value> = listeners.collect();
-    json!({"conditions": [accepted, programmed], "listeners": listeners})
+    let mut status = json!({"conditions": [accepted, programmed], "listeners": listeners});
+    // Those that are shared, whoever writes the status knows.
+    if seen.place != Place::Shared {
+        let own = seen.place.own().iter().filter(|_| is_served);
+        status["addresses"] = own
+            .map(|ip| json!({"type": "IPAddress", "value": ip.to_string()}))
+            .collect();
+    }
+    status
 }
 
 fn listener(seen: &SeenListener<'_>, gateway_is_served: bool, generation: i64) -> Value {

@@ -1,6 +1,6 @@
 //! What the plan comes to in the table.
 
-use super::attach::{ListenerPlan, Plan, RoutePlan};
+use super::attach::{ListenerPlan, Plan, PortKey, RoutePlan};
 use super::filters::Filters;
 use super::rules::{MatchPlan, RulePlan, To};
 use crate::compile::State;
@@ -39,18 +39,19 @@ fn answer(status: StatusCode) -> Destination {
 
 impl State {
     /// The tables of all ports. The backends of the plan are there by now.
-    pub(super) fn gateway_tables(&self, plan: &Plan) -> BTreeMap<u16, Arc<GatewayPort>> {
+    pub(super) fn gateway_tables(&self, plan: &Plan) -> BTreeMap<PortKey, Arc<GatewayPort>> {
         let mut ports = BTreeMap::new();
-        for (number, port) in &plan.ports {
+        for (key, port) in &plan.ports {
+            let (owner, number) = key;
             let mut table = GatewayPort {
-                then_ingresses: true,
+                then_ingresses: owner.is_none(),
                 ..GatewayPort::default()
             };
             for listener in &port.listeners {
                 let of_listener = self.gateway_listener(listener, *number, plan);
                 table.listeners.insert(listener.hostname.clone(), of_listener);
             }
-            ports.insert(*number, Arc::new(table));
+            ports.insert(key.clone(), Arc::new(table));
         }
         ports
     }

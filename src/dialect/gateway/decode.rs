@@ -1,7 +1,8 @@
 //! Decodes the kinds of Gateway API. No Kubernetes crate knows v1.7 of it. The two versions of each kind have the same fields.
 
 use super::object::{
-    Gateway, GatewayAsk, GatewayClass, GatewayListener, GatewayObject, GrantFrom, GrantTo, ParentRef, ReferenceGrant,
+    AddressAsked, Gateway, GatewayAsk, GatewayClass, GatewayListener, GatewayObject, GrantFrom, GrantTo, ParentRef,
+    ReferenceGrant,
 };
 use super::{HttpMatch, HttpRoute, HttpRule};
 use crate::dialect::decode::{Encoded, Mistake, meta, read, revision};
@@ -9,10 +10,11 @@ use crate::model::shared::shared;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 /// What every object has around its spec.
 #[derive(Deserialize)]
-struct Whole<S> {
+struct Whole<S, T = IgnoredAny> {
     #[serde(rename = "apiVersion")]
     _api_version: String,
     #[serde(rename = "kind")]
@@ -20,9 +22,9 @@ struct Whole<S> {
     #[serde(default)]
     metadata: ObjectMeta,
     spec: S,
-    /// Written by controllers, and no concern of the compiler.
-    #[serde(default, rename = "status")]
-    _status: Option<IgnoredAny>,
+    /// Written by controllers. The compiler wants only to know which addresses a Gateway had.
+    #[serde(default = "Option::default")]
+    status: Option<T>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +44,7 @@ struct GatewaySpec {
     #[serde(default)]
     listeners: Option<Vec<GatewayListener>>,
     #[serde(default)]
-    addresses: Option<Vec<IgnoredAny>>,
+    addresses: Option<Vec<AddressAsked>>,
     #[serde(default)]
     infrastructure: Option<Infrastructure>,
     #[serde(default)]
@@ -98,11 +100,10 @@ pub(in crate::dialect) fn gateway_class(encoded: Encoded<'_>) -> Result<GatewayO
 }
 
 pub(in crate::dialect) fn gateway(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
-    let mut whole: Whole<GatewaySpec> = read(encoded.value, encoded.unknown)?;
+    let mut whole: Whole<GatewaySpec, Value> = read(encoded.value, encoded.unknown)?;
     let spec = whole.spec;
     let (infrastructure, tls) = (spec.infrastructure.unwrap_or_default(), spec.tls.unwrap_or_default());
     let asks_for = [
-        (GatewayAsk::Addresses, spec.addresses.is_some_and(|all| !all.is_empty())),
         (GatewayAsk::Parameters, infrastructure.parameters_ref.is_some()),
         (
             GatewayAsk::Infrastructure,
@@ -113,12 +114,19 @@ pub(in crate::dialect) fn gateway(encoded: Encoded<'_>) -> Result<GatewayObject,
         (GatewayAsk::OwnCertificate, tls.backend.is_some()),
         (GatewayAsk::Scope, spec.default_scope.is_some()),
     ];
+    let had = whole.status.as_ref().and_then(|status| status["addresses"].as_array());
+    let had = had
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one["value"].as_str()?.parse().ok());
     let asks_for = asks_for.into_iter().filter(|(_, is_there)| *is_there);
     Ok(GatewayObject::Gateway(Gateway {
         revision: revision(&mut whole.metadata),
         meta: meta(whole.metadata),
         class: shared(&spec.gateway_class_name),
         listeners: spec.listeners.unwrap_or_default().into(),
+        addresses: spec.addresses.unwrap_or_default().into(),
+        had: had.collect(),
         asks_for: asks_for.map(|(ask, _)| ask).collect(),
     }))
 }

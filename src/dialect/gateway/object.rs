@@ -7,6 +7,7 @@ use crate::model::{Annotations, Kind, Revision};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Any object of Gateway API.
@@ -69,14 +70,28 @@ pub struct Gateway {
     pub class: Arc<str>,
     /// `spec.listeners`.
     pub listeners: Box<[GatewayListener]>,
+    /// `spec.addresses`.
+    pub addresses: Box<[AddressAsked]>,
+    /// The addresses that its status has.
+    pub had: Box<[IpAddr]>,
     /// What it asks for beside that.
     pub asks_for: Box<[GatewayAsk]>,
+}
+
+/// One of a Gateway's `spec.addresses`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct AddressAsked {
+    /// `type`; IPAddress where it is absent.
+    #[serde(rename = "type")]
+    pub kind: Option<Box<str>>,
+    /// Absent, or empty, where any will do.
+    pub value: Option<Box<str>>,
 }
 
 /// What a Gateway may ask for beside its listeners. narthex does not act on any of it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayAsk {
-    Addresses,
     Parameters,
     Infrastructure,
     Listeners,
@@ -89,7 +104,6 @@ impl GatewayAsk {
     /// The field that says so.
     pub fn field(self) -> &'static str {
         match self {
-            Self::Addresses => "spec.addresses",
             Self::Parameters => "spec.infrastructure.parametersRef",
             Self::Infrastructure => "spec.infrastructure",
             Self::Listeners => "spec.allowedListeners",

@@ -218,7 +218,7 @@ impl Process {
             serves_half_closed,
             proxy_protocol: ProxyProtocol::Off,
             tls: None,
-            share_ports: false,
+            binding: crate::serve::Binding::default(),
             http2_window: 64 << 10,
         };
         let (counters, commons, room) = (
