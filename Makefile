@@ -12,7 +12,7 @@ DEBUG := target/debug/narthex
 export KUBE ?= v1.35.4
 export NARTHEX_KUBE_BIN ?= $(CACHE)/kube/$(KUBE)/bin
 
-.PHONY: help drawing demo build static static-quick debug image test e2e lint lint-no-clippy deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx differential-haproxy policies agreement
+.PHONY: gateway-conformance help drawing demo build static static-quick debug image test e2e lint lint-no-clippy deny deps kube-binaries bench bench-compare bench-instructions propagation fuzz soak chaos high-availability dashboard test-apiserver test-chart test-ports test-balancers test-dashboard screenshots test-monitoring reference profile release release-twice docs test-docs lint-text scale handshakes test-peers test-api differential differential-nginx differential-haproxy policies agreement
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -124,6 +124,9 @@ chaos: static ## measure what a good client notices while bad clients attack the
 high-availability: deps ## test docs/high-availability.md: HAProxy, nginx, DNS and a virtual IP in front of two nodes, one of which is lost (root, ten minutes)
 	tests/cluster/kube-binaries.sh
 	tests/cluster/balancers.sh
+
+gateway-conformance: deps debug ## run the conformance suite of Gateway API on a real cluster, and write its report to docs/conformance/ (root)
+	tests/gateway/conformance.sh
 
 soak: deps ## run the bad days in their long form: a million simulated histories, 20,000 of the compiler, a million requests under changes, 20 upgrades, ten minutes without an API server (root, an hour)
 	NARTHEX_SIMULATION_HISTORIES=1000000 cargo test --locked --release --lib serve::simulation -- --nocapture
