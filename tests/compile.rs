@@ -298,6 +298,7 @@ fn render_table(table: &Table, out: &mut String) {
 fn render_statuses(state: &mut State, out: &mut String) {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     for (object, status) in state.gateway_statuses() {
+        let status = &status.fields;
         writeln!(out, "status of {object}").unwrap();
         render_conditions("", status, out);
         let addresses = list(&status["addresses"]);

@@ -185,7 +185,10 @@ fn place(said: &mut [Diagnostic], places: &HashMap<ObjectRef, Location>) {
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let ((mut state, places), refused) = compile_to_check(args)?;
     if args.statuses {
-        let mut all = state.gateway_statuses().clone();
+        let all = state.gateway_statuses().iter();
+        let mut all: BTreeMap<_, _> = all
+            .map(|(object, status)| (object.clone(), status.fields.clone()))
+            .collect();
         all.extend(statuses::routes(&state.table()));
         print(&statuses::yaml(&all));
         return Ok(ExitCode::SUCCESS);

@@ -14,7 +14,7 @@ use crate::model::{Code, Diagnostic, Kind, ObjectRef, Report, Severity, Timestam
 use crate::peers::MOST_PEERS;
 use crate::serve::{BindError, Bound, Server};
 use crate::source::{Event, Wanted, Watches};
-use crate::table::Table;
+use crate::table::{DesiredStatus, Table};
 use arc_swap::ArcSwap;
 use changes::MOST_OBJECTS;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,7 @@ pub struct Shared {
     /// What is wrong with objects.
     pub report: ArcSwap<Report>,
     /// What the statuses of Gateway API objects should say, without addresses and times.
-    pub statuses: ArcSwap<BTreeMap<ObjectRef, serde_json::Value>>,
+    pub statuses: ArcSwap<BTreeMap<ObjectRef, DesiredStatus>>,
     /// Where the sources stand.
     pub watches: Arc<Watches>,
     /// Whether the table is live and narthex listens.

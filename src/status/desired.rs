@@ -21,24 +21,36 @@ pub fn current(kind: Kind, status: &Value) -> Option<Value> {
     Some((rules(kind)?.current)(status))
 }
 
+/// The uid of an object, and the status that it has.
+pub type Known = (Arc<str>, Value);
+
+/// The status that an object has; absent where only one that is gone had its name.
+pub fn known_of<'k>(known: &'k HashMap<ObjectRef, Known>, served: &Served) -> Option<&'k Value> {
+    let known = known.get(&served.object);
+    known
+        .filter(|(uid, _)| *uid == served.revision.uid)
+        .map(|(_, status)| status)
+}
+
 /// The next writes: objects whose status differs from what it should be, newest first, up to a limit.
 /// Whoever has just made one waits for it; all others can be a little late.
 pub fn next<'s>(
     served: impl Iterator<Item = &'s Arc<Served>>,
-    known: &HashMap<ObjectRef, Value>,
+    known: &HashMap<ObjectRef, Known>,
     desired: &BTreeMap<Kind, Value>,
     most: usize,
 ) -> Vec<&'s Arc<Served>> {
-    let differs = |object: &ObjectRef| {
-        let Some(desired) = desired.get(&object.kind) else {
+    let differs = |served: &Served| {
+        let kind = served.object.kind;
+        let Some(desired) = desired.get(&kind) else {
             return false;
         };
-        match known.get(object) {
+        match known_of(known, served) {
             Some(known) => known != desired,
-            None => current(object.kind, &Value::Null).as_ref() != Some(desired),
+            None => current(kind, &Value::Null).as_ref() != Some(desired),
         }
     };
-    let mut due: Vec<_> = served.filter(|served| differs(&served.object)).collect();
+    let mut due: Vec<_> = served.filter(|served| differs(served)).collect();
     let order = |served: &&Arc<Served>| (std::cmp::Reverse(served.created.0), served.object.clone());
     if due.len() > most {
         due.select_nth_unstable_by_key(most, order);
@@ -82,15 +94,21 @@ mod tests {
         };
         assert_eq!(due(&known, 3), [object("i099"), object("i098"), object("i097")]);
         for index in 10..100 {
-            known.insert(object(&format!("i{index:03}")), desired[&Kind::Ingress].clone());
+            known.insert(
+                object(&format!("i{index:03}")),
+                (Arc::default(), desired[&Kind::Ingress].clone()),
+            );
         }
         assert_eq!(due(&known, 3)[0], object("i009"));
         assert_eq!(due(&known, 50).len(), 10);
-        known.insert(object("i050"), shown(&["10.0.0.1"]));
+        known.insert(object("i050"), (Arc::default(), shown(&["10.0.0.1"])));
         assert_eq!(due(&known, 1), [object("i050")]);
         // What is not ours is left alone, whatever it says.
-        known.insert(object("theirs"), shown(&["10.9.9.9"]));
+        known.insert(object("theirs"), (Arc::default(), shown(&["10.9.9.9"])));
         assert_eq!(due(&known, 500).len(), 11);
+        // An object that is gone had this status, and not the one that has its name now.
+        known.insert(object("i060"), ("gone".into(), desired[&Kind::Ingress].clone()));
+        assert_eq!(due(&known, 500).len(), 12);
     }
 
     #[test]

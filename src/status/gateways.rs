@@ -6,8 +6,10 @@ use super::desired::Address;
 use super::{READ, REFUSED, WRITER, now, path_of, places};
 use crate::dialect::gateway::GATEWAY_CONTROLLER;
 use crate::model::{Kind, ObjectRef};
+use crate::table::DesiredStatus;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The kinds whose status narthex writes, in the order in which it is written.
@@ -27,7 +29,7 @@ const OURS: [&str; 5] = [
 /// What is known of the statuses that objects have.
 #[derive(Default)]
 pub(super) struct Statuses {
-    known: HashMap<ObjectRef, Value>,
+    known: HashMap<ObjectRef, DesiredStatus>,
     read: Option<Instant>,
     wait_until: Option<Instant>,
     /// The objects whose status the API server has not taken, and until when they are left alone: those behind them have
@@ -40,7 +42,7 @@ impl Statuses {
     pub async fn write(
         &mut self,
         api: &Api,
-        desired: &BTreeMap<ObjectRef, Value>,
+        desired: &BTreeMap<ObjectRef, DesiredStatus>,
         addresses: Option<&BTreeSet<Address>>,
         (namespaces, most): (&[String], usize),
     ) {
@@ -89,7 +91,11 @@ impl Statuses {
                     let metadata = &object["metadata"];
                     let namespace = metadata["namespace"].as_str().unwrap_or_default();
                     let name = metadata["name"].as_str().unwrap_or_default();
-                    known.insert(ObjectRef::new(kind, namespace, name), object["status"].clone());
+                    let status = DesiredStatus {
+                        uid: metadata["uid"].as_str().unwrap_or_default().into(),
+                        fields: object["status"].clone(),
+                    };
+                    known.insert(ObjectRef::new(kind, namespace, name), status);
                 };
                 if let Err(error) = api.each(&place, "", take).await {
                     tracing::debug!(%error, "cannot read the status of {}", kind.plural());
@@ -102,29 +108,36 @@ impl Statuses {
     /// The objects whose status is to be written next, with what it should say.
     fn due(
         &self,
-        desired: &BTreeMap<ObjectRef, Value>,
+        desired: &BTreeMap<ObjectRef, DesiredStatus>,
         addresses: Option<&[Value]>,
         now: &str,
         most: usize,
-    ) -> Vec<(ObjectRef, Value)> {
-        let differs = |object: &ObjectRef, wanted: &Value| {
+    ) -> Vec<(ObjectRef, DesiredStatus)> {
+        let differs = |object: &ObjectRef, wanted: &DesiredStatus| {
             if self.refused.contains_key(object) {
                 return false;
             }
-            let known = self.known.get(object).unwrap_or(&Value::Null);
-            merged(object.kind, known, wanted, addresses, now).is_some_and(|status| status != *known)
+            // One of another uid is gone, and another object has its name.
+            let known = self.known.get(object).filter(|known| known.uid == wanted.uid);
+            let known = known.map_or(&Value::Null, |known| &known.fields);
+            merged(object.kind, known, &wanted.fields, addresses, now).is_some_and(|status| status != *known)
         };
         let wanted = desired.iter().filter(|(object, wanted)| differs(object, wanted));
         let wanted = wanted.map(|(object, status)| (object.clone(), status.clone()));
         // Routes that name no Gateway of ours any more.
         let left = self.known.iter().filter(|(object, status)| {
             let is_ours = |parent: &Value| parent["controllerName"] == GATEWAY_CONTROLLER;
-            let has_ours = list(&status["parents"]).iter().any(is_ours);
+            let has_ours = list(&status.fields["parents"]).iter().any(is_ours);
             has_ours && object.kind == Kind::HTTPRoute && !desired.contains_key(object)
         });
-        let nothing = json!({"parents": []});
-        let left = left.filter(|(object, _)| differs(object, &nothing));
-        let left = left.map(|(object, _)| (object.clone(), nothing.clone()));
+        let left = left.map(|(object, known)| {
+            let nothing = DesiredStatus {
+                uid: known.uid.clone(),
+                fields: json!({"parents": []}),
+            };
+            (object.clone(), nothing)
+        });
+        let left = left.filter(|(object, nothing)| differs(object, nothing));
         wanted.chain(left).take(most).collect()
     }
 }
@@ -133,24 +146,29 @@ impl Statuses {
 async fn write_one(
     api: &Api,
     object: &ObjectRef,
-    wanted: &Value,
+    wanted: &DesiredStatus,
     addresses: Option<&[Value]>,
     now: &str,
-) -> Result<Value, Failed> {
+) -> Result<DesiredStatus, Failed> {
     let path = path_of(object);
     let mut read = api.get(&path).await?;
     let current = read["status"].clone();
-    match merged(object.kind, &current, wanted, addresses, now) {
+    let uid: Arc<str> = read["metadata"]["uid"].as_str().unwrap_or_default().into();
+    if uid != wanted.uid {
+        // Another object has the name by now. What it should say is not known yet.
+        return Ok(DesiredStatus { uid, fields: current });
+    }
+    match merged(object.kind, &current, &wanted.fields, addresses, now) {
         Some(status) if status != current => {
             read["status"] = status.clone();
             api.replace(&format!("{path}/status?fieldManager={}", WRITER), &read)
                 .await?;
             // Not what the server says: older definitions of the kinds drop fields, and what never comes back would be
             // written again and again.
-            Ok(status)
+            Ok(DesiredStatus { uid, fields: status })
         }
         // Somebody who knows a newer generation was here, or it is as it should be.
-        _ => Ok(current),
+        _ => Ok(DesiredStatus { uid, fields: current }),
     }
 }
 

@@ -136,7 +136,7 @@ struct Writer<'a> {
     finder: Finder,
     events: &'a mut Events,
     /// The status that objects have, as it was read or written.
-    known: HashMap<ObjectRef, Value>,
+    known: HashMap<ObjectRef, desired::Known>,
     addresses: Option<BTreeSet<Address>>,
     wait_until: Option<Instant>,
     /// The generation of the last table that was looked at.
@@ -241,25 +241,26 @@ impl Writer<'_> {
         }
         // Whoever is told an address asks there at once, so every peer must have the route by then.
         let has_one = |served: &&Arc<Served>| {
-            let known = self.known.get(&served.object);
+            let known = desired::known_of(&self.known, served);
             known.is_some_and(|known| Some(known) != desired::current(served.object.kind, &Value::Null).as_ref())
         };
         let (mut live, new): (Vec<_>, Vec<_>) = due.into_iter().partition(has_one);
         for some in new.chunks(MOST_ASKED) {
             live.extend(self.live_everywhere(some).await);
         }
-        let live: Vec<ObjectRef> = live.into_iter().map(|ingress| ingress.object.clone()).collect();
-        let writes = live.iter().map(|object| {
+        let live = live.into_iter();
+        let live: Vec<_> = live.map(|one| (one.object.clone(), one.revision.uid.clone())).collect();
+        let writes = live.iter().map(|(object, _)| {
             let path = format!("{}/status?fieldManager={WRITER}", path_of(object));
             let (api, status) = (&self.api, json!({"status": desired.get(&object.kind)}));
             async move { api.merge(&path, &status).await }
         });
         let answers = futures_util::future::join_all(writes).await;
-        for (object, answer) in live.into_iter().zip(answers) {
+        for ((object, uid), answer) in live.into_iter().zip(answers) {
             match answer {
                 Ok(_) | Err(Failed::Missing) => {
                     let status = desired.get(&object.kind).cloned().unwrap_or_default();
-                    self.known.insert(object, status);
+                    self.known.insert(object, (uid, status));
                 }
                 Err(error @ Failed::Forbidden(_)) => {
                     let resource = object.kind.plural();
@@ -300,8 +301,9 @@ fn resource(kind: Kind, place: &str) -> String {
 }
 
 /// An object of a list, and its status.
-fn status_of(kind: Kind, object: &Value) -> Option<(ObjectRef, Value)> {
+fn status_of(kind: Kind, object: &Value) -> Option<(ObjectRef, desired::Known)> {
     let (namespace, name) = (&object["metadata"]["namespace"], &object["metadata"]["name"]);
     let reference = ObjectRef::new(kind, namespace.as_str()?, name.as_str()?);
-    Some((reference, desired::current(kind, &object["status"])?))
+    let uid = object["metadata"]["uid"].as_str().unwrap_or_default().into();
+    Some((reference, (uid, desired::current(kind, &object["status"])?)))
 }

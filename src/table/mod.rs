@@ -54,7 +54,7 @@ pub use pods::{Check, InFlightLimit, PodSet, PodSetId, Terms};
 pub use policies::{After, Before, Policies, Schemes};
 pub use pool::AddressPool;
 pub use route::{HostPattern, PathKind, PathPattern, Route, Shadow, Yields, route_key};
-pub use served::{RouteAdmission, Served};
+pub use served::{DesiredStatus, RouteAdmission, Served};
 pub use settings::{
     BackendProtocol, BackendSettings, Balance, CookieAttributes, ForwardedFields, HashKey, HealthProtocol, RetryOn,
     UpstreamHost,

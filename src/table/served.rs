@@ -2,6 +2,7 @@
 
 use super::{Table, hash};
 use crate::model::{ObjectRef, Revision, Timestamp};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// An Ingress with a claim in the table, be it one that lost to another's.
@@ -14,6 +15,15 @@ pub struct Served {
     pub revision: Revision,
     /// Whether it is admitted; absent for kinds whose objects are not admitted as a whole.
     pub admission: Option<Arc<RouteAdmission>>,
+}
+
+/// What the status of an object should say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredStatus {
+    /// The object's. One that is made again under the same name has no status yet.
+    pub uid: Arc<str>,
+    /// The fields that narthex writes, without times, and without addresses that only whoever writes them knows.
+    pub fields: Value,
 }
 
 /// What becomes of a Route.

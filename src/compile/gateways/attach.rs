@@ -7,8 +7,8 @@ use super::statuses;
 use crate::compile::State;
 use crate::dialect::gateway::{GROUP, HttpRoute, ParentRef};
 use crate::dialect::reading::BackendKey;
-use crate::model::{Code, Diagnostic, Kind, ObjectRef, Seniority};
-use crate::table::{CertificateSet, HostPattern, ListenerProtocol};
+use crate::model::{Code, Diagnostic, Kind, ObjectRef, Revision, Seniority};
+use crate::table::{CertificateSet, DesiredStatus, HostPattern, ListenerProtocol};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub(super) struct Plan {
     pub routes: Vec<RoutePlan>,
     pub findings: BTreeMap<ObjectRef, Vec<Diagnostic>>,
     pub named: BTreeMap<ObjectRef, Vec<(String, BackendKey)>>,
-    pub statuses: BTreeMap<ObjectRef, Value>,
+    pub statuses: BTreeMap<ObjectRef, DesiredStatus>,
     pub given: Given,
 }
 
@@ -64,6 +64,13 @@ pub(super) struct AtParent<'r> {
     pub refused: Option<Why>,
 }
 
+fn desired(revision: &Revision, fields: Value) -> DesiredStatus {
+    DesiredStatus {
+        uid: revision.uid.clone(),
+        fields,
+    }
+}
+
 impl Plan {
     /// The addresses that are listened on for Gateways alone, and whether TLS ends there.
     pub fn addresses_of(&self, port: &PortKey) -> impl Iterator<Item = (SocketAddr, bool)> {
@@ -102,7 +109,8 @@ impl State {
             }
         }
         for (place, seen) in gateways.iter().enumerate() {
-            plan.statuses.insert(seen.object.clone(), statuses::gateway(seen));
+            let status = desired(&seen.gateway.revision, statuses::gateway(seen));
+            plan.statuses.insert(seen.object.clone(), status);
             if !seen.is_served() {
                 continue;
             }
@@ -125,10 +133,8 @@ impl State {
                         why,
                     ));
                 }
-                plan.statuses.insert(
-                    object,
-                    statuses::class(class, !self.options.gateway_addresses.is_empty()),
-                );
+                let status = statuses::class(class, !self.options.gateway_addresses.is_empty());
+                plan.statuses.insert(object, desired(&class.revision, status));
             }
         }
         for diagnostic in said {
@@ -280,7 +286,7 @@ impl State {
             findings.push(Diagnostic::new(Code::NotYet, &object, "spec.useDefaultGateways", why));
         }
         let status = statuses::http_route(route, &parents, &rules);
-        plan.statuses.insert(object.clone(), status);
+        plan.statuses.insert(object.clone(), desired(&route.revision, status));
         said.extend(findings);
         plan.routes.push(RoutePlan {
             seniority: Seniority {

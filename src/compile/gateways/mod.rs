@@ -19,10 +19,9 @@ use super::{Key, State};
 use crate::dialect::gateway::{Gateway, GatewayClass, GatewayObject, HttpRoute, ReferenceGrant};
 use crate::dialect::reading::BackendKey;
 use crate::model::{Diagnostic, Kind, ObjectRef};
-use crate::table::{GatewayPort, ListenerId};
+use crate::table::{DesiredStatus, GatewayPort, ListenerId};
 use addresses::Given;
 use attach::{Plan, PortKey};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +39,7 @@ pub(super) struct Gateways {
     held: BTreeSet<BackendKey>,
     /// The Secrets that listeners name.
     secrets: BTreeSet<Key>,
-    statuses: BTreeMap<ObjectRef, Value>,
+    statuses: BTreeMap<ObjectRef, DesiredStatus>,
     /// The listeners of the table that are there because of Gateways, by address and whether TLS ends there.
     own: HashMap<(SocketAddr, bool), ListenerId>,
     /// The addresses that Gateways have for themselves.
@@ -215,7 +214,7 @@ impl State {
     }
 
     /// What each object's status should say: the fields that narthex writes, without addresses and times.
-    pub fn gateway_statuses(&mut self) -> &BTreeMap<ObjectRef, Value> {
+    pub fn gateway_statuses(&mut self) -> &BTreeMap<ObjectRef, DesiredStatus> {
         self.settle_gateways();
         &self.gateways.statuses
     }
