@@ -153,6 +153,7 @@ async fn the_first_list_names_every_kind() {
     let expected = [
         "Namespace=0",
         "ReferenceGrant=0",
+        "GRPCRoute=0",
         "HTTPRoute=0",
         "Gateway=0",
         "GatewayClass=0",

@@ -376,7 +376,13 @@ impl State {
         for kind in Kind::ALL.into_iter().filter(|kind| kind.claims()) {
             counts.insert(kind, 0);
         }
-        for kind in [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute, Kind::ReferenceGrant] {
+        for kind in [
+            Kind::GatewayClass,
+            Kind::Gateway,
+            Kind::HTTPRoute,
+            Kind::GRPCRoute,
+            Kind::ReferenceGrant,
+        ] {
             counts.insert(kind, self.gateways.names(kind).count());
         }
         for known in self.claimants.iter() {
@@ -470,7 +476,7 @@ impl State {
                 self.delete_namespace(&object.name);
                 self.gateways_changed();
             }
-            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::ReferenceGrant => {
+            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::GRPCRoute | Kind::ReferenceGrant => {
                 self.delete_gateway_object(object);
             }
             // Every other object is a claimant.
@@ -526,7 +532,7 @@ impl State {
                 .names()
                 .map(|name| ObjectRef::new(kind, "", name.clone()))
                 .collect(),
-            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::ReferenceGrant => {
+            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::GRPCRoute | Kind::ReferenceGrant => {
                 self.gateways.names(kind).cloned().collect()
             }
             Kind::EndpointSlice | Kind::Endpoints => self

@@ -118,6 +118,11 @@ macro_rules! with_kinds {
                 versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
                 scope: Namespaced, watch: Sought, events: true, metadata_only: false, decoder: http_route,
             }
+            GRPCRoute {
+                plural: "grpcroutes", short: [],
+                versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha2"],
+                scope: Namespaced, watch: Sought, events: true, metadata_only: false, decoder: grpc_route,
+            }
             ReferenceGrant {
                 plural: "referencegrants", short: ["refgrant"],
                 versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The kinds whose status narthex writes, in the order in which it is written.
-const KINDS: [Kind; 3] = [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute];
+const KINDS: [Kind; 4] = [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute, Kind::GRPCRoute];
 /// The most addresses of a Gateway, and parents of a route: the API refuses more.
 const MOST_ADDRESSES: usize = 16;
 const MOST_PARENTS: usize = 32;
@@ -25,6 +25,10 @@ const OURS: [&str; 5] = [
     "Programmed",
     "ResolvedRefs",
 ];
+
+fn is_route(kind: Kind) -> bool {
+    matches!(kind, Kind::HTTPRoute | Kind::GRPCRoute)
+}
 
 /// What is known of the statuses that objects have.
 #[derive(Default)]
@@ -128,7 +132,7 @@ impl Statuses {
         let left = self.known.iter().filter(|(object, status)| {
             let is_ours = |parent: &Value| parent["controllerName"] == GATEWAY_CONTROLLER;
             let has_ours = list(&status.fields["parents"]).iter().any(is_ours);
-            has_ours && object.kind == Kind::HTTPRoute && !desired.contains_key(object)
+            has_ours && is_route(object.kind) && !desired.contains_key(object)
         });
         let left = left.map(|(object, known)| {
             let nothing = DesiredStatus {
@@ -186,7 +190,7 @@ fn written(addresses: &BTreeSet<Address>) -> Vec<Value> {
 fn merged(kind: Kind, current: &Value, wanted: &Value, addresses: Option<&[Value]>, now: &str) -> Option<Value> {
     let mut status = current.as_object().cloned().unwrap_or_default();
     match kind {
-        Kind::HTTPRoute => {
+        kind if is_route(kind) => {
             let parents = parents(&current["parents"], &wanted["parents"], now)?;
             status.insert("parents".to_owned(), parents);
         }

@@ -47,9 +47,15 @@ async fn with_no_rights_each_watch_says_which_rule_to_add() {
     assert!(!world.watches.all_synced());
     // Of kinds that nobody has to have, being denied is known too.
     let is_sought = |said: &String| {
-        ["gatewayclasses", "gateways", "httproutes", "referencegrants"]
-            .iter()
-            .any(|kind| *said == format!("synced {kind}"))
+        [
+            "gatewayclasses",
+            "gateways",
+            "httproutes",
+            "grpcroutes",
+            "referencegrants",
+        ]
+        .iter()
+        .any(|kind| *said == format!("synced {kind}"))
     };
     assert!(
         world.history.iter().all(is_sought),

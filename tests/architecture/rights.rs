@@ -102,6 +102,7 @@ fn asked() -> BTreeSet<Right> {
         right("gateway.networking.k8s.io", "gatewayclasses/status", "update"),
         right("gateway.networking.k8s.io", "gateways/status", "update"),
         right("gateway.networking.k8s.io", "httproutes/status", "update"),
+        right("gateway.networking.k8s.io", "grpcroutes/status", "update"),
         // status/events.rs
         right("events.k8s.io", "events", "create"),
         right("events.k8s.io", "events", "get"),

@@ -3,12 +3,12 @@
 # (`make gateway-conformance`). It needs root.
 #
 # It builds the suite and its pods from Go modules, starts a cluster (lab.sh), and runs one narthex in the network namespace of each
-# node. The addresses of --gateway-addresses lead to the first node. Without arguments it runs all tests of the profile GATEWAY-HTTP for
-# the features that the GatewayClass claims, and writes the report to docs/conformance/. With arguments it runs only the tests of these
+# node. The addresses of --gateway-addresses lead to the first node. Without arguments it runs all tests of the profiles for the
+# features that the GatewayClass claims, and writes the report to docs/conformance/. With arguments it runs only the tests of these
 # names.
 #
 # Environment: NARTHEX        the narthex to run (target/debug/narthex)
-#              PROFILES       profiles, with commas between (GATEWAY-HTTP)
+#              PROFILES       profiles, with commas between (GATEWAY-HTTP,GATEWAY-GRPC)
 #              E2E_KEEP=1     leave the cluster up after a failure (and then: lab.sh down)
 set -euo pipefail
 
@@ -84,7 +84,7 @@ class_is_accepted() {
 }
 
 suite() {
-  local arguments=(--gateway-class=narthex "--conformance-profiles=${PROFILES:-GATEWAY-HTTP}" --organization=narthex --project=narthex
+  local arguments=(--gateway-class=narthex "--conformance-profiles=${PROFILES:-GATEWAY-HTTP,GATEWAY-GRPC}" --organization=narthex --project=narthex
     --url=https://narthex.io --contact=https://narthex.io "--version=$("$narthex" --version | cut -d' ' -f2)"
     --usable-address=10.77.1.200 --unusable-address=10.77.2.1 --allow-crds-mismatch
     "--report-output=$work/report.yaml")

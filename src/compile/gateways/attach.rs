@@ -179,7 +179,7 @@ impl State {
         attached: &mut BTreeMap<(usize, usize), Vec<usize>>,
         said: &mut Vec<Diagnostic>,
     ) {
-        let object = ObjectRef::new(Kind::HTTPRoute, route.meta.namespace.clone(), route.meta.name.clone());
+        let object = ObjectRef::new(route.kind(), route.meta.namespace.clone(), route.meta.name.clone());
         let mut hosts = Vec::new();
         let mut findings = Vec::new();
         for (index, text) in route.hostnames.iter().enumerate() {
@@ -365,14 +365,15 @@ impl State {
             return Err(("NoMatchingParent", why));
         }
         let takes = |listener: &&&SeenListener<'_>| {
-            listener.kinds.contains(&"HTTPRoute")
+            listener.kinds.contains(&route.kind().name())
                 && self.takes_namespace(seen, listener.listener, &route.meta.namespace)
         };
         let taking: Vec<&&SeenListener<'_>> = named.iter().filter(takes).collect();
         if taking.is_empty() {
             let why = format!(
-                "no listener of {} that it names takes HTTPRoutes of its namespace",
-                seen.object
+                "no listener of {} that it names takes {}s of its namespace",
+                seen.object,
+                route.kind()
             );
             return Err(("NotAllowedByListeners", why));
         }

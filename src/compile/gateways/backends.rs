@@ -4,13 +4,21 @@ use crate::compile::backends::find_port;
 use crate::compile::{Key, State};
 use crate::dialect::gateway::BackendRef;
 use crate::dialect::reading::BackendKey;
-use crate::model::Code;
 use crate::model::object::PortRef;
-use crate::table::BackendSettings;
+use crate::model::{Code, Kind};
+use crate::table::{BackendProtocol, BackendSettings};
 use std::sync::Arc;
 
 /// Why a reference is not followed: the reason in the status, a sentence, and the code of the diagnostic.
 pub(super) type Refused = (&'static str, String, Code);
+
+/// What the pods of a GRPCRoute speak.
+fn grpc() -> Arc<BackendSettings> {
+    Arc::new(BackendSettings {
+        protocol: Some(BackendProtocol::Grpc),
+        ..BackendSettings::default()
+    })
+}
 
 impl State {
     /// Whether an object of a kind and namespace may refer to another object, which has a group and a kind.
@@ -37,7 +45,7 @@ impl State {
     /// The backend that a route refers to.
     pub(super) fn route_backend(
         &self,
-        namespace: &Arc<str>,
+        (of, namespace): (Kind, &Arc<str>),
         named: &BackendRef,
         settings: Option<&Arc<BackendSettings>>,
     ) -> Result<BackendKey, Refused> {
@@ -50,9 +58,9 @@ impl State {
             );
             return Err(("InvalidKind", why, Code::InvalidBackend));
         }
-        let of = named.namespace.as_deref().map(Arc::from);
-        let key: Key = (of.unwrap_or_else(|| namespace.clone()), (&*named.name).into());
-        self.is_granted(("HTTPRoute", namespace), ("", "Service", &key))?;
+        let other = named.namespace.as_deref().map(Arc::from);
+        let key: Key = (other.unwrap_or_else(|| namespace.clone()), (&*named.name).into());
+        self.is_granted((of.name(), namespace), ("", "Service", &key))?;
         let Some(service) = self.services.get(&key) else {
             let why = format!("there is no Service \"{}\" in namespace \"{}\"", key.1, key.0);
             return Err(("BackendNotFound", why, Code::ServiceNotFound));
@@ -70,7 +78,7 @@ impl State {
             namespace: key.0,
             service: key.1,
             port,
-            settings: settings.cloned(),
+            settings: settings.cloned().or_else(|| (of == Kind::GRPCRoute).then(grpc)),
             limited_by: None,
         })
     }

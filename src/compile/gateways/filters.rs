@@ -5,6 +5,7 @@ use crate::compile::State;
 use crate::dialect::annotations::nginx::is_ours;
 use crate::dialect::gateway::{HeaderFilter, HttpFilter, Mirror, PathModifier, Redirect};
 use crate::dialect::reading::BackendKey;
+use crate::model::Kind;
 use crate::table::{After, PathKind, Policies};
 use crate::table::{
     Before, Edit, FieldChanges, FieldPattern, NewPath, NewPort, PathPattern, Replies, ReplyFields, RequestFields,
@@ -107,7 +108,7 @@ impl State {
     /// are left out and said in `unresolved`.
     pub(super) fn read_filters(
         &self,
-        namespace: &Arc<str>,
+        whose: (Kind, &Arc<str>),
         filters: &[HttpFilter],
         paths: &[PathPattern],
         unresolved: &mut Vec<(String, Refused)>,
@@ -147,7 +148,7 @@ impl State {
                 "RequestMirror" => {
                     let said = filter.request_mirror.as_ref().ok_or_else(|| missing("requestMirror"))?;
                     let share = share(said).map_err(|why| at((".requestMirror".into(), why)))?;
-                    match self.route_backend(namespace, &said.backend_ref, None) {
+                    match self.route_backend(whose, &said.backend_ref, None) {
                         Ok(key) => all.mirrors.push((key, share)),
                         Err(why) => {
                             unresolved.push((format!("filters[{index}].requestMirror.backendRef"), why));

@@ -76,7 +76,7 @@ impl SeenListener<'_> {
 }
 
 /// The kinds of routes that narthex serves on listeners for HTTP.
-const HTTP_KINDS: &[&str] = &["HTTPRoute"];
+const HTTP_KINDS: &[&str] = &["HTTPRoute", "GRPCRoute"];
 
 /// A hostname of a listener or route.
 pub(super) fn hostname(text: &str) -> Result<HostPattern, String> {

@@ -63,11 +63,12 @@ impl State {
     /// Reads the rules of a route.
     pub(super) fn plan_rules(&self, route: &HttpRoute) -> Vec<RulePlan> {
         let ignored = &self.options.ignored_annotations;
-        let guards = annotations::guards(Dialect::Narthex, Kind::HTTPRoute, &route.meta, ignored);
+        let guards = annotations::guards(Dialect::Narthex, route.kind(), &route.meta, ignored);
         let closed = guards.map(|(name, _)| {
             let why = format!(
-                "annotation {name} of the route restricts access, and narthex does not enforce it on HTTPRoutes; remove it, or \
-                 name it in --ignore-annotation"
+                "annotation {name} of the route restricts access, and narthex does not enforce it on {}s; remove it, or name it in \
+                 --ignore-annotation",
+                route.kind()
             );
             ("backendRefs".to_owned(), why)
         });
@@ -111,22 +112,16 @@ impl State {
             }
         };
         let paths: Vec<PathPattern> = plan.matches.iter().map(|one| one.path.clone()).collect();
-        let namespace = &route.meta.namespace;
+        let whose = (route.kind(), &route.meta.namespace);
         let filters = rule.filters.as_deref().unwrap_or_default();
-        let filters = self.read_filters(namespace, filters, &paths, &mut plan.unresolved);
+        let filters = self.read_filters(whose, filters, &paths, &mut plan.unresolved);
         let filters = filters.unwrap_or_else(|unfit| {
             plan.unfit.push(unfit);
             Filters::default()
         });
         let mut shares = Vec::new();
         for (place, named) in rule.backend_refs.iter().flatten().enumerate() {
-            let found = self.plan_backend(
-                namespace,
-                (named, place),
-                &paths,
-                (settings.as_ref(), &filters),
-                &mut plan,
-            );
+            let found = self.plan_backend(whose, (named, place), &paths, (settings.as_ref(), &filters), &mut plan);
             shares.push(found);
         }
         for (key, _) in &filters.mirrors {
@@ -146,7 +141,7 @@ impl State {
     /// Where a backend's share of the requests goes.
     fn plan_backend(
         &self,
-        namespace: &Arc<str>,
+        whose: (Kind, &Arc<str>),
         (named, place): (&BackendRef, usize),
         paths: &[PathPattern],
         (settings, of_rule): (Option<&Arc<BackendSettings>>, &Filters),
@@ -161,7 +156,7 @@ impl State {
         });
         let own = named.filters.as_deref().unwrap_or_default();
         let mut unresolved = Vec::new();
-        let filters = self.read_filters(namespace, own, paths, &mut unresolved);
+        let filters = self.read_filters(whose, own, paths, &mut unresolved);
         let below = |below: String| format!("{field}.{below}");
         plan.unresolved
             .extend(unresolved.into_iter().map(|(at, why)| (below(at), why)));
@@ -172,7 +167,7 @@ impl State {
                 return (None, weight);
             }
         };
-        match self.route_backend(namespace, named, settings) {
+        match self.route_backend(whose, named, settings) {
             Ok(key) => {
                 plan.named.push((field.clone(), key.clone()));
                 let of_backend = filters.mirrors.iter().skip(of_rule.mirrors.len());

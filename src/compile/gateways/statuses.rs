@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 /// The features of Gateway API that a GatewayClass of ours has, sorted.
 const FEATURES: &[&str] = &[
+    "GRPCRoute",
+    "GRPCRouteNamedRouteRule",
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",

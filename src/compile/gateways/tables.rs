@@ -5,7 +5,7 @@ use super::filters::Filters;
 use super::rules::{MatchPlan, RulePlan, To};
 use crate::compile::State;
 use crate::dialect::reading::BackendKey;
-use crate::model::Origin;
+use crate::model::{Kind, Origin};
 use crate::table::gateways::ByHost;
 use crate::table::route::MAX_SHADOWS;
 use crate::table::{
@@ -30,6 +30,14 @@ pub(super) fn listener(id: ListenerId, address: SocketAddr, tls: bool, port: &Ar
         })),
     };
     Listener { id, address, serves }
+}
+
+/// What requests for a rule without a usable backend get. Clients of gRPC take 503 for UNAVAILABLE, and 500 for UNKNOWN.
+fn refusal(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::GRPCRoute => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 /// An answer of narthex's own.
@@ -67,7 +75,8 @@ impl State {
                 let mut made = None;
                 for one in &rule.matches {
                     let own = (port, listener.certificates.is_some());
-                    let (to, policies) = made.get_or_insert_with(|| self.lead(rule, own)).clone();
+                    let lead = || self.lead(rule, own, refusal(route.object.kind));
+                    let (to, policies) = made.get_or_insert_with(lead).clone();
                     for host in hosts.clone() {
                         let entry = make(&listener.name, route, (host, one), (to.clone(), policies.clone()));
                         by_host.entry(host.clone()).or_default().push(entry);
@@ -89,13 +98,14 @@ impl State {
     }
 
     /// Where the requests of a rule go, and by which steps, on a port with TLS or without.
-    fn lead(&self, rule: &RulePlan, port: (u16, bool)) -> (Lead, Arc<Policies>) {
+    /// Those that go nowhere get `refusal`.
+    fn lead(&self, rule: &RulePlan, port: (u16, bool), refusal: StatusCode) -> (Lead, Arc<Policies>) {
         let steps = |filters: &Filters| Arc::new(filters.policies(port, self.mirrors(filters)));
         let plain = Arc::<Policies>::default();
         let shares = match &rule.to {
-            To::Error => return (Lead::To(answer(StatusCode::INTERNAL_SERVER_ERROR)), plain),
+            To::Error => return (Lead::To(answer(refusal)), plain),
             To::Redirect(filters) => {
-                return (Lead::To(answer(StatusCode::INTERNAL_SERVER_ERROR)), steps(filters));
+                return (Lead::To(answer(refusal)), steps(filters));
             }
             To::Shares(shares) => shares,
         };
@@ -104,7 +114,7 @@ impl State {
                 (Lead::To(Destination::Backend(self.backend_id(key))), steps(filters))
             }
             shares if shares.iter().all(|(share, weight)| share.is_none() || *weight == 0) => {
-                (Lead::To(answer(StatusCode::INTERNAL_SERVER_ERROR)), plain)
+                (Lead::To(answer(refusal)), plain)
             }
             shares => {
                 let share = |(share, weight): &(Option<(BackendKey, Filters)>, u32)| {

@@ -64,6 +64,10 @@ pub(super) fn gateway(encoded: Encoded<'_>) -> Result<Object, Mistake> {
     Ok(Object::Gateways(Arc::new(gateway::gateway(encoded)?)))
 }
 
+pub(super) fn grpc_route(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    Ok(Object::Gateways(Arc::new(gateway::grpc_route(encoded)?)))
+}
+
 pub(super) fn http_route(encoded: Encoded<'_>) -> Result<Object, Mistake> {
     Ok(Object::Gateways(Arc::new(gateway::http_route(encoded)?)))
 }

@@ -1,5 +1,6 @@
 //! Decodes the kinds of Gateway API. No Kubernetes crate knows v1.7 of it. The two versions of each kind have the same fields.
 
+use super::grpc_route::GrpcRule;
 use super::object::{
     AddressAsked, Gateway, GatewayAsk, GatewayClass, GatewayListener, GatewayObject, GrantFrom, GrantTo, ParentRef,
     ReferenceGrant,
@@ -9,7 +10,7 @@ use crate::dialect::decode::{Encoded, Mistake, meta, read, revision};
 use crate::model::shared::shared;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 /// What every object has around its spec.
@@ -72,13 +73,13 @@ struct GatewayTls {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct HttpRouteSpec {
+struct RouteSpec<R> {
     #[serde(default)]
     parent_refs: Option<Vec<ParentRef>>,
     #[serde(default)]
     hostnames: Option<Vec<String>>,
-    #[serde(default)]
-    rules: Option<Vec<HttpRule>>,
+    #[serde(default = "Option::default")]
+    rules: Option<Vec<R>>,
     #[serde(default)]
     use_default_gateways: Option<IgnoredAny>,
 }
@@ -132,7 +133,18 @@ pub(in crate::dialect) fn gateway(encoded: Encoded<'_>) -> Result<GatewayObject,
 }
 
 pub(in crate::dialect) fn http_route(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
-    let mut whole: Whole<HttpRouteSpec> = read(encoded.value, encoded.unknown)?;
+    route::<HttpRule>(encoded, false)
+}
+
+pub(in crate::dialect) fn grpc_route(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
+    route::<GrpcRule>(encoded, true)
+}
+
+fn route<R>(encoded: Encoded<'_>, is_grpc: bool) -> Result<GatewayObject, Mistake>
+where
+    R: DeserializeOwned + Into<HttpRule>,
+{
+    let mut whole: Whole<RouteSpec<R>> = read(encoded.value, encoded.unknown)?;
     let spec = whole.spec;
     // Without rules the API has one for all requests, which leads nowhere.
     let one = || {
@@ -146,8 +158,12 @@ pub(in crate::dialect) fn http_route(encoded: Encoded<'_>) -> Result<GatewayObje
         meta: meta(whole.metadata),
         parents: spec.parent_refs.unwrap_or_default().into(),
         hostnames: spec.hostnames.into_iter().flatten().map(Into::into).collect(),
-        rules: spec.rules.unwrap_or_else(one).into(),
+        rules: spec
+            .rules
+            .map_or_else(one, |rules| rules.into_iter().map(Into::into).collect())
+            .into(),
         uses_default_gateways: spec.use_default_gateways.is_some(),
+        is_grpc,
     }))
 }
 

@@ -1,12 +1,12 @@
 //! HTTPRoute as narthex keeps it, as it is written.
 
 use super::ParentRef;
-use crate::model::Revision;
 use crate::model::object::Meta;
+use crate::model::{Kind, Revision};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// HTTPRoute: which requests go where.
+/// HTTPRoute, or a GRPCRoute read as one: which requests go where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpRoute {
     pub meta: Meta,
@@ -19,6 +19,15 @@ pub struct HttpRoute {
     pub rules: Box<[HttpRule]>,
     /// Whether `spec.useDefaultGateways` is there.
     pub uses_default_gateways: bool,
+    /// Whether it is a GRPCRoute.
+    pub is_grpc: bool,
+}
+
+impl HttpRoute {
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        if self.is_grpc { Kind::GRPCRoute } else { Kind::HTTPRoute }
+    }
 }
 
 /// One of a route's rules.

@@ -5,11 +5,12 @@
 //! (`compile/gateways`).
 
 mod decode;
+mod grpc_route;
 mod http_route;
 mod object;
 mod unclear;
 
-pub(super) use decode::{gateway, gateway_class, http_route, reference_grant};
+pub(super) use decode::{gateway, gateway_class, grpc_route, http_route, reference_grant};
 pub use http_route::{
     BackendRef, HeaderFilter, HttpFilter, HttpMatch, HttpRoute, HttpRule, Mirror, NamedValue, PathMatch, PathModifier,
     Redirect, Timeouts, ValueMatch,

@@ -25,7 +25,7 @@ impl GatewayObject {
         match self {
             Self::Class(_) => Kind::GatewayClass,
             Self::Gateway(_) => Kind::Gateway,
-            Self::HttpRoute(_) => Kind::HTTPRoute,
+            Self::HttpRoute(route) => route.kind(),
             Self::Grant(_) => Kind::ReferenceGrant,
         }
     }

@@ -16,6 +16,7 @@ fn without_namespaces_everything_is_watched_once() {
         ("secrets", false),
         ("gateways", true),
         ("httproutes", true),
+        ("grpcroutes", true),
         ("referencegrants", true),
     ];
     assert_eq!(names, expected.map(|(name, required)| (name.to_owned(), required)));
@@ -49,7 +50,7 @@ fn with_namespaces_only_what_has_none_is_watched_everywhere() {
     let names: Vec<_> = duties.iter().map(Duty::name).collect();
     assert_eq!(
         names.iter().filter(|name| name.ends_with(" in b")).count(),
-        7,
+        8,
         "{names:?}"
     );
     assert!(names.contains(&"services in a".to_owned()));
