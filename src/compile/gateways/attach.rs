@@ -22,6 +22,8 @@ pub(super) struct Plan {
     pub named: BTreeMap<ObjectRef, Vec<(String, BackendKey)>>,
     pub statuses: BTreeMap<ObjectRef, DesiredStatus>,
     pub given: Given,
+    /// Whether there are HTTPRoutes and GRPCRoutes.
+    has_both_kinds: bool,
 }
 
 /// A port of the addresses that Gateways share, or of those that one of them has for itself.
@@ -94,9 +96,21 @@ impl State {
             named: BTreeMap::new(),
             statuses: BTreeMap::new(),
             given: Given::new(),
+            has_both_kinds: false,
         };
         let mut attached: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-        for route in self.gateways.routes() {
+        // The oldest first: a later one of another kind may have to yield to it.
+        let mut routes: Vec<&HttpRoute> = self.gateways.routes().collect();
+        let age = |route: &&HttpRoute| {
+            (
+                route.meta.created,
+                route.meta.namespace.clone(),
+                route.meta.name.clone(),
+            )
+        };
+        routes.sort_by_cached_key(age);
+        plan.has_both_kinds = routes.iter().any(|route| route.is_grpc) && routes.iter().any(|route| !route.is_grpc);
+        for route in routes {
             self.plan_route(route, &gateways, &mut plan, &mut attached, &mut said);
         }
         for ((gateway, listener), routes) in &attached {
@@ -237,6 +251,10 @@ impl State {
             let Some(seen) = gateways.get(found) else { continue };
             self.report_owners(&object, &hosts, seen, &mut findings);
             let listeners = self.attach(route, &hosts, parent, seen);
+            let listeners = match plan.has_both_kinds {
+                true => listeners.and_then(|all| without_rivals((route, &hosts), (found, all), (plan, attached))),
+                false => listeners,
+            };
             let refused = match listeners {
                 Ok(_) if is_unfit => {
                     let why = "none of its rules can be served, and requests for them get 500".to_owned();
@@ -391,6 +409,33 @@ impl State {
             return Err(("NoMatchingListenerHostname", why));
         }
         Ok(fitting)
+    }
+}
+
+/// The listeners without those where an older route of the other kind has one of the hostnames: gRPC is HTTP, and one kind of route
+/// is to have it.
+fn without_rivals(
+    (route, hosts): (&HttpRoute, &[HostPattern]),
+    (gateway, mut listeners): (usize, BTreeSet<usize>),
+    (plan, attached): (&Plan, &BTreeMap<(usize, usize), Vec<usize>>),
+) -> Result<BTreeSet<usize>, Why> {
+    let mut rival = None;
+    listeners.retain(|listener| {
+        let others = attached.get(&(gateway, *listener)).into_iter().flatten();
+        let mut others = others.filter_map(|place| plan.routes.get(*place));
+        let found = others.find(|other| {
+            let shared = |host: &HostPattern| other.hosts.iter().any(|theirs| intersects(host, theirs));
+            other.object.kind != route.kind() && hosts.iter().any(shared)
+        });
+        rival = rival.take().or(found.map(|other| &other.object));
+        found.is_none()
+    });
+    match (rival, listeners.is_empty()) {
+        (Some(rival), true) => {
+            let why = format!("{rival} is older, and has one of its hostnames at the same listener");
+            Err(("Conflicted", why))
+        }
+        _ => Ok(listeners),
     }
 }
 
