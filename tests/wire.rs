@@ -48,6 +48,8 @@ mod digest;
 mod downgrade;
 #[path = "wire/early.rs"]
 mod early;
+#[path = "wire/explain_now.rs"]
+mod explain_now;
 #[path = "wire/extended_connect.rs"]
 mod extended_connect;
 #[path = "wire/flags.rs"]

@@ -17,6 +17,9 @@ function RuleLine({ rule }: { rule: Rule }): JSX.Element {
   )
 }
 
+/** How the verdict is drawn: a redirect is no failure. */
+const EDGES = { ok: '', warning: 'warn-edge', error: 'bad-edge' }
+
 /** What becomes of a request at a step. */
 const OUTCOMES: Record<string, string> = {
   passes: 'passes',
@@ -27,14 +30,30 @@ const OUTCOMES: Record<string, string> = {
 
 function Steps({ of }: { of: Decision }): JSX.Element {
   const chosen = of.rule
+  // What matches is not said to answer where requests are refused or fail.
+  const answers = of.state !== 'error'
+  const mark = answers ? <span class="tag ok">answers</span> : <span class="tag">matches</span>
   const yielded = of.yielded ?? []
   const younger = of.shadows.filter((origin) => !yielded.some((why) => why.startsWith(`${origin}: `)))
   return (
     <>
-      <div class={`card verdict${of.status ? ' bad-edge' : ''}`} role="status">
-        <p class="big">{of.summary}</p>
-        {of.status && <p>The client gets status {of.status}.</p>}
+      <div class={`card verdict ${EDGES[of.state ?? 'ok']}`}>
+        <div role="status">
+          <p class="big">{of.summary}</p>
+          {of.status && <p>The client gets status {of.status}.</p>}
+          {of.location && <p>The client is sent to <code>{of.location}</code>.</p>}
+        </div>
+        {of.now && of.now.status !== 'error' && <p>Now: {of.now.summary}.</p>}
       </div>
+      {(of.hints ?? []).length > 0 && (
+        <Section title="What may be meant, or in the way">
+          <ul class="plain hints">
+            {(of.hints ?? []).map((hint, at) => (
+              <li key={at}>{hint.message} {hint.url && <a href={`#/why?${new URLSearchParams({ url: hint.url })}`}>Explain {hint.url}</a>}</li>
+            ))}
+          </ul>
+        </Section>
+      )}
       <ol class="steps">
         <li>
           <h2>The request</h2>
@@ -48,16 +67,16 @@ function Steps({ of }: { of: Decision }): JSX.Element {
           <h2>Hosts, most specific first</h2>
           <ul class="plain">
             {of.hosts.map(([host, rules]) => (
-              <li key={host} class={chosen?.host === host ? 'chosen' : ''}>
+              <li key={host} class={chosen?.host === host && answers ? 'chosen' : ''}>
                 <code>{host}</code> {rules === 0 ? <span class="faint">no rules</span> : `${rules} ${rules === 1 ? 'rule' : 'rules'}`}
-                {chosen?.host === host && <span class="tag ok">answers</span>}
+                {chosen?.host === host && mark}
               </li>
             ))}
           </ul>
         </li>
         <li>
           <h2>Paths, longest first, Exact before Prefix</h2>
-          {chosen ? <div class="chosen"><span class="tag ok">answers</span><RuleLine rule={chosen} /></div> : <p>No rule matches.</p>}
+          {chosen ? <div class={answers ? 'chosen' : 'matched'}>{mark}<RuleLine rule={chosen} /></div> : <p>No rule matches.</p>}
           {of.lost.length > 0 && <h3>Rules that nearly matched</h3>}
           <ul class="plain">
             {of.lost.map(([rule, why], at) => (
@@ -85,7 +104,12 @@ function Steps({ of }: { of: Decision }): JSX.Element {
             <h2>Pods</h2>
             {of.endpoints.length === 0 ? <p class="bad">No pods: requests get 503.</p> : (
               <ul class="plain pods">
-                {of.endpoints.map((one) => <li key={one.address} class="pod"><b>{one.pod ?? 'no pod'}</b> <span class="address">{one.address}</span></li>)}
+                {of.endpoints.map((one) => (
+                  <li key={one.address}>
+                    <span class="pod"><b>{one.pod ?? 'no pod'}</b> <span class="address">{one.address}</span></span>
+                    {one.trouble && <p class="why bad">{one.trouble}</p>}
+                  </li>
+                ))}
               </ul>
             )}
           </li>
@@ -102,7 +126,8 @@ export function Why({ at }: { at: Place }): JSX.Element {
   const [method, setMethod] = useState(at.query.get('method') ?? 'GET')
   const [fields, setFields] = useState(at.query.getAll('header').join('\n'))
   const changes = useLive().changes
-  const loaded = useData<Decision>(at.query.get('url') ? `explain?${asked}` : null, 0, changes)
+  // What happens now changes without a change of the table.
+  const loaded = useData<Decision>(at.query.get('url') ? `explain?${asked}` : null, 2000, changes)
   const submit = (event: Event) => {
     event.preventDefault()
     const query = new URLSearchParams({ url: url.trim() })

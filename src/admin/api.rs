@@ -13,7 +13,7 @@ pub use openapi::text as openapi_text;
 pub use overview::Overview;
 use query::MOST_PER_PAGE;
 pub use query::{Page, Query};
-pub use routes::{EndpointInfo, RouteInfo, SORTS, has_certificate};
+pub use routes::{EndpointInfo, RouteInfo, SORTS, endpoints_of, has_certificate};
 
 use super::Admin;
 use super::reply::{Reply, as_json, json_reply};
@@ -219,11 +219,17 @@ impl Admin {
 
     /// The last failures of all shards, the newest first.
     fn errors(&self, is_meant: impl Fn(&RecentError) -> bool) -> Vec<ErrorView> {
+        let errors = self.recent_errors(is_meant);
+        errors.into_iter().map(ErrorView::from).collect()
+    }
+
+    /// The same as they were noted.
+    pub(super) fn recent_errors(&self, is_meant: impl Fn(&RecentError) -> bool) -> Vec<RecentError> {
         let shards = lock(&self.server).counters().to_vec();
         let mut errors: Vec<RecentError> = shards.iter().flat_map(|shard| shard.traffic.errors()).collect();
         errors.retain(is_meant);
         errors.sort_by_key(|error| std::cmp::Reverse(error.at));
         errors.truncate(MOST_ERRORS);
-        errors.into_iter().map(ErrorView::from).collect()
+        errors
     }
 }

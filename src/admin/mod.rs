@@ -4,6 +4,7 @@
 mod api;
 mod cluster;
 mod connections;
+mod explain;
 pub mod gate;
 mod metrics;
 mod pages;
@@ -31,10 +32,9 @@ use connections::Connections;
 use gate::Gate;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
-use reply::{Reply, as_json, complain, not_found, refused, reply, text};
+use reply::{Reply, complain, not_found, refused, reply, text};
 use room::{AnswerLimits, AsOf, Asked};
 use sampler::Sampler;
-use serde_json::json;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -304,63 +304,6 @@ impl Admin {
             text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
         } else {
             text(StatusCode::OK, "OK")
-        }
-    }
-
-    fn explain(&self, query: &api::Query) -> Reply {
-        let mut question = view::Question {
-            url: query.get("url").unwrap_or_default().to_owned(),
-            method: query.get("method").unwrap_or_default().to_owned(),
-            target: query.get("target").map(str::to_owned),
-            server_name: query.get("server_name").map(str::to_owned),
-            client_subject: query.get("client_subject").map(str::to_owned),
-            ..view::Question::default()
-        };
-        for header in query.all("header") {
-            if let Err(error) = question.add_field(header) {
-                return as_json(StatusCode::BAD_REQUEST, &json!({"error": error}));
-            }
-        }
-        if let Some(from) = query.get("from") {
-            let Ok(from) = from.parse() else {
-                return as_json(StatusCode::BAD_REQUEST, &json!({"error": "from is not an IP address"}));
-            };
-            question.from = Some(from);
-        }
-        if let Some(client) = query.get("client") {
-            let Ok(client) = client.parse() else {
-                return as_json(
-                    StatusCode::BAD_REQUEST,
-                    &json!({"error": "client is not an IP address"}),
-                );
-            };
-            question.client = Some(client);
-        }
-        if let Some(to) = query.get("to") {
-            let Ok(to) = to.parse() else {
-                return as_json(StatusCode::BAD_REQUEST, &json!({"error": "to is not IP:PORT"}));
-            };
-            question.to = Some(to);
-        }
-        if let Some(version) = query.get("version")
-            && let Err(error) = question.set_version(version)
-        {
-            return as_json(StatusCode::BAD_REQUEST, &json!({"error": error}));
-        }
-        if question.url.is_empty() {
-            return as_json(
-                StatusCode::BAD_REQUEST,
-                &json!({"error": "ask with ?url=http://HOST/PATH, and perhaps &method= and &header=Name:value"}),
-            );
-        }
-        let table = self.shared.tables.load();
-        let terms = {
-            let server = lock(&self.server);
-            view::Terms::of(server.settings(), server.limits())
-        };
-        match view::decide(&table, &self.shared.report.load(), &question, &terms) {
-            Ok(decision) => as_json(StatusCode::OK, &decision),
-            Err(error) => as_json(StatusCode::BAD_REQUEST, &json!({"error": error})),
         }
     }
 

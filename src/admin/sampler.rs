@@ -4,9 +4,10 @@ use crate::model::RouteKey;
 use crate::proxy::Counters;
 use crate::table::PodSetId;
 use crate::table::backend::EndpointIdentity;
-use crate::telemetry::traffic::{Times, Totals};
+use crate::telemetry::traffic::{EndpointTraffic, Times, Totals};
 use crate::upstream::Commons;
 use foldhash::HashMap;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -91,10 +92,58 @@ impl Reading {
     }
 }
 
+/// So many failures in a row are no accident. Fewer are none either if nothing else came for a minute.
+const ROW: u64 = 3;
+
+/// Since when all that was tried has failed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Streak {
+    time: Option<(Timestamp, Timestamp)>,
+    failures: u64,
+}
+
+impl Streak {
+    /// Takes in what came in the last second: one that did not fail ends it.
+    fn take(&mut self, good: u64, failed: u64) {
+        if good > 0 {
+            *self = Self::default();
+        } else if failed > 0 {
+            let now = Timestamp::now();
+            let began = now.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap_or(now);
+            let (since, _) = self.time.unwrap_or((began, now));
+            self.time = Some((since, now));
+            self.failures += failed;
+        }
+    }
+
+    /// With what was tried in the last minute, and what failed of it.
+    fn tries(self, all: u64, failed: u64) -> Tries {
+        let counts = self.failures >= ROW || all == failed;
+        Tries {
+            all,
+            failed,
+            failing: self.time.filter(|_| counts),
+        }
+    }
+}
+
+/// How often something was tried in the last minute, and what came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// How often.
+    pub all: u64,
+    /// Of these, how many failed.
+    pub failed: u64,
+    /// The first and the last second of a series of failures that goes on: nothing has succeeded since it began. Absent if
+    /// there were only a few, after others in the last minute that did not fail.
+    pub failing: Option<(Timestamp, Timestamp)>,
+}
+
 /// The last minute of one route.
 #[derive(Debug, Default)]
 struct Minute {
     now: Totals,
+    streak: Streak,
     seconds: VecDeque<u64>,
     /// Every [`COARSE`] seconds, the oldest first.
     readings: VecDeque<Reading>,
@@ -115,7 +164,16 @@ impl Minute {
             let first = self.readings.is_empty().then(Reading::default);
             self.readings.push_back(first.unwrap_or_else(|| Reading::of(&totals)));
         }
+        let failed = totals.class(5).saturating_sub(self.now.class(5));
+        self.streak.take(came.saturating_sub(failed), failed);
         self.now = totals;
+    }
+
+    fn tries(&self) -> Tries {
+        let before = self.readings.front().copied().unwrap_or_default();
+        let now = Reading::of(&self.now);
+        let (all, failed) = (now.requests - before.requests, now.errors - before.errors);
+        self.streak.tries(all, failed)
     }
 
     fn is_quiet(&self) -> bool {
@@ -153,8 +211,53 @@ impl Minute {
 /// The last seconds of one endpoint.
 #[derive(Debug, Default)]
 struct Recent {
-    now: u64,
+    now: Attempts,
     seconds: VecDeque<u64>,
+    /// Every [`COARSE`] seconds, the oldest first.
+    readings: VecDeque<Attempts>,
+    streak: Streak,
+}
+
+/// Attempts at an endpoint so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attempts {
+    requests: u64,
+    failures: u64,
+    /// Those that have not failed, and are not under way any more.
+    good: u64,
+}
+
+impl Attempts {
+    fn of(shards: &[Arc<EndpointTraffic>]) -> Self {
+        let sum = |number: fn(&EndpointTraffic) -> u64| shards.iter().map(|shard| number(shard)).sum::<u64>();
+        let (requests, failures) = (sum(|shard| shard.requests.get()), sum(|shard| shard.failures.get()));
+        let under_way = sum(|shard| shard.in_flight.get());
+        Self {
+            requests,
+            failures,
+            good: requests.saturating_sub(failures + under_way),
+        }
+    }
+}
+
+impl Recent {
+    fn take(&mut self, now: Attempts, coarse: bool) {
+        if self.seconds.len() == RATE {
+            self.seconds.pop_front();
+        }
+        self.seconds.push_back(now.requests.saturating_sub(self.now.requests));
+        if coarse || self.readings.is_empty() {
+            if self.readings.len() > SECONDS / usize::try_from(COARSE).unwrap_or(1) {
+                self.readings.pop_front();
+            }
+            // The first second of an endpoint is part of its first minute.
+            let first = self.readings.is_empty().then(Attempts::default);
+            self.readings.push_back(first.unwrap_or(now));
+        }
+        let good = now.good.saturating_sub(self.now.good);
+        self.streak.take(good, now.failures.saturating_sub(self.now.failures));
+        self.now = now;
+    }
 }
 
 /// The last minute of everything.
@@ -200,14 +303,10 @@ impl Sampler {
             .push_back(std::array::from_fn(|place| all.class(place + 1)));
         self.take_codes(shards);
         let mut seen = HashMap::default();
-        commons.each_endpoint(|pods, endpoint, requests| {
+        commons.each_endpoint(|pods, endpoint, shards| {
             let key = (pods, endpoint.clone());
             let mut recent = self.endpoints.remove(&key).unwrap_or_default();
-            if recent.seconds.len() == RATE {
-                recent.seconds.pop_front();
-            }
-            recent.seconds.push_back(requests.saturating_sub(recent.now));
-            recent.now = requests;
+            recent.take(Attempts::of(shards), coarse);
             seen.insert(key, recent);
         });
         self.endpoints = seen;
@@ -239,6 +338,22 @@ impl Sampler {
     /// What passed over one route.
     pub fn route(&self, key: RouteKey) -> TrafficView {
         self.routes.get(&key).map(Minute::view).unwrap_or_default()
+    }
+
+    /// The requests of the last minute for one route, and those that were answered with 5xx.
+    pub fn tries(&self, key: RouteKey) -> Tries {
+        self.routes.get(&key).map(Minute::tries).unwrap_or_default()
+    }
+
+    /// The attempts of the last minute at one endpoint, and those that failed by its fault.
+    pub fn attempts(&self, pods: PodSetId, endpoint: &EndpointIdentity) -> Tries {
+        let Some(recent) = self.endpoints.get(&(pods, endpoint.clone())) else {
+            return Tries::default();
+        };
+        let before = recent.readings.front().copied().unwrap_or_default();
+        let all = recent.now.requests.saturating_sub(before.requests);
+        let failed = recent.now.failures.saturating_sub(before.failures);
+        recent.streak.tries(all, failed)
     }
 
     /// What passed over all of them, and without any.
@@ -278,6 +393,44 @@ impl Sampler {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_in_a_row_have_a_beginning_until_something_succeeds() {
+        let (mut minute, mut totals) = (Minute::default(), Totals::default());
+        let mut second = |ok: u64, failed: u64| {
+            totals.codes[0][1] += ok;
+            totals.codes[1][4] += failed;
+            minute.take(totals, false);
+            minute.tries()
+        };
+        assert_eq!(second(3, 1).failing, None, "not all of them failed");
+        assert_eq!(second(0, 2).failing, None, "two may be an accident");
+        let (since, _) = second(0, 1).failing.unwrap();
+        assert_eq!(second(0, 0).failing.unwrap().0, since, "silence says nothing");
+        let tries = second(0, 1);
+        assert_eq!((tries.all, tries.failed), (8, 5));
+        let (again, until) = tries.failing.unwrap();
+        assert!(again == since && until > since);
+        assert_eq!(second(1, 0).failing, None);
+    }
+
+    #[test]
+    fn attempts_that_are_under_way_are_neither_good_nor_bad() {
+        let traffic = Arc::new(EndpointTraffic::default());
+        let mut recent = Recent::default();
+        traffic.requests.add_many(2);
+        traffic.in_flight.set(2);
+        recent.take(Attempts::of(std::slice::from_ref(&traffic)), true);
+        assert!(recent.streak.time.is_none());
+        traffic.in_flight.set(1);
+        traffic.failed("connection refused");
+        recent.take(Attempts::of(std::slice::from_ref(&traffic)), false);
+        assert!(recent.streak.time.is_some());
+        traffic.in_flight.set(0);
+        recent.take(Attempts::of(std::slice::from_ref(&traffic)), false);
+        assert!(recent.streak.time.is_none(), "one has succeeded");
+        assert_eq!(&*traffic.last_failure().unwrap().what, "connection refused");
+    }
 
     #[test]
     fn a_minute_is_remembered_and_no_more() {

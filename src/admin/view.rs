@@ -1,24 +1,32 @@
 //! What the admin API and the commands show, as JSON and as text: one set of types for both.
 
+mod beyond;
+mod now;
 mod question;
 mod shares;
 
+pub use beyond::Hint;
+pub use now::Now;
 pub use question::{Question, Terms};
 pub use shares::{BackendShare, backend_words, backends, shares};
 
+use super::{EndpointInfo, Status};
 use crate::model::visible::{Keep, visible};
-use crate::model::{Code, Diagnostic, Report};
+use crate::model::{Code, Diagnostic, ObjectRef, Report, Severity};
 use crate::proxy::Facts;
 use crate::proxy::ProxyError;
 use crate::proxy::canonical::{self, Came};
 use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain, explain_gateways};
-use crate::table::{Destination, HostPattern, ListenerId, Presented, Route, Served, Shown, Table, TlsTerms, Verify};
+use crate::table::{
+    Destination, HostPattern, ListenerId, PathKind, Presented, Route, Served, Shown, Table, TlsTerms, Verify,
+};
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shares::name as backend_name;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One problem.
@@ -54,15 +62,12 @@ impl From<&Diagnostic> for Problem {
     }
 }
 
-/// What is said of something that is not there for a mistake in it.
-const LEAVES_OUT: [Code; 6] = [
-    Code::CanaryAlone,
-    Code::InvalidManifest,
-    Code::InvalidObject,
-    Code::InvalidHost,
-    Code::InvalidPath,
-    Code::InvalidPathType,
-];
+/// The diagnostics of the part of an object that defines a route, or of the object as a whole.
+pub fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r Diagnostic> {
+    let field = route.origin.field;
+    let all = report.objects.get(&route.origin.object).into_iter().flatten();
+    all.filter(move |diagnostic| field.concerns(&diagnostic.field))
+}
 
 /// A rule.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +92,12 @@ pub struct Address {
     /// The pod's name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pod: Option<String>,
+    /// How it is at present; only a running narthex knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub now: Option<EndpointInfo>,
+    /// What is wrong with it at present, in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trouble: Option<String>,
 }
 
 /// A step of a route.
@@ -112,6 +123,16 @@ pub struct Decision {
     pub status: Option<u16>,
     /// Why, in one sentence.
     pub summary: String,
+    /// `ok` where requests are answered or redirected, `warning` where some of them fail or a pod is not used, `error`
+    /// where they are refused or fail.
+    #[serde(default)]
+    pub state: Status,
+    /// What happens now to requests for the route; only a running narthex knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub now: Option<Now>,
+    /// Where no rule matches: what is not in the table, or only nearly what was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hints: Vec<Hint>,
     /// If it is redirected: the URL.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub location: Option<String>,
@@ -146,9 +167,11 @@ pub struct Decision {
     pub hosts: Vec<(String, usize)>,
     /// Rules that came close, with why they lost.
     pub lost: Vec<(Rule, String)>,
-    /// What is wrong with the Ingress that answers, or with any that nearly did; where none does, what was left out for a
-    /// mistake in it.
+    /// What is wrong with the rule that answers; where none does, with those that nearly did, and what was left out.
     pub problems: Vec<Problem>,
+    /// The route that matches.
+    #[serde(skip)]
+    pub answers: Option<Arc<Route>>,
 }
 
 fn rule(route: &Route, table: &Table) -> Rule {
@@ -169,6 +192,15 @@ fn rule(route: &Route, table: &Table) -> Rule {
 /// # Errors
 /// When the URL is invalid. A URL that a request could carry but that narthex refuses is a decision, not an error.
 pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms) -> Result<Decision, String> {
+    let mut decision = decide_by_table(table, report, question, terms)?;
+    decision.state = match decision.status {
+        Some(400..) => Status::Error,
+        _ => Status::Ok,
+    };
+    Ok(decision)
+}
+
+fn decide_by_table(table: &Table, report: &Report, question: &Question, terms: &Terms) -> Result<Decision, String> {
     let url = Url::of(question)?;
     let mut decision = Decision {
         method: match question.method.as_str() {
@@ -248,6 +280,15 @@ pub fn decide(table: &Table, report: &Report, question: &Question, terms: &Terms
                 .unwrap_or_else(|| explain(hosts, host, &canonical.path, &says));
             decision.fill(table, report, &canonical.path, &explanation);
             decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);
+            if explanation.route.is_none() {
+                let asked = beyond::Asked {
+                    url: &url,
+                    host,
+                    path: &canonical.path,
+                    says: &says,
+                };
+                decision.hints = beyond::look(table, report, &asked);
+            }
         }
         Err(refusal) => {
             decision.host = facts.host.and_then(|host| host_of(host.to_str()?));
@@ -500,32 +541,59 @@ impl Decision {
             self.path = path.form(route.keep_slashes).to_owned();
             self.answered_by(table, route);
         }
-        let concerned = explanation
-            .route
-            .iter()
-            .chain(explanation.lost.iter().map(|(route, _)| route))
-            .map(|route| &route.origin.object);
+        // Where a rule answers, what is wrong with others is no news about this URL.
+        let losers = explanation.lost.iter().map(|(route, _)| route);
+        let losers = losers.filter(|_| explanation.route.is_none());
+        let mut concerned: BTreeMap<&ObjectRef, BTreeSet<&Diagnostic>> = BTreeMap::new();
+        for route in explanation.route.iter().chain(losers) {
+            let of_object = concerned.entry(&route.origin.object).or_default();
+            of_object.extend(concerning(report, route));
+        }
         // Routes that are not admitted have no rule that could have lost.
         let host = self.host.as_deref().unwrap_or_default();
         let is_refused = |served: &&Arc<Served>| {
             let admission = served.admission.as_ref();
             admission.is_some_and(|asked| asked.refused.is_some() && asked.is_for(host))
         };
-        let refused = table.all_served().filter(is_refused).map(|served| &served.object);
-        let concerned = concerned.chain(refused);
-        let concerned: std::collections::BTreeSet<_> = concerned.collect();
-        let of_concerned = concerned
-            .into_iter()
-            .filter_map(|object| report.objects.get(object))
-            .flatten();
-        // Where nothing answers, what would have answered may have been left out.
-        let left_out = report
-            .iter()
-            .filter(|diagnostic| explanation.route.is_none() && LEAVES_OUT.contains(&diagnostic.code));
-        self.problems = of_concerned.chain(left_out).take(50).map(Problem::from).collect();
+        for served in table.all_served().filter(is_refused) {
+            let said = report.objects.get(&served.object).into_iter().flatten();
+            concerned.entry(&served.object).or_default().extend(said);
+        }
+        // Where nothing answers, what would have answered may have been left out. Of some it is not known for which hosts.
+        let is_known = |object: &ObjectRef| report.hosts_of.contains_key(object);
+        let left_out = report.iter().filter(|diagnostic| {
+            explanation.route.is_none()
+                && diagnostic.code.leaves_out()
+                && diagnostic.severity() != Severity::Info
+                && !diagnostic.object.as_ref().is_some_and(is_known)
+        });
+        let said = concerned.into_values().flatten().collect::<Vec<_>>();
+        let mut known = BTreeSet::new();
+        let said = said.into_iter().chain(left_out).filter(|one| known.insert(*one));
+        self.problems = said.take(50).map(Problem::from).collect();
+    }
+
+    /// Takes in what happens now, and how the pods are, in the order of the endpoints.
+    pub fn happens(&mut self, now: Now, pods: Vec<EndpointInfo>) {
+        let connections = self.answers.as_ref().and_then(|route| route.path.as_ref());
+        let connections = connections.is_some_and(|path| path.kind == PathKind::Passthrough);
+        // Connections that are passed on as they come are no requests, and what narthex answers itself fails at no pod.
+        if self.status.is_none() && !connections {
+            self.state = self.state.max(now.status);
+            if let Some(route) = self.answers.as_ref().filter(|_| now.status == Status::Error) {
+                let (what, object) = (route.describe(), &route.origin.object);
+                self.summary = format!("{what} of {object} answers, but {}", now.summary);
+            }
+            self.now = Some(now);
+        }
+        for (endpoint, pod) in self.endpoints.iter_mut().zip(pods) {
+            endpoint.trouble = now::trouble(&pod);
+            endpoint.now = Some(pod);
+        }
     }
 
     fn answered_by(&mut self, table: &Table, route: &Arc<Route>) {
+        self.answers = Some(route.clone());
         self.rule = Some(rule(route, table));
         self.shadows = route.shadows.iter().map(|shadow| shadow.origin.to_string()).collect();
         let yielded = route.shadows.iter().filter_map(|shadow| {
@@ -540,6 +608,8 @@ impl Decision {
             .map(|endpoint| Address {
                 address: endpoint.address.to_string(),
                 pod: endpoint.pod.as_deref().map(str::to_owned),
+                now: None,
+                trouble: None,
             })
             .collect();
     }
@@ -558,6 +628,13 @@ impl Decision {
         let host = self.host.as_deref().unwrap_or("(no host)");
         line(format!("{} {host} {}", self.method, self.path).trim_end().to_owned());
         line(format!("  {}", self.summary));
+        // Where all is wrong, the summary says so.
+        if let Some(now) = self.now.as_ref().filter(|now| now.status != Status::Error) {
+            line(format!("  now       {}", now.summary));
+        }
+        for hint in &self.hints {
+            line(format!("  perhaps   {}", hint.message));
+        }
         if let Some(location) = &self.location {
             line(format!("  location  {location}"));
         }
@@ -598,7 +675,9 @@ impl Decision {
                     .as_deref()
                     .map(|pod| format!("  {pod}"))
                     .unwrap_or_default();
-                line(format!("  endpoint  {}{pod}", endpoint.address));
+                let trouble = endpoint.trouble.as_deref();
+                let trouble = trouble.map(|words| format!("  {words}")).unwrap_or_default();
+                line(format!("  endpoint  {}{pod}{trouble}", endpoint.address));
             }
             for yielded in &self.yielded {
                 line(format!("  instead of {yielded}"));

@@ -323,7 +323,12 @@ impl State {
         self.settle_gateways();
         for object in self.take_stale() {
             let diagnostics = self.diagnose(&object);
-            self.report.set(&object, diagnostics);
+            let (claimants, gateways) = (&self.claimants, &self.gateways);
+            let hosts = || match claimants.get(&object) {
+                Some(known) => known.claimant.hosts(),
+                None => gateways.hosts(&object),
+            };
+            self.report.set(&object, diagnostics, hosts);
         }
         &self.report
     }

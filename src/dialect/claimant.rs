@@ -61,6 +61,9 @@ pub(crate) trait Claimant: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The hosts that it names as they are written, in the order of its rules; an empty one is any host.
+    fn hosts(&self) -> Vec<Arc<str>>;
+
     /// What it says, apart from all other objects.
     fn read(&self, context: Context<'_>) -> Reading;
 

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -210,6 +211,30 @@ codes! {
     NotYet => Warning,
 }
 
+impl Code {
+    /// Whether it says that an object, or a part of it, is not served at all: the table knows nothing of that.
+    pub fn leaves_out(self) -> bool {
+        matches!(
+            self,
+            Code::InvalidManifest
+                | Code::InvalidObject
+                | Code::InvalidHost
+                | Code::InvalidPath
+                | Code::InvalidPathType
+                | Code::CanaryAlone
+                | Code::OtherClass
+                | Code::ClassMisspelled
+                | Code::HostNotOwned
+                | Code::HostAlreadyClaimed
+                | Code::NoHostValue
+                | Code::ExtendedValidationFailed
+                | Code::RouteNotAdmitted
+                | Code::InvalidRoute
+                | Code::RouteNotAttached
+        )
+    }
+}
+
 /// Where in a file an object or a mistake stands; lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location {
@@ -322,6 +347,9 @@ fn natural(field: &str) -> Vec<(usize, String)> {
 pub struct Report {
     /// Each object's problems, worst first.
     pub objects: BTreeMap<ObjectRef, Vec<Diagnostic>>,
+    /// The hosts that an object names, as it writes them and in the order of its rules (an empty one is any), if something
+    /// of it is [left out](Code::leaves_out).
+    pub hosts_of: BTreeMap<ObjectRef, Arc<[Arc<str>]>>,
     /// What the directory source says of its files, where that is about no object in particular.
     pub files: Vec<Diagnostic>,
     /// The listeners that are not open.
@@ -335,8 +363,15 @@ impl Report {
         general.chain(self.objects.values().flatten())
     }
 
-    /// Replaces the diagnostics of one object.
-    pub fn set(&mut self, object: &ObjectRef, mut diagnostics: Vec<Diagnostic>) {
+    /// Replaces the diagnostics of one object. `hosts` says which hosts it names, and is asked only if something is left out.
+    pub fn set(&mut self, object: &ObjectRef, mut diagnostics: Vec<Diagnostic>, hosts: impl FnOnce() -> Vec<Arc<str>>) {
+        let leaves_out = diagnostics.iter().any(|one| one.code.leaves_out());
+        let hosts = if leaves_out { hosts() } else { Vec::new() };
+        if hosts.is_empty() {
+            self.hosts_of.remove(object);
+        } else {
+            self.hosts_of.insert(object.clone(), hosts.into());
+        }
         if diagnostics.is_empty() {
             self.objects.remove(object);
         } else {

@@ -6,7 +6,11 @@ use super::worker::Worker;
 use crate::upstream::Lease;
 use crate::upstream::health::Why;
 use http::StatusCode;
+use std::io;
 use std::time::Instant;
+
+/// What is said of an endpoint that takes too long.
+const LATE: &str = "not answered in time";
 
 /// An attempt of which nothing is known yet. If it is dropped so, the client has gone or the time is up, and only if
 /// that was the backend's own time does it tell of the endpoint.
@@ -35,9 +39,9 @@ impl<'a> Attempt<'a> {
     }
 
     /// No connection could be opened.
-    pub fn unreachable(mut self) {
+    pub fn unreachable(mut self, cause: &io::Error) {
         self.settled = true;
-        self.lease.unreachable(&self.worker.clock);
+        self.lease.unreachable(&self.worker.clock, cause);
     }
 
     /// Tells the endpoint's health what came back. What a request asks for that cannot be done (501, 505) is no sign of
@@ -50,7 +54,8 @@ impl<'a> Attempt<'a> {
             && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED;
         let mut aside = None;
         if failed {
-            aside = lease.failed(&worker.clock).then_some(Why::Failing);
+            let what = format!("answered with {}", status.as_u16());
+            aside = lease.failed(&worker.clock, what).then_some(Why::Failing);
         } else {
             lease.endpoint.health.good(&worker.clock);
         }
@@ -72,7 +77,13 @@ impl<'a> Attempt<'a> {
         match error {
             ProxyError::Closed if chance => self.leave_open(),
             ProxyError::Closed | ProxyError::TlsRefused | ProxyError::ResponseTimeout | ProxyError::BadResponse => {
-                if self.lease.failed(&self.worker.clock) {
+                let what = match error {
+                    ProxyError::Closed => "connection closed before an answer",
+                    ProxyError::TlsRefused => "TLS handshake refused",
+                    ProxyError::ResponseTimeout => LATE,
+                    _ => "answered with what is not valid HTTP",
+                };
+                if self.lease.failed(&self.worker.clock, what) {
                     set_aside(self.worker, self.lease, Why::Failing);
                 }
             }
@@ -95,7 +106,7 @@ impl Drop for Attempt<'_> {
         let late = self.until.is_some_and(|until| tokio::time::Instant::now() >= until);
         if !late {
             self.leave_open();
-        } else if self.lease.failed(&self.worker.clock) {
+        } else if self.lease.failed(&self.worker.clock, LATE) {
             set_aside(self.worker, self.lease, Why::Failing);
         }
     }

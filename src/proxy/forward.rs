@@ -215,7 +215,7 @@ pub async fn forward(
                     worker.upstreams.close_idle();
                     tokio::task::yield_now().await;
                 } else {
-                    attempt.unreachable();
+                    attempt.unreachable(&cause);
                 }
                 if !retries.again_unconnected(&cause) {
                     let cause = Some(cause.to_string());

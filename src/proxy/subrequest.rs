@@ -147,7 +147,7 @@ async fn attempt(
                 if is_local(&cause) {
                     attempt.tells_nothing();
                 } else {
-                    attempt.unreachable();
+                    attempt.unreachable(&cause);
                 }
                 let why = format!("{}: {cause}", connect_error(&cause));
                 return Came::Unconnected(why.as_str().into());

@@ -111,7 +111,7 @@ async fn connect(
                 return Ok((lease, stream, (socket, place)));
             }
             Err(error) => {
-                lease.unreachable(&worker.clock);
+                lease.unreachable(&worker.clock, &error);
                 tried.push(lease.endpoint.clone());
                 last = error;
             }

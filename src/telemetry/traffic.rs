@@ -207,6 +207,16 @@ pub struct EndpointTraffic {
     /// Until when it is set aside, in milliseconds since 1970; 0 if it is not.
     aside_until: Counter,
     aside_why: AtomicU8,
+    last_failure: Mutex<Option<EndpointFailure>>,
+}
+
+/// How an attempt at an endpoint failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointFailure {
+    /// When.
+    pub at: jiff::Timestamp,
+    /// What happened: `connection refused`.
+    pub what: Box<str>,
 }
 
 impl EndpointTraffic {
@@ -221,6 +231,18 @@ impl EndpointTraffic {
     /// It is not any more.
     pub fn well(&self) {
         self.aside_until.set(0);
+    }
+
+    /// An attempt failed by its fault.
+    pub fn failed(&self, what: impl Into<Box<str>>) {
+        self.failures.add();
+        let at = jiff::Timestamp::now();
+        *lock(&self.last_failure) = Some(EndpointFailure { at, what: what.into() });
+    }
+
+    /// How the last attempt that failed did so.
+    pub fn last_failure(&self) -> Option<EndpointFailure> {
+        lock(&self.last_failure).clone()
     }
 
     /// For how long it still is, and why.

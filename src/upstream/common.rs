@@ -112,6 +112,16 @@ impl Common {
         lock(&self.traffic).get(endpoint).cloned().unwrap_or_default()
     }
 
+    /// How many endpoints are gone from the table while requests to them go on, and how many requests these are.
+    pub fn leaving(&self, is_there: impl Fn(&EndpointIdentity) -> bool) -> (usize, u64) {
+        let traffic = lock(&self.traffic);
+        let gone = traffic.iter().filter(|(identity, _)| !is_there(identity));
+        let under_way = gone.map(|(_, shards)| shards.iter().map(|shard| shard.in_flight.get()).sum::<u64>());
+        under_way
+            .filter(|count| *count > 0)
+            .fold((0, 0), |(pods, all), count| (pods + 1, all + count))
+    }
+
     /// What a check says of an endpoint; absent where nothing is known of it.
     pub fn check(&self, endpoint: &EndpointIdentity, check: &Check) -> Option<bool> {
         let checked = lock(&self.checked);
@@ -150,15 +160,15 @@ impl Commons {
         lock(&self.by_pods).entry(pods).or_default().clone()
     }
 
-    /// Every endpoint that shards know, with the requests sent to it.
-    pub fn each_endpoint(&self, mut each: impl FnMut(PodSetId, &EndpointIdentity, u64)) {
+    /// Every endpoint that shards know, with what passes to it from each of them.
+    pub fn each_endpoint(&self, mut each: impl FnMut(PodSetId, &EndpointIdentity, &[Arc<EndpointTraffic>])) {
         let all: Vec<_> = lock(&self.by_pods)
             .iter()
             .map(|(id, common)| (*id, common.clone()))
             .collect();
         for (id, common) in all {
             for (endpoint, shards) in lock(&common.traffic).iter() {
-                each(id, endpoint, shards.iter().map(|shard| shard.requests.get()).sum());
+                each(id, endpoint, shards);
             }
         }
     }

@@ -135,18 +135,19 @@ impl Health {
         }
     }
 
-    /// No connection could be opened. Failures of requests that were under way when that began say nothing new.
-    pub fn unreachable(&self, clock: &Clock) {
-        self.traffic.failures.add();
+    /// No connection could be opened, for this reason. Failures of requests that were under way when that began say
+    /// nothing new.
+    pub fn unreachable(&self, clock: &Clock, what: impl Into<Box<str>>) {
+        self.traffic.failed(what);
         if self.probing.get() || !self.is_set_aside(clock) {
             self.set_aside(clock, Why::Unreachable);
         }
     }
 
-    /// A failure that is the endpoint's. Says whether it is to be set aside: after `limit` in a row (0: never), or at
-    /// once if it was being tried again.
-    pub fn bad(&self, clock: &Clock, limit: u32) -> bool {
-        self.traffic.failures.add();
+    /// A failure that is the endpoint's, in a few words. Says whether it is to be set aside: after `limit` in a row (0:
+    /// never), or at once if it was being tried again.
+    pub fn bad(&self, clock: &Clock, limit: u32, what: impl Into<Box<str>>) -> bool {
+        self.traffic.failed(what);
         self.failures.set(self.failures.get().saturating_add(1));
         let enough = limit > 0 && self.failures.get() >= limit;
         self.probing.get() || (enough && !self.is_set_aside(clock))
@@ -228,15 +229,15 @@ mod tests {
     fn failures_in_a_row_count_and_a_good_answer_ends_the_row() {
         let (health, clock) = (Health::default(), Clock::default());
         for _ in 0..4 {
-            assert!(!health.bad(&clock, 5));
+            assert!(!health.bad(&clock, 5, ""));
         }
         health.good(&clock);
         for _ in 0..4 {
-            assert!(!health.bad(&clock, 5));
+            assert!(!health.bad(&clock, 5, ""));
         }
-        assert!(health.bad(&clock, 5));
+        assert!(health.bad(&clock, 5, ""));
         for _ in 0..100 {
-            assert!(!Health::default().bad(&clock, 0), "0 is never");
+            assert!(!Health::default().bad(&clock, 0, ""), "0 is never");
         }
     }
 
@@ -257,7 +258,7 @@ mod tests {
             last = pause;
             health.picked(&clock);
             assert!(health.is_set_aside(&clock), "while one tries, the others pass it over");
-            assert!(health.bad(&clock, 5), "the one that tries decides");
+            assert!(health.bad(&clock, 5, ""), "the one that tries decides");
         }
         health.set_aside(&clock, Why::Failing);
         wait(&clock, LONGEST);

@@ -11,6 +11,7 @@ use crate::table::{Backend, BackendState, Balance, Table};
 use bytes::Bytes;
 use http_body::Body;
 use std::cell::Cell;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -214,14 +215,19 @@ where
 
 impl<B> Lease<B> {
     /// The endpoint failed: set aside after several in a row, unless too many are already. Whether it is now.
-    pub fn failed(&self, clock: &Clock) -> bool {
-        let limit = self.target.backend.settings.eject_after;
-        self.endpoint.health.bad(clock, limit.unwrap_or(EJECT_AFTER)) && self.eject(clock, Why::Failing)
+    pub fn failed(&self, clock: &Clock, what: impl Into<Box<str>>) -> bool {
+        let limit = self.target.backend.settings.eject_after.unwrap_or(EJECT_AFTER);
+        self.endpoint.health.bad(clock, limit, what) && self.eject(clock, Why::Failing)
     }
 
     /// The endpoint could not be reached.
-    pub fn unreachable(&self, clock: &Clock) {
-        self.endpoint.health.unreachable(clock);
+    pub fn unreachable(&self, clock: &Clock, cause: &io::Error) {
+        // The system's own words have its number of the error behind them.
+        let what = match cause.raw_os_error() {
+            Some(_) => cause.kind().to_string(),
+            None => cause.to_string(),
+        };
+        self.endpoint.health.unreachable(clock, what);
     }
 
     /// Whether another attempt fits in the budget, which it then uses.

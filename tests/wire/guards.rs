@@ -471,8 +471,8 @@ fn a_canary_alone_is_not_served() {
     let admin = rig.admin.to_string();
     let explained = narthex(&["explain", "http://a.test/", "--admin", &admin]);
     let explained = String::from_utf8(explained.stdout).unwrap();
-    let why =
-        "Ingress default/canary: spec.rules[0].http.paths[0]: a.test Prefix / is not served: this Ingress is a canary";
+    let why = "Ingress default/canary names a.test, but spec.rules[0].http.paths[0]: a.test Prefix / is not served: this Ingress is a \
+               canary";
     assert!(explained.contains(why), "{explained}");
     // With the Ingress that it is the canary of, that one is served.
     std::fs::write(rig.manifest("main.yaml"), ingress("main", "a.test", "/", "web", "")).unwrap();

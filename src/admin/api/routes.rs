@@ -3,14 +3,14 @@
 use super::super::Admin;
 use super::super::reply::{Reply, as_json};
 use super::super::sampler::{Sampler, TrafficView};
-use super::super::view::{BackendShare, Problem, backend_words, backends, shares};
+use super::super::view::{BackendShare, Problem, backend_words, backends, concerning, shares};
 use super::query::{Page, Query};
 use super::{ErrorView, Status, bad};
 use crate::control::lock;
-use crate::model::{Diagnostic, ObjectRef, Report, RouteKey};
+use crate::model::{ObjectRef, Report, RouteKey};
 use crate::source::directory;
 use crate::table::{Backend, BackendState, Match, Route, Table};
-use crate::telemetry::traffic::Refusals;
+use crate::telemetry::traffic::{EndpointFailure, Refusals};
 use crate::upstream::Commons;
 use crate::upstream::health::Why;
 use http::StatusCode;
@@ -34,6 +34,39 @@ pub struct EndpointInfo {
     pub(crate) rate: f64,
     pub(crate) check: Option<Cow<'static, str>>,
     pub(crate) set_aside: Option<SetAside>,
+    /// Whether its pod is being deleted, and answers only because no other pod is ready.
+    #[serde(default)]
+    pub(crate) terminating: bool,
+    /// Attempts of the last minute.
+    #[serde(default)]
+    pub(crate) attempts_in_minute: u64,
+    /// Of these, those that failed by its fault.
+    #[serde(default)]
+    pub(crate) failures_in_minute: u64,
+    /// Since when every attempt has failed; absent where the last one did not.
+    #[serde(default)]
+    pub(crate) failing_since: Option<String>,
+    /// How the last attempt that failed did so.
+    #[serde(default)]
+    pub(crate) last_failure: Option<FailedAttempt>,
+}
+
+/// How an attempt at an endpoint failed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FailedAttempt {
+    /// When (RFC 3339).
+    pub(crate) at: String,
+    /// What happened: `connection refused`.
+    pub(crate) what: String,
+}
+
+impl From<EndpointFailure> for FailedAttempt {
+    fn from(failure: EndpointFailure) -> Self {
+        Self {
+            at: format!("{:.3}", failure.at),
+            what: failure.what.into(),
+        }
+    }
 }
 
 /// That shards pass an endpoint over, for what it answered.
@@ -100,13 +133,6 @@ struct Source {
     reason: Option<String>,
 }
 
-/// The diagnostics of the part of an object that defines a route, or of the object as a whole.
-fn concerning<'r>(report: &'r Report, route: &Route) -> impl Iterator<Item = &'r Diagnostic> {
-    let field = route.origin.field;
-    let all = report.objects.get(&route.origin.object).into_iter().flatten();
-    all.filter(move |diagnostic| field.concerns(&diagnostic.field))
-}
-
 /// The status of a route: its diagnostics, and whether any pod answers.
 pub fn status(report: &Report, table: &Table, found: Match<'_>) -> (Status, usize) {
     let route = found.route;
@@ -145,6 +171,9 @@ pub fn endpoints_of(backend: &Backend, commons: &Commons, sampler: &Sampler) -> 
             shards: aside.len(),
         });
         let check = backend.check.as_ref().and_then(|check| common.check(&identity, check));
+        let tries = sampler.attempts(pods, &identity);
+        let failures = shards.iter().filter_map(|shard| shard.last_failure());
+        let last_failure = failures.max_by_key(|failure| failure.at);
         EndpointInfo {
             address: endpoint.address.to_string(),
             pod: endpoint.pod.as_deref().map(str::to_owned),
@@ -156,6 +185,11 @@ pub fn endpoints_of(backend: &Backend, commons: &Commons, sampler: &Sampler) -> 
             rate: sampler.endpoint_rate(pods, &identity),
             check: check.map(|well| if well { "passing".into() } else { "failing".into() }),
             set_aside,
+            terminating: backend.state == BackendState::OnlyTerminating,
+            attempts_in_minute: tries.all,
+            failures_in_minute: tries.failed,
+            failing_since: tries.failing.map(|(since, _)| format!("{since:.0}")),
+            last_failure: last_failure.map(FailedAttempt::from),
         }
     });
     each.collect()

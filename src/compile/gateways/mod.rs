@@ -116,6 +116,14 @@ impl Gateways {
         self.objects.values()
     }
 
+    /// The hostnames of a route, as it writes them.
+    pub fn hosts(&self, object: &ObjectRef) -> Vec<Arc<str>> {
+        match self.objects.get(object).map(|known| &**known) {
+            Some(GatewayObject::HttpRoute(route)) => route.hostnames.iter().map(|host| Arc::from(&**host)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The names of a kind.
     pub fn names(&self, kind: Kind) -> impl Iterator<Item = &ObjectRef> {
         self.objects.keys().filter(move |object| object.kind == kind)

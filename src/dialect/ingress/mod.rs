@@ -57,6 +57,11 @@ impl Claimant for Ingress {
         }
     }
 
+    fn hosts(&self) -> Vec<Arc<str>> {
+        let hosts = self.rules.iter().map(|rule| rule.host.clone().unwrap_or_default());
+        hosts.collect()
+    }
+
     fn read(&self, context: Context<'_>) -> Reading {
         read::read(self, context)
     }

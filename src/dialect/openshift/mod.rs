@@ -74,6 +74,14 @@ impl Claimant for Route {
         }
     }
 
+    fn hosts(&self) -> Vec<Arc<str>> {
+        let of_domain = (&*self.wildcard_policy == "Subdomain").then(|| self.host.split_once('.'));
+        match of_domain.flatten() {
+            Some((_, domain)) => vec![format!("*.{domain}").into()],
+            None => vec![self.host.clone()],
+        }
+    }
+
     fn read(&self, context: Context<'_>) -> Reading {
         read::read(self, context)
     }

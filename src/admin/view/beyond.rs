@@ -1,0 +1,280 @@
+//! Why no rule matches, as far as the table does not say it: what is not served, and what is nearly the same.
+
+use super::question::Url;
+use crate::model::nearest::{is_near, nearest};
+use crate::model::{Code, Diagnostic, Kind, Report};
+use crate::table::{CanonicalPath, HostPattern, PathKind, PathPattern, Route, Says, Scheme, Table};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How many things are said of each kind.
+const EACH: usize = 5;
+/// Shorter paths have nothing left if letters of them are wrong; with the slash.
+const SHORTEST_PATH: usize = 4;
+
+/// What may be why no rule matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hint {
+    /// `other-class` (an object of another class has the host), `left-out` (a rule for it is not served), `not-owned` (the
+    /// host is other namespaces'), `path-case`, `near-path`, `near-host`, `other-scheme`, or `no-listener`.
+    pub kind: String,
+    /// One sentence.
+    pub message: String,
+    /// The URL that may be meant.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub url: Option<String>,
+}
+
+/// A request that no rule matches.
+pub(super) struct Asked<'a> {
+    pub url: &'a Url,
+    pub host: Option<&'a str>,
+    pub path: &'a CanonicalPath<'a>,
+    pub says: &'a Says<'a>,
+}
+
+impl Asked<'_> {
+    fn url(&self, https: bool, host: &str, path: &str) -> String {
+        let scheme = if https { "https" } else { "http" };
+        let query = self.url.target.split_once('?').map_or("", |(_, query)| query);
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{scheme}://{host}{path}{mark}{query}")
+    }
+}
+
+fn hint(kind: &str, message: String, url: Option<String>) -> Hint {
+    Hint {
+        kind: kind.to_owned(),
+        message,
+        url,
+    }
+}
+
+/// Looks for reasons, the most probable first.
+pub(super) fn look(table: &Table, report: &Report, asked: &Asked<'_>) -> Vec<Hint> {
+    let mut hints = Vec::new();
+    let serves = |tls: bool| table.listeners().any(|one| one.protocol().begins_with_tls() == tls);
+    if !serves(asked.url.tls) {
+        let (scheme, other) = if asked.url.tls {
+            ("HTTPS", "http")
+        } else {
+            ("plain HTTP", "https")
+        };
+        let message = format!("narthex does not listen for {scheme} at all; use {other}://");
+        let host = asked.host.unwrap_or_default();
+        let url = asked.url(!asked.url.tls, host, asked.path.form(false));
+        hints.push(hint("no-listener", message, asked.host.map(|_| url)));
+    }
+    if let Some(host) = asked.host {
+        hints.extend(unserved(report, host).take(EACH));
+    }
+    paths(table, asked, &mut hints);
+    if let Some(host) = asked.host {
+        hints.extend(near_host(table, asked, host));
+    }
+    hints
+}
+
+/// What is said of objects that name the host and are not served, or not for this host.
+fn unserved<'r>(report: &'r Report, host: &'r str) -> impl Iterator<Item = Hint> + 'r {
+    let naming = report.hosts_of.iter().filter_map(move |(object, hosts)| {
+        let rules: Vec<usize> = (0..)
+            .zip(hosts.iter())
+            .filter(|(_, other)| is_for(other, host))
+            .map(|(at, _)| at)
+            .collect();
+        (!rules.is_empty()).then(|| (report.objects.get(object), rules))
+    });
+    naming.flat_map(move |(said, rules)| {
+        let said = said.into_iter().flatten();
+        let said = said.filter(move |one| one.code.leaves_out() && concerns(one, &rules));
+        said.filter_map(move |one| {
+            let object = one.object.as_ref()?;
+            let message = match one.code {
+                Code::OtherClass | Code::ClassMisspelled => format!("{object} names {host}, but is {}", one.message),
+                _ => format!("{object} names {host}, but {}: {}", one.field, one.message),
+            };
+            let kind = match one.code {
+                Code::OtherClass | Code::ClassMisspelled => "other-class",
+                Code::HostNotOwned | Code::HostAlreadyClaimed => "not-owned",
+                _ => "left-out",
+            };
+            Some(hint(kind, message, None))
+        })
+    })
+}
+
+/// Whether a host, as an object writes it, is the one that was asked for.
+fn is_for(written: &str, host: &str) -> bool {
+    let written = written.trim_end_matches('.');
+    match written.strip_prefix("*.") {
+        Some(suffix) => host
+            .split_once('.')
+            .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(suffix)),
+        None => written.is_empty() || written.eq_ignore_ascii_case(host),
+    }
+}
+
+/// Whether something is said of one of these rules, or of the object as a whole.
+fn concerns(said: &Diagnostic, rules: &[usize]) -> bool {
+    let Some(rest) = said.field.strip_prefix("spec.rules[") else {
+        return true;
+    };
+    let number = rest.split(']').next().and_then(|number| number.parse().ok());
+    // Routes of Gateway API have rules too, but their hosts are not those of the rules.
+    number.is_none_or(|number| {
+        rules.contains(&number) || said.object.as_ref().is_some_and(|one| one.kind == Kind::HTTPRoute)
+    })
+}
+
+/// Rules of the host that have nearly this path, or this path for the other scheme.
+fn paths(table: &Table, asked: &Asked<'_>, hints: &mut Vec<Hint>) {
+    let mut found: BTreeSet<(u8, String, String)> = BTreeSet::new();
+    let host = asked.host.unwrap_or("*");
+    let (mut schemes, mut passed) = (Vec::new(), Vec::new());
+    for route in table.routes().filter(|route| route.host.matches(asked.host)) {
+        let Some(pattern) = &route.path else { continue };
+        let text = asked.path.form(route.keep_slashes);
+        if pattern.kind == PathKind::Passthrough {
+            passed.push(route);
+        } else if pattern.matches(text) {
+            if !route.policies.schemes.include(asked.says.scheme) {
+                schemes.push(route);
+            }
+        } else if let Some((rank, meant)) = nearly(pattern, text) {
+            found.insert((rank, meant, route.describe()));
+        }
+    }
+    for route in schemes.into_iter().take(1) {
+        let (served, https) = match asked.says.scheme {
+            Scheme::Https => ("plain HTTP", false),
+            Scheme::Http | Scheme::HttpsToProxy => ("HTTPS", true),
+        };
+        let message = format!(
+            "{} of {} is served over {served} only",
+            route.describe(),
+            route.origin.object
+        );
+        let url = asked.url(https, host, asked.path.form(false));
+        hints.push(hint("other-scheme", message, asked.host.map(|_| url)));
+    }
+    for route in passed.into_iter().filter(|_| !asked.url.tls).take(1) {
+        let message = format!(
+            "{} passes on the TLS connections for {host}, and nothing answers plain HTTP there",
+            route.origin.object
+        );
+        let url = asked.url(true, host, asked.path.form(false));
+        hints.push(hint("other-scheme", message, asked.host.map(|_| url)));
+    }
+    for (rank, meant, rule) in found.into_iter().take(EACH) {
+        let url = asked.host.map(|host| asked.url(asked.url.tls, host, &meant));
+        hints.push(match rank {
+            0 => hint(
+                "path-case",
+                format!("there is a rule for {rule}: paths with other capital letters are other paths"),
+                url,
+            ),
+            _ => hint(
+                "near-path",
+                format!("there is a rule for {rule}: did you mean {meant}?"),
+                url,
+            ),
+        });
+    }
+}
+
+/// The path that was meant, if a pattern is for nearly the one that was asked for: 0 if only capital letters differ, else 1.
+fn nearly(pattern: &PathPattern, asked: &str) -> Option<(u8, String)> {
+    let key = match pattern.kind {
+        PathKind::Exact | PathKind::Prefix | PathKind::Below => pattern.key(),
+        PathKind::RegularExpression | PathKind::Passthrough => return None,
+    };
+    // Of a prefix, only as many elements as it has are compared.
+    let elements = key.matches('/').count();
+    let end = match pattern.kind {
+        PathKind::Exact => asked.len(),
+        _ => asked.match_indices('/').nth(elements).map_or(asked.len(), |(at, _)| at),
+    };
+    let (begin, rest) = asked.split_at_checked(end)?;
+    let meant = format!("{key}{rest}");
+    if begin.eq_ignore_ascii_case(key) {
+        return (begin != key).then_some((0, meant));
+    }
+    (key.len() >= SHORTEST_PATH && is_near(begin, key)).then_some((1, meant))
+}
+
+/// The host that was meant, if no rule names the one that was asked for.
+fn near_host(table: &Table, asked: &Asked<'_>, host: &str) -> Option<Hint> {
+    let named = |route: &Route| route.host != HostPattern::Any && route.host.matches(Some(host));
+    if table.routes().any(|route| named(route)) {
+        return None;
+    }
+    let (mut names, mut suffixes): (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
+    for route in table.routes() {
+        match &route.host {
+            HostPattern::Exact(name) => names.insert(name),
+            HostPattern::Wildcard(suffix) => suffixes.insert(suffix),
+            HostPattern::Any => continue,
+        };
+    }
+    let near = |word: &str, known: &BTreeSet<&'_ str>| {
+        // Comparing takes long where there are many.
+        let known = known.iter().filter(|one| one.len().abs_diff(word.len()) <= 2).copied();
+        nearest(word, known).map(str::to_owned)
+    };
+    // A wildcard stands for any first label, so only what follows can be wrong.
+    let by_wildcard = || {
+        let (label, rest) = host.split_once('.')?;
+        Some(format!("{label}.{}", near(rest, &suffixes)?))
+    };
+    let meant = near(host, &names).or_else(by_wildcard)?;
+    let url = asked.url(asked.url.tls, &meant, asked.path.form(false));
+    let message = format!("no rule names {host}, but there is one for {meant}: did you mean that?");
+    Some(hint("near-host", message, Some(url)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_are_nearly_what_was_asked_for() {
+        let pattern = |kind, path: &str| PathPattern {
+            kind,
+            path: path.into(),
+        };
+        for (kind, path, asked, wanted) in [
+            (PathKind::Prefix, "/api", "/API/users", Some((0, "/api/users"))),
+            (PathKind::Prefix, "/api", "/ap/users", Some((1, "/api/users"))),
+            (
+                PathKind::Prefix,
+                "/api/v1",
+                "/api/v2x/users",
+                Some((1, "/api/v1/users")),
+            ),
+            (PathKind::Prefix, "/a", "/b", None),
+            (PathKind::Prefix, "/static", "/api", None),
+            (PathKind::Exact, "/healthz", "/healthz/", Some((1, "/healthz"))),
+            (PathKind::Exact, "/Login", "/login", Some((0, "/Login"))),
+            (PathKind::Exact, "/login", "/login/deep/down", None),
+        ] {
+            let found = nearly(&pattern(kind, path), asked);
+            let found = found.as_ref().map(|(rank, meant)| (*rank, meant.as_str()));
+            assert_eq!(found, wanted, "{path} {asked}");
+        }
+    }
+
+    #[test]
+    fn hosts_as_objects_write_them() {
+        for (written, host, wanted) in [
+            ("Shop.Example.com", "shop.example.com", true),
+            ("*.example.com", "shop.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("", "shop.example.com", true),
+            ("example.com", "shop.example.com", false),
+        ] {
+            assert_eq!(is_for(written, host), wanted, "{written} {host}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What `explain` says of the present: requests that fail, and pods that are to blame; and why no rule matches, beyond
+//! what the table says.
+
+use crate::rig::{Reply, Rig, eventually, free_address, get, ingress, service, service_with, slice};
+use serde_json::Value;
+use std::process::Command;
+
+fn explain(rig: &Rig, url: &str) -> Value {
+    let (status, text) = get(rig.admin, &format!("/api/v1/explain?url={url}"));
+    assert_eq!(status, 200, "{url}: {text}");
+    serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+fn by_command(rig: &Rig, url: &str) -> String {
+    let said = Command::new(env!("CARGO_BIN_EXE_narthex"))
+        .args(["explain", url, "--admin", &rig.admin.to_string()])
+        .output()
+        .unwrap();
+    String::from_utf8(said.stdout).unwrap()
+}
+
+fn ask(rig: &Rig, host: &str) -> u16 {
+    let mut client = rig.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    client.answer().status
+}
+
+#[test]
+fn a_url_of_which_every_request_fails_is_not_called_answered() {
+    // Nobody listens at these addresses.
+    let rig = Rig::with(0, &["--shards", "1"], |_| {
+        let (one, two) = (free_address(), free_address());
+        service("dead", &[(one, "dead-1"), (two, "dead-2")]) + &ingress("dead", "dead.test", "/", "dead", "")
+    });
+    let before = explain(&rig, "http://dead.test/");
+    assert_eq!(
+        (before["state"].as_str(), before["now"]["requests"].as_u64()),
+        (Some("ok"), Some(0)),
+        "{before}"
+    );
+    let failing = eventually("explain says that every request fails", || {
+        assert_eq!(ask(&rig, "dead.test"), 502);
+        let said = explain(&rig, "http://dead.test/");
+        (said["state"] == "error").then_some(said)
+    });
+    let summary = failing["summary"].as_str().unwrap();
+    assert!(summary.contains("every request fails: 502 since "), "{summary}");
+    assert!(summary.ends_with("connection refused by both pods"), "{summary}");
+    assert!(
+        failing["now"]["failing_since"].is_string() && failing["status"].is_null(),
+        "{failing}"
+    );
+    for endpoint in failing["endpoints"].as_array().unwrap() {
+        let now = &endpoint["now"];
+        assert_eq!(now["last_failure"]["what"], "connection refused", "{now}");
+        assert!(now["failures_in_minute"].as_u64().unwrap() > 0, "{now}");
+    }
+    let text = by_command(&rig, "http://dead.test/");
+    assert!(text.contains("connection refused by both pods"), "{text}");
+    assert!(!text.contains("with 2 endpoints"), "{text}");
+}
+
+#[test]
+fn one_of_two_pods_that_fails_is_named() {
+    // Without ejection, it is asked again as soon as it is well.
+    let rig = Rig::with(2, &["--shards", "1"], |pods| {
+        service_with("web", pods, "narthex.io/eject-after: '0'") + &ingress("web", "a.test", "/", "web", "")
+    });
+    rig.pods[1].answers(Reply::text(
+        "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+    ));
+    let said = eventually("explain names the pod", || {
+        ask(&rig, "a.test");
+        let said = explain(&rig, "http://a.test/");
+        let summary = said["now"]["summary"].as_str().unwrap_or_default();
+        summary.contains("answered with 500 by pod p1").then(|| said.clone())
+    });
+    assert!(said["now"]["failing_since"].is_null(), "{said}");
+    let endpoint = |pod: &str| {
+        let all = said["endpoints"].as_array().unwrap();
+        all.iter().find(|one| one["pod"] == pod).unwrap()["now"].clone()
+    };
+    assert!(endpoint("p1")["failing_since"].is_string(), "{said}");
+    assert!(endpoint("p0")["last_failure"].is_null(), "{said}");
+    // Once it answers again, the past is the past.
+    rig.pods[1].answers(Reply::text("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
+    eventually("it is well again", || {
+        ask(&rig, "a.test");
+        let said = explain(&rig, "http://a.test/");
+        let all = said["endpoints"].as_array().unwrap();
+        all.iter()
+            .all(|one| one["now"]["failing_since"].is_null())
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_pod_that_leaves_with_a_request_under_way_is_said_to_be_drained() {
+    let rig = Rig::new(2, &["--shards", "1"]);
+    let text = std::fs::read_to_string(rig.manifest("all.yaml")).unwrap();
+    rig.pods.iter().for_each(|pod| pod.answers(Reply::Silence));
+    let mut clients: Vec<_> = (0..2).map(|_| rig.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    }
+    rig.pods.iter().for_each(|pod| drop(pod.last()));
+    std::fs::write(
+        rig.manifest("all.yaml"),
+        text.replace(&slice("web", rig.pods[1].address, "p1"), ""),
+    )
+    .unwrap();
+    eventually("one pod is being drained", || {
+        let said = explain(&rig, "http://a.test/");
+        let summary = said["now"]["summary"].as_str().unwrap_or_default().to_owned();
+        (said["now"]["leaving"] == 1 && summary.ends_with("1 pod being drained, with 1 request under way"))
+            .then_some(())
+    });
+}
+
+const BEYOND: &str = "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: other}
+spec:
+  ingressClassName: somebody-elses
+  rules: [{host: other.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: wrong}
+spec:
+  rules:
+  - {host: wrong.test, http: {paths: [{path: api, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}
+  - {host: fine.test, http: {paths: [{path: /Shop, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}
+  - {host: owned.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}
+---
+";
+
+#[test]
+fn a_404_is_explained_beyond_the_table() {
+    let rig = Rig::with(1, &["--host-owners", "elsewhere=owned.test"], |pods| {
+        BEYOND.to_owned()
+            + &service("web", &[(pods[0].address, "p0")])
+            + &ingress("shop", "shop.example.test", "/api", "web", "")
+            + &ingress("wild", "'*.wild.example.test'", "/", "web", "")
+    });
+    let hints = |url: &str| -> Vec<(String, String, String)> {
+        let said = explain(&rig, url);
+        assert_eq!(
+            (said["status"].as_u64(), said["state"].as_str()),
+            (Some(404), Some("error")),
+            "{said}"
+        );
+        let of = |hint: &Value, name: &str| hint[name].as_str().unwrap_or_default().to_owned();
+        let hints = said["hints"].as_array().cloned().unwrap_or_default();
+        hints
+            .iter()
+            .map(|one| (of(one, "kind"), of(one, "message"), of(one, "url")))
+            .collect()
+    };
+    for (url, kind, words, meant) in [
+        (
+            "http://other.test/",
+            "other-class",
+            "Ingress default/other names other.test, but is not served here",
+            "",
+        ),
+        (
+            "http://wrong.test/api",
+            "left-out",
+            "spec.rules[0].http.paths[0].path",
+            "",
+        ),
+        (
+            "http://owned.test/",
+            "not-owned",
+            "--host-owners gives owned.test to elsewhere",
+            "",
+        ),
+        (
+            "http://fine.test/shop/1?x=1",
+            "path-case",
+            "other capital letters",
+            "http://fine.test/Shop/1?x=1",
+        ),
+        (
+            "http://fine.test/shap",
+            "near-path",
+            "did you mean /Shop?",
+            "http://fine.test/Shop",
+        ),
+        (
+            "http://shpo.example.test/api",
+            "near-host",
+            "shop.example.test",
+            "http://shop.example.test/api",
+        ),
+        (
+            "http://a.wield.example.test/",
+            "near-host",
+            "a.wild.example.test",
+            "http://a.wild.example.test/",
+        ),
+    ] {
+        let found = hints(url);
+        let fits =
+            |(other, message, to): &(String, String, String)| other == kind && message.contains(words) && to == meant;
+        assert!(found.iter().any(fits), "{url}: {found:?}");
+        assert!(by_command(&rig, url).contains("  perhaps   "), "{url}");
+    }
+    assert_eq!(hints("http://nothing-of-the-kind.invalid/"), []);
+    // What is said of other rules of the same Ingress is no news about a URL that is answered.
+    let healthy = explain(&rig, "http://fine.test/Shop");
+    assert_eq!(
+        (healthy["state"].as_str(), healthy["problems"].as_array().unwrap().len()),
+        (Some("ok"), 0),
+        "{healthy}"
+    );
+}
+
+#[test]
+fn a_redirect_is_not_an_error() {
+    let rig = Rig::with(1, &[], |pods| {
+        let redirected = "narthex.io/redirect: https://elsewhere.test/";
+        service("web", &[(pods[0].address, "p0")])
+            + &ingress("web", "a.test", "/", "web", &format!(", annotations: {{{redirected}}}"))
+    });
+    let said = explain(&rig, "http://a.test/");
+    assert_eq!(said["state"], "ok", "{said}");
+    assert!((300..400).contains(&said["status"].as_u64().unwrap()), "{said}");
+}
