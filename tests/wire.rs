@@ -190,6 +190,8 @@ mod serving;
 mod silence;
 #[path = "wire/strict_pod.rs"]
 mod strict_pod;
+#[path = "wire/tap.rs"]
+mod tap;
 #[path = "wire/tenants.rs"]
 mod tenants;
 #[path = "wire/tls.rs"]

@@ -2,7 +2,7 @@
 
 import type * as Api from './openapi'
 
-export type { Change, Decision, Overview, Problem, RouteDetail, Rule, Status, Tick, Traffic } from './openapi'
+export type { Change, Decision, Overview, Problem, RouteDetail, Rule, Status, Tapped, Tick, Traffic } from './openapi'
 export type Endpoint = Api.EndpointInfo
 export type Route = Api.RouteInfo
 export type Failure = Api.RecentError
@@ -59,11 +59,11 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
 }
 
 /**
- * Listens to the stream until it ends. By fetch and not EventSource, which cannot send a token.
+ * Listens to a stream until it ends. By fetch and not EventSource, which cannot send a token.
  * (Server-sent events: HTML Living Standard, section 9.2; ours have one line of data each.)
  */
-export async function listen(hear: (event: string, data: unknown) => void, signal: AbortSignal): Promise<void> {
-  const reply = await ask('stream', signal)
+export async function listen(path: string, hear: (event: string, data: unknown) => void, signal: AbortSignal): Promise<void> {
+  const reply = await ask(path, signal)
   const reader = reply.body!.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
   for (;;) {

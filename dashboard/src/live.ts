@@ -37,7 +37,7 @@ export async function follow(): Promise<never> {
     const stop = new AbortController()
     let timer = setTimeout(() => stop.abort(), SILENT_MS)
     try {
-      await listen((event, data) => {
+      await listen('stream', (event, data) => {
         pause = 500
         clearTimeout(timer)
         timer = setTimeout(() => stop.abort(), SILENT_MS)

@@ -2,9 +2,10 @@
 
 import type { JSX } from 'preact'
 import type { Route, RouteDetail } from './api'
-import { bytes, count, ms, rate, seconds, share } from './format'
+import { bytes, count, ms, rate, seconds, share, time } from './format'
 import { useLive } from './live'
 import { Fact, Failures, Mark, Problems, Section, Spark, Waiting } from './parts'
+import { Tap } from './tap'
 import { useData } from './use'
 
 /** A URL that a route may answer. A request without a host is one of those that `*` is for. */
@@ -83,7 +84,9 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
                     <td class={`num right${one.failures ? ' bad' : ''}`}>{count(one.failures)}</td>
                     <td class="num right">{one.in_flight}</td>
                     <td>
-                      {one.set_aside ? <span class="bad">ejected for {seconds(one.set_aside.seconds)}: {one.set_aside.why}</span> : (one.check ?? 'OK')}
+                      {one.set_aside ? <span class="bad">ejected for {seconds(one.set_aside.seconds)}: {one.set_aside.why}</span>
+                        : one.failing_since ? <span class="bad">fails since {time(one.failing_since)}: {one.last_failure?.what}</span>
+                        : one.terminating ? 'terminating' : (one.check ?? 'OK')}
                       {one.zone && <span class="faint"> {one.zone}</span>}
                     </td>
                   </tr>
@@ -95,6 +98,7 @@ export function RoutePage({ id }: { id: string }): JSX.Element {
       </Section>
       {Object.keys(settings).length > 0 && <Section title="Policies"><Settings of={settings} /></Section>}
       {Object.keys(refusals).length > 0 && <Section title="Refused requests, by reason"><Settings of={refusals} /></Section>}
+      <Tap key={route.id} route={route.id} />
       <Section title="Recent errors"><Failures failures={route.recent_errors} /></Section>
       <Section title="Source" note={route.source.location ?? ''}>
         {route.source.yaml ? <pre tabIndex={0} aria-label="YAML">{route.source.yaml}</pre> : <p>{route.source.reason ?? 'The source is not known.'}</p>}

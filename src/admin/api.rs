@@ -6,6 +6,7 @@ mod openapi;
 mod overview;
 mod query;
 mod routes;
+mod tap;
 
 pub use live::stream;
 use objects::{backends, certificates, endpoints, hosts};
@@ -14,6 +15,7 @@ pub use overview::Overview;
 use query::MOST_PER_PAGE;
 pub use query::{Page, Query};
 pub use routes::{EndpointInfo, RouteInfo, SORTS, endpoints_of, has_certificate};
+pub use tap::{LeftOut, tap};
 
 use super::Admin;
 use super::reply::{Reply, as_json, json_reply};

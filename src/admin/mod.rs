@@ -17,7 +17,7 @@ mod traefik;
 pub mod view;
 
 pub use api::openapi_text as openapi;
-pub use api::{EndpointInfo, Overview, Page, RouteInfo, SORTS, Status};
+pub use api::{EndpointInfo, LeftOut, Overview, Page, RouteInfo, SORTS, Status};
 pub use connections::run;
 pub use metrics::Labelled;
 
@@ -195,10 +195,11 @@ impl Admin {
     }
 
     /// Answers what does not wait for a turn: probes, what other narthexes ask each second, the dashboard's files, and the
-    /// stream of events.
+    /// streams of events and of requests.
     fn answer_at_once(self: &Arc<Self>, request: &Request<()>) -> Option<Reply> {
         match request.uri().path() {
             "/api/v1/stream" if !cluster::is_for_all(request) => Some(api::stream(self)),
+            "/api/v1/tap" => Some(api::tap(self, request.uri().query().unwrap_or_default())),
             "/api/v1/live" if !cluster::is_for_all(request) => Some(self.answer_question(request)),
             path => self
                 .answer_probe(path)

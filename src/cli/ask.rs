@@ -4,8 +4,9 @@ use crate::config::SecretUrl;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::de::DeserializeOwned;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,17 +42,64 @@ impl AdminArgs {
     /// As for `ask`.
     pub fn ask_or<T: DeserializeOwned>(&self, target: &str, hint: &str) -> anyhow::Result<T> {
         let admin = &self.admin;
-        let token = self.admin_token_file.as_ref().map(|path| {
-            let read = std::fs::read_to_string(path);
-            read.with_context(|| format!("--admin-token-file {}", path.display()))
-        });
-        let token = token.transpose()?.unwrap_or_default();
-        let (status, body) = get_with(admin, target, token.trim(), ANSWER_TIME)
+        let (status, body) = get_with(admin, target, &self.token()?, ANSWER_TIME)
             .with_context(|| format!("nobody answers at --admin {admin}{hint}"))?;
         if status != 200 {
             bail!("{admin} answered {status}: {}", body.trim());
         }
         serde_json::from_str(&body).with_context(|| format!("{admin} answered something else than was asked for"))
+    }
+
+    /// Listens to a stream of server-sent events until `hear` has enough: it gets the name and the data of each, and
+    /// both empty when the stream begins.
+    ///
+    /// # Errors
+    /// When nobody answers, something else comes than was asked for, or the stream ends.
+    pub fn listen(
+        &self,
+        target: &str,
+        mut hear: impl FnMut(&str, &str) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<()> {
+        let admin = &self.admin;
+        let nobody = || format!("nobody answers at --admin {admin}");
+        let (mut stream, host) = connect(admin, ANSWER_TIME).with_context(nobody)?;
+        write_request(&mut stream, &host, target, &self.token()?).with_context(nobody)?;
+        let mut lines = BufReader::new(stream).lines();
+        let ended = || format!("{admin} does not answer any more");
+        let mut next = || lines.next().transpose().with_context(ended)?.with_context(ended);
+        let status = next()?;
+        while !next()?.is_empty() {}
+        if status.split(' ').nth(1) != Some("200") {
+            let rest: Vec<String> = std::iter::from_fn(|| next().ok()).collect();
+            bail!(
+                "{admin} answered {}: {}",
+                status.split(' ').nth(1).unwrap_or("?"),
+                rest.join(" ").trim()
+            );
+        }
+        if hear("", "")?.is_break() {
+            return Ok(());
+        }
+        let mut event = String::new();
+        loop {
+            let line = next()?;
+            if let Some(name) = line.strip_prefix("event: ") {
+                name.clone_into(&mut event);
+            } else if let Some(data) = line.strip_prefix("data: ")
+                && hear(&event, data)?.is_break()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    fn token(&self) -> anyhow::Result<String> {
+        let Some(path) = &self.admin_token_file else {
+            return Ok(String::new());
+        };
+        let read = std::fs::read_to_string(path);
+        let token = read.with_context(|| format!("--admin-token-file {}", path.display()))?;
+        Ok(token.trim().to_owned())
     }
 }
 
@@ -74,6 +122,12 @@ pub fn get(admin: &SecretUrl, target: &str, patience: Duration) -> anyhow::Resul
 }
 
 fn get_with(admin: &SecretUrl, target: &str, token: &str, patience: Duration) -> anyhow::Result<(u16, String)> {
+    let (stream, host) = connect(admin, patience)?;
+    exchange(stream, &host, target, token)
+}
+
+/// A connection to the admin side, with the host that it is asked for.
+fn connect(admin: &SecretUrl, patience: Duration) -> anyhow::Result<(TcpStream, String)> {
     let url = admin.reveal();
     let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
     if address.contains('@') {
@@ -92,7 +146,7 @@ fn get_with(admin: &SecretUrl, target: &str, token: &str, patience: Duration) ->
             Ok(stream) => {
                 stream.set_read_timeout(Some(patience))?;
                 stream.set_write_timeout(Some(patience))?;
-                return exchange(stream, &address.to_string(), target, token);
+                return Ok((stream, address.to_string()));
             }
             Err(error) => last = Some(error),
         }
@@ -112,14 +166,19 @@ pub fn get_unix(path: &Path, target: &str, patience: Duration) -> anyhow::Result
 }
 
 fn exchange(mut stream: impl Read + Write, host: &str, target: &str, token: &str) -> anyhow::Result<(u16, String)> {
-    let token = match token {
-        "" => String::new(),
-        token => format!("Authorization: Bearer {token}\r\n"),
-    };
-    write!(stream, "GET {target} HTTP/1.0\r\nHost: {host}\r\n{token}\r\n")?;
+    write_request(&mut stream, host, target, token)?;
     let mut answer = String::new();
     stream.take(MOST).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.context("the answer is not HTTP")?, body.to_owned()))
+}
+
+/// Asks in HTTP/1.0, so that the answer comes as it is and ends with the connection.
+fn write_request(stream: &mut impl Write, host: &str, target: &str, token: &str) -> std::io::Result<()> {
+    let token = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    write!(stream, "GET {target} HTTP/1.0\r\nHost: {host}\r\n{token}\r\n")
 }

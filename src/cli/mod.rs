@@ -13,6 +13,7 @@ pub mod reference;
 pub mod routes;
 pub mod serve;
 pub mod stop;
+pub mod tap;
 pub mod top;
 
 use crate::config::ServeArgs;
@@ -74,6 +75,11 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Print the routes of a running narthex and their traffic
     Routes(routes::RoutesArgs),
+    /// Print requests of a running narthex as they end
+    ///
+    /// Shows the route, the pods that were tried, times and what went wrong. Header fields and queries are never shown. narthex counts
+    /// the requests that it leaves out if more than --rate fit.
+    Tap(tap::TapArgs),
     /// Watch the routes and pods of a running narthex in a terminal
     Top(top::TopArgs),
     /// Remove what narthex wrote to a cluster: status of Ingresses, Events, the Lease
@@ -121,6 +127,7 @@ pub fn main() -> ExitCode {
         Some(Command::Convert { files }) => convert::run(&files).map(|()| ExitCode::SUCCESS),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Routes(args)) => routes::run(&args),
+        Some(Command::Tap(args)) => tap::run(&args),
         Some(Command::Top(args)) => top::run(&args),
         Some(Command::Cleanup(args)) => cleanup::run(&args),
         Some(Command::Healthcheck(args)) => Ok(healthcheck::run(&args)),

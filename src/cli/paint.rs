@@ -14,6 +14,10 @@ pub enum Style {
     Bold,
     /// What matters less.
     Dim,
+    /// What is wrong.
+    Bad,
+    /// What may be wrong.
+    Doubtful,
     /// The word for a severity, in its colour.
     Severity,
 }
@@ -49,6 +53,8 @@ impl Sheet {
             (Style::Plain, _) => None,
             (Style::Bold, _) => Some("1"),
             (Style::Dim, _) => Some("2"),
+            (Style::Bad, _) => Some("1;31"),
+            (Style::Doubtful, _) => Some("1;33"),
             (Style::Severity, "error") => Some("1;31"),
             (Style::Severity, "warning") => Some("1;33"),
             (Style::Severity, _) => Some("1;34"),

@@ -119,7 +119,10 @@ pub fn state(endpoint: &EndpointInfo) -> String {
     match (&endpoint.set_aside, endpoint.check.as_deref()) {
         (Some(aside), _) => plain(&format!("set aside for {:.0}s: {}", aside.seconds, aside.why)),
         (None, Some("failing")) => "check fails".to_owned(),
-        _ => "ok".to_owned(),
+        _ => match (&endpoint.failing_since, &endpoint.last_failure) {
+            (Some(since), Some(last)) => plain(&format!("fails since {since}: {}", last.what)),
+            _ => "ok".to_owned(),
+        },
     }
 }
 

@@ -19,6 +19,7 @@ use crate::table::decide::Rules;
 use crate::table::{After, KnownHosts, Route, Table};
 use crate::telemetry::Counter;
 use crate::telemetry::access::{AccessLog, ShardLog};
+use crate::telemetry::tap::Tap;
 use crate::telemetry::traces::Tracer;
 use crate::telemetry::traffic::{ShardTraffic, Traffic};
 use crate::upstream::{Clock, Commons, PoolSettings, Upstreams};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub access_log: Option<Arc<AccessLog>>,
     /// Which requests are traced, if any are.
     pub tracer: Option<Tracer>,
+    /// Who watches requests as they end.
+    pub tap: Arc<Tap>,
 }
 
 impl Settings {

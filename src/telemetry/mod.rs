@@ -3,6 +3,7 @@
 pub mod access;
 pub mod counter;
 mod line;
+pub mod tap;
 pub mod trace_context;
 pub mod traces;
 pub mod traffic;

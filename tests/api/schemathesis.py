@@ -13,8 +13,8 @@ import tempfile
 import time
 import urllib.request
 
-# Left out: the stream, which never ends (tests/wire/admin.rs listens to it).
-EXCLUDED = ["--exclude-path", "/api/v1/stream"]
+# Left out: the streams, which never end (tests/wire/admin.rs and tests/wire/tap.rs listen to them).
+EXCLUDED = ["--exclude-path", "/api/v1/stream", "--exclude-path", "/api/v1/tap"]
 BOUNDS = ["--max-time", "45", "--max-examples", "60", "--request-timeout", "10", "--max-response-time", "5"]
 
 

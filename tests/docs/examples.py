@@ -22,7 +22,7 @@ from markdown import CODE_SPAN, ROOT, blocks, files, prose
 NARTHEX = str(Path(sys.argv[1]).resolve()) if len(sys.argv) > 1 else sys.exit(__doc__)
 # Made from the code, or about what is not there yet, or about the code itself.
 SKIPPED = {"annotations.md", "from-ingress-nginx.md", "from-openshift.md", "from-traefik-1.7.md", "reference.md", "plan.md", "architecture.md", "performance.md"}
-COMMANDS = ["serve", "check", "explain", "convert", "demo", "routes", "top", "cleanup", "healthcheck", "reference"]
+COMMANDS = ["serve", "check", "explain", "convert", "demo", "routes", "tap", "top", "cleanup", "healthcheck", "reference"]
 # Flags of other programs that pages name in the middle of a sentence. Others are noted, unless they look like one of narthex's.
 FOREIGN = {"--connect-to", "--resolve", "--http1.1", "--disable", "--set", "--without", "--reuse-values", "--reset-then-reuse-values"}
 # Names of controllers, which look like annotations.

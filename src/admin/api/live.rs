@@ -6,6 +6,7 @@ use super::ChangeView;
 use super::overview::Problems;
 use crate::control::ChangeRecord;
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Frame;
@@ -96,10 +97,14 @@ pub fn stream(admin: &Arc<Admin>) -> Reply {
         ticks,
         _place: place,
     };
-    let events = futures_util::stream::unfold(subscriber, |mut subscriber| async {
-        let text = subscriber.next().await;
-        Some((Ok::<_, Infallible>(Frame::data(text)), subscriber))
-    });
+    events(futures_util::stream::unfold(subscriber, |mut subscriber| async {
+        Some((subscriber.next().await, subscriber))
+    }))
+}
+
+/// A reply that goes on with events for as long as there are some.
+pub(super) fn events(events: impl Stream<Item = Bytes> + Send + 'static) -> Reply {
+    let events = events.map(|text| Ok::<_, Infallible>(Frame::data(text)));
     let mut reply = Response::new(StreamBody::new(events).boxed_unsync());
     let fields = reply.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

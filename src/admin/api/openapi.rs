@@ -7,7 +7,9 @@ use super::objects::{BackendInfo, CertificateInfo, EndpointOf, HostInfo};
 use super::overview::{Overview, Version};
 use super::query::{Page, fields_of};
 use super::routes::{RouteDetail, RouteInfo, SORTS};
+use super::tap::LeftOut;
 use super::{ChangeView, ErrorView, Live};
+use crate::telemetry::tap::{MOST_RATE, Tapped};
 use schemars::generate::{Contract, SchemaSettings};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
@@ -294,6 +296,37 @@ impl Document {
         );
         self.add("openapi.json", "This document", json!({"type": "object"}), Vec::new());
         self.stream();
+        self.tap();
+    }
+
+    fn tap(&mut self) {
+        let request = self.schemas.subschema_for::<Tapped>();
+        let left_out = self.schemas.subschema_for::<LeftOut>();
+        let events = json!({
+            "description": "an endless stream of events: `request` for each request that ends, `left-out` for those that fit \
+                            but were too many",
+            "headers": mark(),
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "x-events": {"request": request, "left-out": left_out},
+        });
+        let text = |name: &str, description: &str| parameter(name, description, json!({"type": "string"}));
+        let rate = json!({"type": "integer", "minimum": 1, "maximum": MOST_RATE});
+        let operation = json!({
+            "operationId": "tap",
+            "summary": "Requests as they end, as server-sent events; header fields and queries are never shown",
+            "parameters": [
+                text("host", "only requests for this host; *.DOMAIN for those below a domain"),
+                text("path", "only paths that begin so"),
+                text("status", "only these statuses: 5xx or 404, with commas between several"),
+                text("slower", "only requests that took longer than this, such as 500ms"),
+                text("pod", "only requests that were sent to a pod whose name or address begins so"),
+                text("route", "only requests for this route, by its id"),
+                parameter("rate", "at most this many requests per second; 100 by default", rate),
+            ],
+            "responses": {"200": events, "400": response("BadRequest"), "401": response("Unauthorized"),
+                          "403": response("Forbidden"), "503": response("Unavailable")},
+        });
+        self.paths.insert("/api/v1/tap".to_owned(), json!({"get": operation}));
     }
 
     fn stream(&mut self) {

@@ -13,7 +13,7 @@ const PER_PAGE: usize = 50;
 pub(super) const MOST_PER_PAGE: usize = 1000;
 
 /// What can be said once. What narthex does not know, it does not look at.
-const ONCE: [&str; 9] = [
+const ONCE: [&str; 15] = [
     "page",
     "per_page",
     "q",
@@ -23,6 +23,12 @@ const ONCE: [&str; 9] = [
     "scope",
     "url",
     "method",
+    "host",
+    "path",
+    "slower",
+    "pod",
+    "route",
+    "rate",
 ];
 
 /// What was asked, name by name.
@@ -43,11 +49,11 @@ pub struct Page<T> {
 }
 
 impl Query {
-    /// Reads a query string.
+    /// Reads a query string without a look at its values.
     ///
     /// # Errors
-    /// If a number is invalid, or a word is unknown.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// If something is said twice.
+    pub fn read(text: &str) -> Result<Self, String> {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let query = Self(
             pairs
@@ -62,6 +68,15 @@ impl Query {
                 return Err(format!("{name}: say it once"));
             }
         }
+        Ok(query)
+    }
+
+    /// Reads a query string about lists and the like.
+    ///
+    /// # Errors
+    /// If a number is invalid, or a word is unknown.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let query = Self::read(text)?;
         for name in ["page", "per_page"] {
             if let Some(value) = query.get(name)
                 && !(value.bytes().all(|byte| byte.is_ascii_digit())

@@ -100,6 +100,7 @@ impl ServeArgs {
             count_routes: self.metrics.count_routes,
             access_log: None,
             tracer: None,
+            tap: Arc::default(),
         }
     }
 

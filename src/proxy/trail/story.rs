@@ -1,4 +1,4 @@
-//! What is remembered of a request for the access log and for its trace, where there is one.
+//! What is remembered of a request for the access log, for its trace, and for those who tap, where there is one of them.
 
 use super::words::Words;
 use crate::message::{Fields, Request};
@@ -12,6 +12,7 @@ use crate::proxy::request_id::RequestId;
 use crate::proxy::wait::Silence;
 use crate::proxy::worker::Worker;
 use crate::telemetry::access::{Endpoint, Entry, Format, ShardLog, Shown};
+use crate::telemetry::tap::{Ended, Tapped, TappedAttempt};
 use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::traces::{self, AttemptSpan, RequestSpan, Traced};
 use crate::upstream::LiveEndpoint;
@@ -22,6 +23,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Bytes of a host or path that are shown to those who tap.
+const LONGEST: usize = 1024;
 /// The status of a client that was gone before it was answered, as nginx has it. Nobody ever gets it.
 const GONE: u16 = 499;
 
@@ -104,16 +107,17 @@ impl Story {
         }
     }
 
-    /// One that begins; absent where neither a log nor a trace wants it.
+    /// One that begins; absent where neither a log nor a trace wants it, and nobody taps.
     pub fn of(worker: &Worker, client: &Client, request: &Rc<Request>) -> Option<Box<RefCell<Self>>> {
         let (log, tracer) = (&worker.access_log, &worker.settings.tracer);
-        if log.is_none() && tracer.is_none() {
+        let is_tapped = || worker.settings.tap.is_watched();
+        if log.is_none() && tracer.is_none() && !is_tapped() {
             return None;
         }
         let peer = &client.peer;
         let context = TraceContext::of(&request.fields);
         let traced = tracer.as_ref().and_then(|tracer| tracer.decide(context, peer.trusted));
-        if log.is_none() && traced.is_none() {
+        if log.is_none() && traced.is_none() && !is_tapped() {
             return None;
         }
         Some(Box::new(RefCell::new(Self {
@@ -227,6 +231,65 @@ impl Story {
             && !self.is_unlogged
         {
             self.write(worker, log, request_id, passed);
+        }
+        let tap = &worker.settings.tap;
+        if tap.is_watched() {
+            let ended = Ended {
+                host: self.request.as_ref().map_or(b"", |request| request.host()),
+                path: self.request.as_ref().map_or("", |request| request.path()),
+                route: self.key,
+                status: passed.status.unwrap_or(GONE),
+                total: passed.total,
+            };
+            let tried = |name: &str| {
+                self.attempts
+                    .iter()
+                    .map(|attempt| &attempt.endpoint.endpoint)
+                    .any(|endpoint| {
+                        let pod = endpoint.pod.as_deref();
+                        pod.is_some_and(|pod| pod.starts_with(name)) || endpoint.address.to_string().starts_with(name)
+                    })
+            };
+            tap.offer(&ended, tried, || self.tapped(&ended, request_id, passed));
+        }
+    }
+
+    /// The request as those see it who tap. Neither its fields nor its query are shown, since both carry secrets.
+    fn tapped(&self, ended: &Ended<'_>, request_id: &RequestId, passed: &Passed) -> Tapped {
+        let (request, rule) = (self.request.as_ref(), self.rule.as_deref());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(bytes)).into_owned();
+        let millis = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+        let attempts = self.attempts.iter().map(|attempt| TappedAttempt {
+            address: attempt.endpoint.endpoint.address,
+            pod: attempt.endpoint.endpoint.pod.as_deref().map(str::to_owned),
+            connect_ms: attempt.connect.map(millis),
+            response_ms: attempt.pod.map(millis),
+            status: attempt.outcome.and_then(Result::ok).map(|status| status.as_u16()),
+            error: attempt
+                .outcome
+                .and_then(Result::err)
+                .map(|error| error.verdict().label.to_owned()),
+        });
+        Tapped {
+            at: format!("{:.3}", jiff::Timestamp::now()),
+            client: self.client,
+            scheme: self.scheme.to_owned(),
+            protocol: request.map(|request| protocol(request.version).to_owned()),
+            method: request.map(|request| request.method.as_str().to_owned()),
+            host: text(ended.host),
+            path: text(ended.path.as_bytes()),
+            status: ended.status,
+            total_ms: millis(ended.total),
+            reason: self.reason.map(str::to_owned),
+            side: self.side.map(str::to_owned),
+            cause: self.cause.clone(),
+            route: self.key.map(|key| key.to_string()),
+            origin: rule.map(|rule| rule.origin.clone()),
+            service: rule.filter(|_| self.has_service).and_then(|rule| rule.service.clone()),
+            attempts: attempts.collect(),
+            bytes_in: passed.bytes_in,
+            bytes_out: passed.bytes_out,
+            request_id: text(request_id.as_bytes()),
         }
     }
 
@@ -367,9 +430,9 @@ pub fn unread(worker: &Worker, peer: &Rc<Peer>, error: ProxyError, request_id: &
     refused(worker, peer, error, request_id, cause);
 }
 
-/// Writes the line of the access log for such a request, with as many bytes as its reply has.
+/// Writes the line of the access log for such a request, with as many bytes as its reply has, and shows it to those who tap.
 pub fn refused(worker: &Worker, peer: &Rc<Peer>, error: ProxyError, request_id: &str, cause: Option<String>) {
-    if worker.access_log.is_none() {
+    if worker.access_log.is_none() && !worker.settings.tap.is_watched() {
         return;
     }
     let request_id = HeaderValue::from_str(request_id).unwrap_or_else(|_| HeaderValue::from_static(""));

@@ -212,6 +212,7 @@ impl Process {
             count_routes: true,
             access_log: None,
             tracer: None,
+            tap: Arc::default(),
         };
         let shard_settings = ShardSettings {
             limits: Limits::default(),
