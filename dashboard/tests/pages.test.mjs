@@ -81,6 +81,25 @@ test('the walkthrough, by somebody who has never seen it', async (t) => {
   await page.getByRole('cell', { name: 'ready' }).waitFor()
 })
 
+test('a bad day: what fails now, what was meant, and requests as they end', async (t) => {
+  const demo = await narthex('demo', ['--drama'])
+  t.after(() => demo.stop())
+  const page = await open(t, demo.admin, 'why?url=http://pay.example.com/')
+  await page.getByText(/every request fails: 502 since .*connection refused by both pods/).waitFor()
+  assert.equal(await page.locator('.verdict.bad-edge').count(), 1)
+  assert.equal(await page.getByText('with 2 endpoints').count(), 0, 'what fails is not called answered')
+  assert.match(await page.locator('.steps .why.bad').first().innerText(), /attempts? of the last minute failed/)
+  await page.goto(`${demo.admin}/dashboard/#/why?url=http://ww.example.com/`)
+  await page.getByRole('link', { name: 'Explain http://www.example.com/' }).click()
+  await page.getByText(/www\.example\.com\/ of Ingress default\/ingress-test answers/).waitFor()
+  assert.equal(await page.locator('.verdict.bad-edge').count(), 0)
+  const { items } = await (await fetch(`${demo.admin}/api/v1/routes?q=pay.example.com`)).json()
+  await page.goto(`${demo.admin}/dashboard/#/route/${items[0].id}`)
+  await page.getByRole('button', { name: 'Show requests as they end' }).click()
+  await page.getByRole('region', { name: 'Live requests' }).getByText('pay.example.com/').first().waitFor()
+  await page.getByRole('button', { name: 'Stop' }).click()
+})
+
 test('nothing serious for screen readers, in light and dark, and no sideways scrolling on a phone', async (t) => {
   const demo = await narthex('demo', ['--traffic', '20'])
   t.after(() => demo.stop())

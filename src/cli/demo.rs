@@ -1,10 +1,13 @@
 //! `narthex demo`: the walkthrough with no cluster at all.
 
+mod drama;
+
 use super::{print, serve};
 use crate::config::{Listen, ListenAddress, ServeArgs};
 use crate::telemetry::access::Format;
 use anyhow::Context;
 use clap::{Args, Parser};
+use drama::Mood;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
@@ -75,6 +78,9 @@ pub struct DemoArgs {
     /// Send this many requests per second through narthex, to have traffic to look at
     #[arg(long, value_name = "RATE", default_value_t = 0)]
     pub traffic: u32,
+    /// Add what goes wrong on a bad day, to look into it: a slow pod, a failing pod, pods that do not listen, wrong rules, and traffic
+    #[arg(long)]
+    pub drama: bool,
 }
 
 /// Starts six little pods on loopback, writes the walkthrough's objects for them, and serves.
@@ -85,7 +91,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     serve::run_prepared(true, || prepare(args))
 }
 
-fn prepare(args: &DemoArgs) -> anyhow::Result<(ServeArgs, Folder)> {
+fn prepare(args: &DemoArgs) -> anyhow::Result<(ServeArgs, Kept)> {
     let folder = Folder::new().context("cannot make a folder for the demo's manifests")?;
     let mut manifests = String::new();
     let mut pods = Vec::new();
@@ -99,19 +105,52 @@ fn prepare(args: &DemoArgs) -> anyhow::Result<(ServeArgs, Folder)> {
         describe(&mut manifests, service, &addresses)?;
     }
     manifests.push_str(RULE);
+    let deaf = if args.drama {
+        manifests.push_str("---\n");
+        Some(drama::prepare(&mut manifests)?)
+    } else {
+        None
+    };
     std::fs::write(folder.0.join("walkthrough.yaml"), manifests).context("cannot write the demo's manifests")?;
-    std::thread::Builder::new()
-        .name("pods".to_owned())
-        .spawn(move || serve_pods(pods))?;
+    std::thread::Builder::new().name("pods".to_owned()).spawn({
+        let drama = args.drama;
+        move || serve_pods(pods, drama)
+    })?;
     let port = args.listen_http.0.port();
-    if args.traffic > 0 {
-        let rate = args.traffic;
+    let (mut rate, mut hosts) = (args.traffic, vec!["www.example.com", "www.yolo.org"]);
+    if args.drama {
+        rate = if rate == 0 { drama::TRAFFIC } else { rate };
+        hosts.extend(drama::HOSTS);
+    }
+    if rate > 0 {
         std::thread::Builder::new()
             .name("traffic".to_owned())
-            .spawn(move || send_traffic(port, rate))?;
+            .spawn(move || send_traffic(port, rate, &hosts))?;
     }
     print(&welcome(&folder.0, port, args.admin.0.port()));
-    Ok((serve_args(args, &folder.0), folder))
+    if args.drama {
+        print(&drama::welcome(&program(), args.admin.0.port()));
+    }
+    Ok((
+        serve_args(args, &folder.0),
+        Kept {
+            _folder: folder,
+            _deaf: deaf,
+        },
+    ))
+}
+
+/// What the demo holds until it ends.
+struct Kept {
+    _folder: Folder,
+    _deaf: Option<drama::Deaf>,
+}
+
+/// This program, as it was called.
+fn program() -> PathBuf {
+    std::env::args_os()
+        .next()
+        .map_or_else(|| "narthex".into(), PathBuf::from)
 }
 
 /// The folder of the demo's manifests, gone when the demo ends.
@@ -182,9 +221,7 @@ spec:
 ";
 
 fn welcome(folder: &Path, http: u16, admin: u16) -> String {
-    let program = std::env::args_os()
-        .next()
-        .map_or_else(|| "narthex".into(), PathBuf::from);
+    let program = program();
     format!(
         "Two Services with three pods each, and the walkthrough's rule, in {}\n\
          (edit it: a change is live at once). In another terminal:\n\n\
@@ -192,27 +229,29 @@ fn welcome(folder: &Path, http: u16, admin: u16) -> String {
          \x20 curl -H 'Host: www.yolo.org' localhost:{http}        # deploy2's\n\
          \x20 curl -H 'Host: www.nobody.org' localhost:{http}      # 404 page not found\n\
          \x20 {program} explain http://www.example.com/ --admin http://localhost:{admin}\n\
-         \x20 curl localhost:{admin}/readyz\n\nCtrl-C ends it.\n\n",
+         \x20 curl localhost:{admin}/readyz\n\n\
+         The dashboard is at http://localhost:{admin}/dashboard/. Ctrl-C ends it.\n\n",
         folder.display(),
         program = program.display()
     )
 }
 
 /// Answers on every listener with the pod's name.
-fn serve_pods(pods: Vec<(&'static str, TcpListener)>) {
+fn serve_pods(pods: Vec<(&'static str, TcpListener)>, drama: bool) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for (name, listener) in pods {
-            tasks.spawn(serve_pod(name, listener));
+            let mood = if drama { Mood::of(name) } else { Mood::Well };
+            tasks.spawn(serve_pod(name, mood, listener));
         }
         while tasks.join_next().await.is_some() {}
     });
 }
 
-async fn serve_pod(name: &'static str, listener: TcpListener) {
+async fn serve_pod(name: &'static str, mood: Mood, listener: TcpListener) {
     if listener.set_nonblocking(true).is_err() {
         return;
     }
@@ -225,7 +264,12 @@ async fn serve_pod(name: &'static str, listener: TcpListener) {
         };
         tokio::spawn(async move {
             let answer = service_fn(move |_| async move {
-                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(format!("{name}\n")))))
+                if !mood.takes().is_zero() {
+                    tokio::time::sleep(mood.takes()).await;
+                }
+                let mut reply = Response::new(Full::new(Bytes::from(format!("{name}\n"))));
+                *reply.status_mut() = mood.status();
+                Ok::<_, Infallible>(reply)
             });
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answer)
@@ -234,10 +278,10 @@ async fn serve_pod(name: &'static str, listener: TcpListener) {
     }
 }
 
-/// A steady trickle of requests to both hosts, one connection each.
-fn send_traffic(port: u16, rate: u32) {
+/// A steady trickle of requests to all hosts in turn, one connection each.
+fn send_traffic(port: u16, rate: u32, hosts: &[&str]) {
     let pause = std::time::Duration::from_secs(1) / rate;
-    for host in ["www.example.com", "www.yolo.org"].iter().cycle() {
+    for host in hosts.iter().cycle() {
         std::thread::sleep(pause);
         let Ok(mut stream) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
             continue;

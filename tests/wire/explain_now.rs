@@ -3,7 +3,7 @@
 
 use crate::rig::{Reply, Rig, eventually, free_address, get, ingress, service, service_with, slice};
 use serde_json::Value;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn explain(rig: &Rig, url: &str) -> Value {
     let (status, text) = get(rig.admin, &format!("/api/v1/explain?url={url}"));
@@ -228,4 +228,54 @@ fn a_redirect_is_not_an_error() {
     let said = explain(&rig, "http://a.test/");
     assert_eq!(said["state"], "ok", "{said}");
     assert!((300..400).contains(&said["status"].as_u64().unwrap()), "{said}");
+}
+
+/// A demo that is killed at the end.
+struct Demo(std::process::Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_demo_has_a_bad_day_that_can_be_looked_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let (http, admin) = (free_address(), free_address());
+    let demo = Command::new(env!("CARGO_BIN_EXE_narthex"))
+        .args([
+            "demo",
+            "--drama",
+            "--traffic",
+            "200",
+            "--access-log",
+            "off",
+            "--listen-https",
+            "off",
+        ])
+        .args(["--listen-http", &http.to_string(), "--admin", &admin.to_string()])
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _demo = Demo(demo);
+    for (url, words) in [
+        ("http://pay.example.com/", "connection refused by both pods"),
+        (
+            "http://www.yolo.org/",
+            "answered with 500 by pod deploy2-5ff54b6b7b-npnsh",
+        ),
+        ("http://shop.example.com/", "no such Service"),
+        ("http://cart.example.com/cart", "write /cart"),
+        ("http://intranet.example.com/", "its class \\\"nginx\\\""),
+        ("http://ww.example.com/", "one for www.example.com"),
+    ] {
+        eventually(&format!("{url}: {words}"), || {
+            let said = get(admin, &format!("/api/v1/explain?url={url}")).1;
+            said.contains(words).then_some(())
+        });
+    }
 }
