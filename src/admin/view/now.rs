@@ -182,3 +182,126 @@ fn clock(at: Timestamp) -> String {
         false => at.strftime("%F %H:%M:%S UTC").to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A pod that is well but for this.
+    fn pod(but: &Value) -> EndpointInfo {
+        let mut pod = json!({
+            "address": "10.0.0.1:80", "pod": "web-1", "zone": null, "near": true, "requests": 0, "failures": 0, "in_flight": 0,
+            "rate": 0.0, "check": null, "set_aside": null,
+        });
+        for (name, value) in but.as_object().unwrap() {
+            pod[name] = value.clone();
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn failing() -> EndpointInfo {
+        let at = Timestamp::now().to_string();
+        pod(&json!({"failing_since": at, "last_failure": {"at": at, "what": "connection refused"}}))
+    }
+
+    fn tries(all: u64, failed: u64, in_a_row: bool) -> Tries {
+        let now = Timestamp::now();
+        Tries {
+            all,
+            failed,
+            failing: in_a_row.then_some((now, now)),
+        }
+    }
+
+    #[test]
+    fn a_route_is_judged_by_its_requests_and_then_by_its_pods() {
+        let well = || pod(&json!({}));
+        let unchecked = || pod(&json!({"check": "failing"}));
+        for (tries, pods, status, words) in [
+            (
+                tries(0, 0, false),
+                vec![well()],
+                Status::Ok,
+                "no request came in the last minute",
+            ),
+            (
+                tries(9, 0, false),
+                vec![well()],
+                Status::Ok,
+                "all 9 requests of the last minute were answered",
+            ),
+            (
+                tries(9, 9, true),
+                vec![failing()],
+                Status::Error,
+                "connection refused by the only pod",
+            ),
+            (
+                tries(0, 0, true),
+                vec![failing(), failing()],
+                Status::Error,
+                "none has come since: 5xx: connection refused by both pods",
+            ),
+            // Pods that came since may be well.
+            (tries(0, 0, true), vec![well()], Status::Ok, "no request came"),
+            (
+                tries(1000, 1, false),
+                vec![well()],
+                Status::Ok,
+                "1 of 1000 requests of the last minute failed",
+            ),
+            (
+                tries(100, 10, false),
+                vec![well(), failing()],
+                Status::Warning,
+                "5xx: connection refused by pod web-1",
+            ),
+            (tries(100, 50, false), vec![well()], Status::Error, "50 of 100"),
+            (
+                tries(9, 0, false),
+                vec![well(), unchecked()],
+                Status::Warning,
+                "1 of 2 pods is not well",
+            ),
+            (
+                tries(0, 0, false),
+                vec![failing()],
+                Status::Error,
+                "but no pod works: connection refused by the only pod",
+            ),
+        ] {
+            let now = Now::of(&tries, &pods, (0, 0), None);
+            assert_eq!(now.status, status, "{}", now.summary);
+            assert!(now.summary.contains(words), "{} does not say {words}", now.summary);
+        }
+        let drained = Now::of(&tries(0, 0, false), &[well()], (2, 1), None);
+        assert!(
+            drained
+                .summary
+                .ends_with("; 2 pods being drained, with 1 request under way"),
+            "{}",
+            drained.summary
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_pod_is_said_in_words() {
+        for (but, words) in [
+            (json!({}), None),
+            (json!({"check": "passing"}), None),
+            (json!({"check": "failing"}), Some("its health check fails")),
+            (json!({"terminating": true}), Some("it is terminating")),
+            (
+                json!({"set_aside": {"why": "it cannot be reached", "seconds": 3.2, "shards": 1}}),
+                Some("ejected for 3 s, because it cannot be reached"),
+            ),
+            (
+                json!({"attempts_in_minute": 5, "failures_in_minute": 2, "last_failure": {"at": "", "what": "answered with 500"}}),
+                Some("2 of 5 attempts of the last minute failed: answered with 500"),
+            ),
+        ] {
+            assert_eq!(trouble(&pod(&but)).as_deref(), words, "{but}");
+        }
+    }
+}
