@@ -130,7 +130,8 @@ pub struct Decision {
     /// What happens now to requests for the route; only a running narthex knows.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub now: Option<Now>,
-    /// Where no rule matches: what is not in the table, or only nearly what was asked for.
+    /// What the table does not say: that narthex does not listen for the scheme, or has TLS passed on; and where no rule matches, what is not
+    /// served, or only nearly what was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub hints: Vec<Hint>,
     /// If it is redirected: the URL.
@@ -211,6 +212,7 @@ fn decide_by_table(table: &Table, report: &Report, question: &Question, terms: &
         path: url.path().to_owned(),
         ..Decision::default()
     };
+    decision.hints.extend(beyond::not_listening(table, &url));
     let name = url.server_name(question);
     if url.tls {
         let listener = question
@@ -280,14 +282,17 @@ fn decide_by_table(table: &Table, report: &Report, question: &Question, terms: &
                 .unwrap_or_else(|| explain(hosts, host, &canonical.path, &says));
             decision.fill(table, report, &canonical.path, &explanation);
             decision.follow(&decide::decide(table, &ask, &canonical, &terms.rules), &ask, &canonical);
+            let asked = beyond::Asked {
+                url: &url,
+                host,
+                path: &canonical.path,
+                says: &says,
+            };
             if explanation.route.is_none() {
-                let asked = beyond::Asked {
-                    url: &url,
-                    host,
-                    path: &canonical.path,
-                    says: &says,
-                };
-                decision.hints = beyond::look(table, report, &asked);
+                decision.hints.extend(beyond::look(table, report, &asked));
+            }
+            if decision.status.is_some_and(|status| status >= 400) {
+                decision.hints.extend(beyond::passed_on(table, &asked));
             }
         }
         Err(refusal) => {

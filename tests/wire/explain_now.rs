@@ -219,6 +219,25 @@ fn a_404_is_explained_beyond_the_table() {
 }
 
 #[test]
+fn plain_http_is_told_where_tls_is_passed_on_or_https_is_needed() {
+    let rig = Rig::with(1, &["--drop-in", "openshift"], |pods| {
+        let route = "apiVersion: route.openshift.io/v1\nkind: Route\nmetadata: {name: passed, namespace: default}\n\
+                     spec: {host: passed.test, to: {kind: Service, name: web}, tls: {termination: passthrough}}\n---\n";
+        service("web", &[(pods[0].address, "p0")]) + &ingress("web", "a.test", "/", "web", "") + route
+    });
+    let kinds = |url: &str| -> Vec<String> {
+        let said = explain(&rig, url);
+        let hints = said["hints"].as_array().cloned().unwrap_or_default();
+        hints
+            .iter()
+            .map(|one| one["kind"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(kinds("http://passed.test/"), ["other-scheme"]);
+    assert_eq!(kinds("http://a.test/"), [""; 0]);
+}
+
+#[test]
 fn a_redirect_is_not_an_error() {
     let rig = Rig::with(1, &[], |pods| {
         let redirected = "narthex.io/redirect: https://elsewhere.test/";

@@ -7,6 +7,7 @@ use crate::table::{CanonicalPath, HostPattern, PathKind, PathPattern, Route, Say
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// How many things are said of each kind.
 const EACH: usize = 5;
@@ -51,26 +52,31 @@ fn hint(kind: &str, message: String, url: Option<String>) -> Hint {
     }
 }
 
-/// Looks for reasons, the most probable first.
-pub(super) fn look(table: &Table, report: &Report, asked: &Asked<'_>) -> Vec<Hint> {
-    let mut hints = Vec::new();
+/// Says if narthex does not listen for the scheme of a URL at all.
+pub(super) fn not_listening(table: &Table, url: &Url) -> Option<Hint> {
     let serves = |tls: bool| table.listeners().any(|one| one.protocol().begins_with_tls() == tls);
-    if !serves(asked.url.tls) {
-        let (scheme, other) = if asked.url.tls {
-            ("HTTPS", "http")
-        } else {
-            ("plain HTTP", "https")
-        };
-        let message = format!("narthex does not listen for {scheme} at all; use {other}://");
-        let host = asked.host.unwrap_or_default();
-        let url = asked.url(!asked.url.tls, host, asked.path.form(false));
-        hints.push(hint("no-listener", message, asked.host.map(|_| url)));
+    if serves(url.tls) {
+        return None;
     }
-    if let Some(host) = asked.host {
-        hints.extend(unserved(report, host).take(EACH));
-    }
+    let message = match url.tls {
+        true => "narthex does not listen for HTTPS: only a balancer before it can take https:// for it",
+        false => "narthex does not listen for plain HTTP: only a balancer before it can take http:// for it",
+    };
+    Some(hint("no-listener", message.to_owned(), None))
+}
+
+/// Looks for reasons why no rule matches, the most probable first.
+pub(super) fn look(table: &Table, report: &Report, asked: &Asked<'_>) -> Vec<Hint> {
+    let mut hints: Vec<Hint> = asked
+        .host
+        .into_iter()
+        .flat_map(|host| unserved(report, host))
+        .take(EACH)
+        .collect();
+    let is_named = !hints.is_empty();
     paths(table, asked, &mut hints);
-    if let Some(host) = asked.host {
+    // What is known of the very host makes another one improbable.
+    if let Some(host) = asked.host.filter(|_| !is_named) {
         hints.extend(near_host(table, asked, host));
     }
     hints
@@ -128,17 +134,32 @@ fn concerns(said: &Diagnostic, rules: &[usize]) -> bool {
     })
 }
 
+/// Says if the TLS connections for a host are passed on, where plain HTTP is refused.
+pub(super) fn passed_on(table: &Table, asked: &Asked<'_>) -> Option<Hint> {
+    let is_passed = |route: &&Arc<Route>| {
+        let path = route.path.as_ref();
+        path.is_some_and(|path| path.kind == PathKind::Passthrough) && route.host.matches(asked.host)
+    };
+    let host = asked.host.filter(|_| !asked.url.tls)?;
+    let route = table.routes().find(is_passed)?;
+    let object = &route.origin.object;
+    let message = format!("{object} has the TLS connections for {host} passed on as they come: use https://");
+    Some(hint(
+        "other-scheme",
+        message,
+        Some(asked.url(true, host, asked.path.form(false))),
+    ))
+}
+
 /// Rules of the host that have nearly this path, or this path for the other scheme.
 fn paths(table: &Table, asked: &Asked<'_>, hints: &mut Vec<Hint>) {
     let mut found: BTreeSet<(u8, String, String)> = BTreeSet::new();
     let host = asked.host.unwrap_or("*");
-    let (mut schemes, mut passed) = (Vec::new(), Vec::new());
+    let mut schemes = Vec::new();
     for route in table.routes().filter(|route| route.host.matches(asked.host)) {
         let Some(pattern) = &route.path else { continue };
         let text = asked.path.form(route.keep_slashes);
-        if pattern.kind == PathKind::Passthrough {
-            passed.push(route);
-        } else if pattern.matches(text) {
+        if pattern.matches(text) {
             if !route.policies.schemes.include(asked.says.scheme) {
                 schemes.push(route);
             }
@@ -157,14 +178,6 @@ fn paths(table: &Table, asked: &Asked<'_>, hints: &mut Vec<Hint>) {
             route.origin.object
         );
         let url = asked.url(https, host, asked.path.form(false));
-        hints.push(hint("other-scheme", message, asked.host.map(|_| url)));
-    }
-    for route in passed.into_iter().filter(|_| !asked.url.tls).take(1) {
-        let message = format!(
-            "{} passes on the TLS connections for {host}, and nothing answers plain HTTP there",
-            route.origin.object
-        );
-        let url = asked.url(true, host, asked.path.form(false));
         hints.push(hint("other-scheme", message, asked.host.map(|_| url)));
     }
     for (rank, meant, rule) in found.into_iter().take(EACH) {
@@ -237,6 +250,22 @@ fn near_host(table: &Table, asked: &Asked<'_>, host: &str) -> Option<Hint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Listener;
+
+    #[test]
+    fn a_scheme_that_nobody_listens_for_is_said() {
+        let url = |tls| Url {
+            tls,
+            bare: false,
+            host: None,
+            target: "/".to_owned(),
+        };
+        let mut table = Table::default();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+        table.set_listener(0, Some(Arc::new(Listener::http(0, address))));
+        assert_eq!(not_listening(&table, &url(true)).unwrap().kind, "no-listener");
+        assert_eq!(not_listening(&table, &url(false)), None);
+    }
 
     #[test]
     fn paths_that_are_nearly_what_was_asked_for() {
