@@ -28,7 +28,7 @@ pub use values::{
 use clap::Args;
 use http::HeaderValue;
 use ipnet::IpNet;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -442,6 +442,12 @@ impl ServeArgs {
                 return Err(format!("{flag} and {other} are both {address}: use different ports"));
             }
             taken.push((flag, one.address));
+        }
+        let of_gateways = |address: &IpAddr| self.rules.gateway_addresses.iter().any(|net| net.contains(address));
+        if let Some((flag, address)) = taken.iter().find(|(_, address)| of_gateways(&address.ip())) {
+            return Err(format!(
+                "{flag} has {address}, which is one of --gateway-addresses: those are for Gateways alone"
+            ));
         }
         if listening.is_empty() {
             return Err("--listen-http and --listen-https are both off, so narthex would serve nothing".to_owned());

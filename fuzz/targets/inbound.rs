@@ -47,16 +47,28 @@ fn is_text(bytes: &[u8], text: &str) -> bool {
     String::from_utf8_lossy(bytes) == text
 }
 
+fn is_cookie(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"cookie")
+}
+
 /// Whether the pod got this message of the client's.
 fn is_of(got: &Got, message: &Message) -> bool {
     let method = |line: &[u8]| line.split(|byte| *byte == b' ').next().map(<[u8]>::to_vec);
+    // Several lines of cookies become one: many servers look at one only.
+    let cookies = message.fields.iter().filter(|field| is_cookie(&field.0));
+    let cookies: Vec<&[u8]> = cookies.map(|field| &*field.1).collect();
+    let are_joined = cookies.len() > 1;
     let theirs: Vec<_> = got
         .fields
         .iter()
         .filter(|(name, _)| !OURS.contains(&name.to_ascii_lowercase().as_str()))
+        .filter(|(name, _)| !are_joined || !is_cookie(name.as_bytes()))
         .cloned()
         .collect();
-    message.whole
+    let mut lines = got.fields.iter().filter(|(name, _)| is_cookie(name.as_bytes()));
+    let joined = cookies.join(&b"; "[..]);
+    (!are_joined || lines.all(|(_, value)| is_text(&joined, value)))
+        && message.whole
         && method(got.line.as_bytes()) == method(&message.line)
         && got.body == message.body
         && are_among(&theirs, &message.fields)

@@ -20,7 +20,7 @@ use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain, explain_gateways};
 use crate::table::{
-    Destination, HostPattern, ListenerId, PathKind, Presented, Route, Served, Shown, Table, TlsTerms, Verify,
+    Destination, HostPattern, Hosts, ListenerId, PathKind, Presented, Route, Served, Shown, Table, TlsTerms, Verify,
 };
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
@@ -272,11 +272,14 @@ fn decide_by_table(table: &Table, report: &Report, question: &Question, terms: &
         }
         Ok(Subject::Resource(canonical)) => {
             decision.host = canonical.host.as_deref().map(str::to_owned);
-            let hosts = table
-                .hosts_of(ask.listener, server_name)
-                .unwrap_or(table.ingress_hosts());
-            let (host, says) = (canonical.host.as_deref(), ask.says());
             let gateways = table.gateways_of(ask.listener, server_name);
+            let none = Hosts::default();
+            let hosts = table.hosts_of(ask.listener, server_name);
+            let hosts = match gateways {
+                Some(port) if !port.then_ingresses => &none,
+                _ => hosts.unwrap_or(table.ingress_hosts()),
+            };
+            let (host, says) = (canonical.host.as_deref(), ask.says());
             let explanation = gateways
                 .and_then(|port| explain_gateways(port, hosts, host, &canonical.path, &says))
                 .unwrap_or_else(|| explain(hosts, host, &canonical.path, &says));

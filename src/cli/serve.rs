@@ -343,7 +343,7 @@ fn bind_all(args: &ServeArgs, inherited: &mut Vec<Inherited>) -> anyhow::Result<
 /// A predecessor's socket, or a new one.
 fn bind_one(args: &ServeArgs, place: SocketKey, inherited: &mut Vec<Inherited>) -> Result<Bound, BindError> {
     match inherited.iter().position(|inherited| inherited.place == place) {
-        Some(index) => Bound::inherited(inherited.swap_remove(index)),
+        Some(index) => Bound::inherited(inherited.swap_remove(index), &args.binding()),
         None => bind(place, &args.binding()),
     }
 }

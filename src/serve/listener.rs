@@ -152,10 +152,14 @@ impl Bound {
     ///
     /// # Errors
     /// When the kernel does not know where it listens.
-    pub fn inherited(inherited: Inherited) -> Result<Self, BindError> {
+    pub fn inherited(inherited: Inherited, how: &Binding) -> Result<Self, BindError> {
         let Inherited { place, socket } = inherited;
-        let local = socket.local_addr();
-        let local = local.map_err(|error| explain(place.role, place.address, error))?;
+        let wrong = |error| explain(place.role, place.address, error);
+        if how.share {
+            // The predecessor may not have shared it.
+            socket.set_reuse_port(true).map_err(wrong)?;
+        }
+        let local = socket.local_addr().map_err(wrong)?;
         let address = local.as_socket().unwrap_or(place.address);
         Ok(Self { place, socket, address })
     }

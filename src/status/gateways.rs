@@ -346,6 +346,24 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_is_made_again_has_no_status_yet() {
+        let object = ObjectRef::new(Kind::HTTPRoute, "a", "r");
+        let of = |uid: &str, fields: &Value| DesiredStatus {
+            uid: uid.into(),
+            fields: fields.clone(),
+        };
+        let wanted = json!({"parents": [parent(GATEWAY_CONTROLLER, "x", &[condition("Accepted", "True", 1)])]});
+        let written = merged(Kind::HTTPRoute, &Value::Null, &wanted, None, "t1").unwrap();
+        let mut statuses = Statuses::default();
+        statuses.known.insert(object.clone(), of("first", &written));
+        let due = |uid: &str| {
+            let desired = BTreeMap::from([(object.clone(), of(uid, &wanted))]);
+            statuses.due(&desired, None, "t2", 9).len()
+        };
+        assert_eq!((due("first"), due("second")), (0, 1));
+    }
+
+    #[test]
     fn a_gateway_shows_addresses_where_it_is_served_and_no_more_than_fit() {
         let wanted = |served: &str| {
             json!({

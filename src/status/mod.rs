@@ -250,9 +250,11 @@ impl Writer<'_> {
         }
         let live = live.into_iter();
         let live: Vec<_> = live.map(|one| (one.object.clone(), one.revision.uid.clone())).collect();
-        let writes = live.iter().map(|(object, _)| {
+        let writes = live.iter().map(|(object, uid)| {
             let path = format!("{}/status?fieldManager={WRITER}", path_of(object));
-            let (api, status) = (&self.api, json!({"status": desired.get(&object.kind)}));
+            // Another object of that name has another uid, and the API server refuses this for it.
+            let patch = json!({"metadata": {"uid": &**uid}, "status": desired.get(&object.kind)});
+            let (api, status) = (&self.api, patch);
             async move { api.merge(&path, &status).await }
         });
         let answers = futures_util::future::join_all(writes).await;
@@ -262,6 +264,7 @@ impl Writer<'_> {
                     let status = desired.get(&object.kind).cloned().unwrap_or_default();
                     self.known.insert(object, (uid, status));
                 }
+                Err(Failed::Conflict) => {}
                 Err(error @ Failed::Forbidden(_)) => {
                     let resource = object.kind.plural();
                     tracing::warn!(%error, "cannot write the status: grant patch on {resource}/status");

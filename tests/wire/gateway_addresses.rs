@@ -1,7 +1,7 @@
 //! Gateways that have addresses for themselves.
 
 use crate::gateway::{FLAGS, http, route_of, rule, services};
-use crate::rig::{Client, Rig, eventually, free_address, ingress};
+use crate::rig::{Client, Rig, eventually, free_address, get, ingress};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
@@ -58,6 +58,19 @@ fn each_gateway_answers_at_its_own_address_for_its_own_routes_alone() {
         200
     );
     assert!(is_closed(pool(2, port)), "nobody has this address");
+    let explain = |more: &str| {
+        get(
+            rig.admin,
+            &format!("/api/v1/explain?url=http://a.test:{port}/two{more}"),
+        )
+        .1
+    };
+    assert!(
+        explain(&format!("&to={two}")).contains("HTTPRoute default/r2"),
+        "{}",
+        explain(&format!("&to={two}"))
+    );
+    assert!(!explain(&format!("&to={one}")).contains("HTTPRoute default/r2"));
 
     // A third one changes nothing for the others, and gets the next address that is free.
     let file = rig.manifest("three.yaml");

@@ -82,9 +82,25 @@ impl Question {
             .map(|to| to.port())
             .or(named)
             .unwrap_or(if url.tls { 443 } else { 80 });
+        let host = url.host.as_deref().and_then(|host| canonical_host(host).ok());
+        let host = host.as_ref().map(|host| &*host.name);
+        // At addresses of its own, a Gateway answers for itself alone.
+        let is_own = |listener: &Listener| {
+            let gateways = table.gateways_of(listener.id, server_name);
+            gateways.filter(|port| !port.then_ingresses)
+        };
+        let has_host = |listener: &Listener| {
+            let gateway = is_own(listener).and_then(|port| port.listener(host));
+            gateway.is_some_and(|gateway| gateway.hosts.fitting(host).next().is_some())
+        };
         let fits = |listener: &Listener| {
             let of_scheme = listener.protocol().begins_with_tls() == url.tls;
-            (of_scheme, listener.address.port() == port)
+            let is_there = match self.to {
+                Some(to) => listener.address == to,
+                None => has_host(listener) && table.ingress_hosts().rank(host) == 0,
+            };
+            let is_for_all = is_own(listener).is_none();
+            (of_scheme, listener.address.port() == port, is_there, is_for_all)
         };
         let all = table.listeners().map(|listener| &**listener);
         let serving = all.filter(|listener| listener.hosts(server_name).is_some());

@@ -5,7 +5,7 @@ use crate::compile::State;
 use crate::dialect::gateway::Gateway;
 use crate::model::ObjectRef;
 use crate::table::AddressPool;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 /// Where a Gateway is served.
@@ -85,21 +85,48 @@ fn wish(gateway: &Gateway, pool: &AddressPool) -> Wish {
 }
 
 impl State {
-    /// Gives addresses to Gateways, which come in the order of their age: first those that they name, then any that is free.
-    /// A Gateway keeps what its status says, and where nobody writes statuses what it had before.
-    pub(super) fn place_gateways<'g>(&'g self, gateways: &'g [(&'g Gateway, ObjectRef)]) -> Vec<Placed> {
+    /// Gives addresses to Gateways, which come in the order of their age and with what keeps them from being accepted. A Gateway
+    /// keeps what it has: otherwise whoever names an address would get the clients of another one. After that come the addresses
+    /// that Gateways name, and then any that is free.
+    pub(super) fn place_gateways<'g>(
+        &'g self,
+        gateways: &'g [(&'g Gateway, ObjectRef)],
+        refused: &[bool],
+    ) -> Vec<Placed> {
         let pool = &self.options.gateway_addresses;
-        let wishes: Vec<Wish> = gateways.iter().map(|(gateway, _)| wish(gateway, pool)).collect();
-        let mut taken: HashSet<IpAddr> = HashSet::new();
+        let mut wishes: Vec<Wish> = gateways.iter().map(|(gateway, _)| wish(gateway, pool)).collect();
+        for (wish, is_refused) in wishes.iter_mut().zip(refused) {
+            if *is_refused || wish.refused.is_some() {
+                (wish.values, wish.any) = (Vec::new(), false);
+            }
+        }
+        let mut taken: HashMap<IpAddr, usize> = HashMap::new();
+        // Those of the flags are Ingresses'.
+        let flags = self.options.listeners.iter();
+        taken.extend(flags.map(|listener| (listener.address.ip(), usize::MAX)));
+        for (index, (known, wish)) in gateways.iter().zip(&wishes).enumerate() {
+            let had = self.had(known).iter();
+            let mut kept =
+                had.filter(|address| pool.contains(**address) && (wish.any || wish.values.contains(address)));
+            let most = if wish.any { 1 } else { usize::MAX };
+            for address in kept.by_ref().take(most) {
+                taken.entry(*address).or_insert(index);
+            }
+        }
         let mut placed: Vec<Placed> = Vec::new();
-        for wish in &wishes {
+        for (index, wish) in wishes.iter().enumerate() {
             let mut unusable = wish.unusable.clone();
             let mut own = Vec::new();
-            for address in wish.values.iter().filter(|_| wish.refused.is_none()) {
-                if taken.insert(*address) {
-                    own.push(*address);
+            for address in &wish.values {
+                let holder = *taken.entry(*address).or_insert(index);
+                if holder != index {
+                    let whose = match gateways.get(holder) {
+                        Some((_, other)) => other.to_string(),
+                        None => "a flag of narthex".to_owned(),
+                    };
+                    unusable.get_or_insert(("AddressNotUsable", format!("{whose} has {address}")));
                 } else if !own.contains(address) {
-                    unusable.get_or_insert(("AddressNotUsable", format!("an older Gateway has {address}")));
+                    own.push(*address);
                 }
             }
             placed.push(Placed {
@@ -112,22 +139,26 @@ impl State {
         // Those that have an address come before those that need one.
         let needs = |new: bool| {
             let all = gateways.iter().zip(&wishes).enumerate();
-            all.filter(|(_, (_, wish))| wish.any && wish.refused.is_none() && !pool.is_empty())
+            all.filter(|(_, (_, wish))| wish.any && !pool.is_empty())
                 .filter(move |(_, (known, _))| self.had(known).is_empty() == new)
                 .map(|(place, (known, _))| (place, known))
                 .collect::<Vec<_>>()
         };
         for (index, known) in needs(false).into_iter().chain(needs(true)) {
-            let is_free = |address: &IpAddr| pool.contains(*address) && !taken.contains(address);
-            let kept = self.had(known).iter().copied().find(|address| is_free(address));
-            let found = kept.or_else(|| free.find(|address| !taken.contains(address)));
+            let kept = self.had(known).iter().copied();
+            let mut kept = kept.filter(|address| taken.get(address) == Some(&index));
+            let found = kept
+                .next()
+                .or_else(|| free.find(|address| !taken.contains_key(address)));
             let Some(Placed { place, unusable, .. }) = placed.get_mut(index) else {
                 continue;
             };
             match (found, place) {
                 (Some(address), Place::Own(own)) => {
-                    taken.insert(address);
-                    own.push(address);
+                    taken.insert(address, index);
+                    if !own.contains(&address) {
+                        own.push(address);
+                    }
                 }
                 _ => {
                     let why = "all of --gateway-addresses are taken".to_owned();
@@ -146,7 +177,9 @@ impl State {
 
     /// The addresses that a Gateway had so far.
     fn had<'g>(&'g self, (gateway, object): &'g (&'g Gateway, ObjectRef)) -> &'g [IpAddr] {
-        if !gateway.had.is_empty() {
+        // What stands there may be from a time without these addresses.
+        let pool = &self.options.gateway_addresses;
+        if gateway.had.iter().any(|address| pool.contains(*address)) {
             return &gateway.had;
         }
         self.gateways.given.get(object).map(Vec::as_slice).unwrap_or_default()

@@ -9,6 +9,7 @@ use crate::dialect::gateway::{GROUP, HttpRoute, ParentRef};
 use crate::dialect::reading::BackendKey;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Revision, Seniority};
 use crate::table::{CertificateSet, DesiredStatus, HostPattern, ListenerProtocol};
+use http::StatusCode;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -54,6 +55,8 @@ pub(super) struct RoutePlan {
     pub seniority: Seniority,
     /// Whether its listeners count it: one that has nothing to serve is not accepted, and answers 500 all the same.
     is_accepted: bool,
+    /// What requests for a rule without a usable backend get.
+    pub refusal: StatusCode,
     /// Its own hostnames.
     pub hosts: Vec<HostPattern>,
     pub rules: Vec<RulePlan>,
@@ -252,12 +255,15 @@ impl State {
             self.report_owners(&object, &hosts, seen, &mut findings);
             let listeners = self.attach(route, &hosts, parent, seen);
             let listeners = match plan.has_both_kinds {
-                true => listeners.and_then(|all| without_rivals((route, &hosts), (found, all), (plan, attached))),
+                true => listeners.and_then(|all| without_rivals((route, &hosts), (found, seen, all), (plan, attached))),
                 false => listeners,
             };
             let refused = match listeners {
                 Ok(_) if is_unfit => {
-                    let why = "none of its rules can be served, and requests for them get 500".to_owned();
+                    let why = format!(
+                        "none of its rules can be served, and requests for them get {}",
+                        route.refusal()
+                    );
                     Some(("UnsupportedValue", why))
                 }
                 Ok(_) => None,
@@ -280,9 +286,10 @@ impl State {
             said.extend(findings);
             return;
         }
+        let share = format!("its share of requests gets {}", route.refusal());
         for (index, rule) in rules.iter().enumerate() {
             for (field, why) in &rule.unfit {
-                let message = format!("{why}; requests for this rule get 500");
+                let message = format!("{why}; requests for this rule get {}", route.refusal());
                 let field = format!("spec.rules[{index}].{field}");
                 findings.push(Diagnostic::new(Code::UnsupportedValue, &object, field, message));
             }
@@ -290,7 +297,7 @@ impl State {
                 let effect = if field.contains("requestMirror") {
                     "no copies are made"
                 } else {
-                    "its share of requests gets 500"
+                    share.as_str()
                 };
                 let field = format!("spec.rules[{index}].{field}");
                 findings.push(Diagnostic::new(*code, &object, field, format!("{why}; {effect}")));
@@ -313,6 +320,7 @@ impl State {
             },
             object,
             is_accepted: !is_unfit,
+            refusal: StatusCode::from_u16(route.refusal()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             hosts,
             rules,
         });
@@ -416,16 +424,25 @@ impl State {
 /// is to have it.
 fn without_rivals(
     (route, hosts): (&HttpRoute, &[HostPattern]),
-    (gateway, mut listeners): (usize, BTreeSet<usize>),
+    (gateway, seen, mut listeners): (usize, &Seen<'_>, BTreeSet<usize>),
     (plan, attached): (&Plan, &BTreeMap<(usize, usize), Vec<usize>>),
 ) -> Result<BTreeSet<usize>, Why> {
     let mut rival = None;
     listeners.retain(|listener| {
         let others = attached.get(&(gateway, *listener)).into_iter().flatten();
         let mut others = others.filter_map(|place| plan.routes.get(*place));
+        let known = seen.listeners.iter().find(|known| known.index == *listener);
+        let own = known.and_then(|known| known.hostname.as_ref());
+        let is_served = |host: &&HostPattern| own.is_none_or(|own| intersects(own, host));
         let found = others.find(|other| {
-            let shared = |host: &HostPattern| other.hosts.iter().any(|theirs| intersects(host, theirs));
-            other.object.kind != route.kind() && hosts.iter().any(shared)
+            let shared = |host: &HostPattern| {
+                other
+                    .hosts
+                    .iter()
+                    .filter(is_served)
+                    .any(|theirs| intersects(host, theirs))
+            };
+            other.object.kind != route.kind() && hosts.iter().filter(is_served).any(shared)
         });
         rival = rival.take().or(found.map(|other| &other.object));
         found.is_none()

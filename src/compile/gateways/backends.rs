@@ -6,16 +6,21 @@ use crate::dialect::gateway::BackendRef;
 use crate::dialect::reading::BackendKey;
 use crate::model::object::PortRef;
 use crate::model::{Code, Kind};
+use crate::table::backend::tls_wanted;
 use crate::table::{BackendProtocol, BackendSettings};
 use std::sync::Arc;
 
 /// Why a reference is not followed: the reason in the status, a sentence, and the code of the diagnostic.
 pub(super) type Refused = (&'static str, String, Code);
 
-/// What the pods of a GRPCRoute speak.
-fn grpc() -> Arc<BackendSettings> {
+/// What the pods of a GRPCRoute speak: HTTP/2, under TLS where their port is one for TLS.
+fn grpc(app_protocol: Option<&str>) -> Arc<BackendSettings> {
+    let protocol = match tls_wanted(&BackendSettings::default(), app_protocol) {
+        Some(_) => BackendProtocol::Grpcs,
+        None => BackendProtocol::Grpc,
+    };
     Arc::new(BackendSettings {
-        protocol: Some(BackendProtocol::Grpc),
+        protocol: Some(protocol),
         ..BackendSettings::default()
     })
 }
@@ -70,7 +75,8 @@ impl State {
             return Err(("BackendNotFound", why, Code::InvalidBackend));
         };
         let port = PortRef::Number(port);
-        if service.external_name.is_none() && find_port(service, &port).is_none() {
+        let found = find_port(service, &port);
+        if service.external_name.is_none() && found.is_none() {
             let why = format!("Service \"{}\" has no port {port}", key.1);
             return Err(("BackendNotFound", why, Code::PortNotFound));
         }
@@ -78,7 +84,10 @@ impl State {
             namespace: key.0,
             service: key.1,
             port,
-            settings: settings.cloned().or_else(|| (of == Kind::GRPCRoute).then(grpc)),
+            settings: settings.cloned().or_else(|| {
+                let app_protocol = found.and_then(|port| port.app_protocol.as_deref());
+                (of == Kind::GRPCRoute).then(|| grpc(app_protocol))
+            }),
             limited_by: None,
         })
     }

@@ -168,7 +168,12 @@ impl State {
         order.sort_by_key(|place| ours.get(*place).map(|(gateway, object)| (gateway.meta.created, object)));
         let ours: Vec<_> = order.iter().filter_map(|place| ours.get(*place).cloned()).collect();
         let classes = order.iter().filter_map(|place| classes.get(*place).cloned());
-        let placed = self.place_gateways(&ours);
+        let classes: Vec<_> = classes.collect();
+        let is_refused = |((gateway, _), class): (&(&Gateway, _), &Option<Why>)| {
+            class.is_some() || gateway.asks_for.contains(&GatewayAsk::Parameters)
+        };
+        let refused: Vec<bool> = ours.iter().zip(&classes).map(is_refused).collect();
+        let placed = self.place_gateways(&ours, &refused);
         let mut all: Vec<Seen<'_>> = (ours.into_iter().zip(classes).zip(placed))
             .map(|(((gateway, object), class), placed)| self.see(gateway, object, (class, placed), findings))
             .collect();

@@ -45,6 +45,9 @@ pub(super) struct RulePlan {
 pub(super) struct MatchPlan {
     pub field: Field,
     pub path: PathPattern,
+    /// Which of several expressions comes first: the one with the longer text, or for gRPC with the longer service, and then the
+    /// longer method.
+    pub lengths: (usize, usize),
     pub when: Option<Box<When>>,
 }
 
@@ -212,7 +215,14 @@ impl RulePlan {
                 true => Field::within(&MATCH, index, place),
                 false => Field::at(&RULE, index),
             };
-            self.matches.push(MatchPlan { field, path, when });
+            let lengths = said.path.as_ref().and_then(|path| path.lengths);
+            let lengths = lengths.unwrap_or((path.path.len(), 0));
+            self.matches.push(MatchPlan {
+                field,
+                path,
+                lengths,
+                when,
+            });
         }
     }
 }

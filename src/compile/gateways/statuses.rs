@@ -181,7 +181,8 @@ pub(super) fn http_route(route: &HttpRoute, parents: &[AtParent<'_>], rules: &[R
         let mut conditions = vec![accepted, resolved];
         if at.refused.is_none() && !unfit.is_empty() {
             // Set only where it is so.
-            let why = format!("Dropped Rule: requests for the rule get 500: {}", unfit.join("; "));
+            let (status, unfit) = (route.refusal(), unfit.join("; "));
+            let why = format!("Dropped Rule: requests for the rule get {status}: {unfit}");
             conditions.push(condition(
                 "PartiallyInvalid",
                 true,

@@ -5,7 +5,7 @@ use super::filters::Filters;
 use super::rules::{MatchPlan, RulePlan, To};
 use crate::compile::State;
 use crate::dialect::reading::BackendKey;
-use crate::model::{Kind, Origin};
+use crate::model::Origin;
 use crate::table::gateways::ByHost;
 use crate::table::route::MAX_SHADOWS;
 use crate::table::{
@@ -30,14 +30,6 @@ pub(super) fn listener(id: ListenerId, address: SocketAddr, tls: bool, port: &Ar
         })),
     };
     Listener { id, address, serves }
-}
-
-/// What requests for a rule without a usable backend get. Clients of gRPC take 503 for UNAVAILABLE, and 500 for UNKNOWN.
-fn refusal(kind: Kind) -> StatusCode {
-    match kind {
-        Kind::GRPCRoute => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }
 
 /// An answer of narthex's own.
@@ -65,7 +57,7 @@ impl State {
     }
 
     fn gateway_listener(&self, listener: &ListenerPlan, port: u16, plan: &Plan) -> GatewayListener {
-        let mut by_host: BTreeMap<HostPattern, Vec<Route>> = BTreeMap::new();
+        let mut by_host: BTreeMap<HostPattern, Vec<Ranked>> = BTreeMap::new();
         for route in listener.routes.iter().filter_map(|index| plan.routes.get(*index)) {
             let namespace = &route.object.namespace;
             let hosts = route.hosts.iter();
@@ -75,11 +67,11 @@ impl State {
                 let mut made = None;
                 for one in &rule.matches {
                     let own = (port, listener.certificates.is_some());
-                    let lead = || self.lead(rule, own, refusal(route.object.kind));
+                    let lead = || self.lead(rule, own, route.refusal);
                     let (to, policies) = made.get_or_insert_with(lead).clone();
                     for host in hosts.clone() {
                         let entry = make(&listener.name, route, (host, one), (to.clone(), policies.clone()));
-                        by_host.entry(host.clone()).or_default().push(entry);
+                        by_host.entry(host.clone()).or_default().push((one.lengths, entry));
                     }
                 }
             }
@@ -118,10 +110,11 @@ impl State {
             }
             shares => {
                 let share = |(share, weight): &(Option<(BackendKey, Filters)>, u32)| {
-                    let to = share
-                        .as_ref()
-                        .map(|(key, filters)| (Destination::Backend(self.backend_id(key)), steps(filters)));
-                    (to, *weight)
+                    let to = match share {
+                        Some((key, filters)) => (Destination::Backend(self.backend_id(key)), steps(filters)),
+                        None => (answer(refusal), plain.clone()),
+                    };
+                    (Some(to), *weight)
                 };
                 (Lead::Shares(shares.iter().map(share).collect()), plain)
             }
@@ -194,19 +187,26 @@ fn make(
     made
 }
 
+/// See [`MatchPlan::lengths`].
+type Lengths = (usize, usize);
+
+type Ranked = (Lengths, Route);
+
 /// Puts the routes of a host in order: by conditions, then by age.
-fn host_table(mut routes: Vec<Route>) -> HostTable {
+fn host_table(mut routes: Vec<Ranked>) -> HostTable {
     let conditions = |route: &Route| Reverse(route.when.as_deref().map_or((false, 0, 0), |when| when.count()));
-    routes.sort_by(|one, other| conditions(one).cmp(&conditions(other)).then_with(|| one.cmp_age(other)));
-    let mut by_path: BTreeMap<(PathKind, Arc<str>), Vec<Route>> = BTreeMap::new();
-    for route in routes {
+    routes.sort_by(|(_, one), (_, other)| conditions(one).cmp(&conditions(other)).then_with(|| one.cmp_age(other)));
+    let mut by_path: BTreeMap<(PathKind, Arc<str>), (Lengths, Vec<Route>)> = BTreeMap::new();
+    for (lengths, route) in routes {
         if let Some(path) = &route.path {
-            by_path.entry((path.kind, path.path.clone())).or_default().push(route);
+            let (known, routes) = by_path.entry((path.kind, path.path.clone())).or_default();
+            *known = lengths;
+            routes.push(route);
         }
     }
     let mut table = HostTable::default();
-    let mut expressions: Vec<Arc<Route>> = Vec::new();
-    for ((kind, path), routes) in by_path {
+    let mut expressions: Vec<(Lengths, Arc<Route>)> = Vec::new();
+    for ((kind, path), (lengths, routes)) in by_path {
         let (narrow, plain): (Vec<_>, Vec<_>) = routes.into_iter().partition(|route| route.when.is_some());
         let narrow: Vec<Arc<Route>> = narrow.into_iter().map(Arc::new).collect();
         // What comes behind the first without conditions is never asked.
@@ -220,7 +220,7 @@ fn host_table(mut routes: Vec<Route>) -> HostTable {
             Arc::new(first)
         });
         if kind == PathKind::RegularExpression {
-            expressions.extend(narrow.into_iter().chain(plain));
+            expressions.extend(narrow.into_iter().chain(plain).map(|route| (lengths, route)));
             continue;
         }
         let path = PathPattern { kind, path };
@@ -230,8 +230,8 @@ fn host_table(mut routes: Vec<Route>) -> HostTable {
         }
     }
     // The longest text comes first; of one text its routes stay in their order.
-    expressions.sort_by_key(|route| Reverse(route.path.as_ref().map_or(0, |path| path.path.len())));
-    let patterns = expressions.into_iter().filter_map(|route| {
+    expressions.sort_by_key(|(lengths, _)| Reverse(*lengths));
+    let patterns = expressions.into_iter().filter_map(|(_, route)| {
         let text = route.path.as_ref().map(|path| path.path.clone()).unwrap_or_default();
         Pattern::whole(&text, route).ok()
     });

@@ -40,9 +40,11 @@ impl MethodMatch {
     fn path(&self) -> PathMatch {
         let part = |text: &Option<Box<str>>| text.clone().filter(|text| !text.is_empty());
         let (service, method) = (part(&self.service), part(&self.method));
+        let length = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
         let path = |kind: &str, value: String| PathMatch {
             kind: Some(kind.into()),
             value: Some(value.into()),
+            lengths: Some((length(&service), length(&method))),
         };
         let expression = |read: fn(&str) -> String| {
             let read = |text: &Option<Box<str>>| text.as_deref().map_or_else(|| ANY.to_owned(), read);

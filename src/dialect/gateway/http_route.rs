@@ -28,6 +28,11 @@ impl HttpRoute {
     pub fn kind(&self) -> Kind {
         if self.is_grpc { Kind::GRPCRoute } else { Kind::HTTPRoute }
     }
+
+    /// What requests for a rule without a usable backend get. Clients of gRPC take 503 for UNAVAILABLE, and 500 for UNKNOWN.
+    pub fn refusal(&self) -> u16 {
+        if self.is_grpc { 503 } else { 500 }
+    }
 }
 
 /// One of a route's rules.
@@ -65,6 +70,9 @@ pub struct PathMatch {
     pub kind: Option<Box<str>>,
     /// `/` where it is absent.
     pub value: Option<Box<str>>,
+    /// How long the texts for a service and for a method of gRPC are, where it was made of these.
+    #[serde(skip)]
+    pub lengths: Option<(usize, usize)>,
 }
 
 /// How a field or a query parameter is compared.
