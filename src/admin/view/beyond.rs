@@ -155,19 +155,19 @@ pub(super) fn passed_on(table: &Table, asked: &Asked<'_>) -> Option<Hint> {
 fn paths(table: &Table, asked: &Asked<'_>, hints: &mut Vec<Hint>) {
     let mut found: BTreeSet<(u8, String, String)> = BTreeSet::new();
     let host = asked.host.unwrap_or("*");
-    let mut schemes = Vec::new();
+    let mut of_other_scheme = None;
     for route in table.routes().filter(|route| route.host.matches(asked.host)) {
         let Some(pattern) = &route.path else { continue };
         let text = asked.path.form(route.keep_slashes);
         if pattern.matches(text) {
             if !route.policies.schemes.include(asked.says.scheme) {
-                schemes.push(route);
+                of_other_scheme = Some(route);
             }
         } else if let Some((rank, meant)) = nearly(pattern, text) {
             found.insert((rank, meant, route.describe()));
         }
     }
-    for route in schemes.into_iter().take(1) {
+    if let Some(route) = of_other_scheme {
         let (served, https) = match asked.says.scheme {
             Scheme::Https => ("plain HTTP", false),
             Scheme::Http | Scheme::HttpsToProxy => ("HTTPS", true),
