@@ -6,7 +6,7 @@ use clap::Parser;
 use narthex::testing::cli::Cli;
 use narthex::testing::compile::{Options, State};
 use narthex::testing::serve::handover::SocketKey;
-use narthex::testing::serve::{Server, bind};
+use narthex::testing::serve::{Binding, Server, bind};
 use narthex::testing::source::directory::parse::parse;
 use narthex::testing::table::Listener;
 use socket2::{Domain, Socket, Type};
@@ -68,7 +68,7 @@ impl Rig {
         let parsed = parse(Path::new("all.yaml"), &manifests);
         assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
         let listener = Arc::new(Listener::http(0, "127.0.0.1:0".parse().unwrap()));
-        let bound = bind(SocketKey::of(&listener), false).unwrap();
+        let bound = bind(SocketKey::of(&listener), &Binding::default()).unwrap();
         let options = Options {
             listeners: vec![listener],
             local_endpoints: true,
