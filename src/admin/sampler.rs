@@ -223,19 +223,17 @@ struct Recent {
 struct Attempts {
     requests: u64,
     failures: u64,
-    /// Those that have not failed, and are not under way any more.
+    /// Those that were answered, and not with a failure.
     good: u64,
 }
 
 impl Attempts {
     fn of(shards: &[Arc<EndpointTraffic>]) -> Self {
         let sum = |number: fn(&EndpointTraffic) -> u64| shards.iter().map(|shard| number(shard)).sum::<u64>();
-        let (requests, failures) = (sum(|shard| shard.requests.get()), sum(|shard| shard.failures.get()));
-        let under_way = sum(|shard| shard.in_flight.get());
         Self {
-            requests,
-            failures,
-            good: requests.saturating_sub(failures + under_way),
+            requests: sum(|shard| shard.requests.get()),
+            failures: sum(|shard| shard.failures.get()),
+            good: sum(|shard| shard.good.get()),
         }
     }
 }
@@ -415,18 +413,24 @@ mod tests {
     }
 
     #[test]
-    fn attempts_that_are_under_way_are_neither_good_nor_bad() {
+    fn only_an_answer_ends_a_series_of_failed_attempts() {
         let traffic = Arc::new(EndpointTraffic::default());
         let mut recent = Recent::default();
-        traffic.requests.add_many(2);
-        traffic.in_flight.set(2);
+        traffic.requests.add_many(3);
+        traffic.in_flight.set(3);
         recent.take(Attempts::of(std::slice::from_ref(&traffic)), true);
         assert!(recent.streak.time.is_none());
-        traffic.in_flight.set(1);
+        // A 5xx is a failure when its head comes, while its body is still under way.
         traffic.failed("connection refused");
         recent.take(Attempts::of(std::slice::from_ref(&traffic)), false);
         assert!(recent.streak.time.is_some());
-        traffic.in_flight.set(0);
+        traffic.in_flight.set(2);
+        recent.take(Attempts::of(std::slice::from_ref(&traffic)), false);
+        assert!(recent.streak.time.is_some(), "its body has ended");
+        traffic.in_flight.set(1);
+        recent.take(Attempts::of(std::slice::from_ref(&traffic)), false);
+        assert!(recent.streak.time.is_some(), "the client of another has left");
+        traffic.good.add();
         recent.take(Attempts::of(std::slice::from_ref(&traffic)), false);
         assert!(recent.streak.time.is_none(), "one has succeeded");
         assert_eq!(&*traffic.last_failure().unwrap().what, "connection refused");

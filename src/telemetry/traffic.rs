@@ -198,6 +198,8 @@ pub struct EndpointTraffic {
     pub requests: Counter,
     /// Attempts that failed by the endpoint's fault.
     pub failures: Counter,
+    /// Attempts that were answered, and not with a failure. Those that tell nothing are in neither number.
+    pub good: Counter,
     /// How often it was set aside for what it answered.
     pub ejections: Counter,
     /// Requests under way.

@@ -113,6 +113,7 @@ impl Health {
 
     /// A response came that does not tell against the endpoint.
     pub fn good(&self, clock: &Clock) {
+        self.traffic.good.add();
         self.failures.set(0);
         let Some(aside) = self.aside.get() else { return };
         // What was under way when it was set aside says nothing new; unless it was thought to be gone.
@@ -231,7 +232,10 @@ mod tests {
         for _ in 0..4 {
             assert!(!health.bad(&clock, 5, ""));
         }
+        health.unsettled();
+        assert_eq!(health.traffic.good.get(), 0, "what tells nothing is not good");
         health.good(&clock);
+        assert_eq!(health.traffic.good.get(), 1);
         for _ in 0..4 {
             assert!(!health.bad(&clock, 5, ""));
         }
