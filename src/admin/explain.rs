@@ -5,9 +5,11 @@ use super::api::{EndpointInfo, Query, endpoints_of};
 use super::reply::{Reply, as_json};
 use super::view::{self, Decision, Now};
 use crate::control::lock;
+use crate::proxy::Counters;
 use crate::table::Table;
 use http::StatusCode;
 use serde_json::json;
+use std::sync::Arc;
 
 impl Admin {
     /// Which rule answers a URL and why, and what happens there now.
@@ -74,7 +76,12 @@ impl Admin {
     /// Adds what happens now to requests for the route that answers.
     fn look_at_life(&self, decision: &mut Decision, table: &Table) {
         let Some(route) = decision.answers.clone() else { return };
-        let commons = lock(&self.server).commons();
+        let (commons, counts) = {
+            let server = lock(&self.server);
+            let counts = |shard: &Arc<Counters>| shard.traffic.counts(route.key);
+            let is_counted = server.settings().count_routes && server.counters().iter().all(counts);
+            (server.commons(), is_counted)
+        };
         let sampler = self.sampler();
         let backends = view::backends(table, &route);
         let pods = backends.iter().map(|backend| endpoints_of(backend, &commons, &sampler));
@@ -85,12 +92,14 @@ impl Admin {
             let (count, requests) = commons.of(set.id).leaving(is_there);
             leaving = (leaving.0 + count, leaving.1 + requests);
         }
-        let tries = sampler.tries(route.key);
+        let tries = counts.then(|| sampler.tries(route.key));
         drop(sampler);
         let last = self
             .recent_errors(|error| error.route == Some(route.key))
             .into_iter()
             .next();
-        decision.happens(Now::of(&tries, &pods, leaving, last.as_ref()), pods);
+        // Of requests that are not counted nothing is known, not even that there are none.
+        let now = tries.map(|tries| Now::of(&tries, &pods, leaving, last.as_ref()));
+        decision.happens(now, pods);
     }
 }

@@ -80,6 +80,7 @@ struct Reading {
     whole: Times,
     requests: u64,
     errors: u64,
+    abandoned: u64,
 }
 
 impl Reading {
@@ -88,6 +89,7 @@ impl Reading {
             whole: totals.whole,
             requests: totals.requests(),
             errors: totals.class(5),
+            abandoned: totals.abandoned,
         }
     }
 }
@@ -122,6 +124,8 @@ impl Streak {
         Tries {
             all,
             failed,
+            abandoned: 0,
+            under_way: 0,
             failing: self.time.filter(|_| counts),
         }
     }
@@ -130,10 +134,14 @@ impl Streak {
 /// How often something was tried in the last minute, and what came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tries {
-    /// How often.
+    /// How often: requests that were answered, or attempts that began.
     pub all: u64,
     /// Of these, how many failed.
     pub failed: u64,
+    /// Requests whose clients left before an answer. They are not in `all`.
+    pub abandoned: u64,
+    /// Requests that have not ended yet. They are not in `all`.
+    pub under_way: u64,
     /// The first and the last second of a series of failures that goes on: nothing has succeeded since it began. Absent if
     /// there were only a few, after others in the last minute that did not fail.
     pub failing: Option<(Timestamp, Timestamp)>,
@@ -173,7 +181,11 @@ impl Minute {
         let before = self.readings.front().copied().unwrap_or_default();
         let now = Reading::of(&self.now);
         let (all, failed) = (now.requests - before.requests, now.errors - before.errors);
-        self.streak.tries(all, failed)
+        Tries {
+            abandoned: now.abandoned - before.abandoned,
+            under_way: self.now.in_flight,
+            ..self.streak.tries(all, failed)
+        }
     }
 
     fn is_quiet(&self) -> bool {
@@ -338,7 +350,7 @@ impl Sampler {
         self.routes.get(&key).map(Minute::view).unwrap_or_default()
     }
 
-    /// The requests of the last minute for one route, and those that were answered with 5xx.
+    /// The requests of the last minute for one route, and those that were answered with 5xx. It has to be counted.
     pub fn tries(&self, key: RouteKey) -> Tries {
         self.routes.get(&key).map(Minute::tries).unwrap_or_default()
     }
@@ -410,6 +422,23 @@ mod tests {
         let (again, until) = tries.failing.unwrap();
         assert!(again == since && until > since);
         assert_eq!(second(1, 0).failing, None);
+    }
+
+    #[test]
+    fn requests_under_way_and_abandoned_ones_are_known_apart() {
+        let (mut minute, mut totals) = (Minute::default(), Totals::default());
+        totals.in_flight = 2;
+        minute.take(totals, true);
+        let tries = minute.tries();
+        assert_eq!((tries.all, tries.abandoned, tries.under_way), (0, 0, 2));
+        (totals.in_flight, totals.abandoned) = (1, 1);
+        minute.take(totals, false);
+        let tries = minute.tries();
+        assert_eq!((tries.all, tries.abandoned, tries.under_way), (0, 1, 1));
+        for second in 0..=2 * SECONDS as u64 {
+            minute.take(totals, second.is_multiple_of(COARSE));
+        }
+        assert_eq!(minute.tries().abandoned, 0, "that was not in the last minute");
     }
 
     #[test]

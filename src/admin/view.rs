@@ -572,11 +572,11 @@ impl Decision {
     }
 
     /// Takes in what happens now, and how the pods are, in the order of the endpoints.
-    pub fn happens(&mut self, now: Now, pods: Vec<EndpointInfo>) {
+    pub fn happens(&mut self, now: Option<Now>, pods: Vec<EndpointInfo>) {
         let connections = self.answers.as_ref().and_then(|route| route.path.as_ref());
         let connections = connections.is_some_and(|path| path.kind == PathKind::Passthrough);
         // Connections that are passed on as they come are no requests, and what narthex answers itself fails at no pod.
-        if self.status.is_none() && !connections {
+        if let Some(now) = now.filter(|_| self.status.is_none() && !connections) {
             self.state = self.state.max(now.status);
             if let Some(route) = self.answers.as_ref().filter(|_| now.status == Status::Error) {
                 let (what, object) = (route.describe(), &route.origin.object);

@@ -308,8 +308,11 @@ impl Drop for Trail {
             };
             story.get_mut().tell(&self.worker, &self.request_id, &passed);
         }
-        let Some(status) = self.status else { return };
         let Some(traffic) = traffic.as_deref().or_else(|| self.rest()) else {
+            return;
+        };
+        let Some(status) = self.status else {
+            traffic.abandoned.add();
             return;
         };
         let class = usize::from(status.as_u16() / 100).wrapping_sub(1);

@@ -127,6 +127,8 @@ pub struct Traffic {
     pub bytes_out: Counter,
     /// Requests that were sent again.
     pub retries: Counter,
+    /// Requests whose clients left before an answer. They are in none of the numbers above.
+    pub abandoned: Counter,
 }
 
 /// The numbers of one route, or the sum of several.
@@ -146,6 +148,8 @@ pub struct Totals {
     pub bytes_out: u64,
     /// Requests that were sent again.
     pub retries: u64,
+    /// Requests whose clients left before an answer.
+    pub abandoned: u64,
 }
 
 impl Totals {
@@ -162,6 +166,7 @@ impl Totals {
         self.bytes_in += traffic.bytes_in.get();
         self.bytes_out += traffic.bytes_out.get();
         self.retries += traffic.retries.get();
+        self.abandoned += traffic.abandoned.get();
     }
 
     /// Adds what another has.
@@ -177,6 +182,7 @@ impl Totals {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.retries += other.retries;
+        self.abandoned += other.abandoned;
     }
 
     /// Replies of a class, 1 to 5, over both versions.
@@ -320,6 +326,12 @@ impl ShardTraffic {
         }
     }
 
+    /// Whether the numbers of a route are its own: beyond the bound they are in those of the rest.
+    pub fn counts(&self, route: RouteKey) -> bool {
+        let routes = lock(&self.routes);
+        routes.by_key.len() < MOST_ROUTES || routes.by_key.contains_key(&route)
+    }
+
     /// Which epoch it is.
     pub fn epoch(&self) -> u64 {
         lock(&self.routes).epoch
@@ -429,8 +441,11 @@ mod tests {
             shard.of(RouteKey(key)).0.retries.add();
         }
         assert_eq!(shard.rest.retries.get(), 10);
+        let last = RouteKey(MOST_ROUTES as u64 + 9);
+        assert!(shard.counts(RouteKey(0)) && !shard.counts(last));
         shard.retain(|key| key.0 >= 10);
         assert_eq!(shard.epoch(), 1);
+        assert!(shard.counts(last));
         shard.of(RouteKey(0)).0.retries.add();
         assert_eq!(shard.rest.retries.get(), 10, "there is room again");
         let mut all = HashMap::default();

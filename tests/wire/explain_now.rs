@@ -117,6 +117,45 @@ fn a_pod_that_leaves_with_a_request_under_way_is_said_to_be_drained() {
     });
 }
 
+#[test]
+fn requests_that_hang_or_are_given_up_are_not_called_none() {
+    let rig = Rig::new(1, &["--shards", "1"]);
+    let summary = || {
+        let said = explain(&rig, "http://a.test/");
+        (said["now"]["summary"].as_str().unwrap().to_owned(), said)
+    };
+    assert_eq!(summary().0, "no request came in the last minute");
+    rig.pod().answers(Reply::Silence);
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    drop(rig.pod().last());
+    eventually("a request is under way", || {
+        (summary().0 == "no request was answered in the last minute, 1 is under way").then_some(())
+    });
+    drop(client);
+    let said = eventually("its client has left", || {
+        let (summary, said) = summary();
+        (summary == "no request was answered in the last minute, 1 client left before an answer").then_some(said)
+    });
+    assert_eq!(
+        (said["state"].as_str(), said["now"]["abandoned"].as_u64()),
+        (Some("warning"), Some(1)),
+        "{said}"
+    );
+}
+
+#[test]
+fn nothing_is_said_of_requests_that_are_not_counted() {
+    let rig = Rig::new(1, &["--count-routes=false"]);
+    let said = explain(&rig, "http://a.test/");
+    assert_eq!(
+        (said["state"].as_str(), &said["now"]),
+        (Some("ok"), &Value::Null),
+        "{said}"
+    );
+    assert_eq!(said["endpoints"].as_array().unwrap().len(), 1, "{said}");
+}
+
 const BEYOND: &str = "
 apiVersion: networking.k8s.io/v1
 kind: Ingress

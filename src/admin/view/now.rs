@@ -17,10 +17,14 @@ pub struct Now {
     pub status: Status,
     /// One sentence.
     pub summary: String,
-    /// Requests of the last minute.
+    /// Requests that were answered in the last minute.
     pub requests: u64,
     /// Of these, those that were answered with 5xx.
     pub failed: u64,
+    /// Requests of the last minute whose clients left before an answer.
+    pub abandoned: u64,
+    /// Requests that have not ended yet.
+    pub under_way: u64,
     /// Since when every request has failed (RFC 3339); absent where the last one did not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failing_since: Option<String>,
@@ -42,6 +46,8 @@ impl Now {
             summary,
             requests: tries.all,
             failed: tries.failed,
+            abandoned: tries.abandoned,
+            under_way: tries.under_way,
             failing_since: tries.failing.map(|(since, _)| format!("{since:.0}")),
             leaving: leaving.0,
         }
@@ -81,14 +87,12 @@ fn judge(tries: &Tries, pods: &[EndpointInfo], last: Option<&RecentError>) -> (S
         let summary = format!("{failed} of {all} requests of the last minute failed: {status}{why}");
         return (judgement, summary);
     }
-    let requests = match tries.all {
-        0 => "no request came in the last minute".to_owned(),
-        1 => "the one request of the last minute was answered".to_owned(),
-        all => format!("all {all} requests of the last minute were answered"),
-    };
+    let requests = answered(tries);
     let unwell = pods.iter().filter(|pod| is_unwell(pod)).count();
     if unwell == 0 {
-        return (Status::Ok, requests);
+        // Clients that leave may have lost patience, and none was answered.
+        let is_hanging = tries.all == 0 && tries.abandoned > 0;
+        return (if is_hanging { Status::Warning } else { Status::Ok }, requests);
     }
     if all_pods {
         return (Status::Error, format!("{requests}, but no pod works{why}"));
@@ -96,6 +100,28 @@ fn judge(tries: &Tries, pods: &[EndpointInfo], last: Option<&RecentError>) -> (S
     let (all, is) = (pods.len(), if unwell == 1 { "is" } else { "are" });
     let summary = format!("{requests}, but {unwell} of {} {is} not well", counted(all, "pod"));
     (Status::Warning, summary)
+}
+
+/// How many requests were answered where none failed, and how many were not.
+fn answered(tries: &Tries) -> String {
+    let is_all = tries.abandoned == 0 && tries.under_way == 0;
+    let mut said = match tries.all {
+        0 if is_all => return "no request came in the last minute".to_owned(),
+        0 => "no request was answered in the last minute".to_owned(),
+        1 if is_all => "the one request of the last minute was answered".to_owned(),
+        1 => "1 request was answered in the last minute".to_owned(),
+        all if is_all => format!("all {all} requests of the last minute were answered"),
+        all => format!("{all} requests were answered in the last minute"),
+    };
+    if tries.abandoned > 0 {
+        said += &format!(", {} left before an answer", counted(tries.abandoned, "client"));
+    }
+    match tries.under_way {
+        0 => {}
+        1 => said += ", 1 is under way",
+        many => said += &format!(", {many} are under way"),
+    }
+    said
 }
 
 /// Whether a pod gets no requests, or fails at more than a few.
@@ -210,6 +236,8 @@ mod tests {
         Tries {
             all,
             failed,
+            abandoned: 0,
+            under_way: 0,
             failing: in_a_row.then_some((now, now)),
         }
     }
@@ -274,6 +302,36 @@ mod tests {
             let now = Now::of(&tries, &pods, (0, 0), None);
             assert_eq!(now.status, status, "{}", now.summary);
             assert!(now.summary.contains(words), "{} does not say {words}", now.summary);
+        }
+        let with = |all, abandoned, under_way| Tries {
+            abandoned,
+            under_way,
+            ..tries(all, 0, false)
+        };
+        for (tries, status, words) in [
+            (
+                with(0, 0, 3),
+                Status::Ok,
+                "no request was answered in the last minute, 3 are under way",
+            ),
+            (
+                with(0, 2, 1),
+                Status::Warning,
+                "no request was answered in the last minute, 2 clients left before an answer, 1 is under way",
+            ),
+            (
+                with(9, 1, 0),
+                Status::Ok,
+                "9 requests were answered in the last minute, 1 client left before an answer",
+            ),
+            (
+                with(1, 0, 1),
+                Status::Ok,
+                "1 request was answered in the last minute, 1 is under way",
+            ),
+        ] {
+            let now = Now::of(&tries, &[well()], (0, 0), None);
+            assert_eq!((now.status, &*now.summary), (status, words));
         }
         let drained = Now::of(&tries(0, 0, false), &[well()], (2, 1), None);
         assert!(
