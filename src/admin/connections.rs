@@ -159,8 +159,8 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake:
             accepted = listener.accept() => accepted,
             _ = intake.changed() => continue,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match accepted {
+            Ok((stream, from)) => (stream, from.ip()),
             Err(error) => {
                 tracing::debug!(%error, "the admin address cannot accept connections at the moment");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -176,7 +176,7 @@ pub async fn run(listener: std::net::TcpListener, admin: Arc<Admin>, mut intake:
         tokio::spawn(converse(stream, place, move |request| {
             let admin = admin.clone();
             async move {
-                let reply = admin.answer(&request).await;
+                let reply = admin.answer(&request, from).await;
                 admin.identity.mark(unless_known(&request, reply))
             }
         }));

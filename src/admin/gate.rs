@@ -3,7 +3,8 @@
 //! On `hostNetwork` the address is every node's, and network policies do not cover it. So three things are looked at
 //! before a question is: that it did not come through a narthex, whose rules a tenant writes; that its `Host` is a name
 //! of ours, for a page of somebody else's may have made a browser take our address for its own (DNS rebinding); and,
-//! where `--admin-token-file` is given, that it comes with the token.
+//! where `--admin-token-file` is given, that it comes with the token. Without a token, requests are shown as they pass
+//! (`narthex tap`) on the same machine or in the same pod only.
 
 use super::METRICS;
 use super::pages::is_page;
@@ -21,6 +22,9 @@ const TOKEN_BYTES: u64 = 4096;
 
 /// What probes ask: open to all, lest a probe's `Host` takes a pod away.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/ping"];
+
+/// What shows clients' addresses and paths of all requests, so that it is not for everybody.
+pub(super) const TAP: &str = "/api/v1/tap";
 
 /// What browsers are told: nothing may be loaded, framed, embedded or told to others.
 const SECURITY: [(HeaderName, &str); 5] = [
@@ -54,6 +58,11 @@ pub enum Refusal {
     /// It lacks the token, or has another.
     #[error("ask with \"Authorization: Bearer TOKEN\", where TOKEN is what --admin-token-file holds")]
     NoToken,
+    /// It would be shown requests as they pass, from another machine and without a token.
+    #[error(
+        "requests are shown as they pass on loopback only: use kubectl port-forward, or start narthex with --admin-token-file"
+    )]
+    TapFromAfar,
     /// There is no token to compare with.
     #[error("--admin-token-file cannot be read or is empty, so nobody is let in")]
     TokenUnreadable,
@@ -63,7 +72,7 @@ impl Refusal {
     /// The status it is answered with.
     pub fn status(self) -> StatusCode {
         match self {
-            Refusal::Proxied | Refusal::ForeignHost => StatusCode::FORBIDDEN,
+            Refusal::Proxied | Refusal::ForeignHost | Refusal::TapFromAfar => StatusCode::FORBIDDEN,
             Refusal::NoToken => StatusCode::UNAUTHORIZED,
             Refusal::TokenUnreadable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -104,11 +113,11 @@ impl Gate {
         self.token_file.is_some()
     }
 
-    /// Looks at a question.
+    /// Looks at a question from this address.
     ///
     /// # Errors
     /// Why it is not answered.
-    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    pub fn check<B>(&self, request: &Request<B>, from: IpAddr) -> Result<(), Refusal> {
         let (fields, path) = (request.headers(), request.uri().path());
         if fields.contains_key(Name::XNarthexHops.as_str()) {
             return Err(Refusal::Proxied);
@@ -127,6 +136,7 @@ impl Gate {
         match &self.token_file {
             // Scrapers seldom have tokens.
             Some(file) if path != METRICS && !is_page(path) => check_token(file, fields),
+            None if path == TAP && !from.to_canonical().is_loopback() => Err(Refusal::TapFromAfar),
             _ => Ok(()),
         }
     }
@@ -170,6 +180,35 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_token_requests_are_shown_on_loopback_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "sesame").unwrap();
+        let (open, closed) = (
+            Gate::new(None, &[], "").unwrap(),
+            Gate::new(Some(&file), &[], "").unwrap(),
+        );
+        let ask = |gate: &Gate, path: &str, from: &str, token: bool| {
+            let mut request = Request::get(path).header("host", "10.0.0.1:8080");
+            if token {
+                request = request.header("authorization", "Bearer sesame");
+            }
+            gate.check(&request.body(()).unwrap(), from.parse().unwrap())
+        };
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(ask(&open, "/api/v1/tap?host=a.test", local, false), Ok(()), "{local}");
+            assert_eq!(ask(&closed, "/api/v1/tap", local, false), Err(Refusal::NoToken));
+        }
+        for remote in ["10.0.0.7", "2001:db8::1", "::ffff:10.0.0.7"] {
+            let refused = ask(&open, "/api/v1/tap", remote, false).unwrap_err();
+            assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{remote}");
+            assert!(refused.to_string().contains("--admin-token-file"), "{refused}");
+            assert_eq!(ask(&open, "/api/v1/routes", remote, false), Ok(()));
+            assert_eq!(ask(&closed, "/api/v1/tap", remote, true), Ok(()));
+        }
+    }
 
     #[test]
     fn names_that_a_page_can_come_from_are_refused() {

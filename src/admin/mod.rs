@@ -37,7 +37,7 @@ use room::{AnswerLimits, AsOf, Asked};
 use sampler::Sampler;
 use std::collections::HashSet;
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -174,9 +174,9 @@ impl Identity {
 }
 
 impl Admin {
-    async fn answer(self: &Arc<Self>, request: &Request<()>) -> Reply {
+    async fn answer(self: &Arc<Self>, request: &Request<()>, from: IpAddr) -> Reply {
         let path = request.uri().path();
-        let mut reply = match self.gate.check(request) {
+        let mut reply = match self.gate.check(request, from) {
             Err(refusal) => refused(path, refusal),
             Ok(()) if request.method() != Method::GET && request.method() != Method::HEAD => {
                 let said = "the admin address only answers questions: GET";
@@ -199,7 +199,7 @@ impl Admin {
     fn answer_at_once(self: &Arc<Self>, request: &Request<()>) -> Option<Reply> {
         match request.uri().path() {
             "/api/v1/stream" if !cluster::is_for_all(request) => Some(api::stream(self)),
-            "/api/v1/tap" => Some(api::tap(self, request.uri().query().unwrap_or_default())),
+            gate::TAP => Some(api::tap(self, request.uri().query().unwrap_or_default())),
             "/api/v1/live" if !cluster::is_for_all(request) => Some(self.answer_question(request)),
             path => self
                 .answer_probe(path)

@@ -162,6 +162,26 @@ fn only_what_fits_the_filter_is_shown() {
 }
 
 #[test]
+fn requests_that_are_left_out_of_the_access_log_are_not_shown() {
+    let rig = Rig::with(1, &["--shards", "1"], |pods| {
+        service("web", &[(pods[0].address, "web-1")])
+            + &ingress("web", "a.test", "/", "web", "")
+            + &ingress(
+                "quiet",
+                "quiet.test",
+                "/",
+                "web",
+                ", annotations: {narthex.io/access-log: 'false'}",
+            )
+    });
+    let tap = Tap::start(&rig, &[]);
+    assert_eq!(ask(&rig, "quiet.test", "/", ""), 200);
+    // What comes last shows that nothing else comes before it.
+    assert_eq!(ask(&rig, "a.test", "/", ""), 200);
+    assert_eq!(tap.shows(1)[0]["host"], "a.test");
+}
+
+#[test]
 fn the_token_is_asked_for_and_the_number_of_taps_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");

@@ -41,7 +41,7 @@ pub struct Story {
     rule: Option<Rc<Words>>,
     /// Whether it got so far that its Service was looked for.
     has_service: bool,
-    /// Whether it is left out of the access log.
+    /// Whether it is left out of the access log, and not shown to those who tap.
     pub is_unlogged: bool,
     attempts: SmallVec<[AttemptNote; 1]>,
     /// Where it belongs, if it is recorded.
@@ -233,7 +233,7 @@ impl Story {
             self.write(worker, log, request_id, passed);
         }
         let tap = &worker.settings.tap;
-        if tap.is_watched() {
+        if tap.is_watched() && !self.is_unlogged {
             let ended = Ended {
                 host: self.request.as_ref().map_or(b"", |request| request.host()),
                 path: self.request.as_ref().map_or("", |request| request.path()),
