@@ -9,7 +9,7 @@ use narthex::testing::control::{Control, Guard, Shared};
 use narthex::testing::dialect::Object;
 use narthex::testing::model::Kind;
 use narthex::testing::serve::handover::SocketKey;
-use narthex::testing::serve::{Server, bind};
+use narthex::testing::serve::{Binding, Server, bind};
 use narthex::testing::source::cluster::{self, ClusterOptions};
 use narthex::testing::source::{EVENT_QUEUE, NAMED_SECRETS, Wanted};
 use narthex::testing::table::Listener;
@@ -235,7 +235,7 @@ async fn the_control_task_asks_for_what_the_table_needs_before_it_is_ready() {
     )
     .unwrap();
     let listener = Arc::new(Listener::http(0, "127.0.0.1:0".parse().unwrap()));
-    let bound = vec![bind(SocketKey::of(&listener), false).unwrap()];
+    let bound = vec![bind(SocketKey::of(&listener), &Binding::default()).unwrap()];
     let state = State::new(Options {
         listeners: vec![listener],
         default_certificate: Some((ns.into(), "cert".into())),
