@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// One failure in so many is few: no reason to call a route or a pod unwell.
 const FEW: u64 = 100;
 
+/// Seconds for which the last failure of a route counts. The last minute is looked at each ten seconds, so it may be longer.
+const MINUTE: i64 = 70;
+
 /// What happens now to requests for a route.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Now {
@@ -34,8 +37,9 @@ pub struct Now {
 
 impl Now {
     /// What is known of a route: its requests, its pods, how many have left with how many requests under way, and the last
-    /// request that failed.
+    /// request that failed, whenever that was.
     pub fn of(tries: &Tries, pods: &[EndpointInfo], leaving: (usize, u64), last: Option<&RecentError>) -> Self {
+        let last = last.filter(|last| last.at >= since_when(tries));
         let (status, mut summary) = judge(tries, pods, last);
         if leaving.0 > 0 {
             let (pods, requests) = (counted(leaving.0, "pod"), counted(leaving.1, "request"));
@@ -57,7 +61,7 @@ impl Now {
 fn judge(tries: &Tries, pods: &[EndpointInfo], last: Option<&RecentError>) -> (Status, String) {
     let failing = pods.iter().filter(|pod| pod.failing_since.is_some()).count();
     let all_pods = failing > 0 && failing == pods.len();
-    let why = why(pods, last);
+    let why = last.map_or_else(String::new, |last| why(pods, last));
     let status = last.map_or_else(|| "5xx".to_owned(), |last| last.status.to_string());
     match tries.failing {
         // Pods that came since may be well, so an old series of failures counts only as long as its pods are there.
@@ -95,7 +99,9 @@ fn judge(tries: &Tries, pods: &[EndpointInfo], last: Option<&RecentError>) -> (S
         return (if is_hanging { Status::Warning } else { Status::Ok }, requests);
     }
     if all_pods {
-        return (Status::Error, format!("{requests}, but no pod works{why}"));
+        let why = failing_pods(pods).next().map(|(pod, what)| blame(pods, pod, what));
+        let summary = format!("{requests}, but no pod works{}", why.unwrap_or_default());
+        return (Status::Error, summary);
     }
     let (all, is) = (pods.len(), if unwell == 1 { "is" } else { "are" });
     let summary = format!("{requests}, but {unwell} of {} {is} not well", counted(all, "pod"));
@@ -165,19 +171,37 @@ pub fn trouble(pod: &EndpointInfo) -> Option<String> {
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-/// Why requests fail: how attempts at the pods do, or else how the last request did.
-fn why(pods: &[EndpointInfo], last: Option<&RecentError>) -> String {
+/// Since when failures count for what is said now.
+fn since_when(tries: &Tries) -> Timestamp {
+    let now = Timestamp::now();
+    let minute = now.checked_sub(jiff::SignedDuration::from_secs(MINUTE)).unwrap_or(now);
+    tries.failing.map_or(minute, |(since, _)| since)
+}
+
+/// Why requests fail. Pods may fail at requests of other routes, so they are blamed only if the last request that failed
+/// did so at one of them; otherwise it has a cause of its own.
+fn why(pods: &[EndpointInfo], last: &RecentError) -> String {
+    // An endpoint is written as its address, with its pod behind it.
+    let tried = last.endpoint.as_deref().and_then(|endpoint| endpoint.split(' ').next());
+    match failing_pods(pods).find(|(pod, _)| Some(&*pod.address) == tried) {
+        Some((pod, what)) => blame(pods, pod, what),
+        None => {
+            let cause = last.cause.as_deref();
+            cause.map_or_else(String::new, |cause| format!(": {cause}"))
+        }
+    }
+}
+
+/// Pods that have failed at present, and how they did so last.
+fn failing_pods(pods: &[EndpointInfo]) -> impl Iterator<Item = (&EndpointInfo, &str)> {
     let failing = |pod: &&EndpointInfo| pod.failures_in_minute > 0 || pod.failing_since.is_some();
-    let failed: Vec<(&EndpointInfo, &str)> = pods
-        .iter()
-        .filter(failing)
-        .filter_map(|pod| Some((pod, pod.last_failure.as_ref()?.what.as_str())))
-        .collect();
-    let Some((first, what)) = failed.first() else {
-        let cause = last.and_then(|last| last.cause.as_deref());
-        return cause.map_or_else(String::new, |cause| format!(": {cause}"));
-    };
-    let alike = failed.iter().filter(|(_, other)| other == what).count();
+    let failing = pods.iter().filter(failing);
+    failing.filter_map(|pod| Some((pod, pod.last_failure.as_ref()?.what.as_str())))
+}
+
+/// What a pod has done, and which others did the same.
+fn blame(pods: &[EndpointInfo], first: &EndpointInfo, what: &str) -> String {
+    let alike = failing_pods(pods).filter(|(_, other)| *other == what).count();
     let name = first.pod.as_deref().unwrap_or(&first.address);
     let whom = match (alike, pods.len()) {
         (1, 1) => "the only pod".to_owned(),
@@ -242,6 +266,55 @@ mod tests {
         }
     }
 
+    fn last(status: u16, endpoint: Option<&str>, cause: Option<&str>) -> RecentError {
+        RecentError {
+            at: Timestamp::now(),
+            status,
+            reason: "",
+            side: "upstream",
+            method: "GET".into(),
+            host: "".into(),
+            path: "/".into(),
+            route: None,
+            origin: None,
+            endpoint: endpoint.map(str::to_owned),
+            cause: cause.map(str::to_owned),
+            request_id: "".into(),
+        }
+    }
+
+    #[test]
+    fn the_reason_is_that_of_the_routes_own_requests() {
+        let at = Timestamp::now().to_string();
+        let well = pod(&json!({"address": "10.0.0.2:80", "pod": "web-2"}));
+        let pods = [failing(), well];
+        let told = |tries: &Tries, last: Option<&RecentError>| Now::of(tries, &pods, (0, 0), last).summary;
+        let some = tries(10, 5, false);
+        // Others share the pods, and theirs fail.
+        let by_others = last(504, None, Some("the login service does not answer"));
+        let said = told(&some, Some(&by_others));
+        assert!(
+            said.ends_with("failed: 504: the login service does not answer"),
+            "{said}"
+        );
+        let by_well_one = last(502, Some("10.0.0.2:80 (web-2)"), Some("a field is not valid"));
+        let said = told(&some, Some(&by_well_one));
+        assert!(said.ends_with("failed: 502: a field is not valid"), "{said}");
+        let by_pod = last(502, Some("10.0.0.1:80 (web-1)"), Some("os error"));
+        let said = told(&some, Some(&by_pod));
+        assert!(said.ends_with("failed: 502: connection refused by pod web-1"), "{said}");
+        assert!(told(&some, None).ends_with("failed: 5xx"), "{at}");
+        // What was long ago is not why requests fail now.
+        let mut old = by_others;
+        old.at = "2020-01-01T00:00:00Z".parse().unwrap();
+        assert!(told(&some, Some(&old)).ends_with("failed: 5xx"));
+        let mut before = last(500, None, Some("before"));
+        before.at = Timestamp::now() - jiff::SignedDuration::from_secs(5);
+        let said = told(&tries(10, 10, true), Some(&before));
+        assert!(!said.contains("before"), "{said}");
+        assert!(told(&some, Some(&before)).ends_with("500: before"));
+    }
+
     #[test]
     fn a_route_is_judged_by_its_requests_and_then_by_its_pods() {
         let well = || pod(&json!({}));
@@ -269,7 +342,7 @@ mod tests {
                 tries(0, 0, true),
                 vec![failing(), failing()],
                 Status::Error,
-                "none has come since: 5xx: connection refused by both pods",
+                "none has come since: 502: connection refused by both pods",
             ),
             // Pods that came since may be well.
             (tries(0, 0, true), vec![well()], Status::Ok, "no request came"),
@@ -283,7 +356,7 @@ mod tests {
                 tries(100, 10, false),
                 vec![well(), failing()],
                 Status::Warning,
-                "5xx: connection refused by pod web-1",
+                "502: connection refused by pod web-1",
             ),
             (tries(100, 50, false), vec![well()], Status::Error, "50 of 100"),
             (
@@ -299,7 +372,8 @@ mod tests {
                 "but no pod works: connection refused by the only pod",
             ),
         ] {
-            let now = Now::of(&tries, &pods, (0, 0), None);
+            let last = last(502, Some("10.0.0.1:80 (web-1)"), Some("connection refused"));
+            let now = Now::of(&tries, &pods, (0, 0), Some(&last));
             assert_eq!(now.status, status, "{}", now.summary);
             assert!(now.summary.contains(words), "{} does not say {words}", now.summary);
         }
