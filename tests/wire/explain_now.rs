@@ -257,6 +257,40 @@ fn a_404_is_explained_beyond_the_table() {
     );
 }
 
+/// Of another class, with a rule for any host.
+const CATCH_ALL: &str = "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: other}
+spec:
+  ingressClassName: somebody-elses
+  rules: [{http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]
+---
+";
+
+#[test]
+fn a_rule_for_any_host_that_is_not_served_names_no_host() {
+    let rig = Rig::with(1, &[], |pods| {
+        CATCH_ALL.to_owned()
+            + &service("web", &[(pods[0].address, "p0")])
+            + &ingress("shop", "shop.example.test", "/", "web", "")
+    });
+    let said = explain(&rig, "http://shpo.example.test/");
+    let hints = said["hints"].as_array().unwrap();
+    let message = |kind: &str| {
+        let hint = hints.iter().find(|hint| hint["kind"] == kind);
+        hint.unwrap_or_else(|| panic!("no {kind}: {said}"))["message"]
+            .as_str()
+            .unwrap()
+    };
+    let other = message("other-class");
+    assert!(
+        other.starts_with("Ingress default/other is for any host, but is not served here"),
+        "{other}"
+    );
+    assert!(message("near-host").contains("one for shop.example.test"), "{said}");
+}
+
 #[test]
 fn plain_http_is_told_where_tls_is_passed_on_or_https_is_needed() {
     let rig = Rig::with(1, &["--drop-in", "openshift"], |pods| {

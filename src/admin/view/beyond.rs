@@ -2,13 +2,15 @@
 
 use super::question::Url;
 use crate::model::nearest::{is_near, nearest};
-use crate::model::{Code, Diagnostic, Kind, Report};
-use crate::table::{CanonicalPath, HostPattern, PathKind, PathPattern, Route, Says, Scheme, Table};
+use crate::model::{Code, Diagnostic, ObjectRef, Report};
+use crate::table::{CanonicalPath, HostPattern, ListenerProtocol, PathKind, PathPattern, Route, Says, Scheme, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// The group of Gateway API.
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
 /// How many things are said of each kind.
 const EACH: usize = 5;
 /// Shorter paths have nothing left if letters of them are wrong; with the slash.
@@ -54,8 +56,13 @@ fn hint(kind: &str, message: String, url: Option<String>) -> Hint {
 
 /// Says if narthex does not listen for the scheme of a URL at all.
 pub(super) fn not_listening(table: &Table, url: &Url) -> Option<Hint> {
-    let serves = |tls: bool| table.listeners().any(|one| one.protocol().begins_with_tls() == tls);
-    if serves(url.tls) {
+    let serves = table.listeners().any(|one| match one.protocol() {
+        ListenerProtocol::Http => !url.tls,
+        ListenerProtocol::Https | ListenerProtocol::Tls => url.tls,
+        // Whatever is sent there, it is not read as HTTP.
+        ListenerProtocol::Tcp | ListenerProtocol::Udp => false,
+    });
+    if serves {
         return None;
     }
     let message = match url.tls {
@@ -67,13 +74,11 @@ pub(super) fn not_listening(table: &Table, url: &Url) -> Option<Hint> {
 
 /// Looks for reasons why no rule matches, the most probable first.
 pub(super) fn look(table: &Table, report: &Report, asked: &Asked<'_>) -> Vec<Hint> {
-    let mut hints: Vec<Hint> = asked
-        .host
-        .into_iter()
-        .flat_map(|host| unserved(report, host))
-        .take(EACH)
-        .collect();
-    let is_named = !hints.is_empty();
+    let unserved = asked.host.into_iter().flat_map(|host| unserved(report, host));
+    let mut unserved: Vec<(Fit, Hint)> = unserved.collect();
+    unserved.sort_by_key(|(fit, _)| *fit);
+    let is_named = unserved.first().is_some_and(|(fit, _)| *fit == Fit::Named);
+    let mut hints: Vec<Hint> = unserved.into_iter().take(EACH).map(|(_, hint)| hint).collect();
     paths(table, asked, &mut hints);
     // What is known of the very host makes another one improbable.
     if let Some(host) = asked.host.filter(|_| !is_named) {
@@ -82,56 +87,67 @@ pub(super) fn look(table: &Table, report: &Report, asked: &Asked<'_>) -> Vec<Hin
     hints
 }
 
-/// What is said of objects that name the host and are not served, or not for this host.
-fn unserved<'r>(report: &'r Report, host: &'r str) -> impl Iterator<Item = Hint> + 'r {
-    let naming = report.hosts_of.iter().filter_map(move |(object, hosts)| {
-        let rules: Vec<usize> = (0..)
-            .zip(hosts.iter())
-            .filter(|(_, other)| is_for(other, host))
-            .map(|(at, _)| at)
-            .collect();
-        (!rules.is_empty()).then(|| (report.objects.get(object), rules))
+/// How a rule is for a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// It names the host, or a wildcard that has it.
+    Named,
+    /// It is for any host, which says nothing of this one.
+    Any,
+}
+
+/// What is said of objects that are for the host and are not served, or not for this host.
+fn unserved<'r>(report: &'r Report, host: &'r str) -> impl Iterator<Item = (Fit, Hint)> + 'r {
+    let fitting = report.hosts_of.iter().filter_map(move |(object, hosts)| {
+        let rules = (0..).zip(hosts.iter());
+        let rules: Vec<(usize, Fit)> = rules.filter_map(|(at, other)| Some((at, fit(other, host)?))).collect();
+        (!rules.is_empty()).then(|| (object, report.objects.get(object), rules))
     });
-    naming.flat_map(move |(said, rules)| {
-        let said = said.into_iter().flatten();
-        let said = said.filter(move |one| one.code.leaves_out() && concerns(one, &rules));
+    fitting.flat_map(move |(object, said, rules)| {
+        let said = said.into_iter().flatten().filter(|one| one.code.leaves_out());
         said.filter_map(move |one| {
-            let object = one.object.as_ref()?;
+            let fit = concerns(object, one, &rules)?;
+            let is_for = match fit {
+                Fit::Named => format!("names {host}"),
+                Fit::Any => "is for any host".to_owned(),
+            };
             let message = match one.code {
-                Code::OtherClass | Code::ClassMisspelled => format!("{object} names {host}, but is {}", one.message),
-                _ => format!("{object} names {host}, but {}: {}", one.field, one.message),
+                Code::OtherClass | Code::ClassMisspelled => format!("{object} {is_for}, but is {}", one.message),
+                _ => format!("{object} {is_for}, but {}: {}", one.field, one.message),
             };
             let kind = match one.code {
                 Code::OtherClass | Code::ClassMisspelled => "other-class",
                 Code::HostNotOwned | Code::HostAlreadyClaimed => "not-owned",
                 _ => "left-out",
             };
-            Some(hint(kind, message, None))
+            Some((fit, hint(kind, message, None)))
         })
     })
 }
 
-/// Whether a host, as an object writes it, is the one that was asked for.
-fn is_for(written: &str, host: &str) -> bool {
+/// How a host, as an object writes it, is for the one that was asked for; absent if it is not.
+fn fit(written: &str, host: &str) -> Option<Fit> {
     let written = written.trim_end_matches('.');
-    match written.strip_prefix("*.") {
+    if written.is_empty() {
+        return Some(Fit::Any);
+    }
+    let is_named = match written.strip_prefix("*.") {
         Some(suffix) => host
             .split_once('.')
             .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(suffix)),
-        None => written.is_empty() || written.eq_ignore_ascii_case(host),
-    }
+        None => written.eq_ignore_ascii_case(host),
+    };
+    is_named.then_some(Fit::Named)
 }
 
-/// Whether something is said of one of these rules, or of the object as a whole.
-fn concerns(said: &Diagnostic, rules: &[usize]) -> bool {
-    let Some(rest) = said.field.strip_prefix("spec.rules[") else {
-        return true;
-    };
-    let number = rest.split(']').next().and_then(|number| number.parse().ok());
+/// How what is said concerns the host: by one of these rules, or by the object as a whole. Absent if it is about others.
+fn concerns(object: &ObjectRef, said: &Diagnostic, rules: &[(usize, Fit)]) -> Option<Fit> {
+    let rule = said.field.strip_prefix("spec.rules[");
+    let number = rule.and_then(|rest| rest.split(']').next()?.parse::<usize>().ok());
     // Routes of Gateway API have rules too, but their hosts are not those of the rules.
-    number.is_none_or(|number| {
-        rules.contains(&number) || said.object.as_ref().is_some_and(|one| one.kind == Kind::HTTPRoute)
-    })
+    let number = number.filter(|_| object.kind.group() != GATEWAY_API);
+    let concerned = rules.iter().filter(|(at, _)| number.is_none_or(|number| number == *at));
+    concerned.map(|(_, fit)| *fit).min()
 }
 
 /// Says if the TLS connections for a host are passed on, where plain HTTP is refused.
@@ -250,7 +266,8 @@ fn near_host(table: &Table, asked: &Asked<'_>, host: &str) -> Option<Hint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::Listener;
+    use crate::model::Kind;
+    use crate::table::{Destination, Listener, Serves};
 
     #[test]
     fn a_scheme_that_nobody_listens_for_is_said() {
@@ -265,6 +282,40 @@ mod tests {
         table.set_listener(0, Some(Arc::new(Listener::http(0, address))));
         assert_eq!(not_listening(&table, &url(true)).unwrap().kind, "no-listener");
         assert_eq!(not_listening(&table, &url(false)), None);
+        let mut raw = Table::default();
+        let tcp = Listener {
+            serves: Serves::Tcp(Destination::Nowhere),
+            ..Listener::http(0, address)
+        };
+        raw.set_listener(0, Some(Arc::new(tcp)));
+        for tls in [false, true] {
+            assert_eq!(not_listening(&raw, &url(tls)).unwrap().kind, "no-listener");
+        }
+    }
+
+    #[test]
+    fn rules_of_gateway_api_are_not_told_apart_by_their_hosts() {
+        let said = |kind: Kind| {
+            let object = ObjectRef::new(kind, "default", "x");
+            let at = |field: &str| {
+                let said = Diagnostic::new(Code::PathConflict, &object, field, "");
+                concerns(&object, &said, &[(0, Fit::Named), (2, Fit::Any)])
+            };
+            [
+                at("spec"),
+                at("spec.rules[0].x"),
+                at("spec.rules[1].x"),
+                at("spec.rules[2].x"),
+            ]
+        };
+        let (named, any) = (Some(Fit::Named), Some(Fit::Any));
+        assert_eq!(said(Kind::Ingress), [named, named, None, any]);
+        let of_gateways = Kind::ALL.into_iter().filter(|kind| kind.group() == GATEWAY_API);
+        let of_gateways: Vec<Kind> = of_gateways.collect();
+        assert!(of_gateways.contains(&Kind::HTTPRoute));
+        for kind in of_gateways {
+            assert_eq!(said(kind), [named; 4], "{kind}");
+        }
     }
 
     #[test]
@@ -297,13 +348,13 @@ mod tests {
     #[test]
     fn hosts_as_objects_write_them() {
         for (written, host, wanted) in [
-            ("Shop.Example.com", "shop.example.com", true),
-            ("*.example.com", "shop.example.com", true),
-            ("*.example.com", "example.com", false),
-            ("", "shop.example.com", true),
-            ("example.com", "shop.example.com", false),
+            ("Shop.Example.com", "shop.example.com", Some(Fit::Named)),
+            ("*.example.com", "shop.example.com", Some(Fit::Named)),
+            ("*.example.com", "example.com", None),
+            ("", "shop.example.com", Some(Fit::Any)),
+            ("example.com", "shop.example.com", None),
         ] {
-            assert_eq!(is_for(written, host), wanted, "{written} {host}");
+            assert_eq!(fit(written, host), wanted, "{written} {host}");
         }
     }
 }
