@@ -571,7 +571,7 @@ impl Decision {
         self.problems = said.take(50).map(Problem::from).collect();
     }
 
-    /// Takes in what happens now, and how the pods are, in the order of the endpoints.
+    /// Takes in what happens now, where that is known, and how the pods are, in the order of the endpoints.
     pub fn happens(&mut self, now: Option<Now>, pods: Vec<EndpointInfo>) {
         let connections = self.answers.as_ref().and_then(|route| route.path.as_ref());
         let connections = connections.is_some_and(|path| path.kind == PathKind::Passthrough);

@@ -73,8 +73,10 @@ fn judge(tries: &Tries, pods: &[EndpointInfo], last: Option<&RecentError>) -> (S
         }
         Some((since, until)) if all_pods => {
             let (since, until) = (clock(since), clock(until));
-            let summary =
-                format!("every request failed from {since} to {until}, and none has come since: {status}{why}");
+            let not_answered = not_answered(tries);
+            let summary = format!(
+                "every request failed from {since} to {until}, and none was answered since{not_answered}: {status}{why}"
+            );
             return (Status::Error, summary);
         }
         _ => {}
@@ -111,7 +113,7 @@ fn judge(tries: &Tries, pods: &[EndpointInfo], last: Option<&RecentError>) -> (S
 /// How many requests were answered where none failed, and how many were not.
 fn answered(tries: &Tries) -> String {
     let is_all = tries.abandoned == 0 && tries.under_way == 0;
-    let mut said = match tries.all {
+    let said = match tries.all {
         0 if is_all => return "no request came in the last minute".to_owned(),
         0 => "no request was answered in the last minute".to_owned(),
         1 if is_all => "the one request of the last minute was answered".to_owned(),
@@ -119,6 +121,12 @@ fn answered(tries: &Tries) -> String {
         all if is_all => format!("all {all} requests of the last minute were answered"),
         all => format!("{all} requests were answered in the last minute"),
     };
+    said + &not_answered(tries)
+}
+
+/// How many requests were not answered, with a comma before it; empty if there were none.
+fn not_answered(tries: &Tries) -> String {
+    let mut said = String::new();
     if tries.abandoned > 0 {
         said += &format!(", {} left before an answer", counted(tries.abandoned, "client"));
     }
@@ -342,7 +350,7 @@ mod tests {
                 tries(0, 0, true),
                 vec![failing(), failing()],
                 Status::Error,
-                "none has come since: 502: connection refused by both pods",
+                "and none was answered since: 502: connection refused by both pods",
             ),
             // Pods that came since may be well.
             (tries(0, 0, true), vec![well()], Status::Ok, "no request came"),
@@ -407,6 +415,15 @@ mod tests {
             let now = Now::of(&tries, &[well()], (0, 0), None);
             assert_eq!((now.status, &*now.summary), (status, words));
         }
+        let hanging = Tries {
+            under_way: 2,
+            ..tries(0, 0, true)
+        };
+        let hanging = Now::of(&hanging, &[failing()], (0, 0), None).summary;
+        assert!(
+            hanging.ends_with("and none was answered since, 2 are under way: 5xx"),
+            "{hanging}"
+        );
         let drained = Now::of(&tries(0, 0, false), &[well()], (2, 1), None);
         assert!(
             drained
