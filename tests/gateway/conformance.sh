@@ -13,7 +13,7 @@
 set -euo pipefail
 
 gateway=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-tale=gateway-conformance
+tale='gateway-conformance'
 # shellcheck source-path=SCRIPTDIR
 . "$gateway/../cluster/steps.sh"
 narthex=${NARTHEX:-$root/target/debug/narthex}
