@@ -98,7 +98,7 @@ impl Admin {
             .recent_errors(|error| error.route == Some(route.key))
             .into_iter()
             .next();
-        // Of requests that are not counted nothing is known, not even that there are none.
+        // Where requests are not counted, nobody knows whether there were any.
         let now = tries.map(|tries| Now::of(&tries, &pods, leaving, last.as_ref()));
         decision.happens(now, pods);
     }

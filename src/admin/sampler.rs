@@ -94,7 +94,7 @@ impl Reading {
     }
 }
 
-/// So many failures in a row are no accident. Fewer are none either if nothing else came for a minute.
+/// This many failures in a row count as a series. Fewer do so too if nothing else came for a minute.
 const ROW: u64 = 3;
 
 /// Since when all that was tried has failed.

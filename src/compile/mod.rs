@@ -117,7 +117,7 @@ pub struct Options {
     pub gateway_class: String,
     /// `--gateway-ports`: the ports that Gateways may have beside those of the flags.
     pub gateway_ports: Vec<RangeInclusive<u16>>,
-    /// `--gateway-addresses`: those that Gateways have for themselves; they share those of the flags if there are none.
+    /// `--gateway-addresses`: the addresses that Gateways have for themselves. If it is empty, they share those of the flags.
     pub gateway_addresses: AddressPool,
 }
 

@@ -75,7 +75,7 @@ pub struct Settings {
     pub access_log: Option<Arc<AccessLog>>,
     /// Which requests are traced, if any are.
     pub tracer: Option<Tracer>,
-    /// Who watches requests as they end.
+    /// The watchers of requests (`narthex tap`).
     pub tap: Arc<Tap>,
 }
 

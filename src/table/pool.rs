@@ -14,7 +14,7 @@ impl AddressPool {
         Self(nets.into())
     }
 
-    /// Whether there are none.
+    /// Whether it has no addresses.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

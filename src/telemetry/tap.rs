@@ -1,7 +1,8 @@
 //! Requests as they end, for those who watch them (`narthex tap`).
 //!
-//! While nobody watches, a request costs one relaxed load. What a watcher gets is bounded: so many requests a second, and
-//! so many that it has not read yet. The others that fit its filter are counted, and it is told how many they were.
+//! While nobody watches, this costs each request one relaxed load. There is a limit to the requests per second that a watcher
+//! gets, and to those that wait until it reads them. Requests beyond the limits are counted, and the watcher is told how many
+//! there were.
 //! Neither header fields nor queries are shown, since both carry secrets.
 
 use crate::model::RouteKey;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One failure in so many is few: no reason to call a route or a pod unwell.
+/// A route or pod counts as well while fewer than one in this many requests fails.
 const FEW: u64 = 100;
 
 /// Seconds for which the last failure of a route counts. The last minute is looked at each ten seconds, so it may be longer.

@@ -72,7 +72,7 @@ pub struct JwtKeys {
     /// What they were read from.
     text: Box<[u8]>,
     all: Vec<Key>,
-    /// Who is told of tokens that name another key; absent where the keys cannot be fetched anew.
+    /// Is told when a token names a key that is not in the set. Absent where the keys cannot be fetched again.
     missing: Option<KeyMissing>,
 }
 
