@@ -106,10 +106,8 @@ impl State {
         taken.extend(flags.map(|listener| (listener.address.ip(), usize::MAX)));
         for (index, (known, wish)) in gateways.iter().zip(&wishes).enumerate() {
             let had = self.had(known).iter();
-            let mut kept =
-                had.filter(|address| pool.contains(**address) && (wish.any || wish.values.contains(address)));
-            let most = if wish.any { 1 } else { usize::MAX };
-            for address in kept.by_ref().take(most) {
+            let kept = had.filter(|address| pool.contains(**address) && (wish.any || wish.values.contains(address)));
+            for address in kept.take(if wish.any { 1 } else { usize::MAX }) {
                 taken.entry(*address).or_insert(index);
             }
         }
@@ -136,23 +134,14 @@ impl State {
             });
         }
         let mut free = pool.hosts();
-        // Those that have an address come before those that need one.
-        let needs = |new: bool| {
-            let all = gateways.iter().zip(&wishes).enumerate();
-            all.filter(|(_, (_, wish))| wish.any && !pool.is_empty())
-                .filter(move |(_, (known, _))| self.had(known).is_empty() == new)
-                .map(|(place, (known, _))| (place, known))
-                .collect::<Vec<_>>()
-        };
-        for (index, known) in needs(false).into_iter().chain(needs(true)) {
-            let kept = self.had(known).iter().copied();
-            let mut kept = kept.filter(|address| taken.get(address) == Some(&index));
-            let found = kept
-                .next()
-                .or_else(|| free.find(|address| !taken.contains_key(address)));
-            let Some(Placed { place, unusable, .. }) = placed.get_mut(index) else {
+        for (index, (known, Placed { place, unusable, .. })) in gateways.iter().zip(&mut placed).enumerate() {
+            if pool.is_empty() || !wishes.get(index).is_some_and(|wish| wish.any) {
                 continue;
-            };
+            }
+            // What it keeps is its own already.
+            let mut kept = self.had(known).iter().copied();
+            let kept = kept.find(|address| taken.get(address) == Some(&index));
+            let found = kept.or_else(|| free.find(|address| !taken.contains_key(address)));
             match (found, place) {
                 (Some(address), Place::Own(own)) => {
                     taken.insert(address, index);
