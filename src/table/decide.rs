@@ -23,12 +23,6 @@ pub const ACME: &str = "/.well-known/acme-challenge/";
 /// How often a request may pass through narthex.
 pub const MAX_HOPS: u8 = 5;
 
-/// What a request gets whose share of a split goes to no Service.
-static NO_BACKEND: Answer = Answer {
-    status: StatusCode::INTERNAL_SERVER_ERROR,
-    location: None,
-};
-
 /// The settings that decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -403,17 +397,8 @@ fn follow<'d>(
     let clients = found.asked_host.or(found.own_host);
     if let Destination::Shares(shares) = &route.to {
         // The share decides about the steps too, for each has its own.
-        match shares.choose(|below| ask.share(below)) {
-            Some(share) => route = share,
-            None => {
-                return Decision {
-                    route: Some(route),
-                    backend: None,
-                    passed: &[],
-                    clients,
-                    outcome: Outcome::Answer(&NO_BACKEND),
-                };
-            }
+        if let Some(share) = shares.choose(|below| ask.share(below)) {
+            route = share;
         }
     }
     let steps = &*route.policies.before;

@@ -28,32 +28,25 @@ pub enum Destination {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split(pub Box<[(BackendId, u32)]>);
 
-/// Routes of the same rule that differ in where they lead and in their steps, each with its weight. A part of the requests
-/// may lead nowhere: these get an error.
+/// Routes of the same rule that differ in where they lead and in their steps, each with its weight. Some may lead to an answer
+/// of narthex's own: these get an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shares(pub Box<[(Option<Arc<Route>>, u32)]>);
+pub struct Shares(pub Box<[(Arc<Route>, u32)]>);
 
 impl Shares {
-    /// The route of a request; absent where that is an error, as where all weights are 0. Whether a backend has endpoints
-    /// does not matter: each gets its share.
+    /// The route of a request; absent where all weights are 0. Whether a backend has endpoints does not matter: each gets its
+    /// share.
     pub fn choose(&self, draw: impl Fn(u32) -> u32) -> Option<&Arc<Route>> {
         let weights = self.0.iter().map(|(_, weight)| *weight);
         let sum = weights.fold(0_u32, u32::saturating_add);
         let mut drawn = (sum > 0).then(|| draw(sum))?;
         for (route, weight) in &self.0 {
             if drawn < *weight {
-                return route.as_ref();
+                return Some(route);
             }
             drawn -= weight;
         }
         None
-    }
-
-    /// The routes that lead somewhere, with their weights.
-    fn routes(&self) -> impl Iterator<Item = (&Arc<Route>, u32)> {
-        self.0
-            .iter()
-            .filter_map(|(route, weight)| Some((route.as_ref()?, *weight)))
     }
 }
 
@@ -73,8 +66,9 @@ impl Destination {
             Self::Choice(choice) => Some(choice.main),
             Self::Split(split) => split.0.iter().max_by_key(|(_, weight)| *weight).map(|(id, _)| *id),
             Self::Shares(shares) => {
-                let best = shares.routes().max_by_key(|(_, weight)| *weight);
-                best.and_then(|(route, _)| route.to.main())
+                let all = shares.0.iter();
+                let all = all.filter_map(|(route, weight)| Some((route.to.main()?, weight)));
+                all.max_by_key(|(_, weight)| *weight).map(|(id, _)| id)
             }
             Self::Answer(_) | Self::Nowhere => None,
         }
@@ -91,7 +85,7 @@ impl Destination {
         };
         let choice = choice.into_iter().flat_map(|choice| choice.backends());
         // A share leads to one backend, or to none.
-        let shares = shares.into_iter().flat_map(|shares| shares.routes());
+        let shares = shares.into_iter().flat_map(|shares| &shares.0);
         let shares = shares.filter_map(|(route, _)| route.to.main());
         let several = several.iter().map(|(id, _)| *id);
         one.into_iter().chain(choice).chain(several).chain(shares)

@@ -262,7 +262,7 @@ impl State {
                 Ok(_) if is_unfit => {
                     let why = format!(
                         "none of its rules can be served, and requests for them get {}",
-                        route.refusal()
+                        route.refusal().as_u16()
                     );
                     Some(("UnsupportedValue", why))
                 }
@@ -286,10 +286,10 @@ impl State {
             said.extend(findings);
             return;
         }
-        let share = format!("its share of requests gets {}", route.refusal());
+        let share = format!("its share of requests gets {}", route.refusal().as_u16());
         for (index, rule) in rules.iter().enumerate() {
             for (field, why) in &rule.unfit {
-                let message = format!("{why}; requests for this rule get {}", route.refusal());
+                let message = format!("{why}; requests for this rule get {}", route.refusal().as_u16());
                 let field = format!("spec.rules[{index}].{field}");
                 findings.push(Diagnostic::new(Code::UnsupportedValue, &object, field, message));
             }
@@ -320,7 +320,7 @@ impl State {
             },
             object,
             is_accepted: !is_unfit,
-            refusal: StatusCode::from_u16(route.refusal()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            refusal: route.refusal(),
             hosts,
             rules,
         });

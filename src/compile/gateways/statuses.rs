@@ -181,7 +181,7 @@ pub(super) fn http_route(route: &HttpRoute, parents: &[AtParent<'_>], rules: &[R
         let mut conditions = vec![accepted, resolved];
         if at.refused.is_none() && !unfit.is_empty() {
             // Set only where it is so.
-            let (status, unfit) = (route.refusal(), unfit.join("; "));
+            let (status, unfit) = (route.refusal().as_u16(), unfit.join("; "));
             let why = format!("Dropped Rule: requests for the rule get {status}: {unfit}");
             conditions.push(condition(
                 "PartiallyInvalid",

@@ -89,8 +89,7 @@ impl State {
         table
     }
 
-    /// Where the requests of a rule go, and by which steps, on a port with TLS or without.
-    /// Those that go nowhere get `refusal`.
+    /// Where the requests of a rule go, and by which steps, on a port with TLS or without. Those that go nowhere get `refusal`.
     fn lead(&self, rule: &RulePlan, port: (u16, bool), refusal: StatusCode) -> (Lead, Arc<Policies>) {
         let steps = |filters: &Filters| Arc::new(filters.policies(port, self.mirrors(filters)));
         let plain = Arc::<Policies>::default();
@@ -114,7 +113,7 @@ impl State {
                         Some((key, filters)) => (Destination::Backend(self.backend_id(key)), steps(filters)),
                         None => (answer(refusal), plain.clone()),
                     };
-                    (Some(to), *weight)
+                    (to, *weight)
                 };
                 (Lead::Shares(shares.iter().map(share).collect()), plain)
             }
@@ -143,7 +142,7 @@ enum Lead {
 }
 
 /// Where a share leads and by which steps, and its weight.
-type ShareLead = (Option<(Destination, Arc<Policies>)>, u32);
+type ShareLead = ((Destination, Arc<Policies>), u32);
 
 /// The route for a host and a match of a rule.
 fn make(
@@ -170,15 +169,13 @@ fn make(
     match lead {
         Lead::To(to) => made.to = to,
         Lead::Shares(shares) => {
-            let share = |(share, weight): &ShareLead| {
-                let route = share.as_ref().map(|(to, policies)| {
-                    Arc::new(Route {
-                        to: to.clone(),
-                        policies: policies.clone(),
-                        ..made.clone()
-                    })
-                });
-                (route, *weight)
+            let share = |((to, policies), weight): &ShareLead| {
+                let route = Route {
+                    to: to.clone(),
+                    policies: policies.clone(),
+                    ..made.clone()
+                };
+                (Arc::new(route), *weight)
             };
             let shares = shares.iter().map(share).collect();
             made.to = Destination::Shares(Arc::new(Shares(shares)));

@@ -3,6 +3,7 @@
 use super::ParentRef;
 use crate::model::object::Meta;
 use crate::model::{Kind, Revision};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -30,8 +31,12 @@ impl HttpRoute {
     }
 
     /// What requests for a rule without a usable backend get. Clients of gRPC take 503 for UNAVAILABLE, and 500 for UNKNOWN.
-    pub fn refusal(&self) -> u16 {
-        if self.is_grpc { 503 } else { 500 }
+    pub fn refusal(&self) -> StatusCode {
+        if self.is_grpc {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
