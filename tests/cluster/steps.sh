@@ -256,14 +256,8 @@ narthex_rolls() {
 }
 old_narthexes_gone() { [ "$(k -n narthex-system get pods -o name | wc -l)" = "${#node_ips[@]}" ]; }
 
-# Builds, starts two nodes, and sets node_ips, LAB, CP_NETNS and KUBECONFIG.
-prepare() {
-  title "Preparing"
-  step "packages" "$here/deps.sh"
-  step "Kubernetes binaries" "$here/kube-binaries.sh"
-  step "build narthex" build_narthex
-  narthex=${NARTHEX_BIN:-$root/target/x86_64-unknown-linux-gnu/release/narthex}
-  step "make its image without Docker" make_image
+# Starts the nodes, and sets node_ips, LAB, CP_NETNS and KUBECONFIG.
+start_nodes() {
   cluster_up=1
   step "start ${E2E_NODES:-2} nodes" start_cluster
   while IFS='=' read -r key value; do
@@ -271,6 +265,17 @@ prepare() {
   done <"$work/lab"
   export LAB
   IFS=, read -ra node_ips <<<"$NODE_IPS"
+}
+
+# Builds narthex, and starts the nodes.
+prepare() {
+  title "Preparing"
+  step "packages" "$here/deps.sh"
+  step "Kubernetes binaries" "$here/kube-binaries.sh"
+  step "build narthex" build_narthex
+  narthex=${NARTHEX_BIN:-$root/target/x86_64-unknown-linux-gnu/release/narthex}
+  step "make its image without Docker" make_image
+  start_nodes
   step "the nodes run Kubernetes ${KUBE:=v1.35.4}" runs_kubernetes
 }
 runs_kubernetes() { [ "$(k get nodes -o jsonpath='{.items[*].status.nodeInfo.kubeletVersion}' | xargs -n1 | sort -u)" = "$KUBE" ]; }

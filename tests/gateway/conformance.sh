@@ -102,13 +102,7 @@ step "packages" "$here/deps.sh"
 step "Kubernetes binaries" "$here/kube-binaries.sh"
 step "the suite and its pods" build_suite
 step "make images without Docker" make_images
-cluster_up=1
-step "start 2 nodes" start_cluster
-while IFS='=' read -r key value; do
-  case $key in LAB | CP_NETNS | NODE_IPS | KUBECONFIG) printf -v "$key" %s "$value" ;; esac
-done <"$work/lab"
-export LAB
-IFS=, read -ra node_ips <<<"$NODE_IPS"
+start_nodes
 step "the kinds of Gateway API, and a GatewayClass" apply_kinds
 step "addresses for Gateways lead to the first node" route_pool
 start_narthexes
