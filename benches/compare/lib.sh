@@ -189,6 +189,31 @@ END
     NARTHEX_ARGS="--listen-https 127.0.0.1:$(tls_port "$NARTHEX_PORT") --default-certificate default/web $NARTHEX_ARGS"
 }
 
+# passed_through HOST PORT: an Ingress whose TLS is passed through to the pod at that port.
+passed_through() {
+    cat >"$scratch/conf/narthex/passed.yaml" <<END
+apiVersion: v1
+kind: Service
+metadata: {name: pod}
+spec: {ports: [{port: 443}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: pod, labels: {kubernetes.io/service-name: pod}}
+addressType: IPv4
+ports: [{port: $2}]
+endpoints: [{addresses: [127.0.0.1]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: passed, annotations: {narthex.io/tls-passthrough: "true"}}
+spec:
+  rules:
+  - host: $1
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: pod, port: {number: 443}}}}]}
+END
+}
+
 # The port for HTTPS of a proxy that has one for HTTP.
 tls_port() { echo $(($1 + 20)); }
 

@@ -35,27 +35,7 @@ for port in "$BACKEND_PORT" "$NARTHEX_PORT" "$NARTHEX_ADMIN_PORT" "${port_at[@]}
     port_is_free "$port" || die "port $port is in use; set PORT_BASE"
 done
 launch pod "$LOAD_CPU" "$here/passthrough.py" pod "$BACKEND_PORT"
-cat >"$scratch/conf/narthex/passed.yaml" <<END
-apiVersion: v1
-kind: Service
-metadata: {name: pod}
-spec: {ports: [{port: 443}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: pod, labels: {kubernetes.io/service-name: pod}}
-addressType: IPv4
-ports: [{port: $BACKEND_PORT}]
-endpoints: [{addresses: [127.0.0.1]}]
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: passed, annotations: {narthex.io/tls-passthrough: "true"}}
-spec:
-  rules:
-  - host: $HOST
-    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: pod, port: {number: 443}}}}]}
-END
+passed_through "$HOST" "$BACKEND_PORT"
 printf '^%s$ passed\n' "${HOST//./\\.}" >"$scratch/conf/map"
 cat >"$scratch/conf/passed.cfg" <<END
 global

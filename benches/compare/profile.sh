@@ -20,6 +20,9 @@ export LLVM_PROFILE_FILE=$OUT/%p.profraw
 prepare
 certify
 start_backend
+passed=passed.example.com
+launch pod "$LOAD_CPU" "$here/passthrough.py" pod "$((PORT_BASE + 8))"
+passed_through "$passed" "$((PORT_BASE + 8))"
 
 # load REQUESTS OPTION...: all of them have to be answered with 200.
 load() {
@@ -44,6 +47,9 @@ for name in narthex narthex-log; do
     load 20000 -c 8 -m 32 "${BROWSER[@]}" "$secure/"
     load 20000 -c 8 -m 32 "$plain/"
     "$here/handshake.py" "$(tls_port "$NARTHEX_PORT")" "$HOST" 2 resumed >"$scratch/tmp/load" || die "handshake.py failed"
+    for kind in conns bytes; do
+        "$here/passthrough.py" "$kind" "$(tls_port "$NARTHEX_PORT")" "$passed" 3 >"$scratch/tmp/load" || die "passthrough.py $kind failed"
+    done
     stop "$pid"
 done
 files=("$OUT"/*.profraw)

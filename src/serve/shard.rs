@@ -296,7 +296,7 @@ impl Shard {
             Stream::Plain(stream).reset_when_dropped();
             return;
         }
-        let Some((ends, trusted, held)) = self.open(listener.id, &mut stream, socket).await else {
+        let Some((ends, trusted, held)) = self.open(listener, &mut stream, socket).await else {
             return;
         };
         if let Serves::Tcp(to) = &listener.serves {
@@ -416,14 +416,14 @@ impl Shard {
     /// it is to be closed.
     async fn open(
         self: &Rc<Self>,
-        listener: ListenerId,
+        listener: &Listener,
         stream: &mut TcpStream,
         socket: SocketAddr,
     ) -> Option<(Ends, bool, &'static [u8])> {
         let proxies = &self.worker.settings.trusted_proxies;
         let trusted = proxies.contains(socket.ip());
         let opened = match self.settings.proxy_protocol.may_begin(trusted) {
-            Ok(true) => Box::pin(self.read_header(listener, stream)).await?,
+            Ok(true) => Box::pin(self.read_header(listener.id, stream)).await?,
             Ok(false) => Ok(Opened::PLAIN),
             Err(error) => Err(error),
         };
@@ -436,7 +436,7 @@ impl Shard {
             Ok(Opened { ends: None, held }) => {
                 let ends = Ends {
                     client: socket,
-                    local: stream.local_addr().ok()?,
+                    local: local_address(stream, listener)?,
                     tls_version: None,
                     silent_on_tls: false,
                 };
@@ -482,6 +482,17 @@ impl Shard {
     /// Whether new handshakes wait until others are done.
     pub fn is_short_of_handshakes(&self) -> bool {
         self.settings.tls.as_ref().is_some_and(|tls| tls.is_full())
+    }
+}
+
+/// What a client connected to. The kernel is asked only where the listener does not say it, which saves a system call for each
+/// connection.
+fn local_address(stream: &TcpStream, listener: &Listener) -> Option<SocketAddr> {
+    let known = !listener.address.ip().is_unspecified() && listener.address.port() != 0;
+    if known {
+        Some(listener.address)
+    } else {
+        stream.local_addr().ok()
     }
 }
 
