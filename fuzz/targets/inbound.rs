@@ -54,10 +54,13 @@ fn is_cookie(name: &[u8]) -> bool {
 /// Whether the pod got this message of the client's.
 fn is_of(got: &Got, message: &Message) -> bool {
     let method = |line: &[u8]| line.split(|byte| *byte == b' ').next().map(<[u8]>::to_vec);
-    // Several lines of cookies become one: many servers look at one only.
-    let cookies = message.fields.iter().filter(|field| is_cookie(&field.0));
-    let cookies: Vec<&[u8]> = cookies.map(|field| &*field.1).collect();
-    let are_joined = cookies.len() > 1;
+    // Several lines of cookies become one without the empty ones: many servers look at one only.
+    let cookies = || message.fields.iter().filter(|field| is_cookie(&field.0));
+    let are_joined = cookies().count() > 1;
+    let cookies: Vec<&[u8]> = cookies()
+        .map(|field| &*field.1)
+        .filter(|value| !value.is_empty())
+        .collect();
     let theirs: Vec<_> = got
         .fields
         .iter()

@@ -18,10 +18,18 @@ use std::sync::Arc;
 #[derive(Arbitrary, Debug)]
 enum Text {
     Users(Vec<u8>),
-    Template { text: String, query: String, value: Vec<u8> },
+    Template {
+        text: String,
+        query: String,
+        value: Vec<u8>,
+    },
     Snippet(String),
     Keys(Vec<u8>),
-    Token { header: String, claims: String, signature: String },
+    Token {
+        header: String,
+        claims: String,
+        signature: String,
+    },
 }
 
 const KEYS: &[u8] = br#"{"keys": [
@@ -32,7 +40,12 @@ const KEYS: &[u8] = br#"{"keys": [
 fn jwt(text: &[u8]) -> Option<Jwt> {
     let read = JwtKeys::read(text, None);
     assert!(read.keys.is_some() || !read.wrong.is_empty(), "nothing is said of it");
-    Some(Jwt::new(read.keys?, (Box::default(), Box::default()), 0, Box::default()))
+    Some(Jwt::new(
+        read.keys?,
+        (Box::default(), Box::default()),
+        0,
+        Box::default(),
+    ))
 }
 
 /// Base64 without padding, for URLs.
@@ -72,7 +85,10 @@ fn expand(text: &str, query: &str, value: &[u8]) {
         backend: None,
         shown: None,
     });
-    assert!(!expanded.contains(['\r', '\n', '\0']), "{text} ends a field: {expanded:?}");
+    assert!(
+        !expanded.contains(['\r', '\n', '\0']),
+        "{text} ends a field: {expanded:?}"
+    );
 }
 
 fn snippet(text: &str) {
@@ -107,8 +123,14 @@ fn snippet(text: &str) {
     };
     let mut state = State::compile(options, [Object::Ingress(Arc::new(ingress))]);
     let closed = state.table().routes().all(|route| route.policies.guard.is_some());
-    let refused = state.refresh().iter().any(|diagnostic| diagnostic.code.name() == "GuardInvalid");
-    assert_eq!(closed, refused, "what is refused closes the routes, and nothing else does");
+    let refused = state
+        .refresh()
+        .iter()
+        .any(|diagnostic| diagnostic.code.name() == "GuardInvalid");
+    assert_eq!(
+        closed, refused,
+        "what is refused closes the routes, and nothing else does"
+    );
 }
 
 fuzz_target!(|text: Text| match text {
@@ -130,7 +152,11 @@ fuzz_target!(|text: Text| match text {
     } => {
         let jwt = jwt(KEYS).expect("keys");
         let raw = format!("{header}.{claims}.{signature}");
-        let made = format!("{}.{}.{signature}", encoded(header.as_bytes()), encoded(claims.as_bytes()));
+        let made = format!(
+            "{}.{}.{signature}",
+            encoded(header.as_bytes()),
+            encoded(claims.as_bytes())
+        );
         assert!(jwt.verify(raw.as_bytes()).is_err() && jwt.verify(made.as_bytes()).is_err());
     }
 });

@@ -5,6 +5,7 @@ use super::certificate::Told;
 use super::client::Client;
 use super::error::ProxyError;
 use super::forward::ForwardError;
+use super::headers::joined_cookie;
 use super::names::{is_hop_by_hop, is_managed, misleads};
 use super::passwords::Checked;
 use super::remembered::Question;
@@ -530,10 +531,9 @@ fn head(asked: &Asked<'_>, external: &External, host: &[u8], target: &str, hops:
     for field in asked.told.into_iter().flat_map(|told| told.fields.iter()) {
         write(&[field.name, b": ", field.value.as_bytes(), b"\r\n"]);
     }
-    // HTTP/2 clients send a cookie in crumbs (RFC 9113, section 8.2.3).
-    let crumbs: Vec<&[u8]> = fields.get_all(&Name::Cookie).map(Value::as_bytes).collect();
-    if !crumbs.is_empty() && !external.told.replaces(b"cookie") {
-        write(&[b"Cookie: ", &crumbs.join(&b"; "[..]), b"\r\n"]);
+    let cookie = joined_cookie(fields);
+    if !cookie.is_empty() && !external.told.replaces(b"cookie") {
+        write(&[b"Cookie: ", &cookie, b"\r\n"]);
     }
     let scheme = if known.secure { "https" } else { "http" };
     let asked_host = asked.canonical.host_header.unwrap_or_default();

@@ -225,6 +225,14 @@ fn stays(field: Field<'_>, options: &ConnectionOptions<'_>, trusted: bool, forwa
     !goes
 }
 
+/// All `Cookie` fields as one. HTTP/2 clients send a cookie in crumbs, and over HTTP/1.1 it must be one line again (RFC 9113,
+/// section 8.2.3). Empty ones are left out, or the line would end in white space.
+pub fn joined_cookie(fields: &Fields) -> Vec<u8> {
+    let crumbs = fields.get_all(&Name::Cookie).map(Value::as_bytes);
+    let crumbs: Vec<&[u8]> = crumbs.filter(|crumb| !crumb.is_empty()).collect();
+    crumbs.join(&b"; "[..])
+}
+
 /// Writes what frames the body, what is for the next hop, and what has another form there.
 fn write_framing(out: &mut impl Sink, original: &Fields, forwarded: &Forwarded<'_>) {
     let facts = forwarded.facts;
@@ -235,9 +243,7 @@ fn write_framing(out: &mut impl Sink, original: &Fields, forwarded: &Forwarded<'
         out.field("Content-Length: ", shortened(length));
     }
     if facts.crumbs {
-        // HTTP/2 clients send a cookie in crumbs; over HTTP/1.1 it must be one line again (RFC 9113, section 8.2.3).
-        let crumbs: Vec<&[u8]> = original.get_all(&Name::Cookie).map(Value::as_bytes).collect();
-        out.field("Cookie: ", &crumbs.join(&b"; "[..]));
+        out.field("Cookie: ", &joined_cookie(original));
     }
     if facts.takes_trailers {
         out.field("TE: ", b"trailers");

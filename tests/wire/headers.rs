@@ -365,3 +365,12 @@ fn pods_get_another_host_where_an_annotation_says_so() {
         .answer();
     assert_eq!(answer.status, 404, "it is no host that clients may ask for");
 }
+
+#[test]
+fn several_lines_of_cookies_become_one() {
+    let rig = Rig::new(1, &[]);
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nCookie: a=1\r\nCookie:\r\nCookie: b=2\r\nCookie:\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(rig.pod().last().field("cookie"), ["a=1; b=2"]);
+}
