@@ -153,6 +153,8 @@ async fn the_first_list_names_every_kind() {
     let expected = [
         "Namespace=0",
         "ReferenceGrant=0",
+        "TCPRoute=0",
+        "TLSRoute=0",
         "GRPCRoute=0",
         "HTTPRoute=0",
         "Gateway=0",

@@ -62,6 +62,8 @@ mod framing;
 mod gateway;
 #[path = "wire/gateway_addresses.rs"]
 mod gateway_addresses;
+#[path = "wire/gateway_streams.rs"]
+mod gateway_streams;
 #[path = "wire/gateway_tls.rs"]
 mod gateway_tls;
 #[path = "wire/gone_clients.rs"]

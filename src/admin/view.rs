@@ -20,7 +20,8 @@ use crate::table::canonical::canonical_host;
 use crate::table::decide::{self, Ask, AtStep, Canonical, Outcome, Refusal, Subject};
 use crate::table::explain::{Explanation, explain, explain_gateways};
 use crate::table::{
-    Destination, HostPattern, Hosts, ListenerId, PathKind, Presented, Route, Served, Shown, Table, TlsTerms, Verify,
+    Destination, HostPattern, Hosts, ListenerId, Match, PathKind, Presented, Route, Served, Shown, Table, TlsTerms,
+    Verify,
 };
 use question::{Head, Refused, Url};
 use schemars::JsonSchema;
@@ -363,7 +364,12 @@ impl Decision {
         let name = url.server_name(question);
         let listener = question.listener(table, url, name.as_deref());
         let hosts = listener.and_then(|listener| table.hosts_of(listener.id, name.as_deref()));
-        let Some(found) = hosts.and_then(|hosts| hosts.passes(name.as_deref())) else {
+        let stream = listener.and_then(|listener| table.stream(listener.id, name.as_deref()));
+        let found = match stream {
+            Some(stream) => stream.map(|stream| Match::plain(stream.route)),
+            None => hosts.and_then(|hosts| hosts.passes(name.as_deref())),
+        };
+        let Some(found) = found else {
             return false;
         };
         let (route, backend) = (found.route, table.backend_of(found.route));

@@ -40,7 +40,7 @@ impl State {
             }
             Kind::IngressClass => self.diagnose_class(object, &mut said),
             Kind::Namespace => {}
-            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::GRPCRoute | Kind::ReferenceGrant => {
+            kind if kind.is_of_gateways() => {
                 self.diagnose_gateway_object(object, &mut said);
             }
             _ => self.diagnose_claimant(object, &mut said),

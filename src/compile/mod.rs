@@ -381,13 +381,7 @@ impl State {
         for kind in Kind::ALL.into_iter().filter(|kind| kind.claims()) {
             counts.insert(kind, 0);
         }
-        for kind in [
-            Kind::GatewayClass,
-            Kind::Gateway,
-            Kind::HTTPRoute,
-            Kind::GRPCRoute,
-            Kind::ReferenceGrant,
-        ] {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_of_gateways()) {
             counts.insert(kind, self.gateways.names(kind).count());
         }
         for known in self.claimants.iter() {
@@ -481,7 +475,7 @@ impl State {
                 self.delete_namespace(&object.name);
                 self.gateways_changed();
             }
-            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::GRPCRoute | Kind::ReferenceGrant => {
+            kind if kind.is_of_gateways() => {
                 self.delete_gateway_object(object);
             }
             // Every other object is a claimant.
@@ -537,9 +531,7 @@ impl State {
                 .names()
                 .map(|name| ObjectRef::new(kind, "", name.clone()))
                 .collect(),
-            Kind::GatewayClass | Kind::Gateway | Kind::HTTPRoute | Kind::GRPCRoute | Kind::ReferenceGrant => {
-                self.gateways.names(kind).cloned().collect()
-            }
+            kind if kind.is_of_gateways() => self.gateways.names(kind).cloned().collect(),
             Kind::EndpointSlice | Kind::Endpoints => self
                 .slices
                 .keys()

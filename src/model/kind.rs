@@ -123,6 +123,18 @@ macro_rules! with_kinds {
                 versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha2"],
                 scope: Namespaced, watch: Sought, events: true, metadata_only: false, decoder: grpc_route,
             }
+            TLSRoute {
+                plural: "tlsroutes", short: [],
+                versions: [
+                    "gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha3", "gateway.networking.k8s.io/v1alpha2"
+                ],
+                scope: Namespaced, watch: Sought, events: true, metadata_only: false, decoder: tls_route,
+            }
+            TCPRoute {
+                plural: "tcproutes", short: [],
+                versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha2"],
+                scope: Namespaced, watch: Sought, events: true, metadata_only: false, decoder: tcp_route,
+            }
             ReferenceGrant {
                 plural: "referencegrants", short: ["refgrant"],
                 versions: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
@@ -186,6 +198,11 @@ impl Kind {
     /// Whether its objects claim hosts and paths.
     pub fn claims(self) -> bool {
         self.facts().dialect.is_some()
+    }
+
+    /// Whether it is one of Gateway API's.
+    pub fn is_of_gateways(self) -> bool {
+        self.group() == "gateway.networking.k8s.io"
     }
 
     /// The `kind:` of a manifest.

@@ -20,6 +20,8 @@ pub struct PassedOn {
     route: Option<Arc<Route>>,
     traffic: Option<Arc<Traffic>>,
     server_name: Box<str>,
+    /// `tls` or `tcp`.
+    scheme: &'static str,
     client: SocketAddr,
     connect: Option<Duration>,
     /// What it takes of limits of connections.
@@ -30,7 +32,12 @@ pub struct PassedOn {
 
 impl PassedOn {
     /// A connection begins.
-    pub fn begins(worker: &Worker, route: Option<&Arc<Route>>, server_name: Option<&str>, ends: &Ends) -> Self {
+    pub fn begins(
+        worker: &Worker,
+        route: Option<&Arc<Route>>,
+        (scheme, server_name): (&'static str, Option<&str>),
+        ends: &Ends,
+    ) -> Self {
         let counted = route.filter(|_| worker.settings.count_routes);
         let traffic = counted.map(|route| worker.traffic(route));
         if let Some(traffic) = &traffic {
@@ -41,6 +48,7 @@ impl PassedOn {
             route: route.cloned(),
             traffic,
             server_name: server_name.unwrap_or_default().into(),
+            scheme,
             client: ends.client,
             connect: None,
             places: Vec::new(),
@@ -144,7 +152,7 @@ impl PassedOn {
             at: now.saturating_sub(total),
             client,
             peer: self.client,
-            scheme: "tls",
+            scheme: self.scheme,
             tls: None,
             method: None,
             protocol: None,

@@ -13,17 +13,21 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::net::TcpStream;
 
 /// Serves a connection. `first` was read from it already.
-pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, passed: Passed, ends: Ends) {
+pub async fn run(shard: Rc<Shard>, client: Stream, first: Vec<u8>, passed: Passed, ends: Ends) {
     let worker = &shard.worker;
     let began = Instant::now();
-    let route = passed.rule.as_ref().map(|rule| &rule.route);
-    let mut noted = PassedOn::begins(worker, route, passed.server_name.as_deref(), &ends);
-    let table = worker.table();
     let draw = |below: u32| fastrand::u32(..below);
-    let backend = match &passed.to {
+    let share = match &passed.to {
+        Destination::Shares(shares) => shares.choose(draw).cloned(),
+        _ => None,
+    };
+    let route = share.as_ref().or(passed.rule.as_ref().map(|rule| &rule.route));
+    let said = (if passed.is_tls { "tls" } else { "tcp" }, passed.server_name.as_deref());
+    let mut noted = PassedOn::begins(worker, route, said, &ends);
+    let table = worker.table();
+    let backend = match share.as_ref().map_or(&passed.to, |share| &share.to) {
         Destination::Split(split) => split.choose_in(&table, &Fields::new(), draw).cloned(),
         to => to.choose(draw).and_then(|id| table.backend(id)).cloned(),
     };
@@ -36,6 +40,7 @@ pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, passed: Pa
         Ok(backend) => backend,
         Err(error) => {
             tracing::debug!(peer = %ends.client, %error, "connection refused");
+            refuse(&client, &passed);
             return noted.ends(worker, Err(error), None);
         }
     };
@@ -46,13 +51,22 @@ pub async fn run(shard: Rc<Shard>, client: TcpStream, first: Vec<u8>, passed: Pa
             let endpoint = lease.endpoint.endpoint.clone();
             let limit = backend.settings.tunnel_timeout;
             let pod = (pod, first);
-            noted.bytes = tunnel::relay(&shard, Stream::Plain(client), pod, &endpoint, limit).await;
+            noted.bytes = tunnel::relay(&shard, client, pod, &endpoint, limit).await;
             noted.ends(&shard.worker, Ok(()), Some(&endpoint));
         }
         Err(error) => {
             tracing::debug!(peer = %ends.client, %backend, %error, "connection closed: it cannot be passed on");
+            refuse(&client, &passed);
             noted.ends(&shard.worker, Err(ProxyError::Connect), None);
         }
+    }
+}
+
+/// Has a client that nobody serves see that: an orderly end would look like one of a conversation. That of TLS has no place before
+/// the handshake, which the client sees fail.
+fn refuse(client: &Stream, passed: &Passed) {
+    if !passed.is_tls || !matches!(client, Stream::Plain(_)) {
+        client.reset_when_dropped();
     }
 }
 
@@ -124,7 +138,7 @@ async fn connect(
 mod tests {
     use super::*;
 
-    fn size_of_task<F>(_: impl Fn(Rc<Shard>, TcpStream, Vec<u8>, Passed, Ends) -> F) -> usize {
+    fn size_of_task<F>(_: impl Fn(Rc<Shard>, Stream, Vec<u8>, Passed, Ends) -> F) -> usize {
         size_of::<F>()
     }
 

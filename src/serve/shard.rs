@@ -300,15 +300,15 @@ impl Shard {
             return;
         };
         if let Serves::Tcp(to) = &listener.serves {
+            // Where it leads may have changed since its socket was opened.
+            let now = self.worker.table().listener(listener.id).map(|now| now.serves.clone());
+            let to = match now {
+                Some(Serves::Tcp(now)) => now,
+                _ => to.clone(),
+            };
             // Whichever side speaks first, nothing is waited for here.
-            return Box::pin(relay::run(
-                self.clone(),
-                stream,
-                held.to_vec(),
-                Passed::connection(to),
-                ends,
-            ))
-            .await;
+            let (client, to) = (Stream::Plain(stream), Passed::connection(to));
+            return Box::pin(relay::run(self.clone(), client, held.to_vec(), to, ends)).await;
         }
         let begins_with_tls = listener.protocol().begins_with_tls();
         let limit = match &self.settings.tls {
@@ -393,7 +393,17 @@ impl Shard {
         drop(listed);
         match greeted {
             Ok(Greeted::Passed { stream, bytes, to }) => {
-                Some(Box::pin(relay::run(self.clone(), stream, bytes, to, ends)))
+                let client = Stream::Plain(stream);
+                Some(Box::pin(relay::run(self.clone(), client, bytes, to, ends)))
+            }
+            Ok(Greeted::Unwrapped(Shaken { stream, handshake, .. }, to)) => {
+                self.worker.counters.handshakes.add();
+                // For a PROXY header to the pod.
+                let ends = Ends {
+                    tls_version: Some(handshake.version.into()),
+                    ..ends
+                };
+                Some(Box::pin(relay::run(self.clone(), stream, Vec::new(), to, ends)))
             }
             Ok(Greeted::Shaken(Shaken { stream, handshake, h2 })) => {
                 self.worker.counters.handshakes.add();

@@ -6,8 +6,8 @@ use super::shard::Shard;
 use crate::config::TlsVersion;
 use crate::proxy::Handshake;
 use crate::table::{
-    CertificateSet, Destination, Guard, Listener, ListenerId, ListenerProtocol, Route, Table, TlsMode, TlsProfile,
-    public_key,
+    CertificateSet, Destination, Guard, Listener, ListenerId, ListenerProtocol, PassedStream, Route, Table, TlsMode,
+    TlsProfile, public_key,
 };
 use crate::upstream::Stream;
 use arc_swap::ArcSwap;
@@ -281,6 +281,8 @@ impl ResolvesServerCert for OfListener {
 /// Where a connection goes that is passed on.
 pub struct Passed {
     pub to: Destination,
+    /// Whether it is TLS, wherever that ends.
+    pub is_tls: bool,
     /// The name that its client asked for.
     pub server_name: Option<Box<str>>,
     /// By which rule, and what that asks of it; absent where its listener says so itself.
@@ -289,9 +291,10 @@ pub struct Passed {
 
 impl Passed {
     /// A connection that is no TLS, as far as is known.
-    pub fn connection(to: &Destination) -> Self {
+    pub fn connection(to: Destination) -> Self {
         Self {
-            to: to.clone(),
+            to,
+            is_tls: false,
             server_name: None,
             rule: None,
         }
@@ -309,6 +312,8 @@ pub struct Rule {
 pub enum Greeted {
     /// TLS ends here.
     Shaken(Shaken),
+    /// TLS ends here, and what is said under it is passed on.
+    Unwrapped(Shaken, Passed),
     /// TLS ends elsewhere: nothing was said to the client yet.
     Passed {
         /// The connection.
@@ -369,14 +374,24 @@ impl Tls {
         fresh.awaits_us();
         let _place = self.places.acquire().await;
         fresh.awaits_client();
-        let passes_some = shard.worker.table().ingress_hosts().passes_some();
-        let keeps = passes_some || listener.protocol() == ListenerProtocol::Tls;
+        let keeps = {
+            let table = shard.worker.table();
+            let now = table.listener(listener.id);
+            table.ingress_hosts().passes_some()
+                || listener.protocol() == ListenerProtocol::Tls
+                || now.is_some_and(|listener| listener.passes_for_gateways())
+        };
         let Hello { accepted, bytes } = Hello::read(&mut tcp, &shard.scratch, keeps).await?;
-        let mut of_gateway = None;
+        let (mut of_gateway, mut unwrapped) = (None, None);
         let profile = match terms(shard, listener.id, accepted.client_hello().server_name()) {
             Some(Terms::Ends(profile)) => profile,
             Some(Terms::OfGateway(certificates)) => {
                 of_gateway = Some(certificates);
+                None
+            }
+            Some(Terms::Unwraps(certificates, to)) => {
+                of_gateway = Some(certificates);
+                unwrapped = Some(to);
                 None
             }
             Some(Terms::Passes(to)) if keeps => {
@@ -395,6 +410,10 @@ impl Tls {
             (None, Some(certificates)) => {
                 let mut config = ServerConfig::clone(&self.config);
                 config.cert_resolver = Arc::new(OfListener(certificates));
+                if unwrapped.is_some() {
+                    // What is spoken under it is for the client and the pod to know.
+                    config.alpn_protocols.clear();
+                }
                 Arc::new(config)
             }
             (Some(profile), _) => self.config_of(profile).ok_or(io::ErrorKind::InvalidData)?,
@@ -427,7 +446,7 @@ impl Tls {
                 Some(Box::new(profile.look_at(chain, UnixTime::now())))
             }
         };
-        Ok(Greeted::Shaken(Shaken {
+        let shaken = Shaken {
             h2,
             stream: Stream::Tls(Box::new(stream.into())),
             handshake: Handshake {
@@ -435,7 +454,11 @@ impl Tls {
                 version,
                 shown,
             },
-        }))
+        };
+        Ok(match unwrapped {
+            None => Greeted::Shaken(shaken),
+            Some(to) => Greeted::Unwrapped(shaken, to),
+        })
     }
 }
 
@@ -445,19 +468,21 @@ enum Terms {
     Ends(Option<Arc<TlsProfile>>),
     /// The same at a listener of a Gateway, which has certificates of its own.
     OfGateway(Arc<CertificateSet>),
+    /// The same, and what is said under TLS is passed on.
+    Unwraps(Arc<CertificateSet>, Passed),
     Passes(Passed),
 }
 
 /// What the live table does for a name.
 fn terms(shard: &Shard, listener: ListenerId, server_name: Option<&str>) -> Option<Terms> {
     let table = shard.worker.table();
-    let passed = |to, rule| {
-        Some(Terms::Passes(Passed {
-            to,
-            server_name: server_name.map(Box::from),
-            rule,
-        }))
+    let to = |to, rule| Passed {
+        to,
+        is_tls: true,
+        server_name: server_name.map(Box::from),
+        rule,
     };
+    let passed = |destination, rule| Some(Terms::Passes(to(destination, rule)));
     if let TlsMode::Passthrough(to) = table.listener(listener)?.tls(server_name)? {
         return passed(to.clone(), None);
     }
@@ -467,6 +492,18 @@ fn terms(shard: &Shard, listener: ListenerId, server_name: Option<&str>) -> Opti
         .filter(|port| !port.then_ingresses);
     if own.is_some_and(|port| port.listener(server_name).is_none()) {
         return None;
+    }
+    if let Some(stream) = table.stream(listener, server_name) {
+        let PassedStream { route, certificates } = stream?;
+        let rule = Rule {
+            route: route.clone(),
+            guard: route.policies.guard.clone(),
+        };
+        let to = to(route.to.clone(), Some(rule));
+        return Some(match certificates {
+            Some(certificates) => Terms::Unwraps(certificates.clone(), to),
+            None => Terms::Passes(to),
+        });
     }
     if let Some(certificates) = table.gateway_certificates(listener, server_name) {
         return Some(Terms::OfGateway(certificates.clone()));

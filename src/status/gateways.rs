@@ -13,7 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The kinds whose status narthex writes, in the order in which it is written.
-const KINDS: [Kind; 4] = [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute, Kind::GRPCRoute];
+const KINDS: [Kind; 6] = [
+    Kind::GatewayClass,
+    Kind::Gateway,
+    Kind::HTTPRoute,
+    Kind::GRPCRoute,
+    Kind::TLSRoute,
+    Kind::TCPRoute,
+];
 /// The most addresses of a Gateway, and parents of a route: the API refuses more.
 const MOST_ADDRESSES: usize = 16;
 const MOST_PARENTS: usize = 32;
@@ -27,7 +34,10 @@ const OURS: [&str; 5] = [
 ];
 
 fn is_route(kind: Kind) -> bool {
-    matches!(kind, Kind::HTTPRoute | Kind::GRPCRoute)
+    matches!(
+        kind,
+        Kind::HTTPRoute | Kind::GRPCRoute | Kind::TLSRoute | Kind::TCPRoute
+    )
 }
 
 /// What is known of the statuses that objects have.

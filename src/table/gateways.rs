@@ -4,6 +4,7 @@
 use super::CertificateSet;
 use super::canonical::CanonicalPath;
 use super::hosts::{HostTable, Hosts, Match};
+use super::listener::ListenerProtocol;
 use super::route::{HostPattern, Route};
 use super::when::Says;
 use std::collections::HashMap;
@@ -75,10 +76,11 @@ pub struct GatewayListener {
     /// The namespace of its Gateway.
     pub namespace: Arc<str>,
     pub hostname: HostPattern,
+    pub protocol: ListenerProtocol,
     /// Its routes, by the hostnames that they have themselves: the better of two for a request is the one whose own
     /// hostname is the more specific, also where the listener's is narrower than both.
     pub hosts: ByHost<HostTable>,
-    /// What its clients are shown, where it is one for HTTPS.
+    /// What its clients are shown, where TLS ends there.
     pub certificates: Option<Arc<CertificateSet>>,
 }
 
@@ -89,6 +91,16 @@ pub struct GatewayPort {
     pub listeners: ByHost<GatewayListener>,
     /// Whether a request that no listener has a route for may have a rule of an Ingress.
     pub then_ingresses: bool,
+    /// Whether some connections of TLS are passed on as they come.
+    pub passes_some: bool,
+}
+
+/// A connection of TLS that is passed on.
+#[derive(Clone, Copy, Debug)]
+pub struct PassedStream<'t> {
+    pub route: &'t Arc<Route>,
+    /// What the client is shown, where TLS ends here and what it says is passed on.
+    pub certificates: Option<&'t Arc<CertificateSet>>,
 }
 
 /// What the listeners of Gateways say of a request.
@@ -107,6 +119,21 @@ impl GatewayListener {
     pub fn find(&self, host: Option<&str>, path: &CanonicalPath<'_>, says: &Says<'_>) -> Option<&Arc<Route>> {
         let mut hosts = self.hosts.fitting(host);
         hosts.find_map(|host| host.find(path, says))
+    }
+
+    /// Whether its connections are passed on, whatever is spoken in them.
+    pub fn is_of_streams(&self) -> bool {
+        matches!(self.protocol, ListenerProtocol::Tls | ListenerProtocol::Tcp)
+    }
+
+    /// Whether TLS ends at its pods.
+    pub fn passes_tls(&self) -> bool {
+        self.protocol == ListenerProtocol::Tls && self.certificates.is_none()
+    }
+
+    /// The route of a connection whose client asks for a name. It is that with the best hostname.
+    pub fn stream(&self, name: Option<&str>) -> Option<&Arc<Route>> {
+        self.hosts.fitting(name).find_map(|host| host.passes.as_ref())
     }
 
     /// Whether a rule of an Ingress answers in place of a route: a rule for fewer hosts does, and so does a rule of another
@@ -136,6 +163,25 @@ impl GatewayPort {
     /// The listener that a host belongs to, or a connection by the name that its client asks for.
     pub fn listener(&self, host: Option<&str>) -> Option<&GatewayListener> {
         self.listeners.fitting(host).next()
+    }
+
+    /// What becomes of a connection of TLS whose client asks for a name, if it is for a listener whose connections are passed on.
+    /// The inner one is absent where no route of the listener is for the name. As with requests, nobody takes a name from the
+    /// Ingress of somebody else, and what no route is for may be an Ingress's.
+    pub fn stream(&self, ingresses: &Hosts, name: Option<&str>) -> Option<Option<PassedStream<'_>>> {
+        let listener = self.listener(name).filter(|listener| listener.is_of_streams())?;
+        let Some(route) = listener.stream(name) else {
+            return (!self.then_ingresses).then_some(None);
+        };
+        let is_kept = || {
+            let (own, theirs) = (listener.hostname.rank().max(route.host.rank()), ingresses.rank(name));
+            theirs > own || (theirs == own && ingresses.is_of_others(name, &route.origin.object.namespace))
+        };
+        if self.then_ingresses && is_kept() {
+            return None;
+        }
+        let certificates = listener.certificates.as_ref();
+        Some(Some(PassedStream { route, certificates }))
     }
 
     /// Whether Ingresses name a host with a pattern for fewer hosts than the listener that it belongs to.

@@ -108,7 +108,7 @@ pub struct Match<'t> {
 
 impl<'t> Match<'t> {
     /// A route of a listener that has no guards of hosts and asks its clients for nothing.
-    pub(super) fn plain(route: &'t Arc<Route>) -> Self {
+    pub fn plain(route: &'t Arc<Route>) -> Self {
         Self {
             route,
             host_guard: None,
@@ -238,6 +238,12 @@ impl Hosts {
             Some(_) => suffix.len() + 1,
             None => 0,
         }
+    }
+
+    /// Whether a host has rules of another namespace.
+    pub fn is_of_others(&self, host: Option<&str>, namespace: &str) -> bool {
+        let mut routes = self.named(host).routes();
+        routes.any(|route| *route.origin.object.namespace != *namespace)
     }
 
     /// Replaces or removes what a host asks of its clients. For the compiler.

@@ -138,6 +138,14 @@ impl Listener {
         }
     }
 
+    /// Whether the listeners of Gateways have some connections of TLS passed on there as they come.
+    pub fn passes_for_gateways(&self) -> bool {
+        let Serves::Tls(names) = &self.serves else { return false };
+        names
+            .modes()
+            .any(|mode| matches!(mode, TlsMode::Terminate(HostSet::Gateways(port)) if port.passes_some))
+    }
+
     /// What is done with a client that asks for this name in its handshake; absent if it is sent away, or there is no TLS.
     pub fn tls(&self, server_name: Option<&str>) -> Option<&TlsMode> {
         match &self.serves {
@@ -205,6 +213,15 @@ pub enum ListenerProtocol {
 }
 
 impl ListenerProtocol {
+    /// What a socket for it is for: whether TLS ends here is known by the name that a client asks for.
+    #[must_use]
+    pub fn socket(self) -> Self {
+        match self {
+            Self::Tls => Self::Https,
+            other => other,
+        }
+    }
+
     /// Whether a connection begins with a handshake of TLS.
     pub fn begins_with_tls(self) -> bool {
         matches!(self, Self::Https | Self::Tls)

@@ -44,7 +44,7 @@ pub use client_tls::{
 };
 pub use compression::{Coding, Compression};
 pub use destination::{Answer, Destination, Shares, Split};
-pub use gateways::{Asked, GatewayListener, GatewayPort};
+pub use gateways::{Asked, GatewayListener, GatewayPort, PassedStream};
 pub use guard::{Guard, PARAMETERS};
 pub use hosts::{HostTable, Hosts, Match};
 pub use known_hosts::{KnownHost, KnownHosts};
@@ -141,6 +141,11 @@ impl Table {
         }
     }
 
+    /// What becomes of a connection of TLS that the listeners of Gateways have passed on: see [`GatewayPort::stream`].
+    pub fn stream(&self, listener: ListenerId, name: Option<&str>) -> Option<Option<PassedStream<'_>>> {
+        self.gateways_of(listener, name)?.stream(&self.ingress_hosts, name)
+    }
+
     /// Replaces what Gateways have. For the compiler, which puts the same into listeners.
     pub fn set_gateway_ports(&mut self, ports: Arc<[Arc<GatewayPort>]>) {
         self.gateway_ports = ports;
@@ -194,7 +199,7 @@ impl Table {
     /// or another namespace's certificate. Then all that the Ingress says of TLS holds.
     pub fn gateway_certificates(&self, listener: ListenerId, name: Option<&str>) -> Option<&Arc<CertificateSet>> {
         let port = self.gateways_of(listener, name)?;
-        let gateway = port.listener(name)?;
+        let gateway = port.listener(name).filter(|gateway| !gateway.is_of_streams())?;
         let rank = gateway.hostname.rank();
         let is_kept = |of_ingress: usize, is_kept_if_same: bool| {
             port.then_ingresses && (of_ingress > rank || (of_ingress == rank && is_kept_if_same))

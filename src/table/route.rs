@@ -78,7 +78,8 @@ pub enum PathKind {
 pub struct PathPattern {
     /// How it is compared.
     pub kind: PathKind,
-    /// The path; a prefix without its closing slash, except for `/` itself; of a regular expression its text.
+    /// The path; a prefix without its closing slash, except for `/` itself; of a regular expression its text. Where connections are
+    /// passed on for Gateways, what they are: `TLS` or `TCP`.
     pub path: Arc<str>,
 }
 
@@ -88,6 +89,14 @@ impl PathPattern {
         Self {
             kind: PathKind::Passthrough,
             path: Arc::default(),
+        }
+    }
+
+    /// What stands for all connections of a listener of a Gateway: of TLS, by the name that clients ask for, or of TCP.
+    pub fn connections(is_tcp: bool) -> Self {
+        Self {
+            kind: PathKind::Passthrough,
+            path: Arc::from(if is_tcp { "TCP" } else { "TLS" }),
         }
     }
 
@@ -120,7 +129,8 @@ impl fmt::Display for PathPattern {
             PathKind::Below => "Below",
             PathKind::Exact => "Exact",
             PathKind::RegularExpression => "RegularExpression",
-            PathKind::Passthrough => return f.write_str("TLS passthrough"),
+            PathKind::Passthrough if self.path.is_empty() => return f.write_str("TLS passthrough"),
+            PathKind::Passthrough => return write!(f, "{} connections", self.path),
         };
         write!(f, "{kind} {}", self.path)
     }
@@ -323,7 +333,7 @@ impl Route {
     /// `www.example.com/api`, for logs.
     pub fn describe(&self) -> String {
         match &self.path {
-            Some(pattern) if pattern.kind == PathKind::Passthrough => format!("{} (TLS passthrough)", self.host),
+            Some(pattern) if pattern.kind == PathKind::Passthrough => format!("{} ({pattern})", self.host),
             Some(pattern) => format!("{}{}", self.host, pattern.path),
             None => format!("{} (default backend)", self.host),
         }

@@ -52,6 +52,8 @@ async fn with_no_rights_each_watch_says_which_rule_to_add() {
             "gateways",
             "httproutes",
             "grpcroutes",
+            "tlsroutes",
+            "tcproutes",
             "referencegrants",
         ]
         .iter()

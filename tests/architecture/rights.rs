@@ -103,6 +103,8 @@ fn asked() -> BTreeSet<Right> {
         right("gateway.networking.k8s.io", "gateways/status", "update"),
         right("gateway.networking.k8s.io", "httproutes/status", "update"),
         right("gateway.networking.k8s.io", "grpcroutes/status", "update"),
+        right("gateway.networking.k8s.io", "tlsroutes/status", "update"),
+        right("gateway.networking.k8s.io", "tcproutes/status", "update"),
         // status/events.rs
         right("events.k8s.io", "events", "create"),
         right("events.k8s.io", "events", "get"),

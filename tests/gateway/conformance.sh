@@ -8,7 +8,7 @@
 # names.
 #
 # Environment: NARTHEX        the narthex to run (target/debug/narthex)
-#              PROFILES       profiles, with commas between (GATEWAY-HTTP,GATEWAY-GRPC)
+#              PROFILES       profiles, with commas between (GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP)
 #              E2E_KEEP=1     leave the cluster up after a failure (and then: lab.sh down)
 set -euo pipefail
 
@@ -84,7 +84,7 @@ class_is_accepted() {
 }
 
 suite() {
-  local arguments=(--gateway-class=narthex "--conformance-profiles=${PROFILES:-GATEWAY-HTTP,GATEWAY-GRPC}" --organization=narthex --project=narthex
+  local arguments=(--gateway-class=narthex "--conformance-profiles=${PROFILES:-GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP}" --organization=narthex --project=narthex
     --url=https://narthex.io --contact=https://narthex.io "--version=$("$narthex" --version | cut -d' ' -f2)"
     --usable-address=10.77.1.200 --unusable-address=10.77.2.1 --allow-crds-mismatch
     "--report-output=$work/report.yaml")

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 /// A listener for HTTPS.
-fn https(name: &str, port: u16, hostname: &str, secret: &str) -> String {
+pub fn https(name: &str, port: u16, hostname: &str, secret: &str) -> String {
     let hostname = match hostname {
         "" => String::new(),
         hostname => format!(", hostname: \"{hostname}\""),

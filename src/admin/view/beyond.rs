@@ -153,8 +153,7 @@ fn concerns(object: &ObjectRef, said: &Diagnostic, rules: &[(usize, Fit)]) -> Op
 /// Says if the TLS connections for a host are passed on, where plain HTTP is refused.
 pub(super) fn passed_on(table: &Table, asked: &Asked<'_>) -> Option<Hint> {
     let is_passed = |route: &&Arc<Route>| {
-        let path = route.path.as_ref();
-        path.is_some_and(|path| path.kind == PathKind::Passthrough) && route.host.matches(asked.host)
+        route.path.as_ref() == Some(&PathPattern::passthrough()) && route.host.matches(asked.host)
     };
     let host = asked.host.filter(|_| !asked.url.tls)?;
     let route = table.routes().find(is_passed)?;

@@ -5,7 +5,7 @@ use super::listeners::{Seen, SeenListener, Why, hostname, intersects};
 use super::rules::RulePlan;
 use super::statuses;
 use crate::compile::State;
-use crate::dialect::gateway::{GROUP, HttpRoute, ParentRef};
+use crate::dialect::gateway::{GROUP, GatewayRoute, ParentRef};
 use crate::dialect::reading::BackendKey;
 use crate::model::{Code, Diagnostic, Kind, ObjectRef, Revision, Seniority};
 use crate::table::{CertificateSet, DesiredStatus, HostPattern, ListenerProtocol};
@@ -32,7 +32,8 @@ pub(super) type PortKey = (Option<ObjectRef>, u16);
 
 /// What is served on a port.
 pub(super) struct PortPlan {
-    protocol: ListenerProtocol,
+    /// What its sockets are for.
+    socket: ListenerProtocol,
     /// Where it is listened on for Gateways alone.
     addresses: Vec<SocketAddr>,
     pub listeners: Vec<ListenerPlan>,
@@ -44,6 +45,8 @@ pub(super) struct ListenerPlan {
     /// The namespace of the Gateway.
     pub namespace: Arc<str>,
     pub hostname: HostPattern,
+    pub protocol: ListenerProtocol,
+    /// What its clients are shown, where TLS ends there.
     pub certificates: Option<Arc<CertificateSet>>,
     /// The places of its routes in the plan.
     pub routes: Vec<usize>,
@@ -55,8 +58,8 @@ pub(super) struct RoutePlan {
     pub seniority: Seniority,
     /// Whether its listeners count it: one that has nothing to serve is not accepted, and answers 500 all the same.
     is_accepted: bool,
-    /// What requests for a rule without a usable backend get.
-    pub refusal: StatusCode,
+    /// What requests for a rule without a usable backend get; absent for connections, which are closed.
+    pub refusal: Option<StatusCode>,
     /// Its own hostnames.
     pub hosts: Vec<HostPattern>,
     pub rules: Vec<RulePlan>,
@@ -77,13 +80,10 @@ fn desired(revision: &Revision, fields: Value) -> DesiredStatus {
 }
 
 impl Plan {
-    /// The addresses that are listened on for Gateways alone, and whether TLS ends there.
-    pub fn addresses_of(&self, port: &PortKey) -> impl Iterator<Item = (SocketAddr, bool)> {
+    /// The addresses that are listened on for Gateways alone, and what their sockets are for.
+    pub fn addresses_of(&self, port: &PortKey) -> impl Iterator<Item = (SocketAddr, ListenerProtocol)> {
         let port = self.ports.get(port).into_iter();
-        port.flat_map(|port| {
-            let tls = port.protocol == ListenerProtocol::Https;
-            port.addresses.iter().map(move |address| (*address, tls))
-        })
+        port.flat_map(|port| port.addresses.iter().map(|address| (*address, port.socket)))
     }
 }
 
@@ -103,8 +103,8 @@ impl State {
         };
         let mut attached: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         // The oldest first: a later one of another kind may have to yield to it.
-        let mut routes: Vec<&HttpRoute> = self.gateways.routes().collect();
-        let age = |route: &&HttpRoute| {
+        let mut routes: Vec<&GatewayRoute> = self.gateways.routes().collect();
+        let age = |route: &&GatewayRoute| {
             (
                 route.meta.created,
                 route.meta.namespace.clone(),
@@ -112,7 +112,8 @@ impl State {
             )
         };
         routes.sort_by_cached_key(age);
-        plan.has_both_kinds = routes.iter().any(|route| route.is_grpc) && routes.iter().any(|route| !route.is_grpc);
+        let has = |kind| routes.iter().any(|route| route.kind == kind);
+        plan.has_both_kinds = has(Kind::HTTPRoute) && has(Kind::GRPCRoute);
         for route in routes {
             self.plan_route(route, &gateways, &mut plan, &mut attached, &mut said);
         }
@@ -172,7 +173,7 @@ impl State {
         let own = seen.place.own();
         let owner = (!own.is_empty()).then(|| seen.object.clone());
         let port = plan.ports.entry((owner, listener.port)).or_insert_with(|| PortPlan {
-            protocol,
+            socket: protocol.socket(),
             addresses: match own {
                 [] => self.gateway_addresses(listener.port, protocol),
                 own => own.iter().map(|ip| SocketAddr::new(*ip, listener.port)).collect(),
@@ -183,6 +184,7 @@ impl State {
             name: format!("{}/{}", seen.object.path(), listener.listener.name).into(),
             namespace: seen.object.namespace.clone(),
             hostname: hostname.clone(),
+            protocol,
             certificates: listener.certificates.clone(),
             routes,
         });
@@ -190,13 +192,13 @@ impl State {
 
     fn plan_route(
         &self,
-        route: &HttpRoute,
+        route: &GatewayRoute,
         gateways: &[Seen<'_>],
         plan: &mut Plan,
         attached: &mut BTreeMap<(usize, usize), Vec<usize>>,
         said: &mut Vec<Diagnostic>,
     ) {
-        let object = ObjectRef::new(route.kind(), route.meta.namespace.clone(), route.meta.name.clone());
+        let object = ObjectRef::new(route.kind, route.meta.namespace.clone(), route.meta.name.clone());
         let mut hosts = Vec::new();
         let mut findings = Vec::new();
         for (index, text) in route.hostnames.iter().enumerate() {
@@ -260,10 +262,7 @@ impl State {
             };
             let refused = match listeners {
                 Ok(_) if is_unfit => {
-                    let why = format!(
-                        "none of its rules can be served, and requests for them get {}",
-                        route.refusal().as_u16()
-                    );
+                    let why = format!("none of its rules can be served, and {}", route.refused("them"));
                     Some(("UnsupportedValue", why))
                 }
                 Ok(_) => None,
@@ -286,10 +285,13 @@ impl State {
             said.extend(findings);
             return;
         }
-        let share = format!("its share of requests gets {}", route.refusal().as_u16());
+        let share = match route.refusal() {
+            Some(status) => format!("its share of requests gets {}", status.as_u16()),
+            None => "its share of connections is closed".to_owned(),
+        };
         for (index, rule) in rules.iter().enumerate() {
             for (field, why) in &rule.unfit {
-                let message = format!("{why}; requests for this rule get {}", route.refusal().as_u16());
+                let message = format!("{why}; {}", route.refused("this rule"));
                 let field = format!("spec.rules[{index}].{field}");
                 findings.push(Diagnostic::new(Code::UnsupportedValue, &object, field, message));
             }
@@ -310,7 +312,7 @@ impl State {
             let why = "narthex knows no default Gateways";
             findings.push(Diagnostic::new(Code::NotYet, &object, "spec.useDefaultGateways", why));
         }
-        let status = statuses::http_route(route, &parents, &rules);
+        let status = statuses::route(route, &parents, &rules);
         plan.statuses.insert(object.clone(), desired(&route.revision, status));
         said.extend(findings);
         plan.routes.push(RoutePlan {
@@ -335,12 +337,16 @@ impl State {
     /// `--host-owners` gives it to nobody else. Where it does, the error says to whom.
     pub(super) fn serves_host(
         &self,
-        namespace: &str,
+        (kind, namespace): (Kind, &str),
         listener: &HostPattern,
         host: &HostPattern,
     ) -> Result<(), Option<(HostPattern, String)>> {
         if !intersects(listener, host) {
             return Err(None);
+        }
+        // Its connections name no host.
+        if kind == Kind::TCPRoute {
+            return Ok(());
         }
         let common = if listener.rank() > host.rank() { listener } else { host };
         match self.options.host_owners.against_below(namespace, common) {
@@ -360,7 +366,10 @@ impl State {
         let mut refused = BTreeSet::new();
         for listener in seen.listeners.iter().filter_map(|listener| listener.hostname.as_ref()) {
             let all = hosts.iter();
-            refused.extend(all.filter_map(|host| self.serves_host(&object.namespace, listener, host).err()?));
+            refused.extend(all.filter_map(|host| {
+                self.serves_host((object.kind, &object.namespace), listener, host)
+                    .err()?
+            }));
         }
         for (host, owners) in refused {
             let host = match host {
@@ -375,7 +384,7 @@ impl State {
     /// The listeners of a Gateway that a route is served by.
     fn attach(
         &self,
-        route: &HttpRoute,
+        route: &GatewayRoute,
         hosts: &[HostPattern],
         parent: &ParentRef,
         seen: &Seen<'_>,
@@ -391,22 +400,25 @@ impl State {
             return Err(("NoMatchingParent", why));
         }
         let takes = |listener: &&&SeenListener<'_>| {
-            listener.kinds.contains(&route.kind().name())
+            listener.kinds.contains(&route.kind.name())
                 && self.takes_namespace(seen, listener.listener, &route.meta.namespace)
         };
         let taking: Vec<&&SeenListener<'_>> = named.iter().filter(takes).collect();
         if taking.is_empty() {
             let why = format!(
                 "no listener of {} that it names takes {}s of its namespace",
-                seen.object,
-                route.kind()
+                seen.object, route.kind
             );
             return Err(("NotAllowedByListeners", why));
         }
         let fits = |listener: &&&&SeenListener<'_>| {
             let own = listener.hostname.as_ref();
             let namespace = &route.meta.namespace;
-            own.is_some_and(|own| hosts.iter().any(|host| self.serves_host(namespace, own, host).is_ok()))
+            own.is_some_and(|own| {
+                hosts
+                    .iter()
+                    .any(|host| self.serves_host((route.kind, namespace), own, host).is_ok())
+            })
         };
         let fitting: BTreeSet<usize> = taking.iter().filter(fits).map(|listener| listener.index).collect();
         if fitting.is_empty() {
@@ -423,7 +435,7 @@ impl State {
 /// The listeners without those where an older route of the other kind has one of the hostnames: gRPC is HTTP, and one kind of route
 /// is to have it.
 fn without_rivals(
-    (route, hosts): (&HttpRoute, &[HostPattern]),
+    (route, hosts): (&GatewayRoute, &[HostPattern]),
     (gateway, seen, mut listeners): (usize, &Seen<'_>, BTreeSet<usize>),
     (plan, attached): (&Plan, &BTreeMap<(usize, usize), Vec<usize>>),
 ) -> Result<BTreeSet<usize>, Why> {
@@ -442,7 +454,7 @@ fn without_rivals(
                     .filter(is_served)
                     .any(|theirs| intersects(host, theirs))
             };
-            other.object.kind != route.kind() && hosts.iter().filter(is_served).any(shared)
+            other.object.kind != route.kind && hosts.iter().filter(is_served).any(shared)
         });
         rival = rival.take().or(found.map(|other| &other.object));
         found.is_none()
@@ -470,7 +482,7 @@ fn is_of_mesh(parent: &ParentRef) -> bool {
 }
 
 /// The place of the Gateway that a route names.
-fn find_parent(route: &HttpRoute, parent: &ParentRef, gateways: &[Seen<'_>]) -> Result<usize, Unowned> {
+fn find_parent(route: &GatewayRoute, parent: &ParentRef, gateways: &[Seen<'_>]) -> Result<usize, Unowned> {
     let group = parent.group.as_deref().unwrap_or(GROUP);
     let kind = parent.kind.as_deref().unwrap_or("Gateway");
     if (group, kind) != (GROUP, "Gateway") {

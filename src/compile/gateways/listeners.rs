@@ -59,15 +59,25 @@ impl Seen<'_> {
 }
 
 impl SeenListener<'_> {
-    /// Whether requests are answered by its routes.
+    /// Whether its routes are served.
     pub fn is_served(&self) -> bool {
-        let has_certificate = self.protocol != Some(ListenerProtocol::Https) || self.certificates.is_some();
+        let has_certificate = !self.ends_tls() || self.certificates.is_some();
         self.refused.is_none() && self.conflict.is_none() && has_certificate
     }
 
     /// Whether TLS ends there.
-    pub fn is_tls(&self) -> bool {
-        self.protocol == Some(ListenerProtocol::Https)
+    fn ends_tls(&self) -> bool {
+        match self.protocol {
+            Some(ListenerProtocol::Https) => true,
+            Some(ListenerProtocol::Tls) => self.mode() != PASSTHROUGH,
+            _ => false,
+        }
+    }
+
+    /// What it does with TLS.
+    fn mode(&self) -> &str {
+        let tls = self.listener.tls.as_ref();
+        tls.and_then(|tls| tls.mode.as_deref()).unwrap_or(TERMINATE)
     }
 
     pub fn field(&self, name: &str) -> String {
@@ -75,8 +85,19 @@ impl SeenListener<'_> {
     }
 }
 
-/// The kinds of routes that narthex serves on listeners for HTTP.
-const HTTP_KINDS: &[&str] = &["HTTPRoute", "GRPCRoute"];
+/// What a listener may do with TLS.
+const TERMINATE: &str = "Terminate";
+const PASSTHROUGH: &str = "Passthrough";
+
+/// The kinds of routes that narthex serves on listeners for a protocol.
+fn kinds_of(protocol: ListenerProtocol) -> &'static [&'static str] {
+    match protocol {
+        ListenerProtocol::Http | ListenerProtocol::Https => &["HTTPRoute", "GRPCRoute"],
+        ListenerProtocol::Tls => &["TLSRoute"],
+        ListenerProtocol::Tcp => &["TCPRoute"],
+        ListenerProtocol::Udp => &[],
+    }
+}
 
 /// A hostname of a listener or route.
 pub(super) fn hostname(text: &str) -> Result<HostPattern, String> {
@@ -227,7 +248,7 @@ impl State {
             .enumerate()
             .map(|(index, listener)| {
                 let mut seen = self.see_listener((gateway, &placed.place), listener, index);
-                if no_https && seen.is_tls() {
+                if no_https && seen.ends_tls() {
                     let why =
                         "it would have to ask clients for certificates, which narthex does not do for Gateways yet";
                     seen.refused.get_or_insert(("UnsupportedValue", why.to_owned()));
@@ -255,10 +276,17 @@ impl State {
         let protocol = match &*listener.protocol {
             "HTTP" => Some(ListenerProtocol::Http),
             "HTTPS" => Some(ListenerProtocol::Https),
+            "TLS" => Some(ListenerProtocol::Tls),
+            "TCP" => Some(ListenerProtocol::Tcp),
             _ => None,
         };
         let named = listener.hostname.as_deref().filter(|text| !text.is_empty());
-        let hostname = named.map_or(Ok(HostPattern::Any), hostname);
+        let hostname = match named {
+            Some(_) if protocol == Some(ListenerProtocol::Tcp) => {
+                Err("connections for TCP name no host, so the listener can have no hostname".to_owned())
+            }
+            named => named.map_or(Ok(HostPattern::Any), hostname),
+        };
         let port = u16::try_from(listener.port).unwrap_or_default();
         let mut refused = None;
         if let Err(why) = &hostname {
@@ -283,6 +311,7 @@ impl State {
             }
         }
         if let Ok(hostname) = &hostname
+            && protocol != Some(ListenerProtocol::Tcp)
             && let Some(owners) = self
                 .options
                 .host_owners
@@ -309,14 +338,27 @@ impl State {
             has_more_certificates: false,
             attached: 0,
         };
-        if seen.is_tls() {
-            self.see_tls(gateway, &mut seen);
-        }
+        self.see_tls(gateway, &mut seen);
         seen
     }
 
     /// Finds the certificates of a listener.
     fn see_tls(&self, gateway: &Gateway, seen: &mut SeenListener<'_>) {
+        let wrong = match (seen.protocol, seen.mode()) {
+            (Some(ListenerProtocol::Https), TERMINATE) => None,
+            (Some(ListenerProtocol::Https), _) => Some("a listener for HTTPS needs the mode Terminate".to_owned()),
+            (Some(ListenerProtocol::Tls), TERMINATE | PASSTHROUGH) => None,
+            (Some(ListenerProtocol::Tls), mode) => {
+                Some(format!("tls.mode is \"{mode}\", and neither Terminate nor Passthrough"))
+            }
+            _ => None,
+        };
+        if let Some(why) = wrong {
+            seen.refused.get_or_insert(("UnsupportedValue", why));
+        }
+        if !seen.ends_tls() {
+            return;
+        }
         let Some(tls) = &seen.listener.tls else {
             seen.unresolved.get_or_insert((
                 "InvalidCertificateRef",
@@ -325,10 +367,6 @@ impl State {
             ));
             return;
         };
-        if tls.mode.as_deref().is_some_and(|mode| mode != "Terminate") {
-            let why = "a listener for HTTPS needs the mode Terminate".to_owned();
-            seen.refused.get_or_insert(("UnsupportedValue", why));
-        }
         let refs = tls.certificate_refs.as_deref().unwrap_or_default();
         if refs.is_empty() {
             let why = "it names no certificate".to_owned();
@@ -389,7 +427,9 @@ impl State {
         if flags.iter().any(|listener| listener.address.port() == port) {
             return Vec::new();
         }
-        let same = flags.iter().filter(|listener| listener.protocol() == protocol);
+        let same = flags
+            .iter()
+            .filter(|listener| stands_for(listener.protocol(), protocol));
         let addresses = same.map(|listener| SocketAddr::new(listener.address.ip(), port));
         addresses.collect::<BTreeSet<_>>().into_iter().collect()
     }
@@ -399,7 +439,7 @@ impl State {
         let (flags, own) = (&self.options.listeners, place.own());
         let here = flags.iter().find(|listener| listener.address.port() == port);
         if let Some(here) = here.filter(|_| own.is_empty()) {
-            let is_same = here.protocol() == protocol;
+            let is_same = here.protocol().socket() == protocol.socket();
             return is_same
                 .then_some(())
                 .ok_or_else(|| format!("port {port} is one for {}, by the flags of narthex", here.protocol()));
@@ -412,8 +452,8 @@ impl State {
             return Err(format!("port {port} is not one of --gateway-ports"));
         }
         // Without HTTPS in the flags, narthex has no settings for TLS.
-        if !flags.iter().any(|listener| listener.protocol() == protocol) {
-            return Err(format!("narthex listens nowhere for {protocol}"));
+        if !flags.iter().any(|listener| stands_for(listener.protocol(), protocol)) {
+            return Err(format!("narthex listens nowhere for {}", protocol.socket()));
         }
         Ok(())
     }
@@ -445,6 +485,12 @@ impl State {
     }
 }
 
+/// Whether the flags have narthex listen for a protocol of a Gateway's listener, by having it listen for another one. Any
+/// address will do for connections of which nothing is read.
+fn stands_for(flag: ListenerProtocol, wanted: ListenerProtocol) -> bool {
+    wanted == ListenerProtocol::Tcp || flag.socket() == wanted.socket()
+}
+
 /// Why a class is not accepted.
 pub(super) fn class_refused(class: &GatewayClass) -> Option<Why> {
     let why = "narthex reads no parameters of GatewayClasses yet";
@@ -466,7 +512,7 @@ fn bad_namespaces(listener: &GatewayListener) -> Option<String> {
 
 /// The kinds of routes that a listener takes, and what it asks for beside those that narthex knows.
 fn kinds(listener: &GatewayListener, protocol: Option<ListenerProtocol>) -> (Vec<&'static str>, Option<Refused>) {
-    let served = if protocol.is_some() { HTTP_KINDS } else { &[] };
+    let served = protocol.map_or(&[][..], kinds_of);
     let wanted = listener
         .allowed_routes
         .as_ref()
@@ -540,7 +586,7 @@ fn give_ports(all: &mut [Seen<'_>]) {
             let other = given.iter().find(|(port, known, hostname, owner)| {
                 *port == listener.port
                     && *owner != seen.object
-                    && (*known != protocol || *hostname == listener.hostname)
+                    && (known.socket() != protocol.socket() || *hostname == listener.hostname)
             });
             match other {
                 Some((.., owner)) => {

@@ -1,4 +1,4 @@
-//! Gateway API: from GatewayClasses, Gateways, HTTPRoutes and ReferenceGrants to listeners of the table, statuses and
+//! Gateway API: from GatewayClasses, Gateways, routes and ReferenceGrants to listeners of the table, statuses and
 //! diagnostics.
 //!
 //! Everything here hangs together: a listener's count depends on all routes, and a route on its Gateways, on grants, on
@@ -16,10 +16,10 @@ mod tables;
 
 use super::links::{Cause, User};
 use super::{Key, State};
-use crate::dialect::gateway::{Gateway, GatewayClass, GatewayObject, HttpRoute, ReferenceGrant};
+use crate::dialect::gateway::{Gateway, GatewayClass, GatewayObject, GatewayRoute, ReferenceGrant};
 use crate::dialect::reading::BackendKey;
 use crate::model::{Diagnostic, Kind, ObjectRef};
-use crate::table::{DesiredStatus, GatewayPort, ListenerId};
+use crate::table::{DesiredStatus, GatewayPort, ListenerId, ListenerProtocol};
 use addresses::Given;
 use attach::{Plan, PortKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -40,8 +40,8 @@ pub(super) struct Gateways {
     /// The Secrets that listeners name.
     secrets: BTreeSet<Key>,
     statuses: BTreeMap<ObjectRef, DesiredStatus>,
-    /// The listeners of the table that are there because of Gateways, by address and whether TLS ends there.
-    own: HashMap<(SocketAddr, bool), ListenerId>,
+    /// The listeners of the table that are there because of Gateways, by address and what their sockets are for.
+    own: HashMap<(SocketAddr, ListenerProtocol), ListenerId>,
     /// The addresses that Gateways have for themselves.
     given: Given,
     /// Which generation the next listener in a slot gets.
@@ -82,9 +82,9 @@ impl Gateways {
         })
     }
 
-    fn routes(&self) -> impl Iterator<Item = &HttpRoute> {
+    fn routes(&self) -> impl Iterator<Item = &GatewayRoute> {
         self.all(|object| match object {
-            GatewayObject::HttpRoute(route) => Some(route),
+            GatewayObject::Route(route) => Some(route),
             _ => None,
         })
     }
@@ -119,7 +119,7 @@ impl Gateways {
     /// The hostnames of a route, as it writes them.
     pub fn hosts(&self, object: &ObjectRef) -> Vec<Arc<str>> {
         match self.objects.get(object).map(|known| &**known) {
-            Some(GatewayObject::HttpRoute(route)) => route.hostnames.iter().map(|host| Arc::from(&**host)).collect(),
+            Some(GatewayObject::Route(route)) => route.hostnames.iter().map(|host| Arc::from(&**host)).collect(),
             _ => Vec::new(),
         }
     }
@@ -257,13 +257,13 @@ impl State {
         let mut taken: BTreeSet<u32> = flags.iter().map(|listener| listener.id.slot).collect();
         let mut wanted = Vec::new();
         for (key, port) in &ports {
-            for (address, tls) in plan.addresses_of(key) {
-                match before.remove(&(address, tls)) {
+            for (address, socket) in plan.addresses_of(key) {
+                match before.remove(&(address, socket)) {
                     Some(id) => {
                         taken.insert(id.slot);
-                        wanted.push((address, tls, Some(id), port));
+                        wanted.push((address, socket, Some(id), port));
                     }
-                    None => wanted.push((address, tls, None, port)),
+                    None => wanted.push((address, socket, None, port)),
                 }
             }
         }
@@ -271,7 +271,7 @@ impl State {
             self.table.set_listener(gone.slot, None);
         }
         let mut free = (0..).filter(|slot| !taken.contains(slot));
-        for (address, tls, known, port) in wanted {
+        for (address, socket, known, port) in wanted {
             let id = known.or_else(|| {
                 self.gateways.generation += 1;
                 // The listeners of the flags have the first generation.
@@ -279,9 +279,9 @@ impl State {
                 free.next().map(|slot| ListenerId { slot, generation })
             });
             let Some(id) = id else { continue };
-            let listener = tables::listener(id, address, tls, port);
+            let listener = tables::listener(id, address, socket, port);
             self.table.set_listener(id.slot, Some(Arc::new(listener)));
-            own.insert((address, tls), id);
+            own.insert((address, socket), id);
         }
         self.gateways.own = own;
         self.table.set_gateway_ports(ports.into_values().collect());

@@ -1,10 +1,10 @@
-//! The rules of an HTTPRoute by themselves: which requests they are for, and where these go.
+//! The rules of a route by themselves: which requests they are for, and where these go.
 
 use super::backends::Refused;
 use super::filters::Filters;
 use crate::compile::State;
 use crate::dialect::gateway::{
-    BackendRef, HttpMatch, HttpRoute, HttpRule, NamedValue, PathMatch, Timeouts, ValueMatch,
+    BackendRef, GatewayRoute, HttpMatch, HttpRule, NamedValue, PathMatch, Timeouts, ValueMatch,
 };
 use crate::dialect::reading::BackendKey;
 use crate::dialect::{Dialect, annotations};
@@ -32,7 +32,7 @@ const MATCH: FieldForm = FieldForm {
 pub(super) struct RulePlan {
     pub matches: Vec<MatchPlan>,
     pub to: To,
-    /// What it says that narthex cannot act on: the field below the rule, and why. Its requests get 500.
+    /// What it says that narthex cannot act on: the field below the rule, and why. Its requests get 500, and its connections are closed.
     pub unfit: Vec<(String, String)>,
     /// What it refers to and cannot be used, with the field below the rule.
     pub unresolved: Vec<(String, Refused)>,
@@ -64,14 +64,14 @@ pub(super) enum To {
 
 impl State {
     /// Reads the rules of a route.
-    pub(super) fn plan_rules(&self, route: &HttpRoute) -> Vec<RulePlan> {
+    pub(super) fn plan_rules(&self, route: &GatewayRoute) -> Vec<RulePlan> {
         let ignored = &self.options.ignored_annotations;
-        let guards = annotations::guards(Dialect::Narthex, route.kind(), &route.meta, ignored);
+        let guards = annotations::guards(Dialect::Narthex, route.kind, &route.meta, ignored);
         let closed = guards.map(|(name, _)| {
             let why = format!(
                 "annotation {name} of the route restricts access, and narthex does not enforce it on {}s; remove it, or name it in \
                  --ignore-annotation",
-                route.kind()
+                route.kind
             );
             ("backendRefs".to_owned(), why)
         });
@@ -83,7 +83,12 @@ impl State {
     }
 
     /// Reads a rule. `closed` says why the whole route is.
-    fn plan_rule(&self, route: &HttpRoute, (index, rule): (u32, &HttpRule), closed: Vec<(String, String)>) -> RulePlan {
+    fn plan_rule(
+        &self,
+        route: &GatewayRoute,
+        (index, rule): (u32, &HttpRule),
+        closed: Vec<(String, String)>,
+    ) -> RulePlan {
         let mut plan = RulePlan {
             matches: Vec::new(),
             to: To::Error,
@@ -91,7 +96,19 @@ impl State {
             unresolved: Vec::new(),
             named: Vec::new(),
         };
-        plan.read_matches(rule, index);
+        match (route.is_of_streams(), index) {
+            (false, _) => plan.read_matches(rule, index),
+            (true, 0) => plan.matches.push(MatchPlan {
+                field: Field::at(&RULE, index),
+                path: PathPattern::connections(route.kind == Kind::TCPRoute),
+                lengths: (0, 0),
+                when: None,
+            }),
+            (true, _) => {
+                let why = format!("a {} has one rule, so this one has no effect", route.kind);
+                plan.unfit.push(("backendRefs".to_owned(), why));
+            }
+        }
         let unserved = [
             ("retry", rule.retry.is_some()),
             ("sessionPersistence", rule.session_persistence.is_some()),
@@ -115,7 +132,7 @@ impl State {
             }
         };
         let paths: Vec<PathPattern> = plan.matches.iter().map(|one| one.path.clone()).collect();
-        let whose = (route.kind(), &route.meta.namespace);
+        let whose = (route.kind, &route.meta.namespace);
         let filters = rule.filters.as_deref().unwrap_or_default();
         let filters = self.read_filters(whose, filters, &paths, &mut plan.unresolved);
         let filters = filters.unwrap_or_else(|unfit| {
@@ -158,6 +175,10 @@ impl State {
             0
         });
         let own = named.filters.as_deref().unwrap_or_default();
+        if matches!(whose.0, Kind::TLSRoute | Kind::TCPRoute) && !own.is_empty() {
+            let why = format!("there are no filters in a {}", whose.0);
+            plan.unfit.push((format!("{field}.filters"), why));
+        }
         let mut unresolved = Vec::new();
         let filters = self.read_filters(whose, own, paths, &mut unresolved);
         let below = |below: String| format!("{field}.{below}");

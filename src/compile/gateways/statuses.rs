@@ -5,7 +5,7 @@ use super::addresses::Place;
 use super::attach::AtParent;
 use super::listeners::{Seen, SeenListener, Why, class_refused};
 use super::rules::RulePlan;
-use crate::dialect::gateway::{GATEWAY_CONTROLLER, GROUP, GatewayClass, HttpRoute};
+use crate::dialect::gateway::{GATEWAY_CONTROLLER, GROUP, GatewayClass, GatewayRoute};
 use serde_json::{Value, json};
 
 /// The features of Gateway API that a GatewayClass of ours has, sorted.
@@ -44,6 +44,10 @@ const FEATURES: &[&str] = &[
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
     "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
 ];
 
 /// Those that need addresses for Gateways alone.
@@ -161,7 +165,7 @@ fn listener(seen: &SeenListener<'_>, gateway_is_served: bool, generation: i64) -
     })
 }
 
-pub(super) fn http_route(route: &HttpRoute, parents: &[AtParent<'_>], rules: &[RulePlan]) -> Value {
+pub(super) fn route(route: &GatewayRoute, parents: &[AtParent<'_>], rules: &[RulePlan]) -> Value {
     let generation = route.revision.generation;
     let unresolved = rules.iter().flat_map(|rule| &rule.unresolved).next();
     let unfit: Vec<String> = rules
@@ -181,8 +185,7 @@ pub(super) fn http_route(route: &HttpRoute, parents: &[AtParent<'_>], rules: &[R
         let mut conditions = vec![accepted, resolved];
         if at.refused.is_none() && !unfit.is_empty() {
             // Set only where it is so.
-            let (status, unfit) = (route.refusal().as_u16(), unfit.join("; "));
-            let why = format!("Dropped Rule: requests for the rule get {status}: {unfit}");
+            let why = format!("Dropped Rule: {}: {}", route.refused("the rule"), unfit.join("; "));
             conditions.push(condition(
                 "PartiallyInvalid",
                 true,

@@ -10,8 +10,8 @@ use crate::table::gateways::ByHost;
 use crate::table::route::MAX_SHADOWS;
 use crate::table::{
     Answer, Before, Destination, GatewayListener, GatewayPort, HostPattern, HostSet, HostTable, Listener, ListenerId,
-    Mirror, Names, PathKind, PathPattern, Pattern, Patterns, Policies, Route, Serves, Shadow, Shares, TlsMode,
-    route_key,
+    ListenerProtocol, Mirror, Names, PathKind, PathPattern, Pattern, Patterns, Policies, Route, Serves, Shadow, Shares,
+    TlsMode, route_key,
 };
 use http::StatusCode;
 use std::cmp::Reverse;
@@ -20,16 +20,37 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A listener that is there because of Gateways.
-pub(super) fn listener(id: ListenerId, address: SocketAddr, tls: bool, port: &Arc<GatewayPort>) -> Listener {
+pub(super) fn listener(
+    id: ListenerId,
+    address: SocketAddr,
+    socket: ListenerProtocol,
+    port: &Arc<GatewayPort>,
+) -> Listener {
     let hosts = HostSet::Gateways(port.clone());
-    let serves = match tls {
-        false => Serves::Http(hosts),
-        true => Serves::Tls(Arc::new(Names {
+    let serves = match socket {
+        ListenerProtocol::Http => Serves::Http(hosts),
+        ListenerProtocol::Https | ListenerProtocol::Tls => Serves::Tls(Arc::new(Names {
             any: Some(TlsMode::Terminate(hosts)),
             ..Names::default()
         })),
+        ListenerProtocol::Tcp | ListenerProtocol::Udp => Serves::Tcp(connections(port)),
     };
     Listener { id, address, serves }
+}
+
+/// Where the connections of a port go on which no name is asked for: by the one route there, so that they are counted as its.
+fn connections(port: &GatewayPort) -> Destination {
+    let route = port.listener(None).and_then(|listener| listener.stream(None));
+    match route {
+        None => Destination::Nowhere,
+        Some(route) if matches!(route.to, Destination::Shares(_)) => route.to.clone(),
+        Some(route) => Destination::Shares(Arc::new(Shares([(route.clone(), 1)].into()))),
+    }
+}
+
+/// What becomes of what no backend is to have.
+fn refused(refusal: Option<StatusCode>) -> Destination {
+    refusal.map_or(Destination::Nowhere, answer)
 }
 
 /// An answer of narthex's own.
@@ -49,6 +70,7 @@ impl State {
             };
             for listener in &port.listeners {
                 let of_listener = self.gateway_listener(listener, *number, plan);
+                table.passes_some |= of_listener.passes_tls();
                 table.listeners.insert(listener.hostname.clone(), of_listener);
             }
             ports.insert(key.clone(), Arc::new(table));
@@ -59,9 +81,9 @@ impl State {
     fn gateway_listener(&self, listener: &ListenerPlan, port: u16, plan: &Plan) -> GatewayListener {
         let mut by_host: BTreeMap<HostPattern, Vec<Ranked>> = BTreeMap::new();
         for route in listener.routes.iter().filter_map(|index| plan.routes.get(*index)) {
-            let namespace = &route.object.namespace;
+            let whose = (route.object.kind, &*route.object.namespace);
             let hosts = route.hosts.iter();
-            let hosts = hosts.filter(|host| self.serves_host(namespace, &listener.hostname, host).is_ok());
+            let hosts = hosts.filter(|host| self.serves_host(whose, &listener.hostname, host).is_ok());
             for rule in &route.rules {
                 // On each listener the same, whatever the host and the match.
                 let mut made = None;
@@ -80,6 +102,7 @@ impl State {
             name: listener.name.clone(),
             namespace: listener.namespace.clone(),
             hostname: listener.hostname.clone(),
+            protocol: listener.protocol,
             certificates: listener.certificates.clone(),
             hosts: ByHost::default(),
         };
@@ -89,14 +112,15 @@ impl State {
         table
     }
 
-    /// Where the requests of a rule go, and by which steps, on a port with TLS or without. Those that go nowhere get `refusal`.
-    fn lead(&self, rule: &RulePlan, port: (u16, bool), refusal: StatusCode) -> (Lead, Arc<Policies>) {
+    /// Where the requests of a rule go, and by which steps, on a port with TLS or without. Those that go nowhere get `refusal`,
+    /// and connections are closed.
+    fn lead(&self, rule: &RulePlan, port: (u16, bool), refusal: Option<StatusCode>) -> (Lead, Arc<Policies>) {
         let steps = |filters: &Filters| Arc::new(filters.policies(port, self.mirrors(filters)));
         let plain = Arc::<Policies>::default();
         let shares = match &rule.to {
-            To::Error => return (Lead::To(answer(refusal)), plain),
+            To::Error => return (Lead::To(refused(refusal)), plain),
             To::Redirect(filters) => {
-                return (Lead::To(answer(refusal)), steps(filters));
+                return (Lead::To(refused(refusal)), steps(filters));
             }
             To::Shares(shares) => shares,
         };
@@ -105,13 +129,13 @@ impl State {
                 (Lead::To(Destination::Backend(self.backend_id(key))), steps(filters))
             }
             shares if shares.iter().all(|(share, weight)| share.is_none() || *weight == 0) => {
-                (Lead::To(answer(refusal)), plain)
+                (Lead::To(refused(refusal)), plain)
             }
             shares => {
                 let share = |(share, weight): &(Option<(BackendKey, Filters)>, u32)| {
                     let to = match share {
                         Some((key, filters)) => (Destination::Backend(self.backend_id(key)), steps(filters)),
-                        None => (answer(refusal), plain.clone()),
+                        None => (refused(refusal), plain.clone()),
                     };
                     (to, *weight)
                 };
@@ -216,6 +240,10 @@ fn host_table(mut routes: Vec<Ranked>) -> HostTable {
             first.shadows = plain.take(MAX_SHADOWS).map(shadow).collect();
             Arc::new(first)
         });
+        if kind == PathKind::Passthrough {
+            table.passes = plain;
+            continue;
+        }
         if kind == PathKind::RegularExpression {
             expressions.extend(narrow.into_iter().chain(plain).map(|route| (lengths, route)));
             continue;

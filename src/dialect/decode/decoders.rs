@@ -68,6 +68,14 @@ pub(super) fn grpc_route(encoded: Encoded<'_>) -> Result<Object, Mistake> {
     Ok(Object::Gateways(Arc::new(gateway::grpc_route(encoded)?)))
 }
 
+pub(super) fn tls_route(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    Ok(Object::Gateways(Arc::new(gateway::tls_route(encoded)?)))
+}
+
+pub(super) fn tcp_route(encoded: Encoded<'_>) -> Result<Object, Mistake> {
+    Ok(Object::Gateways(Arc::new(gateway::tcp_route(encoded)?)))
+}
+
 pub(super) fn http_route(encoded: Encoded<'_>) -> Result<Object, Mistake> {
     Ok(Object::Gateways(Arc::new(gateway::http_route(encoded)?)))
 }

@@ -5,8 +5,10 @@ use super::object::{
     AddressAsked, Gateway, GatewayAsk, GatewayClass, GatewayListener, GatewayObject, GrantFrom, GrantTo, ParentRef,
     ReferenceGrant,
 };
-use super::{HttpMatch, HttpRoute, HttpRule};
+use super::stream_route::StreamRule;
+use super::{GatewayRoute, HttpMatch, HttpRule};
 use crate::dialect::decode::{Encoded, Mistake, meta, read, revision};
+use crate::model::Kind;
 use crate::model::shared::shared;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -133,14 +135,22 @@ pub(in crate::dialect) fn gateway(encoded: Encoded<'_>) -> Result<GatewayObject,
 }
 
 pub(in crate::dialect) fn http_route(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
-    route::<HttpRule>(encoded, false)
+    route::<HttpRule>(encoded, Kind::HTTPRoute)
 }
 
 pub(in crate::dialect) fn grpc_route(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
-    route::<GrpcRule>(encoded, true)
+    route::<GrpcRule>(encoded, Kind::GRPCRoute)
 }
 
-fn route<R>(encoded: Encoded<'_>, is_grpc: bool) -> Result<GatewayObject, Mistake>
+pub(in crate::dialect) fn tls_route(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
+    route::<StreamRule>(encoded, Kind::TLSRoute)
+}
+
+pub(in crate::dialect) fn tcp_route(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
+    route::<StreamRule>(encoded, Kind::TCPRoute)
+}
+
+fn route<R>(encoded: Encoded<'_>, kind: Kind) -> Result<GatewayObject, Mistake>
 where
     R: DeserializeOwned + Into<HttpRule>,
 {
@@ -153,7 +163,7 @@ where
             ..HttpRule::default()
         }]
     };
-    Ok(GatewayObject::HttpRoute(HttpRoute {
+    Ok(GatewayObject::Route(GatewayRoute {
         revision: revision(&mut whole.metadata),
         meta: meta(whole.metadata),
         parents: spec.parent_refs.unwrap_or_default().into(),
@@ -163,7 +173,7 @@ where
             .map_or_else(one, |rules| rules.into_iter().map(Into::into).collect())
             .into(),
         uses_default_gateways: spec.use_default_gateways.is_some(),
-        is_grpc,
+        kind,
     }))
 }
 

@@ -1,4 +1,4 @@
-//! HTTPRoute as narthex keeps it, as it is written.
+//! HTTPRoute as narthex keeps it, as it is written. Routes of other kinds are read as one.
 
 use super::ParentRef;
 use crate::model::object::Meta;
@@ -7,36 +7,44 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// HTTPRoute, or a GRPCRoute read as one: which requests go where.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HttpRoute {
+/// A route of any kind: which requests or connections go where. All kinds are read as an HTTPRoute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayRoute {
+    pub kind: Kind,
     pub meta: Meta,
     pub revision: Revision,
     /// `spec.parentRefs`.
     pub parents: Box<[ParentRef]>,
-    /// `spec.hostnames`.
+    /// `spec.hostnames`; a TCPRoute has none.
     pub hostnames: Box<[Box<str>]>,
     /// `spec.rules`.
     pub rules: Box<[HttpRule]>,
     /// Whether `spec.useDefaultGateways` is there.
     pub uses_default_gateways: bool,
-    /// Whether it is a GRPCRoute.
-    pub is_grpc: bool,
 }
 
-impl HttpRoute {
-    /// What kind it is.
-    pub fn kind(&self) -> Kind {
-        if self.is_grpc { Kind::GRPCRoute } else { Kind::HTTPRoute }
+impl GatewayRoute {
+    /// What requests for a rule without a usable backend get. Clients of gRPC take 503 for UNAVAILABLE, and 500 for UNKNOWN.
+    /// Absent where narthex passes on connections, in which it says nothing.
+    pub fn refusal(&self) -> Option<StatusCode> {
+        match self.kind {
+            Kind::TLSRoute | Kind::TCPRoute => None,
+            Kind::GRPCRoute => Some(StatusCode::SERVICE_UNAVAILABLE),
+            _ => Some(StatusCode::INTERNAL_SERVER_ERROR),
+        }
     }
 
-    /// What requests for a rule without a usable backend get. Clients of gRPC take 503 for UNAVAILABLE, and 500 for UNKNOWN.
-    pub fn refusal(&self) -> StatusCode {
-        if self.is_grpc {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::INTERNAL_SERVER_ERROR
+    /// What becomes of what a rule is for that cannot be served.
+    pub fn refused(&self, of: &str) -> String {
+        match self.refusal() {
+            Some(status) => format!("requests for {of} get {}", status.as_u16()),
+            None => format!("connections for {of} are closed"),
         }
+    }
+
+    /// Whether its connections are passed on, whatever is spoken in them.
+    pub fn is_of_streams(&self) -> bool {
+        self.refusal().is_none()
     }
 }
 

@@ -8,12 +8,13 @@ mod decode;
 mod grpc_route;
 mod http_route;
 mod object;
+mod stream_route;
 mod unclear;
 
-pub(super) use decode::{gateway, gateway_class, grpc_route, http_route, reference_grant};
+pub(super) use decode::{gateway, gateway_class, grpc_route, http_route, reference_grant, tcp_route, tls_route};
 pub use http_route::{
-    BackendRef, HeaderFilter, HttpFilter, HttpMatch, HttpRoute, HttpRule, Mirror, NamedValue, PathMatch, PathModifier,
-    Redirect, Timeouts, ValueMatch,
+    BackendRef, GatewayRoute, HeaderFilter, HttpFilter, HttpMatch, HttpRule, Mirror, NamedValue, PathMatch,
+    PathModifier, Redirect, Timeouts, ValueMatch,
 };
 pub use object::{
     Gateway, GatewayAsk, GatewayClass, GatewayListener, GatewayObject, ObjectReference, ParentRef, ReferenceGrant,

@@ -1,7 +1,7 @@
 //! GatewayClass, Gateway and ReferenceGrant as narthex keeps them: the fields that decide something, as they are
 //! written. What is one of several words stays text, for a word that nobody knows has to reach the status.
 
-use super::HttpRoute;
+use super::GatewayRoute;
 use crate::model::object::Meta;
 use crate::model::{Annotations, Kind, Revision};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub enum GatewayObject {
     Class(GatewayClass),
     Gateway(Gateway),
-    HttpRoute(HttpRoute),
+    Route(GatewayRoute),
     Grant(ReferenceGrant),
 }
 
@@ -25,7 +25,7 @@ impl GatewayObject {
         match self {
             Self::Class(_) => Kind::GatewayClass,
             Self::Gateway(_) => Kind::Gateway,
-            Self::HttpRoute(route) => route.kind(),
+            Self::Route(route) => route.kind,
             Self::Grant(_) => Kind::ReferenceGrant,
         }
     }
@@ -35,7 +35,7 @@ impl GatewayObject {
         match self {
             Self::Class(object) => &object.meta,
             Self::Gateway(object) => &object.meta,
-            Self::HttpRoute(object) => &object.meta,
+            Self::Route(object) => &object.meta,
             Self::Grant(object) => &object.meta,
         }
     }
@@ -44,7 +44,7 @@ impl GatewayObject {
         match self {
             Self::Class(object) => &mut object.meta,
             Self::Gateway(object) => &mut object.meta,
-            Self::HttpRoute(object) => &mut object.meta,
+            Self::Route(object) => &mut object.meta,
             Self::Grant(object) => &mut object.meta,
         }
     }

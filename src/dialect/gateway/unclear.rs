@@ -9,23 +9,23 @@ use crate::model::nearest::is_near;
 pub(in crate::dialect) fn leave_out(object: &GatewayObject, field: &Unknown) -> Effect {
     let (path, name) = (field.keys(), field.name());
     match (object, &*path) {
-        (GatewayObject::HttpRoute(route), ["spec", _])
+        (GatewayObject::Route(route), ["spec", _])
             if route.hostnames.is_empty() && near(name, &["hostnames", "hosts"]) =>
         {
             Effect::Object("without hostnames it would be for all hosts")
         }
-        (GatewayObject::HttpRoute(_), ["spec", "rules", "[]", _]) if near(name, &["matches"]) => {
+        (GatewayObject::Route(_), ["spec", "rules", "[]", _]) if near(name, &["matches"]) => {
             Effect::Object("without matches a rule would be for all requests")
         }
-        (GatewayObject::HttpRoute(_), ["spec", "rules", "[]", "matches", ..]) => {
+        (GatewayObject::Route(_), ["spec", "rules", "[]", "matches", ..]) => {
             Effect::Object("a match without one of its conditions would be for more requests")
         }
-        (GatewayObject::HttpRoute(_), ["spec", "rules", "[]", _] | ["spec", "rules", "[]", "backendRefs", "[]", _])
+        (GatewayObject::Route(_), ["spec", "rules", "[]", _] | ["spec", "rules", "[]", "backendRefs", "[]", _])
             if near(name, &["filters"]) =>
         {
             Effect::Object("without its filters a rule would do less than is meant")
         }
-        (GatewayObject::HttpRoute(_), ["spec", "parentRefs", "[]", _]) => {
+        (GatewayObject::Route(_), ["spec", "parentRefs", "[]", _]) => {
             Effect::Object("a parent without its section or port would be all listeners of a Gateway")
         }
         (GatewayObject::Gateway(_), ["spec", "listeners", "[]", "allowedRoutes", "namespaces", "selector", ..]) => {

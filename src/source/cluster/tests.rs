@@ -17,6 +17,8 @@ fn without_namespaces_everything_is_watched_once() {
         ("gateways", true),
         ("httproutes", true),
         ("grpcroutes", true),
+        ("tlsroutes", true),
+        ("tcproutes", true),
         ("referencegrants", true),
     ];
     assert_eq!(names, expected.map(|(name, required)| (name.to_owned(), required)));
@@ -50,7 +52,7 @@ fn with_namespaces_only_what_has_none_is_watched_everywhere() {
     let names: Vec<_> = duties.iter().map(Duty::name).collect();
     assert_eq!(
         names.iter().filter(|name| name.ends_with(" in b")).count(),
-        8,
+        10,
         "{names:?}"
     );
     assert!(names.contains(&"services in a".to_owned()));
