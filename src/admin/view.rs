@@ -366,7 +366,19 @@ impl Decision {
         let hosts = listener.and_then(|listener| table.hosts_of(listener.id, name.as_deref()));
         let stream = listener.and_then(|listener| table.stream(listener.id, name.as_deref()));
         let found = match stream {
-            Some(stream) => stream.map(|stream| Match::plain(stream.route)),
+            Some(None) => {
+                let what = name
+                    .as_deref()
+                    .map_or("no name".to_owned(), |name| format!("the name {name}"));
+                self.host = name;
+                self.certificate = None;
+                self.summary = format!(
+                    "connections that ask for {what} are closed: the listener of the Gateway passes connections on, and has no route \
+                     for them"
+                );
+                return true;
+            }
+            Some(Some(stream)) => Some(Match::plain(stream.route)),
             None => hosts.and_then(|hosts| hosts.passes(name.as_deref())),
         };
         let Some(found) = found else {

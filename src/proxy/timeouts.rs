@@ -15,6 +15,8 @@ pub struct Timeouts {
     pub send: Duration,
     /// Without a byte in either direction of a WebSocket.
     pub tunnel: Duration,
+    /// For connections that are passed on, when their listener is gone.
+    pub leaving: Duration,
     /// From the last byte of a request to the head of the pod's response.
     pub response: Duration,
     /// Without a byte of a pod's response body that is waited for.

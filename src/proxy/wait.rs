@@ -383,6 +383,7 @@ mod tests {
             body: limit,
             send: limit,
             tunnel: limit,
+            leaving: limit,
             response: limit,
             stream: limit,
         };

@@ -6,7 +6,7 @@ use super::tunnel;
 use crate::message::Fields;
 use crate::proxy::body::ClientBody;
 use crate::proxy::{Ends, PassedOn, ProxyError, address_key};
-use crate::table::{Backend, Balance, Destination, HashKey};
+use crate::table::{Backend, Balance, Destination, HashKey, ListenerId};
 use crate::upstream::pool::{Dial, Socket};
 use crate::upstream::{Affinity, Lease, Picked, RequestPermit, Stream, proxy_protocol};
 use std::io;
@@ -15,7 +15,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Serves a connection. `first` was read from it already.
-pub async fn run(shard: Rc<Shard>, client: Stream, first: Vec<u8>, passed: Passed, ends: Ends) {
+pub async fn run(
+    shard: Rc<Shard>,
+    client: Stream,
+    first: Vec<u8>,
+    (passed, listener): (Passed, ListenerId),
+    ends: Ends,
+) {
     let worker = &shard.worker;
     let began = Instant::now();
     let draw = |below: u32| fastrand::u32(..below);
@@ -49,9 +55,9 @@ pub async fn run(shard: Rc<Shard>, client: Stream, first: Vec<u8>, passed: Passe
         Ok((lease, pod, _held)) => {
             noted.connected(began.elapsed());
             let endpoint = lease.endpoint.endpoint.clone();
-            let limit = backend.settings.tunnel_timeout;
+            let terms = (backend.settings.tunnel_timeout, listener);
             let pod = (pod, first);
-            noted.bytes = tunnel::relay(&shard, client, pod, &endpoint, limit).await;
+            noted.bytes = tunnel::relay(&shard, client, pod, &endpoint, terms).await;
             noted.ends(&shard.worker, Ok(()), Some(&endpoint));
         }
         Err(error) => {
@@ -138,7 +144,7 @@ async fn connect(
 mod tests {
     use super::*;
 
-    fn size_of_task<F>(_: impl Fn(Rc<Shard>, Stream, Vec<u8>, Passed, Ends) -> F) -> usize {
+    fn size_of_task<F>(_: impl Fn(Rc<Shard>, Stream, Vec<u8>, (Passed, ListenerId), Ends) -> F) -> usize {
         size_of::<F>()
     }
 

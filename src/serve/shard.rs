@@ -307,7 +307,7 @@ impl Shard {
                 _ => to.clone(),
             };
             // Whichever side speaks first, nothing is waited for here.
-            let (client, to) = (Stream::Plain(stream), Passed::connection(to));
+            let (client, to) = (Stream::Plain(stream), (Passed::connection(to), listener.id));
             return Box::pin(relay::run(self.clone(), client, held.to_vec(), to, ends)).await;
         }
         let begins_with_tls = listener.protocol().begins_with_tls();
@@ -394,7 +394,13 @@ impl Shard {
         match greeted {
             Ok(Greeted::Passed { stream, bytes, to }) => {
                 let client = Stream::Plain(stream);
-                Some(Box::pin(relay::run(self.clone(), client, bytes, to, ends)))
+                Some(Box::pin(relay::run(
+                    self.clone(),
+                    client,
+                    bytes,
+                    (to, listener.id),
+                    ends,
+                )))
             }
             Ok(Greeted::Unwrapped(Shaken { stream, handshake, .. }, to)) => {
                 self.worker.counters.handshakes.add();
@@ -403,7 +409,13 @@ impl Shard {
                     tls_version: Some(handshake.version.into()),
                     ..ends
                 };
-                Some(Box::pin(relay::run(self.clone(), stream, Vec::new(), to, ends)))
+                Some(Box::pin(relay::run(
+                    self.clone(),
+                    stream,
+                    Vec::new(),
+                    (to, listener.id),
+                    ends,
+                )))
             }
             Ok(Greeted::Shaken(Shaken { stream, handshake, h2 })) => {
                 self.worker.counters.handshakes.add();

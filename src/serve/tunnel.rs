@@ -3,7 +3,7 @@
 use super::h2::Duplex;
 use super::shard::{Shard, Swept};
 use crate::proxy::{Client, Exchange, Timeouts};
-use crate::table::Endpoint;
+use crate::table::{Endpoint, ListenerId};
 use crate::upstream::Stream;
 use crate::upstream::frames::Earned;
 use crate::upstream::lost;
@@ -27,6 +27,10 @@ struct Pulse {
     shard: Rc<Shard>,
     /// How long it may be silent, where the pod's backend has a time of its own.
     limit: Option<Duration>,
+    /// The listener without which it has to end.
+    listener: Option<ListenerId>,
+    /// Since when that is gone.
+    orphaned: Cell<Option<Tick>>,
     last: Cell<Tick>,
     expired: Cell<bool>,
     /// Whether the kernel is to be told to notice when the pod is gone. Many connections are over before that is of use, so it is
@@ -43,15 +47,28 @@ enum Notices {
 }
 
 impl Pulse {
-    fn new(shard: &Rc<Shard>, limit: Option<Duration>, notices: Notices) -> Rc<Self> {
-        Rc::new(Self {
+    fn new(shard: &Rc<Shard>, limit: Option<Duration>, notices: Notices) -> Self {
+        Self {
             limit,
             notices: Cell::new(notices),
+            listener: None,
+            orphaned: Cell::new(None),
             last: Cell::new(shard.worker.clock.now()),
             expired: Cell::new(false),
             waker: RefCell::default(),
             shard: shard.clone(),
-        })
+        }
+    }
+
+    /// Whether its listener has been gone for too long.
+    fn is_left(&self, deadline: Duration) -> bool {
+        let Some(listener) = self.listener else { return false };
+        if self.shard.worker.table().listener(listener).is_some() {
+            return false;
+        }
+        let since = self.orphaned.get().unwrap_or_else(|| self.clock().now());
+        self.orphaned.set(Some(since));
+        self.clock().passed(since, deadline)
     }
 
     fn clock(&self) -> &Clock {
@@ -74,7 +91,7 @@ impl Pulse {
 impl Swept for Pulse {
     fn sweep(&self, timeouts: &Timeouts) {
         let limit = self.limit.unwrap_or(timeouts.tunnel);
-        let is_expired = self.clock().passed(self.last.get(), limit);
+        let is_expired = self.clock().passed(self.last.get(), limit) || self.is_left(timeouts.leaving);
         let is_first = self.notices.get() == Notices::WithTick;
         if is_expired {
             self.expired.set(true);
@@ -189,21 +206,24 @@ async fn pass_on<C: End>(
     let pod = connection.upgraded();
     let endpoint = exchange.lease.endpoint.endpoint.clone();
     let (first, said) = (Vec::new(), pod.read.to_vec());
-    let pulse = Pulse::new(shard, limit, Notices::Already);
+    let pulse = Rc::new(Pulse::new(shard, limit, Notices::Already));
     between(pulse, client, (pod.stream, first), said, &endpoint, reset).await;
 }
 
-/// A connection that is passed on from its first byte. `first` was read from the client already. How many bytes came from
-/// the client, and from the pod.
+/// A connection that is passed on from its first byte. `first` was read from the client already. If the listener goes, the
+/// connection may go on for `--drain-deadline`. How many bytes came from the client, and from the pod.
 pub async fn relay(
     shard: &Rc<Shard>,
     mut client: Stream,
     (pod, first): (Stream, Vec<u8>),
     endpoint: &Endpoint,
-    limit: Option<Duration>,
+    (limit, listener): (Option<Duration>, ListenerId),
 ) -> (u64, u64) {
     let (client, length) = ((&mut client, None), first.len());
-    let pulse = Pulse::new(shard, limit, Notices::WithTick);
+    let pulse = Rc::new(Pulse {
+        listener: Some(listener),
+        ..Pulse::new(shard, limit, Notices::WithTick)
+    });
     let (up, down) = between(pulse, client, (pod, first), Vec::new(), endpoint, pending()).await;
     (up + length as u64, down)
 }
@@ -359,7 +379,11 @@ async fn between<C: End>(
                 tracing::debug!(%endpoint, %error, "a tunnel broke off");
             }
         }
-        () = pulse.stops() => shard.worker.counters.timeouts.add(),
+        () = pulse.stops() => {
+            if pulse.orphaned.get().is_none() {
+                shard.worker.counters.timeouts.add();
+            }
+        }
         () = reset => {}
     }
     (up.get(), down.get())

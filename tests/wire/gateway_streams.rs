@@ -234,6 +234,32 @@ fn the_name_in_the_handshake_decides_where_tls_ends() {
     )
     .1;
     assert!(explained.contains("TLSRoute default/first"), "{explained}");
+    let explained = get(
+        rig.admin,
+        &format!("/api/v1/explain?url=https://c.pass.test:{port}/&to={address}"),
+    )
+    .1;
+    assert!(explained.contains("c.pass.test are closed"), "{explained}");
+}
+
+/// No new connection comes, and those under way have their time.
+#[test]
+fn connections_of_a_listener_that_is_removed_end_after_a_while() {
+    let port = free_address().port();
+    let flags = [FLAGS, &["--drain-deadline", "1s"]].concat();
+    let rig = Rig::with(1, &flags, |_| service("one", greeter("one")));
+    let file = rig.manifest("gateway.yaml");
+    let text = gateway("gw", &[listener("tcp", "TCP", port, "")]) + &tcp("r", "tcp", "{name: one, port: 80}");
+    std::fs::write(&file, text).unwrap();
+    let mut held = connect(port).stream;
+    assert_eq!(greeting(&mut held).unwrap(), "one");
+    std::fs::remove_file(&file).unwrap();
+    eventually("the port is closed", || {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        TcpStream::connect(address).is_err().then_some(())
+    });
+    // It ends within the read's time-out, which is the rig's patience.
+    assert!(!matches!(held.read(&mut [0; 1]), Err(error) if error.kind() == ErrorKind::WouldBlock));
 }
 
 /// Passing on TLS must not be a way to take what is said to somebody else's host.

@@ -80,6 +80,7 @@ impl ServeArgs {
                 body: self.timeouts.body_timeout,
                 send: self.timeouts.send_timeout,
                 tunnel: self.timeouts.tunnel_timeout,
+                leaving: self.end.drain_deadline,
                 response: self.timeouts.response_timeout,
                 stream: self.timeouts.stream_timeout,
             },

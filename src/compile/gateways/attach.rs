@@ -364,7 +364,9 @@ impl State {
         findings: &mut Vec<Diagnostic>,
     ) {
         let mut refused = BTreeSet::new();
-        for listener in seen.listeners.iter().filter_map(|listener| listener.hostname.as_ref()) {
+        let takes = |listener: &&SeenListener<'_>| listener.kinds.contains(&object.kind.name());
+        let taking = seen.listeners.iter().filter(takes);
+        for listener in taking.filter_map(|listener| listener.hostname.as_ref()) {
             let all = hosts.iter();
             refused.extend(all.filter_map(|host| {
                 self.serves_host((object.kind, &object.namespace), listener, host)

@@ -283,7 +283,7 @@ impl State {
         let named = listener.hostname.as_deref().filter(|text| !text.is_empty());
         let hostname = match named {
             Some(_) if protocol == Some(ListenerProtocol::Tcp) => {
-                Err("connections for TCP name no host, so the listener can have no hostname".to_owned())
+                Err("connections of TCP name no host, and the listener has a hostname".to_owned())
             }
             named => named.map_or(Ok(HostPattern::Any), hostname),
         };

@@ -230,9 +230,19 @@ impl State {
     /// What is to be said of an object of Gateway API.
     pub(super) fn diagnose_gateway_object(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
         said.extend(self.gateways.findings.get(object).into_iter().flatten().cloned());
+        let is_of_streams = matches!(object.kind, Kind::TLSRoute | Kind::TCPRoute);
         for (field, key) in self.gateways.named.get(object).into_iter().flatten() {
-            said.extend(self.diagnose_backend(object, key, field));
-            said.extend(self.diagnose_app_protocol(object, key, field));
+            let of_backend = self.diagnose_backend(object, key, field).into_iter();
+            said.extend(of_backend.map(|mut found| {
+                if is_of_streams {
+                    found.message = found.message.replace("requests get 503", "connections are closed");
+                }
+                found
+            }));
+            // What pods speak is nothing to who passes it on.
+            if !is_of_streams {
+                said.extend(self.diagnose_app_protocol(object, key, field));
+            }
         }
     }
 

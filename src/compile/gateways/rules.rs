@@ -105,7 +105,7 @@ impl State {
                 when: None,
             }),
             (true, _) => {
-                let why = format!("a {} has one rule, so this one has no effect", route.kind);
+                let why = format!("a {} has one rule, and this is a further one", route.kind);
                 plan.unfit.push(("backendRefs".to_owned(), why));
             }
         }

@@ -147,7 +147,14 @@ pub(in crate::dialect) fn tls_route(encoded: Encoded<'_>) -> Result<GatewayObjec
 }
 
 pub(in crate::dialect) fn tcp_route(encoded: Encoded<'_>) -> Result<GatewayObject, Mistake> {
-    route::<StreamRule>(encoded, Kind::TCPRoute)
+    let object = route::<StreamRule>(encoded, Kind::TCPRoute)?;
+    match &object {
+        GatewayObject::Route(route) if !route.hostnames.is_empty() => {
+            let why = "connections of TCP name no host, so a TCPRoute has no hostnames";
+            Err(("spec.hostnames".to_owned(), why.to_owned()))
+        }
+        _ => Ok(object),
+    }
 }
 
 fn route<R>(encoded: Encoded<'_>, kind: Kind) -> Result<GatewayObject, Mistake>

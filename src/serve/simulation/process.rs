@@ -192,6 +192,7 @@ impl Process {
                 body: PATIENCE,
                 send: PATIENCE,
                 tunnel: PATIENCE,
+                leaving: PATIENCE,
                 response: PATIENCE,
                 stream: PATIENCE,
             },
