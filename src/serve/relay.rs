@@ -51,13 +51,14 @@ pub async fn run(
         }
     };
     // On the heap, which is given back when the connection is there.
-    match Box::pin(connect(&shard, &backend, &ends)).await {
+    let length = first.len();
+    match Box::pin(connect(&shard, &backend, &ends, first)).await {
         Ok((lease, pod, _held)) => {
             noted.connected(began.elapsed());
             let endpoint = lease.endpoint.endpoint.clone();
             let terms = (backend.settings.tunnel_timeout, listener);
-            let pod = (pod, first);
-            noted.bytes = tunnel::relay(&shard, client, pod, &endpoint, terms).await;
+            let (up, down) = tunnel::relay(&shard, client, pod, &endpoint, terms).await;
+            noted.bytes = (up + length as u64, down);
             noted.ends(&shard.worker, Ok(()), Some(&endpoint));
         }
         Err(error) => {
@@ -76,11 +77,12 @@ fn refuse(client: &Stream, passed: &Passed) {
     }
 }
 
-/// A connection to one of the endpoints, and what it holds; others are tried where one cannot be reached.
+/// A connection to one of the endpoints, on which `first` is sent, and what it holds; others are tried where one cannot be reached.
 async fn connect(
     shard: &Rc<Shard>,
     backend: &Arc<Backend>,
     ends: &Ends,
+    mut first: Vec<u8>,
 ) -> io::Result<(Lease<ClientBody>, Stream, (Socket, Option<RequestPermit>))> {
     let worker = &shard.worker;
     let live = |pods| worker.table().pods(pods).cloned();
@@ -102,6 +104,19 @@ async fn connect(
         },
         sticky: None,
     };
+    if backend.terms.proxied {
+        let header = proxy_protocol::header(ends.client, ends.local, ends.tls_version.as_deref());
+        first.splice(..0, header);
+    }
+    let pool = &worker.settings.pool;
+    let dial = Dial {
+        settings: pool,
+        patience: backend.settings.connect_timeout.unwrap_or(pool.connect_timeout),
+        prelude: Some(first).filter(|first| !first.is_empty()),
+        tls: None,
+        notices_later: true,
+        clock: &worker.clock,
+    };
     let (mut tried, mut last) = (Vec::new(), io::Error::from(io::ErrorKind::NotFound));
     for _ in 0..worker.settings.attempts.max(1) {
         let pick = || target.pick(&worker.table(), &tried, affinity, &worker.clock);
@@ -109,16 +124,6 @@ async fn connect(
             Picked::Lease(lease) => lease,
             Picked::Full => return Err(io::Error::other("each pod has as many connections as it may have")),
             Picked::Nobody(_) | Picked::Gone => break,
-        };
-        let pool = &worker.settings.pool;
-        let tls_version = ends.tls_version.as_deref();
-        let dial = Dial {
-            settings: pool,
-            patience: backend.settings.connect_timeout.unwrap_or(pool.connect_timeout),
-            prelude: (backend.terms.proxied).then(|| proxy_protocol::header(ends.client, ends.local, tls_version)),
-            tls: None,
-            notices_later: true,
-            clock: &worker.clock,
         };
         let endpoint = &lease.endpoint.endpoint;
         let opened = match (dial.open(endpoint.address).await, endpoint.alternate) {

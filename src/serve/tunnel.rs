@@ -205,27 +205,24 @@ async fn pass_on<C: End>(
     };
     let pod = connection.upgraded();
     let endpoint = exchange.lease.endpoint.endpoint.clone();
-    let (first, said) = (Vec::new(), pod.read.to_vec());
     let pulse = Rc::new(Pulse::new(shard, limit, Notices::Already));
-    between(pulse, client, (pod.stream, first), said, &endpoint, reset).await;
+    between(pulse, client, (pod.stream, pod.read.to_vec()), &endpoint, reset).await;
 }
 
-/// A connection that is passed on from its first byte. `first` was read from the client already. If the listener goes, the
-/// connection may go on for `--drain-deadline`. How many bytes came from the client, and from the pod.
+/// A connection that is passed on from its first byte. If the listener goes, the connection may go on for `--drain-deadline`. How many
+/// bytes came from the client, and from the pod.
 pub async fn relay(
     shard: &Rc<Shard>,
     mut client: Stream,
-    (pod, first): (Stream, Vec<u8>),
+    pod: Stream,
     endpoint: &Endpoint,
     (limit, listener): (Option<Duration>, ListenerId),
 ) -> (u64, u64) {
-    let (client, length) = ((&mut client, None), first.len());
     let pulse = Rc::new(Pulse {
         listener: Some(listener),
         ..Pulse::new(shard, limit, Notices::WithTick)
     });
-    let (up, down) = between(pulse, client, (pod, first), Vec::new(), endpoint, pending()).await;
-    (up + length as u64, down)
+    between(pulse, (&mut client, None), (pod, Vec::new()), endpoint, pending()).await
 }
 
 /// One direction of a tunnel. What is read goes to the other side at once, and only what that does not take is kept, so a
@@ -328,12 +325,11 @@ impl Direction {
     }
 }
 
-/// Passes bytes on, beginning with what was read from either side already: `first` from the client, `said` from the pod.
+/// Passes bytes on, beginning with `said`, which was read from the pod already.
 async fn between<C: End>(
     pulse: Rc<Pulse>,
     (client, earned): (&mut C, Option<&Earned>),
-    (pod, first): (Stream, Vec<u8>),
-    said: Vec<u8>,
+    (pod, said): (Stream, Vec<u8>),
     endpoint: &Endpoint,
     reset: impl Future<Output = ()>,
 ) -> (u64, u64) {
@@ -352,7 +348,7 @@ async fn between<C: End>(
         earned: None,
         read: &down,
     };
-    let (mut to_pod, mut to_client) = (Direction::new(first), Direction::new(said));
+    let (mut to_pod, mut to_client) = (Direction::new(Vec::new()), Direction::new(said));
     let pass_on = poll_fn(|cx| {
         if pulse.notices.get() == Notices::Now {
             pulse.notices.set(Notices::Already);

@@ -13,6 +13,7 @@ use crate::table::BackendTls;
 use bytes::Bytes;
 use http_body::Body;
 use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -178,7 +179,7 @@ pub struct Dial<'d> {
     pub settings: &'d PoolSettings,
     /// How long the socket may take.
     pub patience: Duration,
-    /// What is sent before anything else: a PROXY header. Such a connection is for one client, and never shared.
+    /// What is sent before anything else, such as a PROXY header; not empty. Such a connection is for one client, and never shared.
     pub prelude: Option<Vec<u8>>,
     /// The TLS that comes next, where it does.
     pub tls: Option<&'d BackendTls>,
@@ -202,16 +203,11 @@ impl Dial<'_> {
                 .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             return Ok((Stream::Simulated(end), socket));
         }
-        let mut stream = tokio::time::timeout(self.patience, TcpStream::connect(address))
+        let stream = tokio::time::timeout(self.patience, self.connect(address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        stream.set_nodelay(true)?;
         if !self.notices_later {
             lost::notice(&stream)?;
-        }
-        if let Some(prelude) = &self.prelude {
-            // It fits into the socket's buffer, so nobody waits.
-            stream.write_all(prelude).await?;
         }
         let stream = match self.tls {
             None => Stream::Plain(stream),
@@ -219,6 +215,50 @@ impl Dial<'_> {
         };
         Ok((stream, socket))
     }
+
+    /// A socket that is connected, on which what comes first is sent.
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let Some(prelude) = &self.prelude else {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            return Ok(stream);
+        };
+        let (mut stream, sent) = begin(address, prelude)?;
+        if sent == 0 {
+            stream.writable().await?;
+            if let Some(error) = stream.take_error()? {
+                return Err(error);
+            }
+        }
+        if let Some(rest) = prelude.get(sent..).filter(|rest| !rest.is_empty()) {
+            // It fits into the socket's buffer, so nobody waits.
+            stream.write_all(rest).await?;
+        }
+        Ok(stream)
+    }
+}
+
+/// Begins to connect, and sends `first` if the pod has answered by then, as one on this node has: the runtime would notice that only a
+/// turn later. How many bytes were sent: none where the connection is still being opened.
+fn begin(address: SocketAddr, first: &[u8]) -> io::Result<(TcpStream, usize)> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    net::sockopt::set_tcp_nodelay(&socket, true)?;
+    match net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let sent = match net::send(&socket, first, SendFlags::NOSIGNAL) {
+        Ok(sent) => sent,
+        Err(Errno::AGAIN) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    Ok((TcpStream::from_std(socket.into())?, sent))
 }
 
 /// Opens a connection.
