@@ -26,7 +26,7 @@ stop_narthexes() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   wait "${pids[@]}" 2>/dev/null || true
 }
-trap 'code=$?; stop_narthexes; (exit $code); finish' EXIT
+trap 'code=$?; set +e; stop_narthexes; (exit $code); finish' EXIT
 
 build_suite() {
   mkdir -p "$cache"
