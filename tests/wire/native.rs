@@ -19,12 +19,15 @@ pub fn rig(flags: &[&str], manifests: impl FnOnce() -> String) -> Rig {
     Rig::with(1, flags, |pods: &[Pod]| service_with("web", pods, "") + &manifests())
 }
 
-/// What is said of the Ingress of a host.
+/// What is said of the Ingress of a host, one problem a line, as JSON.
 pub fn problems(rig: &Rig, host: &str) -> String {
-    let (_, all) = get(rig.admin, "/api/v1/diagnostics");
-    let object = format!("default/x{}\"", host.replace('.', "-"));
-    let of_host = all.split("{\"severity\"").filter(|said| said.contains(&object));
-    of_host.collect::<Vec<_>>().join("\n")
+    let (status, reply) = get(rig.admin, "/api/v1/diagnostics");
+    assert_eq!(status, 200, "{reply}");
+    let (_, body) = reply.split_once("\r\n\r\n").unwrap();
+    let all: Vec<serde_json::Value> = serde_json::from_str(body).unwrap();
+    let object = format!("Ingress default/x{}", host.replace('.', "-"));
+    let of_host = all.iter().filter(|said| said["object"] == *object);
+    of_host.map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// The target that the pod gets.
