@@ -9,9 +9,10 @@ use crate::dialect::reading::BackendKey;
 use crate::model::Code;
 use crate::model::object::Secret;
 use crate::table::backend::tls_wanted;
-use crate::table::{BackendSettings, BackendTls, Ingredients};
+use crate::table::{BackendSettings, BackendTls, Ingredients, OnlyVersion};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 use smallvec::SmallVec;
 use std::sync::{Arc, LazyLock};
@@ -183,6 +184,8 @@ impl State {
             verify,
             authorities: authorities.as_ref().map(|authorities| authorities.pem.clone()),
             shown,
+            version: settings.tls_version,
+            suites: settings.cipher_suites,
         };
         Some((ingredients, authorities))
     }
@@ -224,8 +227,21 @@ impl State {
                 format!("\"{}\" is neither a DNS name nor an address", made_of.server_name),
             )
         })?;
-        let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
-            .with_safe_default_protocol_versions()
+        let provider = match made_of.suites {
+            None => PROVIDER.clone(),
+            Some(suites) => {
+                let mut provider = (**PROVIDER).clone();
+                provider.cipher_suites.retain(|known| suites.has(known.suite()));
+                Arc::new(provider)
+            }
+        };
+        let (old, new) = ([&TLS12], [&TLS13]);
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(match made_of.version {
+                None => rustls::DEFAULT_VERSIONS,
+                Some(OnlyVersion::Tls12) => &old,
+                Some(OnlyVersion::Tls13) => &new,
+            })
             .map_err(|error| wrong(CA, error.to_string()))?;
         let builder = match authorities.filter(|_| made_of.verify) {
             Some(authorities) => {

@@ -462,6 +462,10 @@ fn read_nginx(
         }
         findings.push(Diagnostic::new(code, object, format!("annotation {name}"), message));
     }
+    for (name, message) in settings.nginx.absent() {
+        let field = format!("annotation {}{name}", nginx::PREFIX);
+        findings.push(Diagnostic::new(Code::InvalidAnnotation, object, field, message));
+    }
     for name in steps.replaced().map(|name| format!("{}{name}", nginx::PREFIX)) {
         if meta.annotations.iter().any(|(known, _)| *known == *name) {
             let message = format!("an annotation with {PREFIX} says the same and wins, so this has no effect");

@@ -1,5 +1,6 @@
 //! TLS to the pods of a backend, ready to be spoken.
 
+use super::client_tls::CipherSuites;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::fmt;
@@ -21,6 +22,13 @@ pub struct BackendTls {
 /// As it stands in a Secret.
 type Pem = Arc<[u8]>;
 
+/// The only version of TLS that pods are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OnlyVersion {
+    Tls12,
+    Tls13,
+}
+
 /// What decides about TLS to pods.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ingredients {
@@ -33,6 +41,10 @@ pub struct Ingredients {
     pub authorities: Option<Pem>,
     /// The certificate that is shown, with its key, in PEM; none for none.
     pub shown: Option<(Pem, Pem)>,
+    /// The only version; none for all that narthex has.
+    pub version: Option<OnlyVersion>,
+    /// The suites of TLS 1.2; none for all that narthex has.
+    pub suites: Option<CipherSuites>,
 }
 
 impl PartialEq for BackendTls {
@@ -52,6 +64,8 @@ impl fmt::Debug for BackendTls {
             verify,
             authorities,
             shown,
+            version,
+            suites,
         } = &self.made_of;
         f.debug_struct("BackendTls")
             .field("server_name", server_name)
@@ -59,6 +73,8 @@ impl fmt::Debug for BackendTls {
             .field("verify", verify)
             .field("own_authorities", &authorities.is_some())
             .field("shows_certificate", &shown.is_some())
+            .field("version", version)
+            .field("suites", suites)
             .finish()
     }
 }

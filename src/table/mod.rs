@@ -34,7 +34,7 @@ pub mod when;
 
 pub use aliases::HostRegex;
 pub use backend::{Backend, BackendId, BackendState, Endpoint, Protocol};
-pub use backend_tls::{BackendTls, Ingredients};
+pub use backend_tls::{BackendTls, Ingredients, OnlyVersion};
 pub use canonical::{CanonicalPath, canonical_host, canonical_path};
 pub use certificate::{Certificate, CertificateSet};
 pub use choice::{Canary, CanaryHeader, CanaryRule, Choice, HeaderRegex};

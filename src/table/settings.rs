@@ -1,6 +1,8 @@
 //! What users set for one backend, as data: how to speak to its pods, how to spread requests over them, how to tell
 //! which of them are well, and what to do when one is not. Behaviour is in `upstream` and `proxy`.
 
+use super::backend_tls::OnlyVersion;
+use super::client_tls::CipherSuites;
 use http::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
@@ -42,6 +44,10 @@ settings! {
     client_secret: Arc<str>,
     /// Whether its pods' certificates are verified; they are.
     verify: bool,
+    /// The only version of TLS that its pods are offered; all that narthex has.
+    tls_version: OnlyVersion,
+    /// The suites of TLS 1.2 that its pods are offered; all that narthex has.
+    cipher_suites: CipherSuites,
     /// Whether its Service's own address is its only endpoint, where the Service has one; its pods are.
     service_upstream: bool,
     /// Whether connections to its pods begin with a PROXY protocol header, version 2; they do not.

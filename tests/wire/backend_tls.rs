@@ -28,6 +28,19 @@ fn pair(made: &Made) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     (chain, PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap())
 }
 
+/// A pod that speaks these versions of TLS alone, and the suites of 1.2 whose names have this in them.
+pub fn pod_of(shown: &Made, versions: &[&'static rustls::SupportedProtocolVersion], suites: &str) -> ServerConfig {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let has = |known: &rustls::SupportedCipherSuite| known.suite().as_str().is_some_and(|name| name.contains(suites));
+    provider
+        .cipher_suites
+        .retain(|known| known.tls13().is_some() || has(known));
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider));
+    let (chain, key) = pair(shown);
+    let builder = builder.with_protocol_versions(versions).unwrap().with_no_client_auth();
+    builder.with_single_cert(chain, key).unwrap()
+}
+
 /// What a pod shows, and whose certificates it asks for.
 pub fn pod_config(shown: &Made, clients: Option<&Made>) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -1,7 +1,10 @@
 //! Which pods get requests of Ingresses of ingress-nginx: subsets, other tries, cookies.
 
+use crate::backend_tls::{NAME, TlsPod, pod_of};
 use crate::ingress_nginx::nginx;
-use crate::rig::{Pod, Reply, Rig, service_with};
+use crate::native::problems;
+use crate::rig::{Pod, Reply, Rig, service_with, slice};
+use crate::tls_rig::make;
 
 const ALL: &[(&str, &str)] = &[("Prefix", "/")];
 
@@ -59,5 +62,76 @@ fn browsers_that_misread_same_site_get_none() {
         let cookie = answer.field("set-cookie").unwrap_or_default();
         assert!(cookie.starts_with("INGRESSCOOKIE="), "{cookie}");
         assert_eq!(cookie.contains("SameSite=None"), said, "{agent}: {cookie}");
+    }
+}
+
+#[test]
+fn pods_are_offered_the_versions_and_suites_that_are_named() {
+    let made = make(&[NAME]);
+    let (tls12, tls13) = (&[&rustls::version::TLS12][..], &[&rustls::version::TLS13][..]);
+    let pods = [
+        ("old", TlsPod::start(pod_of(&made, tls12, ""))),
+        ("new", TlsPod::start(pod_of(&made, tls13, ""))),
+        ("chacha", TlsPod::start(pod_of(&made, tls12, "CHACHA20"))),
+    ];
+    let versions = |text| ("proxy-ssl-protocols", text);
+    let suites = |text| ("proxy-ssl-ciphers", text);
+    // What of three pods each can be asked, and what is said of it.
+    let cases = [
+        ("plain", vec![], [true, true, true], ""),
+        (
+            "only12",
+            vec![versions("TLSv1 TLSv1.2")],
+            [true, false, true],
+            "narthex has no version of TLS named TLSv1,",
+        ),
+        ("only13", vec![versions("TLSv1.3")], [false, true, false], ""),
+        ("both", vec![versions("TLSv1.2 TLSv1.3")], [true, true, true], ""),
+        (
+            "gone",
+            vec![versions("SSLv3")],
+            [true, true, true],
+            "names no version of TLS that narthex has",
+        ),
+        (
+            "aes",
+            vec![suites("AES128-SHA:ECDHE-ECDSA-AES128-GCM-SHA256")],
+            [true, true, false],
+            "narthex has no cipher suite of TLS 1.2 named AES128-SHA,",
+        ),
+        ("suite", vec![suites("HIGH:!AES")], [true, true, true], ""),
+        (
+            "rc4",
+            vec![suites("RC4-SHA")],
+            [true, true, true],
+            "names no cipher suite",
+        ),
+    ];
+    let rig = Rig::with(0, &["--drop-in", "ingress-nginx"], |_| {
+        let services = pods.iter().map(|(name, pod)| {
+            let service = format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n---\n"
+            );
+            service + &slice(name, pod.address, name)
+        });
+        let ingresses = cases.iter().flat_map(|(case, annotations, ..)| {
+            pods.iter().map(move |(pod, _)| {
+                let mut all = vec![("backend-protocol", "HTTPS")];
+                all.extend(annotations.iter().copied());
+                nginx(&format!("{case}.{pod}"), &all, ALL).replace("name: web", &format!("name: {pod}"))
+            })
+        });
+        services.chain(ingresses).collect()
+    });
+    for (case, _, asked, said) in &cases {
+        for ((pod, _), asked) in pods.iter().zip(asked) {
+            let host = format!("{case}.{pod}");
+            let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let status = rig.client().send(request).answer().status;
+            assert_eq!(status, if *asked { 200 } else { 502 }, "{host}");
+            let found = problems(&rig, &host);
+            assert!(found.contains(said), "{host}: {found}");
+            assert_eq!(found.contains("InvalidAnnotation"), !said.is_empty(), "{host}: {found}");
+        }
     }
 }

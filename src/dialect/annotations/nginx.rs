@@ -113,6 +113,9 @@ pub(super) struct Asked {
     force_ssl_redirect: Option<bool>,
     protocol: Option<BackendProtocol>,
     verify: bool,
+    /// Versions and suites of TLS that pods should be offered and that narthex does not have.
+    absent_versions: Vec<String>,
+    absent_suites: Vec<String>,
     cookie_affinity: bool,
     cookie: Option<Arc<str>>,
     attributes: CookieAttributes,
@@ -158,6 +161,23 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// What of TLS to pods narthex does not have: the annotation that names it, and a sentence.
+    pub fn absent(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let all = [
+            ("proxy-ssl-ciphers", "cipher suite of TLS 1.2", &self.absent_suites),
+            ("proxy-ssl-protocols", "version of TLS", &self.absent_versions),
+        ];
+        all.into_iter()
+            .filter(|(.., names)| !names.is_empty())
+            .map(|(annotation, what, names)| {
+                let message = format!(
+                    "narthex has no {what} named {}, so pods are not offered it",
+                    names.join(", ")
+                );
+                (annotation, message)
+            })
+    }
+
     /// Takes what narthex's own annotations ask for in place of what these say of the same.
     fn take_own(&mut self, mut own: Steps) {
         self.body = own.body.take().or(self.body);
@@ -333,6 +353,7 @@ impl Asked {
             }
         } else {
             (backend.ca_secret, backend.client_secret, backend.server_name) = (None, None, None);
+            (backend.tls_version, backend.cipher_suites) = (None, None);
         }
         if self.cookie_affinity {
             backend.sticky_cookie = Some(self.cookie.take().unwrap_or_else(|| COOKIE.into()));

@@ -47,7 +47,7 @@ const GENERAL: &[&str] = &[
 const LONGEST: usize = 4096;
 
 /// Some of the cipher suites of TLS 1.2. Those of TLS 1.3 are all good, and are always taken.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CipherSuites(u8);
 
 /// What a list of suites says.

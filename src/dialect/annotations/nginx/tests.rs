@@ -89,6 +89,12 @@ fn values_are_read_as_ingress_nginx_reads_them() {
         ("cors-allow-origin", "nonsense", false),
         ("cors-allow-methods", "GET, PUT,", true),
         ("cors-allow-headers", "X-A\r\nX-B: c", false),
+        ("proxy-ssl-protocols", "TLSv1.2 TLSv1.3", true),
+        ("proxy-ssl-protocols", "TLSv1", false),
+        ("proxy-ssl-protocols", "TLSv1.4", false),
+        ("proxy-ssl-protocols", "", false),
+        ("proxy-ssl-ciphers", "HIGH:!aNULL", true),
+        ("proxy-ssl-ciphers", "RC4-SHA", false),
         ("proxy-ssl-secret", "shop/pods", true),
         ("proxy-ssl-secret", "other/pods", false),
         ("proxy-next-upstream", "error timeout http_502 non_idempotent", true),
@@ -198,7 +204,7 @@ fn what_narthex_does_not_act_on_closes_or_is_reported_as_without_the_dialect() {
     let (settings, findings) = said(&[
         ("stream-snippet", "deny all;"),
         ("ssl-passthrough", "false"),
-        ("proxy-ssl-ciphers", "ALL"),
+        ("proxy-ssl-verify-depth", "2"),
         ("proxy-buffering", "on"),
     ]);
     let codes: Vec<Code> = findings.iter().map(|one| one.code).collect();

@@ -64,9 +64,9 @@ pub(super) static ALL: &[Unserved] = &[
          goes on",
     ),
     row(
-        &["proxy-ssl-verify-depth", "proxy-ssl-protocols", "proxy-ssl-ciphers"],
+        &["proxy-ssl-verify-depth"],
         NotYet,
-        "TLS has the versions and suites of the flags",
+        "certificates of pods may have any number of others between them and an authority",
     ),
     row(
         &["server-snippet", "stream-snippet", "modsecurity-snippet"],

@@ -2,7 +2,9 @@
 
 use crate::dialect::annotations::Settings;
 use crate::dialect::annotations::value::{Value, token};
-use crate::table::{Balance, Exchanged, HashKey, Networks, RetryOn, Template, UpstreamHost, canonical_host};
+use crate::table::{
+    Balance, Exchanged, HashKey, Networks, OnlyVersion, RetryOn, Template, UpstreamHost, canonical_host,
+};
 use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -53,6 +55,34 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
         other => Err(format!("\"{other}\" is neither \"true\" nor \"false\"")),
+    }
+}
+
+/// The only version of TLS where one of the two that narthex has is named alone, and the names of those that it does not
+/// have.
+pub(super) fn tls_versions(text: &str) -> Result<(Option<OnlyVersion>, Vec<String>), String> {
+    let (mut old, mut new, mut absent) = (false, false, Vec::new());
+    for name in text.split_ascii_whitespace() {
+        match name {
+            "TLSv1.2" => old = true,
+            "TLSv1.3" => new = true,
+            "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1" => absent.push(name.to_owned()),
+            other => {
+                return Err(format!(
+                    "\"{}\" is not a version of TLS such as TLSv1.3",
+                    other.escape_debug()
+                ));
+            }
+        }
+    }
+    match (old, new) {
+        (true, true) => Ok((None, absent)),
+        (true, false) => Ok((Some(OnlyVersion::Tls12), absent)),
+        (false, true) => Ok((Some(OnlyVersion::Tls13), absent)),
+        (false, false) => Err(format!(
+            "\"{}\" names no version of TLS that narthex has",
+            text.escape_debug()
+        )),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Annotations of what pods are spoken to: protocol, certificates, balancing, cookies, times, retries.
 
 use super::super::value::{
-    attribute, boolean, hash_by, next_upstream, number, on_off, secret, switch, time, vhost, vhost_template,
+    attribute, boolean, hash_by, next_upstream, number, on_off, secret, switch, time, tls_versions, vhost,
+    vhost_template,
 };
 use super::super::{MOST_SUBSET, MOST_TRIES, Served, Wrong};
 use crate::dialect::annotations::value::{Value, server_name, token};
-use crate::table::{BackendProtocol, Balance};
+use crate::table::{BackendProtocol, Balance, CipherSuites};
 
 pub(super) static ALL: &[Served] = &[
     Served {
@@ -164,6 +165,22 @@ pub(super) static ALL: &[Served] = &[
         },
     },
     Served {
+        name: "proxy-ssl-ciphers",
+        differs: "suites that narthex does not have are reported and left out, those of TLS 1.3 are always offered, and it \
+                  holds without `proxy-ssl-secret` too",
+        wrong: Wrong::Default("pods are offered all suites that narthex has"),
+        value: Value::Text {
+            form: "a list of OpenSSL, such as `ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305`",
+            pattern: "^[!-~ ]+$",
+            read: |settings, text| {
+                let list = CipherSuites::read(text)?;
+                settings.backend.cipher_suites = Some(list.suites);
+                settings.nginx.absent_suites = list.unknown;
+                Ok(())
+            },
+        },
+    },
+    Served {
         name: "proxy-ssl-name",
         differs: "",
         wrong: Wrong::Default("the Service's own name is used"),
@@ -172,6 +189,22 @@ pub(super) static ALL: &[Served] = &[
             pattern: "^[0-9A-Za-z.:_-]+$",
             read: |settings, text| {
                 settings.backend.server_name = Some(server_name(text)?);
+                Ok(())
+            },
+        },
+    },
+    Served {
+        name: "proxy-ssl-protocols",
+        differs: "versions before TLS 1.2 are reported and left out, where nothing is said pods are offered TLS 1.2 and 1.3, \
+                  and it holds without `proxy-ssl-secret` too",
+        wrong: Wrong::Default("pods are offered TLS 1.2 and 1.3"),
+        value: Value::Text {
+            form: "versions, separated by blanks: `TLSv1.2`, `TLSv1.3`, and older ones",
+            pattern: "^(SSLv2|SSLv3|TLSv1|TLSv1\\.1|TLSv1\\.2|TLSv1\\.3| )+$",
+            read: |settings, text| {
+                let (version, absent) = tls_versions(text)?;
+                settings.backend.tls_version = version;
+                settings.nginx.absent_versions = absent;
                 Ok(())
             },
         },
