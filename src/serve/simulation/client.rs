@@ -310,7 +310,7 @@ impl Client {
                     return by_pods;
                 }
                 Err(Stop::End { inside, reset }) => {
-                    if let Some(what) = self.judge_end(place, *id, last, inside) {
+                    if let Some(what) = self.judge_end((place, *id), last, (inside, reset)) {
                         let how = if reset { "a reset" } else { "the end" };
                         world.fault(format!(
                             "{}: {how} instead of the answer to request {id}: {what}",

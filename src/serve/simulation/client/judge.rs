@@ -29,7 +29,12 @@ impl Client {
     }
 
     /// Why the connection may not have ended now, where a request is without an answer.
-    pub(super) fn judge_end(&self, place: usize, id: usize, last: Instant, inside: bool) -> Option<String> {
+    pub(super) fn judge_end(
+        &self,
+        (place, id): (usize, usize),
+        last: Instant,
+        (inside, reset): (bool, bool),
+    ) -> Option<String> {
         let (world, talk) = (&self.world, &self.talk);
         let asks = world.asks.borrow();
         // A request that was answered before all of it was read ends the connection behind the answer.
@@ -40,7 +45,10 @@ impl Client {
             return None;
         }
         let given = world.given.borrow();
-        let breaks = given.iter().any(|given| given.ask == id && given.breaks);
+        let breaks = |id| given.iter().any(|given| given.ask == id && given.breaks);
+        // A reset that says that a later answer is cut takes away what the client has not read yet.
+        let overtaken = reset && self.asks.iter().skip(place + 1).any(|id| breaks(*id));
+        let breaks = breaks(id) || overtaken;
         let begins = talk.begins.borrow();
         let idle = if place == 0 { PATIENCE } else { IDLE };
         // The client hears of an answer a little later than narthex has given it.
