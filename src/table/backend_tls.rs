@@ -41,9 +41,9 @@ pub struct Ingredients {
     pub authorities: Option<Pem>,
     /// The certificate that is shown, with its key, in PEM; none for none.
     pub shown: Option<(Pem, Pem)>,
-    /// The only version; none for all that narthex has.
+    /// The only version; absent for all that narthex has.
     pub version: Option<OnlyVersion>,
-    /// The suites of TLS 1.2; none for all that narthex has.
+    /// The suites of TLS 1.2; absent for all that narthex has.
     pub suites: Option<CipherSuites>,
 }
 

@@ -44,9 +44,9 @@ settings! {
     client_secret: Arc<str>,
     /// Whether its pods' certificates are verified; they are.
     verify: bool,
-    /// The only version of TLS that its pods are offered; all that narthex has.
+    /// The only version of TLS that its pods are offered; absent for all that narthex has.
     tls_version: OnlyVersion,
-    /// The suites of TLS 1.2 that its pods are offered; all that narthex has.
+    /// The suites of TLS 1.2 that its pods are offered; absent for all that narthex has.
     cipher_suites: CipherSuites,
     /// Whether its Service's own address is its only endpoint, where the Service has one; its pods are.
     service_upstream: bool,
