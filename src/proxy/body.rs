@@ -60,6 +60,8 @@ struct Tape {
     left: u64,
     /// All of them.
     length: u64,
+    /// Whether the present attempt is the last: then it is there only until all of it has been sent again.
+    is_last: bool,
 }
 
 impl Upload {
@@ -150,6 +152,7 @@ impl Upload {
             next: 0,
             left: 0,
             length: 0,
+            is_last: false,
         })));
     }
 
@@ -174,21 +177,26 @@ impl Upload {
         }
     }
 
-    /// There will be no other attempt.
+    /// There will be no other attempt. What the present one has yet to send again stays.
     pub fn keep_no_more(&self) {
-        self.tape.take();
+        let mut slot = self.tape.borrow_mut();
+        match &mut *slot {
+            Some(tape) if tape.next < tape.pieces.len() => tape.is_last = true,
+            _ => *slot = None,
+        }
     }
 
     /// Whether all that was read is kept.
     pub fn is_kept(&self) -> bool {
-        self.tape.borrow().is_some()
+        self.tape.borrow().as_ref().is_some_and(|tape| !tape.is_last)
     }
 
     /// The body for another attempt: from its beginning where it is kept, and empty where there was none. If there was
     /// one and it is not kept, the body is an error, so that nothing is ever taken for the whole of it.
     pub fn again(self: &Rc<Self>, client: &Rc<Client>, worker: &Rc<Worker>) -> ClientBody {
         let mut tape = self.tape.borrow_mut();
-        if let Some(tape) = &mut *tape {
+        let mut tape = tape.as_deref_mut().filter(|tape| !tape.is_last);
+        if let Some(tape) = &mut tape {
             tape.next = 0;
             tape.left = tape.length;
             self.done
@@ -225,7 +233,7 @@ impl Upload {
         let Some(tape) = &mut *slot else { return };
         match frame.data_ref() {
             // A small piece costs more than its bytes.
-            Some(data) if data.len().max(LEAST_PIECE) <= tape.room => {
+            Some(data) if !tape.is_last && data.len().max(LEAST_PIECE) <= tape.room => {
                 tape.room -= data.len().max(LEAST_PIECE);
                 tape.length += data.len() as u64;
                 tape.pieces.push(data.clone());
