@@ -20,6 +20,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+/// What becomes of requests for a backend that cannot have them.
+pub(super) const GET_503: &str = "requests get 503";
+
 impl State {
     pub(super) fn diagnose(&self, object: &ObjectRef) -> Vec<Diagnostic> {
         let mut said: Vec<Diagnostic> = self.broken.get(object).into_iter().cloned().collect();
@@ -110,22 +113,18 @@ impl State {
         let backends = backends.flat_map(Claim::backends);
         let backends = backends.filter_map(|(field, backend)| Some((field?.to_string(), backend)));
         for (field, backend) in backends {
-            said.extend(self.diagnose_backend(object, backend, &field));
+            said.extend(self.diagnose_backend(object, (&field, backend), GET_503));
             said.extend(self.diagnose_app_protocol(object, backend, &field));
             said.extend(self.diagnose_service_guard(object, backend, &field));
             self.diagnose_backend_tls(object, backend, &field, said);
         }
         if let Some(spare) = &reading.spare {
             let field = "annotation nginx.ingress.kubernetes.io/default-backend";
-            said.extend(self.diagnose_backend(object, spare, field));
+            said.extend(self.diagnose_backend(object, (field, spare), GET_503));
         }
         let field = "annotation narthex.io/canary-service";
         if let Some(canary) = reading.claims.iter().find_map(|claim| claim.canary.as_ref()) {
-            let found = self.diagnose_backend(object, canary, field);
-            said.extend(found.map(|found| Diagnostic {
-                message: found.message.replace("requests get 503", "it gets no requests"),
-                ..found
-            }));
+            said.extend(self.diagnose_backend(object, (field, canary), "it gets no requests"));
             said.extend(self.diagnose_service_guard(object, canary, field));
         }
         self.diagnose_error_pages(object, &reading, said);
@@ -214,7 +213,13 @@ impl State {
         })
     }
 
-    pub(super) fn diagnose_backend(&self, object: &ObjectRef, key: &BackendKey, field: &str) -> Option<Diagnostic> {
+    /// What is wrong with a backend that an object names. `then` says what becomes of what it does not get.
+    pub(super) fn diagnose_backend(
+        &self,
+        object: &ObjectRef,
+        (field, key): (&str, &BackendKey),
+        then: &str,
+    ) -> Option<Diagnostic> {
         let backend = self.backend(key)?;
         let name = &key.service;
         let service = self.service(&(key.namespace.clone(), name.clone()));
@@ -233,7 +238,7 @@ impl State {
             BackendState::ServiceNotFound => (
                 Code::ServiceNotFound,
                 format!(
-                    "there is no Service \"{name}\" in namespace \"{}\", the namespace of the {}{}; requests get 503",
+                    "there is no Service \"{name}\" in namespace \"{}\", the namespace of the {}{}; {then}",
                     key.namespace,
                     object.kind,
                     self.meant_service(&key.namespace, name)
@@ -247,7 +252,7 @@ impl State {
                 (
                     Code::PortNotFound,
                     format!(
-                        "Service \"{name}\" has no {} (ports: {ports}){meant}; requests get 503",
+                        "Service \"{name}\" has no {} (ports: {ports}){meant}; {then}",
                         match &key.port {
                             PortRef::Name(port) if port.parse::<u16>().is_ok() => {
                                 format!("port named \"{port}\": write a number into service.port.number")
@@ -261,14 +266,14 @@ impl State {
             BackendState::NoEndpoints if let Some(ports) = self.other_pod_ports(key) => (
                 Code::PortNotFound,
                 format!(
-                    "no endpoint of Service \"{name}\" has port {} (ports: {ports}); requests get 503",
+                    "no endpoint of Service \"{name}\" has port {} (ports: {ports}); {then}",
                     key.port
                 ),
             ),
             BackendState::NoEndpoints => (
                 Code::NoEndpoints,
                 format!(
-                    "Service \"{name}\" has no ready endpoint for port {}{}; requests get 503",
+                    "Service \"{name}\" has no ready endpoint for port {}{}; {then}",
                     key.port,
                     self.why_no_endpoints(key)
                 ),
@@ -289,7 +294,7 @@ impl State {
                 Code::ExternalNameRefused,
                 format!(
                     "Service \"{name}\" is of type ExternalName, which can lead anywhere: \
-                     start narthex with --allow-external-names to allow it; requests get 503"
+                     start narthex with --allow-external-names to allow it; {then}"
                 ),
             ),
             BackendState::ExternalNameUnresolved
@@ -299,8 +304,7 @@ impl State {
                     Code::ExternalNameUnresolved,
                     format!(
                         "Service \"{name}\" has the externalName \"{}\", which is an address, but Kubernetes treats it as \
-                         a DNS name: write a host name, or use a Service without a selector and an EndpointSlice; requests \
-                         get 503",
+                         a DNS name: write a host name, or use a Service without a selector and an EndpointSlice; {then}",
                         service
                             .and_then(|service| service.external_name.as_deref())
                             .unwrap_or_default()
@@ -313,7 +317,7 @@ impl State {
                 Code::ExternalNameUnresolved,
                 format!(
                     "Service \"{name}\" has the externalName \"{}\", which does not resolve to any address that narthex \
-                     may use; requests get 503",
+                     may use; {then}",
                     service
                         .and_then(|service| service.external_name.as_deref())
                         .unwrap_or_default()

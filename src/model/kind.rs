@@ -200,6 +200,11 @@ impl Kind {
         self.facts().dialect.is_some()
     }
 
+    /// Whether connections are passed on by it, whatever is spoken in them.
+    pub fn is_of_streams(self) -> bool {
+        matches!(self, Self::TLSRoute | Self::TCPRoute)
+    }
+
     /// Whether it is one of Gateway API's.
     pub fn is_of_gateways(self) -> bool {
         self.group() == "gateway.networking.k8s.io"

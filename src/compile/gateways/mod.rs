@@ -14,6 +14,7 @@ mod rules;
 mod statuses;
 mod tables;
 
+use super::diagnose::GET_503;
 use super::links::{Cause, User};
 use super::{Key, State};
 use crate::dialect::gateway::{Gateway, GatewayClass, GatewayObject, GatewayRoute, ReferenceGrant};
@@ -230,15 +231,14 @@ impl State {
     /// What is to be said of an object of Gateway API.
     pub(super) fn diagnose_gateway_object(&self, object: &ObjectRef, said: &mut Vec<Diagnostic>) {
         said.extend(self.gateways.findings.get(object).into_iter().flatten().cloned());
-        let is_of_streams = matches!(object.kind, Kind::TLSRoute | Kind::TCPRoute);
+        let is_of_streams = object.kind.is_of_streams();
+        let then = if is_of_streams {
+            "connections are closed"
+        } else {
+            GET_503
+        };
         for (field, key) in self.gateways.named.get(object).into_iter().flatten() {
-            let of_backend = self.diagnose_backend(object, key, field).into_iter();
-            said.extend(of_backend.map(|mut found| {
-                if is_of_streams {
-                    found.message = found.message.replace("requests get 503", "connections are closed");
-                }
-                found
-            }));
+            said.extend(self.diagnose_backend(object, (field, key), then));
             // What pods speak is nothing to who passes it on.
             if !is_of_streams {
                 said.extend(self.diagnose_app_protocol(object, key, field));

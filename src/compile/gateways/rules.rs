@@ -96,7 +96,7 @@ impl State {
             unresolved: Vec::new(),
             named: Vec::new(),
         };
-        match (route.is_of_streams(), index) {
+        match (route.kind.is_of_streams(), index) {
             (false, _) => plan.read_matches(rule, index),
             (true, 0) => plan.matches.push(MatchPlan {
                 field: Field::at(&RULE, index),
@@ -175,7 +175,7 @@ impl State {
             0
         });
         let own = named.filters.as_deref().unwrap_or_default();
-        if matches!(whose.0, Kind::TLSRoute | Kind::TCPRoute) && !own.is_empty() {
+        if whose.0.is_of_streams() && !own.is_empty() {
             let why = format!("there are no filters in a {}", whose.0);
             plan.unfit.push((format!("{field}.filters"), why));
         }

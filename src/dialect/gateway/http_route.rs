@@ -28,7 +28,7 @@ impl GatewayRoute {
     /// Absent where narthex passes on connections, in which it says nothing.
     pub fn refusal(&self) -> Option<StatusCode> {
         match self.kind {
-            Kind::TLSRoute | Kind::TCPRoute => None,
+            kind if kind.is_of_streams() => None,
             Kind::GRPCRoute => Some(StatusCode::SERVICE_UNAVAILABLE),
             _ => Some(StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -40,11 +40,6 @@ impl GatewayRoute {
             Some(status) => format!("requests for {of} get {}", status.as_u16()),
             None => format!("connections for {of} are closed"),
         }
-    }
-
-    /// Whether its connections are passed on, whatever is spoken in them.
-    pub fn is_of_streams(&self) -> bool {
-        self.refusal().is_none()
     }
 }
 
