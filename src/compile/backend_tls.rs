@@ -229,11 +229,7 @@ impl State {
         })?;
         let provider = match made_of.suites {
             None => PROVIDER.clone(),
-            Some(suites) => {
-                let mut provider = (**PROVIDER).clone();
-                provider.cipher_suites.retain(|known| suites.has(known.suite()));
-                Arc::new(provider)
-            }
+            Some(suites) => suites.of(&PROVIDER),
         };
         let (old, new) = ([&TLS12], [&TLS13]);
         let builder = ClientConfig::builder_with_provider(provider)

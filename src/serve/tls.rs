@@ -103,11 +103,7 @@ impl Tls {
             let terms = profile.made_of.terms;
             let provider = match terms.suites {
                 None => self.provider.clone(),
-                Some(suites) => {
-                    let mut provider = CryptoProvider::clone(&self.provider);
-                    provider.cipher_suites.retain(|known| suites.has(known.suite()));
-                    Arc::new(provider)
-                }
+                Some(suites) => suites.of(&self.provider),
             };
             let versions = if terms.only_13 {
                 versions(TlsVersion::Tls13)

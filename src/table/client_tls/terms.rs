@@ -1,7 +1,9 @@
 //! The versions and cipher suites that a host takes.
 
 use rustls::CipherSuite;
+use rustls::crypto::CryptoProvider;
 use std::fmt;
+use std::sync::Arc;
 
 /// The suites of TLS 1.2 that narthex has: the name that OpenSSL and nginx give them, and what else OpenSSL's lists call
 /// them by.
@@ -100,8 +102,15 @@ impl CipherSuites {
         }
     }
 
+    /// What a provider has, with no other suites of TLS 1.2 than these.
+    pub fn of(self, provider: &CryptoProvider) -> Arc<CryptoProvider> {
+        let mut provider = provider.clone();
+        provider.cipher_suites.retain(|known| self.has(known.suite()));
+        Arc::new(provider)
+    }
+
     /// Whether a suite is one of them. All of TLS 1.3 are.
-    pub fn has(self, suite: CipherSuite) -> bool {
+    fn has(self, suite: CipherSuite) -> bool {
         let mut places = ALL.iter().enumerate();
         let place = places.find(|(_, (_, known, _))| *known == suite);
         place.is_none_or(|(place, _)| self.0 & (1 << place) != 0)
